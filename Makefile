@@ -1,0 +1,44 @@
+# Every target makes .venv and installs what it needs. Python 3.11 or newer is all that must be there.
+PYTHON ?= python3
+BIN := .venv/bin
+RUNS ?= runs
+
+.PHONY: setup demo test test-slow unit lint format docs bench wheel clean
+
+setup: .venv/.installed
+
+.venv/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "seelevel needs Python 3.11 or newer")'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
+
+demo: setup
+	$(BIN)/seelevel run world-amp-meg --out $(RUNS)/world-amp-meg
+
+test: setup
+	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n 2
+
+unit: setup
+	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -m unit
+
+test-slow: setup
+	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -m slow
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: setup
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+docs: setup
+	$(BIN)/python -m tests.cli_reference > docs/cli.md
+
+wheel: setup
+	$(BIN)/python -m build --wheel
+
+clean:
+	rm -rf .venv dist build

@@ -1,0 +1,177 @@
+"""Ladders ↔ Parquet. Opens with `datasets.load_dataset("parquet", ...)`; free-form fields are JSON strings."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from seelevel.errors import InputError
+from seelevel.ladder import Feedback, Image, Ladder, Message, Response
+from seelevel.store import shards, write_atomically
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+def _schema(embed_images: bool) -> pa.Schema:
+    import pyarrow as pa
+
+    messages = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
+    image = [("path", pa.string()), ("sha256", pa.string())]
+    if embed_images:
+        image.append(("bytes", pa.binary()))
+    response = pa.struct(
+        [
+            ("messages", messages),
+            ("level", pa.int32()),
+            ("origin", pa.string()),
+            ("condition", pa.string()),
+            ("scores", pa.string()),
+            ("feedback", pa.string()),
+        ]
+    )
+    return pa.schema(
+        [
+            ("id", pa.string()),
+            ("images", pa.list_(pa.struct(image))),
+            ("prompt", messages),
+            ("responses", pa.list_(response)),
+            ("annotations", pa.string()),
+            ("notes", pa.string()),
+        ]
+    )
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, sort_keys=True)
+
+
+def _row(ladder: Ladder, root: Path | None, embed_images: bool) -> dict[str, Any]:
+    images: list[dict[str, Any]] = []
+    for image in ladder.images:
+        entry: dict[str, Any] = {"path": _inside(image.path, root), "sha256": image.sha256}
+        if embed_images:
+            entry["bytes"] = Path(image.path).read_bytes()
+        images.append(entry)
+    return {
+        "id": ladder.id,
+        "images": images,
+        "prompt": ladder.prompt,
+        "responses": [
+            {
+                "messages": r.messages,
+                "level": r.level,
+                "origin": _json(r.origin),
+                "condition": r.condition,
+                "scores": _json(r.scores),
+                "feedback": None if r.feedback is None else _json(asdict(r.feedback)),
+            }
+            for r in ladder.responses
+        ],
+        "annotations": _json(ladder.annotations),
+        "notes": _json(ladder.notes),
+    }
+
+
+def _inside(path: str, root: Path | None) -> str:
+    if root is not None and Path(path).is_absolute():
+        try:
+            return Path(path).relative_to(root.resolve()).as_posix()
+        except ValueError:
+            return path
+    return path
+
+
+def _messages(rows: list[dict[str, Any]]) -> list[Message]:
+    return [Message(role=m["role"], content=m["content"]) for m in rows]
+
+
+def _ladder(row: dict[str, Any]) -> Ladder:
+    return Ladder(
+        id=row["id"],
+        images=[Image(i["path"], i["sha256"] or "") for i in row["images"]],
+        prompt=_messages(row["prompt"]),
+        responses=[
+            Response(
+                messages=_messages(r["messages"]),
+                level=r["level"],
+                origin=json.loads(r["origin"]),
+                condition=r["condition"],
+                scores=json.loads(r["scores"]),
+                feedback=None if r["feedback"] is None else Feedback(**json.loads(r["feedback"])),
+            )
+            for r in row["responses"]
+        ],
+        annotations=json.loads(row["annotations"]),
+        notes=json.loads(row["notes"]),
+    )
+
+
+def write_shard(path: Path, ladders: Iterable[Ladder], root: Path | None = None, embed_images: bool = False) -> None:
+    """Write ladders to one Parquet file, whole or not at all.
+
+    Image paths below `root` (the run folder) are written relative to it, so that a run can be moved.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    rows = [_row(ladder, root, embed_images) for ladder in ladders]
+    buffer = pa.BufferOutputStream()
+    pq.write_table(pa.Table.from_pylist(rows, schema=_schema(embed_images)), buffer)
+    write_atomically(path, buffer.getvalue().to_pybytes())
+
+
+def iter_shards(folder: Path, root: Path | None = None) -> Iterator[tuple[Path, list[Ladder]]]:
+    """A stage's shards in order, each with its ladders."""
+    for path in shards(folder):
+        yield path, read_ladders(path, root)
+
+
+def read_ladders(path: Path, root: Path | None = None) -> list[Ladder]:
+    """Ladders of one Parquet file or of a folder's shards. Relative image paths become absolute below `root`; where
+    `root` is not given, below the nearest folder above the file that holds them."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    if path.is_dir():
+        files = shards(path) or sorted(path.glob("*.parquet"))
+        if not files:
+            raise InputError(f"no Parquet file in {path}; name a ladder file or a stage's folder")
+        return [ladder for file in files for ladder in read_ladders(file, root)]
+    if not path.exists():
+        raise InputError(f"{path} does not exist; name a Parquet file of ladders")
+    try:
+        rows = pq.read_table(path).to_pylist()
+    except pa.ArrowInvalid as error:
+        raise InputError(f"{path} is not a Parquet file ({error}); write ladders with seelevel.save_ladders") from error
+    try:
+        ladders = [_ladder(row) for row in rows]
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path} does not hold ladders ({error!r}); see docs/formats.md for the columns") from error
+    return [replace(ladder, images=[_placed(i, path, root) for i in ladder.images]) for ladder in ladders]
+
+
+def _placed(image: Image, file: Path, root: Path | None) -> Image:
+    if Path(image.path).is_absolute():
+        return image
+    places = [root] if root is not None else [*file.resolve().parents][:3]
+    for place in places:
+        if (place / image.path).exists():
+            return replace(image, path=str((place / image.path).resolve()))
+    return replace(image, path=str((places[0] / image.path).resolve()))
+
+
+def save_ladders(ladders: Iterable[Ladder], path: str | Path, embed_images: bool = False) -> None:
+    """Write ladders to one Parquet file. `embed_images` puts the pictures' bytes beside their paths."""
+    write_shard(Path(path), ladders, embed_images=embed_images)
+
+
+def load_ladders(path: str | Path) -> list[Ladder]:
+    """Read ladders from a Parquet file, a stage's folder, or a run's folder of shards.
+
+    Raises `InputError` where there are none.
+    """
+    return read_ladders(Path(path))

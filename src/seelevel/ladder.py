@@ -1,0 +1,211 @@
+"""The one noun every stage shares: a prompt with K responses, best first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, TypedDict
+
+Role = Literal["system", "user", "assistant"]
+PairSet = Literal["all", "adjacent", "best-vs-rest", "best-vs-worst"]
+CRITERIA = ("helpfulness", "honesty", "harmlessness")
+IMAGE_MARK = "<image>"
+
+
+class Message(TypedDict):
+    """One turn; `<image>` in a user turn marks an image's place."""
+
+    role: Role
+    content: str
+
+
+@dataclass(frozen=True)
+class Image:
+    """A picture by path, and by the SHA-256 of its file once it has been read."""
+
+    path: str
+    sha256: str = ""
+
+
+@dataclass(frozen=True)
+class Feedback:
+    """A judge's word on one response: ratings 1 (worst) to 4 for any subset of the criteria, in words what is good and
+    bad (critique) and what to do about it (refinement)."""
+
+    ratings: dict[str, int]
+    critique: str = ""
+    refinement: str = ""
+    annotator: str = ""
+
+    def __post_init__(self) -> None:
+        for criterion, rating in self.ratings.items():
+            if criterion not in CRITERIA:
+                raise ValueError(f"criterion '{criterion}' is none of {', '.join(CRITERIA)}")
+            if rating not in (1, 2, 3, 4):
+                raise ValueError(f"rating {rating!r} of {criterion} is not a whole number from 1 to 4")
+
+
+@dataclass(frozen=True)
+class Response:
+    """One answer to a ladder's prompt. `messages` opens and closes with an assistant turn; between them stand the user's
+    later turns. Level 0 is best; equal levels are a tie. `condition` is text that ends the user turn before it."""
+
+    messages: list[Message]
+    level: int
+    origin: dict[str, Any] = field(default_factory=dict)
+    condition: str = ""
+    scores: dict[str, float] = field(default_factory=dict)
+    feedback: Feedback | None = None
+
+    def __post_init__(self) -> None:
+        expect: Role = "assistant"
+        for message in self.messages:
+            if message["role"] != expect:
+                raise ValueError(f"a response alternates assistant and user turns; found {message['role']}")
+            expect = "user" if expect == "assistant" else "assistant"
+        if not self.messages or expect != "user":
+            raise ValueError("a response starts and ends with an assistant turn")
+        if self.level < 0:
+            raise ValueError(f"level {self.level} is negative; 0 is best")
+
+    @property
+    def text(self) -> str:
+        """All assistant turns, joined by a blank line."""
+        return "\n\n".join(m["content"] for m in self.messages if m["role"] == "assistant")
+
+    @property
+    def rounds(self) -> int:
+        """Number of assistant turns."""
+        return (len(self.messages) + 1) // 2
+
+
+@dataclass(frozen=True)
+class Ladder:
+    """A K-level preference. A prompt that has not been answered yet has no response, or its standard one."""
+
+    id: str
+    images: list[Image]
+    prompt: list[Message]
+    responses: list[Response] = field(default_factory=list)
+    annotations: dict[str, Any] = field(default_factory=dict)
+    notes: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.id:
+            raise ValueError("a ladder needs an id")
+        if not self.prompt or self.prompt[-1]["role"] != "user":
+            raise ValueError(f"ladder {self.id}: the prompt ends with a user turn")
+        marks = sum(m["content"].count(IMAGE_MARK) for m in self.prompt)
+        marks += sum(
+            m["content"].count(IMAGE_MARK) for r in self.responses[:1] for m in r.messages if m["role"] == "user"
+        )
+        if marks != len(self.images):
+            raise ValueError(f"ladder {self.id}: {len(self.images)} images but {marks} {IMAGE_MARK} marks")
+        if any(a.level > b.level for a, b in zip(self.responses, self.responses[1:], strict=False)):
+            raise ValueError(f"ladder {self.id}: responses stand best first")
+
+    @property
+    def levels(self) -> list[int]:
+        return [r.level for r in self.responses]
+
+    def pairs(self, which: PairSet | Sequence[Sequence[int]] = "all") -> list[tuple[int, int]]:
+        """Index pairs (i, j) of responses with level_i < level_j; never a tie.
+
+        `which` is 'all', 'adjacent' (neighbouring levels among those present), 'best-vs-rest', 'best-vs-worst', or an
+        explicit list of level pairs such as [[1, 3]].
+        """
+        return preference_pairs(self.levels, which)
+
+    def ordered(self, responses: Iterable[Response], **notes: Any) -> Ladder:
+        """This ladder with its responses replaced, sorted by level (stable), and notes added."""
+        ranked = sorted(responses, key=lambda r: r.level)
+        return replace(self, responses=ranked, notes={**self.notes, **notes})
+
+
+def preference_pairs(
+    levels: Sequence[int], which: PairSet | Sequence[Sequence[int]] = "all"
+) -> list[tuple[int, int]]:
+    """Index pairs (i, j) with levels[i] < levels[j] that the pair set asks for (see `Ladder.pairs`)."""
+    present = sorted(set(levels))
+    rank = {level: n for n, level in enumerate(present)}
+    if isinstance(which, str):
+        last = len(present) - 1
+        wanted = {
+            "all": lambda a, b: True,
+            "adjacent": lambda a, b: rank[b] == rank[a] + 1,
+            "best-vs-rest": lambda a, b: rank[a] == 0,
+            "best-vs-worst": lambda a, b: rank[a] == 0 and rank[b] == last,
+        }
+        if which not in wanted:
+            raise ValueError(f"pair set '{which}' is none of {', '.join(wanted)}")
+        keep = wanted[which]
+    else:
+        explicit = {(int(a), int(b)) for a, b in which}
+
+        def keep(a: int, b: int) -> bool:
+            return (a, b) in explicit
+
+    return [
+        (i, j) for i, a in enumerate(levels) for j, b in enumerate(levels) if a < b and keep(a, b)
+    ]
+
+
+def dense_levels(keys: Sequence[Any]) -> list[int]:
+    """Levels 0.. for sort keys where the smallest key is best and equal keys share a level."""
+    order = {key: n for n, key in enumerate(sorted(set(keys)))}
+    return [order[key] for key in keys]
+
+
+@dataclass(frozen=True)
+class Interaction:
+    """A conversation with feedback: (user message, response) a round, the responses carrying their feedback."""
+
+    id: str
+    images: list[Image]
+    turns: list[tuple[Message, Response]]
+    annotations: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.turns:
+            raise ValueError(f"interaction {self.id} has no turn")
+        for user, response in self.turns:
+            if user["role"] != "user" or len(response.messages) != 1:
+                raise ValueError(f"interaction {self.id}: a turn is one user message and one answer")
+
+    def ladder(self) -> Ladder:
+        """The answers of all rounds as responses to the first question, ordered by rating.
+
+        Order: mean of the criteria that both answers have; equal, then the lowest criterion; equal, then a tie.
+        Answers without ratings are left out.
+        """
+        rated = [r for _, r in self.turns if r.feedback is not None and r.feedback.ratings]
+        shared = set(CRITERIA)
+        for response in rated:
+            assert response.feedback is not None
+            shared &= set(response.feedback.ratings)
+        if not shared:
+            return Ladder(self.id, self.images, [self.turns[0][0]], [], self.annotations)
+
+        def key(response: Response) -> tuple[float, int]:
+            assert response.feedback is not None
+            values = [response.feedback.ratings[c] for c in sorted(shared)]
+            return (-sum(values) / len(values), -min(values))
+
+        levels = dense_levels([key(r) for r in rated])
+        responses = [replace(r, level=level) for r, level in zip(rated, levels, strict=True)]
+        return Ladder(
+            self.id, self.images, [self.turns[0][0]], sorted(responses, key=lambda r: r.level), self.annotations
+        )
+
+    def rounds(self) -> list[Ladder]:
+        """One ladder a round: history without conditions as the prompt, that round's answer as its one response."""
+        ladders, history = [], list[Message]()
+        for number, (user, response) in enumerate(self.turns):
+            history = [*history, user]
+            ladders.append(
+                Ladder(
+                    f"{self.id}#{number}", self.images, list(history), [replace(response, level=0)], self.annotations
+                )
+            )
+            history = [*history, response.messages[0]]
+        return ladders

@@ -1,0 +1,76 @@
+"""Progress bars with rate and time left in a terminal; plain log lines where there is none."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+
+LINE_SECONDS = 10.0
+
+
+class Progress:
+    """`with Progress("generate", total=300, unit="responses") as bar: bar.advance(16)`.
+
+    In a terminal a bar on standard error; elsewhere a line at the end and one every ten seconds. What ends within two
+    seconds prints nothing but its last line.
+    """
+
+    def __init__(self, label: str, total: int, unit: str = "items", done: int = 0) -> None:
+        self.label, self.total, self.unit = label, total, unit
+        self.done, self.skipped = done, done
+        self._start = self._last = time.monotonic()
+        self._bar = None
+        if sys.stderr.isatty():
+            from rich.console import Console
+            from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+            from rich.progress import Progress as RichProgress
+
+            self._bar = RichProgress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[rate]}"),
+                TimeElapsedColumn(),
+                TextColumn("left"),
+                TimeRemainingColumn(),
+                console=Console(stderr=True),
+            )
+            self._task = self._bar.add_task(label, total=total, completed=done, rate="")
+
+    def __enter__(self) -> Progress:
+        if self._bar is not None:
+            self._bar.start()
+        return self
+
+    def advance(self, count: int = 1) -> None:
+        """`count` more are done."""
+        self.done += count
+        if self._bar is not None:
+            self._bar.update(self._task, advance=count, rate=self._rate())
+        elif time.monotonic() - self._last > LINE_SECONDS:
+            self._last = time.monotonic()
+            self._line()
+
+    def _rate(self) -> str:
+        elapsed = max(time.monotonic() - self._start, 1e-9)
+        return f"{(self.done - self.skipped) / elapsed:.1f} {self.unit}/s"
+
+    def _line(self) -> None:
+        elapsed = time.monotonic() - self._start
+        fresh = self.done - self.skipped
+        left = f", {elapsed / fresh * (self.total - self.done):.0f} s left" if 0 < fresh and self.done < self.total else ""
+        print(f"{self.label}: {self.done}/{self.total} ({self._rate()}, {elapsed:.0f} s{left})", file=sys.stderr, flush=True)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+        elif kind is None:
+            self._line()
+
+
+def say(text: str) -> None:
+    """One line of plain log on standard error."""
+    print(text, file=sys.stderr, flush=True)

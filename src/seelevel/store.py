@@ -1,0 +1,170 @@
+"""Run folders: shards written whole or not at all, the manifest last, and fingerprints that say what may be kept.
+
+A stage's folder holds `begun.json` (the fingerprint it was begun under), its files, and, when it is done,
+`manifest.json`. A folder begun under another fingerprint is emptied; one begun under the same one is continued.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib.util
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+from seelevel.errors import DiskFullError, free_bytes, is_disk_full
+
+BEGUN, MANIFEST, TEMPORARY = "begun.json", "manifest.json", ".partial-"
+SHARD_SIZE = 128
+T = TypeVar("T")
+
+
+def write_atomically(path: Path, data: bytes | str) -> None:
+    """Write a file whole or not at all. Raises `DiskFullError` with the bytes missing."""
+    raw = data.encode() if isinstance(data, str) else data
+    temporary = path.with_name(TEMPORARY + path.name)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as file:
+            file.write(raw)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        if is_disk_full(error):
+            raise DiskFullError(path, max(len(raw) - free_bytes(path.parent), 1)) from error
+        raise
+
+
+def write_json(path: Path, value: Any) -> None:
+    write_atomically(path, json.dumps(value, indent=1, ensure_ascii=False, sort_keys=True) + "\n")
+
+
+def digest(*parts: Any) -> str:
+    """A fingerprint of JSON-able values: 16 hexadecimal digits of SHA-256."""
+    text = json.dumps(parts, sort_keys=True, ensure_ascii=False, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def file_sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def folder_fingerprint(path: Path) -> str:
+    """A fingerprint of every file below a folder, by name and content; hidden files do not count."""
+    files = sorted(p for p in path.rglob("*") if p.is_file() and not p.name.startswith("."))
+    return digest([(p.relative_to(path).as_posix(), file_sha256(p)) for p in files])
+
+
+@cache
+def imports_of(module: str) -> frozenset[str]:
+    """The `seelevel` modules that a module's source imports anywhere in it, lazily or not (packages included)."""
+    spec = importlib.util.find_spec(module)
+    if spec is None or spec.origin is None:
+        return frozenset()
+    package = module if spec.submodule_search_locations else module.rpartition(".")[0]
+    found = set()
+    for node in ast.walk(ast.parse(Path(spec.origin).read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                root = package.split(".")[: len(package.split(".")) - node.level + 1]
+                base = ".".join([*root, base] if base else root)
+            found.add(base)
+            found |= {f"{base}.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.startswith("seelevel."):
+            found.add(node.value.partition(":")[0])  # "module:function" in a table of names
+    ours = {name for name in found if name.split(".")[0] == "seelevel"}
+    return frozenset(name for name in ours if _is_module(name))
+
+
+@cache
+def _is_module(name: str) -> bool:
+    try:
+        return importlib.util.find_spec(name) is not None
+    except ModuleNotFoundError:
+        return False
+
+
+def source_fingerprint(*modules: str) -> str:
+    """A fingerprint of the sources of modules and of all of the package's own that they import, however deep."""
+    seen: set[str] = set()
+    todo = list(modules)
+    while todo:
+        module = todo.pop()
+        if module in seen:
+            continue
+        seen.add(module)
+        todo.extend(imports_of(module))
+    sources = []
+    for module in sorted(seen):
+        spec = importlib.util.find_spec(module)
+        if spec is not None and spec.origin is not None:
+            sources.append((module, file_sha256(Path(spec.origin))))
+    return digest(sources)
+
+
+class StageFolder:
+    """One stage's folder in a run."""
+
+    def __init__(self, path: Path, fingerprint: str) -> None:
+        self.path, self.fingerprint = path, fingerprint
+
+    @property
+    def manifest(self) -> dict[str, Any] | None:
+        """The manifest, when the stage is done under this fingerprint."""
+        found = read_manifest(self.path)
+        return found if found is not None and found.get("fingerprint") == self.fingerprint else None
+
+    def begin(self) -> None:
+        """Make the folder ready: continue what was begun under the same fingerprint, empty anything else."""
+        begun = self.path / BEGUN
+        same = begun.exists() and json.loads(begun.read_text())["fingerprint"] == self.fingerprint
+        if not same and self.path.exists():
+            shutil.rmtree(self.path)
+        self.path.mkdir(parents=True, exist_ok=True)
+        for leftover in self.path.rglob(TEMPORARY + "*"):
+            leftover.unlink()
+        if not same:
+            write_json(begun, {"fingerprint": self.fingerprint})
+
+    def shard(self, index: int) -> Path:
+        return self.path / f"shard-{index:05d}.parquet"
+
+    def finish(self, **facts: Any) -> dict[str, Any]:
+        """Write the manifest: the stage is done. `facts` are counts and times for the report."""
+        manifest = {"fingerprint": self.fingerprint, **facts}
+        write_json(self.path / MANIFEST, manifest)
+        return manifest
+
+
+def read_manifest(folder: Path) -> dict[str, Any] | None:
+    """A stage's manifest, or None while it is not done."""
+    path = folder / MANIFEST
+    return json.loads(path.read_text()) if path.exists() else None
+
+
+def shards(folder: Path) -> list[Path]:
+    """A stage's shards, in order."""
+    return sorted(folder.glob("shard-*.parquet"))
+
+
+def batched(items: Iterable[T], size: int = SHARD_SIZE) -> Iterator[list[T]]:
+    """Lists of `size` items; the last may be shorter."""
+    batch: list[T] = []
+    for item in items:
+        batch.append(item)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
