@@ -59,8 +59,17 @@ def file_sha256(path: Path) -> str:
 
 def folder_fingerprint(path: Path) -> str:
     """A fingerprint of every file below a folder, by name and content; hidden files do not count."""
-    files = sorted(p for p in path.rglob("*") if p.is_file() and not p.name.startswith("."))
-    return digest([(p.relative_to(path).as_posix(), file_sha256(p)) for p in files])
+    return digest([(p.relative_to(path).as_posix(), file_sha256(p)) for p in _visible_files(path)])
+
+
+def listing_fingerprint(path: Path) -> str:
+    """A fingerprint of every file below a folder by name, size and time of change: for folders too big to read."""
+    stats = ((p, p.stat()) for p in _visible_files(path))
+    return digest([(p.relative_to(path).as_posix(), s.st_size, s.st_mtime_ns) for p, s in stats])
+
+
+def _visible_files(path: Path) -> list[Path]:
+    return sorted(p for p in path.rglob("*") if p.is_file() and not p.name.startswith("."))
 
 
 @cache

@@ -1,0 +1,254 @@
+"""The command line. Nothing here imports torch before the user's input has been read."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from seelevel.errors import DiskFullError, InputError, free_bytes, is_disk_full
+
+if TYPE_CHECKING:
+    from seelevel.recipe import Recipe
+
+app = typer.Typer(
+    name="seelevel",
+    help="Align vision-language models to say what they see: ranked responses, checked, learned in one pass, measured.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    rich_markup_mode=None,
+)
+score_app = typer.Typer(help="Score answers or judgements that exist already.", no_args_is_help=True)
+world_app = typer.Typer(help="The embedded world: its models, its scenes.", no_args_is_help=True)
+parser_app = typer.Typer(help="The shipped parser of English: train it, measure it.", no_args_is_help=True)
+app.add_typer(score_app, name="score")
+app.add_typer(world_app, name="world")
+app.add_typer(parser_app, name="parser")
+
+RecipeArgument = Annotated[str, typer.Argument(metavar="RECIPE", help="A shipped recipe's name, or a YAML file.")]
+OutOption = Annotated[Path | None, typer.Option("--out", help="Run folder; default: runs/<name of the recipe>.")]
+SetOption = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the recipe.")]
+DryOption = Annotated[bool, typer.Option("--dry-run", help="Say what would run, on how much, at what cost; run nothing.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+
+
+def _recipe(name: str, overrides: list[str] | None, out: Path | None) -> tuple[Recipe, Path]:
+    from seelevel.recipe import load_recipe
+
+    recipe = load_recipe(name, overrides or [])
+    return recipe, out if out is not None else Path("runs") / recipe.name
+
+
+@app.command()
+def run(recipe: RecipeArgument, out: OutOption = None, set_: SetOption = None, dry_run: DryOption = False) -> None:
+    """The main job: generate, check, align, evaluate, report. The same command again continues a stopped run."""
+    from seelevel.pipeline import Run
+
+    loaded, folder = _recipe(recipe, set_, out)
+    job = Run(loaded, folder)
+    if dry_run:
+        from seelevel.forecast import forecast
+
+        typer.echo(forecast(job))
+        return
+    page = job.everything()
+    _print_metrics(folder)
+    typer.echo(f"report: {page}")
+
+
+def _print_metrics(folder: Path) -> None:
+    metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    typer.echo(f"{'':26}{'base':>9}{'aligned':>9}{'difference [95% interval]':>34}")
+    for name, difference in metrics["differences"].items():
+        base, aligned = metrics["base"][name]["value"], metrics["aligned"][name]["value"]
+        interval = f"{difference['value']:+.4f} [{difference['low']:+.4f}, {difference['high']:+.4f}]"
+        typer.echo(f"{name:26}{base:9.4f}{aligned:9.4f}{interval:>34}")
+
+
+def _stage_command(name: str, help_text: str) -> None:
+    def command(recipe: RecipeArgument, out: OutOption = None, set_: SetOption = None) -> None:
+        from seelevel.pipeline import Run
+
+        loaded, folder = _recipe(recipe, set_, out)
+        typer.echo(f"{name}: {Run(loaded, folder).alone(name)}")
+
+    app.command(name, help=help_text)(command)
+
+
+_stage_command("generate", "One stage: read the prompts and generate ranked responses.")
+_stage_command("check", "One stage: check and mend the order of the responses.")
+_stage_command("align", "One stage: learn from the checked ladders.")
+_stage_command("evaluate", "One stage: measure the base and the aligned model.")
+_stage_command("report", "One stage: make the page.")
+
+
+@app.command()
+def convert(
+    source: Annotated[Path, typer.Argument(metavar="IN", help="File to read.")],
+    target: Annotated[Path, typer.Argument(metavar="OUT", help="File to write.")],
+    from_: Annotated[str | None, typer.Option("--from", help="Format of IN, where its content does not tell.")] = None,
+    to: Annotated[str | None, typer.Option("--to", help="Format of OUT, where its name does not tell.")] = None,
+    images: Annotated[Path | None, typer.Option("--images", help="Folder of the pictures that IN names.")] = None,
+) -> None:
+    """Convert between ladders (Parquet), LLaVA conversations, AMP's output_1..K and TRL preference rows."""
+    from seelevel.formats import convert as convert_file
+
+    facts = convert_file(source, target, source_format=from_, target_format=to, images=images)
+    typer.echo(", ".join(f"{name}: {value}" for name, value in facts.items()))
+
+
+@app.command()
+def doctor(
+    recipe: Annotated[str | None, typer.Argument(metavar="[RECIPE]", help="Also check a recipe's files and cost.")] = None,
+    set_: SetOption = None,
+) -> None:
+    """Say what this machine has, whether the installation works, and what a recipe would need."""
+    from seelevel.forecast import examine, forecast
+
+    loaded = _recipe(recipe, set_, None) if recipe is not None else None
+    typer.echo(examine())
+    if loaded is not None:
+        from seelevel.pipeline import Run
+
+        typer.echo(forecast(Run(*loaded)))
+
+
+class Rule(StrEnum):
+    published = "published"
+    strict = "strict"
+
+
+class Lemmatizer(StrEnum):
+    singularize = "singularize"
+
+
+def _print_scores(scores: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps(scores))
+    else:
+        for name, value in scores.items():
+            typer.echo(f"{name:24}{value:.4f}" if isinstance(value, float) else f"{name:24}{value}")
+
+
+@score_app.command("pope")
+def score_pope(
+    questions: Annotated[Path, typer.Option(help="POPE question file: one JSON object a line.")],
+    predictions: Annotated[Path, typer.Option(help="Answers: question_id and text, one JSON object a line.")],
+    rule: Annotated[Rule, typer.Option(help="How an answer is read as yes or no.")] = Rule.published,
+    as_json: JsonOption = False,
+) -> None:
+    """POPE: yes-or-no questions about objects."""
+    from seelevel.evaluate import pope
+
+    _print_scores(pope.score_files(questions, predictions, rule=rule.value), as_json)
+
+
+@score_app.command("chair")
+def score_chair(
+    predictions: Annotated[Path, typer.Option(help="Captions: image and caption, one JSON object a line.")],
+    objects: Annotated[Path, typer.Option(help="Objects of every image: one JSON object.")],
+    synonyms: Annotated[Path, typer.Option(help="Synonym list: one object a line, separated by commas.")],
+    lemmatizer: Annotated[Lemmatizer, typer.Option(help="How words become singular.")] = Lemmatizer.singularize,
+    as_json: JsonOption = False,
+) -> None:
+    """CHAIR: objects that captions invent."""
+    from seelevel.evaluate import chair
+
+    _print_scores(chair.score_files(predictions, objects, synonyms, lemmatizer=lemmatizer.value), as_json)
+
+
+@score_app.command("mrhal")
+def score_mrhal(
+    judgements: Annotated[Path, typer.Option(help="A judge's replies, one a dialogue.")], as_json: JsonOption = False
+) -> None:
+    """MRHal-Bench: multi-round dialogues rated by a judge."""
+    from seelevel.evaluate import mrhal
+
+    _print_scores(mrhal.score_files(judgements), as_json)
+
+
+@world_app.command("train")
+def world_train(
+    out: Annotated[Path, typer.Option(help="Folder for the models.")],
+    models: Annotated[str, typer.Option(help="Which, separated by commas.")] = "xs,s,m,l,clip",
+    steps_scale: Annotated[float, typer.Option(help="Multiply the number of steps: 0.01 for a trial.")] = 1.0,
+) -> None:
+    """Train the world's models from nothing."""
+    from seelevel.world.train import train_family
+
+    train_family(out, [name.strip() for name in models.split(",")], steps_scale=steps_scale)
+    typer.echo(f"models: {out}")
+
+
+@world_app.command("sample")
+def world_sample(
+    out: Annotated[Path, typer.Argument(help="PNG file to write.")] = Path("world.png"),
+    split: Annotated[str, typer.Option(help="prompts, dev or test.")] = "prompts",
+    count: Annotated[int, typer.Option(help="How many scenes.", min=1)] = 12,
+    seed: Annotated[int, typer.Option(help="Which ones.")] = 0,
+) -> None:
+    """Draw scenes with their descriptions on one sheet."""
+    from seelevel.world.datasets import sample_sheet
+
+    sample_sheet(out, count, split, seed)
+    typer.echo(f"picture: {out}")
+
+
+@world_app.command("model")
+def world_model(name: Annotated[str, typer.Argument(help="xs, s, m, l or clip.")]) -> None:
+    """Print the folder of one of the world's models."""
+    from seelevel.world import model_path
+
+    typer.echo(model_path(name))
+
+
+@parser_app.command("train")
+def parser_train(
+    treebank: Annotated[Path, typer.Option(help="Folder with Universal Dependencies .conllu files.")],
+    out: Annotated[Path, typer.Option(help="Folder for the pipeline.")],
+    max_steps: Annotated[int, typer.Option(help="Training steps.", min=1)] = 3500,
+) -> None:
+    """Train the parser on a treebank."""
+    from seelevel.language.parse import train_parser
+
+    train_parser(treebank, out, max_steps=max_steps)
+    typer.echo(f"parser: {out}")
+
+
+@parser_app.command("evaluate")
+def parser_evaluate(
+    treebank: Annotated[Path, typer.Option(help="Folder with Universal Dependencies .conllu files.")],
+    parser: Annotated[str, typer.Option(help="builtin, a spaCy package or a folder.")] = "builtin",
+    as_json: JsonOption = False,
+) -> None:
+    """Measure a parser on a treebank's dev set: attachment, tags, noun chunks."""
+    from seelevel.language.parse import evaluate_parser
+
+    _print_scores(evaluate_parser(parser, treebank), as_json)
+
+
+def main() -> None:
+    """Run the command line. Exit codes: 0 done, 2 the input is wrong, 1 anything else."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    try:
+        app()
+    except InputError as error:
+        _stop(str(error), 2)
+    except DiskFullError as error:
+        _stop(str(error), 1)
+    except Exception as error:
+        if not is_disk_full(error):
+            raise
+        place = getattr(error, "filename", None) or Path.cwd()
+        _stop(str(DiskFullError(place, max(1, 2**20 - free_bytes(place)))), 1)
+
+
+def _stop(message: str, code: int) -> None:
+    print(f"seelevel: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(code)

@@ -1,0 +1,199 @@
+"""What a run would do and cost, before it runs: records, models, tokens, memory, time."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import platform
+import shutil
+import struct
+import time
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from seelevel.errors import InputError, free_bytes
+from seelevel.models.base import ModelRef
+from seelevel.pipeline import WORLD, Run
+
+# Measured on the embedded world: a decoding step of a small model costs this much before any arithmetic, and
+# arithmetic reaches about this share of a large matrix product's speed.
+STEP_SECONDS, EFFICIENCY = 0.010, 0.3
+GENERATION_BATCH = 64
+RESPONSE_SHARE = 0.5  # answers end by themselves: about half the permitted tokens
+
+
+@dataclass(frozen=True)
+class ModelSize:
+    """Parameters by the headers of a model's safetensors files, and tokens an image takes."""
+
+    parameters: int
+    dtype: str
+    image_tokens: int
+
+    def __str__(self) -> str:
+        return f"{human(self.parameters)} parameters, stored {self.dtype}"
+
+
+def model_size(model: ModelRef) -> ModelSize | None:
+    """Size of a model in a folder, or None for one that is not on this disk. Raises `InputError` without weights."""
+    folder = Path(model.path)
+    if not folder.is_dir():
+        return None
+    files = sorted(folder.glob("*.safetensors"))
+    if not (folder / "config.json").exists() or not files:
+        raise InputError(f"model folder {folder} lacks config.json or *.safetensors weights; name a complete model folder")
+    count, dtypes = 0, set()
+    for file in files:
+        with file.open("rb") as stream:
+            header = json.loads(stream.read(struct.unpack("<Q", stream.read(8))[0]))
+        for name, tensor in header.items():
+            if name != "__metadata__":
+                count += math.prod(tensor["shape"])
+                dtypes.add(tensor["dtype"])
+    config = json.loads((folder / "config.json").read_text())
+    vision = config.get("vision_config", {})
+    side = vision.get("image_size", 0) // max(vision.get("patch_size", 1), 1) if isinstance(vision.get("image_size"), int) else 0
+    return ModelSize(count, "/".join(sorted(dtypes)), side * side)
+
+
+def human(number: float) -> str:
+    """1234567 → 1.2M."""
+    for unit in ("", "k", "M", "G"):
+        if abs(number) < 1000:
+            return f"{number:.0f}{unit}" if not unit else f"{number:.1f}{unit}"
+        number /= 1000
+    return f"{number:.1f}T"
+
+
+def matmul_flops() -> float:
+    """Floating-point operations a second of a float32 matrix product on this machine's processor."""
+    import numpy as np
+
+    a = np.ones((768, 768), dtype=np.float32)
+    a @ a
+    start = time.perf_counter()
+    for _ in range(8):
+        a @ a
+    return 8 * 2 * 768**3 / (time.perf_counter() - start)
+
+
+def forecast(job: Run) -> str:
+    """A table of the stages: would each run, on how many records, with which models, tokens, memory and time.
+
+    Times are rough (half to double) and hold for the processor; a GPU is not timed beforehand.
+    """
+    recipe, states = job.recipe, job.plan()
+    records = _count_records(job)
+    flops = matmul_flops() * EFFICIENCY
+    base = job.model(recipe.align.model)
+    sizes = {name: model_size(job.model(name)) for name in {*recipe.generate.experts, recipe.align.model}}
+    lines = [f"recipe {recipe.name} → {job.out}", f"{records} records; times assume {flops / 1e9:.0f} GFLOP/s and are rough"]
+    lines.append(f"{'stage':10}{'would':8}{'records':>9}{'tokens':>9}{'memory':>9}{'time':>8}  models")
+
+    def add(stage: str, count: int, tokens: float, memory: float, seconds: float, models: str) -> None:
+        would = "run" if states.get(stage, True) else "keep"
+        lines.append(
+            f"{stage:10}{would:8}{count:>9}{human(tokens):>9}{human(memory) + 'B':>9}{_minutes(seconds):>8}  {models}"
+        )
+
+    answer = recipe.generate.sampling.max_new_tokens * RESPONSE_SHARE
+    add("data", records, 0, 3e8, records / 500, "")
+    tokens = seconds = memory = 0.0
+    for name in recipe.generate.experts:
+        part = _generation(records, answer, recipe.generate.sampling.max_new_tokens, sizes[name], flops)
+        tokens, seconds, memory = tokens + part[0], seconds + part[1], max(memory, part[2])
+    models = "; ".join(f"{name} ({sizes[name] or 'not on this disk'})" for name in recipe.generate.experts)
+    add("generate", records, tokens, memory, seconds, models)
+    levels = len(recipe.generate.experts) + 1
+    add("check", records, records * levels * answer, 8e8, records * levels / 60, f"parser {recipe.check.parser}; {recipe.check.encoder}")
+    size = sizes[base.name]
+    prefix = 40 + (size.image_tokens if size else 600)
+    ladder_tokens = prefix + levels * answer
+    tokens = records * ladder_tokens * recipe.align.epochs
+    parameters = size.parameters if size else 7e9
+    steps = math.ceil(records / recipe.align.ladders_per_step) * recipe.align.epochs
+    add(
+        "align", records, tokens, 6e8 + parameters * 16, 6 * parameters * tokens / flops + steps * 0.15, f"{base.name} ({size or 'not on this disk'})"
+    )
+    questions = _count_questions(job)
+    tokens, seconds, memory = _generation(2 * questions, 15, 40, size, flops)
+    add("evaluate", questions, tokens, memory, seconds, f"{base.name} and the aligned one; judge {recipe.evaluate.judge}")
+    lines.append(f"disk free at {job.out}: {human(free_bytes(job.out))}B")
+    return "\n".join(lines)
+
+
+def _generation(prompts: int, answer: float, limit: int, size: ModelSize | None, flops: float) -> tuple[float, float, float]:
+    """Tokens, seconds and bytes of answering `prompts`."""
+    parameters = size.parameters if size else 7e9
+    image_tokens = size.image_tokens if size else 600
+    tokens = prompts * (40 + image_tokens + answer)
+    steps = math.ceil(prompts / GENERATION_BATCH) * limit
+    return tokens, 2 * parameters * tokens / flops + steps * STEP_SECONDS, 6e8 + parameters * 4
+
+
+def _minutes(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
+
+
+def _count_records(job: Run) -> int:
+    settings = job.recipe.data
+    if settings.prompts.startswith(WORLD):
+        from seelevel.world.datasets import PROMPTS_AVAILABLE
+
+        return min(settings.limit or PROMPTS_AVAILABLE, PROMPTS_AVAILABLE)
+    from seelevel.formats import count_records
+
+    count = count_records(Path(settings.prompts))
+    return min(count, settings.limit or count)
+
+
+def _count_questions(job: Run) -> int:
+    """Questions of the evaluation folder, or the world's own number of them a scene."""
+    settings = job.recipe.evaluate
+    if settings.data.startswith(WORLD):
+        return (settings.limit or 500) * 8
+    folder = Path(settings.data)
+    files = [*folder.glob("chair/questions.jsonl"), *folder.glob("pope/*.json"), *folder.glob("capability/*.jsonl")]
+    return sum(file.read_bytes().count(b"\n") for file in files)
+
+
+def examine() -> str:
+    """What this machine has and whether what seelevel needs is there."""
+    lines = [
+        f"seelevel {version('seelevel')}, Python {platform.python_version()}, {platform.system()} {platform.machine()}",
+        f"processor: {os.cpu_count()} cores; memory {human(_memory())}B; disk free here {human(free_bytes(Path.cwd()))}B",
+    ]
+    for package in ("torch", "transformers", "peft", "accelerate", "datasets", "spacy"):
+        lines.append(f"{package}: {_version_or_missing(package)}")
+    import torch
+
+    if torch.cuda.is_available():
+        for index in range(torch.cuda.device_count()):
+            properties: Any = torch.cuda.get_device_properties(index)
+            lines.append(f"GPU {index}: {properties.name}, {human(properties.total_memory)}B")
+    else:
+        lines.append(f"GPU: none; models run on the processor with {torch.get_num_threads()} threads")
+    from seelevel.language.parse import load_parser
+    from seelevel.world import MODELS, model_path
+
+    lines.append(f"parser: builtin, {len(load_parser('builtin').pipe_names)} components")
+    for name in MODELS:
+        size = model_size(ModelRef(WORLD + name, str(model_path(name))))
+        lines.append(f"world:{name}: {size}")
+    if shutil.which("git") is None:
+        lines.append("git: not found; only needed to contribute")
+    return "\n".join(lines)
+
+
+def _memory() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def _version_or_missing(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "missing; run make setup"

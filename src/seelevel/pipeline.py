@@ -1,0 +1,297 @@
+"""The main job, top to bottom: data → generate → check → align → evaluate → report.
+
+A run folder can be stopped anywhere and run again: a stage whose inputs, settings and sources are unchanged is kept,
+one that was cut off continues, and both end in the same bytes as a run that was never stopped.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import resource
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+from pydantic import BaseModel
+
+from seelevel.errors import InputError
+from seelevel.models.base import ModelRef
+from seelevel.progress import say
+from seelevel.recipe import Recipe
+from seelevel.store import (
+    StageFolder,
+    digest,
+    file_sha256,
+    folder_fingerprint,
+    listing_fingerprint,
+    read_manifest,
+    source_fingerprint,
+    write_atomically,
+)
+
+if TYPE_CHECKING:
+    from seelevel.models.base import Generator
+
+STAGES = ("generate", "check", "align", "evaluate", "report")
+WORLD = "world:"
+
+
+class Run:
+    """One recipe in one run folder."""
+
+    def __init__(self, recipe: Recipe, out: Path) -> None:
+        self.recipe, self.out = recipe, out.resolve()
+        self._dry = False
+        self._fingerprints: dict[Path, str] = {}
+
+    def everything(self) -> Path:
+        """Run what has changed; returns the report's path."""
+        with self._lock():
+            self.generate()
+            self.check()
+            self.align()
+            self.evaluate()
+            return self.report()
+
+    def plan(self) -> dict[str, bool]:
+        """Which stages would run: True, or False for those that are unchanged. Writes nothing."""
+        self._dry = True
+        self._fingerprints.clear()
+        self.generate()
+        self.check()
+        self.align()
+        self.evaluate()
+        self._dry = False
+        return {
+            folder.relative_to(self.out).as_posix(): StageFolder(folder, fingerprint).manifest is None
+            for folder, fingerprint in self._fingerprints.items()
+        }
+
+    def alone(self, stage: str) -> Path:
+        """Run one stage, its predecessors being done; returns its folder, or the report's path."""
+        with self._lock():
+            for earlier in STAGES[: STAGES.index(stage)]:
+                if stage == "report":
+                    break  # a report shows whatever is there
+                if read_manifest(self.out / earlier) is None:
+                    raise InputError(f"{self.out / earlier} is not finished; run `seelevel {earlier}` on this recipe first")
+            return {
+                "generate": self.generate,
+                "check": self.check,
+                "align": self.align,
+                "evaluate": self.evaluate,
+                "report": self.report,
+            }[stage]()
+
+    # --- the stages, in order -------------------------------------------------------------------------------------
+
+    def data(self) -> Path:
+        from seelevel.formats.ingest import ingest
+
+        settings = self.recipe.data
+        prompts, images = self._prompts()
+        if images is not None and images.parent in self._fingerprints:
+            inputs = [self._fingerprints[images.parent]]
+        else:
+            inputs = [file_sha256(prompts), None if images is None else listing_fingerprint(images)]
+        return self._stage(
+            "data",
+            "seelevel.formats.ingest",
+            inputs,
+            settings,
+            lambda stage: ingest(prompts, images, stage, self.out, settings.limit, settings.max_rejected),
+        )
+
+    def generate(self) -> Path:
+        from seelevel import generate
+
+        source, settings = self.data(), self.recipe.generate
+        experts = [self.model(name) for name in settings.experts]
+        return self._stage(
+            "generate",
+            "seelevel.generate",
+            [self._print_of(source), *map(model_fingerprint, experts)],
+            settings,
+            lambda stage: generate.run(source, stage, settings, experts, self.out, self.recipe.seed),
+        )
+
+    def check(self) -> Path:
+        from seelevel import check
+
+        source, settings = self.out / "generate", self.recipe.check
+        encoder = self.model(settings.encoder)
+        return self._stage(
+            "check",
+            "seelevel.check",
+            [self._print_of(source), model_fingerprint(encoder)],
+            settings,
+            lambda stage: check.run(source, stage, settings, encoder, self.out),
+        )
+
+    def align(self) -> Path:
+        from seelevel import align
+
+        source, settings = self.out / "check", self.recipe.align
+        model = self.model(settings.model)
+        return self._stage(
+            "align",
+            "seelevel.align",
+            [self._print_of(source), model_fingerprint(model)],
+            settings,
+            lambda stage: align.run(source, stage, settings, model, self.out, self.recipe.seed),
+        )
+
+    def evaluate(self) -> Path:
+        from seelevel import evaluate
+
+        settings, base = self.recipe.evaluate, self.model(self.recipe.align.model)
+        data = self._evaluation_data()
+        data_print = self._fingerprints.get(data) or listing_fingerprint(data)
+        return self._stage(
+            "evaluate",
+            "seelevel.evaluate",
+            [data_print, model_fingerprint(base), self._print_of(self.out / "align")],
+            settings,
+            lambda stage: evaluate.run(stage, settings, data, base, self._aligned(), self._judge(), self.out, self.recipe.seed),
+        )
+
+    def report(self) -> Path:
+        from seelevel import report
+
+        return report.run(self.out, self.recipe.report)
+
+    # --- what the recipe names, as files and objects ---------------------------------------------------------------
+
+    def model(self, name: str) -> ModelRef:
+        """`world:s`, a folder or a hub name, as the stages take it."""
+        if name.startswith(WORLD):
+            from seelevel.world import model_path
+
+            return ModelRef(name, str(model_path(name.removeprefix(WORLD))))
+        if "/" in name and not Path(name).exists() and (name.startswith((".", "/", "~")) or name.count("/") > 1):
+            raise InputError(f"model folder {name} does not exist; name a folder, a hub model or world:s")
+        return ModelRef(name, name)
+
+    def _prompts(self) -> tuple[Path, Path | None]:
+        settings = self.recipe.data
+        if settings.prompts.startswith(WORLD):
+            folder = self._world_data("prompts", settings.prompts.removeprefix(WORLD), settings.limit)
+            return folder / "prompts.json", folder / "images"
+        prompts = Path(settings.prompts)
+        images = None if settings.images is None else Path(settings.images)
+        for key, path in (("prompts", prompts), ("images", images)):
+            if path is not None and not path.exists():
+                raise InputError(f"data.{key}: {path} does not exist; check the path (relative ones start at {Path.cwd()})")
+        return prompts, images
+
+    def _evaluation_data(self) -> Path:
+        settings = self.recipe.evaluate
+        if settings.data.startswith(WORLD):
+            return self._world_data("evaluation", settings.data.removeprefix(WORLD), settings.limit)
+        folder = Path(settings.data)
+        if not folder.is_dir():
+            raise InputError(f"evaluate.data: folder {folder} does not exist; docs/formats.md says what it holds")
+        return folder
+
+    def _world_data(self, kind: str, split: str, limit: int | None) -> Path:
+        from seelevel.world import datasets
+
+        write = {"prompts": datasets.write_prompts, "evaluation": datasets.write_evaluation}[kind]
+        if split not in datasets.SPLITS:
+            raise InputError(f"world:{split} is unknown; the world has {', '.join(WORLD + s for s in datasets.SPLITS)}")
+
+        def work(stage: StageFolder) -> dict[str, Any]:
+            write(stage.path, split=split, limit=limit)
+            return {"split": split}
+
+        return self._stage(f"inputs/world-{split}", "seelevel.world.datasets", [kind, split, limit], None, work)
+
+    def _judge(self) -> Generator | None:
+        name = self.recipe.evaluate.judge
+        if name is None:
+            return None
+        if name == "world:oracle":
+            from seelevel.world.oracle import Oracle
+
+            return Oracle()
+        from seelevel.models import load_model
+
+        return load_model(self.model(name).path)
+
+    def _aligned(self) -> ModelRef:
+        for kind in ("model", "adapter"):
+            if (self.out / "align" / kind).is_dir():
+                return ModelRef("aligned", str(self.out / "align" / kind))
+        raise InputError(f"{self.out / 'align'} holds no model; run `seelevel align` on this recipe first")
+
+    # --- housekeeping ----------------------------------------------------------------------------------------------
+
+    def _stage(
+        self,
+        name: str,
+        module: str,
+        inputs: Sequence[object],
+        settings: BaseModel | None,
+        work: Callable[[StageFolder], dict[str, Any]],
+    ) -> Path:
+        stage = StageFolder(self.out / name, self._fingerprint(module, inputs, settings))
+        self._fingerprints[stage.path] = stage.fingerprint
+        if self._dry:
+            return stage.path
+        if stage.manifest is not None:
+            say(f"{name}: unchanged, kept")
+            return stage.path
+        stage.begin()
+        start = time.monotonic()
+        facts = work(stage)
+        seconds = round(time.monotonic() - start, 1)
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+        stage.finish(**{**facts, "seconds": seconds, "peak_bytes": peak})
+        return stage.path
+
+    def _fingerprint(self, module: str, inputs: Sequence[object], settings: BaseModel | None) -> str:
+        libraries = [version(package) for package in ("torch", "transformers", "tokenizers", "spacy")]
+        dumped = None if settings is None else settings.model_dump(mode="json")
+        return digest(inputs, dumped, self.recipe.seed, source_fingerprint(module), libraries)
+
+    def _print_of(self, folder: Path) -> str:
+        if folder in self._fingerprints:
+            return self._fingerprints[folder]
+        manifest = read_manifest(folder)
+        if manifest is None:
+            raise InputError(f"{folder} is not finished; run `seelevel run` on this recipe")
+        return str(manifest["fingerprint"])
+
+    @cached_property
+    def _recipe_text(self) -> str:
+        return yaml.safe_dump(self.recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+    @contextmanager
+    def _lock(self) -> Iterator[None]:
+        """One run at a time in a folder: two would write over each other. The kernel drops the lock of a killed run."""
+        self.out.mkdir(parents=True, exist_ok=True)
+        with (self.out / ".lock").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise InputError(f"another run is at work in {self.out}; wait for it or choose another --out") from error
+            write_atomically(self.out / "recipe.yaml", self._recipe_text)
+            yield
+
+
+def model_fingerprint(model: ModelRef) -> str:
+    """A fingerprint of a model's files; of a hub model, its name and the revision in the cache."""
+    folder = Path(model.path)
+    if folder.is_dir():
+        return digest(model.name, folder_fingerprint(folder))
+    if not folder.exists():
+        from huggingface_hub import try_to_load_from_cache
+
+        return digest(model.name, str(try_to_load_from_cache(model.path, "config.json")))
+    raise InputError(f"model {model.name} is a file; name the folder that holds config.json and the weights")

@@ -1,0 +1,131 @@
+"""A recipe: one YAML file that says what to run. Unknown keys are refused with the nearest known one."""
+
+from __future__ import annotations
+
+import types
+import typing
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from seelevel.align.settings import AlignSettings
+from seelevel.check.settings import CheckSettings
+from seelevel.errors import InputError
+from seelevel.evaluate.settings import EvaluateSettings
+from seelevel.generate.settings import GenerateSettings
+from seelevel.lookup import nearest
+from seelevel.report.settings import ReportSettings
+
+
+class DataSettings(BaseModel):
+    """Where the images and prompts are: a LLaVA JSON, ladders as Parquet or AMP's JSON, and the image folder."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    prompts: str
+    images: str | None = None
+    limit: int | None = Field(default=None, ge=1, description="only the first so many records")
+    max_rejected: float = Field(default=0.05, ge=0, le=1, description="share of bad records above which the run stops")
+
+
+class Recipe(BaseModel):
+    """Everything one run needs. Relative paths start at the current folder."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(pattern=r"^[\w.-]+$")
+    seed: int = 0
+    data: DataSettings
+    generate: GenerateSettings
+    check: CheckSettings
+    align: AlignSettings
+    evaluate: EvaluateSettings
+    report: ReportSettings = ReportSettings()
+
+
+def shipped_recipes() -> list[str]:
+    """Names of the recipes inside the package."""
+    folder = resources.files("seelevel").joinpath("recipes")
+    return sorted(f.name.removesuffix(".yaml") for f in folder.iterdir() if f.name.endswith(".yaml"))
+
+
+def load_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> Recipe:
+    """Read a shipped recipe by name or any recipe by its file; `overrides` are `key.subkey=value` with YAML values.
+
+    Raises `InputError` with the file and the key where something is wrong.
+    """
+    text, where = _source(name_or_path)
+    try:
+        raw = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f"{where}, line {mark.line + 1}" if mark is not None else where
+        raise InputError(f"{place}: not YAML ({getattr(error, 'problem', None) or error}); mend that line") from error
+    if not isinstance(raw, dict):
+        raise InputError(f"{where}: a recipe is a YAML mapping with keys {', '.join(Recipe.model_fields)}")
+    for override in overrides:
+        _override(raw, override)
+    try:
+        return Recipe.model_validate(raw)
+    except ValidationError as error:
+        raise InputError(f"{where}: {_explain(error)}") from error
+
+
+def _source(name_or_path: str) -> tuple[str, str]:
+    path = Path(name_or_path)
+    if path.is_file():
+        return path.read_text(encoding="utf-8"), str(path)
+    if name_or_path in shipped_recipes():
+        file = resources.files("seelevel").joinpath("recipes", f"{name_or_path}.yaml")
+        return file.read_text(encoding="utf-8"), f"recipe {name_or_path}"
+    raise InputError(f"recipe '{name_or_path}' is neither a file nor a shipped recipe; {nearest(name_or_path, shipped_recipes())}")
+
+
+def _override(raw: dict[str, Any], override: str) -> None:
+    key, equals, value = override.partition("=")
+    if not equals or not key:
+        raise InputError(f"--set {override}: expected key=value, for instance --set align.epochs=2")
+    *parents, last = key.split(".")
+    place: Any = raw
+    for parent in parents:
+        place = place.setdefault(parent, {}) if isinstance(place, dict) else None
+    if not isinstance(place, dict):
+        raise InputError(f"--set {override}: '{'.'.join(parents)}' is not a mapping in the recipe")
+    try:
+        place[last] = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise InputError(f"--set {override}: '{value}' is not a YAML value; quote it") from error
+
+
+def _explain(error: ValidationError) -> str:
+    """The first of pydantic's complaints, and how many follow, in one line."""
+    first, *others = error.errors()
+    location = [str(part) for part in first["loc"]]
+    key = ".".join(location)
+    if first["type"] == "extra_forbidden":
+        line = f"key '{key}' is unknown; {nearest(location[-1], _known_keys(location[:-1]))}"
+    elif first["type"] == "missing":
+        line = f"key '{key}' is missing; add it"
+    else:
+        line = f"{key}: {first['msg'].lower().removeprefix('value error, ')}, not {first['input']!r}"
+    return line + (f" (and {len(others)} more)" if others else "")
+
+
+def _known_keys(location: Sequence[str]) -> set[str]:
+    models: list[type[BaseModel]] = [Recipe]
+    for part in location:
+        below = [m for model in models if part in model.model_fields for m in _models(model.model_fields[part].annotation)]
+        models = below or models  # a tag of a union is part of pydantic's location but no key
+    return {name for model in models for name in model.model_fields}
+
+
+def _models(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType, typing.Annotated, list):
+        return [m for argument in typing.get_args(annotation) for m in _models(argument)]
+    return []

@@ -1,0 +1,56 @@
+"""Recipes: every shipped one loads; a wrong one is refused in one line that helps."""
+
+import pytest
+
+from seelevel.errors import InputError
+from seelevel.recipe import load_recipe, shipped_recipes
+
+pytestmark = pytest.mark.unit
+
+
+@pytest.mark.parametrize("name", shipped_recipes())
+def test_every_shipped_recipe_loads_under_its_own_name(name):
+    assert load_recipe(name).name == name
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("aling.model=x", "'aling' is unknown; did you mean 'align'?"),
+        ("align.epoch=3", "'align.epoch' is unknown; did you mean 'epochs'?"),
+        ("align.objective.betta=3", "did you mean 'beta'?"),
+        ("generate.sampling.num_beam=3", "did you mean 'num_beams'?"),
+        ("align.epochs=many", "align.epochs: .*not 'many'"),
+        ("align", "expected key=value"),
+        ("name.x=1", "'name' is not a mapping"),
+        ("data.max_rejected=2", "data.max_rejected"),
+    ],
+)
+def test_a_wrong_key_or_value_is_one_line_that_names_it(override, message):
+    with pytest.raises(InputError, match=message) as caught:
+        load_recipe("world-quick", [override])
+    assert "\n" not in str(caught.value)
+
+
+def test_overrides_are_yaml_values():
+    recipe = load_recipe("world-quick", ["align.epochs=7", "generate.experts=[a, b]", "seed=3"])
+    assert (recipe.align.epochs, list(recipe.generate.experts), recipe.seed) == (7, ["a", "b"], 3)
+
+
+def test_an_unknown_recipe_names_the_nearest():
+    with pytest.raises(InputError, match="did you mean 'world-quick'"):
+        load_recipe("world-quik")
+
+
+def test_yaml_that_is_not_yaml_names_file_and_line(tmp_path):
+    path = tmp_path / "r.yaml"
+    path.write_text("name: x\ndata: [1, 2\nseed: 0\n")
+    with pytest.raises(InputError, match=r"r\.yaml, line 3: not YAML"):
+        load_recipe(str(path))
+
+
+def test_a_missing_key_is_named(tmp_path):
+    path = tmp_path / "r.yaml"
+    path.write_text("name: x\n")
+    with pytest.raises(InputError, match="key 'data' is missing"):
+        load_recipe(str(path))

@@ -1,0 +1,118 @@
+"""Run folders: whole files, manifests last, fingerprints of what matters."""
+
+import errno
+import json
+
+import pytest
+
+from seelevel import Image, Ladder, Response, load_ladders, save_ladders, store
+from seelevel.errors import DiskFullError, InputError, is_disk_full, require_space
+from seelevel.formats.parquet import write_shard
+
+pytestmark = pytest.mark.unit
+
+
+def make_ladder(name="a", path="/pictures/a.png"):
+    answers = [
+        Response([{"role": "assistant", "content": text}], level, {"kind": "expert", "model": "m"}, "", {"acc": 0.5})
+        for level, text in enumerate(["A cat.", "A dög."])
+    ]
+    question = {"role": "user", "content": "<image>\nWhat?"}
+    return Ladder(name, [Image(path, "ff")], [question], answers, {"objects": ["cat"]}, {"flags": []})
+
+
+def test_ladders_come_back_from_parquet_as_they_went(tmp_path):
+    ladders = [make_ladder("a"), make_ladder("b")]
+    save_ladders(ladders, tmp_path / "x.parquet")
+    assert load_ladders(tmp_path / "x.parquet") == ladders
+
+
+def test_parquet_opens_with_datasets(tmp_path):
+    from datasets import load_dataset
+
+    save_ladders([make_ladder()], tmp_path / "x.parquet")
+    rows = load_dataset("parquet", data_files=str(tmp_path / "x.parquet"), cache_dir=str(tmp_path / "c"))["train"]
+    assert rows[0]["responses"][1]["messages"][0]["content"] == "A dög."
+
+
+def test_a_moved_run_still_finds_its_pictures(tmp_path):
+    picture = tmp_path / "one" / "images" / "a.png"
+    picture.parent.mkdir(parents=True)
+    picture.write_bytes(b"x")
+    write_shard(tmp_path / "one/check/shard-00000.parquet", [make_ladder(path=str(picture))], root=tmp_path / "one")
+    (tmp_path / "one").rename(tmp_path / "two")
+    (found,) = load_ladders(tmp_path / "two" / "check")
+    assert found.images[0].path == str((tmp_path / "two/images/a.png").resolve())
+
+
+def test_what_is_not_parquet_is_named(tmp_path):
+    (tmp_path / "x.parquet").write_text("hello")
+    with pytest.raises(InputError, match="not a Parquet file"):
+        load_ladders(tmp_path / "x.parquet")
+    with pytest.raises(InputError, match="does not exist"):
+        load_ladders(tmp_path / "y.parquet")
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_rest(tmp_path, monkeypatch):
+    path = tmp_path / "a.json"
+    store.write_json(path, {"old": 1})
+
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(store.os, "fsync", full)
+    with pytest.raises(DiskFullError, match=r"a\.json needs"):
+        store.write_json(path, {"new": 2})
+    assert json.loads(path.read_text()) == {"old": 1}
+    assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_a_stage_begun_under_another_fingerprint_is_emptied(tmp_path):
+    first = store.StageFolder(tmp_path / "s", "one")
+    first.begin()
+    first.shard(0).write_bytes(b"x")
+    store.StageFolder(tmp_path / "s", "one").begin()
+    assert first.shard(0).exists()
+    store.StageFolder(tmp_path / "s", "two").begin()
+    assert not first.shard(0).exists()
+
+
+def test_a_stage_cut_off_before_it_said_what_it_is_starts_anew(tmp_path):
+    folder = tmp_path / "s"
+    folder.mkdir()
+    (folder / "shard-00000.parquet").write_bytes(b"half")
+    store.StageFolder(folder, "one").begin()
+    assert not (folder / "shard-00000.parquet").exists()
+
+
+def test_a_stage_is_done_only_under_its_own_fingerprint(tmp_path):
+    stage = store.StageFolder(tmp_path / "s", "one")
+    stage.begin()
+    assert stage.manifest is None
+    stage.finish(count=3)
+    assert stage.manifest == {"fingerprint": "one", "count": 3}
+    assert store.StageFolder(tmp_path / "s", "two").manifest is None
+
+
+def test_source_fingerprints_follow_lazy_imports_and_tables_of_names():
+    assert "seelevel.store" in store.imports_of("seelevel.formats.parquet")
+    assert "seelevel.models.hf" in store.imports_of("seelevel.models")
+    assert "seelevel.pipeline" in store.imports_of("seelevel.cli")
+
+
+def test_disk_full_is_seen_through_a_library_s_own_error():
+    class SafetensorError(Exception):
+        pass
+
+    assert is_disk_full(SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)"))
+    assert not is_disk_full(ValueError("no"))
+
+
+def test_require_space_names_the_missing_bytes(tmp_path):
+    with pytest.raises(DiskFullError) as caught:
+        require_space(tmp_path / "big", 10**18)
+    assert caught.value.missing > 10**17
+
+
+def test_batches_are_fixed_by_size():
+    assert list(store.batched(range(5), 2)) == [[0, 1], [2, 3], [4]]
