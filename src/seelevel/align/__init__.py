@@ -1,0 +1,26 @@
+"""Align: checked ladders and an objective become a better model."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+from seelevel.align.settings import AlignSettings
+from seelevel.models.base import ModelRef
+from seelevel.store import StageFolder
+
+
+def run(source: Path, stage: StageFolder, settings: AlignSettings, model: ModelRef, root: Path, seed: int) -> dict[str, Any]:
+    """Train `model` on the ladders of `source` into `stage.path/model` (or `adapter`, with LoRA).
+
+    A call that was killed continues from its last whole checkpoint and ends with the same weights, byte for byte.
+    Returns counts and times for the manifest.
+    """
+    from seelevel.formats.parquet import read_ladders
+    from seelevel.training.fit import fit
+
+    started = time.monotonic()
+    ladders = read_ladders(source, root=root)
+    facts = fit(ladders, model.path, settings, stage.path, seed=seed)
+    return {**facts, "seconds": round(time.monotonic() - started, 1)}

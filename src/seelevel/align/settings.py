@@ -1,0 +1,11 @@
+"""What `align:` of a recipe may say."""
+
+from __future__ import annotations
+
+from seelevel.training.settings import TrainSettings
+
+
+class AlignSettings(TrainSettings):
+    """How to train, and on which model: a folder, a hub name or, in recipes, `world:s`."""
+
+    model: str

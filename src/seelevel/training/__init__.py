@@ -1,0 +1,1 @@
+"""The training core: ladders packed into rows, log-probabilities, objectives, the trainer."""

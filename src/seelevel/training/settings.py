@@ -1,0 +1,48 @@
+"""How to train. Torch-free, so that a recipe is read before anything heavy is imported."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from seelevel.training.objectives.settings import MdpoSettings, ObjectiveSettings
+
+Layout = Literal["shared", "rows"]
+
+
+class LoraSettings(BaseModel):
+    """Low-rank adapters on the language model. The defaults are AMP's: r = 64, α = 16, attention and MLP projections."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    r: int = Field(default=64, ge=1)
+    alpha: float = Field(default=16, gt=0)
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    target: Literal["attention+mlp", "attention"] | list[str] = Field(
+        default="attention+mlp", description="or names of the language model's linear layers"
+    )
+
+
+class TrainSettings(BaseModel):
+    """One preference training. AMP trains 4 epochs of 16 ladders a step with AdamW and a cosine schedule."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    objective: ObjectiveSettings = Field(default=MdpoSettings(), description="mdpo, dpo or sft, with its parameters")
+    layout: Layout = Field(default="shared", description="shared: one row a ladder; rows: one row a response")
+    lora: LoraSettings | None = Field(default=None, description="null trains full weights")
+    epochs: float = Field(default=4, gt=0)
+    learning_rate: float = Field(default=3.0e-4, gt=0)
+    ladders_per_step: int = Field(default=16, ge=1, description="ladders in one optimiser step, over all processes")
+    scheduler: Literal["cosine", "linear", "constant"] = "cosine"
+    warmup_steps: int = Field(default=20, ge=0)
+    weight_decay: float = Field(default=0.0, ge=0)
+    max_grad_norm: float = Field(default=1.0, ge=0, description="0 does not clip")
+    freeze_vision: bool = Field(default=True, description="keep the vision tower as it is, as LLaVA does")
+    gradient_checkpointing: bool = False
+    tokens_per_batch: int | None = Field(default=None, ge=1, description="padded tokens in one forward pass")
+    max_length: int | None = Field(default=None, ge=1, description="longest conversation; null is the model's context")
+    save_steps: int = Field(default=50, ge=1, description="steps from one checkpoint to the next")
+    dtype: Literal["auto", "float32", "bfloat16", "float64"] = "auto"
+    device: str = Field(default="auto", description="auto, cpu, cuda")
