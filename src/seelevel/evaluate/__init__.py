@@ -1,0 +1,145 @@
+"""Evaluate: a base and an aligned model on the same questions; figures, intervals, paired differences."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from seelevel.evaluate.answers import Answer, Benchmark, Context, Items, answer_questions
+from seelevel.evaluate.intervals import RESAMPLES, differences, figures
+from seelevel.evaluate.settings import EvaluateSettings
+from seelevel.judge import quoted
+from seelevel.lookup import choose
+from seelevel.models.base import Generator, ModelRef
+from seelevel.store import StageFolder, write_atomically, write_json
+
+BENCHMARKS = {
+    "chair": "seelevel.evaluate.chair:benchmark",
+    "pope": "seelevel.evaluate.pope:benchmark",
+    "mrhal": "seelevel.evaluate.mrhal:benchmark",
+    "capability": "seelevel.evaluate.capability:benchmark",
+}
+"""Benchmarks of a run: `benchmark(data, settings) -> Benchmark`."""
+
+SCORERS = {
+    "chair": "seelevel.evaluate.chair:score_files",
+    "pope": "seelevel.evaluate.pope:score_files",
+    "mrhal": "seelevel.evaluate.mrhal:score_files",
+    "capability": "seelevel.evaluate.capability:score_files",
+}
+"""Scorers of files that exist already: paths in, a dict of figures out."""
+
+SIDES = ("base", "aligned")
+
+
+def run(
+    stage: StageFolder,
+    settings: EvaluateSettings,
+    data: Path,
+    base: ModelRef,
+    aligned: ModelRef,
+    judge: Generator | None,
+    root: Path,
+    seed: int,
+) -> dict[str, Any]:
+    """Answer and score every benchmark with both models.
+
+    Writes `base/` and `aligned/<benchmark>.jsonl` (a record a question), `scores.json` and the run's `metrics.json`.
+    The answers are kept in shards, so a stopped run continues and ends byte for byte as an unbroken one.
+    """
+    benchmarks: list[Benchmark] = [choose("benchmark", n, BENCHMARKS)(data, settings) for n in settings.benchmarks]
+    records: dict[str, dict[str, Items]] = {}
+    facts: dict[str, Any] = {"seconds": {}}
+    for side, reference in zip(SIDES, (base, aligned), strict=True):
+        start = time.monotonic()
+        folder = stage.path / side
+        model = _lazy(reference)
+        records[side] = {}
+        for benchmark in benchmarks:
+            answers = answer_questions(
+                benchmark,
+                model,
+                settings.sampling,
+                settings.batch_size,
+                folder / "answers",
+                f"{side} {benchmark.name}",
+            )
+            items = benchmark.items(answers, Context(judge, folder / "answers"))
+            rows = [{"id": question.id, **item} for question, item in zip(benchmark.questions, items, strict=True)]
+            records[side][benchmark.name] = rows
+            write_atomically(folder / f"{benchmark.name}.jsonl", _lines(benchmark, answers, rows, root))
+        facts["seconds"][side] = round(time.monotonic() - start, 1)
+    _write_figures(stage, settings, benchmarks, records, base, aligned, judge, root, seed)
+    facts["questions"] = {benchmark.name: len(benchmark.questions) for benchmark in benchmarks}
+    return facts
+
+
+def _lazy(reference: ModelRef) -> Callable[[], Generator]:
+    @cache
+    def load() -> Generator:
+        from seelevel.models import load_model
+
+        model: Generator = load_model(reference.path)
+        return model
+
+    return load
+
+
+def _lines(benchmark: Benchmark, answers: list[Answer], rows: Items, root: Path) -> str:
+    """JSON lines: id, image, question, answer, reference (texts; lists of texts in dialogues), then the figures."""
+    lines = []
+    for question, answer, row in zip(benchmark.questions, answers, rows, strict=True):
+        single = len(question.turns) == 1 and benchmark.name != "mrhal"
+        record = {
+            "id": question.id,
+            "image": _place(question.image, root),
+            "question": question.turns[0] if single else list(question.turns),
+            "answer": answer.texts[0] if single else list(answer.texts),
+            "reference": dict(question.reference),
+            **{key: value for key, value in row.items() if key not in ("id", "cluster")},
+        }
+        lines.append(quoted(record) + "\n")
+    return "".join(lines)
+
+
+def _place(image: str, root: Path) -> str:
+    """A picture's path: relative to the run folder where it lies in it, else absolute."""
+    path, top = os.path.abspath(image), os.path.abspath(root)
+    return os.path.relpath(path, top) if path.startswith(top + os.sep) else path
+
+
+def _write_figures(
+    stage: StageFolder,
+    settings: EvaluateSettings,
+    benchmarks: list[Benchmark],
+    records: dict[str, dict[str, Items]],
+    base: ModelRef,
+    aligned: ModelRef,
+    judge: Generator | None,
+    root: Path,
+    seed: int,
+) -> None:
+    metrics: dict[str, Any] = {"base": {}, "aligned": {}, "differences": {}}
+    unscored: dict[str, dict[str, int]] = {side: {} for side in SIDES}
+    for benchmark in benchmarks:
+        before, after = (records[side][benchmark.name] for side in SIDES)
+        for side in SIDES:
+            items = records[side][benchmark.name]
+            metrics[side] |= figures(benchmark.measures, items, seed)
+            unscored[side][benchmark.name] = sum(benchmark.measures[0].sums(item) is None for item in items)
+        metrics["differences"] |= differences(benchmark.measures, before, after, seed)
+    metrics["settings"] = {
+        **settings.model_dump(mode="json"),
+        "base": base.name,
+        "aligned": aligned.name,
+        "judge": judge.name if judge is not None else None,
+        "seed": seed,
+        "resamples": RESAMPLES,
+        "unscored": unscored,
+    }
+    write_json(stage.path / "scores.json", metrics)
+    write_json(root / "metrics.json", metrics)

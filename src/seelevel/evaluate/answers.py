@@ -1,0 +1,143 @@
+"""Questions of a benchmark to answers of a model, in shards that are written whole or not at all."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from seelevel.errors import InputError
+from seelevel.evaluate.files import Entry
+from seelevel.evaluate.intervals import Measure
+from seelevel.judge import quoted
+from seelevel.ladder import IMAGE_MARK, Message
+from seelevel.models.base import Generator, Prompt, Sampling
+from seelevel.progress import Progress
+from seelevel.store import batched, write_atomically
+
+SHARD = 256
+
+
+@dataclass(frozen=True)
+class Question:
+    """What a model is asked about one picture: user turns in order, and what its answers are compared with."""
+
+    id: str
+    image: str
+    turns: tuple[str, ...]
+    reference: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One text a turn, and how many tokens were generated in all."""
+
+    texts: tuple[str, ...]
+    tokens: int
+
+
+@dataclass(frozen=True)
+class Context:
+    """What scoring may need beside the answers: who judges, and the folder that keeps the judge's replies."""
+
+    judge: Generator | None
+    folder: Path
+
+
+Items = list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """Questions, the answer's length in tokens, `items(answers, context)`: one record of figures a question, with the
+    `cluster` it is resampled in, and the measures made of those records."""
+
+    name: str
+    questions: list[Question]
+    max_new_tokens: int
+    items: Callable[[Sequence[Answer], Context], Items]
+    measures: list[Measure]
+
+
+def find_image(data: Path, entry: Entry) -> str:
+    """The picture of a question: below `data` or `data/images`. Raises InputError where there is none."""
+    name = str(entry.first(("image",), "image"))
+    for folder in (data, data / "images"):
+        path = folder / name
+        if path.is_file():
+            if not path.resolve().is_relative_to(data.resolve()):
+                raise InputError(f"{entry.where}: image {name} leaves {data}; put the picture below it")
+            return str(path)
+    raise InputError(f"{entry.where}: no image {name} in {data / 'images'}; put it there or drop the question")
+
+
+def keep_shards(
+    folder: Path, name: str, inputs: Sequence[Any], make: Callable[[Sequence[Any]], list[Any]], label: str
+) -> list[Any]:
+    """`make` over shards of inputs; a shard's results (JSON-able, one an input) are kept as JSON lines in the folder,
+    and a shard that is there already is read instead of made, so that a stopped run continues where it was."""
+    found: list[Any] = []
+    paths = [folder / f"{name}-{n:05d}.jsonl" for n in range(-(-len(inputs) // SHARD))]
+    done = sum(min(SHARD, len(inputs) - n * SHARD) for n, path in enumerate(paths) if path.exists())
+    if done == len(inputs):
+        return [json.loads(line) for path in paths for line in _lines(path)]
+    with Progress(label, total=len(inputs), unit="questions", done=done) as bar:
+        for path, batch in zip(paths, batched(inputs, SHARD), strict=True):
+            if not path.exists():
+                results = make(batch)
+                text = "".join(quoted(result) + "\n" for result in results)
+                write_atomically(path, text)
+                bar.advance(len(batch))
+            found.extend(json.loads(line) for line in _lines(path))
+    return found
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text(encoding="utf-8").splitlines()
+
+
+def answer_questions(
+    benchmark: Benchmark,
+    model: Callable[[], Generator],
+    sampling: Sampling,
+    batch_size: int,
+    folder: Path,
+    label: str,
+) -> list[Answer]:
+    """A model's answers, in order. `model()` loads it, and is called only where an answer is missing.
+
+    Batches are fixed by shard: a run that was stopped and continued answers as an unbroken one.
+    """
+    sampling = sampling.model_copy(update={"max_new_tokens": min(benchmark.max_new_tokens, sampling.max_new_tokens)})
+
+    def make(questions: Sequence[Question]) -> list[Any]:
+        generator = model()
+        answers: list[Answer] = []
+        for batch in batched(questions, batch_size):
+            answers.extend(_ask(generator, batch, sampling))
+        return [asdict(answer) for answer in answers]
+
+    rows = keep_shards(folder, benchmark.name, benchmark.questions, make, label)
+    return [Answer(tuple(row["texts"]), row["tokens"]) for row in rows]
+
+
+def _ask(model: Generator, questions: Sequence[Question], sampling: Sampling) -> list[Answer]:
+    """Round by round; in each round the model sees its own earlier answers."""
+    talks: list[list[Message]] = [[] for _ in questions]
+    texts: list[list[str]] = [[] for _ in questions]
+    tokens = [0] * len(questions)
+    for turn in range(max(len(question.turns) for question in questions)):
+        going = [i for i, question in enumerate(questions) if turn < len(question.turns)]
+        for i in going:
+            asked = questions[i].turns[turn]
+            if turn == 0 and IMAGE_MARK not in asked:
+                asked = f"{IMAGE_MARK}\n{asked}"
+            talks[i].append(Message(role="user", content=asked))
+        completions = model.generate([Prompt(list(talks[i]), [questions[i].image]) for i in going], sampling)
+        for i, completion in zip(going, completions, strict=True):
+            talks[i].append(Message(role="assistant", content=completion.text))
+            texts[i].append(completion.text)
+            tokens[i] += completion.tokens
+    return [Answer(tuple(text), count) for text, count in zip(texts, tokens, strict=True)]

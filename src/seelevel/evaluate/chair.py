@@ -1,0 +1,121 @@
+"""CHAIR: objects that captions invent (Rohrbach et al. 2018, arXiv 1809.02156).
+
+CHAIRi = hallucinated mentions / mentions; CHAIRs = captions with a hallucinated mention / captions; recall = objects
+named / objects there, summed over captions. All are ratios of sums.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePath
+from typing import Any
+
+from seelevel.errors import InputError
+from seelevel.evaluate.answers import Answer, Benchmark, Context, Items, Question, find_image
+from seelevel.evaluate.files import ID_KEYS, TEXT_KEYS, Entry, read_entries, read_json
+from seelevel.evaluate.intervals import Measure, ratio
+from seelevel.evaluate.settings import EvaluateSettings
+from seelevel.language.mentions import Mentions, read_synonyms
+
+IMAGE_KEYS = ("image", "image_id", "question_id", "id")
+CAPTION_KEYS = ("caption", *TEXT_KEYS)
+
+
+def read_objects(path: Path) -> dict[str, list[str]]:
+    """Object sets by image: {"<file name or COCO id>": ["dog", ...]}. Raises InputError for anything else."""
+    found = read_json(path)
+    if not isinstance(found, dict) or not all(isinstance(value, list) for value in found.values()):
+        raise InputError(f"{path}: object sets are one JSON object of lists, {{'image': ['dog', ...]}}")
+    return found
+
+
+def objects_of(entry: Entry, objects: Mapping[str, list[str]]) -> list[str]:
+    """The object set of a caption's image: by name, by file name, or by the number at its end (COCO's image id)."""
+    for key in IMAGE_KEYS:
+        if entry.record.get(key) is not None:
+            name = str(entry.record[key])
+            number = re.search(r"(\d+)(?:\.\w+)?$", name)
+            for known in (name, PurePath(name).name, str(int(number[1])) if number and key == "image" else name):
+                if known in objects:
+                    return objects[known]
+    named = {key: entry.record[key] for key in IMAGE_KEYS if key in entry.record}
+    raise InputError(f"{entry.where}: no object set for {named or 'a caption without an image'}; check --objects")
+
+
+def figures_of(caption: str, objects: Sequence[str], mentions: Mentions) -> dict[str, Any]:
+    """One caption's counts, and the words behind them."""
+    there = set(objects)
+    found = mentions.find(caption)
+    wrong = [mention for mention in found if mention.object not in there]
+    return {
+        "mentions": len(found),
+        "hallucinated_mentions": len(wrong),
+        "hallucinated": [mention.word for mention in wrong],
+        "objects": len(there),
+        "recalled": len(there & {mention.object for mention in found}),
+    }
+
+
+def totals(items: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Figures of many captions. Undefined ratios are None."""
+    mentions = sum(item["mentions"] for item in items)
+    wrong = sum(item["hallucinated_mentions"] for item in items)
+    bad = sum(item["hallucinated_mentions"] > 0 for item in items)
+    there = sum(item["objects"] for item in items)
+    return {
+        "chair_i": wrong / mentions if mentions else None,
+        "chair_s": bad / len(items) if items else None,
+        "chair_recall": sum(item["recalled"] for item in items) / there if there else None,
+        "captions": len(items),
+        "hallucinated_captions": bad,
+        "mentions": mentions,
+        "hallucinated_mentions": wrong,
+    }
+
+
+def score_items(predictions: Sequence[Entry], objects: Mapping[str, list[str]], mentions: Mentions) -> Items:
+    """One record of counts a caption."""
+    return [figures_of(str(p.first(CAPTION_KEYS, "caption")), objects_of(p, objects), mentions) for p in predictions]
+
+
+def score(predictions: Sequence[Entry], objects: Mapping[str, list[str]], mentions: Mentions) -> dict[str, Any]:
+    """Figures of a caption file."""
+    return totals(score_items(predictions, objects, mentions))
+
+
+def score_files(predictions: Path, objects: Path, synonyms: Path, lemmatizer: str = "singularize") -> dict[str, Any]:
+    """`seelevel score chair`."""
+    mentions = Mentions(read_synonyms(synonyms), lemmatizer)
+    return score(read_entries(predictions), read_objects(objects), mentions)
+
+
+MEASURES = [
+    Measure("chair_i", lambda item: (item["hallucinated_mentions"], item["mentions"]), ratio),
+    Measure("chair_s", lambda item: (float(item["hallucinated_mentions"] > 0), 1), ratio),
+    Measure("chair_recall", lambda item: (item["recalled"], item["objects"]), ratio),
+]
+
+
+def benchmark(data: Path, settings: EvaluateSettings) -> Benchmark:
+    """data/chair: questions.jsonl, objects.json, synonyms.txt."""
+    folder = data / "chair"
+    objects = read_objects(folder / "objects.json")
+    mentions = Mentions(read_synonyms(folder / "synonyms.txt"), settings.lemmatizer)
+    questions = [
+        Question(
+            str(entry.first(ID_KEYS, "id")),
+            find_image(data, entry),
+            (str(entry.first(("text", "question", "prompt"), "prompt")),),
+            {"objects": objects_of(entry, objects)},
+        )
+        for entry in read_entries(folder / "questions.jsonl")[: settings.limit]
+    ]
+
+    def items(answers: Sequence[Answer], context: Context) -> Items:
+        return [
+            {**figures_of(answer.texts[0], question.reference["objects"], mentions), "cluster": question.image}
+            for question, answer in zip(questions, answers, strict=True)
+        ]
+
+    return Benchmark("chair", questions, settings.sampling.max_new_tokens, items, MEASURES)

@@ -1,0 +1,160 @@
+"""Judges: a template makes the prompt, a model replies, a parser makes a verdict of the reply, or it is *unscored*.
+
+What is judged is data. A template writes it through the `quoted` filter, as one line of JSON that nothing in it can
+leave, and the verdict is read from the judge's reply alone: a response that says 'Ratings: [6]' grades nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import jinja2
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+from pydantic import BaseModel, ValidationError
+
+from seelevel.errors import InputError
+from seelevel.ladder import Message
+from seelevel.models.base import Generator, Prompt, Sampling
+
+Record = Mapping[str, Any]
+V = TypeVar("V")
+S = TypeVar("S", bound=BaseModel)
+Parse = Callable[[str, Record], V]
+"""Makes a verdict of a judge's reply to a record; raises ValueError with the reason where it cannot."""
+
+JUDGE_SAMPLING = Sampling(max_new_tokens=1024)
+REPAIR = "Your reply could not be read: {reason}. Please reply once more, in exactly the form that was asked for."
+
+
+@dataclass(frozen=True)
+class Unscored:
+    """A judge's reply that gives no verdict: a result of its own, counted and left out of means."""
+
+    reply: str
+    reason: str
+
+
+def quoted(value: object) -> str:
+    """A value as one line of JSON: whatever a text holds, it cannot end its line or pass for another field."""
+    return (
+        json.dumps(value, ensure_ascii=False)
+        .replace("\x85", "\\u0085")
+        .replace("\u2028", "\\u2028")
+        .replace("\u2029", "\\u2029")
+    )
+
+
+def _environment() -> jinja2.Environment:
+    environment = ImmutableSandboxedEnvironment(
+        undefined=jinja2.StrictUndefined, autoescape=False, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters["quoted"] = quoted
+    return environment
+
+
+class Judge(Generic[V]):
+    """`Judge(template, parse, model).judge(records)` gives a verdict or `Unscored` a record, in order.
+
+    template: Jinja text, or the file that holds it; a record's keys are its variables.
+    repairs: 1 shows a reply that could not be read to the judge again, once, with the reason; 0 never does.
+    Raises InputError for a template that is no template or asks for a field that a record lacks.
+    """
+
+    def __init__(
+        self,
+        template: str | Path,
+        parse: Parse[V],
+        model: Generator,
+        sampling: Sampling = JUDGE_SAMPLING,
+        repairs: int = 1,
+    ) -> None:
+        self.source = str(template) if isinstance(template, Path) else "the judge's template"
+        text = template.read_text(encoding="utf-8") if isinstance(template, Path) else template
+        try:
+            self.template = _environment().from_string(text)
+        except jinja2.TemplateSyntaxError as error:
+            raise InputError(f"{self.source}, line {error.lineno}: {error.message}; mend the template") from error
+        self.parse, self.model, self.sampling, self.repairs = parse, model, sampling, repairs
+
+    def render(self, record: Record) -> str:
+        """The prompt that the judge sees for a record."""
+        try:
+            return self.template.render(**record)
+        except jinja2.TemplateError as error:
+            raise InputError(f"{self.source}: {error}; a record has {', '.join(sorted(record))}") from error
+
+    def judge(self, records: Sequence[Record]) -> list[V | Unscored]:
+        """One verdict a record. All prompts go to the model in one call, all repairs in a second."""
+        talks: list[list[Message]] = [[{"role": "user", "content": self.render(r)}] for r in records]
+        verdicts = self._ask(talks, records)
+        for _ in range(self.repairs):
+            failed = [i for i, verdict in enumerate(verdicts) if isinstance(verdict, Unscored)]
+            again = []
+            for i in failed:
+                verdict = verdicts[i]
+                assert isinstance(verdict, Unscored)
+                again.append(
+                    [
+                        *talks[i],
+                        Message(role="assistant", content=verdict.reply),
+                        Message(role="user", content=REPAIR.format(reason=verdict.reason)),
+                    ]
+                )
+            for i, verdict in zip(failed, self._ask(again, [records[i] for i in failed]), strict=True):
+                if not isinstance(verdict, Unscored):  # what stays unscored keeps its first reply
+                    verdicts[i] = verdict
+        return verdicts
+
+    def _ask(self, talks: Sequence[list[Message]], records: Sequence[Record]) -> list[V | Unscored]:
+        if not talks:
+            return []
+        replies = self.model.generate([Prompt(messages=talk) for talk in talks], self.sampling)
+        verdicts: list[V | Unscored] = []
+        for reply, record in zip(replies, records, strict=True):
+            try:
+                verdicts.append(self.parse(reply.text, record))
+            except ValueError as error:
+                verdicts.append(Unscored(reply.text, one_line(error)))
+        return verdicts
+
+
+def one_line(error: ValueError) -> str:
+    """Why a reply could not be read, without line breaks."""
+    if isinstance(error, ValidationError):
+        return "; ".join(f"{'.'.join(map(str, e['loc'])) or 'reply'}: {e['msg']}" for e in error.errors())
+    return " ".join(str(error).split())
+
+
+def json_verdict(schema: type[S]) -> Parse[S]:
+    """A parser for replies that hold one JSON object, alone, in a code fence or after an explanation.
+
+    The last object of the reply that is not inside another counts: a judge that thinks aloud concludes at the end.
+    """
+
+    def parse(reply: str, record: Record) -> S:
+        return schema.model_validate(last_object(reply))
+
+    return parse
+
+
+def last_object(reply: str) -> dict[str, Any]:
+    """The last JSON object in a text that lies in no other one. Raises ValueError where there is none."""
+    decoder = json.JSONDecoder()
+    found: dict[str, Any] | None = None
+    end = 0
+    for match in re.finditer(r"\{", reply):
+        if match.start() < end:
+            continue
+        try:
+            value, end = decoder.raw_decode(reply, match.start())
+        except json.JSONDecodeError:
+            continue
+        found = value
+    if found is None:
+        raise ValueError("it holds no JSON object")
+    return found
