@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import platform
 import shutil
-import struct
 import time
-from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from seelevel.errors import InputError, free_bytes
+from seelevel.errors import free_bytes
 from seelevel.models.base import ModelRef
+from seelevel.models.files import ModelSize, model_size
 from seelevel.pipeline import WORLD, Run
 
 # Measured on the embedded world: a decoding step of a small model costs this much before any arithmetic, and
@@ -25,38 +23,15 @@ GENERATION_BATCH = 64
 RESPONSE_SHARE = 0.5  # answers end by themselves: about half the permitted tokens
 
 
-@dataclass(frozen=True)
-class ModelSize:
-    """Parameters by the headers of a model's safetensors files, and tokens an image takes."""
-
-    parameters: int
-    dtype: str
-    image_tokens: int
-
-    def __str__(self) -> str:
-        return f"{human(self.parameters)} parameters, stored {self.dtype}"
-
-
-def model_size(model: ModelRef) -> ModelSize | None:
-    """Size of a model in a folder, or None for one that is not on this disk. Raises `InputError` without weights."""
+def local_size(model: ModelRef) -> ModelSize | None:
+    """Size of a model in a folder, or None for one that is not on this disk."""
     folder = Path(model.path)
-    if not folder.is_dir():
-        return None
-    files = sorted(folder.glob("*.safetensors"))
-    if not (folder / "config.json").exists() or not files:
-        raise InputError(f"model folder {folder} lacks config.json or *.safetensors weights; name a complete model folder")
-    count, dtypes = 0, set()
-    for file in files:
-        with file.open("rb") as stream:
-            header = json.loads(stream.read(struct.unpack("<Q", stream.read(8))[0]))
-        for name, tensor in header.items():
-            if name != "__metadata__":
-                count += math.prod(tensor["shape"])
-                dtypes.add(tensor["dtype"])
-    config = json.loads((folder / "config.json").read_text())
-    vision = config.get("vision_config", {})
-    side = vision.get("image_size", 0) // max(vision.get("patch_size", 1), 1) if isinstance(vision.get("image_size"), int) else 0
-    return ModelSize(count, "/".join(sorted(dtypes)), side * side)
+    return model_size(folder) if folder.is_dir() else None
+
+
+def described(name: str, size: ModelSize | None) -> str:
+    """`world:s (401.2k parameters, stored F16)`."""
+    return f"{name} ({human(size.parameters)} parameters, stored {size.dtype})" if size else f"{name} (not on this disk)"
 
 
 def human(number: float) -> str:
@@ -89,7 +64,7 @@ def forecast(job: Run) -> str:
     records = _count_records(job)
     flops = matmul_flops() * EFFICIENCY
     base = job.model(recipe.align.model)
-    sizes = {name: model_size(job.model(name)) for name in {*recipe.generate.experts, recipe.align.model}}
+    sizes = {name: local_size(job.model(name)) for name in {*recipe.generate.experts, recipe.align.model}}
     lines = [f"recipe {recipe.name} → {job.out}", f"{records} records; times assume {flops / 1e9:.0f} GFLOP/s and are rough"]
     lines.append(f"{'stage':10}{'would':8}{'records':>9}{'tokens':>9}{'memory':>9}{'time':>8}  models")
 
@@ -105,7 +80,7 @@ def forecast(job: Run) -> str:
     for name in recipe.generate.experts:
         part = _generation(records, answer, recipe.generate.sampling.max_new_tokens, sizes[name], flops)
         tokens, seconds, memory = tokens + part[0], seconds + part[1], max(memory, part[2])
-    models = "; ".join(f"{name} ({sizes[name] or 'not on this disk'})" for name in recipe.generate.experts)
+    models = "; ".join(described(name, sizes[name]) for name in recipe.generate.experts)
     add("generate", records, tokens, memory, seconds, models)
     levels = len(recipe.generate.experts) + 1
     add("check", records, records * levels * answer, 8e8, records * levels / 60, f"parser {recipe.check.parser}; {recipe.check.encoder}")
@@ -116,7 +91,7 @@ def forecast(job: Run) -> str:
     parameters = size.parameters if size else 7e9
     steps = math.ceil(records / recipe.align.ladders_per_step) * recipe.align.epochs
     add(
-        "align", records, tokens, 6e8 + parameters * 16, 6 * parameters * tokens / flops + steps * 0.15, f"{base.name} ({size or 'not on this disk'})"
+        "align", records, tokens, 6e8 + parameters * 16, 6 * parameters * tokens / flops + steps * 0.15, described(base.name, size)
     )
     questions = _count_questions(job)
     tokens, seconds, memory = _generation(2 * questions, 15, 40, size, flops)
@@ -181,8 +156,7 @@ def examine() -> str:
 
     lines.append(f"parser: builtin, {len(load_parser('builtin').pipe_names)} components")
     for name in MODELS:
-        size = model_size(ModelRef(WORLD + name, str(model_path(name))))
-        lines.append(f"world:{name}: {size}")
+        lines.append(described(WORLD + name, model_size(model_path(name))))
     if shutil.which("git") is None:
         lines.append("git: not found; only needed to contribute")
     return "\n".join(lines)

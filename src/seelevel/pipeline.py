@@ -21,7 +21,9 @@ import yaml
 from pydantic import BaseModel
 
 from seelevel.errors import InputError
+from seelevel.lookup import nearest
 from seelevel.models.base import ModelRef
+from seelevel.models.files import weight_files
 from seelevel.progress import say
 from seelevel.recipe import Recipe
 from seelevel.store import (
@@ -52,6 +54,7 @@ class Run:
 
     def everything(self) -> Path:
         """Run what has changed; returns the report's path."""
+        self.examine()
         with self._lock():
             self.generate()
             self.check()
@@ -75,6 +78,7 @@ class Run:
 
     def alone(self, stage: str) -> Path:
         """Run one stage, its predecessors being done; returns its folder, or the report's path."""
+        self.examine()
         with self._lock():
             for earlier in STAGES[: STAGES.index(stage)]:
                 if stage == "report":
@@ -88,6 +92,32 @@ class Run:
                 "evaluate": self.evaluate,
                 "report": self.report,
             }[stage]()
+
+    def examine(self) -> None:
+        """Raise `InputError` for anything the recipe names that is not there, before anything runs."""
+        recipe = self.recipe
+        for name in [*recipe.generate.experts, recipe.check.encoder, recipe.align.model]:
+            self.model(name)
+        for key, name, splits in (
+            ("data.prompts", recipe.data.prompts, ("prompts",)),
+            ("evaluate.data", recipe.evaluate.data, ("dev", "test")),
+        ):
+            if name.startswith(WORLD) and name.removeprefix(WORLD) not in splits:
+                raise InputError(f"{key}: {name} is unknown; the world has {', '.join(WORLD + s for s in splits)}")
+            if not name.startswith(WORLD) and not Path(name).exists():
+                raise InputError(f"{key}: {name} does not exist; relative paths start at {Path.cwd()}")
+        from seelevel.check import CHECKERS
+        from seelevel.evaluate import BENCHMARKS
+
+        for key, names, table in (
+            ("check.checker", [recipe.check.checker], CHECKERS),
+            ("evaluate.benchmarks", recipe.evaluate.benchmarks, BENCHMARKS),
+        ):
+            for name in names:
+                if name not in table:
+                    raise InputError(f"{key}: '{name}' is unknown; {nearest(name, table)}")
+        if recipe.data.images is not None and not Path(recipe.data.images).is_dir():
+            raise InputError(f"data.images: {recipe.data.images} does not exist; name the folder of the pictures")
 
     # --- the stages, in order -------------------------------------------------------------------------------------
 
@@ -174,8 +204,10 @@ class Run:
             from seelevel.world import model_path
 
             return ModelRef(name, str(model_path(name.removeprefix(WORLD))))
-        if "/" in name and not Path(name).exists() and (name.startswith((".", "/", "~")) or name.count("/") > 1):
-            raise InputError(f"model folder {name} does not exist; name a folder, a hub model or world:s")
+        if Path(name).is_dir():
+            weight_files(Path(name))
+        elif name.startswith((".", "/", "~")) or name.count("/") != 1:  # a hub name is owner/model
+            raise InputError(f"model folder {name} does not exist; name a folder, a hub model or one of world:xs s m l")
         return ModelRef(name, name)
 
     def _prompts(self) -> tuple[Path, Path | None]:
@@ -183,29 +215,18 @@ class Run:
         if settings.prompts.startswith(WORLD):
             folder = self._world_data("prompts", settings.prompts.removeprefix(WORLD), settings.limit)
             return folder / "prompts.json", folder / "images"
-        prompts = Path(settings.prompts)
-        images = None if settings.images is None else Path(settings.images)
-        for key, path in (("prompts", prompts), ("images", images)):
-            if path is not None and not path.exists():
-                raise InputError(f"data.{key}: {path} does not exist; check the path (relative ones start at {Path.cwd()})")
-        return prompts, images
+        return Path(settings.prompts), None if settings.images is None else Path(settings.images)
 
     def _evaluation_data(self) -> Path:
         settings = self.recipe.evaluate
         if settings.data.startswith(WORLD):
             return self._world_data("evaluation", settings.data.removeprefix(WORLD), settings.limit)
-        folder = Path(settings.data)
-        if not folder.is_dir():
-            raise InputError(f"evaluate.data: folder {folder} does not exist; docs/formats.md says what it holds")
-        return folder
+        return Path(settings.data)
 
     def _world_data(self, kind: str, split: str, limit: int | None) -> Path:
         from seelevel.world import datasets
 
         write = {"prompts": datasets.write_prompts, "evaluation": datasets.write_evaluation}[kind]
-        if split not in datasets.SPLITS:
-            raise InputError(f"world:{split} is unknown; the world has {', '.join(WORLD + s for s in datasets.SPLITS)}")
-
         def work(stage: StageFolder) -> dict[str, Any]:
             write(stage.path, split=split, limit=limit)
             return {"split": split}

@@ -1,0 +1,130 @@
+"""The command line: fast help, one line a mistake, the documented exit codes."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.cli_reference import reference
+
+pytestmark = pytest.mark.unit
+ROOT = Path(__file__).parents[1]
+COMMAND = str(Path(sys.executable).with_name("seelevel"))
+
+
+def call(*arguments, cwd=ROOT):
+    done = subprocess.run(
+        [COMMAND, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env={**os.environ, "HF_HUB_OFFLINE": "1", "COLUMNS": "100"},
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+def refused(*arguments, cwd=ROOT):
+    """The one line that a mistake gets."""
+    code, _, errors = call(*arguments, cwd=cwd)
+    assert code == 2, errors
+    assert "Traceback" not in errors
+    assert len(errors.strip().splitlines()) == 1, errors
+    return errors
+
+
+def test_help_answers_within_half_a_second():
+    times = []
+    for _ in range(3):
+        start = time.perf_counter()
+        assert call("--help")[0] == 0
+        times.append(time.perf_counter() - start)
+    assert min(times) < 0.5
+
+
+def test_the_reference_page_is_what_the_program_prints():
+    assert (ROOT / "docs" / "cli.md").read_text() == reference(), "run make docs"
+
+
+def test_an_unknown_recipe_key_names_the_nearest(tmp_path):
+    assert "did you mean 'align'" in refused("run", "world-quick", "--set", "aling.epochs=1", "--out", tmp_path)
+
+
+def test_an_unknown_recipe_names_the_nearest():
+    assert "did you mean 'world-quick'" in refused("run", "world-quik")
+
+
+def test_json_that_is_not_json_names_file_and_line(tmp_path):
+    (tmp_path / "p.json").write_text('[{"id": 1},\n {"id": 2,}\n]')
+    (tmp_path / "images").mkdir()
+    line = refused(
+        "run", "world-quick", "--out", tmp_path / "run",
+        "--set", f"data.prompts={tmp_path / 'p.json'}", "--set", f"data.images={tmp_path / 'images'}",
+    )  # fmt: skip
+    assert "p.json" in line and "line 2" in line
+
+
+@pytest.mark.parametrize("key", ["data.prompts", "data.images"])
+def test_a_missing_file_or_folder_is_named(tmp_path, key):
+    (tmp_path / "p.json").write_text("[]")
+    sets = {"data.prompts": tmp_path / "p.json", "data.images": tmp_path, key: tmp_path / "nowhere"}
+    arguments = [part for name, value in sets.items() for part in ("--set", f"{name}={value}")]
+    line = refused("run", "world-quick", "--out", tmp_path / "run", *arguments)
+    assert f"{tmp_path / 'nowhere'} does not exist" in line
+
+
+@pytest.mark.parametrize("key", ["align.model", "generate.experts", "check.encoder"])
+def test_a_model_folder_without_weights_is_refused_before_anything_runs(tmp_path, key):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.json").write_text("{}")
+    value = tmp_path / "model" if key != "generate.experts" else f"[{tmp_path / 'model'}]"
+    line = refused("run", "world-quick", "--out", tmp_path / "run", "--set", f"{key}={value}")
+    assert str(tmp_path / "model") in line and "safetensors" in line
+    assert not (tmp_path / "run" / "data" / "manifest.json").exists()
+
+
+def test_an_unknown_part_of_the_world_is_refused(tmp_path):
+    assert "world:" in refused("run", "world-quick", "--out", tmp_path, "--set", "align.model=world:huge")
+    assert "world:" in refused("run", "world-quick", "--out", tmp_path, "--set", "evaluate.data=world:exam")
+
+
+def test_a_stage_alone_wants_its_predecessor(tmp_path):
+    assert "seelevel generate" in refused("check", "world-quick", "--out", tmp_path)
+
+
+def test_a_second_run_in_the_same_folder_is_refused(tmp_path):
+    import fcntl
+
+    with (tmp_path / ".lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        assert "another run is at work" in refused("run", "world-quick", "--out", tmp_path)
+
+
+def test_dry_run_says_what_would_run_and_writes_nothing(tmp_path):
+    code, output, errors = call("run", "world-quick", "--out", tmp_path / "run", "--dry-run")
+    assert code == 0, errors
+    assert "world:s" in output and "160 records" in output
+    for stage in ("generate", "check", "align", "evaluate"):
+        assert stage in output
+    assert not (tmp_path / "run").exists()
+
+
+def test_score_pope_prints_one_json_object(tmp_path):
+    labels, answers = ["yes", "yes", "no", "no"], ["Yes.", "No.", "Yes, there is.", "No"]
+    questions = [
+        {"question_id": n, "image": "a.png", "text": f"Is there a {n}?", "label": x} for n, x in enumerate(labels)
+    ]
+    (tmp_path / "q.json").write_text("".join(json.dumps(q) + "\n" for q in questions))
+    (tmp_path / "a.jsonl").write_text(
+        "".join(json.dumps({"question_id": n, "text": a}) + "\n" for n, a in enumerate(answers))
+    )
+    code, output, errors = call(
+        "score", "pope", "--questions", tmp_path / "q.json", "--predictions", tmp_path / "a.jsonl", "--json"
+    )
+    assert code == 0, errors
+    scores = json.loads(output)
+    assert [scores[k] for k in ("tp", "fp", "tn", "fn")] == [1, 1, 1, 1]
+    assert scores["f1"] == scores["accuracy"] == 0.5
