@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 
-
 from typer.main import get_command
 
 from seelevel.cli import app

@@ -12,7 +12,19 @@ pytestmark = pytest.mark.unit
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "seelevel"
 STAGES = {"generate", "check", "feedback", "align", "evaluate", "report"}
-CORE = {"errors", "ladder", "lookup", "store", "progress", "images", "formats", "judge", "models", "language", "training"}
+CORE = {
+    "errors",
+    "ladder",
+    "lookup",
+    "store",
+    "progress",
+    "images",
+    "formats",
+    "judge",
+    "models",
+    "language",
+    "training",
+}
 TOP = {"recipe", "pipeline", "forecast", "cli"}
 KNOW_THE_WORLD = {"pipeline", "forecast", "cli", "world"}
 
@@ -76,7 +88,9 @@ def test_no_module_of_core_or_a_stage_speaks_of_the_world_by_name():
     assert wrong == []
 
 
-@pytest.mark.parametrize("module", ["seelevel", "seelevel.cli", "seelevel.recipe", "seelevel.pipeline", "seelevel.report"])
+@pytest.mark.parametrize(
+    "module", ["seelevel", "seelevel.cli", "seelevel.recipe", "seelevel.pipeline", "seelevel.report"]
+)
 def test_light_modules_import_no_torch(module):
     code = f"import {module}, sys; sys.exit(any(m in sys.modules for m in ('torch', 'transformers', 'spacy')))"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -33,8 +33,12 @@ app.add_typer(parser_app, name="parser")
 
 RecipeArgument = Annotated[str, typer.Argument(metavar="RECIPE", help="A shipped recipe's name, or a YAML file.")]
 OutOption = Annotated[Path | None, typer.Option("--out", help="Run folder; default: runs/<name of the recipe>.")]
-SetOption = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the recipe.")]
-DryOption = Annotated[bool, typer.Option("--dry-run", help="Say what would run, on how much, at what cost; run nothing.")]
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the recipe.")
+]
+DryOption = Annotated[
+    bool, typer.Option("--dry-run", help="Say what would run, on how much, at what cost; run nothing.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
@@ -105,7 +109,9 @@ def convert(
 
 @app.command()
 def doctor(
-    recipe: Annotated[str | None, typer.Argument(metavar="[RECIPE]", help="Also check a recipe's files and cost.")] = None,
+    recipe: Annotated[
+        str | None, typer.Argument(metavar="[RECIPE]", help="Also check a recipe's files and cost.")
+    ] = None,
     set_: SetOption = None,
 ) -> None:
     """Say what this machine has, whether the installation works, and what a recipe would need."""

@@ -31,7 +31,9 @@ def local_size(model: ModelRef) -> ModelSize | None:
 
 def described(name: str, size: ModelSize | None) -> str:
     """`world:s (401.2k parameters, stored F16)`."""
-    return f"{name} ({human(size.parameters)} parameters, stored {size.dtype})" if size else f"{name} (not on this disk)"
+    return (
+        f"{name} ({human(size.parameters)} parameters, stored {size.dtype})" if size else f"{name} (not on this disk)"
+    )
 
 
 def human(number: float) -> str:
@@ -65,7 +67,10 @@ def forecast(job: Run) -> str:
     flops = matmul_flops() * EFFICIENCY
     base = job.model(recipe.align.model)
     sizes = {name: local_size(job.model(name)) for name in {*recipe.generate.experts, recipe.align.model}}
-    lines = [f"recipe {recipe.name} → {job.out}", f"{records} records; times assume {flops / 1e9:.0f} GFLOP/s and are rough"]
+    lines = [
+        f"recipe {recipe.name} → {job.out}",
+        f"{records} records; times assume {flops / 1e9:.0f} GFLOP/s and are rough",
+    ]
     lines.append(f"{'stage':10}{'would':8}{'records':>9}{'tokens':>9}{'memory':>9}{'time':>8}  models")
 
     def add(stage: str, count: int, tokens: float, memory: float, seconds: float, models: str) -> None:
@@ -83,7 +88,14 @@ def forecast(job: Run) -> str:
     models = "; ".join(described(name, sizes[name]) for name in recipe.generate.experts)
     add("generate", records, tokens, memory, seconds, models)
     levels = len(recipe.generate.experts) + 1
-    add("check", records, records * levels * answer, 8e8, records * levels / 60, f"parser {recipe.check.parser}; {recipe.check.encoder}")
+    add(
+        "check",
+        records,
+        records * levels * answer,
+        8e8,
+        records * levels / 60,
+        f"parser {recipe.check.parser}; {recipe.check.encoder}",
+    )
     size = sizes[base.name]
     prefix = 40 + (size.image_tokens if size else 600)
     ladder_tokens = prefix + levels * answer
@@ -91,16 +103,30 @@ def forecast(job: Run) -> str:
     parameters = size.parameters if size else 7e9
     steps = math.ceil(records / recipe.align.ladders_per_step) * recipe.align.epochs
     add(
-        "align", records, tokens, 6e8 + parameters * 16, 6 * parameters * tokens / flops + steps * 0.15, described(base.name, size)
+        "align",
+        records,
+        tokens,
+        6e8 + parameters * 16,
+        6 * parameters * tokens / flops + steps * 0.15,
+        described(base.name, size),
     )
     questions = _count_questions(job)
     tokens, seconds, memory = _generation(2 * questions, 15, 40, size, flops)
-    add("evaluate", questions, tokens, memory, seconds, f"{base.name} and the aligned one; judge {recipe.evaluate.judge}")
+    add(
+        "evaluate",
+        questions,
+        tokens,
+        memory,
+        seconds,
+        f"{base.name} and the aligned one; judge {recipe.evaluate.judge}",
+    )
     lines.append(f"disk free at {job.out}: {human(free_bytes(job.out))}B")
     return "\n".join(lines)
 
 
-def _generation(prompts: int, answer: float, limit: int, size: ModelSize | None, flops: float) -> tuple[float, float, float]:
+def _generation(
+    prompts: int, answer: float, limit: int, size: ModelSize | None, flops: float
+) -> tuple[float, float, float]:
     """Tokens, seconds and bytes of answering `prompts`."""
     parameters = size.parameters if size else 7e9
     image_tokens = size.image_tokens if size else 600

@@ -122,9 +122,7 @@ class Ladder:
         return replace(self, responses=ranked, notes={**self.notes, **notes})
 
 
-def preference_pairs(
-    levels: Sequence[int], which: PairSet | Sequence[Sequence[int]] = "all"
-) -> list[tuple[int, int]]:
+def preference_pairs(levels: Sequence[int], which: PairSet | Sequence[Sequence[int]] = "all") -> list[tuple[int, int]]:
     """Index pairs (i, j) with levels[i] < levels[j] that the pair set asks for (see `Ladder.pairs`)."""
     present = sorted(set(levels))
     rank = {level: n for n, level in enumerate(present)}
@@ -145,9 +143,7 @@ def preference_pairs(
         def keep(a: int, b: int) -> bool:
             return (a, b) in explicit
 
-    return [
-        (i, j) for i, a in enumerate(levels) for j, b in enumerate(levels) if a < b and keep(a, b)
-    ]
+    return [(i, j) for i, a in enumerate(levels) for j, b in enumerate(levels) if a < b and keep(a, b)]
 
 
 def dense_levels(keys: Sequence[Any]) -> list[int]:

@@ -84,7 +84,9 @@ class Run:
                 if stage == "report":
                     break  # a report shows whatever is there
                 if read_manifest(self.out / earlier) is None:
-                    raise InputError(f"{self.out / earlier} is not finished; run `seelevel {earlier}` on this recipe first")
+                    raise InputError(
+                        f"{self.out / earlier} is not finished; run `seelevel {earlier}` on this recipe first"
+                    )
             return {
                 "generate": self.generate,
                 "check": self.check,
@@ -127,7 +129,7 @@ class Run:
         settings = self.recipe.data
         prompts, images = self._prompts()
         if images is not None and images.parent in self._fingerprints:
-            inputs = [self._fingerprints[images.parent]]
+            inputs: list[str | None] = [self._fingerprints[images.parent]]
         else:
             inputs = [file_sha256(prompts), None if images is None else listing_fingerprint(images)]
         return self._stage(
@@ -188,7 +190,9 @@ class Run:
             "seelevel.evaluate",
             [data_print, model_fingerprint(base), self._print_of(self.out / "align")],
             settings,
-            lambda stage: evaluate.run(stage, settings, data, base, self._aligned(), self._judge(), self.out, self.recipe.seed),
+            lambda stage: evaluate.run(
+                stage, settings, data, base, self._aligned(), self._judge(), self.out, self.recipe.seed
+            ),
         )
 
     def report(self) -> Path:
@@ -227,6 +231,7 @@ class Run:
         from seelevel.world import datasets
 
         write = {"prompts": datasets.write_prompts, "evaluation": datasets.write_evaluation}[kind]
+
         def work(stage: StageFolder) -> dict[str, Any]:
             write(stage.path, split=split, limit=limit)
             return {"split": split}
@@ -301,7 +306,9 @@ class Run:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
-                raise InputError(f"another run is at work in {self.out}; wait for it or choose another --out") from error
+                raise InputError(
+                    f"another run is at work in {self.out}; wait for it or choose another --out"
+                ) from error
             write_atomically(self.out / "recipe.yaml", self._recipe_text)
             yield
 

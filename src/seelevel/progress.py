@@ -59,8 +59,14 @@ class Progress:
     def _line(self) -> None:
         elapsed = time.monotonic() - self._start
         fresh = self.done - self.skipped
-        left = f", {elapsed / fresh * (self.total - self.done):.0f} s left" if 0 < fresh and self.done < self.total else ""
-        print(f"{self.label}: {self.done}/{self.total} ({self._rate()}, {elapsed:.0f} s{left})", file=sys.stderr, flush=True)
+        left = (
+            f", {elapsed / fresh * (self.total - self.done):.0f} s left" if fresh > 0 and self.done < self.total else ""
+        )
+        print(
+            f"{self.label}: {self.done}/{self.total} ({self._rate()}, {elapsed:.0f} s{left})",
+            file=sys.stderr,
+            flush=True,
+        )
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

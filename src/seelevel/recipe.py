@@ -82,7 +82,9 @@ def _source(name_or_path: str) -> tuple[str, str]:
     if name_or_path in shipped_recipes():
         file = resources.files("seelevel").joinpath("recipes", f"{name_or_path}.yaml")
         return file.read_text(encoding="utf-8"), f"recipe {name_or_path}"
-    raise InputError(f"recipe '{name_or_path}' is neither a file nor a shipped recipe; {nearest(name_or_path, shipped_recipes())}")
+    raise InputError(
+        f"recipe '{name_or_path}' is neither a file nor a shipped recipe; {nearest(name_or_path, shipped_recipes())}"
+    )
 
 
 def _override(raw: dict[str, Any], override: str) -> None:
@@ -118,7 +120,9 @@ def _explain(error: ValidationError) -> str:
 def _known_keys(location: Sequence[str]) -> set[str]:
     models: list[type[BaseModel]] = [Recipe]
     for part in location:
-        below = [m for model in models if part in model.model_fields for m in _models(model.model_fields[part].annotation)]
+        below = [
+            m for model in models if part in model.model_fields for m in _models(model.model_fields[part].annotation)
+        ]
         models = below or models  # a tag of a union is part of pydantic's location but no key
     return {name for model in models for name in model.model_fields}
 
