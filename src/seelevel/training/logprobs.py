@@ -1,0 +1,90 @@
+"""Log-probabilities of the scored tokens, and nothing else: no logit is computed where none is needed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from seelevel.training.families import model_inputs
+from seelevel.training.packing import Batch
+
+CHUNK_ELEMENTS = 1 << 25
+"""Logits normalised at a time: 128 MiB in float32."""
+
+
+@dataclass(frozen=True)
+class TokenLogprobs:
+    """Log-probabilities of N scored tokens, ragged: ladder by ladder, response by response, in text order.
+
+    values: [N] in nats, differentiable for a policy; tokens, ladder (index in the batch), response (index in the
+    ladder), round (of answers, from 0): [N]. sizes: K of each ladder.
+    """
+
+    values: Tensor
+    tokens: Tensor
+    ladder: Tensor
+    response: Tensor
+    round: Tensor
+    sizes: tuple[int, ...]
+
+    def per_response(self, round_weight: float = 0.05) -> list[Tensor]:
+        """One tensor [K] a ladder: Σ (1 + round_weight · t) log p over the tokens of each response, t their round."""
+        return self._sums(self.values * (1 + round_weight * self.round.to(self.values.dtype)))
+
+    def lengths(self) -> list[Tensor]:
+        """One tensor [K] a ladder: how many tokens each response scores."""
+        return self._sums(torch.ones_like(self.values))
+
+    def _sums(self, values: Tensor) -> list[Tensor]:
+        starts = torch.tensor([0, *self.sizes], device=values.device).cumsum(0)
+        place = starts[self.ladder] + self.response
+        total = torch.zeros(sum(self.sizes), dtype=values.dtype, device=values.device).index_add(0, place, values)
+        return list(total.split(list(self.sizes)))
+
+    def with_values(self, values: Tensor) -> TokenLogprobs:
+        """The same tokens under another model."""
+        return TokenLogprobs(values, self.tokens, self.ladder, self.response, self.round, self.sizes)
+
+
+def token_logprobs(model: Any, batch: Batch) -> TokenLogprobs:
+    """Run `model` (a transformers model, wrapped or not) on a batch on its device: log-probs of the scored tokens."""
+    length = batch.input_ids.shape[1]
+    columns = torch.unique(batch.source % length)
+    out = model(**model_inputs(unwrapped(model), batch), logits_to_keep=columns)
+    place = (batch.source // length) * len(columns) + torch.searchsorted(columns, batch.source % length)
+    values = chosen_logprobs(out.logits.flatten(0, 1), place, batch.tokens)
+    return TokenLogprobs(values, batch.tokens, batch.ladder, batch.response, batch.round, batch.sizes)
+
+
+def unwrapped(model: Any) -> Any:
+    """The model inside a data-parallel wrapper."""
+    return getattr(model, "module", model)
+
+
+def chosen_logprobs(logits: Tensor, place: Tensor, tokens: Tensor, chunk: int = CHUNK_ELEMENTS) -> Tensor:
+    """log softmax(logits[place])[tokens], [N], in float32 at least, over chunks of rows when there is much.
+
+    Chunks are computed again in the backward pass, so that their normalised copies never exist together.
+    """
+    rows = max(chunk // logits.shape[-1], 1)
+    if len(place) <= rows:
+        return _chosen(logits, place, tokens)
+    parts = zip(place.split(rows), tokens.split(rows), strict=True)
+    if not logits.requires_grad:
+        return torch.cat([_chosen(logits, p, t) for p, t in parts])
+    return torch.cat([_checkpointed(logits, p, t) for p, t in parts])
+
+
+def _checkpointed(logits: Tensor, place: Tensor, tokens: Tensor) -> Tensor:
+    result: Tensor = checkpoint(_chosen, logits, place, tokens, use_reentrant=False)
+    return result
+
+
+def _chosen(logits: Tensor, place: Tensor, tokens: Tensor) -> Tensor:
+    rows = logits.index_select(0, place)
+    rows = rows if rows.dtype == torch.float64 else rows.float()
+    return rows.gather(1, tokens[:, None]).squeeze(1) - rows.logsumexp(1)

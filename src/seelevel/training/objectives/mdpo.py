@@ -1,0 +1,54 @@
+"""Multi-level direct preference optimisation (AMP, arXiv 2405.11165, eq. 6-7; not the mDPO of arXiv 2406.11839).
+
+    r_i       = log π(y_i | x) − log π_ref(y_i | x)
+    L(ladder) = mean over pairs i < j of [ −log σ(β (r_i − r_j)) − 1{i is best} · λ · r_i ]
+
+β: `beta`; λ: `weight`; log π(y_i | x): sum over the scored tokens of response i, end of turn included, a token of
+answer round t weighing 1 + round_weight · t. `penalty` is the second term: `paper` as printed, `scaled` with λβ in place
+of λ (the preference term's own order of size: at the start its gradient on r_i is 2λ/β times that one's as printed),
+`none` without it.
+
+The paper prints a sum over pairs, its authors' code takes the mean; here it is the mean over a ladder's pairs, then the
+mean over ladders, so that a ladder weighs the same whatever its K. Ties make no pair; all responses of the best level
+are best; ladders without a pair leave the mean.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn.functional import logsigmoid
+
+from seelevel.ladder import Ladder
+from seelevel.training.logprobs import TokenLogprobs
+from seelevel.training.objectives.pairs import best_logprob, pair_index
+from seelevel.training.objectives.settings import MdpoSettings
+
+
+def mdpo(
+    policy: TokenLogprobs, reference: TokenLogprobs | None, ladders: Sequence[Ladder], settings: MdpoSettings
+) -> tuple[Tensor, dict[str, Tensor | float]]:
+    """Mean MDPO loss over the ladders that have a pair, and what to log (means over the same ladders)."""
+    if reference is None:
+        raise ValueError("mdpo needs the reference's log-probabilities")
+    beta, scale = settings.beta, {"none": 0.0, "paper": 1.0, "scaled": settings.beta}[settings.penalty]
+    r = torch.cat(policy.per_response(settings.round_weight)) - torch.cat(reference.per_response(settings.round_weight))
+    index = pair_index(ladders, settings.pairs, r)
+    margin = r[index.better] - r[index.worse]
+
+    preference = index.mean(-logsigmoid(beta * margin))
+    penalty = index.mean(-index.best * scale * settings.weight * r[index.better])
+    loss = preference + penalty
+
+    return loss, {
+        "preference": preference.detach(),
+        "penalty": penalty.detach(),
+        "margin": index.mean(margin).detach(),
+        "accuracy": index.mean((margin > 0).to(r.dtype)).detach(),
+        "best_logprob": best_logprob(policy, ladders),
+        "best_change": best_logprob(policy, ladders) - best_logprob(reference, ladders),
+        "ladders": index.ladders,
+        "without_pair": index.without,
+    }
