@@ -10,6 +10,7 @@ import zlib
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 from PIL import Image as Pictures
@@ -160,6 +161,7 @@ class ImageStore:
 
     def __init__(self, root: Path) -> None:
         self.folder = Path(root).resolve() / "images"
+        self._writing = Lock()
         if self.folder.is_dir():
             for leftover in self.folder.glob(TEMPORARY + "*"):
                 leftover.unlink()
@@ -172,6 +174,7 @@ class ImageStore:
         """`put` for a picture that is in memory, encoded as its file would be."""
         facts = _check(raw)
         target = self.folder / f"{facts.sha256}.{facts.suffix}"
-        if not target.exists():
-            write_atomically(target, raw)
+        with self._writing:  # two threads with the same picture would share one temporary file
+            if not target.exists():
+                write_atomically(target, raw)
         return Image(str(target), facts.sha256)

@@ -16,8 +16,9 @@ Name = Annotated[str, Field(min_length=1)]
 class GenerateSettings(BaseModel):
     """Where a ladder's responses come from.
 
-    `experts` (AMP 3.1.1) are models of one family, best first; the paper takes the three larger ones beside the standard
-    response, so K = 4. `batch_size` is how many prompts a model answers at once: null is chosen by the model's size.
+    `experts` (AMP 3.1.1) are models of one family, best first; the paper takes the three larger ones beside the
+    standard response, so K = 4. `batch_size` is how many prompts a model answers at once: null is chosen by the
+    model's size.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

@@ -1,0 +1,81 @@
+"""LLaVA's conversation JSON and its image folder ↔ ladders.
+
+    [{"id": 7, "image": "a.jpg", "conversations": [{"from": "human", "value": "<image>\\nWhat is it?"},
+                                                   {"from": "gpt", "value": "A cup."}]}, …]
+
+The answers are the *standard response*, level 0; later human turns stand inside it. Where the last word is the human's,
+the record is a prompt without a standard response. `image` is a name, a list of names, or absent. `annotations`, a
+mapping, is kept; other keys are not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from seelevel.formats.records import BadRecord, Pictures, Record, Rejected, load_json, mapping, record_id, split, turns
+from seelevel.ladder import Ladder, Message, Response
+from seelevel.store import write_json
+
+NAMES = {"user": "human", "assistant": "gpt", "system": "system"}
+
+
+def parse(path: Path, images: Path | None) -> Iterator[Record | Rejected]:
+    """Records in order, their pictures present but not yet decoded.
+
+    `images` defaults to the file's own folder and its `images`. Raises `InputError` where the file as a whole is wrong.
+    """
+    pictures = Pictures(images, path)
+    for number, (where, record) in enumerate(load_json(path)):
+        name = ""
+        try:
+            if not isinstance(record, dict):
+                raise BadRecord("not a mapping")
+            name = record_id(record, f"{path.stem}-{number}")
+            yield Record(where, _ladder(name, record, pictures))
+        except BadRecord as error:
+            yield Rejected(where, name, str(error))
+
+
+def _ladder(name: str, record: dict[str, Any], pictures: Pictures) -> Ladder:
+    if "conversations" not in record:
+        raise BadRecord("no conversations")
+    images = pictures.named(record)
+    prompt, answer = split(turns(record["conversations"]), len(images))
+    responses = [Response(answer, 0, {"kind": "standard"})] if answer else []
+    return Ladder(name, images, prompt, responses, mapping(record.get("annotations"), "annotations"))
+
+
+def write(ladders: Iterable[Ladder], path: Path) -> int:
+    """Write each ladder's prompt with its best response; returns how many.
+
+    Image names are relative to the file's folder where the pictures lie below it.
+    """
+    records = []
+    for ladder in ladders:
+        answer = ladder.responses[0].messages if ladder.responses else []
+        record: dict[str, Any] = {"id": ladder.id, "conversations": conversation([*ladder.prompt, *answer])}
+        record.update(image_entry(ladder, path))
+        if ladder.annotations:
+            record["annotations"] = ladder.annotations
+        records.append(record)
+    write_json(path, records)
+    return len(records)
+
+
+def conversation(messages: Iterable[Message]) -> list[dict[str, str]]:
+    """Messages as LLaVA's turns."""
+    return [{"from": NAMES[message["role"]], "value": message["content"]} for message in messages]
+
+
+def image_entry(ladder: Ladder, path: Path) -> dict[str, Any]:
+    """`image` as LLaVA has it: nothing, one name or a list of them."""
+    names = [relative(image.path, path.parent) for image in ladder.images]
+    return {} if not names else {"image": names[0] if len(names) == 1 else names}
+
+
+def relative(image: str, folder: Path) -> str:
+    """A picture's path from a folder, or as it is where it lies elsewhere."""
+    place = Path(image).resolve()
+    return place.relative_to(folder.resolve()).as_posix() if place.is_relative_to(folder.resolve()) else image

@@ -1,0 +1,267 @@
+"""What every reader of other people's files does alike: JSON with line numbers, turns, picture paths, reasons."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from seelevel.errors import InputError
+from seelevel.images import ImageError, check_image
+from seelevel.ladder import IMAGE_MARK, Image, Ladder, Message, Role
+
+ROLES: dict[str, Role] = {
+    "human": "user",
+    "user": "user",
+    "gpt": "assistant",
+    "assistant": "assistant",
+    "chatgpt": "assistant",
+    "model": "assistant",
+    "system": "system",
+}
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """A record set aside: the file and place it stands at, its id as far as it has one, and why."""
+
+    where: str
+    id: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Record:
+    """A ladder and where it stands in its file."""
+
+    where: str
+    ladder: Ladder
+
+
+class BadRecord(ValueError):
+    """One record is wrong; the message is the reason."""
+
+
+def load_json(path: Path) -> list[tuple[str, Any]]:
+    """The records of a JSON list or of JSON lines, each with its place ('prompts.json[3]', 'rows.jsonl line 4').
+
+    Raises `InputError` with file and line where the text is no JSON, and where it is no list of records.
+    """
+    text = _text(path)
+    lines = text.split("\n")  # not splitlines(), which also splits at characters that JSON texts may hold
+    if path.suffix == ".jsonl" or (text.lstrip()[:1] == "{" and len(lines) > 1 and _is_json(lines[0])):
+        return [(f"{path.name} line {n}", _parse(path, line, n)) for n, line in enumerate(lines, 1) if line.strip()]
+    value = _parse(path, text, 1)
+    if not isinstance(value, list):
+        raise InputError(f"{path}: expected a list of records, found {_kind(value)}; put the records into [ ]")
+    return [(f"{path.name}[{n}]", record) for n, record in enumerate(value)]
+
+
+def _text(path: Path) -> str:
+    if not path.exists():
+        raise InputError(f"{path} does not exist; check the path")
+    if path.is_dir():
+        raise InputError(f"{path} is a folder; name the file in it")
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raw = path.read_bytes()
+        line = raw[: error.start].count(b"\n") + 1
+        raise InputError(f"{path} line {line}: not UTF-8 text; save the file as UTF-8") from error
+
+
+def _parse(path: Path, text: str, first_line: int) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        line = first_line + error.lineno - 1
+        raise InputError(f"{path} line {line}: not JSON ({error.msg}, column {error.colno}); mend that line") from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path} line {first_line}: not usable JSON ({error}); mend it") from error
+
+
+def _is_json(line: str) -> bool:
+    try:
+        json.loads(line)
+    except ValueError:
+        return False
+    return True
+
+
+def _kind(value: Any) -> str:
+    names = {dict: "a mapping", list: "a list", str: "a text", bool: "true or false", type(None): "null"}
+    return names.get(type(value), "a number")
+
+
+def record_id(record: dict[str, Any], place: str) -> str:
+    """The record's id as text; a record without one is known by its place."""
+    value = record.get("id")
+    if value is None or value == "":
+        return place
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise BadRecord(f"id is {_kind(value)}, not a whole number or a text")
+    return checked_text(str(value), "id")
+
+
+def checked_text(value: Any, name: str) -> str:
+    """A text that can be written again as UTF-8."""
+    if not isinstance(value, str):
+        raise BadRecord(f"{name} is {_kind(value)}, not a text")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise BadRecord(f"{name} holds half of a surrogate pair, which is no Unicode text") from error
+    return value
+
+
+def mapping(value: Any, name: str) -> dict[str, Any]:
+    """A JSON mapping; absent (None) is an empty one."""
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise BadRecord(f"{name} is {_kind(value)}, not a mapping")
+    checked_text(json.dumps(value, ensure_ascii=False), name)
+    return value
+
+
+def turns(value: Any, name: str = "conversations") -> list[Message]:
+    """Turns in LLaVA's form ({from, value}) or the chat form ({role, content}, content a text or a list of parts)."""
+    if not isinstance(value, list):
+        raise BadRecord(f"{name} is {_kind(value)}, not a list of turns")
+    return [_turn(turn, f"{name}[{n}]") for n, turn in enumerate(value)]
+
+
+def _turn(turn: Any, name: str) -> Message:
+    if not isinstance(turn, dict):
+        raise BadRecord(f"{name} is {_kind(turn)}, not a turn")
+    role, content = turn.get("from", turn.get("role")), turn.get("value", turn.get("content"))
+    if not isinstance(role, str) or role.lower() not in ROLES:
+        raise BadRecord(f"{name} is from {role!r}, not human or gpt (user or assistant)")
+    return Message(role=ROLES[role.lower()], content=_content(content, name))
+
+
+def _content(content: Any, name: str) -> str:
+    if not isinstance(content, list):
+        return checked_text(content, name)
+    text = ""
+    for part in content:
+        if not isinstance(part, dict) or part.get("type") not in ("text", "image"):
+            raise BadRecord(f"{name} has a part that is neither text nor image")
+        text += f"{IMAGE_MARK}\n" if part["type"] == "image" else checked_text(part.get("text"), name)
+    return text
+
+
+def split(messages: list[Message], images: int) -> tuple[list[Message], list[Message]]:
+    """A conversation as (prompt, response), the response being empty where no answer ends it.
+
+    The prompt ends with the first user turn; where the last word is a user's, all of it is prompt. Raises `BadRecord`.
+    """
+    messages = settled(messages, images)
+    if messages[-1]["role"] == "user":
+        return messages, []
+    first = 2 if messages[0]["role"] == "system" else 1
+    return messages[:first], messages[first:]
+
+
+def settled(messages: list[Message], images: int) -> list[Message]:
+    """A conversation that holds what a ladder needs: turns alternate from the user on, no answer is empty, and there
+    are as many image marks as pictures (marks are put before the first user turn where there is none at all).
+
+    Raises `BadRecord`.
+    """
+    start = 1 if messages and messages[0]["role"] == "system" else 0
+    if not messages[start:]:
+        raise BadRecord("conversation is empty")
+    if messages[start]["role"] != "user":
+        raise BadRecord("conversation does not start with the user")
+    if len(messages) > start + 1 and messages[-1]["role"] == "assistant" and not messages[-1]["content"].strip():
+        messages = messages[:-1]  # an empty answer is none
+    for number, message in enumerate(messages[start:]):
+        if message["role"] != ("user", "assistant")[number % 2]:
+            raise BadRecord(f"turns do not alternate between user and assistant (turn {number + 1})")
+        if message["role"] == "assistant" and not message["content"].strip():
+            raise BadRecord(f"turn {number + 1} is an empty answer")
+        if message["role"] == "assistant" and IMAGE_MARK in message["content"]:
+            raise BadRecord(f"turn {number + 1} is an answer with an {IMAGE_MARK} mark")
+    marks = sum(message["content"].count(IMAGE_MARK) for message in messages)
+    first = messages[start]
+    if marks == 0 and images:
+        first = Message(role="user", content=f"{IMAGE_MARK}\n" * images + first["content"])
+        messages = [*messages[:start], first, *messages[start + 1 :]]
+    elif marks > images:
+        raise BadRecord(f"{marks} {IMAGE_MARK} marks but {images} image{'s' * (images != 1)}")
+    elif marks < images:
+        raise BadRecord(f"{images} images but only {marks} {IMAGE_MARK} mark{'s' * (marks != 1)}")
+    if not first["content"].strip():
+        raise BadRecord("the question is empty")
+    return messages
+
+
+class Pictures:
+    """The folder that records name their pictures in."""
+
+    def __init__(self, images: Path | None, beside: Path) -> None:
+        if images is not None and not images.is_dir():
+            raise InputError(f"image folder {images} does not exist; check the path")
+        folder = images if images is not None else beside.parent
+        self.places = [folder.resolve()]
+        if images is None and (folder / "images").is_dir():
+            self.places.append((folder / "images").resolve())
+
+    def named(self, record: dict[str, Any]) -> list[Image]:
+        """The pictures of a record's `image` or `images`: a name, a list of names, or nothing."""
+        value = record.get("image", record.get("images"))
+        if value is None or value == "":
+            return []
+        names = value if isinstance(value, list) else [value]
+        return [Image(str(self.place(checked_text(name, "image")))) for name in names]
+
+    def place(self, name: str) -> Path:
+        """The file that a name stands for. Raises `BadRecord` where it is missing or not below the folder."""
+        outside = False
+        for place in self.places:
+            try:
+                path = (place / name).resolve()
+                if not path.is_relative_to(place):
+                    outside = True
+                elif path.is_file():
+                    return path
+            except (OSError, ValueError) as error:  # a name too long for the system, or with a null byte
+                raise BadRecord(f"image '{name[:80]}' is no file name ({error})") from error
+        if outside:
+            raise BadRecord(f"image '{name}' leaves the image folder")
+        raise BadRecord(f"image '{name}' is missing")
+
+
+def screened(records: Iterable[Record | Rejected], need_answer: bool = False) -> Iterator[Ladder | Rejected]:
+    """Ladders that can be used as they are: pictures decoded and hashed, ids new, an answer where one is needed."""
+    hashes: dict[str, str | ImageError] = {}
+    seen: set[str] = set()
+    for record in records:
+        if isinstance(record, Rejected):
+            yield record
+            continue
+        for image in record.ladder.images:
+            if image.path not in hashes:
+                try:
+                    hashes[image.path] = check_image(image.path).sha256
+                except ImageError as error:
+                    hashes[image.path] = error
+        yield judged(record, [hashes[image.path] for image in record.ladder.images], seen, need_answer)
+
+
+def judged(record: Record, hashes: list[str | ImageError], seen: set[str], need_answer: bool) -> Ladder | Rejected:
+    """The last word on a record whose pictures have been read; adds its id to `seen` where it may stay."""
+    ladder = record.ladder
+    for image, found in zip(ladder.images, hashes, strict=True):
+        if isinstance(found, ImageError):
+            return Rejected(record.where, ladder.id, f"image {Path(image.path).name}: {found}")
+    if need_answer and not ladder.responses:
+        return Rejected(record.where, ladder.id, "no answer")
+    if ladder.id in seen:
+        return Rejected(record.where, ladder.id, "id seen before (the first record stays)")
+    seen.add(ladder.id)
+    images = [replace(i, sha256=str(found)) for i, found in zip(ladder.images, hashes, strict=True)]
+    return replace(ladder, images=images)

@@ -1,0 +1,256 @@
+"""TRL's preference rows ↔ ladders: one row a pair, `prompt`, `chosen`, `rejected` and `images`.
+
+    {"id": "7", "images": ["a.jpg"],
+     "prompt": [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "What is it?"}]}],
+     "chosen": [{"role": "assistant", "content": [{"type": "text", "text": "A cup."}]}],
+     "rejected": [{"role": "assistant", "content": [{"type": "text", "text": "A dog."}]}]}
+
+As JSON lines pictures are names; as Parquet they are the files' bytes, typed so that `datasets` opens them. Contents
+may be plain texts, and the prompt may be missing where chosen and rejected begin alike.
+
+Rows with the same id, prompt and pictures come from one ladder. They are put together again where their pairs are
+exactly those of some order with ties; where they are not (a cycle, or pairs that leave the order open) each row stays a
+ladder of two.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from seelevel.errors import InputError
+from seelevel.formats.llava import relative
+from seelevel.formats.records import BadRecord, Pictures, Record, Rejected, load_json, record_id, settled, turns
+from seelevel.images import ImageError, ImageStore
+from seelevel.ladder import IMAGE_MARK, Image, Ladder, Message, Response
+from seelevel.store import write_atomically
+
+COLUMNS = ("id", "images", "prompt", "chosen", "rejected")
+
+
+class Row(NamedTuple):
+    """One preference, and where it stands."""
+
+    where: str
+    name: str
+    images: list[Image]
+    prompt: list[Message]
+    chosen: list[Message]
+    rejected: list[Message]
+
+
+def parse(path: Path, images: Path | None) -> Iterator[Record | Rejected]:
+    """Ladders in the order of their first rows, their pictures present but not yet decoded.
+
+    `images` defaults to the file's own folder and its `images`; pictures inside a Parquet file are unpacked into the
+    `images` beside it. Raises `InputError` where the file as a whole is wrong.
+    """
+    pictures = Pictures(images, path)
+    unpacked = ImageStore(path.parent)
+    groups: dict[str, list[Row]] = {}
+    order: list[str | Rejected] = []
+    for number, (where, record) in enumerate(_rows(path)):
+        name = ""
+        try:
+            if not isinstance(record, dict):
+                raise BadRecord("not a mapping")
+            name = record_id(record, f"{path.stem}-{number}")
+            row = _row(where, name, record, _images(record, pictures, unpacked))
+        except BadRecord as error:
+            order.append(Rejected(where, name, str(error)))
+            continue
+        given = name if record.get("id") not in (None, "") else ""
+        key = json.dumps([given, [image.path for image in row.images], row.prompt])
+        if key not in groups:
+            order.append(key)
+        groups.setdefault(key, []).append(row)
+    for entry in order:
+        if isinstance(entry, Rejected):
+            yield entry
+        else:
+            yield from _ladders(groups[entry])
+
+
+def _rows(path: Path) -> Iterator[tuple[str, Any]]:
+    if path.suffix != ".parquet":
+        yield from load_json(path)
+        return
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        rows = pq.read_table(path).to_pylist()
+    except (pa.ArrowInvalid, OSError) as error:
+        raise InputError(f"{path} is not a Parquet file ({error}); write it again") from error
+    for number, row in enumerate(rows):
+        yield f"{path.name} row {number}", row
+
+
+def _images(record: dict[str, Any], pictures: Pictures, unpacked: ImageStore) -> list[Image]:
+    value = record.get("images", record.get("image"))
+    entries = value if isinstance(value, list) else [] if value is None else [value]
+    found = []
+    for entry in entries:
+        if isinstance(entry, dict) and entry.get("bytes"):
+            try:
+                found.append(unpacked.put_bytes(entry["bytes"]))
+            except ImageError as error:
+                raise BadRecord(f"image: {error}") from error
+        else:
+            found += pictures.named({"image": entry.get("path") if isinstance(entry, dict) else entry})
+    return found
+
+
+def _row(where: str, name: str, record: dict[str, Any], images: list[Image]) -> Row:
+    chosen, rejected = _messages(record, "chosen"), _messages(record, "rejected")
+    if record.get("prompt") is None:
+        shared = 0
+        while shared < min(len(chosen), len(rejected)) and chosen[shared] == rejected[shared]:
+            shared += 1
+        prompt, chosen, rejected = chosen[:shared], chosen[shared:], rejected[shared:]
+    else:
+        prompt = _messages(record, "prompt", "user")
+    for side, answer in (("chosen", chosen), ("rejected", rejected)):
+        if not answer or answer[0]["role"] != "assistant":
+            raise BadRecord(f"{side} does not start with an answer")
+    if not prompt or prompt[-1]["role"] != "user":
+        raise BadRecord("prompt does not end with the user")
+    asked = len(prompt)
+    better, worse = settled([*prompt, *chosen], len(images)), settled([*prompt, *rejected], len(images))
+    for side, messages in (("chosen", better), ("rejected", worse)):
+        if len(messages) == asked or messages[-1]["role"] != "assistant":
+            raise BadRecord(f"{side} does not end with an answer")
+    return Row(where, name, images, better[:asked], better[asked:], worse[asked:])
+
+
+def _messages(record: dict[str, Any], key: str, role: str = "assistant") -> list[Message]:
+    value = record.get(key)
+    if value is None:
+        raise BadRecord(f"no {key}")
+    return turns([{"role": role, "content": value}] if isinstance(value, str) else value, key)
+
+
+def _ladders(rows: list[Row]) -> list[Record | Rejected]:
+    """One ladder for rows that fit into one order, else a ladder of two for each."""
+    where, name, images, prompt, _, _ = rows[0]
+    texts: dict[str, list[Message]] = {}
+    pairs = set()
+    for row in rows:
+        better, worse = json.dumps(row.chosen), json.dumps(row.rejected)
+        texts.setdefault(better, row.chosen)
+        texts.setdefault(worse, row.rejected)
+        pairs.add((better, worse))
+    levels = levels_of(list(texts), pairs)
+    if levels is not None:
+        responses = [Response(texts[key], level, {"kind": "given"}) for key, level in levels.items()]
+        return [Record(where, Ladder(name, images, prompt, sorted(responses, key=lambda r: r.level)))]
+    single: list[Record | Rejected] = []
+    for number, row in enumerate(rows):
+        if row.chosen == row.rejected:
+            single.append(Rejected(row.where, name, "chosen and rejected are the same"))
+            continue
+        answers = [Response(row.chosen, 0, {"kind": "given"}), Response(row.rejected, 1, {"kind": "given"})]
+        single.append(Record(row.where, Ladder(f"{name}#{number}" if len(rows) > 1 else name, images, prompt, answers)))
+    return single
+
+
+def levels_of(items: list[str], pairs: set[tuple[str, str]]) -> dict[str, int] | None:
+    """Levels, 0 best, whose pairs are the given ones and what follows from them; None where there are no such levels.
+
+    An item's level is the longest way to it from a best item. That order is the right one if it adds no pair that the
+    rows do not imply: A>B, B>C implies A>C, but A>B, A>C, C>D leaves B and D open.
+    """
+    worse: dict[str, set[str]] = {item: {b for a, b in pairs if a == item} for item in items}
+    level = dict.fromkeys(items, 0)
+    for _ in items:
+        changed = False
+        for better, below in worse.items():
+            for item in below:
+                if level[item] <= level[better]:
+                    level[item], changed = level[better] + 1, True
+        if not changed:
+            break
+    else:
+        return None  # a cycle: levels never come to rest
+    implied = {item: set(below) for item, below in worse.items()}
+    for item in sorted(items, key=level.__getitem__, reverse=True):
+        for lower in worse[item]:
+            implied[item] |= implied[lower]
+    for a in items:
+        if any(level[a] < level[b] and b not in implied[a] for b in items):
+            return None
+    return level
+
+
+def write(ladders: Iterable[Ladder], path: Path) -> int:
+    """Write one row for each pair of each ladder, as JSON lines or, by the suffix, Parquet.
+
+    Returns how many ladders had a pair.
+    """
+    rows: list[dict[str, Any]] = []
+    written = 0
+    for ladder in ladders:
+        pairs = ladder.pairs()
+        written += bool(pairs)
+        for better, worse in pairs:
+            rows.append(
+                {
+                    "id": ladder.id,
+                    "images": [image.path for image in ladder.images],
+                    "prompt": _parts(ladder.prompt),
+                    "chosen": _parts(ladder.responses[better].messages),
+                    "rejected": _parts(ladder.responses[worse].messages),
+                }
+            )
+    if path.suffix == ".parquet":
+        write_atomically(path, _parquet(rows))
+    else:
+        for row in rows:
+            row["images"] = [relative(image, path.parent) for image in row["images"]]
+        write_atomically(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    return written
+
+
+def _parts(messages: list[Message]) -> list[dict[str, Any]]:
+    """Messages with their contents as parts, a picture standing where its mark stands."""
+    return [{"role": m["role"], "content": parts(m["content"]) if m["role"] == "user" else _text(m)} for m in messages]
+
+
+def _text(message: Message) -> list[dict[str, Any]]:
+    return [{"type": "text", "text": message["content"]}]
+
+
+def parts(content: str) -> list[dict[str, Any]]:
+    """'<image>\\nWhat?' → [{"type": "image"}, {"type": "text", "text": "What?"}]; the line break goes with the mark."""
+    found: list[dict[str, Any]] = []
+    for number, piece in enumerate(content.split(IMAGE_MARK)):
+        if number:
+            found.append({"type": "image"})
+            piece = piece.removeprefix("\n")
+        if piece:
+            found.append({"type": "text", "text": piece})
+    return found
+
+
+def _parquet(rows: list[dict[str, Any]]) -> bytes:
+    """Rows as one Parquet file with the pictures' bytes in it and the features that `datasets` reads."""
+    from datasets import Dataset, Features, Image, List, Value
+
+    text = {"role": Value("string"), "content": List({"type": Value("string"), "text": Value("string")})}
+    features = Features(
+        {
+            "id": Value("string"),
+            "images": List(Image()),
+            "prompt": List(text),
+            "chosen": List(text),
+            "rejected": List(text),
+        }
+    )
+    for row in rows:
+        row["images"] = [{"path": Path(p).name, "bytes": Path(p).read_bytes()} for p in row["images"]]
+    buffer = io.BytesIO()
+    Dataset.from_list(rows, features=features).to_parquet(buffer)
+    return buffer.getvalue()
