@@ -1,0 +1,164 @@
+"""Longest noun chunks, the units that the check compares (AMP, arXiv 2405.11165, appendix A.1, after KOSMOS-2).
+
+Every noun grows along the dependency tree into the span of all its dependents; its own conjuncts stay out, those
+further down stay in ('two bicycles, one silver and the other black'); only spans that lie in no other span are kept.
+Labels may be those of Universal Dependencies, where a preposition depends on its noun and a noun can head a clause, or
+spaCy's English ones (CLEAR), where neither is so.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from seelevel.language.mentions import singular
+
+if TYPE_CHECKING:
+    from spacy.language import Language
+    from spacy.tokens import Doc, Span, Token
+
+UNNECESSARY = frozenset({"photo", "image", "photograph", "picture", "figure", "painting"})
+ABSTRACT = frozenset({
+    "harmony", "beauty", "feel", "concentration", "life", "matter", "feature", "effect", "skill", "detail",
+    "emotion", "nature", "time", "background", "placement", "perspective", "universality", "attention", "features",
+    "essence", "peace", "composition", "element", "foreground", "appreciation", "atmosphere", "emotions", "artwork",
+    "subject",
+})  # fmt: skip
+# Nouns that stand for the picture when they only introduce what is seen ('a view of the city').
+DEPICTIVE = frozenset({"scene", "view", "shot"})
+SHOWS = frozenset({
+    "show", "shows", "showing", "depict", "depicts", "depicting", "feature", "features", "featuring", "include",
+    "includes", "including", "capture", "captures", "capturing", "contain", "contains", "containing", "portray",
+    "portrays", "portraying", "display", "displays", "displaying", "present", "presents", "presenting",
+    "illustrate", "illustrates", "illustrating", "consists",
+})  # fmt: skip
+NOUNS = frozenset({"NOUN", "PROPN"})
+
+# Dependents of a chunk's head that are not in the chunk. `case` is the preposition, in CLEAR the possessive 's.
+NEVER = frozenset({"conj", "cc", "preconj", "case", "mark", "discourse"})
+SUBJECTS = frozenset({"nsubj", "nsubjpass", "csubj", "csubjpass", "expl"})
+AUXILIARIES = frozenset({"cop", "aux", "auxpass"})
+CLAUSAL = SUBJECTS | AUXILIARIES | {"parataxis"}
+CLOSERS = {")": "(", "]": "[", "}": "{", "”": "“", '"': '"'}
+_LINE = re.compile(r"[^\n\r]+")
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """A noun chunk: its text, the sentence that holds it, and its place in the whole text, in characters."""
+
+    text: str
+    sentence: str
+    start: int
+    end: int
+
+
+def noun_chunks(texts: Sequence[str], parser: str | Language | None = None) -> list[list[Chunk]]:
+    """The longest noun chunks of each text, in order.
+
+    `parser` is a loaded spaCy pipeline, or what `load_parser` takes; None is the shipped one. A line break ends a
+    sentence.
+    """
+    from seelevel.language.parse import load_parser
+
+    nlp = load_parser(parser or "builtin") if parser is None or isinstance(parser, str) else parser
+    lines = [(n, line.start(), line.group()) for n, text in enumerate(texts) for line in _LINE.finditer(text)]
+    distinct = list(dict.fromkeys(line for _, _, line in lines))
+    chunks_of_line = {doc.text: doc_chunks(doc) for doc in nlp.pipe(distinct)}
+    found: list[list[Chunk]] = [[] for _ in texts]
+    for number, offset, line in lines:
+        found[number].extend(Chunk(c.text, c.sentence, c.start + offset, c.end + offset) for c in chunks_of_line[line])
+    return found
+
+
+def doc_chunks(doc: Doc) -> list[Chunk]:
+    """The longest noun chunks of a parsed text (tags or parts of speech, heads, labels), in order."""
+    spans = {_grow(token) for token in doc if _is_noun(token) and not _is_omitted(token)}
+    longest = [
+        (start, end)
+        for start, end in spans
+        if not any(a <= start and end <= b and (a, b) != (start, end) for a, b in spans)
+    ]
+    return [_chunk(doc[start:end]) for start, end in sorted(longest)]
+
+
+def _chunk(span: Span) -> Chunk:
+    return Chunk(span.text, span.sent.text.strip(), span.start_char, span.end_char)
+
+
+def _label(token: Token) -> str:
+    """The dependency label without its subtype: `nsubj:pass` is `nsubj`."""
+    label: str = token.dep_.lower().partition(":")[0]
+    return label
+
+
+def _is_noun(token: Token) -> bool:
+    # The shipped pipeline gives Penn tags only.
+    return token.pos_ in NOUNS if token.pos_ else token.tag_.startswith("NN")
+
+
+def _grow(head: Token) -> tuple[int, int]:
+    """First and one past the last token of the chunk that a noun heads."""
+    labels = {_label(child) for child in head.children}
+    left_out = NEVER | CLAUSAL if labels & (SUBJECTS | {"cop"}) else NEVER
+    kept = {head.i}
+    for child in head.children:
+        if _label(child) not in left_out:
+            kept |= {token.i for token in child.subtree}
+    start, end = head.i, head.i + 1
+    while start - 1 in kept:
+        start -= 1
+    while end in kept:
+        end += 1
+    return _strip(head.doc, start, end)
+
+
+def _strip(doc: Doc, start: int, end: int) -> tuple[int, int]:
+    """Take punctuation off both ends, but no bracket or quotation mark that closes one inside."""
+    while _is_edge(doc[start]):
+        start += 1
+    while _is_edge(doc[end - 1]):
+        opener = CLOSERS.get(doc[end - 1].text)
+        if opener is not None and any(token.text == opener for token in doc[start : end - 1]):
+            break
+        end -= 1
+    return start, end
+
+
+def _is_edge(token: Token) -> bool:
+    return bool(token.is_space or token.is_punct)
+
+
+def _is_omitted(noun: Token) -> bool:
+    """Whether a noun says nothing about what is to be seen, or only introduces it."""
+    word = noun.lower_
+    if {word, singular(word)} & (UNNECESSARY | ABSTRACT):
+        return True
+    return bool({word, singular(word)} & DEPICTIVE) and _only_introduces(noun)
+
+
+def _only_introduces(noun: Token) -> bool:
+    """'A view of the city', 'the scene shows', 'in the scene': the noun stands for the picture. 'A street scene' says
+    what is seen, so it counts."""
+    labels = [_label(child) for child in noun.children]
+    if {"compound", "nmod"} & {_label(child) for child in noun.lefts}:
+        return False
+    for child in noun.rights:
+        if _label(child) == "prep" and child.lower_ in {"of", "with"}:
+            return True
+        if _label(child) in {"nmod", "obl"} and any(
+            _label(c) == "case" and c.lower_ in {"of", "with"} for c in child.lefts
+        ):
+            return True
+        if _label(child) in {"acl", "relcl"} and child.lower_ in SHOWS:
+            return True
+    if _label(noun) in {"nsubj", "nsubjpass"} and noun.head.lower_ in SHOWS:
+        return True
+    # 'In the scene, there is …': a bare noun after a preposition.
+    bare = all(label in {"det", "case", "punct"} for label in labels)
+    prepositions = [child.lower_ for child in noun.children if _label(child) == "case"]
+    if _label(noun) == "pobj":
+        prepositions.append(noun.head.lower_)
+    return bare and bool({"in", "within", "throughout"} & set(prepositions))

@@ -1,0 +1,145 @@
+"""English parsers: the shipped one, any spaCy pipeline, and how the shipped one was trained and is measured."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+import time
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from seelevel.errors import InputError
+
+if TYPE_CHECKING:
+    from spacy.language import Language
+    from spacy.tokens import Doc
+
+BUILTIN = Path(__file__).parent / "parser"
+TRAINING = Path(__file__).parent / "parser_training.cfg"
+UNUSED = ["ner", "entity_linker", "textcat", "textcat_multilabel", "lemmatizer", "spancat"]
+PARTS = ("train", "dev")
+# Sentences are trained and measured ten at a time, so that the parser learns where they end.
+SENTENCES_A_TEXT = 10
+
+
+@cache
+def load_parser(name: str = "builtin") -> Language:
+    """A spaCy pipeline with a tagger and a dependency parser, loaded once.
+
+    `name` is `builtin`, a spaCy package that is installed (`en_core_web_trf`), or a pipeline's folder. Raises
+    `InputError` where there is no such pipeline, or where it has no parser.
+    """
+    import spacy
+
+    path = BUILTIN if name == "builtin" else Path(name)
+    if name == "builtin" or path.is_dir():
+        if not (path / "config.cfg").is_file():
+            raise InputError(f"parser {path} is no spaCy pipeline (no config.cfg); make one with seelevel parser train")
+        nlp = spacy.load(path, exclude=UNUSED)
+    elif spacy.util.is_package(name):
+        nlp = spacy.load(name, exclude=UNUSED)
+    else:
+        raise InputError(
+            f"parser '{name}' is neither a folder nor an installed spaCy package; install it or use parser: builtin"
+        )
+    if "parser" not in nlp.pipe_names:
+        raise InputError(f"parser '{name}' has no dependency parser, only {', '.join(nlp.pipe_names)}; choose another")
+    return nlp
+
+
+def read_treebank(treebank: Path | str, part: str) -> list[Doc]:
+    """The gold trees of a Universal Dependencies folder's `*-ud-<part>.conllu`, ten sentences a text.
+
+    Raises `InputError` where the folder or the file is missing.
+    """
+    from spacy.training.converters import conllu_to_docs
+
+    files = sorted(Path(treebank).glob(f"*-ud-{part}.conllu"))
+    if len(files) != 1:
+        raise InputError(
+            f"treebank {treebank}: {len(files)} files are called *-ud-{part}.conllu, expected one; "
+            "give a folder of Universal Dependencies in CoNLL-U"
+        )
+    return list(conllu_to_docs(files[0].read_text(encoding="utf-8"), n_sents=SENTENCES_A_TEXT, no_print=True))
+
+
+def train_parser(treebank: Path | str, out: Path | str, max_steps: int = 5000, seed: int = 0) -> Path:
+    """Train the small pipeline of `parser_training.cfg` on a treebank's train part, keeping the best on its dev part.
+
+    Prints spaCy's table of scores every 250 steps. Returns `out`, which holds the pipeline in spaCy's own format.
+    Raises `InputError` where the treebank is missing or `out` holds something else.
+    """
+    from spacy.tokens import DocBin
+    from spacy.training.initialize import init_nlp
+    from spacy.training.loop import train
+    from spacy.util import load_config
+
+    out = Path(out)
+    if out.exists() and any(out.iterdir()) and not (out / "config.cfg").is_file():
+        raise InputError(f"{out} exists and holds no parser; give another folder")
+    docs = {part: read_treebank(treebank, part) for part in PARTS}
+    with tempfile.TemporaryDirectory() as folder:
+        paths = {part: Path(folder) / f"{part}.spacy" for part in PARTS}
+        for part, path in paths.items():
+            DocBin(docs=docs[part], store_user_data=True).to_disk(path)
+        overrides: dict[str, Any] = {f"paths.{part}": str(path) for part, path in paths.items()}
+        overrides |= {"system.max_steps": max_steps, "system.seed": seed}
+        nlp = init_nlp(load_config(TRAINING, overrides=overrides, interpolate=False))
+        steps = Path(folder) / "steps"
+        steps.mkdir()
+        train(nlp, steps, stdout=sys.stdout, stderr=sys.stderr)
+        _ship(steps / "model-best", out)
+    return out
+
+
+def _ship(trained: Path, out: Path) -> None:
+    """Copy a trained pipeline without the paths of the machine it was trained on."""
+    import spacy
+
+    nlp = spacy.load(trained)
+    nlp.config["paths"] = dict.fromkeys(nlp.config["paths"])
+    nlp.meta.update(
+        name="seelevel_ud_ewt",
+        description="Tagger and dependency parser with Universal Dependencies labels",
+        license="CC BY-SA 4.0",
+        sources=[{"name": "UD English-EWT", "url": "https://universaldependencies.org", "license": "CC BY-SA 4.0"}],
+    )
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir(parents=True)
+    nlp.to_disk(out)
+
+
+def evaluate_parser(path: str, treebank: Path | str, part: str = "dev") -> dict[str, float]:
+    """Measure a parser on raw text against a treebank's gold trees.
+
+    Returns fractions: `las`, `uas`, `tag_accuracy` and `sentences_f1` as spaCy scores them (punctuation left out of the
+    first two); `chunk_precision`, `chunk_recall` and `chunk_f1`, where a chunk counts when one with the same first and
+    last character grows on the gold trees; and `words_per_second`, `words`.
+    """
+    from spacy.training import Example
+
+    from seelevel.language.chunks import doc_chunks
+
+    nlp = load_parser(path)
+    gold = read_treebank(treebank, part)
+    start = time.perf_counter()
+    parsed = list(nlp.pipe(doc.text for doc in gold))
+    seconds = time.perf_counter() - start
+    scores = nlp.evaluate([Example(nlp.make_doc(doc.text), doc) for doc in gold])
+    expected = {(n, c.start, c.end) for n, doc in enumerate(gold) for c in doc_chunks(doc)}
+    found = {(n, c.start, c.end) for n, doc in enumerate(parsed) for c in doc_chunks(doc)}
+    right = len(expected & found)
+    words = sum(len(doc) for doc in parsed)
+    return {
+        "las": scores["dep_las"],
+        "uas": scores["dep_uas"],
+        "tag_accuracy": scores["tag_acc"],
+        "sentences_f1": scores["sents_f"],
+        "chunk_precision": right / len(found),
+        "chunk_recall": right / len(expected),
+        "chunk_f1": 2 * right / (len(found) + len(expected)),
+        "words": words,
+        "words_per_second": words / seconds,
+    }

@@ -1,0 +1,183 @@
+"""Auto-check on numbers worked out by hand: a parser that tags six words, and an encoder that is a table."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+import spacy
+from spacy.language import Language
+from spacy.tokens import Doc
+
+from seelevel.check.autocheck import AutoCheck
+from seelevel.ladder import Image, Ladder, Message, Response
+
+# Unit vectors: cos(mug, cup) = .8, cos(mug, dog) = .6; the sentence 'mug.' is .6 from 'cup dog.' and .8 from 'lamp.'.
+VECTORS = {
+    "cup": (1, 0, 0),
+    "dog": (0, 1, 0),
+    "lamp": (0, 0, 1),
+    "mug": (0.8, 0.6, 0),
+    "cup dog.": (1, 0, 0),
+    "lamp.": (0, 0, 1),
+    "mug.": (0.6, 0, 0.8),
+}
+
+
+class Table:
+    """An encoder that looks vectors up and counts how often it is asked for each text."""
+
+    threshold = None
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def encode(self, texts: Sequence[str]) -> np.ndarray:
+        self.asked += texts
+        return np.array([VECTORS[text] for text in texts], dtype=np.float32)
+
+
+@Language.component("tag_nouns")
+def tag_nouns(doc: Doc) -> Doc:
+    for token in doc:
+        token.tag_ = "NN" if token.text in {"cup", "dog", "lamp", "mug"} else "."
+        token.dep_, token.head = ("ROOT", token)
+    return doc
+
+
+@pytest.fixture(scope="module")
+def words() -> Language:
+    """Every noun is a chunk of its own: 'cup dog.' holds two."""
+    nlp = spacy.blank("en")
+    nlp.add_pipe("tag_nouns")
+    nlp.add_pipe("sentencizer")
+    return nlp
+
+
+def ladder(*texts: str) -> Ladder:
+    return Ladder(
+        "one",
+        [Image("a.png")],
+        [Message(role="user", content="<image>\nWhat is there?")],
+        [Response([Message(role="assistant", content=text)], n, {"n": n}) for n, text in enumerate(texts)],
+    )
+
+
+def check(words: Language, *texts: str, threshold: float = 0.75) -> Ladder:
+    (checked,) = AutoCheck(Table(), threshold, words)([ladder(*texts)])
+    return checked
+
+
+def texts_of(checked: Ladder) -> list[str]:
+    return [response.text for response in checked.responses]
+
+
+@pytest.mark.unit
+def test_acc_and_score_are_means_of_local_and_global(words: Language) -> None:
+    # Local: s = (.8, .6, 0), Acc 1/3, score 1.4/3. Global: s = (.6, .8), Acc 1/2, score .7.
+    reasons = check(words, "cup dog. lamp.", "mug.").notes["check"]["responses"][1]
+    assert reasons["acc_local"] == pytest.approx(1 / 3, abs=1e-5)
+    assert reasons["score_local"] == pytest.approx(1.4 / 3, abs=1e-5)
+    assert reasons["acc_global"] == pytest.approx(0.5)
+    assert reasons["score_global"] == pytest.approx(0.7)
+    assert reasons["acc"] == pytest.approx((1 / 3 + 1 / 2) / 2, abs=1e-5)
+    assert reasons["score"] == pytest.approx((1.4 / 3 + 0.7) / 2, abs=1e-5)
+
+
+@pytest.mark.unit
+def test_higher_acc_is_better_and_the_score_breaks_ties(words: Language) -> None:
+    # 'lamp.': local s = (0, 0, 1), global s = (0, 1): Acc (1/3 + 1/2)/2 as 'mug.' has, score (1/3 + 1/2)/2 < .58333.
+    # 'cup dog.': local s = (1, 1, 0), global s = (1, 0): Acc (2/3 + 1/2)/2.
+    checked = check(words, "cup dog. lamp.", "lamp.", "mug.", "cup dog.")
+    assert texts_of(checked) == ["cup dog. lamp.", "cup dog.", "mug.", "lamp."]
+    assert checked.levels == [0, 1, 2, 3]
+    assert checked.notes["check"]["order"] == [0, 3, 2, 1]
+    assert checked.notes["check"]["initial_levels"] == [0, 1, 2, 3]
+    assert checked.notes["check"]["reordered"] is True
+    assert checked.responses[1].scores == pytest.approx({"acc": 7 / 12, "score": 7 / 12}, abs=1e-5)
+    assert checked.responses[1].origin == {"n": 3}
+
+
+@pytest.mark.unit
+def test_equal_acc_and_score_make_one_level_and_no_pair(words: Language) -> None:
+    checked = check(words, "cup dog. lamp.", "lamp.", "mug.", "lamp.")
+    assert checked.levels == [0, 1, 2, 2]
+    assert checked.pairs() == [(0, 1), (0, 2), (0, 3), (1, 2), (1, 3)]
+
+
+@pytest.mark.unit
+def test_the_standard_response_stays_best_even_beside_its_equal(words: Language) -> None:
+    assert check(words, "cup dog.", "cup dog.").levels == [0, 1]
+
+
+@pytest.mark.unit
+def test_a_chunk_matches_above_the_threshold_not_at_it(words: Language) -> None:
+    reasons = check(words, "cup dog. lamp.", "mug.", threshold=0.8).notes["check"]["responses"][1]
+    assert reasons["acc_local"] == 0
+    assert reasons["acc_global"] == 0
+
+
+@pytest.mark.unit
+def test_a_response_without_chunks_has_acc_and_score_zero(words: Language) -> None:
+    checked = check(words, "cup dog. lamp.", "Nothing there.", "lamp.")
+    assert texts_of(checked) == ["cup dog. lamp.", "lamp.", "Nothing there."]
+    assert checked.responses[2].scores == {"acc": 0, "score": 0}
+
+
+@pytest.mark.unit
+def test_a_standard_response_without_chunks_leaves_the_order_and_marks_the_ladder_unchecked(words: Language) -> None:
+    checked = check(words, "Yes.", "lamp.", "mug.")
+    assert texts_of(checked) == ["Yes.", "lamp.", "mug."]
+    assert checked.levels == [0, 1, 2]
+    assert checked.notes["check"]["unchecked"] == "the standard response has no noun chunk"
+
+
+@pytest.mark.unit
+def test_a_ladder_with_one_response_passes_unchecked(words: Language) -> None:
+    assert check(words, "lamp.").notes["check"]["unchecked"] == "fewer than 2 responses"
+
+
+@pytest.mark.unit
+def test_reasons_say_where_each_chunk_stands_and_what_it_matched(words: Language) -> None:
+    reasons = check(words, "cup dog. lamp.", "mug.").notes["check"]["responses"]
+    assert reasons[1]["chunks"] == [
+        {"text": "mug", "start": 0, "end": 3, "best": "cup", "similarity": 0.8, "matched": True}
+    ]
+    assert [(c["text"], c["start"], c["best"], c["matched"]) for c in reasons[1]["standard_chunks"]] == [
+        ("cup", 0, "mug", True),
+        ("dog", 4, "mug", False),
+        ("lamp", 9, "mug", False),
+    ]
+    assert [(s["text"], s["best"], s["matched"]) for s in reasons[1]["standard_sentences"]] == [
+        ("cup dog.", "mug.", False),
+        ("lamp.", "mug.", True),
+    ]
+
+
+@pytest.mark.unit
+def test_a_multi_round_response_is_checked_whole(words: Language) -> None:
+    def rounds(*answers: str) -> list[Message]:
+        turns: list[Message] = [Message(role="assistant", content=answers[0])]
+        for answer in answers[1:]:
+            turns += [Message(role="user", content="And?"), Message(role="assistant", content=answer)]
+        return turns
+
+    responses = [Response(rounds("cup dog.", "lamp."), 0), Response(rounds("lamp.", "cup dog."), 1)]
+    prompt = [Message(role="user", content="<image>\nWhat is there?")]
+    (checked,) = AutoCheck(Table(), 0.75, words)([Ladder("two", [Image("a.png")], prompt, responses)])
+    assert checked.responses[1].scores == {"acc": 1, "score": 1}
+
+
+@pytest.mark.unit
+def test_each_distinct_text_is_encoded_once(words: Language) -> None:
+    encoder = Table()
+    list(AutoCheck(encoder, 0.75, words)([ladder("cup dog. lamp.", "lamp.", "lamp."), ladder("lamp.", "mug.")]))
+    assert sorted(encoder.asked) == ["cup", "cup dog.", "dog", "lamp", "lamp.", "mug", "mug."]
+
+
+@pytest.mark.unit
+def test_the_recipes_threshold_wins_over_the_encoders_own() -> None:
+    encoder = Table()
+    assert AutoCheck(encoder).threshold == 0.85
+    encoder.threshold = 0.9
+    assert AutoCheck(encoder).threshold == 0.9
+    assert AutoCheck(encoder, 0.5).threshold == 0.5
