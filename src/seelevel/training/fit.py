@@ -1,0 +1,220 @@
+"""Ladders and a model in, a trained model folder out."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import LoraConfig, get_peft_model
+from transformers import AutoModelForImageTextToText, AutoProcessor, TrainingArguments, set_seed
+from transformers.utils.logging import disable_progress_bar
+
+from seelevel.errors import InputError
+from seelevel.ladder import Ladder
+from seelevel.progress import Progress, say
+from seelevel.store import digest, write_atomically, write_json
+from seelevel.training.checkpoints import clear_unfinished, write_folder
+from seelevel.training.layouts import checked_layout
+from seelevel.training.packing import fits
+from seelevel.training.reference import data_fingerprint, reference_logprobs, weights_fingerprint
+from seelevel.training.settings import LoraSettings, TrainSettings
+from seelevel.training.tokens import ImageReader, TokenisedLadder, tokenise
+from seelevel.training.trainer import PreferenceTrainer, TrainingData, best_fallen
+
+ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
+MLP = ("gate_proj", "up_proj", "down_proj")
+TOKENS_PER_BATCH = {"cpu": 4096, "cuda": 16384}
+MOST_WARMUP = 0.1
+
+
+def fit(ladders: Sequence[Ladder], model_path: str, settings: TrainSettings, out: Path, seed: int = 0) -> dict[str, Any]:
+    """Train a model on ladders; returns counts for a manifest.
+
+    Writes `out/model` (weights and processor) or, with LoRA, `out/adapter`, whole or not at all; `out/log.jsonl`, one
+    JSON a step; `out/left_out.jsonl`, the ladders not trained on, with reasons; `out/training.json`, what is returned.
+    While it runs, `out/checkpoints` and `out/reference` let the same call continue after it was killed, to the same
+    bytes. Raises `InputError` when no ladder says anything to the objective or none fits.
+    """
+    target, facts_file = out / ("adapter" if settings.lora else "model"), out / "training.json"
+    if target.is_dir():
+        facts: dict[str, Any] = json.loads(facts_file.read_text())
+        return facts
+    out.mkdir(parents=True, exist_ok=True)
+    clear_unfinished(out)
+    clear_unfinished(out / "checkpoints")
+    clear_unfinished(out / "reference")
+    device = _device(settings.device)
+    dtype = _dtype(settings, device)
+    model, processor = _load(model_path, dtype, device)
+    images = ImageReader(processor)
+    usable, tokenised, left_out = _prepare(ladders, processor, images, settings, model.config)
+    budget = settings.tokens_per_batch or TOKENS_PER_BATCH.get(device, TOKENS_PER_BATCH["cuda"])
+    layout = checked_layout(model, tokenised, images, settings.layout)
+    weights = weights_fingerprint(model)
+    reference = None
+    if settings.objective.needs_reference:
+        reference = reference_logprobs(model, tokenised, images, layout, budget, out / "reference", weights)
+    if settings.freeze_vision:
+        _freeze_vision(model)
+    set_seed(seed)
+    if settings.lora:
+        model = get_peft_model(model, _lora(settings.lora))
+    arguments = _arguments(settings, out, seed, device, dtype, len(usable))
+    fingerprint = digest(settings.model_dump(mode="json"), weights, data_fingerprint(tokenised, images), layout, seed)
+    had_cache = vars(model.config).get("use_cache")
+    trainer = PreferenceTrainer(
+        model,
+        arguments,
+        TrainingData(usable, tokenised, images, reference),
+        settings.objective,
+        settings.epochs,
+        settings.ladders_per_step,
+        layout,
+        budget,
+        fingerprint,
+    )
+    trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    say(
+        f"align: {len(usable)} ladders, {trainer.steps} steps of {settings.ladders_per_step}, {settings.objective.name}, "
+        f"layout {layout}; {trained:,} weights train, {str(dtype).removeprefix('torch.')} on {device}"
+    )
+    trainer.train(resume_from_checkpoint=trainer.last_checkpoint())
+    if had_cache is None:  # the trainer switches the cache off in the configuration, which is saved with the model
+        del model.config.use_cache
+    else:
+        model.config.use_cache = had_cache
+    history = [entry for entry in trainer.state.log_history if "loss" in entry]
+    write_atomically(out / "log.jsonl", "".join(json.dumps(entry, sort_keys=True) + "\n" for entry in history))
+    write_atomically(out / "left_out.jsonl", "".join(json.dumps(entry, sort_keys=True) + "\n" for entry in left_out))
+    facts = {
+        "ladders": len(usable),
+        "left_out": dict(sorted(Counter(entry["kind"] for entry in left_out).items())),
+        "steps": trainer.state.global_step,
+        "layout": layout,
+        "dtype": str(dtype).removeprefix("torch."),
+        "device": device,
+        "trained_weights": trained,
+        "best_fell": any(
+            best_fallen(history[max(end - 20, 0) : end]) is not None for end in range(1, len(history) + 1)
+        ),
+    }
+    write_json(facts_file, facts)
+
+    def write(place: Path) -> None:
+        model.save_pretrained(place)
+        processor.save_pretrained(place)
+
+    if trainer.is_world_process_zero():
+        write_folder(target, write, sum(p.numel() * p.element_size() for p in model.parameters()) + (1 << 22))
+        shutil.rmtree(out / "checkpoints", ignore_errors=True)
+    trainer.accelerator.wait_for_everyone()
+    return facts
+
+
+def _device(wanted: str) -> str:
+    if wanted == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if wanted.startswith("cuda") and not torch.cuda.is_available():
+        raise InputError(f"align.device: {wanted} is not there; use device: cpu or auto")
+    return wanted
+
+
+def _dtype(settings: TrainSettings, device: str) -> torch.dtype:
+    """float32 on the CPU and for full weights; bfloat16 under adapters on a GPU, where the base never changes."""
+    if settings.dtype != "auto":
+        return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float64": torch.float64}[settings.dtype]
+    return torch.bfloat16 if device != "cpu" and settings.lora else torch.float32
+
+
+def _load(path: str, dtype: torch.dtype, device: str) -> tuple[Any, Any]:
+    disable_progress_bar()
+    model = AutoModelForImageTextToText.from_pretrained(path, dtype=dtype, attn_implementation="sdpa")
+    processor = AutoProcessor.from_pretrained(path)
+    if not getattr(processor.tokenizer, "is_fast", False):
+        raise InputError(f"{path}: its tokenizer has no offsets (no tokenizer.json); convert it to a fast one")
+    return model.to(device).eval(), processor
+
+
+def _prepare(
+    ladders: Sequence[Ladder], processor: Any, images: ImageReader, settings: TrainSettings, config: Any
+) -> tuple[list[Ladder], list[TokenisedLadder], list[dict[str, str]]]:
+    """Ladders that can be trained on, their tokens, and those left out with reasons."""
+    limit = settings.max_length or config.get_text_config().max_position_embeddings
+    usable: list[Ladder] = []
+    tokenised: list[TokenisedLadder] = []
+    left_out: list[dict[str, str]] = []
+    with Progress("tokenise", total=len(ladders), unit="ladders") as bar:
+        for ladder in ladders:
+            bar.advance()
+            if not ladder.responses or not settings.objective.counts(ladder.levels):
+                reason = f"{len(set(ladder.levels))} levels give no pair for {settings.objective.name}"
+                left_out.append({"id": ladder.id, "kind": "no pair", "reason": reason})
+                continue
+            tokens = tokenise(ladder, processor, images)
+            if reason := fits(tokens, limit):
+                left_out.append({"id": ladder.id, "kind": "does not fit", "reason": reason})
+                say(f"left out: ladder {ladder.id}: {reason}")
+                continue
+            usable.append(ladder)
+            tokenised.append(tokens)
+    if not usable:
+        kinds = Counter(entry["kind"] for entry in left_out)
+        raise InputError(
+            f"no ladder to train on: {len(ladders)} ladders, "
+            + ", ".join(f"{count} × {kind}" for kind, count in kinds.items())
+            + f"; objective {settings.objective.name} needs "
+            + ("responses of at least two levels" if settings.objective.needs_reference else "a response")
+        )
+    return usable, tokenised, left_out
+
+
+def _freeze_vision(model: Any) -> None:
+    """Every module whose name says vision, but not the projector."""
+    for name, parameter in model.named_parameters():
+        if any(part in ("vision_tower", "vision_model", "visual") for part in name.split(".")):
+            parameter.requires_grad_(False)
+
+
+def _lora(settings: LoraSettings) -> LoraConfig:
+    named = {"attention": ATTENTION, "attention+mlp": ATTENTION + MLP}
+    names = named[settings.target] if isinstance(settings.target, str) else tuple(settings.target)
+    return LoraConfig(
+        r=settings.r,
+        lora_alpha=settings.alpha,  # type: ignore[arg-type]
+        lora_dropout=settings.dropout,
+        target_modules=rf".*language_model.*\.({'|'.join(names)})",
+        task_type="CAUSAL_LM",
+    )
+
+
+def _arguments(
+    settings: TrainSettings, out: Path, seed: int, device: str, dtype: torch.dtype, count: int
+) -> TrainingArguments:
+    steps = max(count * settings.epochs / settings.ladders_per_step, 1)
+    kind = {"cosine": "cosine", "linear": "linear", "constant": "constant_with_warmup"}[settings.scheduler]
+    return TrainingArguments(
+        output_dir=str(out / "checkpoints"),
+        num_train_epochs=1,  # the schedule holds all epochs, laid end to end
+        learning_rate=settings.learning_rate,
+        lr_scheduler_type=kind,
+        warmup_steps=min(settings.warmup_steps, int(steps * MOST_WARMUP)),
+        weight_decay=settings.weight_decay,
+        max_grad_norm=settings.max_grad_norm,
+        activation_checkpointing=settings.gradient_checkpointing,
+        bf16=device != "cpu" and dtype == torch.float32 and settings.dtype == "auto",
+        save_strategy="steps",
+        save_steps=settings.save_steps,
+        logging_steps=1,
+        logging_nan_inf_filter=False,
+        report_to="none",
+        disable_tqdm=True,
+        remove_unused_columns=False,
+        dataloader_pin_memory=False,
+        use_cpu=device == "cpu",
+        seed=seed,
+    )

@@ -1,0 +1,61 @@
+"""Before training: do packed rows really compute what separate rows compute, in this model?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from seelevel.progress import say
+from seelevel.training.families import why_not_shared
+from seelevel.training.logprobs import token_logprobs
+from seelevel.training.packing import collate
+from seelevel.training.settings import Layout
+from seelevel.training.tokens import ImageReader, TokenisedLadder
+
+PADDINGS = (1, 7, 32)
+TOLERANCE = 3.0
+
+
+def checked_layout(model: Any, ladders: Sequence[TokenisedLadder], images: ImageReader, wanted: Layout) -> Layout:
+    """`shared` if the model gives the same log-probs packed as in separate rows; else `rows`, and it says why."""
+    if wanted == "rows":
+        return "rows"
+    reason = why_not_shared(model.config) or _disagreement(model, ladders, images)
+    if reason:
+        say(f"layout: rows in place of shared, because {reason}")
+        return "rows"
+    return "shared"
+
+
+@torch.no_grad()
+def _disagreement(model: Any, ladders: Sequence[TokenisedLadder], images: ImageReader) -> str:
+    """Compare on the longest ladder of each (pictures, rounds) class. Rounding differs between any two shapes, so the
+    yardstick is what padding alone changes, in the same model, over the same ladders."""
+    longest: dict[tuple[int, int], TokenisedLadder] = {}
+    for ladder in ladders:
+        kind = (len(ladder.images), ladder.best_rounds)
+        if kind not in longest or ladder.row_length("shared") > longest[kind].row_length("shared"):
+            longest[kind] = ladder
+    training = model.training
+    model.eval()
+    device = next(model.parameters()).device
+    noise, worst, where = 0.0, 0.0, ""
+
+    def sums(ladder: TokenisedLadder, layout: Layout, pad: int) -> torch.Tensor:
+        batch = collate([ladder], images, layout, pad).to(device)
+        return token_logprobs(model, batch).per_response(0.0)[0].double()
+
+    for ladder in longest.values():
+        rows = sums(ladder, "rows", 0)
+        for pad in PADDINGS:
+            noise = max(noise, float((sums(ladder, "rows", pad) - rows).abs().max()))
+        difference = float((sums(ladder, "shared", 0) - rows).abs().max())
+        noise = max(noise, float(rows.abs().max()) * torch.finfo(model.dtype).eps)
+        if difference > worst:
+            worst, where = difference, ladder.id
+    model.train(training)
+    if worst <= TOLERANCE * noise:
+        return ""
+    return f"packed log-probs differ by {worst:.3g} on ladder {where}, padding alone by {noise:.3g}"

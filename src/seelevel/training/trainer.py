@@ -1,0 +1,250 @@
+"""The trainer: `transformers.Trainer` whose step is a fixed number of ladders, whatever fits into one forward pass."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import PeftModel
+from torch import Tensor
+from torch.utils.data import SequentialSampler
+from transformers import PrinterCallback, Trainer, TrainingArguments
+
+from seelevel.errors import InputError
+from seelevel.ladder import Ladder
+from seelevel.lookup import choose
+from seelevel.progress import Progress, say
+from seelevel.store import write_json
+from seelevel.training.checkpoints import checkpoints, seal, write_folder
+from seelevel.training.logprobs import TokenLogprobs, token_logprobs
+from seelevel.training.objectives import OBJECTIVES
+from seelevel.training.objectives.settings import ObjectiveSettings
+from seelevel.training.packing import Batch, buckets, collate
+from seelevel.training.schedule import schedule
+from seelevel.training.settings import Layout
+from seelevel.training.tokens import ImageReader, TokenisedLadder
+
+FALL_WINDOW = 20
+"""Steps over which the best responses' log-probability has to lie below the reference's for an alarm."""
+KEPT_CHECKPOINTS = 1
+
+
+class NonFiniteLossError(ArithmeticError):
+    """The loss or its gradient is no number any more; the message names the ladders."""
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """What is trained on: ladders, their tokens, their pictures; and each ladder's reference log-probs, [N] on the CPU,
+    where the objective needs them."""
+
+    ladders: Sequence[Ladder]
+    tokenised: Sequence[TokenisedLadder]
+    images: ImageReader
+    reference: Sequence[Tensor] | None = None
+
+
+class PreferenceTrainer(Trainer):
+    """Trains on ladders with an objective of `seelevel.training.objectives`.
+
+    One optimiser step covers exactly `ladders_per_step` ladders: the mean of the objective over those that count,
+    however they are split over processes and forward passes (by a budget of padded tokens, neighbours in length
+    together). The order is fixed by the seed. Checkpoints appear whole or not at all, under `fingerprint`, and a
+    training that resumes from one ends in the same bytes as one that was never stopped.
+
+    Raises `NonFiniteLossError` naming the ladders, whose log-probs are then in `nonfinite.json` beside the checkpoints.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        args: TrainingArguments,
+        data: TrainingData,
+        objective: ObjectiveSettings,
+        epochs: float,
+        ladders_per_step: int,
+        layout: Layout = "shared",
+        tokens_per_batch: int = 4096,
+        fingerprint: str = "",
+    ) -> None:
+        if objective.needs_reference and data.reference is None:
+            raise ValueError(f"objective {objective.name} needs reference log-probs")
+        if ladders_per_step % args.world_size:
+            raise InputError(
+                f"ladders_per_step: {ladders_per_step} ladders do not divide over {args.world_size} processes; "
+                "choose a multiple"
+            )
+        args.per_device_train_batch_size = ladders_per_step // args.world_size
+        order = schedule(len(data.ladders), epochs, ladders_per_step, args.seed)
+        super().__init__(model=model, args=args, train_dataset=order, data_collator=list)  # type: ignore[arg-type]
+        self.remove_callback(PrinterCallback)
+        self.steps = len(order) // ladders_per_step
+        self._bar: Progress | None = None
+        self._data, self._settings, self._layout = data, objective, layout
+        self._objective = choose("objective", objective.name, OBJECTIVES)
+        self._budget, self._fingerprint = tokens_per_batch, fingerprint
+        self._epochs_per_step = ladders_per_step / len(data.ladders)
+        self._step_logs: dict[str, float] = {}
+        self._step_ids: list[str] = []
+        self._warned = False
+        self._writing: Path | None = None
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> SequentialSampler:
+        return SequentialSampler(self.train_dataset)
+
+    def train(self, resume_from_checkpoint: str | None = None, **options: Any) -> Any:
+        """Train to the end, from `last_checkpoint()` for instance."""
+        if not self.is_world_process_zero():
+            return super().train(resume_from_checkpoint, **options)
+        done = int(resume_from_checkpoint.rpartition("-")[2]) if resume_from_checkpoint else 0
+        with Progress("align", total=self.steps, unit="steps", done=done) as self._bar:
+            return super().train(resume_from_checkpoint, **options)
+
+    # One step ------------------------------------------------------------------------------------------------------
+
+    def training_step(self, model: Any, inputs: list[int], num_items_in_batch: Any = None) -> Tensor:
+        """Forward and backward over one step's ladders (indices); returns the step's loss on this process."""
+        model.train()
+        ladders = [self._data.ladders[i] for i in inputs]
+        self._step_ids = [ladder.id for ladder in ladders]
+        counted = torch.tensor(sum(self._settings.counts(ladder.levels) for ladder in ladders), device=self.args.device)
+        # Gradients are averaged over processes, so each process's share of the mean is scaled up by their number.
+        world = self.accelerator.num_processes
+        counted = self.accelerator.reduce(counted, "sum")
+        groups = buckets([self._data.tokenised[i].row_length(self._layout) for i in inputs], self._rows_budget(inputs))
+        total = torch.zeros((), device=self.args.device)
+        sums: dict[str, Tensor] = {}
+        for number, group in enumerate(groups):
+            chosen = [inputs[g] for g in group]
+            last = number == len(groups) - 1
+            with contextlib.nullcontext() if last else self.accelerator.no_sync(model):
+                loss, logs = self._loss(model, chosen)
+                share = logs.pop("ladders") / counted.clamp(min=1)
+                self.accelerator.backward(loss * share * world)
+            total = total + (loss.detach() * share * world).to(total.dtype)
+            for name, value in logs.items():
+                weight = 1 if name == "without_pair" else share
+                sums[name] = sums.get(name, torch.zeros((), device=total.device)) + weight * value
+        self._step_logs = {name: float(self.accelerator.reduce(value, "sum")) for name, value in sums.items()}
+        if self._bar is not None:
+            self._bar.advance()
+        return total
+
+    def _rows_budget(self, inputs: Sequence[int]) -> int:
+        """The budget in units of `row_length`: in `rows` a ladder is K rows."""
+        if self._layout == "shared":
+            return self._budget
+        return max(self._budget // max(len(self._data.tokenised[i].tokens) for i in inputs), 1)
+
+    def _loss(self, model: Any, chosen: Sequence[int]) -> tuple[Tensor, dict[str, Any]]:
+        batch = collate([self._data.tokenised[i] for i in chosen], self._data.images, self._layout).to(self.args.device)
+        with self.compute_loss_context_manager():
+            policy = token_logprobs(model, batch)
+        reference = None
+        if self._data.reference is not None:
+            values = torch.cat([self._data.reference[i] for i in chosen])
+            reference = policy.with_values(values.to(policy.values))
+        loss, logs = self._objective(policy, reference, [self._data.ladders[i] for i in chosen], self._settings)
+        if not torch.isfinite(loss):
+            self._stop_non_finite(policy, batch)
+        return loss, dict(logs)
+
+    def _stop_non_finite(self, policy: TokenLogprobs, batch: Batch) -> None:
+        sums = {name: values.tolist() for name, values in zip(batch.ids, policy.per_response(0.0), strict=True)}
+        bad = [name for name, values in sums.items() if not all(map(math.isfinite, values))] or list(sums)
+        path = Path(self.args.output_dir) / "nonfinite.json"
+        write_json(path, {"step": self.state.global_step, "log_probs": {n: [str(v) for v in sums[n]] for n in bad}})
+        raise NonFiniteLossError(
+            f"the loss is not finite in step {self.state.global_step + 1}; ladders {', '.join(bad)} (their log-probs "
+            f"are in {path}); lower learning_rate or look at these ladders"
+        )
+
+    def _clip_grad_norm(self, model: Any) -> Any:
+        norm = super()._clip_grad_norm(model)
+        if not math.isfinite(float(norm)):
+            raise NonFiniteLossError(
+                f"the gradient is not finite in step {self.state.global_step + 1}; "
+                f"ladders {', '.join(self._step_ids)}; lower learning_rate or look at these ladders"
+            )
+        return norm
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Record a step: HF's figures and the objective's. Times are left out, so that the record is reproducible."""
+        if "train_runtime" in logs:
+            return
+        super().log({**logs, **self._step_logs}, start_time)
+        self.state.log_history[-1]["epoch"] = round(self.state.global_step * self._epochs_per_step, 6)
+        fallen = best_fallen(self.state.log_history[-FALL_WINDOW:])
+        if fallen is not None and not self._warned:
+            self._warned = True
+            say(
+                f"warning: over the last {FALL_WINDOW} steps the best responses' log-probability lay {-fallen:.3f} nats "
+                "a token below the reference's: the model unlearns its best answers; use penalty: paper, or lower "
+                "learning_rate"
+            )
+
+    # Checkpoints ---------------------------------------------------------------------------------------------------
+
+    def last_checkpoint(self) -> str | None:
+        """The newest whole checkpoint of this training."""
+        found = checkpoints(Path(self.args.output_dir), self._fingerprint)
+        return str(found[-1]) if found else None
+
+    def _get_output_dir(self, trial: Any) -> str:
+        return str(self._writing or self.args.output_dir)
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        folder = Path(self.args.output_dir)
+        target = folder / f"checkpoint-{self.state.global_step}"
+        if not self.args.should_save:  # another process: it only adds its random state to what process 0 writes
+            self._write_checkpoint(model, trial, folder / f"writing-{target.name}")
+            self.accelerator.wait_for_everyone()
+            return
+        write_folder(target, lambda place: self._write_checkpoint(model, trial, place), self._checkpoint_bytes())
+        self.accelerator.wait_for_everyone()
+        for old in checkpoints(folder, self._fingerprint)[:-KEPT_CHECKPOINTS]:
+            shutil.rmtree(old)
+
+    def _write_checkpoint(self, model: Any, trial: Any, place: Path) -> None:
+        self._writing = place
+        try:
+            super()._save_checkpoint(model, trial)
+        finally:
+            self._writing = None
+        self.accelerator.wait_for_everyone()
+        if self.args.should_save:
+            inner = place / f"checkpoint-{self.state.global_step}"
+            for path in inner.iterdir():
+                path.rename(place / path.name)
+            inner.rmdir()
+            seal(place, self._fingerprint)
+
+    def _checkpoint_bytes(self) -> int:
+        saved = [p for p in self.model.parameters() if p.requires_grad or not isinstance(self.model, PeftModel)]
+        weights = sum(p.numel() * p.element_size() for p in saved)
+        moments = sum(2 * p.numel() * p.element_size() for p in saved if p.requires_grad)
+        return weights + moments + (1 << 20)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        """Load weights strictly. HF's own way reads the saved names into a model that has others, and matches none."""
+        model = self.model if model is None else model
+        if isinstance(model, PeftModel):
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+            return
+        saved = type(model).from_pretrained(resume_from_checkpoint, dtype=model.dtype)
+        model.load_state_dict(saved.state_dict(), strict=True)
+
+
+def best_fallen(history: Sequence[dict[str, float]]) -> float | None:
+    """By how much (negative, nats a token) the best responses fell on average over a full window; None if not."""
+    changes = [entry["best_change"] for entry in history if "best_change" in entry]
+    if len(changes) < FALL_WINDOW:
+        return None
+    mean = sum(changes) / len(changes)
+    return mean if mean < 0 else None
