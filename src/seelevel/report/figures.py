@@ -1,0 +1,177 @@
+"""Figures of metrics.json: what they mean, which way is better, and how they are said."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+Better = Literal["lower", "higher", "neither"]
+Kind = Literal["rate", "score"]
+Verdict = Literal["better", "worse", "unclear", "changed"]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric's words. `kind` rate: a fraction, shown in percent; score: shown as it is, from 0 to `top`."""
+
+    label: str
+    meaning: str
+    better: Better
+    kind: Kind = "rate"
+    top: float = 1.0
+
+
+METRICS: dict[str, Metric] = {
+    "chair_i": Metric("CHAIRi", "objects named that are not in the picture, of all objects named", "lower"),
+    "chair_s": Metric("CHAIRs", "captions that name at least one object that is not there", "lower"),
+    "chair_recall": Metric("CHAIR recall", "objects in the picture that the caption names", "higher"),
+    "pope_f1": Metric("POPE F1", "yes or no to “is there a …?”; ‘yes’ is the positive class", "higher"),
+    "pope_accuracy": Metric("POPE accuracy", "right answers to “is there a …?”", "higher"),
+    "pope_yes": Metric("POPE yes-ratio", "share of ‘yes’; half of the questions are true", "neither"),
+    "mrhal_score_c": Metric("MRHal score (rounds)", "judge's rating of all rounds, 0 to 6", "higher", "score", 6.0),
+    "mrhal_score_m": Metric("MRHal score (dialogues)", "mean of the dialogues' mean ratings", "higher", "score", 6.0),
+    "mrhal_hallucination_c": Metric("MRHal hallucination (rounds)", "rounds rated below 3", "lower"),
+    "mrhal_hallucination_m": Metric("MRHal hallucination (dialogues)", "dialogues whose mean is below 3", "lower"),
+    "capability_accuracy": Metric("Capability", "colour, count and place questions answered exactly", "higher"),
+}
+HEADLINE = ("chair_i", "chair_s", "chair_recall", "pope_f1", "mrhal_score_m", "capability_accuracy")
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A value with its 95% interval and the number of items behind it."""
+
+    value: float
+    low: float
+    high: float
+    n: int | None = None
+
+    @classmethod
+    def read(cls, found: Any) -> Figure | None:
+        """A figure as metrics.json writes it; None for what is not one (a value of null: nothing could be scored)."""
+        if not isinstance(found, Mapping) or not isinstance(found.get("value"), int | float):
+            return None
+        value = float(found["value"])
+        low, high = (float(value if found.get(key) is None else found[key]) for key in ("low", "high"))
+        return cls(value, low, high, found.get("n"))
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One metric of the base model, of the aligned one, and their paired difference (aligned − base)."""
+
+    name: str
+    metric: Metric
+    base: Figure | None
+    aligned: Figure | None
+    difference: Figure | None
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """‘better’ or ‘worse’ only where the interval of the difference leaves out 0; None without a difference."""
+        if self.difference is None:
+            return None
+        if self.difference.low <= 0 <= self.difference.high:
+            return "unclear"
+        if self.metric.better == "neither":
+            return "changed"
+        return "better" if (self.difference.value > 0) == (self.metric.better == "higher") else "worse"
+
+    @property
+    def relative(self) -> float | None:
+        """The difference as a fraction of the base's value."""
+        if self.difference is None or self.base is None or self.base.value == 0:
+            return None
+        return self.difference.value / self.base.value
+
+    def say(self, value: float) -> str:
+        return say_value(value, self.metric.kind)
+
+    def say_change(self, value: float, unit: bool = False) -> str:
+        return say_change(value, self.metric.kind, unit)
+
+
+def say_value(value: float, kind: Kind) -> str:
+    """`21.3%` for a rate of .2131, `4.07` for a score."""
+    return f"{100 * value:.1f}%" if kind == "rate" else f"{value:.2f}"
+
+
+def say_change(value: float, kind: Kind, unit: bool = False) -> str:
+    """`−8.4` (percentage points) for a rate, `+0.31` for a score, with a true minus sign; ‘points’ where asked."""
+    text = f"{100 * value:+.1f}" if kind == "rate" else f"{value:+.2f}"
+    if float(text) == 0:
+        text = text.lstrip("+-")
+    return text.replace("-", "\N{MINUS SIGN}") + (" points" if unit and kind == "rate" else "")
+
+
+def comparisons(metrics: Mapping[str, Any] | None) -> list[Comparison]:
+    """All metrics of a metrics.json, the known ones in their order, then the others by name."""
+    if not metrics:
+        return []
+    sides = {side: metrics.get(side) or {} for side in ("base", "aligned", "differences")}
+    names = set(sides["base"]) | set(sides["aligned"])
+    known = [name for name in METRICS if name in names]
+    found = []
+    for name in [*known, *sorted(names - set(known))]:
+        figures = {side: Figure.read(values.get(name)) for side, values in sides.items()}
+        if figures["base"] is None and figures["aligned"] is None:
+            continue
+        metric = METRICS.get(name) or _of_set(name) or _unknown(name, [f for f in figures.values() if f is not None])
+        found.append(Comparison(name, metric, figures["base"], figures["aligned"], figures["differences"]))
+    return found
+
+
+def _of_set(name: str) -> Metric | None:
+    """`pope_random_f1`: POPE F1 on one of its question sets."""
+    benchmark, _, rest = name.partition("_")
+    part, _, measure = rest.rpartition("_")
+    whole = METRICS.get(f"{benchmark}_{measure}")
+    return replace(whole, label=f"{whole.label}, {part}", meaning="") if whole is not None and part else None
+
+
+def _unknown(name: str, figures: list[Figure]) -> Metric:
+    """A metric this page has no words for: shown by its name, judged neither good nor bad."""
+    top = max(f.high for f in figures)
+    return Metric(name.replace("_", " "), "", "neither", "rate" if top <= 1 else "score", max(top, 1.0))
+
+
+def outcome(found: list[Comparison]) -> str:
+    """The run's result in one sentence: what moved, which way, and what shows no clear change.
+
+    A metric counts as moved only where the 95% interval of its paired difference leaves out 0.
+    """
+    head = [c for c in found if c.name in HEADLINE] or found
+    if not head:
+        return "Nothing has been evaluated yet; this page shows what was run so far."
+    if all(c.difference is None for c in head):
+        side, figure = ("base", "base") if head[0].base is not None else ("aligned", "aligned")
+        said = [f"{c.metric.label} {c.say(f.value)}" for c in head if (f := getattr(c, figure)) is not None]
+        return f"Only the {side} model has been evaluated: {_joined(said)}."
+    clauses = []
+    for verdict, note in (("better", ""), ("worse", ", which is worse"), ("changed", "")):
+        moved = [c for c in head if c.verdict == verdict]
+        if moved:
+            clauses.append(_joined([_moved(c) for c in moved]) + note)
+    still = [_still(c) for c in head if c.verdict == "unclear"]
+    if still:
+        clauses.append(f"{'no clear change' if clauses else 'No clear change'} in {_joined(still)}")
+    return "; ".join(clauses) + "."
+
+
+GLOSSES = {"chair_i": "CHAIRi, the share of named objects that are not in the picture,"}
+
+
+def _moved(c: Comparison) -> str:
+    assert c.difference is not None and c.base is not None and c.aligned is not None
+    verb = "rose" if c.difference.value > 0 else "fell"
+    return f"{GLOSSES.get(c.name, c.metric.label)} {verb} from {c.say(c.base.value)} to {c.say(c.aligned.value)}"
+
+
+def _still(c: Comparison) -> str:
+    assert c.base is not None and c.aligned is not None
+    return f"{c.metric.label} ({c.say(c.base.value)} → {c.say(c.aligned.value)})"
+
+
+def _joined(parts: list[str]) -> str:
+    return parts[0] if len(parts) == 1 else ", ".join(parts[:-1]) + " and " + parts[-1]

@@ -1,0 +1,228 @@
+"""Ladders on the page: what the check did to all of them, and a few of them in full."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
+
+from seelevel.formats.parquet import read_ladders
+from seelevel.ladder import IMAGE_MARK, Ladder, Response
+from seelevel.report.pictures import Album, Picture
+from seelevel.report.sample import spaced
+from seelevel.report.text import Span, marked
+from seelevel.store import shards
+
+SCORES = {"acc": "Acc", "score": "score"}
+
+
+@dataclass
+class LadderFacts:
+    """Counts over all ladders. `reordered` is None where the order before or after the check is not there."""
+
+    ladders: int = 0
+    responses: int = 0
+    pairs: int = 0
+    tied: int = 0
+    without_pair: int = 0
+    reordered: int | None = None
+    unchecked: int = 0
+    sizes: Counter[int] = field(default_factory=Counter)
+    flags: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One message of a response on the page."""
+
+    role: str
+    text: Markup
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One response on the page. `before` is its place before the check, counted from 1; None where it is not known."""
+
+    level: int
+    tied: bool
+    origin: str
+    turns: list[Turn]
+    before: int | None
+    moved: str
+    scores: list[tuple[str, str]]
+    covered: str
+    missed: list[str]
+    condition: str
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One ladder on the page."""
+
+    id: str
+    pictures: list[Picture]
+    prompt: list[Turn]
+    answers: list[Answer]
+    reordered: bool | None
+    remarks: list[str]
+
+
+def read_facts_and_choice(
+    before: Path, after: Path, root: Path, wanted: int
+) -> tuple[LadderFacts, list[tuple[Ladder, list[Response] | None]]]:
+    """Counts over all ladders, and `wanted` of them with their responses in the order before the check.
+
+    Half of those shown are reordered ladders where there are so many, and both halves stand evenly spaced in the files:
+    a sample, not a selection. Read twice, a shard at a time, so that memory does not grow with the run.
+    """
+    facts, changed, kept = LadderFacts(), list[int](), list[int]()
+    for number, (ladder, old) in enumerate(_pairs(before, after, root)):
+        moved = None if old is None else _places(ladder, old) != sorted(_places(ladder, old))
+        _count(facts, ladder, moved)
+        (changed if moved else kept).append(number)
+    half = min(len(changed), max(wanted - len(kept), (wanted + 1) // 2))
+    numbers = set(spaced(changed, half) + spaced(kept, wanted - half))
+    chosen = [pair for n, pair in enumerate(_pairs(before, after, root)) if n in numbers] if numbers else []
+    return facts, chosen
+
+
+def _pairs(before: Path, after: Path, root: Path) -> Iterator[tuple[Ladder, list[Response] | None]]:
+    """Ladders of the last stage that has some, each with its responses as they were before the check."""
+    checked = shards(after)
+    for path in checked or shards(before):
+        old: Mapping[str, Ladder] = {}
+        if checked and (before / path.name).exists():
+            old = {ladder.id: ladder for ladder in read_ladders(before / path.name, root)}
+        for ladder in read_ladders(path, root):
+            yield ladder, old[ladder.id].responses if ladder.id in old else None
+
+
+def _places(ladder: Ladder, old: list[Response]) -> list[int]:
+    """For each response its place (from 0) among those before the check."""
+    free = dict(enumerate(map(_identity, old)))
+    places = []
+    for response in ladder.responses:
+        me = _identity(response)
+        place = next((n for n, other in free.items() if other == me), None)
+        if place is not None:
+            del free[place]
+            places.append(place)
+    return places
+
+
+def _identity(response: Response) -> str:
+    return json.dumps([response.messages, response.origin], sort_keys=True)
+
+
+def _count(facts: LadderFacts, ladder: Ladder, moved: bool | None) -> None:
+    facts.ladders += 1
+    facts.responses += len(ladder.responses)
+    facts.sizes[len(ladder.responses)] += 1
+    pairs = len(ladder.pairs())
+    facts.pairs += pairs
+    facts.without_pair += pairs == 0
+    facts.tied += len(set(ladder.levels)) < len(ladder.levels)
+    if moved is not None:
+        facts.reordered = (facts.reordered or 0) + moved
+    facts.unchecked += bool(_unchecked(ladder))
+    facts.flags.update(_flags(ladder))
+
+
+def _unchecked(ladder: Ladder) -> str:
+    """Why the check left the ladder as it was; empty where it judged it."""
+    notes = _check_notes(ladder)
+    return str(notes.get("reason") or "not checked") if notes.get("checked") is False else ""
+
+
+def _flags(ladder: Ladder) -> list[str]:
+    flags = ladder.notes.get("flags", [])
+    return [str(flag) for flag in flags] if isinstance(flags, list) else [str(flags)]
+
+
+def _check_notes(ladder: Ladder) -> Mapping[str, Any]:
+    notes = ladder.notes.get("check")
+    return notes if isinstance(notes, dict) else {}
+
+
+def show(ladder: Ladder, old: list[Response] | None, album: Album) -> Shown:
+    """A ladder as the page shows it."""
+    places = None if old is None else _places(ladder, old)
+    aligned = places if places is not None and len(places) == len(ladder.responses) else None
+    answers = []
+    for n, response in enumerate(ladder.responses):
+        before = None if aligned is None else aligned[n] + 1
+        answers.append(_answer(ladder, n, response, before))
+    unchecked = _unchecked(ladder)
+    return Shown(
+        id=ladder.id,
+        pictures=[album.picture(image.path) for image in ladder.images],
+        prompt=[Turn(m["role"], marked(m["content"].replace(IMAGE_MARK, "").strip())) for m in ladder.prompt],
+        answers=answers,
+        reordered=None if aligned is None else aligned != sorted(aligned),
+        remarks=[*_flags(ladder), *([f"order kept, unchecked: {unchecked}"] if unchecked else [])],
+    )
+
+
+def _answer(ladder: Ladder, n: int, response: Response, before: int | None) -> Answer:
+    spans, covered, missed = chunk_spans(_check_notes(ladder), n, response)
+    shift = 0 if before is None else before - (n + 1)
+    return Answer(
+        level=response.level,
+        tied=ladder.levels.count(response.level) > 1,
+        origin=say_origin(response.origin),
+        turns=_turns(response, spans),
+        before=before,
+        moved="up" if shift > 0 else "down" if shift < 0 else "",
+        scores=[(SCORES.get(name, name), f"{value:.2f}") for name, value in sorted(response.scores.items())],
+        covered=covered,
+        missed=missed,
+        condition=response.condition,
+    )
+
+
+def _turns(response: Response, spans: list[Span]) -> list[Turn]:
+    """The messages of a response; spans count in `response.text`, the assistant turns joined by a blank line."""
+    turns, start = [], 0
+    for message in response.messages:
+        text = message["content"]
+        if message["role"] != "assistant":
+            turns.append(Turn(message["role"], marked(text)))
+            continue
+        here = [Span(s.start - start, s.end - start, s.kind, s.note, s.said) for s in spans if s.start >= start]
+        turns.append(Turn("assistant", marked(text, here)))
+        start += len(text) + 2
+    return turns
+
+
+def say_origin(origin: Mapping[str, Any]) -> str:
+    """Where a response comes from, in a few words: `standard response`, `expert world:l`."""
+    kind, model = str(origin.get("kind", "")), origin.get("model")
+    words = {"standard": "standard response"}.get(kind, kind)
+    return " ".join(part for part in (words, str(model) if model else "") if part) or "origin not noted"
+
+
+def chunk_spans(notes: Mapping[str, Any], n: int, response: Response) -> tuple[list[Span], str, list[str]]:
+    """What the check noted on response `n`: its chunks as spans of its text (matched or not), how much of the standard
+    response it covers in words, and the standard's chunks that it leaves out.
+
+    The standard response itself, which the others are measured by, has its chunks only underlined.
+    """
+    judged = notes.get("responses")
+    if not isinstance(judged, list) or n >= len(judged):
+        return [], "", []
+    chunks, standard = judged[n].get("chunks", []), judged[n].get("standard_chunks", [])
+    if n == 0:
+        return [Span(c["start"], c["end"], "plain") for c in chunks], f"{len(chunks)} chunks, the measure", []
+    spans = []
+    for chunk in chunks:
+        note = f"nearest: {chunk['best']} ({chunk['similarity']:.2f})" if chunk["best"] else "nothing to compare with"
+        kind, said = ("hit", "matched") if chunk["matched"] else ("miss", "not matched")
+        spans.append(Span(chunk["start"], chunk["end"], kind, note, said))
+    covered = sum(bool(chunk["matched"]) for chunk in standard)
+    missed = [str(chunk["text"]) for chunk in standard if not chunk["matched"]]
+    return spans, f"covers {covered} of {len(standard)} chunks", missed

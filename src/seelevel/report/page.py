@@ -1,0 +1,165 @@
+"""A run folder as one HTML page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import resources
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from seelevel import __version__
+from seelevel.report import facts, plots
+from seelevel.report.examples import read_examples
+from seelevel.report.figures import HEADLINE, METRICS, Comparison, comparisons, outcome
+from seelevel.report.ladders import LadderFacts, read_facts_and_choice, show
+from seelevel.report.pictures import Album
+from seelevel.report.reading import RunFolder, read_run
+from seelevel.report.settings import ReportSettings
+from seelevel.store import write_atomically
+
+
+def write_page(root: Path, settings: ReportSettings) -> Path:
+    """Write `root/report.html`, whole or not at all, and return its path."""
+    path = root / "report.html"
+    write_atomically(path, render(read_run(root), settings))
+    return path
+
+
+def render(run: RunFolder, settings: ReportSettings) -> str:
+    """The page as HTML. Every text from the run is escaped: what a model says may look like markup."""
+    environment = Environment(
+        loader=PackageLoader("seelevel", "report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    album = Album(settings.picture_side, settings.picture_bytes)
+    return environment.get_template("page.html.j2").render(
+        version=__version__,
+        css=Markup(resources.files("seelevel.report").joinpath("page.css").read_text(encoding="utf-8")),
+        title=settings.title or run.setting("name") or run.root.name,
+        kicker=facts.kicker(run),
+        words=plots.WORDS,
+        missing=facts.missing(run),
+        facts=facts.run_facts(run),
+        rejected=facts.rejected(run),
+        recipe_text=facts.recipe_text(run),
+        files=f"the run folder {run.root.name}/",
+        **_scores(run),
+        **_ladders(run, settings, album),
+        **_training(run),
+        examples=read_examples(run, settings.examples, album) if settings.examples else [],
+        costs=facts.costs(run),
+        cost_caption=facts.cost_caption(run),
+    )
+
+
+def _scores(run: RunFolder) -> dict[str, Any]:
+    everything = comparisons(run.metrics)
+    known = [c for c in everything if c.name in METRICS]
+    compared = known or everything
+    head = [c for c in compared if c.name in HEADLINE]
+    return {
+        "outcome": outcome(compared),
+        "head": head,
+        "differ": any(c.difference is not None for c in head),
+        "compared": compared,
+        "others": [c for c in everything if c not in compared],
+        "score_plots": [_score_plot(rows) for rows in _by_scale(compared)],
+    }
+
+
+def _by_scale(rows: Sequence[Comparison]) -> list[list[Comparison]]:
+    """Rates together, and scores by their scale: what shares an axis."""
+    key = [(c.metric.kind != "rate", c.metric.top) for c in rows]
+    ordered = sorted(zip(key, range(len(rows)), strict=True))
+    return [[rows[n] for _, n in group] for _, group in groupby(ordered, key=lambda pair: pair[0])]
+
+
+def _score_plot(rows: list[Comparison]) -> dict[str, Any]:
+    rate, top = rows[0].metric.kind == "rate", rows[0].metric.top
+    key = "rates" if rate else f"scores-{top:g}"
+    title = "Rates" if rate else f"Scores from 0 to {top:g}"
+    paired = [c for c in rows if c.difference is not None]
+    return {
+        "title": title,
+        "levels": plots.levels(rows, top, f"{key}-levels", f"{title} of base and aligned model"),
+        "differences": plots.differences(paired, f"{key}-differences", f"{title}: aligned − base") if paired else "",
+        "unit": "percentage points" if rate else "",
+        "caption": (
+            f"{title} with 95% intervals. ↓ lower is better, ↑ higher is better. On the right the paired differences: "
+            "✓ better and ✗ worse where the interval leaves out 0; hollow dots show no clear change."
+        ),
+    }
+
+
+def _ladders(run: RunFolder, settings: ReportSettings, album: Album) -> dict[str, Any]:
+    source = run.stages["generate"].path
+    found, chosen = read_facts_and_choice(source, run.stages["check"].path, run.root, settings.ladders)
+    shown = [show(ladder, old, album) for ladder, old in chosen]
+    moved = sum(bool(ladder.reordered) for ladder in shown)
+    choice = "Level 0 is best. These stand evenly spaced in the files; nobody picked them."
+    if found.reordered is not None:
+        choice += f" The check reordered {moved} of them and kept the order of {len(shown) - moved}."
+    sizes = {str(size): found.sizes[size] for size in sorted(found.sizes)}
+    return {
+        "ladder_facts": found,
+        "ladder_words": _ladder_words(found),
+        "ladder_remarks": [f"{count:,} ladders are flagged: {flag}." for flag, count in found.flags.most_common()],
+        "size_plot": plots.histogram(sizes, "sizes", "Ladders by size", "responses") if len(sizes) > 1 else "",
+        "shown": shown,
+        "choice_words": choice,
+        "any_marks": any(answer.covered for ladder in shown for answer in ladder.answers),
+    }
+
+
+def _ladder_words(found: LadderFacts) -> str:
+    if not found.ladders:
+        return ""
+    each = f"K = {next(iter(found.sizes))} each; " if len(found.sizes) == 1 else ""
+    said = f"{found.ladders:,} ladders with {found.responses:,} responses ({each}{found.pairs:,} preference pairs). "
+    if found.reordered is None:
+        said += "They stand in their initial order: no check has been run on them. "
+    else:
+        share = 100 * found.reordered / found.ladders
+        said += f"The check changed the order of {found.reordered:,} of them ({share:.1f}%). "
+    said += f"{found.tied:,} hold a tie, which makes no pair; {found.without_pair:,} have no pair at all"
+    return said + (f"; {found.unchecked:,} could not be checked and keep their order." if found.unchecked else ".")
+
+
+CURVES = (
+    ("Loss", "loss", ("loss",)),
+    ("Terms of the loss", "terms", ("preference", "penalty", "nll")),
+    ("Margin between better and worse", "margin", ("margin",)),
+    ("Pairs in the right order", "accuracy", ("accuracy",)),
+    ("Log-probability of the best response, a token", "best", ("best_logprob",)),
+    ("The same, less the reference model's", "change", ("best_change",)),
+)
+NAMES = {"nll": "negative log-likelihood", "best_logprob": "log-probability", "best_change": "difference"}
+
+
+def _training(run: RunFolder) -> dict[str, Any]:
+    drawn = []
+    for title, key, names in CURVES:
+        series = [plots.Series(NAMES.get(name, name), _points(run, name)) for name in names]
+        svg = plots.curves(series, f"curve-{key}", title)
+        if svg:
+            drawn.append((title, svg))
+    return {
+        "training_plots": drawn,
+        "training_words": facts.training_words(run),
+        "training_caption": "Training, step by step. Where there are many steps the bold line is a moving mean.",
+    }
+
+
+def _points(run: RunFolder, name: str) -> list[tuple[float, float]]:
+    return [
+        (float(entry["step"]), float(entry[name]))
+        for entry in run.log
+        if isinstance(entry.get(name), int | float) and "step" in entry
+    ]

@@ -1,0 +1,216 @@
+"""Plots as inline SVG. Colours are CSS classes of the page, so that light, dark and print each have their own.
+
+Written by hand and not by a plotting library: a plot is a few kilobytes, its text is text, and it follows the reader's
+colour scheme.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+from seelevel.report.figures import Comparison, say_change
+
+WIDTH = 460
+ROW = 34
+
+
+@dataclass(frozen=True)
+class Series:
+    """A line of a plot: `points` are (x, y)."""
+
+    name: str
+    points: Sequence[tuple[float, float]]
+
+
+def nice_ticks(low: float, high: float, about: int = 5) -> list[float]:
+    """Round numbers that span low..high in about so many steps; the first is ≤ low, the last ≥ high."""
+    if not high > low:
+        high = low + (abs(low) or 1.0)
+    raw = (high - low) / about
+    power = 10.0 ** math.floor(math.log10(raw))
+    step = next(m * power for m in (1, 2, 2.5, 5, 10) if m * power >= raw * 0.999)
+    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    return [round(n * step, 12) for n in range(first, last + 1)]
+
+
+def _svg(height: float, title: str, words: str, parts: Sequence[Markup], key: str) -> Markup:
+    """A drawing with a name and a description for those who cannot see it."""
+    return Markup(
+        '<svg class="plot" viewBox="0 0 {w} {h}" role="img" aria-labelledby="{k}-t {k}-d">'
+        '<title id="{k}-t">{t}</title><desc id="{k}-d">{d}</desc>{body}</svg>'
+    ).format(w=WIDTH, h=round(height), k=key, t=title, d=words, body=Markup("").join(parts))
+
+
+def _line(x1: float, y1: float, x2: float, y2: float, kind: str) -> Markup:
+    return Markup('<line class="{}" x1="{:.1f}" y1="{:.1f}" x2="{:.1f}" y2="{:.1f}"/>').format(kind, x1, y1, x2, y2)
+
+
+def _text(x: float, y: float, text: str, anchor: str = "start", kind: str = "") -> Markup:
+    return Markup('<text class="{}" x="{:.1f}" y="{:.1f}" text-anchor="{}">{}</text>').format(kind, x, y, anchor, text)
+
+
+def _dot(x: float, y: float, kind: str, note: str) -> Markup:
+    return Markup('<circle class="{}" cx="{:.1f}" cy="{:.1f}" r="5"><title>{}</title></circle>').format(
+        kind, x, y, note
+    )
+
+
+def _number(value: float) -> str:
+    text = f"{value:g}"
+    return text.replace("-", "\N{MINUS SIGN}")
+
+
+LABELS = 178
+
+
+def levels(rows: Sequence[Comparison], top: float, key: str, title: str) -> Markup:
+    """Base (hollow) and aligned (filled) dots with 95% intervals, a row a metric, on an axis from 0 to `top`."""
+    percent = rows[0].metric.kind == "rate"
+    left, right, above = LABELS, WIDTH - 18, 14
+    bottom = above + ROW * len(rows)
+
+    def x(value: float) -> float:
+        return left + (right - left) * min(max(value / top, 0.0), 1.0)
+
+    ticks = [0, 0.25, 0.5, 0.75, 1.0] if percent and top == 1 else nice_ticks(0, top)
+    parts = [_line(x(t), above - 6, x(t), bottom, "grid") for t in ticks]
+    parts += [_text(x(t), bottom + 18, f"{100 * t:g}%" if percent else _number(t), "middle", "tick") for t in ticks]
+    said = []
+    for n, row in enumerate(rows):
+        middle = above + ROW * (n + 0.5)
+        arrow = {"lower": " ↓", "higher": " ↑", "neither": ""}[row.metric.better]
+        parts.append(_text(left - 12, middle + 4, short(row.metric.label) + arrow, "end", "label"))
+        for kind, figure, shift in (("base", row.base, -6.5), ("aligned", row.aligned, 6.5)):
+            if figure is None:
+                continue
+            y = middle + shift
+            interval = f"{row.say(figure.low)} to {row.say(figure.high)}"
+            note = f"{row.metric.label}, {kind}: {row.say(figure.value)} ({interval})"
+            parts.append(_line(x(figure.low), y, x(figure.high), y, f"bar {kind}"))
+            parts.append(_dot(x(figure.value), y, f"dot {kind}", note))
+            said.append(note)
+    return _svg(bottom + 26, title, "; ".join(said) + ".", parts, key)
+
+
+def differences(rows: Sequence[Comparison], key: str, title: str) -> Markup:
+    """Paired differences with 95% intervals about a line at 0, coloured and signed by verdict, a row a metric."""
+    rows = [row for row in rows if row.difference is not None]
+    kind = rows[0].metric.kind
+    scale = 100 if kind == "rate" else 1
+    left, right, above = LABELS, WIDTH - 18, 14
+    bottom = above + ROW * len(rows)
+    ends = [scale * e for row in rows if (d := row.difference) for e in (d.low, d.high, d.value)]
+    ticks = nice_ticks(min([0.0, *ends]), max([0.0, *ends]), 4)
+
+    def x(value: float) -> float:
+        return left + (right - left) * (value - ticks[0]) / (ticks[-1] - ticks[0])
+
+    parts = [_line(x(t), above - 6, x(t), bottom, "zero" if t == 0 else "grid") for t in ticks]
+    signed = ["0" if t == 0 else ("+" if t > 0 else "") + _number(t) for t in ticks]
+    parts += [_text(x(t), bottom + 18, s, "middle", "tick") for t, s in zip(ticks, signed, strict=True)]
+    said = []
+    for n, row in enumerate(rows):
+        d, y = row.difference, above + ROW * (n + 0.5)
+        assert d is not None
+        verdict = row.verdict or "unclear"
+        sign = {"better": "✓ ", "worse": "✗ ", "unclear": "", "changed": ""}[verdict]
+        interval = f"{say_change(d.low, kind)} to {say_change(d.high, kind)}"
+        note = f"{row.metric.label}: {say_change(d.value, kind, True)} ({interval}), {WORDS[verdict]}"
+        parts.append(_text(left - 12, y + 4, sign + short(row.metric.label), "end", f"label {verdict}"))
+        parts.append(_line(x(scale * d.low), y, x(scale * d.high), y, f"bar {verdict}"))
+        parts.append(_dot(x(scale * d.value), y, f"dot {verdict}", note))
+        said.append(note)
+    return _svg(bottom + 26, title, "; ".join(said) + ".", parts, key)
+
+
+WORDS: Mapping[str, str] = {
+    "better": "better",
+    "worse": "worse",
+    "unclear": "no clear change",
+    "changed": "changed",
+}
+
+
+def short(label: str) -> str:
+    """A metric's label without what does not fit beside a plot."""
+    return label.replace("hallucination", "halluc.").replace("accuracy", "acc.").replace("dialogues", "dial.")
+
+
+def curves(series: Sequence[Series], key: str, title: str, x_label: str = "step") -> Markup:
+    """Lines over steps: each value faint, its moving mean bold where there are many; the lines' names on top."""
+    series = [Series(s.name, [(x, y) for x, y in s.points if math.isfinite(y)]) for s in series]
+    series = [s for s in series if s.points]
+    if not series:
+        return Markup("")
+    left, right, above, bottom = 52, WIDTH - 14, 30 if len(series) > 1 else 12, 188
+    xs = [x for s in series for x, _ in s.points]
+    ys = [y for s in series for _, y in s.points]
+    across, up = (min(xs), max(xs) if max(xs) > min(xs) else min(xs) + 1), nice_ticks(min(ys), max(ys), 4)
+
+    def place(point: tuple[float, float]) -> tuple[float, float]:
+        x = left + (right - left) * (point[0] - across[0]) / (across[1] - across[0])
+        return x, bottom - (bottom - above) * (point[1] - up[0]) / (up[-1] - up[0])
+
+    parts = []
+    for tick in up:
+        y = place((across[0], tick))[1]
+        parts += [_line(left, y, right, y, "zero" if tick == 0 else "grid")]
+        parts += [_text(left - 8, y + 4, _number(tick), "end", "tick")]
+    for tick in nice_ticks(*across, 5):
+        if across[0] <= tick <= across[1]:
+            parts.append(_text(place((tick, up[0]))[0], bottom + 18, _number(tick), "middle", "tick"))
+    parts.append(_text(right, bottom + 34, x_label, "end", "tick"))
+    said, at = [], float(left)
+    for number, one in enumerate(series):
+        smooth = moving_mean(one.points)
+        if smooth is not one.points:
+            parts.append(_path([place(p) for p in one.points], f"curve faint c{number}"))
+        parts.append(_path([place(p) for p in smooth], f"curve c{number}"))
+        if len(series) > 1:
+            parts += [_line(at, 11, at + 22, 11, f"curve c{number}"), _text(at + 28, 15, one.name, "start", "label")]
+            at += 28 + 7.4 * len(one.name) + 22
+        said.append(f"{one.name}: from {smooth[0][1]:.4g} to {smooth[-1][1]:.4g}")
+    return _svg(bottom + 40, title, "; ".join(said) + ".", parts, key)
+
+
+def moving_mean(points: Sequence[tuple[float, float]], many: int = 40) -> Sequence[tuple[float, float]]:
+    """The points themselves where there are fewer than `many`; else centred means over a fifteenth of them, narrower
+    at the ends."""
+    if len(points) < many:
+        return points
+    half = max(len(points) // 30, 1)
+    smooth = []
+    for n, (x, _) in enumerate(points):
+        reach = min(half, n, len(points) - 1 - n)
+        window = [y for _, y in points[n - reach : n + reach + 1]]
+        smooth.append((x, sum(window) / len(window)))
+    return smooth
+
+
+def _path(points: Sequence[tuple[float, float]], kind: str) -> Markup:
+    steps = " ".join(f"{'L' if n else 'M'}{x:.1f} {y:.1f}" for n, (x, y) in enumerate(points))
+    return Markup('<path class="{}" d="{}"/>').format(kind, steps)
+
+
+def histogram(counts: Mapping[str, int], key: str, title: str, x_label: str) -> Markup:
+    """Bars over a few named values, each with its count."""
+    most = max([*counts.values(), 1])
+    left, right, above, bottom = 20, WIDTH - 14, 22, 120
+    slot = min((right - left) / max(len(counts), 1), 70)
+    parts, said = [_line(left, bottom, right, bottom, "grid")], []
+    for n, (name, count) in enumerate(counts.items()):
+        x, height = left + slot * (n + 0.5), (bottom - above) * count / most
+        parts.append(
+            Markup('<rect class="column" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}"/>').format(
+                x - slot * 0.36, bottom - height, slot * 0.72, height
+            )
+        )
+        parts.append(_text(x, bottom - height - 5, f"{count:,}", "middle", "label"))
+        parts.append(_text(x, bottom + 17, name, "middle", "tick"))
+        said.append(f"{name}: {count}")
+    parts.append(_text(right, bottom + 17, x_label, "end", "tick"))
+    return _svg(bottom + 26, title, "; ".join(said) + ".", parts, key)

@@ -1,0 +1,94 @@
+"""What a run folder holds, read with parts missing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from seelevel.errors import InputError
+from seelevel.store import BEGUN, read_manifest
+
+STAGES = ("data", "generate", "check", "feedback", "align", "evaluate")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage's folder: not begun, begun, or done (`manifest` says with what)."""
+
+    name: str
+    path: Path
+    manifest: dict[str, Any] | None
+
+    @property
+    def done(self) -> bool:
+        return self.manifest is not None
+
+    @property
+    def begun(self) -> bool:
+        return self.done or (self.path / BEGUN).exists()
+
+    @property
+    def state(self) -> str:
+        return "done" if self.done else "begun, not finished" if self.begun else "not run"
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """A run folder's small files; ladders and answers are read where they are shown."""
+
+    root: Path
+    recipe: dict[str, Any]
+    stages: dict[str, Stage]
+    rejected: list[dict[str, Any]]
+    log: list[dict[str, Any]]
+    metrics: dict[str, Any] | None
+    benchmarks: list[str] = field(default_factory=list)
+
+    def answers(self, side: str, benchmark: str) -> list[dict[str, Any]]:
+        """Answers and per-item scores of `side` ('base' or 'aligned'); empty where there are none."""
+        return list(_jsonl(self.root / "evaluate" / side / f"{benchmark}.jsonl"))
+
+    def setting(self, *keys: str) -> Any:
+        """A value of the recipe by its path, None where it is not there."""
+        value: Any = self.recipe
+        for key in keys:
+            value = value.get(key) if isinstance(value, dict) else None
+        return value
+
+
+def read_run(root: Path) -> RunFolder:
+    """Read a run folder. Raises `InputError` where `root` is no folder."""
+    if not root.is_dir():
+        raise InputError(f"{root} is not a run's folder; name the folder that a run has written")
+    stages = {name: Stage(name, root / name, read_manifest(root / name)) for name in STAGES}
+    recipe, metrics = root / "recipe.yaml", root / "metrics.json"
+    found = {path.stem for side in ("base", "aligned") for path in (root / "evaluate" / side).glob("*.jsonl")}
+    return RunFolder(
+        root=root,
+        recipe=(yaml.safe_load(recipe.read_text(encoding="utf-8")) or {}) if recipe.exists() else {},
+        stages=stages,
+        rejected=list(_jsonl(root / "data" / "rejected.jsonl")),
+        log=list(_jsonl(root / "align" / "log.jsonl")),
+        metrics=json.loads(metrics.read_text(encoding="utf-8")) if metrics.exists() else None,
+        benchmarks=sorted(found),
+    )
+
+
+def _jsonl(path: Path) -> Iterator[dict[str, Any]]:
+    """The records of a file of JSON lines. A last line that a killed stage left half written is passed over."""
+    if not path.exists():
+        return
+    lines = path.read_text(encoding="utf-8").splitlines()
+    for number, line in enumerate(lines, 1):
+        try:
+            record = json.loads(line)
+        except json.JSONDecodeError as error:
+            if number == len(lines):
+                return
+            raise InputError(f"{path}, line {number} is not JSON ({error}); run the stage again") from error
+        yield record

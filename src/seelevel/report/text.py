@@ -1,0 +1,41 @@
+"""Model output on the page: escaped first, then marked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup, escape
+
+
+@dataclass(frozen=True)
+class Span:
+    """A stretch `start:end` of a text, to be marked with a CSS class, a note shown on hovering, and words that only a
+    screen reader says."""
+
+    start: int
+    end: int
+    kind: str
+    note: str = ""
+    said: str = ""
+
+
+def marked(text: str, spans: Sequence[Span] = ()) -> Markup:
+    """The text as HTML, every character escaped, with the spans as `<mark>`.
+
+    Spans outside the text are cut; of two that overlap the one that starts first stays (the longer of two that start
+    together).
+    """
+    parts, at = [Markup()], 0
+    for span in sorted(spans, key=lambda s: (s.start, -s.end)):
+        start, end = span.start, min(span.end, len(text))
+        if start < at or start >= end:
+            continue
+        said = Markup('<span class="said"> ({})</span>').format(span.said) if span.said else ""
+        parts.append(escape(text[at:start]))
+        parts.append(
+            Markup('<mark class="{}" title="{}">{}</mark>{}').format(span.kind, span.note, text[start:end], said)
+        )
+        at = end
+    parts.append(escape(text[at:]))
+    return Markup("").join(parts)

@@ -1,0 +1,81 @@
+"""Figures are said honestly: better or worse only where the interval leaves out 0, and in both directions."""
+
+import copy
+from typing import Any
+
+import pytest
+
+from seelevel.report.figures import comparisons, outcome, say_change, say_value
+
+from .make_run import METRICS
+
+pytestmark = pytest.mark.unit
+
+
+def metrics(name: str, value: float, low: float, high: float) -> dict[str, Any]:
+    """Metrics of one name whose paired difference is as given; base .2."""
+    figure = {"value": 0.2, "low": 0.1, "high": 0.3, "n": 10}
+    moved = {**figure, "value": 0.2 + value}
+    return {
+        "base": {name: figure},
+        "aligned": {name: moved},
+        "differences": {name: {"value": value, "low": low, "high": high, "n": 10}},
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "low", "high", "verdict"),
+    [
+        ("chair_i", -0.1, -0.12, -0.08, "better"),
+        ("chair_i", 0.1, 0.08, 0.12, "worse"),
+        ("chair_i", -0.1, -0.2, 0.0, "unclear"),
+        ("chair_i", -0.1, -0.2, 0.001, "unclear"),
+        ("chair_recall", 0.1, 0.08, 0.12, "better"),
+        ("chair_recall", -0.1, -0.12, -0.08, "worse"),
+        ("capability_accuracy", -0.1, -0.12, 0.02, "unclear"),
+        ("pope_yes", -0.1, -0.12, -0.08, "changed"),
+        ("pope_random_f1", -0.1, -0.12, -0.08, "worse"),
+        ("never_heard_of", -0.1, -0.12, -0.08, "changed"),
+    ],
+)
+def test_a_verdict_needs_an_interval_without_0_and_knows_the_metrics_good_direction(
+    name: str, value: float, low: float, high: float, verdict: str
+) -> None:
+    assert comparisons(metrics(name, value, low, high))[0].verdict == verdict
+
+
+def test_the_outcome_says_what_fell_what_got_worse_and_what_shows_no_clear_change() -> None:
+    assert outcome(comparisons(METRICS)) == (
+        "CHAIRi, the share of named objects that are not in the picture, fell from 21.3% to 12.9%, CHAIRs fell from "
+        "38.5% to 24.2% and MRHal score (dialogues) rose from 3.24 to 3.55; Capability fell from 70.3% to 68.1%, which "
+        "is worse; no clear change in CHAIR recall (81.2% → 81.6%) and POPE F1 (86.1% → 87.2%)."
+    )
+
+
+def test_the_outcome_never_says_a_metric_moved_when_every_interval_holds_0() -> None:
+    found = copy.deepcopy(METRICS)
+    for figure in found["differences"].values():
+        figure["low"], figure["high"] = -abs(figure["value"]) - 0.01, abs(figure["value"]) + 0.01
+    sentence = outcome(comparisons(found))
+    assert sentence.startswith("No clear change in CHAIRi (21.3% → 12.9%)")
+    assert not any(word in sentence for word in ("fell", "rose", "better", "worse"))
+
+
+def test_one_evaluated_side_is_said_to_be_the_only_one() -> None:
+    alone = {"base": METRICS["base"], "aligned": {}, "differences": {}}
+    assert outcome(comparisons(alone)).startswith("Only the base model has been evaluated: CHAIRi 21.3%, CHAIRs 38.5%")
+
+
+def test_undefined_figures_are_left_out() -> None:
+    nothing = {"value": None, "low": None, "high": None, "n": 0}
+    found = metrics("chair_i", -0.1, -0.12, -0.08)
+    found["base"]["mrhal_score_c"] = found["aligned"]["mrhal_score_c"] = nothing
+    assert [c.name for c in comparisons(found)] == ["chair_i"]
+
+
+def test_rates_are_percent_and_changes_carry_a_true_minus_sign() -> None:
+    assert say_value(0.2131, "rate") == "21.3%"
+    assert say_value(4.071, "score") == "4.07"
+    assert say_change(-0.084, "rate", unit=True) == "\N{MINUS SIGN}8.4 points"
+    assert say_change(0.31, "score") == "+0.31"
+    assert say_change(-0.0004, "rate") == "0.0"

@@ -1,0 +1,183 @@
+"""The page: self-contained, inert, honest about what is missing."""
+
+import re
+from html.parser import HTMLParser
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from seelevel import report
+from seelevel.errors import InputError
+from seelevel.report.examples import invented_spans
+from seelevel.report.ladders import read_facts_and_choice
+from seelevel.report.settings import ReportSettings
+from seelevel.report.text import Span, marked
+
+from .make_run import EVIL, make_run
+
+VOID = {"meta", "img", "br"}
+
+
+class Page(HTMLParser):
+    """Tags, attributes and visible text of a page; fails on tags that do not close."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.words: list[str] = []
+        self._open: list[str] = []
+        self.feed(text)
+        assert self._open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self._open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self._open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self._open and self._open[-1] != "style":
+            self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.words).split())
+
+    def named(self, tag: str) -> list[dict[str, str | None]]:
+        return [attrs for name, attrs in self.tags if name == tag]
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Page:
+    root = make_run(tmp_path_factory.mktemp("run"))
+    return Page(report.run(root, ReportSettings()).read_text(encoding="utf-8"))
+
+
+@pytest.mark.unit
+def test_what_a_model_says_never_becomes_markup(page: Page) -> None:
+    assert page.named("script") == []
+    assert all(not name.startswith("on") for _, attrs in page.tags for name in attrs)
+    assert '<script>alert("x")</script>' in page.text  # shown as text, as it was said
+
+
+@pytest.mark.unit
+def test_the_page_needs_nothing_from_outside(page: Page) -> None:
+    for _, attrs in page.tags:
+        for name in ("src", "href", "srcset", "data", "action"):
+            assert (attrs.get(name) or "#").startswith(("#", "data:image/"))
+    policy = next(attrs for attrs in page.named("meta") if attrs.get("http-equiv") == "Content-Security-Policy")
+    assert policy["content"] is not None and policy["content"].startswith("default-src 'none'")
+
+
+@pytest.mark.unit
+def test_readers_with_a_screen_reader_or_keyboard_get_names_for_everything(page: Page) -> None:
+    assert all(attrs.get("alt") for attrs in page.named("img"))
+    assert all(attrs.get("role") == "img" and attrs.get("aria-labelledby") for attrs in page.named("svg"))
+    assert all(attrs.get("scope") in ("col", "row") for attrs in page.named("th"))
+    ids = [attrs["id"] for _, attrs in page.tags if "id" in attrs]
+    assert len(ids) == len(set(ids))
+    named = {name for _, attrs in page.tags for name in (attrs.get("aria-labelledby") or "").split()}
+    assert named <= set(ids)
+    levels = [int(tag[1]) for tag, _ in page.tags if re.fullmatch(r"h[1-6]", tag)]
+    assert levels.count(1) == 1 and all(b <= a + 1 for a, b in pairwise(levels))
+
+
+@pytest.mark.unit
+def test_the_parts_stand_in_order_and_say_what_was_counted(page: Page) -> None:
+    headings = [
+        "What was run",
+        "Base against aligned",
+        "Ladders",
+        "Training",
+        "Examples that got better",
+        "Time and memory",
+    ]
+    places = [page.text.rindex(heading) for heading in headings]
+    assert places == sorted(places)
+    assert "20 read, 3 set aside" in page.text
+    assert "base mrhal: 1 of 3 (33.3%)" in page.text
+    # 20 ladders: odd numbers are reordered but for 13, which is unchecked like 6; ties where n % 5 == 4 (4, 9, 14, 19).
+    assert "The check changed the order of 9 of them (45.0%). 4 hold a tie" in page.text
+    assert "2 could not be checked" in page.text
+    assert "1 got better, 1 got worse and 1 stayed as they were" in page.text
+    assert "expert middle ↑ was 3rd" in page.text and "leaves out: two dogs" in page.text
+
+
+@pytest.mark.unit
+@pytest.mark.parametrize(
+    ("stages", "said"),
+    [
+        ((), "No ladders yet: generate is not run."),
+        (("data", "generate"), "They stand in their initial order: no check has been run on them."),
+        (("evaluate",), "CHAIRi, the share of named objects that are not in the picture, fell from 21.3% to 12.9%"),
+        (("align",), "No figures yet: evaluate is not run."),
+    ],
+)
+def test_a_stage_that_was_not_run_is_said_to_be_missing(tmp_path: Path, stages: tuple[str, ...], said: str) -> None:
+    root = make_run(tmp_path / "run", count=4, stages=stages)
+    assert said in Page(report.run(root, ReportSettings()).read_text(encoding="utf-8")).text
+
+
+@pytest.mark.unit
+def test_an_empty_folder_makes_a_page_and_a_missing_one_a_line(tmp_path: Path) -> None:
+    assert "Nothing has been evaluated yet" in report.run(tmp_path, ReportSettings()).read_text(encoding="utf-8")
+    with pytest.raises(InputError, match="is not a run's folder"):
+        report.run(tmp_path / "nowhere", ReportSettings())
+
+
+@pytest.mark.unit
+def test_pictures_stay_within_their_budget_and_a_lost_one_is_said_to_be_lost(tmp_path: Path) -> None:
+    root = make_run(tmp_path / "run", count=4)
+    text = report.run(root, ReportSettings(picture_bytes=0)).read_text(encoding="utf-8")
+    assert "data:image" not in Page(text).text and "the page would grow too large" in text
+    for file in (root / "images").iterdir():
+        file.unlink()
+    assert "picture cannot be shown: missing" in report.run(root, ReportSettings()).read_text(encoding="utf-8")
+
+
+@pytest.mark.unit
+def test_the_same_folder_gives_the_same_page(tmp_path: Path) -> None:
+    root = make_run(tmp_path / "run", count=4)
+    first = report.run(root, ReportSettings()).read_bytes()
+    assert report.run(root, ReportSettings()).read_bytes() == first
+
+
+@pytest.mark.unit
+def test_ladders_are_counted_and_half_of_those_shown_are_reordered(tmp_path: Path) -> None:
+    root = make_run(tmp_path / "run", count=20)
+    facts, chosen = read_facts_and_choice(root / "generate", root / "check", root, 6)
+    assert (facts.ladders, facts.responses, facts.reordered, facts.tied, facts.unchecked) == (20, 60, 9, 4, 2)
+    # K = 3 has three pairs, a ladder with a tie for second place two.
+    assert facts.pairs == 16 * 3 + 4 * 2
+    moved = [old is not None and [r.text for r in old] != [r.text for r in new.responses] for new, old in chosen]
+    assert sorted(moved) == [False] * 3 + [True] * 3
+
+
+@pytest.mark.unit
+def test_marks_keep_every_character_and_escape_it() -> None:
+    assert marked("a <b> c", [Span(2, 5, "hit", 'n"', "yes")]) == (
+        'a <mark class="hit" title="n&#34;">&lt;b&gt;</mark><span class="said"> (yes)</span> c'
+    )
+    assert marked("abc", [Span(1, 9, "x"), Span(2, 3, "y")]) == 'a<mark class="x" title="">bc</mark>'
+    assert "<script" not in marked(EVIL)
+
+
+@pytest.mark.unit
+@pytest.mark.parametrize(
+    ("text", "words", "found"),
+    [
+        ("Two wine glasses and a Dog.", ["wine glass"], ["wine glasses"]),
+        ("Dogs, hot dogs and a dogma.", ["dog"], ["Dogs", "dogs"]),
+        ("A hot dog and a dog.", ["hot dog"], ["hot dog"]),
+        ("People on a bus.", ["person"], ["People"]),
+        ("A cup.", [], []),
+    ],
+)
+def test_invented_objects_are_found_in_singular_and_plural(text: str, words: list[str], found: list[str]) -> None:
+    assert [text[span.start : span.end] for span in invented_spans(text, words)] == found
