@@ -23,7 +23,7 @@ from pydantic import BaseModel
 from seelevel.errors import InputError
 from seelevel.lookup import nearest
 from seelevel.models.base import ModelRef
-from seelevel.models.files import weight_files
+from seelevel.models.folders import adapter_base, check_model_folder
 from seelevel.progress import say
 from seelevel.recipe import Recipe
 from seelevel.store import (
@@ -209,7 +209,8 @@ class Run:
 
             return ModelRef(name, str(model_path(name.removeprefix(WORLD))))
         if Path(name).is_dir():
-            weight_files(Path(name))
+            if adapter_base(Path(name)) is None:
+                check_model_folder(Path(name))
         elif name.startswith((".", "/", "~")) or name.count("/") != 1:  # a hub name is owner/model
             raise InputError(f"model folder {name} does not exist; name a folder, a hub model or one of world:xs s m l")
         return ModelRef(name, name)

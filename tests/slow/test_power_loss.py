@@ -35,7 +35,7 @@ def windows(out, total):
 
 
 def inside_a_checkpoint(out):
-    return any((out / "align").rglob(".partial-checkpoint-*"))
+    return any((out / "align").rglob("writing-checkpoint-*"))
 
 
 def test_ten_kills_at_random_times_change_nothing(unbroken, tmp_path):

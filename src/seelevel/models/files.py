@@ -1,4 +1,4 @@
-"""What a model's folder holds, read without torch: weights, their number, what an image costs."""
+"""How large the model in a folder is, read without torch."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from seelevel.errors import InputError
+from seelevel.models.folders import check_model_folder, read_json
 
 
 @dataclass(frozen=True)
@@ -20,21 +21,11 @@ class ModelSize:
     image_tokens: int
 
 
-def weight_files(folder: Path) -> list[Path]:
-    """A model folder's safetensors files. Raises `InputError` where config.json or all weights are missing."""
-    if not (folder / "config.json").is_file():
-        raise InputError(f"model folder {folder} has no config.json; name a folder that save_pretrained has written")
-    files = sorted(folder.glob("*.safetensors"))
-    if not files:
-        other = " (only pickled weights, which are not loaded: convert them)" if any(folder.glob("*.bin")) else ""
-        raise InputError(f"model folder {folder} has no *.safetensors weights{other}; name a complete model folder")
-    return files
-
-
 def model_size(folder: Path) -> ModelSize:
     """Size of the model in a folder. Raises `InputError` where it is incomplete."""
+    check_model_folder(folder)
     count, dtypes = 0, set()
-    for file in weight_files(folder):
+    for file in sorted(folder.glob("*.safetensors")):
         with file.open("rb") as stream:
             try:
                 header = json.loads(stream.read(struct.unpack("<Q", stream.read(8))[0]))
@@ -44,7 +35,7 @@ def model_size(folder: Path) -> ModelSize:
             if name != "__metadata__":
                 count += math.prod(tensor["shape"])
                 dtypes.add(tensor["dtype"])
-    vision = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("vision_config") or {}
+    vision = read_json(folder / "config.json").get("vision_config") or {}
     side, patch = vision.get("image_size"), vision.get("patch_size")
     tokens = (side // patch) ** 2 if isinstance(side, int) and isinstance(patch, int) else 0
     return ModelSize(count, "/".join(sorted(dtypes)), tokens)
