@@ -69,7 +69,12 @@ class Coverage:
 class AutoCheck:
     """Ladders in, re-levelled ladders with reasons out, in the same order.
 
-    `threshold` None is the encoder's own, else 0.85. Reasons are in `notes["check"]`, as `docs/parser.md` lists them.
+    `threshold` None is the encoder's own, else 0.85. Responses get the scores `acc` and `score`. Reasons are in
+    `notes["check"]`: `checker`, `threshold`, `initial_levels`, and `unchecked` (why) or else `order` (for each place
+    now, the place before), `reordered` and `responses`, one entry a response in the order now: `acc`, `score`, both
+    also with `_local` and `_global`; `chunks`, its own, with `text`, `start` and `end` in `response.text`, the `best`
+    match in the standard response, its `similarity` and whether it `matched`; `standard_chunks` and
+    `standard_sentences`, the standard's, with their best match in it.
     """
 
     def __init__(

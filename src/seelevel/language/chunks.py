@@ -95,8 +95,8 @@ def _label(token: Token) -> str:
 
 
 def _is_noun(token: Token) -> bool:
-    # The shipped pipeline gives Penn tags only.
-    return token.pos_ in NOUNS if token.pos_ else token.tag_.startswith("NN")
+    # The shipped pipeline gives Penn tags only. Taggers call a lone '%' or '*' a noun at times.
+    return not _is_edge(token) and (token.pos_ in NOUNS if token.pos_ else token.tag_.startswith("NN"))
 
 
 def _grow(head: Token) -> tuple[int, int]:
@@ -112,14 +112,15 @@ def _grow(head: Token) -> tuple[int, int]:
         start -= 1
     while end in kept:
         end += 1
-    return _strip(head.doc, start, end)
+    return _strip(head, start, end)
 
 
-def _strip(doc: Doc, start: int, end: int) -> tuple[int, int]:
+def _strip(head: Token, start: int, end: int) -> tuple[int, int]:
     """Take punctuation off both ends, but no bracket or quotation mark that closes one inside."""
-    while _is_edge(doc[start]):
+    doc = head.doc
+    while start < head.i and _is_edge(doc[start]):
         start += 1
-    while _is_edge(doc[end - 1]):
+    while end - 1 > head.i and _is_edge(doc[end - 1]):
         opener = CLOSERS.get(doc[end - 1].text)
         if opener is not None and any(token.text == opener for token in doc[start : end - 1]):
             break

@@ -20,6 +20,7 @@ BUILTIN = Path(__file__).parent / "parser"
 TRAINING = Path(__file__).parent / "parser_training.cfg"
 UNUSED = ["ner", "entity_linker", "textcat", "textcat_multilabel", "lemmatizer", "spancat"]
 PARTS = ("train", "dev")
+EVALUATE_EVERY, WARM_UP = 250, 250
 # Sentences are trained and measured ten at a time, so that the parser learns where they end.
 SENTENCES_A_TEXT = 10
 
@@ -86,6 +87,9 @@ def train_parser(treebank: Path | str, out: Path | str, max_steps: int = 5000, s
             DocBin(docs=docs[part], store_user_data=True).to_disk(path)
         overrides: dict[str, Any] = {f"paths.{part}": str(path) for part, path in paths.items()}
         overrides |= {"system.max_steps": max_steps, "system.seed": seed}
+        # Short runs are measured at their end at least, and warm up in a tenth of their steps.
+        overrides["training.eval_frequency"] = min(EVALUATE_EVERY, max_steps)
+        overrides["training.optimizer.learn_rate.warmup_steps"] = min(WARM_UP, max_steps // 10)
         nlp = init_nlp(load_config(TRAINING, overrides=overrides, interpolate=False))
         steps = Path(folder) / "steps"
         steps.mkdir()
@@ -137,9 +141,9 @@ def evaluate_parser(path: str, treebank: Path | str, part: str = "dev") -> dict[
         "uas": scores["dep_uas"],
         "tag_accuracy": scores["tag_acc"],
         "sentences_f1": scores["sents_f"],
-        "chunk_precision": right / len(found),
-        "chunk_recall": right / len(expected),
-        "chunk_f1": 2 * right / (len(found) + len(expected)),
+        "chunk_precision": right / max(len(found), 1),
+        "chunk_recall": right / max(len(expected), 1),
+        "chunk_f1": 2 * right / max(len(found) + len(expected), 1),
         "words": words,
         "words_per_second": words / seconds,
     }

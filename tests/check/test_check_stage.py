@@ -1,0 +1,68 @@
+"""The check as a stage: shards in, shards out."""
+
+from pathlib import Path
+
+import pytest
+from tests.language.tiny_clip import save_tiny_clip
+
+from seelevel import check
+from seelevel.check.settings import CheckSettings
+from seelevel.errors import InputError
+from seelevel.formats.parquet import read_ladders, write_shard
+from seelevel.ladder import Image, Ladder, Message, Response
+from seelevel.models.base import ModelRef
+from seelevel.store import StageFolder
+
+ANSWERS = ["A dog is on a red bed.", "A cat is on a bed.", "A dog is on a red bed. A cat sleeps."]
+
+
+def ladder(name: str, *texts: str) -> Ladder:
+    responses = [Response([Message(role="assistant", content=text)], level) for level, text in enumerate(texts)]
+    return Ladder(name, [Image("a.png")], [Message(role="user", content="<image> What is there?")], responses)
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory: pytest.TempPathFactory) -> ModelRef:
+    words = ["A", "a", "dog", "cat", "is", "on", "red", "bed", "sleeps", ".", "the"]
+    return ModelRef("tiny", str(save_tiny_clip(tmp_path_factory.mktemp("clip"), words, positions=16)))
+
+
+def stage(root: Path, name: str) -> StageFolder:
+    folder = StageFolder(root / name, "print")
+    folder.begin()
+    return folder
+
+
+def source(root: Path) -> Path:
+    folder = stage(root, "generate")
+    write_shard(folder.shard(0), [ladder("a", *ANSWERS), ladder("b", "Yes.", "No.")], root)
+    write_shard(folder.shard(1), [ladder("c", ANSWERS[1], ANSWERS[0], ANSWERS[1])], root)
+    return folder.path
+
+
+def test_every_shard_is_checked_and_counted(tmp_path: Path, encoder: ModelRef) -> None:
+    settings = CheckSettings(encoder="tiny", threshold=0.9999)
+    facts = check.run(source(tmp_path), stage(tmp_path, "check"), settings, encoder, tmp_path)
+    assert facts == {"ladders": 3, "reordered": 2, "unchecked": 1}
+    a, b, c = read_ladders(tmp_path / "check", tmp_path)
+    # The third answer holds the standard one whole, the second only the bed.
+    assert [r.text for r in a.responses] == [ANSWERS[0], ANSWERS[2], ANSWERS[1]]
+    assert "unchecked" in b.notes["check"]
+    assert [r.text for r in c.responses] == [ANSWERS[1], ANSWERS[1], ANSWERS[0]]
+
+
+def test_a_stopped_check_continues_to_the_same_bytes(tmp_path: Path, encoder: ModelRef) -> None:
+    settings, folder, generated = CheckSettings(encoder="tiny"), stage(tmp_path, "check"), source(tmp_path)
+    check.run(generated, folder, settings, encoder, tmp_path)
+    whole = [folder.shard(n).read_bytes() for n in range(2)]
+    folder.shard(1).unlink()
+    check.run(generated, folder, settings, encoder, tmp_path)
+    assert [folder.shard(n).read_bytes() for n in range(2)] == whole
+
+
+@pytest.mark.unit
+def test_an_unknown_checker_is_named_with_the_nearest(tmp_path: Path) -> None:
+    generated, folder = source(tmp_path), stage(tmp_path, "check")
+    settings = CheckSettings(checker="auto-check", encoder="tiny")
+    with pytest.raises(InputError, match="did you mean 'autocheck'"):
+        check.run(generated, folder, settings, ModelRef("tiny", "nowhere"), tmp_path)

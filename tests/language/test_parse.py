@@ -1,0 +1,73 @@
+"""Loading parsers, and training one."""
+
+import json
+from pathlib import Path
+
+import pytest
+import spacy
+
+from seelevel.errors import InputError
+from seelevel.language.parse import BUILTIN, evaluate_parser, load_parser, read_treebank, train_parser
+
+TREEBANK = """# text = A dog sees cats.
+1	A	a	DET	DT	_	2	det	_	_
+2	dog	dog	NOUN	NN	_	3	nsubj	_	_
+3	sees	see	VERB	VBZ	_	0	root	_	_
+4	cats	cat	NOUN	NNS	_	3	obj	_	SpaceAfter=No
+5	.	.	PUNCT	.	_	3	punct	_	_
+"""
+
+
+@pytest.fixture
+def treebank(tmp_path: Path) -> Path:
+    folder = tmp_path / "treebank"
+    folder.mkdir()
+    for part in ("train", "dev"):
+        (folder / f"en_tiny-ud-{part}.conllu").write_text("\n".join([TREEBANK] * 40) + "\n")
+    return folder
+
+
+@pytest.mark.unit
+def test_a_parser_that_is_not_installed_is_the_users_mistake() -> None:
+    with pytest.raises(InputError, match="'en_core_web_trf' is neither a folder nor an installed spaCy package"):
+        load_parser("en_core_web_trf")
+
+
+@pytest.mark.unit
+def test_a_folder_that_is_no_pipeline_and_a_pipeline_without_parser_are_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"no config\.cfg"):
+        load_parser(str(tmp_path))
+    spacy.blank("en").to_disk(tmp_path / "blank")
+    with pytest.raises(InputError, match="has no dependency parser"):
+        load_parser(str(tmp_path / "blank"))
+
+
+@pytest.mark.unit
+def test_a_treebank_without_a_part_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"0 files are called \*-ud-train\.conllu"):
+        read_treebank(tmp_path, "train")
+
+
+@pytest.mark.unit
+def test_training_does_not_write_over_a_folder_that_holds_something_else(tmp_path: Path, treebank: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "letter.txt").write_text("dear")
+    with pytest.raises(InputError, match="holds no parser"):
+        train_parser(treebank, tmp_path / "out", max_steps=1)
+
+
+@pytest.mark.slow
+def test_a_trained_parser_is_a_spacy_pipeline_that_learns_its_treebank(tmp_path: Path, treebank: Path) -> None:
+    out = train_parser(treebank, tmp_path / "out", max_steps=60, seed=1)
+    scores = evaluate_parser(str(out), treebank)
+    assert scores["las"] > 0.9
+    assert scores["tag_accuracy"] > 0.9
+    assert scores["chunk_f1"] > 0.9
+
+
+@pytest.mark.unit
+def test_the_shipped_parser_is_at_most_10_megabytes_and_tells_no_path() -> None:
+    files = [path for path in BUILTIN.rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) <= 10_000_000
+    assert "/tmp" not in (BUILTIN / "config.cfg").read_text()
+    assert json.loads((BUILTIN / "meta.json").read_text())["license"] == "CC BY-SA 4.0"
