@@ -177,14 +177,17 @@ def make_run(
     (root / "recipe.yaml").write_text(yaml.safe_dump(RECIPE, sort_keys=False))
     pairs = [ladders(root, n) for n in range(count)]
     facts: dict[str, dict[str, Any]] = {
-        "data": {"records": count}, "generate": {"ladders": count}, "check": {"ladders": count}, "align": {"steps": 60},
+        "data": {"records": count + 3, "ladders": count},
+        "generate": {"ladders": count},
+        "check": {"ladders": count},
+        "align": {"steps": 60},
         "evaluate": {"questions": {"chair": 3, "pope": 3, "mrhal": 3, "capability": 3}},
-    }  # fmt: skip
+    }
     for number, name in enumerate(stages):
         stage = StageFolder(root / name, "0" * 16)
         stage.begin()
         if name == "data":
-            rows = [{"where": "record 7", "id": "r7", "reason": "image missing"}] * 2
+            rows = [{"where": "record 7", "id": "r7", "reason": "image '7.png' is missing"}] * 2
             rows.append({"where": "record 9", "id": EVIL, "reason": "no answer"})
             (stage.path / "rejected.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
         if name in ("generate", "check"):

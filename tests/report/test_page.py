@@ -2,6 +2,7 @@
 
 import re
 from html.parser import HTMLParser
+from importlib import resources
 from itertools import pairwise
 from pathlib import Path
 
@@ -100,7 +101,8 @@ def test_the_parts_stand_in_order_and_say_what_was_counted(page: Page) -> None:
     ]
     places = [page.text.rindex(heading) for heading in headings]
     assert places == sorted(places)
-    assert "20 read, 3 set aside" in page.text
+    assert "23 read, 3 set aside, 20 used" in page.text
+    assert "2 image is missing (r7, r7)" in page.text
     assert "base mrhal: 1 of 3 (33.3%)" in page.text
     # 20 ladders: odd numbers are reordered but for 13, which is unchecked like 6; ties where n % 5 == 4 (4, 9, 14, 19).
     assert "The check changed the order of 9 of them (45.0%). 4 hold a tie" in page.text
@@ -181,3 +183,29 @@ def test_marks_keep_every_character_and_escape_it() -> None:
 )
 def test_invented_objects_are_found_in_singular_and_plural(text: str, words: list[str], found: list[str]) -> None:
     assert [text[span.start : span.end] for span in invented_spans(text, words)] == found
+
+
+def luminance(colour: str) -> float:
+    """Relative luminance of `#rrggbb` (WCAG 2.2)."""
+    parts = [int(colour[n : n + 2], 16) / 255 for n in (1, 3, 5)]
+    linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+@pytest.mark.unit
+def test_every_text_colour_stands_out_from_every_ground_light_and_dark_and_on_paper() -> None:
+    css = resources.files("seelevel.report").joinpath("page.css").read_text(encoding="utf-8")
+    schemes = [
+        dict(re.findall(r"--(\w+): (#[0-9a-f]{6});", block)) for block in re.findall(r":root \{(.*?)\}", css, re.S)
+    ]
+    assert len(schemes) == 3
+    for scheme in schemes:
+        for ground, texts in {
+            "paper": ("ink", "soft", "base", "aligned", "better", "worse", "link"),
+            "card": ("ink", "soft"),
+            "hit": ("ink",),
+            "miss": ("ink",),
+        }.items():
+            for text in texts:
+                light, dark = sorted((luminance(scheme[text]), luminance(scheme[ground])), reverse=True)
+                assert (light + 0.05) / (dark + 0.05) >= 4.5, (text, ground)

@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from seelevel import __version__
+from seelevel.formats import kind
 from seelevel.report.reading import RunFolder
 from seelevel.store import read_manifest
 
@@ -105,11 +106,11 @@ def _training(run: RunFolder) -> str:
 
 def _records(run: RunFolder) -> str:
     facts = run.stages["data"].manifest or {}
-    kept = next((facts[key] for key in ("records", "kept", "ladders") if isinstance(facts.get(key), int)), None)
-    if kept is None and not run.rejected:
+    if not facts and not run.rejected:
         return ""
-    aside = f"{len(run.rejected):,} set aside" if run.rejected else "none set aside"
-    return f"{kept:,} read, {aside}" if kept is not None else aside
+    read = [f"{facts['records']:,} read"] if isinstance(facts.get("records"), int) else []
+    kept = [f"{facts['ladders']:,} used"] if isinstance(facts.get("ladders"), int) else []
+    return ", ".join([*read, f"{len(run.rejected):,} set aside" if run.rejected else "none set aside", *kept])
 
 
 def _evaluated(run: RunFolder) -> str:
@@ -146,11 +147,11 @@ def _versions() -> str:
 
 
 def rejected(run: RunFolder) -> list[tuple[str, int, str]]:
-    """Reasons for which records were set aside, how many each, and a few of their ids; the most common first."""
+    """Kinds of reasons for setting records aside, how many each, and a few of their ids; the most common first."""
     reasons: dict[str, list[str]] = defaultdict(list)
     for record in run.rejected:
         name = record.get("id") or record.get("where") or "?"
-        reasons[str(record.get("reason", "no reason noted"))].append(str(name))
+        reasons[kind(str(record.get("reason", "no reason noted")))].append(str(name))
     ordered = sorted(reasons.items(), key=lambda pair: (-len(pair[1]), pair[0]))
     return [(why, len(ids), ", ".join(ids[:4]) + (", …" if len(ids) > 4 else "")) for why, ids in ordered]
 
