@@ -180,7 +180,7 @@ def make_run(
         "data": {"records": count + 3, "ladders": count},
         "generate": {"ladders": count},
         "check": {"ladders": count},
-        "align": {"steps": 60},
+        "align": {"steps": 60, "ladders": count - 1, "left_out": {"no pair": 1}, "layout": "rows", "best_fell": True},
         "evaluate": {"questions": {"chair": 3, "pope": 3, "mrhal": 3, "capability": 3}},
     }
     for number, name in enumerate(stages):

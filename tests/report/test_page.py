@@ -107,6 +107,8 @@ def test_the_parts_stand_in_order_and_say_what_was_counted(page: Page) -> None:
     # 20 ladders: odd numbers are reordered but for 13, which is unchecked like 6; ties where n % 5 == 4 (4, 9, 14, 19).
     assert "The check changed the order of 9 of them (45.0%). 4 hold a tie" in page.text
     assert "2 could not be checked" in page.text
+    assert "19 ladders were trained on; left out: 1 for no pair. Training fell back to layout rows" in page.text
+    assert "Warning: for a while the best responses became less likely" in page.text
     assert "1 got better, 1 got worse and 1 stayed as they were" in page.text
     assert "expert middle ↑ was 3rd" in page.text and "leaves out: two dogs" in page.text
 

@@ -161,12 +161,22 @@ def recipe_text(run: RunFolder) -> str:
 
 
 def training_words(run: RunFolder) -> str:
-    """Steps, and what the loss did, in words."""
+    """Steps, what the loss did, what was left out, and what went wrong, in words."""
+    facts = run.stages["align"].manifest or {}
     points = [(e["step"], e["loss"]) for e in run.log if isinstance(e.get("loss"), int | float) and "step" in e]
-    if not points:
-        return ""
-    first, last = (f"{loss:.3g}".replace("-", "\N{MINUS SIGN}") for _, loss in (points[0], points[-1]))
-    return f"{points[-1][0]:,} steps; the loss went from {first} at the first to {last} at the last."
+    said = []
+    if points:
+        first, last = (f"{loss:.3g}".replace("-", "\N{MINUS SIGN}") for _, loss in (points[0], points[-1]))
+        said.append(f"{points[-1][0]:,} steps; the loss went from {first} at the first to {last} at the last.")
+    left_out = facts.get("left_out")
+    if isinstance(left_out, dict) and left_out:
+        reasons = ", ".join(f"{count:,} for {why}" for why, count in left_out.items())
+        said.append(f"{facts.get('ladders', 0):,} ladders were trained on; left out: {reasons}.")
+    if facts.get("layout") and run.setting("align", "layout") not in (None, facts["layout"]):
+        said.append(f"Training fell back to layout {facts['layout']}, because the other did not agree with it.")
+    if facts.get("best_fell"):
+        said.append("Warning: for a while the best responses became less likely than before training.")
+    return " ".join(said)
 
 
 def costs(run: RunFolder) -> list[Cost]:
