@@ -74,8 +74,9 @@ _DESCRIBE = re.compile(
     r"|\bwhat does (?:the|this) (?:image|picture|photo) (?:show|contain)\b|\bwhat (?:objects|things)\b|\bcaption\b"
 )
 _SETTING = re.compile(
-    r"where (?:was|is) (?:the|this) (?:picture|image|photo|photograph|scene)\b"
-    r"|what (?:kind|type|sort) of (?:place|scene)|what (?:place|setting|scene) is|what is the (?:setting|place|scene)|which (?:place|setting)\b|where is this\b"
+    r"where (?:was|is) (?:the|this) (?:picture|image|photo|photograph|scene)\b|where is this\b"
+    r"|what (?:kind|type|sort) of (?:place|scene)|what (?:place|setting|scene) is"
+    r"|what is the (?:setting|place|scene)|which (?:place|setting)\b"
 )
 _COLOUR = r"(?:what|which) colou?r (?:is|are)|what is the colou?r of|what are the colou?rs of"
 _SIZE = r"what size (?:is|are)|how (?:big|large|small) (?:is|are)|what is the size of"

@@ -120,7 +120,7 @@ def draw_kinds(rng: random.Random, setting: str) -> list[str]:
     """The kinds of a scene: one to three of the setting's own or of elsewhere, and its companions by chance."""
     companions = [kind for kind in COMPANIONS[setting] if rng.random() < COMPANION_PRESENT]
     others = [kind for kind in KINDS if kind not in COMPANIONS[setting] and kind not in NATIVES[setting]]
-    wanted = min(rng.choices((1, 2, 3), weights=(2, 5, 3))[0], MOST_GROUPS - len(companions))
+    wanted = min(rng.choices((1, 2, 3), weights=(1, 5, 4))[0], MOST_GROUPS - len(companions))
     kinds: list[str] = []
     while len(kinds) < wanted:
         kind = rng.choice(NATIVES[setting] if rng.random() < NATIVE else others)

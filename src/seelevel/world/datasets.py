@@ -1,0 +1,222 @@
+"""The world in public file forms: LLaVA prompts, CHAIR object sets, POPE questions, MRHal dialogues, capability.
+
+Everything is drawn by seed: the same call writes the same bytes.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from seelevel.errors import InputError
+from seelevel.world.drawing import contact_sheet, picture
+from seelevel.world.language import (
+    DETAILED,
+    SHORT,
+    Turns,
+    ask,
+    article,
+    detailed,
+    dialogue,
+    harmful,
+    standard,
+)
+from seelevel.world.scenes import KINDS, NUMBERS, PLURALS, SPLITS, Scene, draw_scenes
+
+PROMPTS = 1500
+EVALUATION = 600
+DIALOGUES = 150
+CAPABILITY = 900
+SYNONYMS: dict[str, tuple[str, ...]] = {
+    "car": ("automobile",), "truck": ("lorry",), "bicycle": ("bike",), "cup": ("mug",), "cat": ("kitten",),
+    "dog": ("puppy",), "horse": ("pony",), "boat": ("sailboat",), "bucket": ("pail",), "umbrella": ("parasol",),
+}  # fmt: skip
+
+
+def check_split(split: str) -> None:
+    if split not in SPLITS:
+        raise InputError(f"world:{split}: no such split; the world has {', '.join(SPLITS)}")
+
+
+def write_json_lines(path: Path, records: Sequence[dict[str, Any]]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
+
+
+def write_pictures(folder: Path, scenes: Sequence[Scene]) -> None:
+    """`<scene id>.png` for every scene."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for scene in scenes:
+        picture(scene).save(folder / f"{scene.id}.png", compress_level=1)
+
+
+def prompt_turns(scene: Scene, rng: random.Random) -> Turns:
+    """One prompt with its standard answers: about seven in ten ask for a description."""
+    draw = rng.random()
+    if draw < 0.58:
+        return [(rng.choice(DETAILED), standard(scene, rng, detail=True))]
+    if draw < 0.70:
+        return [(rng.choice(SHORT), standard(scene, rng, detail=False))]
+    if draw < 0.78:
+        return [ask(scene, rng)]
+    if draw < 0.97:
+        turns = [(rng.choice(DETAILED), standard(scene, rng, detail=True))] if rng.random() < 0.6 else []
+        return turns + dialogue(scene, rng, rng.choices((1, 2, 3, 4), (3, 4, 2, 1))[0] + (not turns), 0.0)
+    return [harmful(scene, rng)]
+
+
+def write_prompts(folder: Path, split: str = "prompts", limit: int = PROMPTS, seed: int = 0) -> Path:
+    """Write `prompts.json` (LLaVA conversations, with each scene as annotations) and `images/`; return the JSON's path.
+
+    Raises InputError for an unknown split.
+    """
+    check_split(split)
+    scenes = list(draw_scenes(split, limit, seed))
+    records = []
+    for scene in scenes:
+        rng = random.Random(f"standard/{seed}/{scene.id}")
+        conversation = []
+        for index, (user, answer) in enumerate(prompt_turns(scene, rng)):
+            mark = "<image>\n" if index == 0 else ""
+            conversation += [{"from": "human", "value": mark + user}, {"from": "gpt", "value": answer}]
+        annotations = {"scene": scene.annotations(), "image_content": scene.content_lines()}
+        records.append(
+            {"id": scene.id, "image": f"{scene.id}.png", "conversations": conversation, "annotations": annotations}
+        )
+    write_pictures(folder / "images", scenes)
+    (folder / "prompts.json").write_text(json.dumps(records, indent=1), encoding="utf-8")
+    return folder / "prompts.json"
+
+
+def chair_files(folder: Path, scenes: Sequence[Scene]) -> None:
+    questions = [
+        {"question_id": scene.id, "image": f"{scene.id}.png", "text": DETAILED[index % len(DETAILED)]}
+        for index, scene in enumerate(scenes)
+    ]
+    write_json_lines(folder / "questions.jsonl", questions)
+    objects = {f"{scene.id}.png": sorted(scene.kinds) for scene in scenes}
+    (folder / "objects.json").write_text(json.dumps(objects, indent=0), encoding="utf-8")
+    lines = [", ".join((kind, *SYNONYMS.get(kind, ()))) for kind in KINDS]
+    (folder / "synonyms.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def pope_absent(scene: Scene, how: str, frequency: Counter[str], together: Counter[tuple[str, str]]) -> list[str]:
+    """As many absent kinds as present ones: at random, the most frequent, or those that most often come with these."""
+    absent = [kind for kind in KINDS if kind not in scene.kinds]
+    count = len(scene.groups)
+    if how == "random":
+        return random.Random(f"pope/{scene.id}").sample(absent, count)
+    if how == "popular":
+        return sorted(absent, key=lambda kind: -frequency[kind])[:count]
+    return sorted(absent, key=lambda kind: -sum(together[other, kind] for other in scene.kinds))[:count]
+
+
+def pope_files(folder: Path, scenes: Sequence[Scene]) -> None:
+    """POPE's sampling: frequencies and co-occurrences are counted over the scenes themselves."""
+    frequency = Counter(kind for scene in scenes for kind in scene.kinds)
+    together = Counter((a, b) for scene in scenes for a in scene.kinds for b in scene.kinds if a != b)
+    for how in ("random", "popular", "adversarial"):
+        records: list[dict[str, Any]] = []
+        for scene in scenes:
+            present = [group.kind for group in scene.groups]
+            absent = pope_absent(scene, how, frequency, together)
+            for pair in zip(present, absent, strict=True):
+                for kind, label in zip(pair, ("yes", "no"), strict=True):
+                    records.append(
+                        {
+                            "question_id": len(records) + 1,
+                            "image": f"{scene.id}.png",
+                            "text": f"Is there {article(kind)} in the image?",
+                            "label": label,
+                        }
+                    )
+        write_json_lines(folder / f"{how}.json", records)
+
+
+def mrhal_file(folder: Path, scenes: Sequence[Scene]) -> None:
+    records = []
+    for scene in scenes:
+        rng = random.Random(f"mrhal/{scene.id}")
+        rounds = rng.choices((2, 3, 4, 5), (38, 36, 16, 10))[0]
+        turns: Turns = []
+        if rng.random() < 0.7:
+            turns.append((rng.choice(DETAILED), detailed(scene, scene.groups, rng)))
+        while len(turns) < rounds:
+            turn = ask(scene, rng)
+            if turn[0] not in {user for user, _ in turns}:
+                turns.append(turn)
+        label = "description" if turns[0][0] in DETAILED else "questions"
+        records.append(
+            {
+                "id": scene.id,
+                "image": f"{scene.id}.png",
+                "image_content": scene.content_lines(),
+                "label": label,
+                "revised": [text for turn in turns for text in turn],
+            }
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "dialogues.json").write_text(json.dumps(records, indent=1), encoding="utf-8")
+
+
+def capability_file(folder: Path, scenes: Sequence[Scene], count: int) -> None:
+    """Colour, count and place questions in turn, for the scenes' groups in turn."""
+    records: list[dict[str, str]] = []
+    groups = [(scene, group) for place in range(4) for scene in scenes for group in scene.groups[place : place + 1]]
+    asked = [(scene, group, category) for category in ("colour", "count", "place") for scene, group in groups]
+    random.Random("capability").shuffle(asked)
+    for scene, group, category in asked[:count]:
+        verb = "is" if group.count == 1 else "are"
+        text, label = {
+            "colour": (f"What colour {verb} the {group.noun}? Answer with one word.", group.colour),
+            "count": (
+                f"How many {PLURALS[group.kind]} are in the image? Answer with one word.",
+                NUMBERS[group.count],
+            ),
+            "place": (f"Where {verb} the {group.noun}? Answer with the place alone.", group.place),
+        }[category]
+        records.append(
+            {
+                "question_id": f"{category}-{scene.id}-{group.kind}",
+                "image": f"{scene.id}.png",
+                "text": text,
+                "label": label,
+                "category": category,
+            }
+        )
+    write_json_lines(folder / "questions.jsonl", records)
+
+
+def write_evaluation(
+    folder: Path,
+    split: str = "dev",
+    limit: int | None = None,
+    seed: int = 0,
+    dialogues: int = DIALOGUES,
+    capability: int = CAPABILITY,
+) -> Path:
+    """Write an evaluation data folder of `limit` scenes (600 by default): images, chair, pope, mrhal, capability.
+
+    `dialogues` and `capability` are upper limits. Raises InputError for an unknown split.
+    """
+    check_split(split)
+    scenes = list(draw_scenes(split, EVALUATION if limit is None else limit, seed))
+    write_pictures(folder / "images", scenes)
+    (folder / "chair").mkdir(parents=True, exist_ok=True)
+    chair_files(folder / "chair", scenes)
+    pope_files(folder / "pope", scenes)
+    mrhal_file(folder / "mrhal", scenes[:dialogues])
+    capability_file(folder / "capability", scenes, capability)
+    return folder
+
+
+def sample_sheet(path: Path, n: int = 12, split: str = "prompts", seed: int = 0) -> None:
+    """Write a PNG that shows `n` scenes with a true description below each. Raises InputError for an unknown split."""
+    check_split(split)
+    scenes = list(draw_scenes(split, n, seed))
+    captions = [detailed(scene, scene.groups, random.Random(scene.id)) for scene in scenes]
+    contact_sheet(scenes, captions, path)

@@ -1,0 +1,218 @@
+"""Training the family from nothing but the world.
+
+A row holds one picture and several dialogues about it: each dialogue sees the picture and itself alone, so the picture
+is encoded once. Loss on answers only.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import random
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from transformers import LlavaForConditionalGeneration, LlavaProcessor, PreTrainedTokenizerBase
+
+from seelevel.world import family
+from seelevel.world.drawing import draw_all
+from seelevel.world.language import Turns, pretraining
+from seelevel.world.scenes import Scene, draw_scenes
+from seelevel.world.schedule import one_cycle, optimizer_for
+from seelevel.world.train_vision import train_vision
+
+log = logging.getLogger(__name__)
+
+SCENES = 36000
+BATCH = 40
+BUCKET = 8
+"""Batches sorted together by length, so that little padding is needed."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Steps of the vision tower alone, steps of BATCH rows, and the one-cycle's highest learning rate."""
+
+    vision_steps: int
+    steps: int
+    learning_rate: float
+
+
+PLANS: dict[str, Plan] = {
+    "xs": Plan(900, 800, 3e-3),
+    "s": Plan(1500, 1100, 3e-3),
+    "m": Plan(1500, 1100, 2e-3),
+    "l": Plan(1500, 1000, 2e-3),
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """Token ids of picture prefix and dialogues; the dialogue of each token (0: prefix); whether it carries loss."""
+
+    ids: list[int]
+    segment: list[int]
+    position: list[int]
+    scored: list[bool]
+
+
+class Encoder:
+    """Dialogues to token ids. Turns are cut where the tokenizer cuts anyway: at special tokens and before spaces."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+        self.tokenizer = tokenizer
+        self.cache: dict[str, list[int]] = {}
+        self.prefix = self.ids("<s>USER: ") + [family.IMAGE] * family.IMAGE_TOKENS + self.ids("\n")
+
+    def ids(self, text: str) -> list[int]:
+        if text not in self.cache:
+            if len(self.cache) > 200_000:
+                self.cache.clear()
+            self.cache[text] = self.tokenizer(text, add_special_tokens=False).input_ids
+        return self.cache[text]
+
+    def answer(self, text: str) -> list[int]:
+        ids: list[int] = []
+        for index, part in enumerate(text.split(". ")):  # sentences repeat, whole answers do not
+            ids += self.ids(" " + part + ".") if index < text.count(". ") else self.ids(" " + part)
+        return ids
+
+    def row(self, dialogues: Sequence[Turns]) -> Row:
+        ids, scored = list(self.prefix), [False] * len(self.prefix)
+        segment, position = [0] * len(ids), list(range(len(ids)))
+        for number, turns in enumerate(dialogues, start=1):
+            start = len(ids)
+            for index, (user, answer) in enumerate(turns):
+                asked = self.ids(("USER: " if index else "") + user + " ASSISTANT:")
+                told = [*self.answer(answer), family.EOS]
+                ids += asked + told
+                scored += [False] * len(asked) + [True] * len(told)
+            segment += [number] * (len(ids) - start)
+            position += range(len(self.prefix), len(self.prefix) + len(ids) - start)
+        return Row(ids, segment, position, scored)
+
+
+def batches(scenes: Sequence[Scene], encoder: Encoder, size: int, seed: int) -> Iterator[tuple[list[int], list[Row]]]:
+    """Endless batches of (scene indices, rows); text is drawn anew whenever a scene comes round again."""
+    rng = random.Random(seed)
+    while True:
+        order = list(range(len(scenes)))
+        rng.shuffle(order)
+        for start in range(0, len(order) - size * BUCKET + 1, size * BUCKET):
+            chunk = order[start : start + size * BUCKET]
+            rows = [(index, encoder.row(pretraining(scenes[index], rng))) for index in chunk]
+            rows.sort(key=lambda pair: len(pair[1].ids))
+            groups = [rows[at : at + size] for at in range(0, len(rows), size)]
+            rng.shuffle(groups)
+            for group in groups:
+                yield [index for index, _ in group], [row for _, row in group]
+
+
+def padded(rows: Sequence[Sequence[int]], fill: int) -> Tensor:
+    length = max(len(row) for row in rows)
+    return torch.tensor([[*row, *[fill] * (length - len(row))] for row in rows])
+
+
+def rows_loss(model: LlavaForConditionalGeneration, pixels: Tensor, rows: Sequence[Row]) -> Tensor:
+    """Mean cross-entropy of the scored tokens of packed rows."""
+    ids = padded([row.ids for row in rows], family.PAD)
+    segment = padded([row.segment for row in rows], -1)
+    position = padded([row.position for row in rows], 0)
+    scored = padded([row.scored for row in rows], False).bool()
+    length = ids.shape[1]
+    seen = (segment[:, None, :] == 0) | (segment[:, None, :] == segment[:, :, None])
+    mask = (seen & torch.ones(length, length, dtype=torch.bool).tril())[:, None]
+    embedded = model.model.get_input_embeddings()(ids)
+    features = torch.stack(model.model.get_image_features(pixels, return_dict=True).pooler_output)
+    at = rows[0].ids.index(family.IMAGE)
+    embedded = torch.cat([embedded[:, :at], features, embedded[:, at + features.shape[1] :]], dim=1)
+    hidden = model.model.language_model(
+        inputs_embeds=embedded, attention_mask=mask, position_ids=position, use_cache=False
+    ).last_hidden_state
+    logits = model.lm_head(hidden[:, :-1][scored[:, 1:]])
+    return nn.functional.cross_entropy(logits, ids[:, 1:][scored[:, 1:]])
+
+
+class Saver:
+    """Keeps a training's state in one file, so that a stopped training goes on."""
+
+    def __init__(self, path: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+        self.path, self.model, self.optimizer = path, model, optimizer
+
+    def load(self) -> int:
+        """Restore and return the next step; 0 where there is nothing."""
+        if not self.path.is_file():
+            return 0
+        state = torch.load(self.path, weights_only=True)
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        return int(state["step"])
+
+    def save(self, step: int) -> None:
+        state = {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict(), "step": step}
+        torch.save(state, self.path.with_suffix(".new"))
+        self.path.with_suffix(".new").rename(self.path)
+
+
+def train_llava(
+    name: str, out: Path, scenes: Sequence[Scene], pixels: np.ndarray, processor: LlavaProcessor, plan: Plan, seed: int
+) -> None:
+    """Train one size and write its folder under `out`; goes on from `out/<name>.pt` if that is there."""
+    model = family.llava(name, seed).train()
+    optimizer = optimizer_for(model, plan.learning_rate)
+    saver = Saver(out / f"{name}.pt", model, optimizer)
+    first = saver.load()
+    if first == 0:
+        train_vision(model.model.vision_tower, scenes, pixels, plan.vision_steps, 1.5 * plan.learning_rate, seed)
+        saver.save(0)
+    source = batches(scenes, Encoder(processor.tokenizer), BATCH, seed)
+    for _ in range(first):
+        next(source)
+    began, loss_sum = time.time(), 0.0
+    for step in range(first, plan.steps):
+        for group in optimizer.param_groups:
+            group["lr"] = plan.learning_rate * one_cycle(step, plan.steps)
+        indices, rows = next(source)
+        loss = rows_loss(model, family.normalised(pixels[indices]), rows)
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        loss_sum += loss.item()
+        if (step + 1) % 50 == 0:
+            log.info("%s step %d loss %.4f seconds %.0f", name, step + 1, loss_sum / 50, time.time() - began)
+            loss_sum = 0.0
+        if (step + 1) % 200 == 0:
+            saver.save(step + 1)
+    family.save(model, processor, out / name)
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    record = {"parameters": parameters, "steps": plan.steps, "seconds": round(time.time() - began)}
+    (out / f"{name}.json").write_text(json.dumps(record))
+    log.info("%s done %s", name, record)
+
+
+def train_family(
+    out: Path, models: Sequence[str] = ("xs", "s", "m", "l", "clip"), steps_scale: float = 1.0, seed: int = 0
+) -> None:
+    """Train the named models from scratch and write one folder each under `out`."""
+    from seelevel.world.train_clip import train_clip
+
+    out.mkdir(parents=True, exist_ok=True)
+    count = max(2 * BATCH * BUCKET, int(SCENES * min(1.0, steps_scale)))
+    log.info("drawing %d scenes", count)
+    scenes = list(draw_scenes("pretrain", count, seed))
+    pixels = draw_all(scenes)
+    processor = family.llava_processor()
+    for name in models:
+        if name == "clip":
+            train_clip(out, scenes, pixels, steps_scale, seed)
+        else:
+            plan = PLANS[name]
+            vision_steps, steps = (max(1, int(count * steps_scale)) for count in (plan.vision_steps, plan.steps))
+            plan = Plan(vision_steps, steps, plan.learning_rate)
+            train_llava(name, out, scenes, pixels, processor, plan, seed)
