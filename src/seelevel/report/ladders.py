@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -78,28 +80,32 @@ def read_facts_and_choice(
     """Counts over all ladders, and `wanted` of them with their responses in the order before the check.
 
     Half of those shown are reordered ladders where there are so many, and both halves stand evenly spaced in the files:
-    a sample, not a selection. Read twice, a shard at a time, so that memory does not grow with the run.
+    a sample, not a selection. Shards are read one at a time, so that memory does not grow with the run.
     """
-    facts, changed, kept = LadderFacts(), list[int](), list[int]()
-    for number, (ladder, old) in enumerate(_pairs(before, after, root)):
-        moved = None if old is None else _places(ladder, old) != sorted(_places(ladder, old))
-        _count(facts, ladder, moved)
-        (changed if moved else kept).append(number)
+    facts, changed, kept = LadderFacts(), list[tuple[Path, int]](), list[tuple[Path, int]]()
+    for path in shards(after) or shards(before):
+        for number, (ladder, old) in enumerate(_read(path, before, root)):
+            moved = None if old is None else _reordered(_places(ladder, old))
+            _count(facts, ladder, moved)
+            (changed if moved else kept).append((path, number))
     half = min(len(changed), max(wanted - len(kept), (wanted + 1) // 2))
-    numbers = set(spaced(changed, half) + spaced(kept, wanted - half))
-    chosen = [pair for n, pair in enumerate(_pairs(before, after, root)) if n in numbers] if numbers else []
+    chosen = []
+    for path, places in groupby(sorted(spaced(changed, half) + spaced(kept, wanted - half)), key=itemgetter(0)):
+        pairs = _read(path, before, root)
+        chosen += [pairs[number] for _, number in places]
     return facts, chosen
 
 
-def _pairs(before: Path, after: Path, root: Path) -> Iterator[tuple[Ladder, list[Response] | None]]:
-    """Ladders of the last stage that has some, each with its responses as they were before the check."""
-    checked = shards(after)
-    for path in checked or shards(before):
-        old: Mapping[str, Ladder] = {}
-        if checked and (before / path.name).exists():
-            old = {ladder.id: ladder for ladder in read_ladders(before / path.name, root)}
-        for ladder in read_ladders(path, root):
-            yield ladder, old[ladder.id].responses if ladder.id in old else None
+def _read(path: Path, before: Path, root: Path) -> list[tuple[Ladder, list[Response] | None]]:
+    """A shard's ladders, each with its responses as they were before the check, where that is another stage."""
+    earlier, old = before / path.name, dict[str, list[Response]]()
+    if path != earlier and earlier.exists():
+        old = {ladder.id: ladder.responses for ladder in read_ladders(earlier, root)}
+    return [(ladder, old.get(ladder.id)) for ladder in read_ladders(path, root)]
+
+
+def _reordered(places: list[int]) -> bool:
+    return places != sorted(places)
 
 
 def _places(ladder: Ladder, old: list[Response]) -> list[int]:
@@ -163,7 +169,7 @@ def show(ladder: Ladder, old: list[Response] | None, album: Album) -> Shown:
         pictures=[album.picture(image.path) for image in ladder.images],
         prompt=[Turn(m["role"], marked(m["content"].replace(IMAGE_MARK, "").strip())) for m in ladder.prompt],
         answers=answers,
-        reordered=None if aligned is None else aligned != sorted(aligned),
+        reordered=None if aligned is None else _reordered(aligned),
         remarks=[*_flags(ladder), *([f"order kept, unchecked: {unchecked}"] if unchecked else [])],
     )
 
