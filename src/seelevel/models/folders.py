@@ -1,0 +1,64 @@
+"""What a model folder must hold, looked at before anything heavy is imported or loaded."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from seelevel.errors import InputError
+
+
+def check_model_folder(folder: Path) -> None:
+    """Raise `InputError` for a folder that lacks a configuration or safetensors weights, or names weights it lacks."""
+    if not (folder / "config.json").is_file():
+        raise InputError(f"model folder {folder} has no config.json; name a folder that save_pretrained wrote")
+    read_json(folder / "config.json")
+    _check_weights(folder, "model.safetensors")
+
+
+def adapter_base(folder: Path) -> str | None:
+    """The base model that an adapter folder names, or None where the folder is not an adapter's.
+
+    Raises `InputError` for an adapter without weights or base.
+    """
+    if not (folder / "adapter_config.json").is_file() or (folder / "config.json").is_file():
+        return None
+    _check_weights(folder, "adapter_model.safetensors")
+    base = read_json(folder / "adapter_config.json").get("base_model_name_or_path")
+    if not base:
+        raise InputError(f"{folder / 'adapter_config.json'} names no base model; set base_model_name_or_path")
+    inside = folder / str(base)
+    return str(inside) if not Path(base).is_absolute() and inside.is_dir() else str(base)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON mapping in a model folder. Raises `InputError` with the line where it is none."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        line = f" line {error.lineno}" if isinstance(error, json.JSONDecodeError) else ""
+        raise InputError(f"{path}{line}: not JSON; copy the file again") from error
+    if not isinstance(value, dict):
+        raise InputError(f"{path}: not a JSON mapping; copy the file again")
+    return value
+
+
+def _check_weights(folder: Path, name: str) -> None:
+    index = folder / f"{name}.index.json"
+    if index.is_file():
+        named = set(read_json(index).get("weight_map", {}).values())
+        missing = sorted(n for n in named if not (folder / n).is_file())
+        if missing:
+            raise InputError(
+                f"model folder {folder} lacks {len(missing)} of its weight files, first {missing[0]}; add them"
+            )
+        return
+    if (folder / name).is_file() or (name == "model.safetensors" and any(folder.glob("*.safetensors"))):
+        return
+    if any(folder.glob("*.bin")) or any(folder.glob("*.pt")) or any(folder.glob("*.pth")):
+        raise InputError(
+            f"model folder {folder} has weights only as pickles (.bin); only *.safetensors are loaded: "
+            "save it again with save_pretrained"
+        )
+    raise InputError(f"model folder {folder} has no weights (*.safetensors); name a complete model folder")

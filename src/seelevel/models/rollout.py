@@ -1,0 +1,42 @@
+"""Dialogues of several rounds: a model answers round by round and sees its own earlier answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from seelevel.ladder import Message
+from seelevel.models.base import Generator, Prompt, Sampling
+
+
+@dataclass(frozen=True)
+class Dialogue:
+    """A prompt that ends with a user turn, the user's later turns, and the picture files of all their marks."""
+
+    prompt: list[Message]
+    later: list[Message] = field(default_factory=list)
+    images: list[str] = field(default_factory=list)
+
+
+def rollout(model: Generator, dialogues: Sequence[Dialogue], sampling: Sampling) -> list[list[Message]]:
+    """Each dialogue's answers with the user's later turns between them: [assistant, user, assistant, …].
+
+    Round t of all dialogues that have one is answered in one call. A picture whose mark stands in a later turn is shown
+    from that turn on.
+    """
+    talks: list[list[Message]] = [[] for _ in dialogues]
+    for number in range(max((len(d.later) + 1 for d in dialogues), default=0)):
+        going = [i for i, dialogue in enumerate(dialogues) if number <= len(dialogue.later)]
+        for i in going:
+            if number:
+                talks[i].append(dialogues[i].later[number - 1])
+        prompts = [_prompt(dialogues[i], talks[i]) for i in going]
+        for i, completion in zip(going, model.generate(prompts, sampling), strict=True):
+            talks[i].append(Message(role="assistant", content=completion.text))
+    return talks
+
+
+def _prompt(dialogue: Dialogue, talk: Sequence[Message]) -> Prompt:
+    messages = [*dialogue.prompt, *talk]
+    shown = sum(message["content"].count("<image>") for message in messages if message["role"] != "assistant")
+    return Prompt(messages, dialogue.images[:shown])
