@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 import platform
@@ -142,13 +143,13 @@ def _minutes(seconds: float) -> str:
 def _count_records(job: Run) -> int:
     settings = job.recipe.data
     if settings.prompts.startswith(WORLD):
-        from seelevel.world.datasets import PROMPTS_AVAILABLE
+        from seelevel.world.datasets import PROMPTS
 
-        return min(settings.limit or PROMPTS_AVAILABLE, PROMPTS_AVAILABLE)
-    from seelevel.formats import count_records
+        return settings.limit or PROMPTS
+    from seelevel.formats import parse
 
-    count = count_records(Path(settings.prompts))
-    return min(count, settings.limit or count)
+    images = None if settings.images is None else Path(settings.images)
+    return sum(1 for _ in itertools.islice(parse(Path(settings.prompts), images), settings.limit))
 
 
 def _count_questions(job: Run) -> int:

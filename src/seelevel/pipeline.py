@@ -234,7 +234,7 @@ class Run:
         write = {"prompts": datasets.write_prompts, "evaluation": datasets.write_evaluation}[kind]
 
         def work(stage: StageFolder) -> dict[str, Any]:
-            write(stage.path, split=split, limit=limit)
+            write(stage.path, split=split, **({} if limit is None else {"limit": limit}))
             return {"split": split}
 
         return self._stage(f"inputs/world-{split}", "seelevel.world.datasets", [kind, split, limit], None, work)
