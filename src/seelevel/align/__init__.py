@@ -11,7 +11,9 @@ from seelevel.models.base import ModelRef
 from seelevel.store import StageFolder
 
 
-def run(source: Path, stage: StageFolder, settings: AlignSettings, model: ModelRef, root: Path, seed: int) -> dict[str, Any]:
+def run(
+    source: Path, stage: StageFolder, settings: AlignSettings, model: ModelRef, root: Path, seed: int
+) -> dict[str, Any]:
     """Train `model` on the ladders of `source` into `stage.path/model` (or `adapter`, with LoRA).
 
     A call that was killed continues from its last whole checkpoint and ends with the same weights, byte for byte.

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peft import LoraConfig, get_peft_model
-from transformers import AutoModelForImageTextToText, AutoProcessor, TrainingArguments, set_seed
-from transformers.utils.logging import disable_progress_bar
+from peft import LoraConfig, PeftModel, get_peft_model
+from transformers import TrainingArguments, set_seed
 
 from seelevel.errors import InputError
 from seelevel.ladder import Ladder
+from seelevel.models.hf import LocalModel
 from seelevel.progress import Progress, say
 from seelevel.store import digest, write_atomically, write_json
 from seelevel.training.checkpoints import clear_unfinished, write_folder
@@ -32,7 +32,9 @@ TOKENS_PER_BATCH = {"cpu": 4096, "cuda": 16384}
 MOST_WARMUP = 0.1
 
 
-def fit(ladders: Sequence[Ladder], model_path: str, settings: TrainSettings, out: Path, seed: int = 0) -> dict[str, Any]:
+def fit(
+    ladders: Sequence[Ladder], model_path: str, settings: TrainSettings, out: Path, seed: int = 0
+) -> dict[str, Any]:
     """Train a model on ladders; returns counts for a manifest.
 
     Writes `out/model` (weights and processor) or, with LoRA, `out/adapter`, whole or not at all; `out/log.jsonl`, one
@@ -50,7 +52,7 @@ def fit(ladders: Sequence[Ladder], model_path: str, settings: TrainSettings, out
     clear_unfinished(out / "reference")
     device = _device(settings.device)
     dtype = _dtype(settings, device)
-    model, processor = _load(model_path, dtype, device)
+    model, processor = _load(model_path, settings, dtype, device)
     images = ImageReader(processor)
     usable, tokenised, left_out = _prepare(ladders, processor, images, settings, model.config)
     budget = settings.tokens_per_batch or TOKENS_PER_BATCH.get(device, TOKENS_PER_BATCH["cuda"])
@@ -80,8 +82,9 @@ def fit(ladders: Sequence[Ladder], model_path: str, settings: TrainSettings, out
     )
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
     say(
-        f"align: {len(usable)} ladders, {trainer.steps} steps of {settings.ladders_per_step}, {settings.objective.name}, "
-        f"layout {layout}; {trained:,} weights train, {str(dtype).removeprefix('torch.')} on {device}"
+        f"align: {len(usable)} ladders, {trainer.steps} steps of {settings.ladders_per_step}, "
+        f"{settings.objective.name}, layout {layout}; {trained:,} weights train, "
+        f"{str(dtype).removeprefix('torch.')} on {device}"
     )
     trainer.train(resume_from_checkpoint=trainer.last_checkpoint())
     if had_cache is None:  # the trainer switches the cache off in the configuration, which is saved with the model
@@ -131,13 +134,17 @@ def _dtype(settings: TrainSettings, device: str) -> torch.dtype:
     return torch.bfloat16 if device != "cpu" and settings.lora else torch.float32
 
 
-def _load(path: str, dtype: torch.dtype, device: str) -> tuple[Any, Any]:
-    disable_progress_bar()
-    model = AutoModelForImageTextToText.from_pretrained(path, dtype=dtype, attn_implementation="sdpa")
-    processor = AutoProcessor.from_pretrained(path)
+def _load(path: str, settings: TrainSettings, dtype: torch.dtype, device: str) -> tuple[Any, Any]:
+    name: Any = str(dtype).removeprefix("torch.")
+    loaded = LocalModel.load(path, dtype=name, device=device)
+    model, processor = loaded.model, loaded.processor
     if not getattr(processor.tokenizer, "is_fast", False):
-        raise InputError(f"{path}: its tokenizer has no offsets (no tokenizer.json); convert it to a fast one")
-    return model.to(device).eval(), processor
+        raise InputError(f"model {path}: its tokenizer has no offsets (no tokenizer.json); convert it to a fast one")
+    if isinstance(model, PeftModel):
+        if settings.lora:
+            raise InputError(f"model {path} is an adapter; export it to merged weights before training another on it")
+        model = model.merge_and_unload()
+    return model, processor
 
 
 def _prepare(
@@ -185,7 +192,7 @@ def _lora(settings: LoraSettings) -> LoraConfig:
     names = named[settings.target] if isinstance(settings.target, str) else tuple(settings.target)
     return LoraConfig(
         r=settings.r,
-        lora_alpha=settings.alpha,  # type: ignore[arg-type]
+        lora_alpha=settings.alpha,
         lora_dropout=settings.dropout,
         target_modules=rf".*language_model.*\.({'|'.join(names)})",
         task_type="CAUSAL_LM",

@@ -46,12 +46,8 @@ class Batch:
     ids: tuple[str, ...]
 
     def to(self, device: torch.device | str) -> Batch:
-        moved = {
-            name: value.to(device, non_blocking=True)
-            for name, value in self.__dict__.items()
-            if isinstance(value, Tensor)
-        }
-        return replace(self, images={k: v.to(device, non_blocking=True) for k, v in self.images.items()}, **moved)
+        moved: dict[str, Any] = {k: v.to(device) for k, v in vars(self).items() if isinstance(v, Tensor)}
+        return replace(self, images={k: v.to(device) for k, v in self.images.items()}, **moved)
 
 
 def pack(
@@ -86,7 +82,8 @@ def collate(ladders: Sequence[TokenisedLadder], images: ImageReader, layout: Lay
         used = len(row.tokens)
         grid["tokens"][r, :used], grid["positions"][r, :used] = row.tokens, row.positions
         segments[r, :used] = row.segments
-    scored = np.concatenate([row.scored + [[r * length], [0], [0], [0], [0]] for r, row in enumerate(rows)], axis=1)
+    scored = np.concatenate([row.scored for row in rows], axis=1)
+    scored[0] += np.repeat(np.arange(len(rows)) * length, [row.scored.shape[1] for row in rows])
     source, tokens, ladder_of, response, rounds = (torch.from_numpy(part.copy()) for part in scored)
     return Batch(
         layout=layout,

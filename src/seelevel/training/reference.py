@@ -1,4 +1,4 @@
-"""The reference's log-probabilities: computed once by the frozen base, kept under a fingerprint of all they depend on."""
+"""The reference's log-probabilities: computed once by the frozen base, kept under a fingerprint of their inputs."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def _compute(
             batch = collate([ladders[i] for i in group], images, layout).to(device)
             logprobs = token_logprobs(model, batch)
             sizes = torch.bincount(logprobs.ladder, minlength=len(group)).tolist()
-            for index, values in zip(group, logprobs.values.cpu().split(sizes), strict=True):
-                found[index] = values.clone()
+            for index, part in zip(group, logprobs.values.cpu().split(sizes), strict=True):
+                found[index] = part.clone()
     model.train(training)
     return [values for values in found if values is not None]

@@ -1,4 +1,4 @@
-"""Which ladders each optimiser step sees: fixed by number, epochs and seed alone, so that a resumed run sees the same."""
+"""Which ladders each optimiser step sees: fixed by number, epochs and seed alone, so the same in a resumed run."""
 
 from __future__ import annotations
 

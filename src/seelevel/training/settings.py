@@ -12,7 +12,7 @@ Layout = Literal["shared", "rows"]
 
 
 class LoraSettings(BaseModel):
-    """Low-rank adapters on the language model. The defaults are AMP's: r = 64, α = 16, attention and MLP projections."""
+    """Low-rank adapters on the language model. Defaults as AMP's: r = 64, α = 16, attention and MLP projections."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from torch import Tensor
 
 from seelevel.errors import InputError
@@ -84,7 +83,7 @@ class ImageReader:
         tokenizer, mark = self._processor.tokenizer, self._processor.image_token
         apart = tokenizer.eos_token
         out = self._processor(
-            images=[open_image(path) for path in paths],
+            images=[model_picture(path) for path in paths],
             text=[apart.join([mark] * len(paths))],
             add_special_tokens=False,
             return_tensors="pt",
@@ -101,6 +100,14 @@ class ImageReader:
             )
         text_keys = {"input_ids", "attention_mask", "mm_token_type_ids", "token_type_ids"}
         return {key: value for key, value in out.items() if key not in text_keys}, expansions
+
+
+def model_picture(path: str) -> Any:
+    """A picture with at least 4 pixels a side: image processors take a side of 1 or 3 for the colour channels."""
+    picture = open_image(path)
+    if min(picture.size) >= 4:
+        return picture
+    return picture.resize((max(picture.width, 4), max(picture.height, 4)), 0)
 
 
 def chat_messages(messages: Sequence[Message]) -> list[dict[str, Any]]:
@@ -219,12 +226,12 @@ def tokenise(ladder: Ladder, processor: Any, images: ImageReader) -> TokenisedLa
     tokens, rounds, spans = [], [], []
     for response in ladder.responses:
         if any(processor.image_token in m["content"] for m in response.messages if m["role"] == "assistant"):
-            raise InputError(f"ladder {ladder.id}: an answer contains the model's picture token {processor.image_token}")
+            raise InputError(
+                f"ladder {ladder.id}: an answer contains the model's picture token {processor.image_token}"
+            )
         messages = [*with_condition(ladder.prompt, response.condition), *response.messages]
         try:
-            ids, scored, where = tokenise_conversation(
-                messages, len(ladder.prompt), processor, images.expansion(paths)
-            )
+            ids, scored, where = tokenise_conversation(messages, len(ladder.prompt), processor, images.expansion(paths))
         except InputError as error:
             raise InputError(f"ladder {ladder.id}: {error}") from error
         tokens.append(ids)

@@ -82,7 +82,7 @@ class PreferenceTrainer(Trainer):
             )
         args.per_device_train_batch_size = ladders_per_step // args.world_size
         order = schedule(len(data.ladders), epochs, ladders_per_step, args.seed)
-        super().__init__(model=model, args=args, train_dataset=order, data_collator=list)  # type: ignore[arg-type]
+        super().__init__(model=model, args=args, train_dataset=order, data_collator=list)
         self.remove_callback(PrinterCallback)
         self.steps = len(order) // ladders_per_step
         self._bar: Progress | None = None
@@ -184,9 +184,9 @@ class PreferenceTrainer(Trainer):
         if fallen is not None and not self._warned:
             self._warned = True
             say(
-                f"warning: over the last {FALL_WINDOW} steps the best responses' log-probability lay {-fallen:.3f} nats "
-                "a token below the reference's: the model unlearns its best answers; use penalty: paper, or lower "
-                "learning_rate"
+                f"warning: over the last {FALL_WINDOW} steps the best responses' log-probability lay "
+                f"{-fallen:.3f} nats a token below the reference's: the model unlearns its best answers; use "
+                "penalty: paper, or lower learning_rate"
             )
 
     # Checkpoints ---------------------------------------------------------------------------------------------------
@@ -227,8 +227,8 @@ class PreferenceTrainer(Trainer):
 
     def _checkpoint_bytes(self) -> int:
         saved = [p for p in self.model.parameters() if p.requires_grad or not isinstance(self.model, PeftModel)]
-        weights = sum(p.numel() * p.element_size() for p in saved)
-        moments = sum(2 * p.numel() * p.element_size() for p in saved if p.requires_grad)
+        weights: int = sum(p.numel() * p.element_size() for p in saved)
+        moments: int = sum(2 * p.numel() * p.element_size() for p in saved if p.requires_grad)
         return weights + moments + (1 << 20)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:

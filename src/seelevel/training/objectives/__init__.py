@@ -1,4 +1,8 @@
-"""Objectives: one pure function and one file each, `objective(policy, reference, ladders, settings) -> (loss, logs)`."""
+"""Objectives: `objective(policy, reference, ladders, settings) -> (loss, logs)`, one pure function and one file each.
+
+`loss` is the mean over the ladders that say something to the objective. `logs` holds means over the same ladders, and
+how many they were (`ladders`) and were not (`without_pair`).
+"""
 
 OBJECTIVES = {
     "mdpo": "seelevel.training.objectives.mdpo:mdpo",

@@ -4,9 +4,8 @@
     L(ladder) = mean over pairs i < j of [ −log σ(β (r_i − r_j)) − 1{i is best} · λ · r_i ]
 
 β: `beta`; λ: `weight`; log π(y_i | x): sum over the scored tokens of response i, end of turn included, a token of
-answer round t weighing 1 + round_weight · t. `penalty` is the second term: `paper` as printed, `scaled` with λβ in place
-of λ (the preference term's own order of size: at the start its gradient on r_i is 2λ/β times that one's as printed),
-`none` without it.
+answer round t weighing 1 + round_weight · t. `penalty` is the second term: `paper` as printed (at the start its
+gradient on the best response is 2λ/β times the preference term's), `scaled` with λβ in place of λ, `none` without it.
 
 The paper prints a sum over pairs, its authors' code takes the mean; here it is the mean over a ladder's pairs, then the
 mean over ladders, so that a ladder weighs the same whatever its K. Ties make no pair; all responses of the best level
