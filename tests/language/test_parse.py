@@ -71,3 +71,22 @@ def test_the_shipped_parser_is_at_most_10_megabytes_and_tells_no_path() -> None:
     assert sum(path.stat().st_size for path in files) <= 10_000_000
     assert "/tmp" not in (BUILTIN / "config.cfg").read_text()
     assert json.loads((BUILTIN / "meta.json").read_text())["license"] == "CC BY-SA 4.0"
+
+
+def test_gold_chunks_grow_by_the_same_rules_as_the_parsers(tmp_path: Path) -> None:
+    # Trees straight from the converter know neither punctuation nor lower case: 'dog.' and 'An image' would be chunks.
+    rows = [
+        ("An", "DET", "DT", 2, "det"),
+        ("image", "NOUN", "NN", 3, "nsubj"),
+        ("shows", "VERB", "VBZ", 0, "root"),
+        ("a", "DET", "DT", 5, "det"),
+        ("dog", "NOUN", "NN", 3, "obj"),
+        (".", "PUNCT", ".", 5, "punct"),
+    ]
+    lines = [
+        f"{n}\t{word}\t_\t{part}\t{tag}\t_\t{head}\t{label}\t_\t{'SpaceAfter=No' if word == 'dog' else '_'}"
+        for n, (word, part, tag, head, label) in enumerate(rows, 1)
+    ]
+    (tmp_path / "en_tiny-ud-dev.conllu").write_text("\n".join([*lines, ""]))
+    scores = evaluate_parser("builtin", tmp_path)
+    assert (scores["chunk_precision"], scores["chunk_recall"]) == (1, 1)

@@ -122,12 +122,14 @@ def evaluate_parser(path: str, treebank: Path | str, part: str = "dev") -> dict[
     first two); `chunk_precision`, `chunk_recall` and `chunk_f1`, where a chunk counts when one with the same first and
     last character grows on the gold trees; and `words_per_second`, `words`.
     """
+    from spacy.tokens import Doc
     from spacy.training import Example
 
     from seelevel.language.chunks import doc_chunks
 
     nlp = load_parser(path)
-    gold = read_treebank(treebank, part)
+    # In the parser's own vocabulary, which knows what is punctuation.
+    gold = [Doc(nlp.vocab).from_bytes(doc.to_bytes()) for doc in read_treebank(treebank, part)]
     start = time.perf_counter()
     parsed = list(nlp.pipe(doc.text for doc in gold))
     seconds = time.perf_counter() - start
