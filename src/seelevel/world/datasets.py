@@ -115,26 +115,20 @@ def pope_absent(scene: Scene, how: str, frequency: Counter[str], together: Count
     return sorted(absent, key=lambda kind: -sum(together[other, kind] for other in scene.kinds))[:count]
 
 
-def pope_files(folder: Path, scenes: Sequence[Scene]) -> None:
-    """POPE's sampling: frequencies and co-occurrences are counted over the scenes themselves."""
+def pope_records(scenes: Sequence[Scene], how: str) -> list[dict[str, Any]]:
+    """POPE questions, yes and no in turn; frequencies and co-occurrences are counted over the scenes themselves."""
     frequency = Counter(kind for scene in scenes for kind in scene.kinds)
     together = Counter((a, b) for scene in scenes for a in scene.kinds for b in scene.kinds if a != b)
-    for how in ("random", "popular", "adversarial"):
-        records: list[dict[str, Any]] = []
-        for scene in scenes:
-            present = [group.kind for group in scene.groups]
-            absent = pope_absent(scene, how, frequency, together)
-            for pair in zip(present, absent, strict=True):
-                for kind, label in zip(pair, ("yes", "no"), strict=True):
-                    records.append(
-                        {
-                            "question_id": len(records) + 1,
-                            "image": f"{scene.id}.png",
-                            "text": f"Is there {article(kind)} in the image?",
-                            "label": label,
-                        }
-                    )
-        write_json_lines(folder / f"{how}.json", records)
+    records: list[dict[str, Any]] = []
+    for scene in scenes:
+        present = [group.kind for group in scene.groups]
+        absent = pope_absent(scene, how, frequency, together)
+        for pair in zip(present, absent, strict=True):
+            for kind, label in zip(pair, ("yes", "no"), strict=True):
+                text = f"Is there {article(kind)} in the image?"
+                number = len(records) + 1
+                records.append({"question_id": number, "image": f"{scene.id}.png", "text": text, "label": label})
+    return records
 
 
 def mrhal_file(folder: Path, scenes: Sequence[Scene]) -> None:
@@ -163,20 +157,17 @@ def mrhal_file(folder: Path, scenes: Sequence[Scene]) -> None:
     (folder / "dialogues.json").write_text(json.dumps(records, indent=1), encoding="utf-8")
 
 
-def capability_file(folder: Path, scenes: Sequence[Scene], count: int) -> None:
-    """Colour, count and place questions in turn, for the scenes' groups in turn."""
-    records: list[dict[str, str]] = []
-    groups = [(scene, group) for place in range(4) for scene in scenes for group in scene.groups[place : place + 1]]
-    asked = [(scene, group, category) for category in ("colour", "count", "place") for scene, group in groups]
+def capability_records(scenes: Sequence[Scene], count: int) -> list[dict[str, str]]:
+    """At most `count` colour, count and place questions, shuffled, whose answer is a word or a place."""
+    asked = [(category, scene, group) for category in ("colour", "count", "place")
+             for scene in scenes for group in scene.groups]  # fmt: skip
     random.Random("capability").shuffle(asked)
-    for scene, group, category in asked[:count]:
-        verb = "is" if group.count == 1 else "are"
+    records: list[dict[str, str]] = []
+    for category, scene, group in asked[:count]:
+        verb, nouns = ("is" if group.count == 1 else "are"), PLURALS[group.kind]
         text, label = {
             "colour": (f"What colour {verb} the {group.noun}? Answer with one word.", group.colour),
-            "count": (
-                f"How many {PLURALS[group.kind]} are in the image? Answer with one word.",
-                NUMBERS[group.count],
-            ),
+            "count": (f"How many {nouns} are in the image? Answer with one word.", NUMBERS[group.count]),
             "place": (f"Where {verb} the {group.noun}? Answer with the place alone.", group.place),
         }[category]
         records.append(
@@ -188,7 +179,7 @@ def capability_file(folder: Path, scenes: Sequence[Scene], count: int) -> None:
                 "category": category,
             }
         )
-    write_json_lines(folder / "questions.jsonl", records)
+    return records
 
 
 def write_evaluation(
@@ -208,9 +199,10 @@ def write_evaluation(
     write_pictures(folder / "images", scenes)
     (folder / "chair").mkdir(parents=True, exist_ok=True)
     chair_files(folder / "chair", scenes)
-    pope_files(folder / "pope", scenes)
+    for how in ("random", "popular", "adversarial"):
+        write_json_lines(folder / "pope" / f"{how}.json", pope_records(scenes, how))
     mrhal_file(folder / "mrhal", scenes[:dialogues])
-    capability_file(folder / "capability", scenes, capability)
+    write_json_lines(folder / "capability" / "questions.jsonl", capability_records(scenes, capability))
     return folder
 
 
