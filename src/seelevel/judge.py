@@ -41,12 +41,10 @@ class Unscored:
 
 def quoted(value: object) -> str:
     """A value as one line of JSON: whatever a text holds, it cannot end its line or pass for another field."""
-    return (
-        json.dumps(value, ensure_ascii=False)
-        .replace("\x85", "\\u0085")
-        .replace("\u2028", "\\u2028")
-        .replace("\u2029", "\\u2029")
-    )
+    if isinstance(value, jinja2.Undefined):
+        str(value)  # raises, naming the field
+    text = json.dumps(value, ensure_ascii=False)
+    return text.replace("\x85", "\\u0085").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
 
 
 def _environment() -> jinja2.Environment:

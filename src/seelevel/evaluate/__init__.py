@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from functools import cache
@@ -64,7 +63,6 @@ def run(
                 benchmark,
                 model,
                 settings.sampling,
-                settings.batch_size,
                 folder / "answers",
                 f"{side} {benchmark.name}",
             )
@@ -108,8 +106,8 @@ def _lines(benchmark: Benchmark, answers: list[Answer], rows: Items, root: Path)
 
 def _place(image: str, root: Path) -> str:
     """A picture's path: relative to the run folder where it lies in it, else absolute."""
-    path, top = os.path.abspath(image), os.path.abspath(root)
-    return os.path.relpath(path, top) if path.startswith(top + os.sep) else path
+    path, top = Path(image).absolute(), root.absolute()
+    return path.relative_to(top).as_posix() if path.is_relative_to(top) else str(path)
 
 
 def _write_figures(

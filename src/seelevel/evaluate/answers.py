@@ -102,25 +102,27 @@ def answer_questions(
     benchmark: Benchmark,
     model: Callable[[], Generator],
     sampling: Sampling,
-    batch_size: int,
     folder: Path,
     label: str,
 ) -> list[Answer]:
     """A model's answers, in order. `model()` loads it, and is called only where an answer is missing.
 
-    Batches are fixed by shard: a run that was stopped and continued answers as an unbroken one.
+    A shard is one call of the model: a run that was stopped and continued answers as an unbroken one. What is asked
+    twice of one picture (POPE's sets share their positives) is answered once.
     """
     sampling = sampling.model_copy(update={"max_new_tokens": min(benchmark.max_new_tokens, sampling.max_new_tokens)})
 
     def make(questions: Sequence[Question]) -> list[Any]:
-        generator = model()
-        answers: list[Answer] = []
-        for batch in batched(questions, batch_size):
-            answers.extend(_ask(generator, batch, sampling))
-        return [asdict(answer) for answer in answers]
+        return [asdict(answer) for answer in _ask(model(), questions, sampling)]
 
-    rows = keep_shards(folder, benchmark.name, benchmark.questions, make, label)
-    return [Answer(tuple(row["texts"]), row["tokens"]) for row in rows]
+    different = {(question.image, question.turns): question for question in reversed(benchmark.questions)}
+    unique = [different[key] for key in reversed(different)]
+    rows = keep_shards(folder, benchmark.name, unique, make, label)
+    found = {
+        (question.image, question.turns): Answer(tuple(row["texts"]), row["tokens"])
+        for question, row in zip(unique, rows, strict=True)
+    }
+    return [found[question.image, question.turns] for question in benchmark.questions]
 
 
 def _ask(model: Generator, questions: Sequence[Question], sampling: Sampling) -> list[Answer]:

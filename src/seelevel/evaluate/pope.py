@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from seelevel.evaluate.settings import EvaluateSettings
 
 RULES = ("published", "strict")
 QUESTION_KEYS = ("text", "question", "prompt")
+Figures = Callable[[Array], Array]
 PROMPT_KEYS = ("prompt", "question")
 CELLS = {("yes", "yes"): "tp", ("yes", "no"): "fp", ("no", "no"): "tn", ("no", "yes"): "fn"}
 _NO = re.compile(r"\b(?:no|not|none|never|nothing|neither|cannot)\b|n't\b")
@@ -203,21 +204,25 @@ def measures(sets: Sequence[str]) -> list[Measure]:
         row[4 * sets.index(item["set"]) + cells.index(item["cell"])] = 1.0
         return row
 
-    def mean(figure: Any) -> Any:
+    def mean(figure: Figures) -> Figures:
         def value(totals: Array) -> Array:
             per_set = figure(totals.reshape(*totals.shape[:-1], len(sets), 4))
             return np.asarray(per_set.mean(axis=-1))
 
         return value
 
-    def alone(name: str, figure: Any) -> Any:
+    def alone(name: str, kind: str, figure: Figures) -> Measure:
         index = sets.index(name)
-        return lambda totals: figure(totals[..., 4 * index : 4 * index + 4])
+        return Measure(
+            f"pope_{name}_{kind}",
+            lambda item: sums(item) if item["set"] == name else None,
+            lambda totals: figure(totals[..., 4 * index : 4 * index + 4]),
+        )
 
     figures = {"f1": _f1, "accuracy": _accuracy, "yes": _yes}
     found = [Measure(f"pope_{name}", sums, mean(figure)) for name, figure in figures.items()]
     for one in sets if len(sets) > 1 else ():
-        found += [Measure(f"pope_{one}_{name}", sums, alone(one, figure)) for name, figure in figures.items()]
+        found += [alone(one, kind, figure) for kind, figure in figures.items()]
     return found
 
 

@@ -24,4 +24,3 @@ class EvaluateSettings(BaseModel):
     limit: int | None = Field(default=None, ge=1, description="at most so many questions a benchmark (a POPE set)")
     rule: Rule = "published"
     lemmatizer: Literal["singularize", "wordnet"] = "singularize"
-    batch_size: int = Field(default=64, ge=1)

@@ -1,0 +1,160 @@
+"""POPE as published: joins, answers, figures; and the real files' published figures."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from seelevel.errors import InputError
+from seelevel.evaluate.files import Entry, read_entries
+from seelevel.evaluate.pope import join, published_answer, score, score_files, strict_answer
+
+DATA = Path(__file__).parents[2].parent / "shared" / "data" / "pope"
+real = pytest.mark.skipif(not DATA.is_dir(), reason="../shared/data/pope is not there")
+pytestmark = pytest.mark.unit
+
+
+def entries(records: list[dict[str, Any]], name: str = "file") -> list[Entry]:
+    return [Entry(record, f"{name}, line {n}") for n, record in enumerate(records, 1)]
+
+
+QUESTIONS = entries(
+    [
+        {"question_id": 1, "image": "a.jpg", "text": "Is there a dog in the image?", "label": "yes"},
+        {"question_id": 2, "image": "a.jpg", "text": "Is there a cat in the image?", "label": "no"},
+        {"question_id": 3, "image": "b.jpg", "text": "Is there a dog in the image?", "label": "yes"},
+        {"question_id": 4, "image": "b.jpg", "text": "Is there a cup in the image?", "label": "no"},
+        {"question_id": 5, "image": "c.jpg", "text": "Is there a bus in the image?", "label": "yes"},
+    ],
+    "questions",
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "published", "strict"),
+    [
+        ("Yes", "yes", "yes"),
+        ("No", "no", "no"),
+        ("no, there is none", "no", "no"),
+        ("NO", "yes", "no"),  # the published rule knows 'No' and 'no' only
+        ("There isn't a dog.", "yes", "no"),
+        ("It is not there. Yes.", "no", "no"),
+        ("Yes. There is no cat.", "yes", "yes"),
+        ("Yes and no", "no", None),
+        ("A dog on a mat", "yes", None),
+        ("There is a dog", "yes", "yes"),
+        ("", "yes", None),
+        ("No.", "no", "no"),
+        ("Nothing", "yes", "no"),
+    ],
+)
+def test_answers_are_read_by_both_rules(text: str, published: str, strict: str | None) -> None:
+    assert published_answer(text) == published
+    assert strict_answer(text) == strict
+
+
+def test_figures_of_five_answers_worked_out_by_hand() -> None:
+    answers = entries([{"question_id": i, "text": t} for i, t in enumerate(["Yes", "Yes", "No", "No", "Yes"], 1)])
+    found = score(QUESTIONS, answers)
+    assert [found[k] for k in ("tp", "fp", "tn", "fn")] == [2, 1, 1, 1]
+    assert found["accuracy"] == 3 / 5
+    assert found["precision"] == found["recall"] == 2 / 3
+    assert found["f1"] == pytest.approx(2 / 3)
+    assert found["yes_ratio"] == 3 / 5
+    assert (found["n"], found["missing"]) == (5, 0)
+
+
+def test_strict_sets_aside_what_says_neither() -> None:
+    answers = entries([{"question_id": i, "text": t} for i, t in enumerate(["Yes", "NO", "A cat", "no", "Yes"], 1)])
+    strict = score(QUESTIONS, answers, rule="strict")
+    assert [strict[k] for k in ("tp", "fp", "tn", "fn", "unscored")] == [2, 0, 2, 0, 1]
+    published = strict["rules"]["published"]
+    assert [published[k] for k in ("tp", "fp", "tn", "fn", "unscored")] == [3, 1, 1, 0, 0]
+
+
+def test_ids_join_in_any_order_and_missing_answers_are_named() -> None:
+    answers = entries([{"question_id": i, "text": "Yes"} for i in (5, 3, 1)])
+    found = score(QUESTIONS, answers)
+    assert (found["n"], found["tp"], found["missing"], found["missing_ids"]) == (3, 3, 2, [2, 4])
+
+
+def test_foreign_ids_fall_back_to_order_when_the_texts_agree() -> None:
+    answers = entries(
+        [
+            {"question_id": 9000 + n, "prompt": f"{q.record['text']}\nAnswer with one word.", "text": "Yes"}
+            for n, q in enumerate(QUESTIONS)
+        ]
+    )
+    assert join(QUESTIONS, answers) == answers
+
+
+def test_answers_to_other_questions_are_an_error_that_names_the_line() -> None:
+    answers = entries(
+        [{"question_id": n, "prompt": f"Is there a kite number {n}?", "text": "Yes"} for n in range(1, 6)], "answers"
+    )
+    with pytest.raises(InputError, match=r"answers, line 1: .* questions, line 1"):
+        join(QUESTIONS, answers)
+
+
+def test_ids_that_agree_with_another_text_do_not_join() -> None:
+    texts = [q.record["text"] for q in QUESTIONS]
+    moved = texts[1:] + texts[:1]
+    answers = entries([{"question_id": n, "prompt": t, "text": "Yes"} for n, t in enumerate(moved, 1)])
+    with pytest.raises(InputError):
+        join(QUESTIONS, answers)
+
+
+def test_more_answers_than_questions_without_ids_are_an_error() -> None:
+    with pytest.raises(InputError, match="6 answers for 5 questions"):
+        join(QUESTIONS, entries([{"text": "Yes"}] * 6))
+
+
+def test_fewer_answers_without_ids_or_texts_are_an_error() -> None:
+    with pytest.raises(InputError, match="add question_id"):
+        join(QUESTIONS, entries([{"text": "Yes"}] * 4))
+
+
+def test_a_model_that_never_says_yes_has_no_precision() -> None:
+    found = score(QUESTIONS, entries([{"question_id": i, "text": "No"} for i in range(1, 6)]))
+    assert found["precision"] is None
+    assert found["f1"] == 0.0
+
+
+def test_a_line_that_is_not_json_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "q.json"
+    file.write_text('{"question_id": 1}\n{"question_id": \n')
+    with pytest.raises(InputError, match="line 2: not JSON"):
+        read_entries(file)
+
+
+@real
+@pytest.mark.parametrize(
+    ("name", "cells", "accuracy", "f1"),
+    [
+        ("random", (1182, 31, 1379, 318), 0.8801, 0.8714),
+        ("popular", (1182, 59, 1441, 318), 0.8743, 0.8625),
+        ("adversarial", (1182, 117, 1383, 318), 0.8550, 0.8446),
+    ],
+)
+def test_published_figures_of_llava_come_out(
+    tmp_path: Path, name: str, cells: tuple[int, ...], accuracy: float, f1: float
+) -> None:
+    folder = DATA / "answers_llava15_13b"
+    answers = [entry.record for entry in read_entries(folder / "answers.jsonl")]
+    category = [entry.record["category"] for entry in read_entries(folder / "questions_by_category.jsonl")]
+    file = tmp_path / "answers.jsonl"
+    file.write_text("".join(json.dumps(a) + "\n" for a, c in zip(answers, category, strict=True) if c == name))
+    found = score_files(DATA / "questions" / f"coco_pope_{name}_aug2023.json", file)
+    assert tuple(found[k] for k in ("tp", "fp", "tn", "fn")) == cells
+    assert (round(found["accuracy"], 4), round(found["f1"], 4)) == (accuracy, f1)
+    assert found["missing"] == 0
+
+
+@real
+def test_answers_to_the_older_random_set_do_not_pass_for_the_newer(tmp_path: Path) -> None:
+    answers = DATA / "answers_llava15_13b" / "answers.jsonl"
+    with pytest.raises(InputError):
+        score_files(DATA / "questions" / "coco_pope_random.json", answers)

@@ -1,0 +1,133 @@
+"""The stage as a whole on a small drawn data set, with two models made by hand."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+import seelevel.models
+from seelevel import evaluate
+from seelevel.evaluate.settings import EvaluateSettings
+from seelevel.models.base import Completion, ModelRef, Prompt, Sampling
+from seelevel.store import StageFolder
+from seelevel.world.datasets import write_evaluation
+from seelevel.world.oracle import Oracle
+
+SCENES = 12
+
+
+class Talker:
+    """Answers by rule: `eager` says yes to every question and names a dog and a cat in every picture."""
+
+    def __init__(self, eager: bool) -> None:
+        self.name, self.eager, self.calls = "talker", eager, 0
+
+    def generate(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[Completion]:
+        self.calls += 1
+        return [Completion(self.answer(p.messages[-1]["content"]), 3, True) for p in prompts]
+
+    def answer(self, question: str) -> str:
+        if re.search(r"\b(?:Is there|Can you see)\b", question):
+            return "Yes." if self.eager else "No."
+        if "Answer with" in question:
+            return "Red." if self.eager else "Upper left."
+        return "There is a dog and a cat." if self.eager else "I cannot tell."
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("run") / "inputs" / "world-dev"
+    write_evaluation(folder, "dev", SCENES)
+    return folder
+
+
+def run(root: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[dict[str, Talker], Path]:
+    talkers = {"base": Talker(eager=True), "aligned": Talker(eager=False)}
+    monkeypatch.setattr(seelevel.models, "load_model", lambda path: talkers[path])
+    stage = StageFolder(root / "evaluate", "fingerprint")
+    stage.begin()
+    settings = EvaluateSettings(data="world:dev")
+    base, aligned = ModelRef("base", "base"), ModelRef("aligned", "aligned")
+    evaluate.run(stage, settings, data, base, aligned, Oracle(), root, seed=0)
+    return talkers, stage.path
+
+
+@pytest.mark.unit
+def test_metrics_hold_every_figure_for_both_models_and_their_difference(
+    tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(tmp_path, data, monkeypatch)
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert list(metrics) == ["aligned", "base", "differences", "settings"]
+    wanted = (
+        "chair_i chair_s chair_recall pope_f1 pope_accuracy pope_yes mrhal_score_c mrhal_score_m "
+        "mrhal_hallucination_c mrhal_hallucination_m capability_accuracy"
+    )
+    for side in ("base", "aligned", "differences"):
+        assert set(wanted.split()) <= set(metrics[side])
+        assert all(set(figure) == {"value", "low", "high", "n"} for figure in metrics[side].values())
+    # half of POPE's labels are yes: always yes has F1 2/3, never yes has 0
+    assert metrics["base"]["pope_f1"]["value"] == pytest.approx(2 / 3)
+    assert metrics["base"]["pope_yes"]["value"] == 1.0
+    assert metrics["aligned"]["pope_f1"]["value"] == 0.0
+    assert metrics["differences"]["pope_f1"]["value"] == pytest.approx(-2 / 3)
+    assert metrics["base"]["chair_s"]["value"] > 0.5
+    assert metrics["aligned"]["chair_i"]["value"] is None  # it names nothing
+    assert metrics["settings"]["judge"] == "world:oracle"
+
+
+@pytest.mark.unit
+def test_every_answer_is_kept_with_question_reference_and_picture(
+    tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, folder = run(tmp_path, data, monkeypatch)
+    chair = [json.loads(line) for line in (folder / "base" / "chair.jsonl").read_text().splitlines()]
+    assert len(chair) == SCENES
+    assert chair[0]["answer"] == "There is a dog and a cat."
+    assert Path(chair[0]["image"]).is_file()
+    assert set(chair[0]["hallucinated"]) <= {"dog", "cat"}
+    dialogues = [json.loads(line) for line in (folder / "base" / "mrhal.jsonl").read_text().splitlines()]
+    assert all(len(d["question"]) == len(d["answer"]) == len(d["ratings"]) for d in dialogues)
+
+
+@pytest.mark.unit
+def test_pictures_inside_the_run_folder_are_named_relative_to_it(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = data.parents[1]
+    _, folder = run(root, data, monkeypatch)
+    first = json.loads((folder / "base" / "chair.jsonl").read_text().splitlines()[0])
+    assert first["image"] == "inputs/world-dev/images/dev-00000.png"
+
+
+@pytest.mark.unit
+def test_a_stopped_stage_asks_only_what_is_missing_and_ends_byte_for_byte_the_same(
+    tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, folder = run(tmp_path, data, monkeypatch)
+    whole = {p.relative_to(folder): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+    for gone in ("scores.json", "aligned/pope.jsonl", "aligned/answers/pope-00000.jsonl", "base/mrhal.jsonl"):
+        (folder / gone).unlink()
+    shutil.rmtree(folder / "aligned" / "answers")
+    talkers, _ = run(tmp_path, data, monkeypatch)
+    assert {p.relative_to(folder): p.read_bytes() for p in folder.rglob("*") if p.is_file()} == whole
+    assert talkers["base"].calls == 0
+    assert talkers["aligned"].calls > 0
+
+
+@pytest.mark.unit
+def test_without_a_judge_dialogues_are_unscored_not_graded(
+    tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(seelevel.models, "load_model", lambda path: Talker(eager=True))
+    stage = StageFolder(tmp_path / "evaluate", "fingerprint")
+    stage.begin()
+    settings = EvaluateSettings(data="world:dev", benchmarks=["mrhal"], limit=4)
+    reference = ModelRef("base", "base")
+    evaluate.run(stage, settings, data, reference, reference, None, tmp_path, seed=0)
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert metrics["base"]["mrhal_score_c"] == {"value": None, "low": None, "high": None, "n": 0}
+    assert metrics["settings"]["unscored"]["base"] == {"mrhal": 4}
