@@ -22,6 +22,7 @@ from transformers.utils import logging as hf_logging
 
 from seelevel.errors import InputError
 from seelevel.images import open_image
+from seelevel.ladder import IMAGE_MARK
 from seelevel.models.base import Completion, Prompt, Sampling
 from seelevel.models.folders import adapter_base, check_model_folder
 from seelevel.store import batched
@@ -80,7 +81,7 @@ class LocalModel:
         processor = _processor(base, trust_remote_code)
         if adapter is not None:
             model = _with_adapter(model, adapter)
-        return cls(model.to(place), processor, name_or_path)  # type: ignore[arg-type]
+        return cls(model.to(place), processor, name_or_path)
 
     @property
     def name(self) -> str:
@@ -158,8 +159,10 @@ class LocalModel:
     def _completion(self, row: list[int], ends: set[int]) -> Completion:
         stop = next((n for n, token in enumerate(row) if token in ends), None)
         kept = row if stop is None else row[:stop]
-        text = self.processor.tokenizer.decode(kept, skip_special_tokens=True).strip()
-        return Completion(text, len(kept) + (stop is not None), stop is not None)
+        text = self.processor.tokenizer.decode(kept, skip_special_tokens=True)
+        for mark in (IMAGE_MARK, getattr(self.processor, "image_token", None) or IMAGE_MARK):
+            text = text.replace(mark, "")  # a mark in an answer would stand for a picture that is not there
+        return Completion(text.strip(), len(kept) + (stop is not None), stop is not None)
 
 
 class _Repetition(LogitsProcessor):

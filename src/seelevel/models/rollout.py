@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from seelevel.ladder import Message
+from seelevel.ladder import IMAGE_MARK, Message
 from seelevel.models.base import Generator, Prompt, Sampling
 
 
@@ -38,5 +38,5 @@ def rollout(model: Generator, dialogues: Sequence[Dialogue], sampling: Sampling)
 
 def _prompt(dialogue: Dialogue, talk: Sequence[Message]) -> Prompt:
     messages = [*dialogue.prompt, *talk]
-    shown = sum(message["content"].count("<image>") for message in messages if message["role"] != "assistant")
+    shown = sum(message["content"].count(IMAGE_MARK) for message in messages if message["role"] != "assistant")
     return Prompt(messages, dialogue.images[:shown])
