@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,8 @@ from seelevel.evaluate.files import Entry
 from seelevel.evaluate.intervals import Measure
 from seelevel.judge import quoted
 from seelevel.ladder import IMAGE_MARK, Message
-from seelevel.models.base import Generator, Prompt, Sampling
+from seelevel.models.base import Generator, Sampling
+from seelevel.models.rollout import Dialogue, rollout
 from seelevel.progress import Progress
 from seelevel.store import batched, write_atomically
 
@@ -32,10 +33,9 @@ class Question:
 
 @dataclass(frozen=True)
 class Answer:
-    """One text a turn, and how many tokens were generated in all."""
+    """One text a turn."""
 
     texts: tuple[str, ...]
-    tokens: int
 
 
 @dataclass(frozen=True)
@@ -113,33 +113,24 @@ def answer_questions(
     sampling = sampling.model_copy(update={"max_new_tokens": min(benchmark.max_new_tokens, sampling.max_new_tokens)})
 
     def make(questions: Sequence[Question]) -> list[Any]:
-        return [asdict(answer) for answer in _ask(model(), questions, sampling)]
+        return [list(answer.texts) for answer in _ask(model(), questions, sampling)]
 
     different = {(question.image, question.turns): question for question in reversed(benchmark.questions)}
     unique = [different[key] for key in reversed(different)]
     rows = keep_shards(folder, benchmark.name, unique, make, label)
     found = {
-        (question.image, question.turns): Answer(tuple(row["texts"]), row["tokens"])
-        for question, row in zip(unique, rows, strict=True)
+        (question.image, question.turns): Answer(tuple(texts)) for question, texts in zip(unique, rows, strict=True)
     }
     return [found[question.image, question.turns] for question in benchmark.questions]
 
 
 def _ask(model: Generator, questions: Sequence[Question], sampling: Sampling) -> list[Answer]:
     """Round by round; in each round the model sees its own earlier answers."""
-    talks: list[list[Message]] = [[] for _ in questions]
-    texts: list[list[str]] = [[] for _ in questions]
-    tokens = [0] * len(questions)
-    for turn in range(max(len(question.turns) for question in questions)):
-        going = [i for i, question in enumerate(questions) if turn < len(question.turns)]
-        for i in going:
-            asked = questions[i].turns[turn]
-            if turn == 0 and IMAGE_MARK not in asked:
-                asked = f"{IMAGE_MARK}\n{asked}"
-            talks[i].append(Message(role="user", content=asked))
-        completions = model.generate([Prompt(list(talks[i]), [questions[i].image]) for i in going], sampling)
-        for i, completion in zip(going, completions, strict=True):
-            talks[i].append(Message(role="assistant", content=completion.text))
-            texts[i].append(completion.text)
-            tokens[i] += completion.tokens
-    return [Answer(tuple(text), count) for text, count in zip(texts, tokens, strict=True)]
+    dialogues = []
+    for question in questions:
+        first = question.turns[0]
+        marked = first if IMAGE_MARK in first else f"{IMAGE_MARK}\n{first}"
+        user = [Message(role="user", content=text) for text in (marked, *question.turns[1:])]
+        dialogues.append(Dialogue(user[:1], user[1:], [question.image]))
+    talks = rollout(model, dialogues, sampling)
+    return [Answer(tuple(m["content"] for m in talk if m["role"] == "assistant")) for talk in talks]
