@@ -54,8 +54,15 @@ CLEAR_BICYCLES = (
 )
 
 
+# As the shipped parser has it: the second half is a conjunct of the bicycles.
+FLAT_BICYCLES = (
+    "There/PRON/2/expl are/VERB/0/root two/NUM/4/nummod bicycles_/NOUN/2/nsubj ,/PUNCT/7/punct one/NUM/7/nummod "
+    "silver/NOUN/4/appos and/CCONJ/11/cc the/DET/11/det other/ADJ/11/amod black/ADJ/4/conj"
+)
+
+
 @pytest.mark.unit
-@pytest.mark.parametrize("rows", [UD_BICYCLES, CLEAR_BICYCLES], ids=["UD", "CLEAR"])
+@pytest.mark.parametrize("rows", [UD_BICYCLES, CLEAR_BICYCLES, FLAT_BICYCLES], ids=["UD", "CLEAR", "flat"])
 def test_conjuncts_further_down_stay_in(rows: str) -> None:
     assert chunks(rows) == ["two bicycles, one silver and the other black"]
 
@@ -156,6 +163,7 @@ def test_offsets_point_into_the_whole_text_and_line_breaks_end_sentences() -> No
     ("text", "expected"),
     [
         ("a white motorhome, which is parked on a street", ["a white motorhome, which is parked on a street"]),
+        ("two bicycles, one silver and the other black", ["two bicycles, one silver and the other black"]),
         ("a dog in a field of flowers", ["a dog in a field of flowers"]),
         ("A small red cup is in the upper left.", ["A small red cup", "the upper left"]),
         ("The image shows a dog on the left.", ["a dog", "the left"]),

@@ -105,7 +105,7 @@ def _grow(head: Token) -> tuple[int, int]:
     left_out = NEVER | CLAUSAL if labels & (SUBJECTS | {"cop"}) else NEVER
     kept = {head.i}
     for child in head.children:
-        if _label(child) not in left_out:
+        if _label(child) not in left_out or _is_other_half(child):
             kept |= {token.i for token in child.subtree}
     start, end = head.i, head.i + 1
     while start - 1 in kept:
@@ -113,6 +113,15 @@ def _grow(head: Token) -> tuple[int, int]:
     while end in kept:
         end += 1
     return _strip(head, start, end)
+
+
+def _is_other_half(conjunct: Token) -> bool:
+    """Whether a conjunct of the head goes on with its apposition ('two bicycles, one silver and the other black'): parsers
+    hang the second half on the head as often as on the first half."""
+    if _label(conjunct) != "conj" or "other" not in {token.lower_ for token in conjunct.lefts}:
+        return False
+    appositions = (child for child in conjunct.head.rights if _label(child) == "appos" and child.i < conjunct.i)
+    return any(child.lower_ == "one" or "one" in {t.lower_ for t in child.lefts} for child in appositions)
 
 
 def _strip(head: Token, start: int, end: int) -> tuple[int, int]:
