@@ -116,8 +116,8 @@ def _grow(head: Token) -> tuple[int, int]:
 
 
 def _is_other_half(conjunct: Token) -> bool:
-    """Whether a conjunct of the head goes on with its apposition ('two bicycles, one silver and the other black'): parsers
-    hang the second half on the head as often as on the first half."""
+    """Whether a conjunct of the head goes on with its apposition, as in 'two bicycles, one silver and the other black':
+    parsers hang the second half on the head as often as on the first half."""
     if _label(conjunct) != "conj" or "other" not in {token.lower_ for token in conjunct.lefts}:
         return False
     appositions = (child for child in conjunct.head.rights if _label(child) == "appos" and child.i < conjunct.i)
