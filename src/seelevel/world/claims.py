@@ -12,8 +12,9 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Literal
 
-from seelevel.world.grammar import BE, EMPTY, Grammar, Reading, Statement, Thing, readings, sentences
+from seelevel.world.grammar import Grammar, Reading, Statement, readings, sentences
 from seelevel.world.lexicon import IMAGE_WORDS, NOUNS, SETTING_WORDS, SHOWS, VISIBLE, normal, tokens_of
+from seelevel.world.phrases import BE, EMPTY, Thing
 from seelevel.world.scenes import Group
 
 Truth = bool | None
