@@ -140,7 +140,7 @@ class LocalModel:
         penalties = LogitsProcessorList()
         if sampling.repetition_penalty != 1.0:
             padding = inputs["attention_mask"] == 0
-            penalties.append(_Repetition(sampling.repetition_penalty, padding, sampling.num_beams))
+            penalties.append(Repetition(sampling.repetition_penalty, padding, sampling.num_beams))
         device = inputs["input_ids"].device
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             torch.manual_seed((sampling.seed * 1_000_003 + number) % 2**63)
@@ -165,7 +165,7 @@ class LocalModel:
         return Completion(text.strip(), len(kept) + (stop is not None), stop is not None)
 
 
-class _Repetition(LogitsProcessor):
+class Repetition(LogitsProcessor):
     """Transformers' repetition penalty without the padding: where the padding token is the end token, as in many
     models, a padded prompt would otherwise be kept from ending."""
 

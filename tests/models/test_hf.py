@@ -1,0 +1,233 @@
+"""A local model answers in order, the same each time, whatever it is batched with."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from seelevel.errors import InputError
+from seelevel.images import open_image
+from seelevel.models import load_model
+from seelevel.models.base import Prompt, Sampling
+from seelevel.models.hf import LocalModel, Repetition
+from seelevel.training.tokens import render
+from tests.training.tiny import make_picture, save_model
+
+GREEDY = Sampling(max_new_tokens=12)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_model(tmp_path_factory.mktemp("models") / "tiny")
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    return [make_picture(tmp_path_factory.mktemp("pictures"), seed) for seed in range(4)]
+
+
+@pytest.fixture
+def model(folder: Path) -> LocalModel:
+    return load_model(str(folder))
+
+
+def ask(text: str, *images: str) -> Prompt:
+    return Prompt([{"role": "user", "content": "<image>\n" * len(images) + text}], list(images))
+
+
+def mixed(pictures: list[str]) -> list[Prompt]:
+    """Prompts of all lengths, with no, one and two pictures."""
+    return [
+        ask("Is there a boat?", pictures[0]),
+        ask("Describe the picture. " * 6, pictures[1]),
+        ask("Two small dogs and a large tree."),
+        ask("What colour is the bicycle?", pictures[2], pictures[3]),
+        ask("I see three birds in the park.", pictures[3]),
+    ]
+
+
+def test_each_answer_is_the_one_the_prompt_gets_alone(model: LocalModel, pictures: list[str]) -> None:
+    together = model.generate(mixed(pictures), GREEDY)
+    alone = [model.generate([prompt], GREEDY)[0] for prompt in mixed(pictures)]
+    assert [c.text for c in together] == [c.text for c in alone]
+    assert len({c.text for c in together}) > 1
+
+
+def test_a_batch_size_of_one_gives_the_same_greedy_answers(model: LocalModel, pictures: list[str]) -> None:
+    together = model.generate(mixed(pictures), GREEDY)
+    model.batch_size = 1
+    assert model.generate(mixed(pictures), GREEDY) == together
+
+
+def test_greedy_answers_are_the_argmax_of_an_unpadded_forward_pass(model: LocalModel, pictures: list[str]) -> None:
+    prompt = ask("Is there a boat?", pictures[0])
+    text = render(prompt.messages, model.processor, answer_next=True)
+    inputs = model.processor(text=[text], images=[open_image(pictures[0])], return_tensors="pt")
+    ids, chosen = inputs["input_ids"], []
+    end = model.processor.tokenizer.eos_token_id
+    for _ in range(12):
+        with torch.inference_mode():
+            logits = model.model(input_ids=ids, pixel_values=inputs["pixel_values"]).logits
+        chosen.append(int(logits[0, -1].argmax()))
+        ids = torch.cat([ids, torch.tensor([[chosen[-1]]])], dim=1)
+        if chosen[-1] == end:
+            break
+    expected = model.processor.tokenizer.decode(chosen, skip_special_tokens=True).strip()
+    completion = model.generate([ask("What colour is the bicycle in the park?", pictures[1]), prompt], GREEDY)[1]
+    assert (completion.text, completion.tokens) == (expected, len(chosen))
+
+
+def test_sampling_is_repeated_by_its_seed_and_changed_by_another(model: LocalModel, pictures: list[str]) -> None:
+    warm = Sampling(max_new_tokens=12, temperature=1.5, seed=1)
+    torch.manual_seed(123)
+    first = model.generate(mixed(pictures), warm)
+    state = torch.random.get_rng_state()
+    assert model.generate(mixed(pictures), warm) == first
+    assert torch.equal(torch.random.get_rng_state(), state)  # and nobody else's random numbers move
+    assert model.generate(mixed(pictures), warm.model_copy(update={"seed": 2})) != first
+
+
+def straight(model: LocalModel, prompt: Prompt, **options: object) -> list[int]:
+    """The new tokens that transformers gives for one prompt, without this project in between."""
+    text = render(prompt.messages, model.processor, answer_next=True)
+    inputs = model.processor(text=[text], images=[open_image(path) for path in prompt.images], return_tensors="pt")
+    out = model.model.generate(**inputs, max_new_tokens=12, do_sample=False, **options)
+    return out[0, inputs["input_ids"].shape[1] :].tolist()
+
+
+def test_beams_and_penalties_are_those_of_transformers(model: LocalModel, pictures: list[str]) -> None:
+    prompt, seen = ask("Is there a boat?", pictures[0]), set()
+    for options in ({}, {"num_beams": 4}, {"repetition_penalty": 1.3}, {"num_beams": 3, "repetition_penalty": 1.1}):
+        expected = model.processor.tokenizer.decode(straight(model, prompt, **options), skip_special_tokens=True)
+        found = model.generate(
+            [ask("Describe the picture. " * 5, pictures[1]), prompt], Sampling(max_new_tokens=12, **options)
+        )
+        assert found[1].text == expected.strip()
+        seen.add(found[1].text)
+    assert len(seen) >= 3
+
+
+def test_an_answer_that_ends_itself_is_finished_and_one_at_the_limit_is_not(
+    model: LocalModel, pictures: list[str]
+) -> None:
+    prompt = ask("Describe the picture.", pictures[1])
+    tokens = straight(model, prompt)
+    assert model.processor.tokenizer.eos_token_id not in tokens
+    cut = model.generate([prompt], GREEDY)[0]
+    assert (cut.finished, cut.tokens) == (False, 12)
+    model.model.generation_config.eos_token_id = tokens[4]
+    ended = model.generate([prompt], GREEDY)[0]
+    assert (ended.finished, ended.tokens) == (True, tokens.index(tokens[4]) + 1)
+    assert ended.text == model.processor.tokenizer.decode(tokens[: tokens.index(tokens[4])]).strip()
+
+
+def test_the_repetition_penalty_does_not_count_the_padding() -> None:
+    """Where the padding token is the end token, a padded prompt would else be kept from ending."""
+    end, padding = 1, torch.tensor([[True, False], [False, False]])
+    penalise = Repetition(2.0, padding, beams=2)
+    ids = torch.tensor([[end, 2, 4], [end, 2, 0], [3, 2, 4], [3, 2, 0]])
+    expected = [[1, 1, 0.5, 1, 0.5], [0.5, 1, 0.5, 1, 1], [1, 1, 0.5, 0.5, 0.5], [0.5, 1, 0.5, 0.5, 1]]
+    assert penalise(ids, torch.ones(4, 5)).tolist() == expected
+
+
+def test_float16_weights_are_computed_in_float32_on_a_processor(folder: Path, tmp_path: Path) -> None:
+    half = load_model(str(folder))
+    half.model.half().save_pretrained(tmp_path / "half")
+    half.processor.save_pretrained(tmp_path / "half")
+    model = load_model(str(tmp_path / "half"), device="cpu")
+    assert next(model.model.parameters()).dtype == torch.float32
+    assert "float32 on cpu" in model.describe()
+    assert "M parameters" in model.describe()
+
+
+def test_an_adapter_folder_is_loaded_onto_the_base_it_names(folder: Path, tmp_path: Path, pictures: list[str]) -> None:
+    from peft import LoraConfig, get_peft_model
+
+    base = load_model(str(folder))
+    prompts = mixed(pictures)
+    before = base.generate(prompts, GREEDY)
+    config = LoraConfig(r=4, target_modules=["q_proj", "v_proj"], init_lora_weights=False)
+    torch.manual_seed(0)
+    tuned = get_peft_model(base.model, config)
+    for parameter in (p for n, p in tuned.named_parameters() if "lora" in n):
+        parameter.data.normal_(std=0.5)
+    tuned.save_pretrained(tmp_path / "adapter")
+    expected = LocalModel(tuned, base.processor, "tuned").generate(prompts, GREEDY)
+    settings = json.loads((tmp_path / "adapter" / "adapter_config.json").read_text())
+    assert settings["base_model_name_or_path"] == str(folder)
+    assert load_model(str(tmp_path / "adapter")).generate(prompts, GREEDY) == expected
+    assert load_model(str(folder), adapter=str(tmp_path / "adapter")).generate(prompts, GREEDY) == expected
+    assert expected != before
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 1), (1, 40)])
+def test_a_picture_of_a_few_pixels_can_be_asked_about(model: LocalModel, tmp_path: Path, size: tuple[int, int]) -> None:
+    from PIL import Image as Pictures
+
+    Pictures.new("RGB", size).save(tmp_path / "a.png")
+    assert model.generate([ask("What is it?", str(tmp_path / "a.png"))], GREEDY)[0].tokens == 12
+
+
+class TestFoldersThatCannotBeLoaded:
+    """One line that says what and how to mend it, before anything is loaded."""
+
+    pytestmark = pytest.mark.unit
+
+    def test_without_weights(self, folder: Path, tmp_path: Path) -> None:
+        shutil.copy(folder / "config.json", tmp_path)
+        with pytest.raises(InputError, match="has no weights"):
+            load_model(str(tmp_path))
+
+    def test_with_pickled_weights_only(self, folder: Path, tmp_path: Path) -> None:
+        shutil.copy(folder / "config.json", tmp_path)
+        (tmp_path / "pytorch_model.bin").write_bytes(b"x")
+        with pytest.raises(InputError, match=r"only \*\.safetensors are loaded"):
+            load_model(str(tmp_path))
+
+    def test_with_a_part_of_its_weights(self, folder: Path, tmp_path: Path) -> None:
+        shutil.copy(folder / "config.json", tmp_path)
+        index = {"weight_map": {"a": "model-1.safetensors", "b": "model-2.safetensors"}}
+        (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
+        (tmp_path / "model-1.safetensors").write_bytes(b"x")
+        with pytest.raises(InputError, match=r"lacks 1 of its weight files, first model-2\.safetensors"):
+            load_model(str(tmp_path))
+
+    def test_without_a_configuration(self, tmp_path: Path) -> None:
+        with pytest.raises(InputError, match=r"no config\.json"):
+            load_model(str(tmp_path))
+
+    def test_that_do_not_exist(self) -> None:
+        with pytest.raises(InputError, match="does not exist"):
+            load_model("./nowhere/at/all")
+
+    def test_of_another_kind(self, folder: Path, tmp_path: Path) -> None:
+        (tmp_path / "config.json").write_text(json.dumps({"model_type": "gpt2"}))
+        shutil.copy(folder / "model.safetensors", tmp_path)
+        with pytest.raises(InputError, match="kind gpt2, which is not image-text-to-text"):
+            load_model(str(tmp_path))
+
+    def test_without_a_chat_template(self, folder: Path, tmp_path: Path) -> None:
+        shutil.copytree(folder, tmp_path / "m")
+        (tmp_path / "m" / "chat_template.jinja").unlink()
+        with pytest.raises(InputError, match="no chat template"):
+            load_model(str(tmp_path / "m"))
+
+    def test_whose_hub_name_cannot_be_had(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+        with pytest.raises(InputError, match="neither a folder nor in the local cache"):
+            load_model("someone/never-there")
+
+    def test_that_are_adapters_without_a_base(self, tmp_path: Path) -> None:
+        (tmp_path / "adapter_config.json").write_text("{}")
+        (tmp_path / "adapter_model.safetensors").write_bytes(b"x")
+        with pytest.raises(InputError, match="names no base model"):
+            load_model(str(tmp_path))
+
+    def test_whose_configuration_is_no_json(self, tmp_path: Path) -> None:
+        (tmp_path / "config.json").write_text('{\n"model_type": \n}')
+        with pytest.raises(InputError, match=r"config\.json line 3: not JSON"):
+            load_model(str(tmp_path))
