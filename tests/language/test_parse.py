@@ -7,7 +7,14 @@ import pytest
 import spacy
 
 from seelevel.errors import InputError
-from seelevel.language.parse import BUILTIN, evaluate_parser, load_parser, read_treebank, train_parser
+from seelevel.language.parse import (
+    BUILTIN,
+    evaluate_parser,
+    load_parser,
+    parser_fingerprint,
+    read_treebank,
+    train_parser,
+)
 
 TREEBANK = """# text = A dog sees cats.
 1	A	a	DET	DT	_	2	det	_	_
@@ -31,6 +38,17 @@ def treebank(tmp_path: Path) -> Path:
 def test_a_parser_that_is_not_installed_is_the_users_mistake() -> None:
     with pytest.raises(InputError, match="'en_core_web_trf' is neither a folder nor an installed spaCy package"):
         load_parser("en_core_web_trf")
+    with pytest.raises(InputError, match="'en_core_web_trf' is neither"):
+        parser_fingerprint("en_core_web_trf")
+
+
+@pytest.mark.unit
+def test_a_parsers_fingerprint_changes_with_its_files(tmp_path: Path) -> None:
+    (tmp_path / "config.cfg").write_text("one")
+    before = parser_fingerprint(str(tmp_path))
+    assert parser_fingerprint(str(tmp_path)) == before
+    (tmp_path / "config.cfg").write_text("two")
+    assert parser_fingerprint(str(tmp_path)) != before
 
 
 @pytest.mark.unit

@@ -7,10 +7,12 @@ import sys
 import tempfile
 import time
 from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from seelevel.errors import InputError
+from seelevel.store import digest, folder_fingerprint
 
 if TYPE_CHECKING:
     from spacy.language import Language
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 BUILTIN = Path(__file__).parent / "parser"
 TRAINING = Path(__file__).parent / "parser_training.cfg"
 UNUSED = ["ner", "entity_linker", "textcat", "textcat_multilabel", "lemmatizer", "spancat"]
+NO_PARSER = "parser '{name}' is neither a folder nor an installed spaCy package; install it or use parser: builtin"
 PARTS = ("train", "dev")
 EVALUATE_EVERY, WARM_UP = 250, 250
 # Sentences are trained and measured ten at a time, so that the parser learns where they end.
@@ -42,12 +45,24 @@ def load_parser(name: str = "builtin") -> Language:
     elif spacy.util.is_package(name):
         nlp = spacy.load(name, exclude=UNUSED)
     else:
-        raise InputError(
-            f"parser '{name}' is neither a folder nor an installed spaCy package; install it or use parser: builtin"
-        )
+        raise InputError(NO_PARSER.format(name=name))
     if "parser" not in nlp.pipe_names:
         raise InputError(f"parser '{name}' has no dependency parser, only {', '.join(nlp.pipe_names)}; choose another")
     return nlp
+
+
+def parser_fingerprint(name: str = "builtin") -> str:
+    """A fingerprint of what `load_parser(name)` loads: a folder's files, or a package's version.
+
+    Raises `InputError` where there is neither.
+    """
+    path = BUILTIN if name == "builtin" else Path(name)
+    if path.is_dir():
+        return folder_fingerprint(path)
+    try:
+        return digest(name, version(name))
+    except PackageNotFoundError as error:
+        raise InputError(NO_PARSER.format(name=name)) from error
 
 
 def read_treebank(treebank: Path | str, part: str) -> list[Doc]:
