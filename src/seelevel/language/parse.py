@@ -127,7 +127,7 @@ def _ship(trained: Path, out: Path) -> None:
     )
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
-    nlp.to_disk(out)
+    nlp.to_disk(out, exclude=["vectors", "lookups"])  # both are empty
 
 
 def evaluate_parser(path: str, treebank: Path | str, part: str = "dev") -> dict[str, float]:
