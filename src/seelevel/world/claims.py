@@ -40,7 +40,18 @@ class Claim:
 
 
 Asked = Literal[
-    "existence", "verify", "verify setting", "count", "colour", "size", "place", "setting", "describe", "harm", "other"
+    "existence",
+    "verify",
+    "verify setting",
+    "count",
+    "colour",
+    "size",
+    "place",
+    "content",
+    "setting",
+    "describe",
+    "harm",
+    "other",
 ]
 
 
@@ -86,6 +97,7 @@ _PLACE = (
     r"|what is the (?:place|position|location) of"
 )
 _ABOUT: tuple[tuple[Asked, str], ...] = (("colour", _COLOUR), ("size", _SIZE), ("place", _PLACE))
+_CONTENT = re.compile(r"what (?:is|are|can you see|do you see|is there|is visible) (?=in|on|at|near)")
 _COUNT = re.compile(r"^(?:how many|count the|what is the number of) ")
 
 
@@ -97,6 +109,11 @@ def topic_of(question: str) -> Topic:
     text = ". ".join(parts)
     if HARM.search(text):
         return Topic("harm")
+    if len(parts) == 1 and (match := _CONTENT.match(text)):
+        words = text[match.end() :].split()
+        for where, end in Grammar(words).places(0):
+            if end == len(words) and where.regions:
+                return Topic("content", attributes=where)
     if _DESCRIBE.search(text):
         return Topic("describe")
     if len(parts) != 1 or (tokens := tokens_of(parts[0])) is None:
@@ -185,6 +202,8 @@ def complete(reading: Reading, topic: Topic, before: Thing | None) -> list[State
             if len(named) > 1 or stands_for is None or stands_for.plural != statement.thing.plural:
                 raise Unclear
             statement = replace(statement, thing=_definite(stands_for))
+        elif statement.fragment and topic.asked == "content":
+            statement = replace(statement, thing=statement.thing.like(topic.attributes))
         elif statement.fragment and topic.asked != "describe" and statement.thing.word != topic.thing.word:
             raise Unclear
         elif statement.kind in ("yes", "no", "there", "not there", "number") or not (

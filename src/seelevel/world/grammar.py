@@ -311,7 +311,8 @@ def predicated(
     subjects: tuple[Thing, ...], joint: str, attributes: Thing, neither: bool, denied: bool
 ) -> Reading | None:
     """Subjects with a predicate: 'the cup is red', 'the cup is not red', 'no cup is red', 'neither … nor … is red'."""
-    if neither or (subjects[0].number == "no" and joint in ("", "or")):
+    none = all(subject.number == "no" for subject in subjects)
+    if neither or none or (subjects[0].number == "no" and joint == "or"):
         if denied:
             return None
         return stated(tuple(s.like(attributes) for s in subjects), "or" if len(subjects) > 1 else "", neither)

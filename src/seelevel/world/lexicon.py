@@ -81,8 +81,6 @@ IMAGE_WORDS = ("image", "picture", "photo", "photograph", "scene")
 SHOWS = ("shows", "contains", "has", "depicts", "features", "includes", "show", "contain", "have", "depict", "include")
 VISIBLE = ("visible", "present", "shown", "located", "placed", "positioned", "situated", "sitting", "standing", "lying")
 POSTURES = ("sits", "sit", "stands", "stand", "rests", "rest", "lies", "lie")
-FEW = ("several", "a few", "a number of")
-MANY = ("many", "lots of", "a lot of")
 FILLERS = {"also", "clearly", "indeed", "actually"}
 """Words that change nothing about what is claimed."""
 

@@ -159,6 +159,10 @@ def wanted_facts(topic: Topic, reference: str, facts: Facts) -> frozenset[Fact]:
             return frozenset([("kind", kinds[0])])
         case "count" | "colour" | "size" | "place":
             return frozenset([(topic.asked, kinds[0])])
+        case "content":
+            regions = topic.attributes.regions
+            inside = [g.kind for g in facts.groups if all(g.place in region.inside for region in regions)]
+            return frozenset([("kind", kind) for kind in inside] or [("no", "nothing")])
         case "setting" | "verify setting":
             return frozenset([("setting", facts.setting or "")])
         case "verify" if kinds:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from seelevel.world.lexicon import (
     COLOUR_WORDS,
-    FEW,
     IMAGE_WORDS,
-    MANY,
     NOUNS,
     NUMBER_WORDS,
     SETTING_WORDS,
@@ -19,8 +17,11 @@ from seelevel.world.lexicon import (
     Region,
     region_at,
 )
+from seelevel.world.scenes import KINDS
 
 BE = ("is", "are")
+NUMBER_LEADS = ("the", "all", "only", "just", "exactly", "precisely", "a group of", "a total of")
+"""What may stand before a number without changing it."""
 Number = int | Literal["a", "the", "bare", "some", "few", "many", "any", "no"]
 
 
@@ -59,6 +60,33 @@ class Thing:
 EMPTY = Thing()
 
 
+def _by_first(
+    rows: Iterable[tuple[str, Number, bool | None]],
+) -> dict[str, list[tuple[list[str], Number, bool | None]]]:
+    found: dict[str, list[tuple[list[str], Number, bool | None]]] = {}
+    for phrase, number, plural in rows:
+        found.setdefault(phrase.split()[0], []).append((phrase.split(), number, plural))
+    return found
+
+
+DETERMINERS = _by_first(
+    (
+        ("no", "no", None), ("not a single", "no", False), ("not any", "no", None), ("any", "any", None),
+        ("a single", 1, False), ("a pair of", 2, True), ("a couple of", 2, True), ("a trio of", 3, True),
+        ("the pair of", 2, True), ("the single", 1, False), ("both", 2, True), ("both the", 2, True),
+        ("both of the", 2, True), ("all the", "the", True), ("all of the", "the", True), ("the", "the", None),
+        ("a", "a", False), ("an", "a", False), ("some", "some", True), ("several", "few", True),
+        ("a few", "few", True), ("a number of", "few", True), ("many", "many", True), ("lots of", "many", True),
+        ("a lot of", "many", True),
+    )
+)  # fmt: skip
+"""Determiners by their first word: (words, number, plural or None where the noun decides)."""
+LEADS = {
+    lead.split()[0]: [other.split() for other in NUMBER_LEADS if other.split()[0] == lead.split()[0]]
+    for lead in NUMBER_LEADS
+}
+
+
 class Phrases:
     """Recursive descent with backtracking: a rule yields (meaning, next token) for each way it matches at a token."""
 
@@ -80,27 +108,17 @@ class Phrases:
 
     def determiner(self, i: int) -> Iterator[tuple[Number, bool | None, int]]:
         """(number, plural or None where the noun decides, next)."""
-        fixed: tuple[tuple[str, Number, bool | None], ...] = (
-            ("no", "no", None), ("not a single", "no", False), ("not any", "no", None), ("any", "any", None),
-            ("a single", 1, False), ("a pair of", 2, True), ("a couple of", 2, True), ("a trio of", 3, True),
-            ("the pair of", 2, True), ("the single", 1, False), ("both", 2, True), ("both the", 2, True),
-            ("both of the", 2, True), ("all the", "the", True), ("all of the", "the", True), ("the", "the", None),
-            ("a", "a", False), ("an", "a", False), ("some", "some", True),
-        )  # fmt: skip
-        for phrase, value, plural in fixed:
-            j = self.after(i, phrase)
-            if j is not None:
-                yield value, plural, j
-        for phrases, vague in ((FEW, "few"), (MANY, "many")):
-            for phrase in phrases:
-                j = self.after(i, phrase)
-                if j is not None:
-                    yield vague, True, j  # type: ignore[misc]
-        for lead in ("", "the", "all", "only", "just", "exactly", "a group of", "a total of", "precisely"):
-            j = self.after(i, lead) if lead else i
-            if j is not None and j < len(self.tokens) and self.tokens[j] in NUMBER_WORDS:
-                count = NUMBER_WORDS[self.tokens[j]]
-                yield ("no" if count == 0 else count), (count != 1), j + 1
+        first = self.tokens[i] if i < len(self.tokens) else ""
+        for words, value, plural in DETERMINERS.get(first, ()):
+            if self.tokens[i : i + len(words)] == words:
+                yield value, plural, i + len(words)
+        j = i
+        for lead in LEADS.get(first, ()):
+            if self.tokens[i : i + len(lead)] == lead:
+                j = i + len(lead)
+        if j < len(self.tokens) and self.tokens[j] in NUMBER_WORDS:
+            count = NUMBER_WORDS[self.tokens[j]]
+            yield ("no" if count == 0 else count), (count != 1), j + 1
         if i < len(self.tokens):
             yield "bare", None, i
 
@@ -124,6 +142,10 @@ class Phrases:
         """A noun phrase without what may follow the noun."""
         if self.at(i, "it", "they"):
             yield Thing(pronoun=True, plural=self.tokens[i] == "they"), i + 1
+        number: Number
+        if self.at(i, "nothing", "anything"):
+            number = "no" if self.tokens[i] == "nothing" else "any"
+            yield Thing("nothing", kinds=frozenset(KINDS), number=number), i + 1
         for number, plural, j in self.determiner(i):
             for attributes, k in self.adjectives(j):
                 if k < len(self.tokens) and self.tokens[k] in NOUNS:
@@ -167,6 +189,8 @@ class Phrases:
     def _more(self, found: tuple[Thing, ...], joint: str, i: int) -> Iterator[tuple[tuple[Thing, ...], str, int]]:
         k = self.comma(i)
         said = self.tokens[k] if self.at(k, "and", "or") else ""
+        if self.at(k, "but") and self.at(k + 1, "no"):
+            said = "and"
         k += 1 if said else 0
         if k == i:
             return
