@@ -23,6 +23,10 @@ def metrics(name: str, value: float, low: float, high: float) -> dict[str, Any]:
     }
 
 
+def sentence(found: dict[str, Any]) -> str:
+    return outcome(comparisons(found)).replace("\N{NO-BREAK SPACE}", " ")
+
+
 @pytest.mark.parametrize(
     ("name", "value", "low", "high", "verdict"),
     [
@@ -45,7 +49,7 @@ def test_a_verdict_needs_an_interval_without_0_and_knows_the_metrics_good_direct
 
 
 def test_the_outcome_says_what_fell_what_got_worse_and_what_shows_no_clear_change() -> None:
-    assert outcome(comparisons(METRICS)) == (
+    assert sentence(METRICS) == (
         "CHAIRi, the share of named objects that are not in the picture, fell from 21.3% to 12.9%, CHAIRs fell from "
         "38.5% to 24.2% and MRHal score (dialogues) rose from 3.24 to 3.55; Capability fell from 70.3% to 68.1%, which "
         "is worse; no clear change in CHAIR recall (81.2% → 81.6%) and POPE F1 (86.1% → 87.2%)."
@@ -56,14 +60,14 @@ def test_the_outcome_never_says_a_metric_moved_when_every_interval_holds_0() -> 
     found = copy.deepcopy(METRICS)
     for figure in found["differences"].values():
         figure["low"], figure["high"] = -abs(figure["value"]) - 0.01, abs(figure["value"]) + 0.01
-    sentence = outcome(comparisons(found))
-    assert sentence.startswith("No clear change in CHAIRi (21.3% → 12.9%)")
-    assert not any(word in sentence for word in ("fell", "rose", "better", "worse"))
+    said = sentence(found)
+    assert said.startswith("No clear change in CHAIRi (21.3% → 12.9%)")
+    assert not any(word in said for word in ("fell", "rose", "better", "worse"))
 
 
 def test_one_evaluated_side_is_said_to_be_the_only_one() -> None:
     alone = {"base": METRICS["base"], "aligned": {}, "differences": {}}
-    assert outcome(comparisons(alone)).startswith("Only the base model has been evaluated: CHAIRi 21.3%, CHAIRs 38.5%")
+    assert sentence(alone).startswith("Only the base model has been evaluated: CHAIRi 21.3%, CHAIRs 38.5%")
 
 
 def test_undefined_figures_are_left_out() -> None:

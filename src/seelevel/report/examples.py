@@ -70,7 +70,7 @@ class Group:
 @dataclass(frozen=True)
 class Benchmark:
     """How a benchmark's items are read: `by` is what they are compared by, `gain` how much better the aligned answer is
-    (None: not scored on both sides), `rounds` what is shown."""
+    (None: not scored on both sides), `rounds` what is shown; of `long` ones half as many are shown."""
 
     title: str
     things: str
@@ -81,6 +81,7 @@ class Benchmark:
     worse: Callable[[Item, Item], str]
     key: str = ""
     short: bool = False
+    long: bool = False
 
 
 def read_examples(run: RunFolder, wanted: int, album: Album) -> list[Group]:
@@ -115,7 +116,7 @@ def _group(benchmark: Benchmark, pairs: Sequence[Pair], wanted: int, root: Path,
                 benchmark.short,
                 _words_for(base),
             )
-            for base, aligned in largest(found, wanted)
+            for base, aligned in largest(found, (wanted + 1) // 2 if benchmark.long else wanted)
         ]
 
     return Group(benchmark.title, words, shown(better, benchmark.better), shown(worse, benchmark.worse), benchmark.key)
@@ -260,6 +261,7 @@ BENCHMARKS = {
         _dialogue_rounds,
         lambda b, a: f"Better: {_means(b, a)}",
         lambda b, a: f"Worse: {_means(b, a)}",
+        long=True,
     ),
     "pope": Benchmark(
         "Is there a …? (POPE)",

@@ -35,7 +35,7 @@ def kicker(run: RunFolder) -> str:
     """One line below the title: recipe, seed, stages done."""
     parts = [f"recipe {run.setting('name')}, seed {run.setting('seed')}"] if run.recipe else []
     unfinished = [f"{s.name} {s.state}" for s in run.stages.values() if not s.done and s.name != "feedback"]
-    parts.append("all stages done" if not unfinished else "; ".join(unfinished))
+    parts.append(f"all stages done in {say_time(_total(run))}" if not unfinished else "; ".join(unfinished))
     return " · ".join(parts)
 
 
@@ -85,7 +85,9 @@ def _check(run: RunFolder) -> str:
 def _objective(objective: Any) -> str:
     if not isinstance(objective, dict):
         return str(objective or "")
-    rest = [f"{key} {value}" for key, value in objective.items() if key != "name" and value is not None]
+    rest = [
+        f"{key.replace('_', ' ')} {value}" for key, value in objective.items() if key != "name" and value is not None
+    ]
     return f"{objective.get('name', '')} ({', '.join(rest)})" if rest else str(objective.get("name", ""))
 
 
@@ -127,13 +129,26 @@ def unscored(run: RunFolder) -> str:
     if not isinstance(counts, dict):
         return ""
     said = []
-    for side, per_benchmark in counts.items():
-        for name, count in per_benchmark.items():
-            if count:
-                total = len(run.answers(side, name))
-                share = f" ({100 * count / total:.1f}%)" if total else ""
-                said.append(f"{side} {name}: {count:,} of {total:,}{share}")
+    for side in ("base", "aligned"):
+        for name, count in (counts.get(side) or {}).items():
+            items = run.answers(side, name)
+            said += _share(f"{side} {name}", int(count), len(items))
+            # A dialogue is scored when one of its rounds is; the rounds that are not are told apart.
+            rounds = [item["ratings"] for item in items if item.get("ratings")]
+            said += _share(f"{side} {name} rounds", sum(r.count(None) for r in rounds), sum(map(len, rounds)))
     return "; ".join(said) or "nothing: every answer was scored"
+
+
+def _share(what: str, count: int, total: int) -> list[str]:
+    if not count:
+        return []
+    return [f"{what}: {count:,} of {total:,} ({100 * count / max(total, 1):.1f}%)"]
+
+
+def dropped(run: RunFolder) -> list[str]:
+    """Responses that generation left out of the ladders, by reason."""
+    found = (run.stages["generate"].manifest or {}).get("dropped")
+    return [f"{n:,} responses were left out: {why}." for why, n in found.items()] if isinstance(found, dict) else []
 
 
 def _versions() -> str:
@@ -230,11 +245,14 @@ def _plain(value: Any) -> str:
 
 def cost_caption(run: RunFolder) -> str:
     """The sum of the stages' times, and the machine the page was written on."""
-    total = sum(_seconds(stage.manifest) or 0.0 for stage in run.stages.values() if stage.manifest is not None)
     return (
-        f"Stages took {say_time(total)} in all; a stage that was stopped and continued counts its last start only. "
+        f"Stages took {say_time(_total(run))} in all; a stage that was stopped and continued counts its last start only. "
         f"Peak memory is the process's until the stage's end. This page was written on {machine()}."
     )
+
+
+def _total(run: RunFolder) -> float:
+    return sum(_seconds(stage.manifest) or 0.0 for stage in run.stages.values() if stage.manifest is not None)
 
 
 def machine() -> str:

@@ -170,7 +170,7 @@ def _moved(c: Comparison) -> str:
 
 def _still(c: Comparison) -> str:
     assert c.base is not None and c.aligned is not None
-    return f"{c.metric.label} ({c.say(c.base.value)} → {c.say(c.aligned.value)})"
+    return f"{c.metric.label} ({c.say(c.base.value)}\N{NO-BREAK SPACE}→\N{NO-BREAK SPACE}{c.say(c.aligned.value)})"
 
 
 def _joined(parts: list[str]) -> str:

@@ -223,7 +223,7 @@ def chunk_spans(notes: Mapping[str, Any], n: int, response: Response) -> tuple[l
         return [], "", []
     chunks, standard = judged[n].get("chunks", []), judged[n].get("standard_chunks", [])
     if n == 0:
-        return [Span(c["start"], c["end"], "plain") for c in chunks], f"{len(chunks)} chunks, the measure", []
+        return [Span(c["start"], c["end"], "plain") for c in chunks], "the measure", []
     spans = []
     for chunk in chunks:
         note = f"nearest: {chunk['best']} ({chunk['similarity']:.2f})" if chunk["best"] else "nothing to compare with"

@@ -26,13 +26,15 @@ class Series:
     points: Sequence[tuple[float, float]]
 
 
-def nice_ticks(low: float, high: float, about: int = 5) -> list[float]:
-    """Round numbers that span low..high in about so many steps; the first is ≤ low, the last ≥ high."""
+def nice_ticks(low: float, high: float, about: int = 5, whole: bool = False) -> list[float]:
+    """Round numbers that span low..high in about so many steps; the first is ≤ low, the last ≥ high. `whole`: integers."""
     if not high > low:
         high = low + (abs(low) or 1.0)
     raw = (high - low) / about
     power = 10.0 ** math.floor(math.log10(raw))
-    step = next(m * power for m in (1, 2, 2.5, 5, 10) if m * power >= raw * 0.999)
+    steps = (1, 2, 5, 10) if whole else (1, 2, 2.5, 5, 10)
+    step = next(m * power for m in steps if m * power >= raw * 0.999)
+    step = max(step, 1.0) if whole else step
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
     return [round(n * step, 12) for n in range(first, last + 1)]
 
@@ -160,7 +162,7 @@ def curves(series: Sequence[Series], key: str, title: str, x_label: str = "step"
         y = place((across[0], tick))[1]
         parts += [_line(left, y, right, y, "zero" if tick == 0 else "grid")]
         parts += [_text(left - 8, y + 4, _number(tick), "end", "tick")]
-    for tick in nice_ticks(*across, 5):
+    for tick in nice_ticks(*across, whole=True):
         if across[0] <= tick <= across[1]:
             parts.append(_text(place((tick, up[0]))[0], bottom + 18, _number(tick), "middle", "tick"))
     parts.append(_text(right, bottom + 34, x_label, "end", "tick"))
