@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import PartialState
 from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import TrainingArguments, set_seed
 
@@ -23,7 +24,7 @@ from seelevel.training.layouts import checked_layout
 from seelevel.training.packing import fits
 from seelevel.training.reference import data_fingerprint, reference_logprobs, weights_fingerprint
 from seelevel.training.settings import LoraSettings, TrainSettings
-from seelevel.training.tokens import ImageReader, TokenisedLadder, tokenise
+from seelevel.training.tokens import ImageReader, TokenisedLadder, UnusableLadderError, tokenise
 from seelevel.training.trainer import PreferenceTrainer, TrainingData, best_fallen
 
 ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
@@ -46,12 +47,14 @@ def fit(
     if target.is_dir():
         facts: dict[str, Any] = json.loads(facts_file.read_text())
         return facts
-    out.mkdir(parents=True, exist_ok=True)
-    clear_unfinished(out)
-    clear_unfinished(out / "checkpoints")
-    clear_unfinished(out / "reference")
     device = _device(settings.device)
     dtype = _dtype(settings, device)
+    arguments = _arguments(settings, out, seed, device, dtype)
+    first = arguments.process_index == 0
+    if first:
+        for folder in (out, out / "checkpoints", out / "reference"):
+            folder.mkdir(parents=True, exist_ok=True)
+            clear_unfinished(folder)
     model, processor = _load(model_path, settings, dtype, device)
     images = ImageReader(processor)
     usable, tokenised, left_out = _prepare(ladders, processor, images, settings, model.config)
@@ -60,13 +63,15 @@ def fit(
     weights = weights_fingerprint(model)
     reference = None
     if settings.objective.needs_reference:
-        reference = reference_logprobs(model, tokenised, images, layout, budget, out / "reference", weights)
+        with PartialState().main_process_first():  # the others read what it wrote
+            reference = reference_logprobs(model, tokenised, images, layout, budget, out / "reference", weights)
     if settings.freeze_vision:
         _freeze_vision(model)
     set_seed(seed)
     if settings.lora:
         model = get_peft_model(model, _lora(settings.lora))
-    arguments = _arguments(settings, out, seed, device, dtype, len(usable))
+    steps = len(usable) * settings.epochs / settings.ladders_per_step
+    arguments.warmup_steps = min(settings.warmup_steps, int(steps * MOST_WARMUP))
     fingerprint = digest(settings.model_dump(mode="json"), weights, data_fingerprint(tokenised, images), layout, seed)
     had_cache = vars(model.config).get("use_cache")
     trainer = PreferenceTrainer(
@@ -92,8 +97,6 @@ def fit(
     else:
         model.config.use_cache = had_cache
     history = [entry for entry in trainer.state.log_history if "loss" in entry]
-    write_atomically(out / "log.jsonl", "".join(json.dumps(entry, sort_keys=True) + "\n" for entry in history))
-    write_atomically(out / "left_out.jsonl", "".join(json.dumps(entry, sort_keys=True) + "\n" for entry in left_out))
     facts = {
         "ladders": len(usable),
         "left_out": dict(sorted(Counter(entry["kind"] for entry in left_out).items())),
@@ -106,13 +109,15 @@ def fit(
             best_fallen(history[max(end - 20, 0) : end]) is not None for end in range(1, len(history) + 1)
         ),
     }
-    write_json(facts_file, facts)
 
     def write(place: Path) -> None:
         model.save_pretrained(place)
         processor.save_pretrained(place)
 
-    if trainer.is_world_process_zero():
+    if first:
+        write_atomically(out / "log.jsonl", "".join(json.dumps(entry, sort_keys=True) + "\n" for entry in history))
+        write_atomically(out / "left_out.jsonl", "".join(json.dumps(e, sort_keys=True) + "\n" for e in left_out))
+        write_json(facts_file, facts)
         write_folder(target, write, sum(p.numel() * p.element_size() for p in model.parameters()) + (1 << 22))
         shutil.rmtree(out / "checkpoints", ignore_errors=True)
     trainer.accelerator.wait_for_everyone()
@@ -162,7 +167,12 @@ def _prepare(
                 reason = f"{len(set(ladder.levels))} levels give no pair for {settings.objective.name}"
                 left_out.append({"id": ladder.id, "kind": "no pair", "reason": reason})
                 continue
-            tokens = tokenise(ladder, processor, images)
+            try:
+                tokens = tokenise(ladder, processor, images)
+            except UnusableLadderError as error:
+                left_out.append({"id": ladder.id, "kind": "unusable", "reason": str(error)})
+                say(f"left out: {error}")
+                continue
             if reason := fits(tokens, limit):
                 left_out.append({"id": ladder.id, "kind": "does not fit", "reason": reason})
                 say(f"left out: ladder {ladder.id}: {reason}")
@@ -199,17 +209,13 @@ def _lora(settings: LoraSettings) -> LoraConfig:
     )
 
 
-def _arguments(
-    settings: TrainSettings, out: Path, seed: int, device: str, dtype: torch.dtype, count: int
-) -> TrainingArguments:
-    steps = max(count * settings.epochs / settings.ladders_per_step, 1)
+def _arguments(settings: TrainSettings, out: Path, seed: int, device: str, dtype: torch.dtype) -> TrainingArguments:
     kind = {"cosine": "cosine", "linear": "linear", "constant": "constant_with_warmup"}[settings.scheduler]
     return TrainingArguments(
         output_dir=str(out / "checkpoints"),
         num_train_epochs=1,  # the schedule holds all epochs, laid end to end
         learning_rate=settings.learning_rate,
         lr_scheduler_type=kind,
-        warmup_steps=min(settings.warmup_steps, int(steps * MOST_WARMUP)),
         weight_decay=settings.weight_decay,
         max_grad_norm=settings.max_grad_norm,
         activation_checkpointing=settings.gradient_checkpointing,

@@ -84,8 +84,8 @@ def reference_logprobs(
             kept = load_file(path)
             found += [kept[name] for name in sorted(kept)]
             bar.advance(len(shard))
-    for ladder, values in zip(ladders, found, strict=True):
-        if len(values) != sum(int((r != NOT_SCORED).sum()) for r in ladder.rounds):
+    for ladder, logprobs in zip(ladders, found, strict=True):
+        if len(logprobs) != sum(int((r != NOT_SCORED).sum()) for r in ladder.rounds):
             raise ValueError(f"reference log-probs of ladder {ladder.id} are not of its tokens; remove {folder}")
     return found
 

@@ -22,6 +22,10 @@ Ints = npt.NDArray[np.int64]
 NOT_SCORED = -1
 
 
+class UnusableLadderError(InputError):
+    """This ladder cannot be trained on, others can."""
+
+
 @dataclass(frozen=True)
 class TokenisedLadder:
     """K conversations as tokens. `rounds[k][t]` is the answer round (from 0) token t belongs to, or -1 where it is not
@@ -219,21 +223,22 @@ def tokenise_conversation(
 
 
 def tokenise(ladder: Ladder, processor: Any, images: ImageReader) -> TokenisedLadder:
-    """All responses of a ladder. Raises `InputError` naming the ladder when its text cannot be tokenised as it is."""
+    """All responses of a ladder. Raises `InputError` naming the ladder when its text cannot be tokenised as it is; a
+    `UnusableLadderError` when that is the ladder's own fault."""
     if not ladder.responses:
         raise InputError(f"ladder {ladder.id} has no response to train on")
     paths = tuple(image.path for image in ladder.images)
     tokens, rounds, spans = [], [], []
     for response in ladder.responses:
         if any(processor.image_token in m["content"] for m in response.messages if m["role"] == "assistant"):
-            raise InputError(
-                f"ladder {ladder.id}: an answer contains the model's picture token {processor.image_token}"
+            raise UnusableLadderError(
+                f"ladder {ladder.id}: an answer contains the picture token {processor.image_token}"
             )
         messages = [*with_condition(ladder.prompt, response.condition), *response.messages]
         try:
             ids, scored, where = tokenise_conversation(messages, len(ladder.prompt), processor, images.expansion(paths))
         except InputError as error:
-            raise InputError(f"ladder {ladder.id}: {error}") from error
+            raise type(error)(f"ladder {ladder.id}: {error}") from error
         tokens.append(ids)
         rounds.append(scored)
         spans.append(where)

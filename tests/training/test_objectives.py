@@ -1,0 +1,149 @@
+"""Objectives against numbers worked out by hand and against each other."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import pytest
+import torch
+
+from seelevel.ladder import Ladder, Response
+from seelevel.training.logprobs import TokenLogprobs
+from seelevel.training.objectives.dpo import dpo
+from seelevel.training.objectives.mdpo import mdpo
+from seelevel.training.objectives.settings import DpoSettings, MdpoSettings, SftSettings
+from seelevel.training.objectives.sft import sft
+
+pytestmark = pytest.mark.unit
+
+
+def ladder(*levels: int) -> Ladder:
+    responses = [Response([{"role": "assistant", "content": "x"}], level) for level in levels]
+    return Ladder("-".join(map(str, levels)), [], [{"role": "user", "content": "?"}], responses)
+
+
+def logprobs(*ladders: Sequence[Sequence[float]], rounds: Sequence[int] | None = None) -> TokenLogprobs:
+    """Log-probs of tokens: a list of responses a ladder, a list of tokens a response."""
+    rows = [(v, la, re) for la, rs in enumerate(ladders) for re, ts in enumerate(rs) for v in ts]
+    values = torch.tensor([v for v, _, _ in rows], dtype=torch.float64, requires_grad=True)
+    index = torch.tensor([[la, re] for _, la, re in rows])
+    turn = torch.tensor(rounds or [0] * len(rows))
+    return TokenLogprobs(values, torch.zeros(len(rows)), index[:, 0], index[:, 1], turn, tuple(map(len, ladders)))
+
+
+def test_mdpo_on_three_levels_is_the_number_worked_out_by_hand() -> None:
+    # r = (1, 0, -2); β = 0.1; margins 1, 3, 2
+    policy, reference = logprobs([[-1.0], [-2.0, -1.0], [-5.0]]), logprobs([[-2.0], [-1.5, -1.5], [-3.0]])
+    loss, logs = mdpo(policy, reference, [ladder(0, 1, 2)], MdpoSettings())
+    preference = (0.6443966600 + 0.5543552444 + 0.5981388693) / 3  # log(1 + e^-0.1), log(1 + e^-0.3), log(1 + e^-0.2)
+    penalty = -(1.0 + 1.0) / 3  # the best response stands in two of the three pairs
+    assert logs["preference"].item() == pytest.approx(preference, abs=1e-9)
+    assert logs["penalty"].item() == pytest.approx(penalty, abs=1e-12)
+    assert loss.item() == pytest.approx(preference + penalty, abs=1e-9)
+    assert logs["margin"].item() == pytest.approx(2.0)
+    assert logs["accuracy"].item() == 1.0
+
+
+def test_mdpo_penalties_are_none_paper_and_scaled_by_beta() -> None:
+    policy, reference = logprobs([[-1.0], [-3.0]]), logprobs([[-2.0], [-3.0]])
+    found = {}
+    for penalty in ("none", "paper", "scaled"):
+        settings = MdpoSettings(penalty=penalty, weight=0.5, beta=0.2)
+        _, logs = mdpo(policy, reference, [ladder(0, 1)], settings)
+        found[penalty] = logs["penalty"].item()
+    assert found == pytest.approx({"none": 0.0, "paper": -0.5, "scaled": -0.1})
+
+
+@pytest.mark.parametrize("k", [2, 3, 5])
+def test_at_the_start_the_papers_penalty_pulls_twenty_times_as_hard_on_the_best_response(k: int) -> None:
+    gradients = []
+    for penalty in ("none", "paper"):
+        start = logprobs([[-1.0]] * k)
+        loss, _ = mdpo(start, logprobs([[-1.0]] * k), [ladder(*range(k))], MdpoSettings(penalty=penalty))
+        gradients.append(torch.autograd.grad(loss, start.values)[0][0].item())
+    preference, both = gradients
+    assert (both - preference) / preference == pytest.approx(2 * 1.0 / 0.1)
+
+
+def test_mdpo_with_two_levels_and_no_penalty_is_dpo() -> None:
+    policy, reference = logprobs([[-1.0, -0.5], [-2.0]]), logprobs([[-1.2, -0.4], [-1.1]])
+    ours, _ = mdpo(policy, reference, [ladder(0, 1)], MdpoSettings(weight=0.0))
+    theirs, _ = dpo(policy, reference, [ladder(0, 1)], DpoSettings())
+    # Rafailov et al., eq. 7, written out: chosen −1.5 against −1.6, rejected −2.0 against −1.1
+    by_formula = -math.log(1 / (1 + math.exp(-0.1 * ((-1.5 + 1.6) - (-2.0 + 1.1)))))
+    assert ours.item() == pytest.approx(by_formula, abs=1e-12)
+    assert theirs.item() == pytest.approx(by_formula, abs=1e-12)
+
+
+def test_dpo_compares_best_with_worst_only() -> None:
+    policy, reference = logprobs([[1.0], [50.0], [-2.0]]), logprobs([[0.0], [0.0], [0.0]])
+    loss, logs = dpo(policy, reference, [ladder(0, 1, 2)], DpoSettings())
+    assert loss.item() == pytest.approx(0.5543552444, abs=1e-9)
+    assert logs["margin"].item() == pytest.approx(3.0)
+
+
+def test_a_ladder_weighs_the_same_whatever_its_k() -> None:
+    settings = MdpoSettings()
+    two, four = [[0.3], [-0.2]], [[0.1], [0.7], [-0.4], [0.2]]
+    apart = [
+        mdpo(logprobs(values), logprobs([[0.0]] * len(values)), [ladder(*range(len(values)))], settings)[0].item()
+        for values in (two, four)
+    ]
+    zeros = logprobs([[0.0]] * 2, [[0.0]] * 4)
+    together, _ = mdpo(logprobs(two, four), zeros, [ladder(0, 1), ladder(0, 1, 2, 3)], settings)
+    assert together.item() == pytest.approx(sum(apart) / 2)
+
+
+def test_a_ladder_without_a_pair_leaves_the_mean_and_is_counted() -> None:
+    policy, reference = logprobs([[1.0], [0.0]], [[9.0], [9.0]]), logprobs([[0.0], [0.0]], [[0.0], [0.0]])
+    loss, logs = mdpo(policy, reference, [ladder(0, 1), ladder(0, 0)], MdpoSettings(penalty="none"))
+    assert loss.item() == pytest.approx(0.6443966600, abs=1e-9)
+    assert (logs["ladders"], logs["without_pair"]) == (1, 1)
+
+
+def test_a_batch_without_any_pair_has_loss_zero_and_a_gradient_of_zero() -> None:
+    policy = logprobs([[1.0], [0.0]])
+    loss, _ = mdpo(policy, logprobs([[0.0], [0.0]]), [ladder(0, 0)], MdpoSettings())
+    assert loss.item() == 0.0
+    assert torch.autograd.grad(loss, policy.values)[0].tolist() == [0.0, 0.0]
+
+
+def test_a_tie_makes_no_pair_and_both_of_two_best_responses_are_best() -> None:
+    policy, reference = logprobs([[1.0], [3.0], [0.0]]), logprobs([[0.0], [0.0], [0.0]])
+    _, logs = mdpo(policy, reference, [ladder(0, 0, 1)], MdpoSettings())
+    assert logs["margin"].item() == pytest.approx((1.0 + 3.0) / 2)
+    assert logs["penalty"].item() == pytest.approx(-(1.0 + 3.0) / 2)
+
+
+def test_a_token_of_the_third_answer_weighs_a_tenth_more() -> None:
+    values = logprobs([[-1.0, -2.0, -4.0]], rounds=[0, 1, 2])
+    assert values.per_response()[0].item() == pytest.approx(-1.0 - 2.0 * 1.05 - 4.0 * 1.10)
+    assert values.per_response(0.0)[0].item() == pytest.approx(-7.0)
+
+
+def test_sft_is_the_mean_over_ladders_of_the_best_responses_negative_log_probability() -> None:
+    policy = logprobs([[-1.0, -2.0], [-50.0]], [[-3.0], [-5.0], [-70.0]])
+    loss, logs = sft(policy, None, [ladder(0, 1), ladder(0, 0, 2)], SftSettings())
+    assert loss.item() == pytest.approx((3.0 + (3.0 + 5.0) / 2) / 2)
+    assert logs["ladders"] == 2
+
+
+@pytest.mark.parametrize("settings", [MdpoSettings(), MdpoSettings(penalty="scaled"), DpoSettings()])
+def test_gradients_are_those_of_finite_differences(settings: MdpoSettings | DpoSettings) -> None:
+    policy = logprobs([[-1.0, -0.3], [-2.0], [-0.7]], [[-0.1], [-1.9]])
+    reference = logprobs([[-1.1, -0.2], [-1.0], [-0.9]], [[-0.3], [-1.5]])
+    objective = mdpo if isinstance(settings, MdpoSettings) else dpo
+
+    def loss(values: torch.Tensor) -> torch.Tensor:
+        return objective(policy.with_values(values), reference, [ladder(0, 1, 2), ladder(0, 1)], settings)[0]  # type: ignore[arg-type]
+
+    assert torch.autograd.gradcheck(loss, (policy.values,))
+
+
+def test_settings_say_which_ladders_count() -> None:
+    assert MdpoSettings().counts([0, 1])
+    assert not MdpoSettings().counts([0, 0])
+    assert not MdpoSettings(pairs=[(1, 3)]).counts([0, 1, 2])
+    assert SftSettings().counts([0])
+    assert not SftSettings().counts([])

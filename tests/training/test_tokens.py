@@ -1,0 +1,167 @@
+"""Which tokens of a conversation are scored, one by one."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from seelevel.errors import InputError
+from seelevel.images import open_image
+from seelevel.ladder import Image, Ladder, Message, Response
+from seelevel.training.tokens import NOT_SCORED, ImageReader, TokenisedLadder, chat_messages, render, tokenise
+from tests.training.tiny import TEMPLATE, make_ladder, make_picture, make_processor
+
+pytestmark = pytest.mark.unit
+
+LLAVA = (
+    "{% for m in messages %}{{ m['role'] | upper }}: {% for c in m['content'] %}"
+    "{% if c['type'] == 'image' %}<image>\n{% else %}{{ c['text'] }}{% endif %}{% endfor %} "
+    "{% endfor %}{% if add_generation_prompt %}ASSISTANT:{% endif %}"
+)
+
+
+@cache
+def processor(template: str = TEMPLATE) -> Any:
+    return make_processor(template)
+
+
+def scored(ladder: Ladder, template: str = TEMPLATE) -> list[list[tuple[int, str]]]:
+    """(round, text) of every scored token, a list a response."""
+    tokens = tokenise(ladder, processor(template), ImageReader(processor(template)))
+    decode = processor(template).tokenizer.decode
+    return [
+        [(int(r), decode([t])) for t, r in zip(ids, rounds, strict=True) if r != NOT_SCORED]
+        for ids, rounds in zip(tokens.tokens, tokens.rounds, strict=True)
+    ]
+
+
+def answers(*texts: str, picture: str = "") -> Ladder:
+    """A ladder of one-round answers."""
+    prompt: list[Message] = [{"role": "user", "content": "<image>\nWhat is there?" if picture else "What is there?"}]
+    responses = [Response([{"role": "assistant", "content": text}], n) for n, text in enumerate(texts)]
+    return Ladder("one", [Image(picture)] if picture else [], prompt, responses)
+
+
+def packed(ladder: Ladder) -> TokenisedLadder:
+    return tokenise(ladder, processor(), ImageReader(processor()))
+
+
+def test_every_scored_token_of_a_two_round_conversation_is_an_answers_or_its_end_of_turn(tmp_path: Path) -> None:
+    messages: list[Message] = [
+        {"role": "assistant", "content": "Yes, there is."},
+        {"role": "user", "content": "What colour is the bicycle?"},
+        {"role": "assistant", "content": "The bicycle is blue"},
+    ]
+    prompt: list[Message] = [{"role": "user", "content": "<image>\nIs there a boat?"}]
+    ladder = Ladder("rounds", [Image(make_picture(tmp_path, 1))], prompt, [Response(messages, 0)])
+    expected = [(0, "Yes"), (0, ","), (0, " there"), (0, " is"), (0, "."), (0, "<|end|>")]
+    expected += [(1, "The"), (1, " bicycle"), (1, " is"), (1, " blue"), (1, "<|end|>")]
+    assert scored(ladder) == [expected]
+
+
+def test_answers_in_the_prompts_history_are_not_scored() -> None:
+    history: list[Message] = [
+        {"role": "user", "content": "Is there a boat?"},
+        {"role": "assistant", "content": "No, there is not."},
+        {"role": "user", "content": "Is there a tree?"},
+    ]
+    ladder = Ladder("history", [], history, [Response([{"role": "assistant", "content": "Yes"}], 0)])
+    assert scored(ladder) == [[(0, "Yes"), (0, "<|end|>")]]
+
+
+def test_a_template_without_an_end_of_turn_gets_the_end_of_sequence_token_after_the_last_answer() -> None:
+    assert scored(answers("Yes, there is."), LLAVA) == [
+        [(0, " "), (0, "Yes"), (0, ","), (0, " there"), (0, " is"), (0, "."), (0, "<|end|>")]
+    ]
+
+
+def test_every_byte_of_a_letter_that_is_several_tokens_is_scored() -> None:
+    [tokens] = scored(answers("né 猫"))
+    assert len(tokens) == len("né 猫".encode()) + 1  # none of these letters was seen in training: a byte, a token
+
+
+def test_an_empty_answer_scores_its_end_of_turn() -> None:
+    assert scored(answers("")) == [[(0, "<|end|>")]]
+
+
+def test_a_template_that_rewrites_earlier_turns_is_refused_with_the_ladders_name() -> None:
+    rewriting = (
+        "{% for m in messages %}{% if loop.last or m['role'] == 'user' %}{{ m['role'] }}: "
+        "{{ m['content'][0]['text'] }}<|end|>{% endif %}{% endfor %}"
+        "{% if add_generation_prompt %}assistant: {% endif %}"
+    )
+    messages: list[Message] = [
+        {"role": "assistant", "content": "Yes"},
+        {"role": "user", "content": "Where?"},
+        {"role": "assistant", "content": "There"},
+    ]
+    ladder = Ladder("two rounds", [], [{"role": "user", "content": "Is there?"}], [Response(messages, 0)])
+    with pytest.raises(InputError, match=r"ladder two rounds: the chat template .* rewrites earlier turns"):
+        scored(ladder, rewriting)
+
+
+def test_an_answer_that_holds_the_picture_token_is_refused_with_the_ladders_name() -> None:
+    with pytest.raises(InputError, match="ladder one: an answer contains the picture token <image>"):
+        scored(answers("I see <image>"))
+
+
+def test_tokens_are_the_processors_own_of_the_whole_conversation(tmp_path: Path) -> None:
+    ladder = make_ladder(tmp_path, 3, k=3, rounds=2, conditions=True, pictures=2)
+    for response, ids in zip(ladder.responses, packed(ladder).tokens, strict=True):
+        text = "<image>\n<image>\nDescribe the picture.\n" + response.condition
+        whole = render([{"role": "user", "content": text}, *response.messages], processor())
+        pictures = [open_image(image.path) for image in ladder.images]
+        expected = processor()(text=[whole], images=[pictures], return_tensors="np")["input_ids"][0]
+        assert ids.tolist() == expected.tolist()
+
+
+def test_conversations_part_at_the_first_answer_token_when_answers_begin_alike() -> None:
+    ladder = packed(answers("There is a dog.", "There is a cup."))
+    first = int(np.flatnonzero(ladder.rounds[0] != NOT_SCORED)[0])
+    assert ladder.branch == first
+
+
+def test_conversations_part_earlier_where_a_merge_crosses_the_boundary() -> None:
+    # The prompt ends in 'th'; one answer goes on 'ere', and 'there' is one token that begins in the prompt.
+    glued = "{% for m in messages %}{{ m['content'][0]['text'] }}{% if m['role'] == 'user' %} th{% endif %}{% endfor %}"
+    ladder = answers("ere is", " cup")
+    assert scored(ladder, glued)[0] == [(0, " there"), (0, " is"), (0, "<|end|>")]
+    tokens = tokenise(ladder, processor(glued), ImageReader(processor(glued)))
+    decode = processor().tokenizer.decode
+    assert decode(tokens.tokens[0][: tokens.branch]) == "What is there?"
+    assert decode(tokens.tokens[1]).startswith("What is there? th cup")
+
+
+def test_conditions_end_the_user_turn_and_move_the_branch_before_them() -> None:
+    plain = answers("Yes", "No")
+    conditioned = Ladder(
+        "c", [], plain.prompt, [Response(r.messages, r.level, condition=f"Be {r.level}.") for r in plain.responses]
+    )
+    tokens = packed(conditioned)
+    text = processor().tokenizer.decode(tokens.tokens[1])
+    assert text == "<|user|>\nWhat is there?\nBe 1.<|end|>\n<|assistant|>\nNo<|end|>\n"
+    shared = processor().tokenizer.decode(tokens.tokens[0][: tokens.branch])
+    assert shared.startswith("<|user|>\nWhat is there?\nBe")
+    assert "<|end|>" not in shared
+
+
+def test_the_line_break_after_a_picture_mark_belongs_to_the_file_format() -> None:
+    assert chat_messages([{"role": "user", "content": "<image>\nWhat?"}]) == [
+        {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "What?"}]}
+    ]
+    assert chat_messages([{"role": "user", "content": "What?\n<image>"}]) == [
+        {"role": "user", "content": [{"type": "text", "text": "What?"}, {"type": "image"}]}
+    ]
+
+
+def test_a_picture_is_read_once_for_all_ladders_that_show_it(tmp_path: Path) -> None:
+    reader = ImageReader(processor())
+    path = make_picture(tmp_path, 5)
+    first = reader.read((path,))
+    Path(path).unlink()
+    assert reader.read((path,)) is first
+    assert len(tokenise(answers("Yes", picture=path), processor(), reader).image_spans[0]) == 1

@@ -1,0 +1,231 @@
+"""Training: the mean over a step, resuming, the reference cache, alarms."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from seelevel.errors import InputError
+from seelevel.ladder import Ladder
+from seelevel.training import layouts
+from seelevel.training.fit import fit
+from seelevel.training.layouts import checked_layout
+from seelevel.training.reference import reference_logprobs
+from seelevel.training.settings import TrainSettings
+from seelevel.training.tokens import ImageReader, tokenise
+from seelevel.training.trainer import FALL_WINDOW, NonFiniteLossError, PreferenceTrainer, best_fallen
+from tests.training.tiny import make_ladder, make_model, make_processor, save_model
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_model(tmp_path_factory.mktemp("base"))
+
+
+@pytest.fixture(scope="module")
+def ladders(tmp_path_factory: pytest.TempPathFactory) -> list[Ladder]:
+    folder = tmp_path_factory.mktemp("pictures")
+    return [make_ladder(folder, seed, k=2 + seed % 3, rounds=1 + seed % 2) for seed in range(10)]
+
+
+def settings(**changes: Any) -> TrainSettings:
+    plain = {"ladders_per_step": 4, "epochs": 4, "save_steps": 3, "learning_rate": 1e-3, "device": "cpu"}
+    return TrainSettings(**{**plain, **changes})
+
+
+def contents(folder: Path) -> dict[str, str]:
+    files = [p for p in folder.rglob("*") if p.is_file()]
+    return {p.relative_to(folder).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
+
+
+class Killed(Exception):
+    """Stands for the power going off."""
+
+
+@pytest.fixture
+def stop_at(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """`stop_at(n)`: training dies in step n + 1; `stop_at(None)`: it does not."""
+    whole = PreferenceTrainer.training_step
+
+    def arrange(last: int | None) -> None:
+        def step(self: Any, *args: Any, **kwargs: Any) -> Any:
+            if self.state.global_step == last:
+                raise Killed
+            return whole(self, *args, **kwargs)
+
+        monkeypatch.setattr(PreferenceTrainer, "training_step", step)
+
+    yield arrange
+
+
+@pytest.mark.parametrize("lora", [None, {"r": 4, "alpha": 8, "dropout": 0.1}], ids=["full", "lora"])
+def test_a_resumed_training_ends_in_the_same_bytes_as_an_unbroken_one(
+    base: Path, ladders: list[Ladder], tmp_path: Path, stop_at: Any, lora: Any
+) -> None:
+    asked = settings(lora=lora)
+    facts = fit(ladders, str(base), asked, tmp_path / "whole", seed=3)
+    assert facts["steps"] == 10
+    for last in (1, 7):  # before the first checkpoint; one step after the second
+        out = tmp_path / f"cut-{last}"
+        stop_at(last)
+        with pytest.raises(Killed):
+            fit(ladders, str(base), asked, out, seed=3)
+        (out / "checkpoints").mkdir(exist_ok=True)
+        (out / "checkpoints" / "checkpoint-9").mkdir()
+        (out / "checkpoints" / "checkpoint-9" / "model.safetensors").write_bytes(b"half")
+        (out / "checkpoints" / "checkpoint-8").mkdir()
+        stop_at(None)
+        fit(ladders, str(base), asked, out, seed=3)
+        assert contents(out) == contents(tmp_path / "whole")
+
+
+def test_a_resumed_training_starts_from_the_checkpoint_and_not_from_the_beginning(
+    base: Path, ladders: list[Ladder], tmp_path: Path, stop_at: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop_at(8)
+    with pytest.raises(Killed):
+        fit(ladders, str(base), settings(), tmp_path, seed=0)
+    assert [p.name for p in (tmp_path / "checkpoints").iterdir()] == ["checkpoint-6"]
+    stop_at(2)  # a run from the beginning would pass here
+    fit(ladders, str(base), settings(), tmp_path, seed=0)
+    assert [json.loads(line)["step"] for line in (tmp_path / "log.jsonl").read_text().splitlines()] == [*range(1, 11)]
+
+
+def test_a_finished_training_is_not_run_again(base: Path, ladders: list[Ladder], tmp_path: Path, stop_at: Any) -> None:
+    facts = fit(ladders, str(base), settings(epochs=1), tmp_path)
+    stop_at(0)
+    assert fit(ladders, str(base), settings(epochs=1), tmp_path) == facts
+
+
+@pytest.mark.parametrize("name", ["mdpo", "dpo", "sft"])
+def test_a_step_is_the_mean_over_its_ladders_however_they_are_split(
+    base: Path, ladders: list[Ladder], tmp_path: Path, name: str
+) -> None:
+    found = []
+    for number, change in enumerate(({"tokens_per_batch": 4096}, {"tokens_per_batch": 1}, {"layout": "rows"})):
+        out = tmp_path / str(number)
+        fit(ladders, str(base), settings(objective={"name": name}, epochs=1, dtype="float64", **change), out)
+        found.append((load_file(out / "model" / "model.safetensors"), (out / "log.jsonl").read_text().splitlines()))
+    (whole, first), *others = found
+    for weights, log in others:
+        assert all(torch.allclose(weights[key], whole[key], rtol=1e-5, atol=1e-7) for key in whole)
+        for one, other in zip(first, log, strict=True):
+            assert json.loads(other) == pytest.approx(json.loads(one), rel=1e-4, abs=1e-6)
+
+
+def test_sft_raises_the_best_answers_probability_and_mdpo_the_margin_too(base: Path, tmp_path: Path) -> None:
+    alike = [make_ladder(tmp_path, 6 * number, k=3) for number in range(4)]  # the same answers to other pictures
+    logs = {}
+    for name in ("sft", "mdpo"):
+        fit(alike, str(base), settings(objective={"name": name}, epochs=20, learning_rate=3e-3), tmp_path / name)
+        logs[name] = [json.loads(line) for line in (tmp_path / name / "log.jsonl").read_text().splitlines()]
+        assert logs[name][-1]["best_logprob"] > logs[name][0]["best_logprob"] + 1
+    assert logs["mdpo"][-1]["margin"] > 1
+    assert logs["mdpo"][-1]["accuracy"] == pytest.approx(1)
+    assert logs["mdpo"][0]["preference"] == pytest.approx(0.6931, abs=1e-3)  # at the start every r is 0: log 2
+
+
+def test_the_vision_tower_stays_as_it_is_unless_asked(base: Path, ladders: list[Ladder], tmp_path: Path) -> None:
+    before = load_file(base / "model.safetensors")
+    for frozen in (True, False):
+        fit(ladders, str(base), settings(freeze_vision=frozen, epochs=1), tmp_path / str(frozen))
+        after = load_file(tmp_path / str(frozen) / "model" / "model.safetensors")
+        name = next(key for key in before if "vision_tower" in key and "fc1.weight" in key)
+        assert torch.equal(before[name], after[name]) is frozen
+        projector = next(key for key in before if "projector.linear_1.weight" in key)
+        assert not torch.equal(before[projector], after[projector])
+
+
+def test_a_trained_model_keeps_its_configuration(base: Path, ladders: list[Ladder], tmp_path: Path) -> None:
+    fit(ladders, str(base), settings(epochs=1), tmp_path)
+    before, after = (json.loads((folder / "config.json").read_text()) for folder in (base, tmp_path / "model"))
+    for config in (before, after):  # number formats are written in other places of the file after loading
+        for part in (config, config["text_config"], config["vision_config"]):
+            part.pop("dtype", None)
+    assert after == before
+
+
+def test_ladders_that_cannot_be_trained_on_are_left_out_with_reasons(
+    base: Path, ladders: list[Ladder], tmp_path: Path
+) -> None:
+    tie = make_ladder(tmp_path, 50, k=1)
+    long = make_ladder(tmp_path, 51, k=2, rounds=12)
+    facts = fit([*ladders, tie, long], str(base), settings(epochs=1, max_length=150), tmp_path / "out")
+    assert facts["left_out"] == {"does not fit": 1, "no pair": 1}
+    entries = [json.loads(line) for line in (tmp_path / "out" / "left_out.jsonl").read_text().splitlines()]
+    assert {entry["id"] for entry in entries} == {tie.id, long.id}
+    assert "the context 150" in entries[1]["reason"]
+
+
+def test_data_without_a_pair_is_refused_before_training(base: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no ladder to train on: 1 ladders, 1 × no pair; objective mdpo needs"):
+        fit([make_ladder(tmp_path, 1, k=1)], str(base), settings(), tmp_path / "out")
+
+
+def test_a_loss_that_is_no_number_stops_with_the_ladders_name(
+    base: Path, ladders: list[Ladder], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = PreferenceTrainer._loss
+
+    def poisoned(self: Any, model: Any, chosen: list[int]) -> Any:
+        if self.state.global_step == 1:
+            with torch.no_grad():
+                model.lm_head.weight[:] = float("nan")
+        return whole(self, model, chosen)
+
+    monkeypatch.setattr(PreferenceTrainer, "_loss", poisoned)
+    with pytest.raises(NonFiniteLossError, match=r"not finite in step 2; ladders tiny-\d"):
+        fit(ladders, str(base), settings(), tmp_path)
+    saved = json.loads((tmp_path / "checkpoints" / "nonfinite.json").read_text())
+    assert set(saved["log_probs"]) <= {ladder.id for ladder in ladders}
+
+
+def test_reference_log_probs_are_read_back_and_a_stale_file_is_not(ladders: list[Ladder], tmp_path: Path) -> None:
+    processor = make_processor()
+    model, other = make_model(processor, seed=0), make_model(processor, seed=1)
+    images = ImageReader(processor)
+    tokens = [tokenise(ladder, processor, images) for ladder in ladders]
+    first = reference_logprobs(model, tokens, images, "shared", 4096, tmp_path)
+    [file] = tmp_path.iterdir()
+    written = file.stat().st_mtime_ns
+    again = reference_logprobs(model, tokens, images, "shared", 4096, tmp_path)
+    assert file.stat().st_mtime_ns == written
+    assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+    changed = reference_logprobs(other, tokens, images, "shared", 4096, tmp_path)
+    assert not torch.equal(first[0], changed[0])
+    assert not file.exists()
+
+
+def test_the_shared_layout_is_kept_where_it_agrees_and_dropped_aloud_where_not(
+    ladders: list[Ladder], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    processor = make_processor()
+    model, images = make_model(processor), ImageReader(processor)
+    tokens = [tokenise(ladder, processor, images) for ladder in ladders]
+    assert checked_layout(model, tokens, images, "shared") == "shared"
+    whole = layouts.collate
+
+    def positions_run_on(*args: Any) -> Any:
+        batch = whole(*args)
+        if batch.layout == "shared":
+            batch.position_ids[:] = torch.arange(batch.position_ids.shape[1])
+        return batch
+
+    monkeypatch.setattr(layouts, "collate", positions_run_on)
+    assert checked_layout(model, tokens, images, "shared") == "rows"
+    assert "layout: rows in place of shared, because packed log-probs differ by" in capsys.readouterr().err
+
+
+@pytest.mark.unit
+def test_the_alarm_rings_when_best_answers_fall_over_a_full_window() -> None:
+    falling = [{"best_change": -0.1 * n} for n in range(FALL_WINDOW)]
+    assert best_fallen(falling) == pytest.approx(-0.1 * (FALL_WINDOW - 1) / 2)
+    assert best_fallen(falling[:-1]) is None
+    assert best_fallen([{"best_change": 0.1}] * FALL_WINDOW) is None
