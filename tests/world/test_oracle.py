@@ -12,8 +12,9 @@ from seelevel.evaluate.mrhal import parse_ratings
 from seelevel.judge import Judge, Unscored
 from seelevel.models.base import Prompt, Sampling
 from seelevel.world import language
-from seelevel.world.claims import Facts, claims_of, topic_of
+from seelevel.world.claims import Facts, claims_of
 from seelevel.world.oracle import Oracle, read_contents, read_prompt
+from seelevel.world.questions import topic_of
 from seelevel.world.scenes import Group, draw_scenes
 
 pytestmark = pytest.mark.unit

@@ -15,10 +15,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from seelevel.models.base import Completion, Prompt, Sampling
-from seelevel.world.claims import HARM, REFUSES, Claim, Fact, Facts, Topic, claims_of, topic_of
+from seelevel.world.claims import Claim, Fact, Facts, claims_of
 from seelevel.world.grammar import sentences
 from seelevel.world.language import number
 from seelevel.world.lexicon import normal
+from seelevel.world.questions import HARM, REFUSES, Topic, topic_of
 from seelevel.world.scenes import COLOURS, KINDS, PLACES, PLURALS, SETTINGS, SIZES, Group
 
 CONTENTS = re.compile(r"^#+ image contents\s*$", re.IGNORECASE | re.MULTILINE)
