@@ -48,9 +48,9 @@ SHORT = (
 )
 OPENINGS = ("The image shows a {setting}.", "This is a {setting}.", "This is a picture of a {setting}.")
 STYLES: tuple[tuple[str, float], ...] = (
-    ("{Thing} {is_} in the {place}.", 0.8),
-    ("There {is_} {thing} in the {place}.", 0.12),
-    ("In the {place} there {is_} {thing}.", 0.08),
+    ("In the {place} there {is_} {thing}.", 0.9),
+    ("{Thing} {is_} in the {place}.", 0.05),
+    ("There {is_} {thing} in the {place}.", 0.05),
 )
 
 
@@ -190,6 +190,13 @@ def ask_place(scene: Scene, rng: random.Random) -> tuple[str, str]:
     return question, f"The {group.noun} {verb} in the {group.place}."
 
 
+def ask_content(scene: Scene, rng: random.Random) -> tuple[str, str]:
+    there = {group.place: group for group in scene.groups}
+    place = rng.choice(list(there)) if rng.random() < 0.7 else rng.choice(PLACES)
+    answer = sentence(there[place], STYLES[0][0]) if place in there else f"There is nothing in the {place}."
+    return f"What is in the {place}?", answer
+
+
 def ask_attribute(scene: Scene, rng: random.Random) -> tuple[str, str]:
     group = rng.choice(scene.groups)
     verb = "is" if group.count == 1 else "are"
@@ -208,10 +215,11 @@ QUESTIONS: dict[str, Callable[[Scene, random.Random], tuple[str, str]]] = {
     "counting": ask_count,
     "attribute": ask_colour,
     "spatial": ask_place,
+    "content": ask_content,
     "verification": ask_attribute,
     "setting": ask_setting,
 }
-WEIGHTS = (30, 18, 18, 18, 10, 6)
+WEIGHTS = (26, 15, 15, 15, 15, 9, 5)
 
 
 def ask(scene: Scene, rng: random.Random) -> tuple[str, str]:

@@ -28,9 +28,9 @@ from seelevel.world.train import Saver
 
 log = logging.getLogger(__name__)
 
-STEPS = 2000
+STEPS = 1200
 LEARNING_RATE = 2e-3
-PICTURES = 32
+PICTURES = 24
 TEXTS = 128
 WINDOW = 64
 """Side of a crop around a cell, in pixels; it is doubled to the picture's side."""
@@ -40,7 +40,11 @@ NEAR, FAR = 0.95, 0.6
 
 def any_group(rng: random.Random) -> Group:
     return Group(
-        rng.choice(KINDS), rng.choices((1, 2, 3), (5, 2, 1))[0], rng.choice(SIZES), rng.choice(COLOURS), rng.choice(PLACES)
+        rng.choice(KINDS),
+        rng.choices((1, 2, 3), (5, 2, 1))[0],
+        rng.choice(SIZES),
+        rng.choice(COLOURS),
+        rng.choice(PLACES),
     )
 
 
@@ -98,7 +102,9 @@ def other_pair(rng: random.Random) -> tuple[str, str]:
             return existence_answer(kind, None), f"There is no {kind} in the image."
         case 2:
             kind, colour = rng.choice(KINDS), rng.choice(COLOURS)
-            return f"The {kind} is {colour}.", rng.choice((f"Yes, the {kind} is {colour}.", f"No, the {kind} is {colour}."))
+            return f"The {kind} is {colour}.", rng.choice(
+                (f"Yes, the {kind} is {colour}.", f"No, the {kind} is {colour}.")
+            )
         case _:
             scene = Scene("", rng.choice(SETTINGS), (any_group(rng),), 0)
             refusal = harmful(scene, rng)[1]
