@@ -116,10 +116,18 @@ def _group(benchmark: Benchmark, pairs: Sequence[Pair], wanted: int, root: Path,
                 benchmark.short,
                 _words_for(base),
             )
-            for base, aligned in largest(found, (wanted + 1) // 2 if benchmark.long else wanted)
+            for base, aligned in largest(_once(found), (wanted + 1) // 2 if benchmark.long else wanted)
         ]
 
     return Group(benchmark.title, words, shown(better, benchmark.better), shown(worse, benchmark.worse), benchmark.key)
+
+
+def _once(found: Sequence[tuple[float, Pair]]) -> list[tuple[float, Pair]]:
+    """Each question about a picture once: the same one may stand in several question sets."""
+    first: dict[str, tuple[float, Pair]] = {}
+    for gain, pair in found:
+        first.setdefault(repr((pair[0].get("image"), pair[0]["question"])), (gain, pair))
+    return list(first.values())
 
 
 def _words_for(item: Item) -> str:

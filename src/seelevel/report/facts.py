@@ -246,8 +246,8 @@ def _plain(value: Any) -> str:
 def cost_caption(run: RunFolder) -> str:
     """The sum of the stages' times, and the machine the page was written on."""
     return (
-        f"Stages took {say_time(_total(run))} in all; a stage that was stopped and continued counts its last start only. "
-        f"Peak memory is the process's until the stage's end. This page was written on {machine()}."
+        f"Stages took {say_time(_total(run))} in all; a stage that was stopped and continued counts its last start "
+        f"only. Peak memory is the process's until the stage's end. This page was written on {machine()}."
     )
 
 

@@ -27,7 +27,7 @@ class Series:
 
 
 def nice_ticks(low: float, high: float, about: int = 5, whole: bool = False) -> list[float]:
-    """Round numbers that span low..high in about so many steps; the first is ≤ low, the last ≥ high. `whole`: integers."""
+    """Round numbers (`whole`: integers) that span low..high in about so many steps: first ≤ low, last ≥ high."""
     if not high > low:
         high = low + (abs(low) or 1.0)
     raw = (high - low) / about
