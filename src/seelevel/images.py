@@ -28,6 +28,7 @@ MODEL_SIDE = 4096
 picture then costs a processor 200 MB in float32 instead of 600."""
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF")
 SUFFIXES = {"JPEG": "jpg", "MPO": "jpg", "JPEG2000": "jp2", "TIFF": "tif"}
+PNG_END = b"IEND\xaeB`\x82"
 WHITE = (255, 255, 255)
 DEPTH_MODES = ("I;16", "I;16L", "I;16B", "I;16N", "I")
 # What Pillow raises on broken files; which of them depends on the format and on where the file is broken.
@@ -92,6 +93,8 @@ def _check(raw: bytes) -> ImageFacts:
                 _rgb(picture)
     except DECODE_ERRORS as error:
         raise _reason(error) from error
+    if kind == "PNG" and PNG_END not in raw:  # Pillow stops at the last pixel, before the checksum
+        raise ImageError("truncated")
     return ImageFacts(hashlib.sha256(raw).hexdigest(), width, height, SUFFIXES.get(kind, kind.lower()))
 
 

@@ -28,6 +28,13 @@ WRITERS = {
     "ladders": "seelevel.formats.ladders:write",
 }
 FORMATS = tuple(READERS)
+KEYS = {
+    "amp": {"output_1"},
+    "trl": {"chosen", "rejected"},
+    "llava": {"conversations"},
+    "ladders": {"prompt", "responses"},
+}
+"""What tells a record's format, asked in this order: AMP's records may hold conversations too."""
 TEXT_FORMATS = ("llava", "amp", "trl")
 
 
@@ -37,18 +44,22 @@ def guess_format(path: Path) -> str:
         return "ladders"
     if not path.exists():
         raise InputError(f"{path} does not exist; check the path")
-    keys = _parquet_columns(path) if path.suffix == ".parquet" else _first_keys(path)
-    if "output_1" in keys:
-        return "amp"
-    if {"chosen", "rejected"} <= keys:
-        return "trl"
-    if "conversations" in keys:
-        return "llava"
-    if "responses" in keys:
-        return "ladders"
-    raise InputError(
-        f"{path}: its records are of no known format; they need conversations, output_1 or chosen and rejected"
-    )
+    if path.suffix == ".parquet":
+        found = _by_keys(_parquet_columns(path))
+    else:
+        # By the first record that is one, so that a bad one at the start does not hide the others.
+        records = [record for _, record in load_json(path) if isinstance(record, dict)]
+        found = next(filter(None, (_by_keys(set(record)) for record in records)), None if records else "llava")
+    if found is None:
+        raise InputError(f"{path}: no record has conversations (LLaVA), output_1 (AMP) or chosen and rejected (TRL)")
+    return found
+
+
+def _by_keys(keys: set[str]) -> str | None:
+    for form, needed in KEYS.items():
+        if needed <= keys:
+            return form
+    return None
 
 
 def _parquet_columns(path: Path) -> set[str]:
@@ -59,12 +70,6 @@ def _parquet_columns(path: Path) -> set[str]:
         return set(pq.read_schema(path).names)
     except pa.ArrowInvalid as error:
         raise InputError(f"{path} is not a Parquet file ({error}); write it again") from error
-
-
-def _first_keys(path: Path) -> set[str]:
-    """Keys of the first record that is a mapping; of a list without any, those of LLaVA's records."""
-    records = load_json(path)
-    return next((set(record) for _, record in records if isinstance(record, dict)), {"conversations"})
 
 
 def parse(path: Path, images: Path | None = None, form: str | None = None) -> Iterator[Record | Rejected]:

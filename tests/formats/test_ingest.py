@@ -1,0 +1,99 @@
+"""The data step: shards of usable ladders, pictures kept by content, the rest in rejected.jsonl."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from seelevel.errors import InputError
+from seelevel.formats.ingest import ingest
+from seelevel.formats.parquet import read_ladders
+from seelevel.store import SHARD_SIZE, StageFolder, shards
+from tests.formats.made import gpt, human, picture, record, write
+
+pytestmark = pytest.mark.unit
+
+
+def run(folder: Path, records: list[Any], **options: Any) -> tuple[Path, dict[str, Any]]:
+    """The run folder and the facts."""
+    picture(folder / "pictures", "a.png")
+    prompts = write(folder / "prompts.json", records)
+    root = folder / "run"
+    stage = StageFolder(root / "data", "print")
+    stage.begin()
+    arguments = {"limit": None, "max_rejected": 0.05, **options}
+    return root, ingest(prompts, folder / "pictures", stage, root, **arguments)
+
+
+def contents(root: Path) -> dict[str, bytes]:
+    return {p.relative_to(root).as_posix(): p.read_bytes() for p in sorted(root.rglob("*")) if p.is_file()}
+
+
+def test_records_go_to_shards_in_order_and_pictures_are_kept_once(tmp_path: Path) -> None:
+    root, facts = run(tmp_path, [record(n) for n in range(SHARD_SIZE + 5)])
+    assert [len(read_ladders(path, root)) for path in shards(root / "data")] == [SHARD_SIZE, 5]
+    ladders = read_ladders(root / "data", root)
+    assert [ladder.id for ladder in ladders] == [str(n) for n in range(SHARD_SIZE + 5)]
+    assert len(list((root / "images").iterdir())) == 1
+    assert Path(ladders[0].images[0].path).parent == (root / "images").resolve()
+    assert (facts["records"], facts["ladders"], facts["images"], facts["rejected"]) == (133, 133, 1, 0)
+
+
+def test_bad_records_are_listed_in_order_with_their_reasons(tmp_path: Path) -> None:
+    records = [record(0), record(1, "nope.png"), 7, record(0), record(4, "a.png", gpt("Hi.")), record(5)]
+    root, facts = run(tmp_path, records, max_rejected=1.0)
+    lines = [json.loads(line) for line in (root / "data" / "rejected.jsonl").read_text().splitlines()]
+    assert [line["where"] for line in lines] == [f"prompts.json[{n}]" for n in (1, 2, 3, 4)]
+    assert lines[2] == {"where": "prompts.json[3]", "id": "0", "reason": "id seen before (the first record stays)"}
+    assert [ladder.id for ladder in read_ladders(root / "data", root)] == ["0", "5"]
+    assert facts["rejected"] == 4
+    assert sum(facts["reasons"].values()) == 4
+
+
+def test_too_many_bad_records_stop_the_run_and_the_list_stays(tmp_path: Path) -> None:
+    records = [record(n, "a.png" if n % 10 else "nope.png") for n in range(40)]
+    with pytest.raises(InputError, match=r"4 of 40 .*10%, over max_rejected 5%.*4 × image is missing.*rejected\.jsonl"):
+        run(tmp_path, records)
+    assert len((tmp_path / "run" / "data" / "rejected.jsonl").read_text().splitlines()) == 4
+    assert shards(tmp_path / "run" / "data") == []
+
+
+def test_a_share_of_exactly_max_rejected_is_allowed(tmp_path: Path) -> None:
+    _, facts = run(tmp_path, [record(n, "a.png" if n else "nope.png") for n in range(20)])
+    assert facts["rejected"] == 1
+
+
+def test_no_usable_record_stops_the_run_whatever_is_allowed(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="holds no usable record"):
+        run(tmp_path, [record(1, "nope.png")], max_rejected=1.0)
+    with pytest.raises(InputError, match="holds no usable record: it is empty"):
+        run(tmp_path, [])
+
+
+def test_a_limit_takes_the_first_records_of_the_file(tmp_path: Path) -> None:
+    root, facts = run(tmp_path, [record(n) for n in range(9)], limit=4)
+    assert [ladder.id for ladder in read_ladders(root / "data", root)] == ["0", "1", "2", "3"]
+    assert facts["records"] == 4
+
+
+def test_prompts_without_an_answer_are_kept_unless_one_is_needed(tmp_path: Path) -> None:
+    records = [record(0), record(1, "a.png", human("What?"))]
+    _, facts = run(tmp_path / "x", records)
+    assert (facts["ladders"], facts["answered"]) == (2, 1)
+    _, facts = run(tmp_path / "y", records, need_answer=True, max_rejected=0.5)
+    assert facts["reasons"] == {"no answer": 1}
+
+
+def test_a_step_done_again_after_a_stop_ends_in_the_same_bytes(tmp_path: Path) -> None:
+    records = [record(n, "a.png" if n % 50 else "nope.png") for n in range(SHARD_SIZE + 40)]
+    root, _ = run(tmp_path, records)
+    whole = contents(root)
+    shards(root / "data")[1].unlink()
+    (root / "data" / "rejected.jsonl").unlink()
+    for image in (root / "images").iterdir():
+        image.unlink()
+    run(tmp_path, records)
+    assert contents(root) == whole
