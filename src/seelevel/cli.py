@@ -218,7 +218,7 @@ def world_model(name: Annotated[str, typer.Argument(help="xs, s, m, l or clip.")
 def parser_train(
     treebank: Annotated[Path, typer.Option(help="Folder with Universal Dependencies .conllu files.")],
     out: Annotated[Path, typer.Option(help="Folder for the pipeline.")],
-    max_steps: Annotated[int, typer.Option(help="Training steps.", min=1)] = 3500,
+    max_steps: Annotated[int, typer.Option(help="Training steps.", min=1)] = 5000,
 ) -> None:
     """Train the parser on a treebank."""
     from seelevel.language.parse import train_parser

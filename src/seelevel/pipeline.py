@@ -155,13 +155,14 @@ class Run:
 
     def check(self) -> Path:
         from seelevel import check
+        from seelevel.language.parse import parser_fingerprint
 
         source, settings = self.out / "generate", self.recipe.check
         encoder = self.model(settings.encoder)
         return self._stage(
             "check",
             "seelevel.check",
-            [self._print_of(source), model_fingerprint(encoder)],
+            [self._print_of(source), model_fingerprint(encoder), parser_fingerprint(settings.parser)],
             settings,
             lambda stage: check.run(source, stage, settings, encoder, self.out),
         )
