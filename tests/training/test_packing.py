@@ -60,7 +60,7 @@ def test_layouts_agree_in_log_probs_and_in_every_tensors_gradient(
     assert packed.keys() == separate.keys()
     total = torch.stack([g.norm() for g in separate.values()]).norm()
     for name, gradient in separate.items():
-        # A key's bias has a gradient of zero in exact arithmetic (softmax does not see it): only rounding is left there.
+        # A key's bias has a gradient of zero in exact arithmetic (softmax does not see it): only rounding stays.
         assert (packed[name] - gradient).norm() <= 1e-5 * gradient.norm() + 1e-15 * total, name
 
 
