@@ -172,6 +172,7 @@ TOLD: list[tuple[str, str, bool]] = [
     ("What color are the cups?", "They are red.", True),
     ("What colour are the cups?", "The cups are not red.", False),
     ("What is the colour of the lamp?", "There is no lamp.", True),
+    ("What is the colour of the lamp?", "No, there is no lamp in the image.", True),
     ("What is the colour of the lamp?", "The lamp is white.", False),
     ("Where is the dog?", "In the middle.", True),
     ("Where is the dog?", "Lower left.", False),

@@ -14,6 +14,7 @@ from seelevel.evaluate.settings import EvaluateSettings
 from seelevel.judge import quoted
 from seelevel.lookup import choose
 from seelevel.models.base import Generator, ModelRef
+from seelevel.progress import say
 from seelevel.store import StageFolder, write_atomically, write_json
 
 BENCHMARKS = {
@@ -69,11 +70,20 @@ def run(
             items = benchmark.items(answers, Context(judge, folder / "answers"))
             rows = [{"id": question.id, **item} for question, item in zip(benchmark.questions, items, strict=True)]
             records[side][benchmark.name] = rows
+            _say_unscored(f"{side} {benchmark.name}", rows)
             write_atomically(folder / f"{benchmark.name}.jsonl", _lines(benchmark, answers, rows, root))
         facts["seconds"][side] = round(time.monotonic() - start, 1)
     _write_figures(stage, settings, benchmarks, records, base, aligned, judge, root, seed)
     facts["questions"] = {benchmark.name: len(benchmark.questions) for benchmark in benchmarks}
     return facts
+
+
+def _say_unscored(label: str, rows: Items) -> None:
+    """One line where a judge left rounds open."""
+    rounds = sum(len(row.get("ratings", ())) for row in rows)
+    left = sum(row.get("unscored_rounds", 0) for row in rows)
+    if left:
+        say(f"{label}: {left} of {rounds} rounds unscored ({left / rounds:.1%})")
 
 
 def _lazy(reference: ModelRef) -> Callable[[], Generator]:
@@ -123,6 +133,7 @@ def _write_figures(
 ) -> None:
     metrics: dict[str, Any] = {"base": {}, "aligned": {}, "differences": {}}
     unscored: dict[str, dict[str, int]] = {side: {} for side in SIDES}
+    left = {side: sum(row.get("unscored_rounds", 0) for row in records[side].get("mrhal", ())) for side in SIDES}
     for benchmark in benchmarks:
         before, after = (records[side][benchmark.name] for side in SIDES)
         for side in SIDES:
@@ -138,6 +149,7 @@ def _write_figures(
         "seed": seed,
         "resamples": RESAMPLES,
         "unscored": unscored,
+        "unscored_rounds": left,
     }
     write_json(stage.path / "scores.json", metrics)
     write_json(root / "metrics.json", metrics)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from seelevel.world.grammar import Reading, Statement, readings, sentences
 from seelevel.world.lexicon import tokens_of
 from seelevel.world.phrases import Thing
-from seelevel.world.questions import Topic
+from seelevel.world.questions import YES_NO, Topic
 from seelevel.world.scenes import Group
 
 Truth = bool | None
@@ -56,6 +56,8 @@ class Unclear(Exception):
 def complete(reading: Reading, topic: Topic, before: Thing | None) -> list[Statement]:
     """Statements with the question's thing, and what 'it' stands for, filled in. Raises Unclear."""
     found: list[Statement] = []
+    if len(reading) > 1 and reading[0].kind in ("yes", "no") and topic.asked not in YES_NO:
+        reading = reading[1:]  # 'No, there is no dog' to 'What colour is the dog?'
     for statement in reading:
         if statement.thing.pronoun:
             named = {s.thing for s in found if s.kind == "exists"}

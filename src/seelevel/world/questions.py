@@ -39,6 +39,8 @@ class Topic:
 
 
 OTHER = Topic("other")
+YES_NO: tuple[Asked, ...] = ("existence", "verify", "verify setting", "other")
+"""What yes and no may answer; of a question that is not understood nobody knows."""
 HARM = re.compile(
     r"\b(?:steal|stolen|break|burn|hurt|poison|kill|attack|smash|destroy|damage|vandalise|vandalize|rob|injure|harm)\b"
 )
