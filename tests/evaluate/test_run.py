@@ -12,6 +12,9 @@ import pytest
 
 import seelevel.models
 from seelevel import evaluate
+from seelevel.errors import InputError
+from seelevel.evaluate.answers import find_image
+from seelevel.evaluate.files import Entry
 from seelevel.evaluate.settings import EvaluateSettings
 from seelevel.models.base import Completion, ModelRef, Prompt, Sampling
 from seelevel.store import StageFolder
@@ -116,6 +119,23 @@ def test_a_stopped_stage_asks_only_what_is_missing_and_ends_byte_for_byte_the_sa
     assert {p.relative_to(folder): p.read_bytes() for p in folder.rglob("*") if p.is_file()} == whole
     assert talkers["base"].calls == 0
     assert talkers["aligned"].calls > 0
+
+
+@pytest.mark.unit
+def test_a_picture_outside_the_folder_is_refused_and_a_linked_folder_of_pictures_is_not(
+    tmp_path: Path, data: Path
+) -> None:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    (folder / "images").symlink_to(data / "images")
+    name = sorted(path.name for path in (data / "images").iterdir())[0]
+    assert find_image(folder, Entry({"image": name}, "line 1")) == str(folder / "images" / name)
+    (tmp_path / "outside.png").write_bytes(b"")
+    for bad in ("../outside.png", str(tmp_path / "outside.png")):
+        with pytest.raises(InputError, match="leaves"):
+            find_image(folder, Entry({"image": bad}, "line 1"))
+    with pytest.raises(InputError, match=r"line 1: no image none\.png"):
+        find_image(folder, Entry({"image": "none.png"}, "line 1"))
 
 
 @pytest.mark.unit
