@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from pydantic import BaseModel
 
-from seelevel.errors import InputError
+from seelevel.errors import DiskFullError, InputError, free_bytes, is_disk_full
 from seelevel.lookup import nearest
 from seelevel.models.base import ModelRef
 from seelevel.models.folders import adapter_base, check_model_folder
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
 STAGES = ("generate", "check", "align", "evaluate", "report")
 WORLD = "world:"
+STEP_BYTES = 1 << 20  # what a stage should find free before it is worth starting again
 
 
 class Run:
@@ -277,7 +278,12 @@ class Run:
             return stage.path
         stage.begin()
         start = time.monotonic()
-        facts = work(stage)
+        try:
+            facts = work(stage)
+        except Exception as error:
+            if is_disk_full(error) and not isinstance(error, DiskFullError):  # from a library's own writing
+                raise DiskFullError(stage.path, max(STEP_BYTES - free_bytes(stage.path), 1)) from error
+            raise
         seconds = round(time.monotonic() - start, 1)
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
         stage.finish(**{**facts, "seconds": seconds, "peak_bytes": peak})

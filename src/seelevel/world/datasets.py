@@ -5,6 +5,7 @@ Everything is drawn by seed: the same call writes the same bytes.
 
 from __future__ import annotations
 
+import io
 import json
 import random
 from collections import Counter
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from seelevel.errors import InputError
+from seelevel.store import write_atomically
 from seelevel.world.drawing import contact_sheet, picture
 from seelevel.world.language import (
     DETAILED,
@@ -43,15 +45,15 @@ def check_split(split: str) -> None:
 
 
 def write_json_lines(path: Path, records: Sequence[dict[str, Any]]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
+    write_atomically(path, "".join(json.dumps(record) + "\n" for record in records))
 
 
 def write_pictures(folder: Path, scenes: Sequence[Scene]) -> None:
     """`<scene id>.png` for every scene."""
-    folder.mkdir(parents=True, exist_ok=True)
     for scene in scenes:
-        picture(scene).save(folder / f"{scene.id}.png", compress_level=1)
+        buffer = io.BytesIO()
+        picture(scene).save(buffer, "PNG", compress_level=1)
+        write_atomically(folder / f"{scene.id}.png", buffer.getvalue())
 
 
 def prompt_turns(scene: Scene, rng: random.Random) -> Turns:
@@ -88,7 +90,7 @@ def write_prompts(folder: Path, split: str = "prompts", limit: int = PROMPTS, se
             {"id": scene.id, "image": f"{scene.id}.png", "conversations": conversation, "annotations": annotations}
         )
     write_pictures(folder / "images", scenes)
-    (folder / "prompts.json").write_text(json.dumps(records, indent=1), encoding="utf-8")
+    write_atomically(folder / "prompts.json", json.dumps(records, indent=1))
     return folder / "prompts.json"
 
 
@@ -99,9 +101,9 @@ def chair_files(folder: Path, scenes: Sequence[Scene]) -> None:
     ]
     write_json_lines(folder / "questions.jsonl", questions)
     objects = {f"{scene.id}.png": sorted(scene.kinds) for scene in scenes}
-    (folder / "objects.json").write_text(json.dumps(objects, indent=0), encoding="utf-8")
+    write_atomically(folder / "objects.json", json.dumps(objects, indent=0))
     lines = [", ".join((kind, *SYNONYMS.get(kind, ()))) for kind in KINDS]
-    (folder / "synonyms.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    write_atomically(folder / "synonyms.txt", "\n".join(lines) + "\n")
 
 
 def pope_absent(scene: Scene, how: str, frequency: Counter[str], together: Counter[tuple[str, str]]) -> list[str]:
@@ -154,7 +156,7 @@ def mrhal_file(folder: Path, scenes: Sequence[Scene]) -> None:
             }
         )
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "dialogues.json").write_text(json.dumps(records, indent=1), encoding="utf-8")
+    write_atomically(folder / "dialogues.json", json.dumps(records, indent=1))
 
 
 def capability_records(scenes: Sequence[Scene], count: int) -> list[dict[str, str]]:
