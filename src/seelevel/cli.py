@@ -139,6 +139,8 @@ def _print_scores(scores: dict[str, Any], as_json: bool) -> None:
         typer.echo(json.dumps(scores))
     else:
         for name, value in scores.items():
+            if isinstance(value, dict):  # the same figures by another rule: only in the JSON
+                continue
             typer.echo(f"{name:24}{value:.4f}" if isinstance(value, float) else f"{name:24}{value}")
 
 

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from seelevel.models.base import Generator
 
 STAGES = ("generate", "check", "align", "evaluate", "report")
-WORLD = "world:"
+WORLD, ORACLE = "world:", "world:oracle"
 STEP_BYTES = 1 << 20  # what a stage should find free before it is worth starting again
 
 
@@ -99,7 +99,8 @@ class Run:
     def examine(self) -> None:
         """Raise `InputError` for anything the recipe names that is not there, before anything runs."""
         recipe = self.recipe
-        for name in [*recipe.generate.experts, recipe.check.encoder, recipe.align.model]:
+        judges = [name for name in [recipe.evaluate.judge] if name not in (None, ORACLE)]
+        for name in [*recipe.generate.experts, recipe.check.encoder, recipe.align.model, *judges]:
             self.model(name)
         for key, name, splits in (
             ("data.prompts", recipe.data.prompts, ("prompts",)),
@@ -190,7 +191,7 @@ class Run:
         return self._stage(
             "evaluate",
             "seelevel.evaluate",
-            [data_print, model_fingerprint(base), self._print_of(self.out / "align")],
+            [data_print, model_fingerprint(base), self._print_of(self.out / "align"), self._judge_fingerprint()],
             settings,
             lambda stage: evaluate.run(
                 stage, settings, data, base, self._aligned(), self._judge(), self.out, self.recipe.seed
@@ -245,13 +246,19 @@ class Run:
         name = self.recipe.evaluate.judge
         if name is None:
             return None
-        if name == "world:oracle":
+        if name == ORACLE:
             from seelevel.world.oracle import Oracle
 
             return Oracle()
         from seelevel.models import load_model
 
         return load_model(self.model(name).path)
+
+    def _judge_fingerprint(self) -> str | None:
+        name = self.recipe.evaluate.judge
+        if name is None:
+            return None
+        return source_fingerprint("seelevel.world.oracle") if name == ORACLE else model_fingerprint(self.model(name))
 
     def _aligned(self) -> ModelRef:
         for kind in ("model", "adapter"):
