@@ -100,8 +100,12 @@ def test_a_resumed_training_starts_from_the_checkpoint_and_not_from_the_beginnin
 
 def test_a_finished_training_is_not_run_again(base: Path, ladders: list[Ladder], tmp_path: Path, stop_at: Any) -> None:
     facts = fit(ladders, str(base), settings(epochs=1), tmp_path)
+    (tmp_path / "checkpoints").mkdir()  # as after a kill between the model and the end
     stop_at(0)
     assert fit(ladders, str(base), settings(epochs=1), tmp_path) == facts
+    assert not (tmp_path / "checkpoints").exists()
+    with pytest.raises(InputError, match="trained on other ladders or with other settings"):
+        fit(ladders, str(base), settings(epochs=2), tmp_path)
 
 
 @pytest.mark.parametrize("name", ["mdpo", "dpo", "sft"])

@@ -14,6 +14,8 @@ from seelevel.store import write_json
 
 MARKER = "complete.json"
 WRITING = "writing-"
+FULL = 4096
+"""A disk with fewer bytes free than a page is full."""
 
 
 def write_folder(target: Path, write: Callable[[Path], None], size: int) -> None:
@@ -31,8 +33,10 @@ def write_folder(target: Path, write: Callable[[Path], None], size: int) -> None
             if path.is_file():
                 _flush(path)
     except Exception as error:
+        # torch's own writer says only that a write came up short
+        full = is_disk_full(error) or free_bytes(target.parent) < FULL
         shutil.rmtree(temporary, ignore_errors=True)
-        if is_disk_full(error) and not isinstance(error, DiskFullError):
+        if full and not isinstance(error, DiskFullError):
             raise DiskFullError(target, max(size - free_bytes(target.parent), 1)) from error
         raise
     if target.exists():

@@ -25,7 +25,7 @@ from seelevel.training.packing import fits
 from seelevel.training.reference import data_fingerprint, reference_logprobs, weights_fingerprint
 from seelevel.training.settings import LoraSettings, TrainSettings
 from seelevel.training.tokens import ImageReader, TokenisedLadder, UnusableLadderError, tokenise
-from seelevel.training.trainer import PreferenceTrainer, TrainingData, best_fallen
+from seelevel.training.trainer import FALL_WINDOW, PreferenceTrainer, TrainingData, best_fallen
 
 ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
 MLP = ("gate_proj", "up_proj", "down_proj")
@@ -44,9 +44,13 @@ def fit(
     bytes. Raises `InputError` when no ladder says anything to the objective or none fits.
     """
     target, facts_file = out / ("adapter" if settings.lora else "model"), out / "training.json"
+    request = digest(settings.model_dump(mode="json"), model_path, seed, [_content(ladder) for ladder in ladders])
     if target.is_dir():
-        facts: dict[str, Any] = json.loads(facts_file.read_text())
-        return facts
+        done: dict[str, Any] = json.loads(facts_file.read_text())
+        if done.pop("request") != request:
+            raise InputError(f"{target} was trained on other ladders or with other settings; choose another folder")
+        shutil.rmtree(out / "checkpoints", ignore_errors=True)
+        return done
     device = _device(settings.device)
     dtype = _dtype(settings, device)
     arguments = _arguments(settings, out, seed, device, dtype)
@@ -106,7 +110,7 @@ def fit(
         "device": device,
         "trained_weights": trained,
         "best_fell": any(
-            best_fallen(history[max(end - 20, 0) : end]) is not None for end in range(1, len(history) + 1)
+            best_fallen(history[end - FALL_WINDOW : end]) is not None for end in range(FALL_WINDOW, len(history) + 1)
         ),
     }
 
@@ -117,11 +121,17 @@ def fit(
     if first:
         write_atomically(out / "log.jsonl", "".join(json.dumps(entry, sort_keys=True) + "\n" for entry in history))
         write_atomically(out / "left_out.jsonl", "".join(json.dumps(e, sort_keys=True) + "\n" for e in left_out))
-        write_json(facts_file, facts)
+        write_json(facts_file, {**facts, "request": request})
         write_folder(target, write, sum(p.numel() * p.element_size() for p in model.parameters()) + (1 << 22))
         shutil.rmtree(out / "checkpoints", ignore_errors=True)
     trainer.accelerator.wait_for_everyone()
     return facts
+
+
+def _content(ladder: Ladder) -> Any:
+    """What of a ladder the training depends on."""
+    images = [image.sha256 or image.path for image in ladder.images]
+    return ladder.id, images, ladder.prompt, [(r.messages, r.level, r.condition) for r in ladder.responses]
 
 
 def _device(wanted: str) -> str:
