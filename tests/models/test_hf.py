@@ -188,6 +188,13 @@ class TestFoldersThatCannotBeLoaded:
         with pytest.raises(InputError, match=r"only \*\.safetensors are loaded"):
             load_model(str(tmp_path))
 
+    def test_with_weights_that_were_cut_off(self, folder: Path, tmp_path: Path) -> None:
+        shutil.copytree(folder, tmp_path / "m")
+        weights = tmp_path / "m" / "model.safetensors"
+        weights.write_bytes(weights.read_bytes()[:-100])
+        with pytest.raises(InputError, match="a weight file is broken or cut off"):
+            load_model(str(tmp_path / "m"))
+
     def test_with_a_part_of_its_weights(self, folder: Path, tmp_path: Path) -> None:
         shutil.copy(folder / "config.json", tmp_path)
         index = {"weight_map": {"a": "model-1.safetensors", "b": "model-2.safetensors"}}

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
 from transformers import (
     AutoConfig,
@@ -75,9 +76,12 @@ class LocalModel:
         config = _config(base, trust_remote_code)
         chosen = _dtype(dtype, place, config)
         hf_logging.disable_progress_bar()
-        model = AutoModelForImageTextToText.from_pretrained(
-            base, config=config, dtype=chosen, use_safetensors=True, trust_remote_code=trust_remote_code
-        )
+        try:
+            model = AutoModelForImageTextToText.from_pretrained(
+                base, config=config, dtype=chosen, use_safetensors=True, trust_remote_code=trust_remote_code
+            )
+        except SafetensorError as error:
+            raise InputError(f"model {base}: a weight file is broken or cut off ({error}); copy it again") from error
         processor = _processor(base, trust_remote_code)
         if adapter is not None:
             model = _with_adapter(model, adapter)
