@@ -133,7 +133,8 @@ class Run:
         if images is not None and images.parent in self._fingerprints:
             inputs: list[str | None] = [self._fingerprints[images.parent]]
         else:
-            inputs = [file_sha256(prompts), None if images is None else listing_fingerprint(images)]
+            beside = prompts.parent / "images" if images is None else images
+            inputs = [file_sha256(prompts), listing_fingerprint(beside) if beside.is_dir() else None]
         return self._stage(
             "data",
             "seelevel.formats.ingest",
