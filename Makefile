@@ -16,8 +16,9 @@ setup: .venv/.installed
 demo: setup
 	$(BIN)/seelevel run world-amp-meg --out $(RUNS)/world-amp-meg
 
+# Two workers of one thread each: workers that share the cores by threads wait for each other at every operator.
 test: setup
-	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n 2
+	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
 unit: setup
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -m unit
