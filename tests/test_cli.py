@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from seelevel.cli import _print_metrics
 from tests.cli_reference import reference
 
 pytestmark = pytest.mark.unit
@@ -111,6 +112,21 @@ def test_dry_run_says_what_would_run_and_writes_nothing(tmp_path):
     for stage in ("generate", "check", "align", "evaluate"):
         assert stage in output
     assert not (tmp_path / "run").exists()
+
+
+def test_a_figure_that_is_undefined_is_a_dash(tmp_path, capsys):
+    none = {"value": None, "low": None, "high": None, "n": 0}
+    half, less = {"value": 0.5, "low": 0.4, "high": 0.6, "n": 9}, {"value": -0.25, "low": -0.3, "high": -0.2, "n": 9}
+    metrics = {
+        "base": {"chair_i": half, "mrhal_score_c": none},
+        "aligned": {"chair_i": {**half, "value": 0.25}, "mrhal_score_c": none},
+        "differences": {"chair_i": less, "mrhal_score_c": none},
+    }
+    (tmp_path / "metrics.json").write_text(json.dumps(metrics))
+    _print_metrics(tmp_path)
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()[1:]]
+    assert rows[0] == ["chair_i", "0.5000", "0.2500", "-0.2500", "[-0.3000,", "-0.2000]"]
+    assert rows[1] == ["mrhal_score_c", "–", "–", "–"]
 
 
 def test_score_pope_prints_one_json_object(tmp_path):

@@ -70,9 +70,12 @@ def _print_metrics(folder: Path) -> None:
     metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
     typer.echo(f"{'':26}{'base':>9}{'aligned':>9}{'difference [95% interval]':>34}")
     for name, difference in metrics["differences"].items():
-        base, aligned = metrics["base"][name]["value"], metrics["aligned"][name]["value"]
-        interval = f"{difference['value']:+.4f} [{difference['low']:+.4f}, {difference['high']:+.4f}]"
-        typer.echo(f"{name:26}{base:9.4f}{aligned:9.4f}{interval:>34}")
+        # A figure is null where it is undefined: nothing was mentioned, nobody judged.
+        found = [metrics[side][name]["value"] for side in ("base", "aligned")]
+        base, aligned = ("–" if value is None else f"{value:.4f}" for value in found)
+        known = difference["value"] is not None
+        change = "{value:+.4f} [{low:+.4f}, {high:+.4f}]".format(**difference) if known else "–"
+        typer.echo(f"{name:26}{base:>9}{aligned:>9}{change:>34}")
 
 
 def _stage_command(name: str, help_text: str) -> None:

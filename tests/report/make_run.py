@@ -77,7 +77,7 @@ def ladders(root: Path, n: int) -> tuple[Ladder, Ladder]:
 
     before = Ladder(f"ladder-{n}", [image], prompt, [response(k, k) for k in range(3)])
     if n % 7 == 6:
-        note = {"checker": "autocheck", "checked": False, "reason": "the standard response names nothing"}
+        note = {"checker": "autocheck", "unchecked": "the standard response has no noun chunk"}
         return before, before.ordered(before.responses, check=note)
     order = [0, 2, 1] if n % 2 else [0, 1, 2]
     levels = [0, 1, 1] if n % 5 == 4 else [0, 1, 2]
@@ -93,7 +93,7 @@ def ladders(root: Path, n: int) -> tuple[Ladder, Ladder]:
             "standard_chunks": wanted,
         },
     }
-    note = {"checker": "autocheck", "checked": True, "order": order, "responses": [judged[k] for k in order]}
+    note = {"checker": "autocheck", "order": order, "responses": [judged[k] for k in order]}
     found = [response(k, level, acc=1.0 if k != 1 else 0.5, score=0.9) for k, level in zip(order, levels, strict=True)]
     return before, before.ordered(found, check=note)
 

@@ -141,8 +141,7 @@ def _count(facts: LadderFacts, ladder: Ladder, moved: bool | None) -> None:
 
 def _unchecked(ladder: Ladder) -> str:
     """Why the check left the ladder as it was; empty where it judged it."""
-    notes = _check_notes(ladder)
-    return str(notes.get("reason") or "not checked") if notes.get("checked") is False else ""
+    return str(_check_notes(ladder).get("unchecked", ""))
 
 
 def _flags(ladder: Ladder) -> list[str]:
