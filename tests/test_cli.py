@@ -129,6 +129,11 @@ def test_a_figure_that_is_undefined_is_a_dash(tmp_path, capsys):
     assert rows[1] == ["mrhal_score_c", "–", "–", "–"]
 
 
+def test_dry_run_names_a_missing_file_in_one_line(tmp_path):
+    missing = f"data.prompts={tmp_path / 'nowhere.json'}"
+    assert "nowhere.json does not exist" in refused("run", "world-quick", "--dry-run", "--set", missing)
+
+
 def test_score_pope_prints_one_json_object(tmp_path):
     labels, answers = ["yes", "yes", "no", "no"], ["Yes.", "No.", "Yes, there is.", "No"]
     questions = [

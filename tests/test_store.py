@@ -77,12 +77,29 @@ def test_a_stage_begun_under_another_fingerprint_is_emptied(tmp_path):
     assert not first.shard(0).exists()
 
 
+def test_a_folder_that_no_run_has_begun_is_not_emptied(tmp_path):
+    folder = tmp_path / "data"
+    folder.mkdir()
+    (folder / "mine.csv").write_text("precious")
+    with pytest.raises(InputError, match="no run has written; choose another --out"):
+        store.StageFolder(folder, "one").begin()
+    assert (folder / "mine.csv").read_text() == "precious"
+
+
 def test_a_stage_cut_off_before_it_said_what_it_is_starts_anew(tmp_path):
     folder = tmp_path / "s"
     folder.mkdir()
-    (folder / "shard-00000.parquet").write_bytes(b"half")
+    (folder / ".partial-begun.json").write_bytes(b"half")
     store.StageFolder(folder, "one").begin()
-    assert not (folder / "shard-00000.parquet").exists()
+    assert [p.name for p in folder.iterdir()] == ["begun.json"]
+
+
+def test_what_a_kill_left_of_an_emptied_folder_is_cleared(tmp_path):
+    stale = tmp_path / ".partial-s"
+    stale.mkdir()
+    (stale / "shard-00001.parquet").write_bytes(b"x")
+    store.StageFolder(tmp_path / "s", "one").begin()
+    assert [p.name for p in tmp_path.iterdir()] == ["s"]
 
 
 def test_a_stage_is_done_only_under_its_own_fingerprint(tmp_path):

@@ -23,6 +23,7 @@ from pydantic import BaseModel
 from seelevel.errors import DiskFullError, InputError, free_bytes, is_disk_full
 from seelevel.lookup import nearest
 from seelevel.models.base import ModelRef
+from seelevel.models.files import model_fingerprint
 from seelevel.models.folders import adapter_base, check_model_folder
 from seelevel.progress import say
 from seelevel.recipe import Recipe
@@ -64,7 +65,11 @@ class Run:
             return self.report()
 
     def plan(self) -> dict[str, bool]:
-        """Which stages would run: True, or False for those that are unchanged. Writes nothing."""
+        """Which stages would run: True, or False for those that are unchanged. Writes nothing.
+
+        Raises `InputError` as a run would, for anything the recipe names that is not there.
+        """
+        self.examine()
         self._dry = True
         self._fingerprints.clear()
         self.generate()
@@ -134,7 +139,8 @@ class Run:
             inputs: list[str | None] = [self._fingerprints[images.parent]]
         else:
             beside = prompts.parent / "images" if images is None else images
-            inputs = [file_sha256(prompts), listing_fingerprint(beside) if beside.is_dir() else None]
+            read = folder_fingerprint if prompts.is_dir() else file_sha256  # ladders may be a stage's folder
+            inputs = [read(prompts), listing_fingerprint(beside) if beside.is_dir() else None]
         return self._stage(
             "data",
             "seelevel.formats.ingest",
@@ -327,15 +333,3 @@ class Run:
                 ) from error
             write_atomically(self.out / "recipe.yaml", self._recipe_text)
             yield
-
-
-def model_fingerprint(model: ModelRef) -> str:
-    """A fingerprint of a model's files; of a hub model, its name and the revision in the cache."""
-    folder = Path(model.path)
-    if folder.is_dir():
-        return digest(model.name, folder_fingerprint(folder))
-    if not folder.exists():
-        from huggingface_hub import try_to_load_from_cache
-
-        return digest(model.name, str(try_to_load_from_cache(model.path, "config.json")))
-    raise InputError(f"model {model.name} is a file; name the folder that holds config.json and the weights")

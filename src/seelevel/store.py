@@ -1,7 +1,8 @@
 """Run folders: shards written whole or not at all, the manifest last, and fingerprints that say what may be kept.
 
 A stage's folder holds `begun.json` (the fingerprint it was begun under), its files, and, when it is done,
-`manifest.json`. A folder begun under another fingerprint is emptied; one begun under the same one is continued.
+`manifest.json`. A folder begun under another fingerprint is emptied, one begun under the same one is continued, and one
+that no run has begun is not touched.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
-from seelevel.errors import DiskFullError, free_bytes, is_disk_full
+from seelevel.errors import DiskFullError, InputError, free_bytes, is_disk_full
 
 BEGUN, MANIFEST, TEMPORARY = "begun.json", "manifest.json", ".partial-"
 SHARD_SIZE = 128
@@ -135,11 +136,20 @@ class StageFolder:
         return found if found is not None and found.get("fingerprint") == self.fingerprint else None
 
     def begin(self) -> None:
-        """Make the folder ready: continue what was begun under the same fingerprint, empty anything else."""
+        """Make the folder ready: continue what was begun under the same fingerprint, empty what another one left.
+
+        Raises `InputError` for a folder that holds files and was begun by no run: they are not ours to delete.
+        """
         begun = self.path / BEGUN
         same = begun.exists() and json.loads(begun.read_text())["fingerprint"] == self.fingerprint
+        stale = self.path.with_name(TEMPORARY + self.path.name)
         if not same and self.path.exists():
-            shutil.rmtree(self.path)
+            if not begun.exists() and any(not p.name.startswith(TEMPORARY) for p in self.path.iterdir()):
+                raise InputError(f"{self.path} holds files that no run has written; choose another --out")
+            # Renamed first, so that a kill in the middle never leaves a folder that looks whole and lacks files.
+            shutil.rmtree(stale, ignore_errors=True)
+            self.path.replace(stale)
+        shutil.rmtree(stale, ignore_errors=True)
         self.path.mkdir(parents=True, exist_ok=True)
         for leftover in self.path.rglob(TEMPORARY + "*"):
             leftover.unlink()

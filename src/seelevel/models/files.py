@@ -1,4 +1,4 @@
-"""How large the model in a folder is, read without torch."""
+"""What the files of a model say about it, read without torch: how large it is, and whether it is still the same."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from seelevel.errors import InputError
+from seelevel.models.base import ModelRef
 from seelevel.models.folders import check_model_folder, read_json
+from seelevel.store import digest, folder_fingerprint
 
 
 @dataclass(frozen=True)
@@ -39,3 +41,30 @@ def model_size(folder: Path) -> ModelSize:
     side, patch = vision.get("image_size"), vision.get("patch_size")
     tokens = (side // patch) ** 2 if isinstance(side, int) and isinstance(patch, int) else 0
     return ModelSize(count, "/".join(sorted(dtypes)), tokens)
+
+
+def model_fingerprint(model: ModelRef) -> str:
+    """A fingerprint of a model's files; of a hub model, its name and commit.
+
+    Raises `InputError` where the model is a file.
+    """
+    folder = Path(model.path)
+    if folder.is_dir():
+        return digest(model.name, folder_fingerprint(folder))
+    if folder.exists():
+        raise InputError(f"model {model.name} is a file; name the folder that holds config.json and the weights")
+    return digest(model.name, _hub_commit(model.path))
+
+
+def _hub_commit(name: str) -> str:
+    """The commit that loading a hub model would take; empty where the hub cannot be asked.
+
+    The configuration is fetched, not only looked up in the cache: a run downloads its models after it has taken their
+    fingerprints, and the same command again must find the same ones.
+    """
+    from huggingface_hub import hf_hub_download
+
+    try:
+        return Path(hf_hub_download(name, "config.json")).parent.name
+    except (OSError, ValueError):
+        return ""
