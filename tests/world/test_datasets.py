@@ -31,7 +31,7 @@ def test_prompts_are_llava_conversations_that_start_with_the_image(tmp_path: Pat
     records = json.loads(write_prompts(tmp_path, limit=40).read_text())
     assert len(records) == 40
     for record in records:
-        assert Image.open(tmp_path / "images" / record["image"]).size == (128, 128)
+        assert Image.open(tmp_path / "images" / record["image"]).size == (126, 126)
         speakers = [turn["from"] for turn in record["conversations"]]
         assert speakers == ["human", "gpt"] * (len(speakers) // 2)
         assert record["conversations"][0]["value"].startswith("<image>\n")

@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw
 from seelevel.world.scenes import PLACES, Scene
 from seelevel.world.sprites import RGB, sprite
 
-SIDE = 128
+SIDE = 126
 CELL = SIDE / 3
 PIXELS = {("large", 1): 46, ("small", 1): 32, ("large", 2): 34, ("small", 2): 26, ("large", 3): 31, ("small", 3): 24}
 """Side of a thing in pixels, by size and by how many share the cell."""

@@ -29,10 +29,14 @@ from seelevel.world.drawing import SIDE
 from seelevel.world.language import corpus, harmful, pretraining
 from seelevel.world.scenes import draw_scenes
 
-PATCH = 16
+PATCH = 42
+"""A patch is a cell of the grid: nine image tokens."""
 IMAGE_TOKENS = (SIDE // PATCH) ** 2
 VOCABULARY = 1024
 POSITIONS = 1024
+HEAD, THETA = 32, 1e6
+"""Width of a text head and RoPE's base: narrow heads with the usual base can hardly look for contents far away, since
+most of their dimensions turn with the distance."""
 SPECIAL = ("<pad>", "<s>", "<unk>", "</s>", "<image>")
 PAD, BOS, UNK, EOS, IMAGE = range(5)
 MEAN, STD = 0.6, 0.25
@@ -70,14 +74,16 @@ class Size:
     text_width: int
     text_layers: int
     heads: int
+    expansion: int = 3
 
 
 SIZES: dict[str, Size] = {
-    "xs": Size(48, 2, 48, 2, 4),
+    "xs": Size(40, 2, 48, 2, 4),
     "s": Size(64, 2, 64, 3, 4),
-    "m": Size(96, 3, 96, 3, 4),
-    "l": Size(128, 3, 128, 3, 4),
+    "m": Size(64, 2, 64, 4, 4, expansion=6),
+    "l": Size(64, 3, 64, 5, 4, expansion=9),
 }
+"""m and l have the widths of s, so that they can grow out of it: see `grow`."""
 
 
 def sample_text(limit: int = 4000) -> Iterable[str]:
@@ -153,10 +159,12 @@ def llava(name: str, seed: int = 0) -> LlavaForConditionalGeneration:
     text = LlamaConfig(
         vocab_size=VOCABULARY,
         hidden_size=size.text_width,
-        intermediate_size=3 * size.text_width,
+        intermediate_size=size.expansion * size.text_width,
         num_hidden_layers=size.text_layers,
         num_attention_heads=size.heads,
         num_key_value_heads=size.heads,
+        head_dim=HEAD,
+        rope_parameters={"rope_type": "default", "rope_theta": THETA},
         max_position_embeddings=POSITIONS,
         pad_token_id=PAD,
         bos_token_id=BOS,
@@ -183,6 +191,28 @@ def llava(name: str, seed: int = 0) -> LlavaForConditionalGeneration:
     return model
 
 
+@torch.no_grad()
+def grow(small: LlavaForConditionalGeneration, large: LlavaForConditionalGeneration) -> None:
+    """Copy a model into one of the same widths with more layers or wider MLPs, which then computes the same.
+
+    What is new in the larger one writes nothing at first: the output matrices of its added layers are zero, and so are
+    the columns that read the added units of its MLPs (after Net2Net, Chen et al. 2016).
+    """
+    old = small.state_dict()
+    outputs = ("o_proj", "down_proj", "out_proj", "fc2")
+    for name, tensor in large.state_dict().items():
+        if name not in old:
+            if any(part in name for part in outputs):
+                tensor.zero_()
+        elif old[name].shape == tensor.shape:
+            tensor.copy_(old[name])
+        elif "down_proj" in name:
+            tensor.zero_()
+            tensor[:, : old[name].shape[1]] = old[name]
+        else:  # gate_proj and up_proj
+            tensor[: old[name].shape[0]] = old[name]
+
+
 def clip_processor() -> CLIPProcessor:
     """Text in lower case, <s> … </s>; the text vector is read at </s>."""
     tokenizer = byte_level(lower=True)
@@ -203,7 +233,7 @@ def clip_processor() -> CLIPProcessor:
 
 def clip(seed: int = 0) -> CLIPModel:
     """An untrained CLIP, float32."""
-    width, layers, heads = 96, 3, 4
+    width, layers, heads = 96, 2, 4
     torch.manual_seed(seed)
     text = CLIPTextConfig(
         vocab_size=VOCABULARY,

@@ -281,7 +281,7 @@ def critique(scene: Scene, rng: random.Random) -> str:
     """A critique in the words that judges use; whether it fits is left to chance."""
     if rng.random() < 0.4:
         return rng.choice(PRAISE)
-    kind = rng.choice([*scene.kinds, absent_kind(scene, rng)])
+    kind = rng.choice([*sorted(scene.kinds), absent_kind(scene, rng)])
     return rng.choice(BLAME).format(kind=kind, kinds=PLURALS[kind])
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import random
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import AutoModelForImageTextToText, AutoProcessor
+from transformers import AutoModel, AutoModelForImageTextToText, AutoProcessor, AutoTokenizer
 
 from seelevel.world import MODELS, WEIGHTS
 from seelevel.world.datasets import capability_records, pope_records
@@ -23,6 +24,7 @@ from seelevel.world.drawing import draw_all
 from seelevel.world.family import normalised
 from seelevel.world.language import DETAILED
 from seelevel.world.scenes import COMPANIONS, KINDS, PLURALS, Scene, draw_scenes
+from seelevel.world.train_clip import any_group, as_phrase, as_sentence, changed
 
 log = logging.getLogger(__name__)
 
@@ -126,6 +128,47 @@ def measure(folder: Path, split: str = "dev", limit: int = 300, questions: int =
     return result
 
 
+def text_pairs(count: int, seed: int = 1) -> tuple[list[str], list[str], list[bool]]:
+    """Pairs of noun phrases or sentences: half tell the same group of things in other words, half another group."""
+    rng = random.Random(f"pairs/{seed}")
+    left: list[str] = []
+    right: list[str] = []
+    same: list[bool] = []
+    while len(left) < count:
+        group = any_group(rng)
+        form, place = rng.choice(((as_phrase, False), (as_sentence, True)))
+        alike = rng.random() < 0.5
+        other = group if alike else changed(group, rng, place)
+        left.append(form(group, rng))
+        right.append(form(other, rng))
+        same.append(alike)
+    return left, right, same
+
+
+@torch.no_grad()
+def measure_encoder(folder: Path = WEIGHTS / "clip", count: int = 4000) -> dict[str, float]:
+    """Which cosine tells apart texts of one thing from texts of two, and how well: τ, its accuracy, both means."""
+    model = AutoModel.from_pretrained(folder, dtype=torch.float32).eval()
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    left, right, same = text_pairs(count)
+    vectors = []
+    for texts in (left, right):
+        batch = tokenizer(texts, padding=True, return_tensors="pt")
+        vectors.append(torch.nn.functional.normalize(model.get_text_features(**batch).pooler_output, dim=-1))
+    cosines = (vectors[0] * vectors[1]).sum(-1)
+    true = torch.tensor(same)
+    grid = torch.linspace(0.4, 0.99, 60)
+    rights = ((cosines[None, :] > grid[:, None]) == true[None, :]).float().mean(1)
+    best = int(rights.argmax())
+    return {
+        "tau": float(grid[best]),
+        "accuracy": float(rights[best]),
+        "accuracy_at_085": float(((cosines > 0.85) == true).float().mean()),
+        "same": float(cosines[true].mean()),
+        "different": float(cosines[~true].mean()),
+    }
+
+
 def measure_family(weights: Path = WEIGHTS, split: str = "dev", limit: int = 300) -> dict[str, dict[str, float]]:
     """Figures of every model that has weights; also written to `weights/measured.json`."""
     results: dict[str, dict[str, float]] = {}
@@ -133,5 +176,7 @@ def measure_family(weights: Path = WEIGHTS, split: str = "dev", limit: int = 300
         if (weights / name / "model.safetensors").is_file():
             results[name] = measure(weights / name, split, limit)
             log.info("%s %s", name, {key: round(value, 3) for key, value in results[name].items()})
+    if (weights / "clip" / "model.safetensors").is_file():
+        results["clip"] = measure_encoder(weights / "clip")
     (weights / "measured.json").write_text(json.dumps(results, indent=1))
     return results

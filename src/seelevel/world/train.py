@@ -12,7 +12,7 @@ import logging
 import random
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -24,31 +24,39 @@ from seelevel.world import family
 from seelevel.world.drawing import draw_all
 from seelevel.world.language import Turns, pretraining
 from seelevel.world.scenes import Scene, draw_scenes
-from seelevel.world.schedule import one_cycle, optimizer_for
+from seelevel.world.schedule import Optimizers, one_cycle
+from seelevel.world.train_align import align
 from seelevel.world.train_vision import train_vision
 
 log = logging.getLogger(__name__)
 
-SCENES = 36000
-BATCH = 40
+SCENES = 30000
+BATCH = 12
 BUCKET = 8
 """Batches sorted together by length, so that little padding is needed."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Steps of the vision tower alone, steps of BATCH rows, and the one-cycle's highest learning rate."""
+    """Steps and the one-cycle's highest learning rate, for the vision tower, its alignment and the whole model.
+
+    A model with a `start` grows out of that trained model instead of learning to see first.
+    """
 
     vision_steps: int
+    vision_rate: float
+    align_steps: int
     steps: int
     learning_rate: float
+    muon_rate: float
+    start: str = ""
 
 
 PLANS: dict[str, Plan] = {
-    "xs": Plan(800, 700, 3e-3),
-    "s": Plan(1500, 900, 3e-3),
-    "m": Plan(1200, 900, 2.5e-3),
-    "l": Plan(1500, 1000, 2e-3),
+    "xs": Plan(600, 4e-3, 250, 1200, 2e-3, 4e-3),
+    "s": Plan(1000, 4e-3, 300, 2000, 2e-3, 4e-3),
+    "m": Plan(0, 0.0, 0, 900, 1.5e-3, 3e-3, start="s"),
+    "l": Plan(0, 0.0, 0, 1300, 1.5e-3, 3e-3, start="s"),
 }
 
 
@@ -142,7 +150,7 @@ def rows_loss(model: LlavaForConditionalGeneration, pixels: Tensor, rows: Sequen
 class Saver:
     """Keeps a training's state in one file, so that a stopped training goes on."""
 
-    def __init__(self, path: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    def __init__(self, path: Path, model: nn.Module, optimizer: Optimizers) -> None:
         self.path, self.model, self.optimizer = path, model, optimizer
 
     def load(self) -> int:
@@ -165,31 +173,28 @@ def train_llava(
 ) -> None:
     """Train one size and write its folder under `out`; goes on from `out/<name>.pt` if that is there."""
     model = family.llava(name, seed).train()
-    optimizer = optimizer_for(model, plan.learning_rate)
+    optimizer = Optimizers(model, plan.learning_rate, plan.muon_rate)
     saver = Saver(out / f"{name}.pt", model, optimizer)
     first = saver.load()
-    tower, kept = model.model.vision_tower, out / f"{name}.vision.pt"
-    if first == 0 and kept.is_file():
-        tower.load_state_dict(torch.load(kept, weights_only=True))
+    if first == 0 and plan.start:
+        family.grow(LlavaForConditionalGeneration.from_pretrained(out / plan.start, dtype=torch.float32), model)
     elif first == 0:
-        train_vision(tower, scenes, pixels, plan.vision_steps, 1.5 * plan.learning_rate, seed)
-        torch.save(tower.state_dict(), kept)
-    source = batches(scenes, Encoder(processor.tokenizer), BATCH, seed)
+        train_vision(model.model.vision_tower, scenes, pixels, plan.vision_steps, plan.vision_rate, seed)
+        align(model, processor.tokenizer, scenes, pixels, plan.align_steps, plan.vision_rate, seed)
+    # a grown model should not meet the batches again that the smaller one began with
+    source = batches(scenes, Encoder(processor.tokenizer), BATCH, seed + 17 * bool(plan.start))
     for _ in range(first):
         next(source)
     began, loss_sum = time.time(), 0.0
     for step in range(first, plan.steps):
-        for group in optimizer.param_groups:
-            group["lr"] = plan.learning_rate * one_cycle(step, plan.steps)
         indices, rows = next(source)
         loss = rows_loss(model, family.normalised(pixels[indices]), rows)
-        optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
+        optimizer.step(one_cycle(step, plan.steps))
         loss_sum += loss.item()
-        if (step + 1) % 50 == 0:
-            log.info("%s step %d loss %.4f seconds %.0f", name, step + 1, loss_sum / 50, time.time() - began)
+        if (step + 1) % 100 == 0:
+            log.info("%s step %d loss %.4f seconds %.0f", name, step + 1, loss_sum / 100, time.time() - began)
             loss_sum = 0.0
         if (step + 1) % 200 == 0:
             saver.save(step + 1)
@@ -227,6 +232,8 @@ def train_family(
             train_clip(out, scenes, pixels, steps_scale, seed)
         else:
             plan = PLANS[name]
-            vision_steps, steps = (max(1, int(count * steps_scale)) for count in (plan.vision_steps, plan.steps))
-            plan = Plan(vision_steps, steps, plan.learning_rate)
+            vision, aligned, steps = (
+                max(1, int(count * steps_scale)) for count in (plan.vision_steps, plan.align_steps, plan.steps)
+            )
+            plan = replace(plan, vision_steps=vision, align_steps=aligned, steps=steps)
             train_llava(name, out, scenes, pixels, processor, plan, seed)

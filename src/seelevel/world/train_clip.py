@@ -23,16 +23,16 @@ from seelevel.world import family
 from seelevel.world.drawing import CELL, SIDE
 from seelevel.world.language import OPENINGS, STYLES, existence_answer, harmful, number, phrase, sentence
 from seelevel.world.scenes import COLOURS, KINDS, NUMBERS, PLACES, SETTINGS, SIZES, Group, Scene
-from seelevel.world.schedule import one_cycle, optimizer_for
+from seelevel.world.schedule import Optimizers, one_cycle
 from seelevel.world.train import Saver
 
 log = logging.getLogger(__name__)
 
-STEPS = 1200
+STEPS = 800
 LEARNING_RATE = 2e-3
-PICTURES = 24
+PICTURES = 32
 TEXTS = 128
-WINDOW = 64
+WINDOW = 63
 """Side of a crop around a cell, in pixels; it is doubled to the picture's side."""
 NEAR, FAR = 0.95, 0.6
 """Cosines that pairs of one meaning should exceed and pairs of two meanings should not."""
@@ -174,7 +174,7 @@ def train_clip(out: Path, scenes: Sequence[Scene], pixels: np.ndarray, steps_sca
     """Train the CLIP and write `out/clip`; goes on from `out/clip.pt` if that is there."""
     processor = family.clip_processor()
     model: CLIPModel = family.clip(seed).train()
-    optimizer = optimizer_for(model, LEARNING_RATE)
+    optimizer = Optimizers(model, LEARNING_RATE)
     saver = Saver(out / "clip.pt", model, optimizer)
     first, steps, began = saver.load(), max(1, int(STEPS * steps_scale)), time.time()
 
@@ -185,8 +185,6 @@ def train_clip(out: Path, scenes: Sequence[Scene], pixels: np.ndarray, steps_sca
     total = 0.0
     for step in range(first, steps):
         rng = random.Random(f"clip/{seed}/{step}")
-        for parameters in optimizer.param_groups:
-            parameters["lr"] = LEARNING_RATE * one_cycle(step, steps)
         chosen = rng.sample(range(len(scenes)), PICTURES)
         groups = [rng.choice(scenes[index].groups) for index in chosen]
         near = [crop(pixels[index], group.place) for index, group in zip(chosen, groups, strict=True)]
@@ -209,10 +207,9 @@ def train_clip(out: Path, scenes: Sequence[Scene], pixels: np.ndarray, steps_sca
             + contrast(seen[:PICTURES], whole, scale)
             + contrast(seen[PICTURES:], part, scale)
         )
-        optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
+        optimizer.step(one_cycle(step, steps))
         total += loss.item()
         if (step + 1) % 50 == 0:
             log.info("clip step %d loss %.4f seconds %.0f", step + 1, total / 50, time.time() - began)
