@@ -28,7 +28,7 @@ METRICS: dict[str, Metric] = {
     "chair_recall": Metric("CHAIR recall", "objects in the picture that the caption names", "higher"),
     "pope_f1": Metric("POPE F1", "yes or no to “is there a …?”; ‘yes’ is the positive class", "higher"),
     "pope_accuracy": Metric("POPE accuracy", "right answers to “is there a …?”", "higher"),
-    "pope_yes": Metric("POPE yes-ratio", "share of ‘yes’; half of the questions are true", "neither"),
+    "pope_yes": Metric("POPE yes-ratio", "share of ‘yes’; half of the questions are true in balanced sets", "neither"),
     "mrhal_score_c": Metric("MRHal score (rounds)", "judge's rating of all rounds, 0 to 6", "higher", "score", 6.0),
     "mrhal_score_m": Metric("MRHal score (dialogues)", "mean of the dialogues' mean ratings", "higher", "score", 6.0),
     "mrhal_hallucination_c": Metric("MRHal hallucination (rounds)", "rounds rated below 3", "lower"),
