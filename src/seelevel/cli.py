@@ -176,12 +176,26 @@ def score_chair(
 
 @score_app.command("mrhal")
 def score_mrhal(
-    judgements: Annotated[Path, typer.Option(help="A judge's replies, one a dialogue.")], as_json: JsonOption = False
+    judgements: Annotated[Path, typer.Option(help="A judge's replies, one a dialogue.")],
+    rule: Annotated[Rule, typer.Option(help="Whether N/A counts 0 (published) or is left out.")] = Rule.published,
+    as_json: JsonOption = False,
 ) -> None:
     """MRHal-Bench: multi-round dialogues rated by a judge."""
     from seelevel.evaluate import mrhal
 
-    _print_scores(mrhal.score_files(judgements), as_json)
+    _print_scores(mrhal.score_files(judgements, rule=rule.value), as_json)
+
+
+@score_app.command("capability")
+def score_capability(
+    questions: Annotated[Path, typer.Option(help="Questions with label and category, one JSON object a line.")],
+    predictions: Annotated[Path, typer.Option(help="Answers: question_id and text, one JSON object a line.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Capability: colour, count and place questions, by exact match."""
+    from seelevel.evaluate import capability
+
+    _print_scores(capability.score_files(questions, predictions), as_json)
 
 
 @world_app.command("train")

@@ -112,7 +112,7 @@ def test_a_stopped_stage_asks_only_what_is_missing_and_ends_byte_for_byte_the_sa
 ) -> None:
     _, folder = run(tmp_path, data, monkeypatch)
     whole = {p.relative_to(folder): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
-    for gone in ("scores.json", "aligned/pope.jsonl", "aligned/answers/pope-00000.jsonl", "base/mrhal.jsonl"):
+    for gone in ("aligned/pope.jsonl", "aligned/answers/pope-00000.jsonl", "base/mrhal.jsonl"):
         (folder / gone).unlink()
     shutil.rmtree(folder / "aligned" / "answers")
     talkers, _ = run(tmp_path, data, monkeypatch)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +16,9 @@ def run(
     """Train `model` on the ladders of `source` into `stage.path/model` (or `adapter`, with LoRA).
 
     A call that was killed continues from its last whole checkpoint and ends with the same weights, byte for byte.
-    Returns counts and times for the manifest.
+    Returns counts for the manifest.
     """
     from seelevel.formats.parquet import read_ladders
     from seelevel.training.fit import fit
 
-    started = time.monotonic()
-    ladders = read_ladders(source, root=root)
-    facts = fit(ladders, model.path, settings, stage.path, seed=seed)
-    return {**facts, "seconds": round(time.monotonic() - started, 1)}
+    return fit(read_ladders(source, root), model.path, settings, stage.path, seed=seed)

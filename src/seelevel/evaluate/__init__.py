@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -25,14 +24,6 @@ BENCHMARKS = {
 }
 """Benchmarks of a run: `benchmark(data, settings) -> Benchmark`."""
 
-SCORERS = {
-    "chair": "seelevel.evaluate.chair:score_files",
-    "pope": "seelevel.evaluate.pope:score_files",
-    "mrhal": "seelevel.evaluate.mrhal:score_files",
-    "capability": "seelevel.evaluate.capability:score_files",
-}
-"""Scorers of files that exist already: paths in, a dict of figures out."""
-
 SIDES = ("base", "aligned")
 
 
@@ -48,14 +39,12 @@ def run(
 ) -> dict[str, Any]:
     """Answer and score every benchmark with both models.
 
-    Writes `base/` and `aligned/<benchmark>.jsonl` (a record a question), `scores.json` and the run's `metrics.json`.
-    The answers are kept in shards, so a stopped run continues and ends byte for byte as an unbroken one.
+    Writes `base/` and `aligned/<benchmark>.jsonl` (a record a question) and the run's `metrics.json`. The answers are
+    kept in shards, so a stopped run continues and ends byte for byte as an unbroken one.
     """
     benchmarks: list[Benchmark] = [choose("benchmark", n, BENCHMARKS)(data, settings) for n in settings.benchmarks]
     records: dict[str, dict[str, Items]] = {}
-    facts: dict[str, Any] = {"seconds": {}}
     for side, reference in zip(SIDES, (base, aligned), strict=True):
-        start = time.monotonic()
         folder = stage.path / side
         model = _lazy(reference)
         records[side] = {}
@@ -72,10 +61,8 @@ def run(
             records[side][benchmark.name] = rows
             _say_unscored(f"{side} {benchmark.name}", rows)
             write_atomically(folder / f"{benchmark.name}.jsonl", _lines(benchmark, answers, rows, root))
-        facts["seconds"][side] = round(time.monotonic() - start, 1)
-    _write_figures(stage, settings, benchmarks, records, base, aligned, judge, root, seed)
-    facts["questions"] = {benchmark.name: len(benchmark.questions) for benchmark in benchmarks}
-    return facts
+    _write_figures(settings, benchmarks, records, base, aligned, judge, root, seed)
+    return {"questions": {benchmark.name: len(benchmark.questions) for benchmark in benchmarks}}
 
 
 def _say_unscored(label: str, rows: Items) -> None:
@@ -101,12 +88,11 @@ def _lines(benchmark: Benchmark, answers: list[Answer], rows: Items, root: Path)
     """JSON lines: id, image, question, answer, reference (texts; lists of texts in dialogues), then the figures."""
     lines = []
     for question, answer, row in zip(benchmark.questions, answers, rows, strict=True):
-        single = len(question.turns) == 1 and benchmark.name != "mrhal"
         record = {
             "id": question.id,
             "image": _place(question.image, root),
-            "question": question.turns[0] if single else list(question.turns),
-            "answer": answer.texts[0] if single else list(answer.texts),
+            "question": list(question.turns) if benchmark.dialogues else question.turns[0],
+            "answer": list(answer.texts) if benchmark.dialogues else answer.texts[0],
             "reference": dict(question.reference),
             **{key: value for key, value in row.items() if key not in ("id", "cluster")},
         }
@@ -121,7 +107,6 @@ def _place(image: str, root: Path) -> str:
 
 
 def _write_figures(
-    stage: StageFolder,
     settings: EvaluateSettings,
     benchmarks: list[Benchmark],
     records: dict[str, dict[str, Items]],
@@ -133,7 +118,7 @@ def _write_figures(
 ) -> None:
     metrics: dict[str, Any] = {"base": {}, "aligned": {}, "differences": {}}
     unscored: dict[str, dict[str, int]] = {side: {} for side in SIDES}
-    left = {side: sum(row.get("unscored_rounds", 0) for row in records[side].get("mrhal", ())) for side in SIDES}
+    left = {side: sum(r.get("unscored_rounds", 0) for rows in records[side].values() for r in rows) for side in SIDES}
     for benchmark in benchmarks:
         before, after = (records[side][benchmark.name] for side in SIDES)
         for side in SIDES:
@@ -151,5 +136,4 @@ def _write_figures(
         "unscored": unscored,
         "unscored_rounds": left,
     }
-    write_json(stage.path / "scores.json", metrics)
     write_json(root / "metrics.json", metrics)

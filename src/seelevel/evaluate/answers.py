@@ -52,13 +52,14 @@ Items = list[dict[str, Any]]
 @dataclass(frozen=True)
 class Benchmark:
     """Questions, the answer's length in tokens, `items(answers, context)`: one record of figures a question, with the
-    `cluster` it is resampled in, and the measures made of those records."""
+    `cluster` it is resampled in, and the measures made of those records. In `dialogues` there are several turns."""
 
     name: str
     questions: list[Question]
     max_new_tokens: int
     items: Callable[[Sequence[Answer], Context], Items]
     measures: list[Measure]
+    dialogues: bool = False
 
 
 def find_image(data: Path, entry: Entry) -> str:

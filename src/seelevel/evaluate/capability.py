@@ -53,7 +53,7 @@ def score(questions: Sequence[Entry], answers: Sequence[Entry]) -> dict[str, Any
 
 
 def score_files(questions: Path, predictions: Path) -> dict[str, Any]:
-    """Figures from files."""
+    """`seelevel score capability`."""
     return score(read_entries(questions), read_entries(predictions))
 
 

@@ -178,7 +178,7 @@ def benchmark(data: Path, settings: EvaluateSettings) -> Benchmark:
             for question, (ratings, reply) in zip(questions, verdicts, strict=True)
         ]
 
-    return Benchmark("mrhal", questions, settings.sampling.max_new_tokens, items, MEASURES)
+    return Benchmark("mrhal", questions, settings.sampling.max_new_tokens, items, MEASURES, dialogues=True)
 
 
 def judge_dialogues(

@@ -14,7 +14,7 @@ Rule = Literal["published", "strict"]
 class EvaluateSettings(BaseModel):
     """`evaluate:` of a recipe. Short-answer benchmarks (POPE, capability) generate at most `short_tokens`."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     benchmarks: list[str] = Field(default=["chair", "pope", "mrhal", "capability"], min_length=1)
     data: str = Field(description="evaluation folder: chair/ pope/ mrhal/ capability/ images/")
