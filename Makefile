@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 RUNS ?= runs
 
-.PHONY: setup demo test test-slow unit lint format docs bench wheel clean
+.PHONY: setup demo test test-slow unit lint format docs wheel clean
 
 setup: .venv/.installed
 

@@ -166,7 +166,8 @@ def examine() -> str:
     """What this machine has and whether what seelevel needs is there."""
     lines = [
         f"seelevel {version('seelevel')}, Python {platform.python_version()}, {platform.system()} {platform.machine()}",
-        f"processor: {os.cpu_count()} cores; memory {human(_memory())}B; disk free here {human(free_bytes(Path.cwd()))}B",
+        f"processor: {os.cpu_count()} cores; memory {human(_memory())}B",
+        f"disk free here: {human(free_bytes(Path.cwd()))}B",
     ]
     for package in ("torch", "transformers", "peft", "accelerate", "datasets", "spacy"):
         lines.append(f"{package}: {_version_or_missing(package)}")

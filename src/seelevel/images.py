@@ -26,6 +26,7 @@ MAX_ASPECT = 100
 MODEL_SIDE = 4096
 """Pictures are made smaller to this many pixels a side: more than any processor in use looks at, and a 50-megapixel
 picture then costs a processor 200 MB in float32 instead of 600."""
+SMALLEST_SIDE = 4
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF")
 SUFFIXES = {"JPEG": "jpg", "MPO": "jpg", "JPEG2000": "jp2", "TIFF": "tif"}
 PNG_END = b"IEND\xaeB`\x82"
@@ -75,6 +76,15 @@ def open_image(path: Path | str, max_side: int | None = MODEL_SIDE) -> Pictures.
         flat.getexif()[0x0112] = orientation
         flat = ImageOps.exif_transpose(flat)
     return flat
+
+
+def model_picture(path: Path | str) -> Pictures.Image:
+    """`open_image` for an image processor, at least 4 pixels a side: a side of 1 or 3 passes for colour channels."""
+    picture = open_image(path)
+    if min(picture.size) >= SMALLEST_SIDE:
+        return picture
+    sides = (max(picture.width, SMALLEST_SIDE), max(picture.height, SMALLEST_SIDE))
+    return picture.resize(sides, Pictures.Resampling.NEAREST)
 
 
 def check_image(path: Path | str) -> ImageFacts:

@@ -47,8 +47,8 @@ class Feedback:
 
 @dataclass(frozen=True)
 class Response:
-    """One answer to a ladder's prompt. `messages` opens and closes with an assistant turn; between them stand the user's
-    later turns. Level 0 is best; equal levels are a tie. `condition` is text that ends the user turn before it."""
+    """One answer to a ladder's prompt. `messages` opens and closes with an assistant turn, with the user's later turns
+    between. Level 0 is best; equal levels are a tie. `condition` is text that ends the user turn before it."""
 
     messages: list[Message]
     level: int
@@ -171,8 +171,8 @@ class Interaction:
     def ladder(self) -> Ladder:
         """The answers of all rounds as responses to the first question, ordered by rating.
 
-        Order: mean of the criteria that both answers have; equal, then the lowest criterion; equal, then a tie.
-        Answers without ratings are left out.
+        Order: mean of the criteria that all rated answers have (two at a time, each pair by what both have, could run
+        in a circle); equal, then the lowest criterion; equal, then a tie. Answers without ratings are left out.
         """
         rated = [r for _, r in self.turns if r.feedback is not None and r.feedback.ratings]
         shared = set(CRITERIA)

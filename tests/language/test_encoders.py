@@ -80,3 +80,14 @@ def test_folders_without_a_text_encoder_are_the_users_mistake(tmp_path: Path) ->
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "clip"}))
     with pytest.raises(InputError, match="cannot be loaded"):
         load_encoder(str(tmp_path))
+
+
+def test_pickled_weights_are_not_read(folder: Path, encoder: ClipTextEncoder, tmp_path: Path) -> None:
+    copy = tmp_path / "clip"
+    copy.mkdir()
+    for file in folder.iterdir():
+        if file.suffix != ".safetensors":
+            (copy / file.name).write_bytes(file.read_bytes())
+    torch.save(encoder.model.state_dict(), copy / "pytorch_model.bin")
+    with pytest.raises(InputError, match="cannot be loaded"):
+        load_encoder(str(copy))

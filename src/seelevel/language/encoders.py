@@ -95,7 +95,7 @@ class ClipTextEncoder:
 
 @cache
 def load_encoder(name_or_path: str) -> ClipTextEncoder:
-    """A CLIP-like model's text encoder from a folder or by hub name, loaded once, float32.
+    """A CLIP-like model's text encoder from a folder or by hub name, loaded once, float32. Only safetensors are read.
 
     Raises `InputError` where the folder has no model, or the model encodes no text.
     """
@@ -107,7 +107,7 @@ def load_encoder(name_or_path: str) -> ClipTextEncoder:
     try:
         config = AutoConfig.from_pretrained(name_or_path)
         tokenizer = AutoTokenizer.from_pretrained(name_or_path)
-        model = AutoModel.from_pretrained(name_or_path, config=config, dtype="float32")
+        model = AutoModel.from_pretrained(name_or_path, config=config, dtype="float32", use_safetensors=True)
     except OSError as error:
         why = str(error).strip().splitlines()[0]
         raise InputError(

@@ -22,7 +22,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_
 from transformers.utils import logging as hf_logging
 
 from seelevel.errors import InputError
-from seelevel.images import open_image
+from seelevel.images import model_picture
 from seelevel.ladder import IMAGE_MARK
 from seelevel.models.base import Completion, Prompt, Sampling
 from seelevel.models.folders import adapter_base, check_model_folder
@@ -123,7 +123,7 @@ class LocalModel:
         bos = self.processor.tokenizer.bos_token
         options: dict[str, Any] = {"add_special_tokens": not (bos and texts[0].startswith(bos))}
         if images[0]:
-            options["images"] = [[_enlarged(path) for path in paths] for paths in images]
+            options["images"] = [[model_picture(path) for path in paths] for paths in images]
         inputs = self.processor(text=texts, padding=True, return_tensors="pt", **options)
         first = next(self.model.parameters())
         return inputs.to(first.device, dtype=first.dtype)
@@ -184,14 +184,6 @@ class Repetition(LogitsProcessor):
         head[self._padding] = last[self._padding]
         penalised: Tensor = self._penalty(seen, scores)
         return penalised
-
-
-def _enlarged(path: str) -> Any:
-    """A picture with at least 4 pixels a side: image processors take a side of 1 or 3 for the colour channels."""
-    picture = open_image(path)
-    if min(picture.size) >= 4:
-        return picture
-    return picture.resize((max(picture.width, 4), max(picture.height, 4)), 0)
 
 
 def _device(name: str) -> torch.device:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from torch import Tensor
 
 from seelevel.errors import InputError
-from seelevel.images import open_image
+from seelevel.images import model_picture
 from seelevel.ladder import IMAGE_MARK, Ladder, Message
 
 Ints = npt.NDArray[np.int64]
@@ -104,14 +104,6 @@ class ImageReader:
             )
         text_keys = {"input_ids", "attention_mask", "mm_token_type_ids", "token_type_ids"}
         return {key: value for key, value in out.items() if key not in text_keys}, expansions
-
-
-def model_picture(path: str) -> Any:
-    """A picture with at least 4 pixels a side: image processors take a side of 1 or 3 for the colour channels."""
-    picture = open_image(path)
-    if min(picture.size) >= 4:
-        return picture
-    return picture.resize((max(picture.width, 4), max(picture.height, 4)), 0)
 
 
 def chat_messages(messages: Sequence[Message]) -> list[dict[str, Any]]:
