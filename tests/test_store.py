@@ -2,8 +2,10 @@
 
 import errno
 import json
+from pathlib import Path
 
 import pytest
+from PIL import Image as Pictures
 
 from seelevel import Image, Ladder, Response, load_ladders, save_ladders, store
 from seelevel.errors import DiskFullError, InputError, is_disk_full, require_space
@@ -43,6 +45,17 @@ def test_a_moved_run_still_finds_its_pictures(tmp_path):
     (tmp_path / "one").rename(tmp_path / "two")
     (found,) = load_ladders(tmp_path / "two" / "check")
     assert found.images[0].path == str((tmp_path / "two/images/a.png").resolve())
+
+
+def test_embedded_pictures_are_unpacked_where_their_files_are_gone(tmp_path):
+    picture = tmp_path / "a.png"
+    Pictures.new("RGB", (8, 8), "red").save(picture)
+    save_ladders([make_ladder(path=str(picture))], tmp_path / "there" / "x.parquet", embed_images=True)
+    raw = picture.read_bytes()
+    picture.unlink()
+    (found,) = load_ladders(tmp_path / "there" / "x.parquet")
+    assert Path(found.images[0].path).parent == (tmp_path / "there" / "images").resolve()
+    assert Path(found.images[0].path).read_bytes() == raw
 
 
 def test_what_is_not_parquet_is_named(tmp_path):

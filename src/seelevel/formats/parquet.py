@@ -132,7 +132,8 @@ def iter_shards(folder: Path, root: Path | None = None) -> Iterator[tuple[Path, 
 
 def read_ladders(path: Path, root: Path | None = None) -> list[Ladder]:
     """Ladders of one Parquet file or of a folder's shards. Relative image paths become absolute below `root`; where
-    `root` is not given, below the nearest folder above the file that holds them."""
+    `root` is not given, below the nearest folder above the file that holds them. Pictures whose files are not there are
+    unpacked, where the file holds their bytes, into the `images` beside it."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -151,7 +152,12 @@ def read_ladders(path: Path, root: Path | None = None) -> list[Ladder]:
         ladders = [_ladder(row) for row in rows]
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path} does not hold ladders ({error!r}); see docs/formats.md for the columns") from error
-    return [replace(ladder, images=[_placed(i, path, root) for i in ladder.images]) for ladder in ladders]
+    found = []
+    for ladder, row in zip(ladders, rows, strict=True):
+        raw = [entry.get("bytes") for entry in row["images"]]
+        images = [_unpacked(_placed(i, path, root), r, path) for i, r in zip(ladder.images, raw, strict=True)]
+        found.append(replace(ladder, images=images))
+    return found
 
 
 def _placed(image: Image, file: Path, root: Path | None) -> Image:
@@ -162,6 +168,17 @@ def _placed(image: Image, file: Path, root: Path | None) -> Image:
         if (place / image.path).exists():
             return replace(image, path=str((place / image.path).resolve()))
     return replace(image, path=str((places[0] / image.path).resolve()))
+
+
+def _unpacked(image: Image, raw: bytes | None, file: Path) -> Image:
+    if not raw or Path(image.path).is_file():
+        return image
+    from seelevel.images import ImageError, ImageStore
+
+    try:
+        return ImageStore(file.parent).put_bytes(raw)
+    except ImageError:
+        return image  # said to be missing where it is opened
 
 
 def save_ladders(ladders: Iterable[Ladder], path: str | Path, embed_images: bool = False) -> None:
