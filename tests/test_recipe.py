@@ -49,6 +49,39 @@ def test_yaml_that_is_not_yaml_names_file_and_line(tmp_path):
         load_recipe(str(path))
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"name: x\nseed: 1\nseed: 2\n", r"line 3: not YAML \(key 'seed' is there twice\)"),
+        (b"data:\n  limit: 1\n  limit: 2\n", r"line 3: not YAML \(key 'limit' is there twice\)"),
+        (b"\xff\xfe\x00", "not UTF-8 text"),
+        (b"name: 2024-13-45\n", "not usable YAML"),
+        (b"[" * 5000, "not usable YAML"),
+    ],
+)
+def test_a_recipe_that_cannot_be_taken_at_its_word_is_refused(tmp_path, content, message):
+    path = tmp_path / "r.yaml"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=message) as caught:
+        load_recipe(str(path))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_merge_key_may_stand_beside_what_it_overrides(tmp_path):
+    path = tmp_path / "r.yaml"
+    path.write_text("name: x\na: &a {seed: 1}\nb: &b {seed: 2}\nc: {<<: *a, seed: 3}\n")
+    with pytest.raises(InputError, match="is missing"):
+        load_recipe(str(path))
+
+
+def test_a_name_that_is_no_file_name_is_refused():
+    for name in (".", "..", ".hidden", "a/b"):
+        with pytest.raises(InputError, match="name"):
+            load_recipe("world-quick", [f"name={name}"])
+    with pytest.raises(InputError, match="cannot be read"):
+        load_recipe("x" * 5000)
+
+
 def test_a_missing_key_is_named(tmp_path):
     path = tmp_path / "r.yaml"
     path.write_text("name: x\n")

@@ -37,7 +37,7 @@ class Recipe(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: str = Field(pattern=r"^[\w.-]+$")
+    name: str = Field(pattern=r"^[\w-][\w.-]*$", description="the run folder's name too, so '..' is none")
     seed: int = 0
     data: DataSettings
     generate: GenerateSettings
@@ -60,11 +60,13 @@ def load_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> Recipe:
     """
     text, where = _source(name_or_path)
     try:
-        raw = yaml.safe_load(text)
+        raw = yaml.load(text, _Loader)  # a SafeLoader
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f"{where}, line {mark.line + 1}" if mark is not None else where
         raise InputError(f"{place}: not YAML ({getattr(error, 'problem', None) or error}); mend that line") from error
+    except (ValueError, RecursionError) as error:  # a date that is none, lists without end
+        raise InputError(f"{where}: not usable YAML ({error}); mend it or quote the value") from error
     if not isinstance(raw, dict):
         raise InputError(f"{where}: a recipe is a YAML mapping with keys {', '.join(Recipe.model_fields)}")
     for override in overrides:
@@ -75,10 +77,30 @@ def load_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> Recipe:
         raise InputError(f"{where}: {_explain(error)}") from error
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML's own loader keeps the last of two equal keys in silence, and the first setting would be lost."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
+                if key.value in seen:
+                    raise yaml.constructor.ConstructorError(
+                        None, None, f"key '{key.value}' is there twice", key.start_mark
+                    )
+                seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
 def _source(name_or_path: str) -> tuple[str, str]:
     path = Path(name_or_path)
-    if path.is_file():
-        return path.read_text(encoding="utf-8"), str(path)
+    try:
+        if path.is_file():
+            return path.read_text(encoding="utf-8-sig"), str(path)
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not UTF-8 text (byte {error.start}); save the recipe as UTF-8") from error
+    except OSError as error:  # no permission, a name too long for the system
+        raise InputError(f"recipe '{name_or_path:.80}' cannot be read ({error.strerror}); name another file") from error
     if name_or_path in shipped_recipes():
         file = resources.files("seelevel").joinpath("recipes", f"{name_or_path}.yaml")
         return file.read_text(encoding="utf-8"), f"recipe {name_or_path}"
@@ -99,7 +121,7 @@ def _override(raw: dict[str, Any], override: str) -> None:
         raise InputError(f"--set {override}: '{'.'.join(parents)}' is not a mapping in the recipe")
     try:
         place[last] = yaml.safe_load(value)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise InputError(f"--set {override}: '{value}' is not a YAML value; quote it") from error
 
 

@@ -113,6 +113,13 @@ def test_a_bad_record_is_set_aside_with_its_reason(tmp_path: Path, entry: Any, r
     assert reason in bad.reason
 
 
+def test_a_link_to_itself_is_set_aside(tmp_path: Path) -> None:
+    (tmp_path / "loop.png").symlink_to("loop.png")
+    found = read_one(tmp_path, record(image="loop.png"))
+    assert isinstance(found, Rejected)
+    assert "loop.png" in found.reason
+
+
 def test_an_answer_is_asked_for_only_where_it_is_needed(tmp_path: Path) -> None:
     unanswered = record("1", "a.png", human("What?"), gpt(""))
     assert isinstance(read_one(tmp_path, unanswered), Ladder)

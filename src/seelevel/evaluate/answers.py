@@ -64,15 +64,22 @@ class Benchmark:
 
 def find_image(data: Path, entry: Entry) -> str:
     """The picture of a question: below `data` or `data/images`. Raises InputError where there is none or it leaves."""
-    name = str(entry.first(("image",), "image"))
+    name = entry.text(("image",), "image")
     for folder in (data, data / "images"):
         path = folder / name
-        if path.is_file():
+        if _is_file(path):
             # by name, not resolved: the folder of pictures may be a link to where they are
             if ".." in Path(name).parts or Path(name).is_absolute():
                 raise InputError(f"{entry.where}: image {name} leaves {data}; put the picture below it")
             return str(path)
-    raise InputError(f"{entry.where}: no image {name} in {data / 'images'}; put it there or drop the question")
+    raise InputError(f"{entry.where}: no image {name:.80} in {data / 'images'}; put it there or drop the question")
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that is too long for the system
+        return False
 
 
 def keep_shards(

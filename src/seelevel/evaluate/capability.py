@@ -45,7 +45,7 @@ def score(questions: Sequence[Entry], answers: Sequence[Entry]) -> dict[str, Any
     joined = join(questions, answers)
     missing = [q.first(ID_KEYS, "id") for q, a in zip(questions, joined, strict=True) if a is None]
     rows = [
-        (str(a.first(TEXT_KEYS, "answer")), str(q.first(("label",), "label")), str(q.record.get("category", "all")))
+        (a.text(TEXT_KEYS, "answer"), q.text(("label",), "label"), str(q.record.get("category", "all")))
         for q, a in zip(questions, joined, strict=True)
         if a is not None
     ]
@@ -71,10 +71,10 @@ def benchmark(data: Path, settings: EvaluateSettings) -> Benchmark:
     """data/capability/questions.jsonl."""
     questions = [
         Question(
-            str(entry.first(ID_KEYS, "id")),
+            entry.text(ID_KEYS, "id"),
             find_image(data, entry),
-            (str(entry.first(("text", "question"), "question")),),
-            {"label": str(entry.first(("label",), "label")), "category": str(entry.record.get("category", "all"))},
+            (entry.text(("text", "question"), "question"),),
+            {"label": entry.text(("label",), "label"), "category": str(entry.record.get("category", "all"))},
         )
         for entry in read_entries(data / FOLDER / FILE)[: settings.limit]
     ]

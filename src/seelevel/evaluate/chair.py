@@ -25,8 +25,11 @@ CAPTION_KEYS = ("caption", *TEXT_KEYS)
 def read_objects(path: Path) -> dict[str, list[str]]:
     """Object sets by image: {"<file name or COCO id>": ["dog", ...]}. Raises InputError for anything else."""
     found = read_json(path)
-    if not isinstance(found, dict) or not all(isinstance(value, list) for value in found.values()):
+    if not isinstance(found, dict):
         raise InputError(f"{path}: object sets are one JSON object of lists, {{'image': ['dog', ...]}}")
+    for image, names in found.items():
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise InputError(f"{path}: the object set of {image!r:.60} is no list of names like ['dog', ...]; mend it")
     return found
 
 
@@ -76,7 +79,7 @@ def totals(items: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 def score_items(predictions: Sequence[Entry], objects: Mapping[str, list[str]], mentions: Mentions) -> Items:
     """One record of counts a caption."""
-    return [figures_of(str(p.first(CAPTION_KEYS, "caption")), objects_of(p, objects), mentions) for p in predictions]
+    return [figures_of(p.text(CAPTION_KEYS, "caption"), objects_of(p, objects), mentions) for p in predictions]
 
 
 def score(predictions: Sequence[Entry], objects: Mapping[str, list[str]], mentions: Mentions) -> dict[str, Any]:
@@ -104,9 +107,9 @@ def benchmark(data: Path, settings: EvaluateSettings) -> Benchmark:
     mentions = Mentions(read_synonyms(folder / "synonyms.txt"), settings.lemmatizer)
     questions = [
         Question(
-            str(entry.first(ID_KEYS, "id")),
+            entry.text(ID_KEYS, "id"),
             find_image(data, entry),
-            (str(entry.first(("text", "question", "prompt"), "prompt")),),
+            (entry.text(("text", "question", "prompt"), "prompt"),),
             {"objects": objects_of(entry, objects)},
         )
         for entry in read_entries(folder / "questions.jsonl")[: settings.limit]

@@ -29,6 +29,14 @@ class Entry:
                 return self.record[key]
         raise InputError(f"{self.where}: no {what}; it needs one of {', '.join(keys)}")
 
+    def text(self, keys: Sequence[str], what: str) -> str:
+        """`first` as a text; numbers are written out (ids and counts often are some). Raises InputError for the rest,
+        which written out as Python would write it could be scored as an answer."""
+        value = self.first(keys, what)
+        if isinstance(value, bool) or not isinstance(value, str | int | float):
+            raise InputError(f"{self.where}: the {what} is {value!r:.60}, not a text; mend that record")
+        return str(value)
+
 
 def read_text(path: Path) -> str:
     """A file's text. Raises InputError where there is none or it is not UTF-8."""
@@ -42,11 +50,7 @@ def read_text(path: Path) -> str:
 
 def read_json(path: Path) -> Any:
     """A JSON file. Raises InputError with file and line."""
-    text = read_text(path)
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        raise InputError(f"{path}, line {error.lineno}: not JSON ({error.msg}); mend that line") from error
+    return _parse(path, read_text(path), 1)
 
 
 def read_entries(path: Path) -> list[Entry]:
@@ -58,13 +62,20 @@ def read_entries(path: Path) -> list[Entry]:
         found = []
         for n, line in enumerate(text.split("\n"), 1):
             if line.strip():
-                try:
-                    found.append((f"{path}, line {n}", json.loads(line)))
-                except json.JSONDecodeError as error:
-                    raise InputError(f"{path}, line {n}: not JSON ({error.msg}); mend that line") from error
+                found.append((f"{path}, line {n}", _parse(path, line, n)))
     if not found:
         raise InputError(f"{path}: no record in it; check the file")
     for where, value in found:
         if not isinstance(value, dict):
             raise InputError(f"{where}: a JSON object is needed, found {type(value).__name__}")
     return [Entry(value, where) for where, value in found]
+
+
+def _parse(path: Path, text: str, first_line: int) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        line = first_line + error.lineno - 1
+        raise InputError(f"{path}, line {line}: not JSON ({error.msg}); mend that line") from error
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, lists without end
+        raise InputError(f"{path}, line {first_line}: not usable JSON ({error!s:.80}); mend it") from error

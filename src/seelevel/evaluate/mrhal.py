@@ -151,6 +151,8 @@ MEASURES = [
 def turns_of(entry: Entry) -> list[str]:
     """The alternating turns of a dialogue, as texts; LLaVA's {"from", "value"} turns or plain ones."""
     turns = entry.first(("revised", "conversations"), "dialogue")
+    if not isinstance(turns, list):
+        raise InputError(f"{entry.where}: the dialogue is {turns!r:.60}, not a list of turns; mend that record")
     texts = [str(t.get("value", t.get("content", ""))) if isinstance(t, dict) else str(t) for t in turns]
     if len(texts) < 2 or len(texts) % 2:
         raise InputError(f"{entry.where}: {len(texts)} turns; a dialogue alternates questions and standard answers")
@@ -163,9 +165,7 @@ def benchmark(data: Path, settings: EvaluateSettings) -> Benchmark:
     for entry in read_entries(data / "mrhal" / "dialogues.json")[: settings.limit]:
         turns = turns_of(entry)
         reference = {"answers": turns[1::2], "image_content": entry.first(("image_content",), "image contents")}
-        questions.append(
-            Question(str(entry.first(("id",), "id")), find_image(data, entry), tuple(turns[::2]), reference)
-        )
+        questions.append(Question(entry.text(("id",), "id"), find_image(data, entry), tuple(turns[::2]), reference))
 
     def items(answers: Sequence[Answer], context: Context) -> Items:
         verdicts = judge_dialogues(questions, answers, context)

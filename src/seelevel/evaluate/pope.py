@@ -50,7 +50,7 @@ def read_answer(text: str, rule: str) -> str | None:
 
 
 def label_of(entry: Entry) -> str:
-    label = str(entry.first(("label",), "label")).strip().lower()
+    label = entry.text(("label",), "label").strip().lower()
     if label not in ("yes", "no"):
         raise InputError(f"{entry.where}: label '{label}' is neither yes nor no")
     return label
@@ -145,7 +145,7 @@ def score(questions: Sequence[Entry], answers: Sequence[Entry], rule: str = "pub
     missing = [_get(q, ID_KEYS) for q, a in zip(questions, joined, strict=True) if a is None]
     rules = {}
     for name in RULES:
-        pairs = [(read_answer(str(a.first(TEXT_KEYS, "answer")), name), label) for a, label in texts if a is not None]
+        pairs = [(read_answer(a.text(TEXT_KEYS, "answer"), name), label) for a, label in texts if a is not None]
         rules[name] = counts(pairs)
     return {**rules[rule], "missing": len(missing), "missing_ids": missing, "rule": rule, "rules": rules}
 
@@ -167,9 +167,9 @@ def benchmark(data: Path, settings: EvaluateSettings) -> Benchmark:
     for file in files:
         for entry in read_entries(file)[: settings.limit]:
             label = label_of(entry)
-            key = f"{file.stem}/{entry.first(ID_KEYS, 'id')}"
+            key = f"{file.stem}/{entry.text(ID_KEYS, 'id')}"
             image = find_image(data, entry)
-            text = str(entry.first(QUESTION_KEYS, "question"))
+            text = entry.text(QUESTION_KEYS, "question")
             questions.append(Question(key, image, (text,), {"label": label, "set": file.stem}))
 
     def items(answers: Sequence[Answer], context: Context) -> Items:

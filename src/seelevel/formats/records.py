@@ -228,7 +228,8 @@ class Pictures:
                     outside = True
                 elif path.is_file():
                     return path
-            except (OSError, ValueError) as error:  # a name too long for the system, or with a null byte
+            # a name too long for the system, one with a null byte, a link to itself (RuntimeError)
+            except (OSError, ValueError, RuntimeError) as error:
                 raise BadRecord(f"image '{name[:80]}' is no file name ({error})") from error
         if outside:
             raise BadRecord(f"image '{name}' leaves the image folder")

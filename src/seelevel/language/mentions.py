@@ -57,8 +57,12 @@ def read_synonyms(path: Path | str) -> list[list[str]]:
     path = Path(path)
     if not path.is_file():
         raise InputError(f"synonym list {path} does not exist; give a file with one object and its synonyms a line")
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(f"synonym list {path} is not UTF-8 text (byte {error.start}); convert the file") from error
     rows = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(text.splitlines(), 1):
         if not line.strip():
             continue
         # One space after the comma belongs to the separator, as in the public script: a second one stays in the word,

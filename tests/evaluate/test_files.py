@@ -1,0 +1,61 @@
+"""Question and answer files: what is no text is never scored as one, what is no JSON is named with its line."""
+
+import json
+
+import pytest
+
+from seelevel.errors import InputError
+from seelevel.evaluate.answers import find_image
+from seelevel.evaluate.chair import read_objects
+from seelevel.evaluate.files import Entry, read_entries
+from seelevel.evaluate.mrhal import turns_of
+from seelevel.language.mentions import read_synonyms
+
+pytestmark = pytest.mark.unit
+
+
+@pytest.mark.parametrize("value", [True, [], {}, ["yes"], {"text": "yes"}])
+def test_a_value_that_is_no_text_is_refused(value):
+    with pytest.raises(InputError, match=r"answers, line 1: the answer is .*, not a text"):
+        Entry({"text": value}, "answers, line 1").text(("text",), "answer")
+
+
+@pytest.mark.parametrize(("value", "text"), [("", ""), ("yes", "yes"), (0, "0"), (7, "7")])
+def test_texts_and_numbers_are_texts(value, text):
+    assert Entry({"text": value}, "").text(("text",), "answer") == text
+
+
+@pytest.mark.parametrize("line", ["[" * 100_000, '{"a":' * 100_000, '{"id": ' + "9" * 5000 + "}"])
+def test_json_that_python_cannot_hold_is_one_line(tmp_path, line):
+    path = tmp_path / "answers.jsonl"
+    path.write_text(line)
+    with pytest.raises(InputError, match=r"answers\.jsonl, line 1: not usable JSON") as caught:
+        read_entries(path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("names", ["cat", None, [1], [["cat"]], [None]])
+def test_an_object_set_is_a_list_of_names(tmp_path, names):
+    path = tmp_path / "objects.json"
+    path.write_text(json.dumps({"a.jpg": names}))
+    with pytest.raises(InputError, match=r"object set of 'a\.jpg'"):
+        read_objects(path)
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_object(tmp_path):
+    path = tmp_path / "synonyms.txt"
+    path.write_text("\ufeffcat, kitten\ndog\n", encoding="utf-8")
+    assert read_synonyms(path) == [["cat", "kitten"], ["dog"]]
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(InputError, match="not UTF-8"):
+        read_synonyms(path)
+
+
+def test_a_picture_name_too_long_for_the_system_is_a_missing_picture(tmp_path):
+    with pytest.raises(InputError, match=r"no image x+ in"):
+        find_image(tmp_path, Entry({"image": "x" * 5000}, "q, line 1"))
+
+
+def test_a_dialogue_is_a_list_of_turns():
+    with pytest.raises(InputError, match="the dialogue is 5, not a list"):
+        turns_of(Entry({"revised": 5}, "d, record 1"))
