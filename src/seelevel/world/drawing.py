@@ -98,7 +98,8 @@ def draw(scene: Scene) -> np.ndarray:
             patch *= 1 - thing[..., 3:]
             patch += thing[..., :3]
     noise = np.random.default_rng(scene.seed).integers(-7, 8, (SIDE, SIDE, 1), dtype=np.int16)
-    return np.clip(pixels + noise, 0, 255).astype(np.uint8)
+    drawn: np.ndarray = np.clip(pixels + noise, 0, 255).astype(np.uint8)
+    return drawn
 
 
 def picture(scene: Scene) -> Image.Image:

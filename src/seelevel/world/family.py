@@ -22,6 +22,7 @@ from transformers import (
     LlavaConfig,
     LlavaForConditionalGeneration,
     LlavaProcessor,
+    PreTrainedModel,
     PreTrainedTokenizerFast,
 )
 
@@ -265,9 +266,9 @@ def normalised(pixels: np.ndarray) -> torch.Tensor:
     return values.sub_(255 * MEAN).div_(255 * STD)
 
 
-def save(model: torch.nn.Module, processor: LlavaProcessor | CLIPProcessor, folder: Path) -> None:
+def save(model: PreTrainedModel, processor: LlavaProcessor | CLIPProcessor, folder: Path) -> None:
     """Write a model's folder: float16 safetensors whose configuration says float32, and its processor."""
-    half = copy.deepcopy(model).half()
+    half = copy.deepcopy(model).to(torch.float16)
     half.save_pretrained(folder)
     processor.save_pretrained(folder)
     config = folder / "config.json"

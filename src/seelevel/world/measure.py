@@ -97,7 +97,7 @@ def pope(records: Sequence[dict[str, Any]], answers: Sequence[str]) -> float:
     said = [answer.lower().startswith("yes") for answer in answers]
     true = [record["label"] == "yes" for record in records]
     both = sum(a and b for a, b in zip(said, true, strict=True))
-    return 2 * both / max(1, sum(said) + sum(true))
+    return float(2 * both / max(1, sum(said) + sum(true)))
 
 
 def measure(folder: Path, split: str = "dev", limit: int = 300, questions: int = 600) -> dict[str, float]:

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 from transformers import LlavaForConditionalGeneration, LlavaProcessor, PreTrainedTokenizerBase
 
+from seelevel.errors import InputError
 from seelevel.world import family
 from seelevel.world.drawing import draw_all
 from seelevel.world.language import Turns, pretraining
@@ -177,6 +178,8 @@ def train_llava(
     saver = Saver(out / f"{name}.pt", model, optimizer)
     first = saver.load()
     if first == 0 and plan.start:
+        if not (out / plan.start / "model.safetensors").is_file():
+            raise InputError(f"{out}: {name} grows out of {plan.start}, which is not there; train {plan.start} first")
         family.grow(LlavaForConditionalGeneration.from_pretrained(out / plan.start, dtype=torch.float32), model)
     elif first == 0:
         train_vision(model.model.vision_tower, scenes, pixels, plan.vision_steps, plan.vision_rate, seed)
