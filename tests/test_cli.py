@@ -150,3 +150,17 @@ def test_score_pope_prints_one_json_object(tmp_path):
     scores = json.loads(output)
     assert [scores[k] for k in ("tp", "fp", "tn", "fn")] == [1, 1, 1, 1]
     assert scores["f1"] == scores["accuracy"] == 0.5
+
+
+def test_out_that_cannot_be_a_folder_is_refused(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    for out in (tmp_path / "file", tmp_path / "file" / "below"):
+        assert "choose another --out" in refused("run", "world-quick", "--out", out)
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_an_evaluation_file_that_is_missing_is_named_before_anything_runs(tmp_path):
+    (tmp_path / "evaluation").mkdir()
+    line = refused("run", "world-quick", "--out", tmp_path / "run", "--set", f"evaluate.data={tmp_path / 'evaluation'}")
+    assert "objects.json" in line
+    assert not (tmp_path / "run").exists()

@@ -87,3 +87,9 @@ def test_a_missing_key_is_named(tmp_path):
     path.write_text("name: x\n")
     with pytest.raises(InputError, match="key 'data' is missing"):
         load_recipe(str(path))
+
+
+def test_a_device_is_one_that_torch_knows():
+    assert load_recipe("world-quick", ["align.device=cuda:1"]).align.device == "cuda:1"
+    with pytest.raises(InputError, match=r"align\.device"):
+        load_recipe("world-quick", ["align.device=gpu"])

@@ -120,8 +120,33 @@ def test_a_stage_is_done_only_under_its_own_fingerprint(tmp_path):
     stage.begin()
     assert stage.manifest is None
     stage.finish(count=3)
-    assert stage.manifest == {"fingerprint": "one", "count": 3}
+    assert stage.manifest == {"fingerprint": "one", "shards": 0, "count": 3}
     assert store.StageFolder(tmp_path / "s", "two").manifest is None
+
+
+def test_a_stage_that_lost_a_shard_is_not_done_and_keeps_the_others(tmp_path):
+    stage = store.StageFolder(tmp_path / "s", "one")
+    stage.begin()
+    for index in range(3):
+        stage.shard(index).write_bytes(b"x")
+    stage.finish()
+    assert stage.manifest is not None
+    stage.shard(1).unlink()
+    assert stage.manifest is None
+    stage.begin()
+    assert store.shards(stage.path) == [stage.shard(0), stage.shard(2)]
+
+
+@pytest.mark.parametrize("garbage", [b"", b"\0" * 60, b"\xff\xfe", b"{", b"[]", b"{}", b"5"])
+def test_a_manifest_or_begun_file_that_is_garbage_is_as_good_as_none(tmp_path, garbage):
+    stage = store.StageFolder(tmp_path / "s", "one")
+    stage.begin()
+    stage.finish()
+    (stage.path / store.MANIFEST).write_bytes(garbage)
+    assert stage.manifest is None
+    (stage.path / store.BEGUN).write_bytes(garbage)
+    stage.begin()
+    assert [p.name for p in stage.path.iterdir()] == [store.BEGUN]
 
 
 def test_source_fingerprints_follow_lazy_imports_and_tables_of_names():

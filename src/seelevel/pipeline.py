@@ -21,7 +21,7 @@ import yaml
 from pydantic import BaseModel
 
 from seelevel.errors import DiskFullError, InputError, free_bytes, is_disk_full
-from seelevel.lookup import nearest
+from seelevel.lookup import choose, nearest
 from seelevel.models.base import ModelRef
 from seelevel.models.files import model_fingerprint
 from seelevel.models.folders import adapter_base, check_model_folder
@@ -127,6 +127,9 @@ class Run:
                     raise InputError(f"{key}: '{name}' is unknown; {nearest(name, table)}")
         if recipe.data.images is not None and not Path(recipe.data.images).is_dir():
             raise InputError(f"data.images: {recipe.data.images} does not exist; name the folder of the pictures")
+        if not recipe.evaluate.data.startswith(WORLD):  # hours of training would pass before a missing file is missed
+            for name in recipe.evaluate.benchmarks:
+                choose("benchmark", name, BENCHMARKS)(Path(recipe.evaluate.data), recipe.evaluate)
 
     # --- the stages, in order -------------------------------------------------------------------------------------
 
@@ -195,7 +198,7 @@ class Run:
         settings, base = self.recipe.evaluate, self.model(self.recipe.align.model)
         data = self._evaluation_data()
         data_print = self._fingerprints.get(data) or listing_fingerprint(data)
-        return self._stage(
+        folder = self._stage(
             "evaluate",
             "seelevel.evaluate",
             [data_print, model_fingerprint(base), self._print_of(self.out / "align"), self._judge_fingerprint()],
@@ -204,6 +207,9 @@ class Run:
                 stage, settings, data, base, self._aligned(), self._judge(), self.out, self.recipe.seed
             ),
         )
+        if not self._dry:  # a kept stage's figures, should the run's own copy of them be lost
+            write_atomically(self.out / "metrics.json", (folder / "scores.json").read_bytes())
+        return folder
 
     def report(self) -> Path:
         from seelevel import report
@@ -323,8 +329,14 @@ class Run:
     @contextmanager
     def _lock(self) -> Iterator[None]:
         """One run at a time in a folder: two would write over each other. The kernel drops the lock of a killed run."""
-        self.out.mkdir(parents=True, exist_ok=True)
-        with (self.out / ".lock").open("w") as file:
+        try:
+            self.out.mkdir(parents=True, exist_ok=True)
+            lock = (self.out / ".lock").open("w")
+        except OSError as error:
+            if is_disk_full(error):
+                raise
+            raise InputError(f"{self.out} cannot be a run folder ({error.strerror}); choose another --out") from error
+        with lock as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:

@@ -141,7 +141,7 @@ class StageFolder:
         Raises `InputError` for a folder that holds files and was begun by no run: they are not ours to delete.
         """
         begun = self.path / BEGUN
-        same = begun.exists() and json.loads(begun.read_text())["fingerprint"] == self.fingerprint
+        same = (_mapping(begun) or {}).get("fingerprint") == self.fingerprint
         stale = self.path.with_name(TEMPORARY + self.path.name)
         if not same and self.path.exists():
             if not begun.exists() and any(not p.name.startswith(TEMPORARY) for p in self.path.iterdir()):
@@ -161,15 +161,25 @@ class StageFolder:
 
     def finish(self, **facts: Any) -> dict[str, Any]:
         """Write the manifest: the stage is done. `facts` are counts and times for the report."""
-        manifest = {"fingerprint": self.fingerprint, **facts}
+        manifest = {"fingerprint": self.fingerprint, "shards": len(shards(self.path)), **facts}
         write_json(self.path / MANIFEST, manifest)
         return manifest
 
 
 def read_manifest(folder: Path) -> dict[str, Any] | None:
-    """A stage's manifest, or None while it is not done."""
-    path = folder / MANIFEST
-    return json.loads(path.read_text()) if path.exists() else None
+    """A stage's manifest, or None while it is not done; a stage that has lost a shard since is not done."""
+    found = _mapping(folder / MANIFEST)
+    return found if found is not None and found.get("shards", 0) <= len(shards(folder)) else None
+
+
+def _mapping(path: Path) -> dict[str, Any] | None:
+    """A JSON mapping, or None where there is none. A crashed machine can leave zeroes in a file that was written
+    whole; what it said is then done again, and nothing is lost but time."""
+    try:
+        found = json.loads(path.read_bytes()) if path.exists() else None
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def shards(folder: Path) -> list[Path]:

@@ -45,4 +45,4 @@ class TrainSettings(BaseModel):
     max_length: int | None = Field(default=None, ge=1, description="longest conversation; null is the model's context")
     save_steps: int = Field(default=50, ge=1, description="steps from one checkpoint to the next")
     dtype: Literal["auto", "float32", "bfloat16", "float64"] = "auto"
-    device: str = Field(default="auto", description="auto, cpu, cuda")
+    device: str = Field(default="auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$", description="auto, cpu, cuda, cuda:1")
