@@ -1,11 +1,13 @@
 """Text encoders, on a tiny CLIP made here."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from tests.language.tiny_clip import save_tiny_clip
 
 from seelevel.errors import InputError
@@ -72,6 +74,25 @@ def test_a_folder_may_carry_its_threshold(folder: Path, tmp_path: Path) -> None:
     assert load_encoder(str(folder)).threshold is None
     (copy / "seelevel.json").write_text(json.dumps({"threshold": 0.7}))
     assert load_encoder(str(copy)).threshold == 0.7
+
+
+def test_an_encoder_whose_weights_are_cut_off_or_lacking_is_refused(folder: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(folder, tmp_path / "lacking")
+    weights = load_file(copy / "model.safetensors")
+    lost = next(name for name in weights if "text_projection" in name)
+    save_file({n: w for n, w in weights.items() if n != lost}, copy / "model.safetensors", {"format": "pt"})
+    with pytest.raises(InputError, match=rf"lacks 1 weights, first {lost}"):
+        load_encoder(str(copy))
+    cut = shutil.copytree(folder, tmp_path / "cut")
+    (cut / "model.safetensors").write_bytes((cut / "model.safetensors").read_bytes()[:1000])
+    with pytest.raises(InputError, match="cannot be loaded"):
+        load_encoder(str(cut))
+
+
+def test_a_language_model_is_refused_before_its_weights_are_read(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "llama"}))
+    with pytest.raises(InputError, match="llama model without a text encoder"):
+        load_encoder(str(tmp_path))
 
 
 def test_folders_without_a_text_encoder_are_the_users_mistake(tmp_path: Path) -> None:

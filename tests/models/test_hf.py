@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from seelevel.errors import InputError
 from seelevel.images import open_image
@@ -202,6 +203,28 @@ class TestFoldersThatCannotBeLoaded:
         (tmp_path / "model-1.safetensors").write_bytes(b"x")
         with pytest.raises(InputError, match=r"lacks 1 of its weight files, first model-2\.safetensors"):
             load_model(str(tmp_path))
+
+    def test_that_lack_a_tensor_which_would_be_random_then(self, folder: Path, tmp_path: Path) -> None:
+        copy = shutil.copytree(folder, tmp_path / "lacking")
+        weights = load_file(copy / "model.safetensors")
+        lost = next(name for name in weights if "q_proj" in name)
+        save_file({n: w for n, w in weights.items() if n != lost}, copy / "model.safetensors", {"format": "pt"})
+        with pytest.raises(InputError, match=r"lacks 1 of its weights, first .*q_proj"):
+            load_model(str(copy))
+
+    @pytest.mark.parametrize("name", ["tokenizer.json", "tokenizer_config.json", "processor_config.json"])
+    def test_whose_tokenizer_or_processor_is_garbled(self, folder: Path, tmp_path: Path, name: str) -> None:
+        copy = shutil.copytree(folder, tmp_path / "garbled")
+        (copy / name).write_text("{x")
+        with pytest.raises(InputError, match="cannot be loaded") as caught:
+            load_model(str(copy))
+        assert "\n" not in str(caught.value)
+
+    def test_whose_index_names_no_weights(self, folder: Path, tmp_path: Path) -> None:
+        copy = shutil.copytree(folder, tmp_path / "index")
+        (copy / "model.safetensors.index.json").write_text(json.dumps({"weight_map": [1]}))
+        with pytest.raises(InputError, match="has no weight_map"):
+            load_model(str(copy))
 
     def test_without_a_configuration(self, tmp_path: Path) -> None:
         with pytest.raises(InputError, match=r"no config\.json"):

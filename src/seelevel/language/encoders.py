@@ -99,24 +99,31 @@ def load_encoder(name_or_path: str) -> ClipTextEncoder:
 
     Raises `InputError` where the folder has no model, or the model encodes no text.
     """
+    from safetensors import SafetensorError
     from transformers import AutoConfig, AutoModel, AutoTokenizer
+    from transformers.models.auto.modeling_auto import MODEL_MAPPING
 
     path = Path(name_or_path)
     if path.is_dir() and not (path / "config.json").is_file():
         raise InputError(f"encoder {path} has no config.json; give the folder of a CLIP model")
     try:
         config = AutoConfig.from_pretrained(name_or_path)
+        # Asked before loading: a language model of many gigabytes would be read only to be refused.
+        if not hasattr(MODEL_MAPPING[type(config)], "get_text_features"):
+            raise InputError(
+                f"encoder '{name_or_path}' is a {config.model_type} model without a text encoder; give a CLIP-like one"
+            )
         tokenizer = AutoTokenizer.from_pretrained(name_or_path)
-        model = AutoModel.from_pretrained(name_or_path, config=config, dtype="float32", use_safetensors=True)
-    except OSError as error:
+        model, found = AutoModel.from_pretrained(
+            name_or_path, config=config, dtype="float32", use_safetensors=True, output_loading_info=True
+        )
+    except (OSError, ValueError, SafetensorError) as error:  # nothing there; garbled files; a weight file cut off
         why = str(error).strip().splitlines()[0]
         raise InputError(
             f"encoder '{name_or_path}' cannot be loaded ({why}); give the folder of a CLIP model"
         ) from error
-    if not hasattr(model, "get_text_features"):
-        raise InputError(
-            f"encoder '{name_or_path}' is a {config.model_type} model without a text encoder; give a CLIP-like model"
-        )
+    if missing := sorted(found["missing_keys"]):  # transformers fills them with random numbers
+        raise InputError(f"encoder '{name_or_path}' lacks {len(missing)} weights, first {missing[0]}; copy it again")
     own = path / OWN_SETTINGS
     threshold = json.loads(own.read_text(encoding="utf-8")).get("threshold") if own.is_file() else None
     return ClipTextEncoder(model, tokenizer, threshold)

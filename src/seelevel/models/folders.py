@@ -47,7 +47,10 @@ def read_json(path: Path) -> dict[str, Any]:
 def _check_weights(folder: Path, name: str) -> None:
     index = folder / f"{name}.index.json"
     if index.is_file():
-        named = set(read_json(index).get("weight_map", {}).values())
+        weights = read_json(index).get("weight_map")
+        if not isinstance(weights, dict):
+            raise InputError(f"{index} has no weight_map that names the weight files; copy the file again")
+        named = {str(file) for file in weights.values()}
         missing = sorted(n for n in named if not (folder / n).is_file())
         if missing:
             raise InputError(

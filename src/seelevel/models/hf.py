@@ -77,11 +77,18 @@ class LocalModel:
         chosen = _dtype(dtype, place, config)
         hf_logging.disable_progress_bar()
         try:
-            model = AutoModelForImageTextToText.from_pretrained(
-                base, config=config, dtype=chosen, use_safetensors=True, trust_remote_code=trust_remote_code
+            model, found = AutoModelForImageTextToText.from_pretrained(
+                base,
+                config=config,
+                dtype=chosen,
+                use_safetensors=True,
+                trust_remote_code=trust_remote_code,
+                output_loading_info=True,
             )
         except SafetensorError as error:
             raise InputError(f"model {base}: a weight file is broken or cut off ({error}); copy it again") from error
+        if missing := sorted(found["missing_keys"]):  # transformers fills them with random numbers
+            raise InputError(f"model {base} lacks {len(missing)} of its weights, first {missing[0]}; copy it again")
         processor = _processor(base, trust_remote_code)
         if adapter is not None:
             model = _with_adapter(model, adapter)
@@ -229,6 +236,11 @@ def _processor(name: str, trust_remote_code: bool) -> Any:
             raise
         raise InputError(
             f"model {name}: its processor needs torchvision; install it with `pip install 'seelevel[video]'`"
+        ) from error
+    except (OSError, ValueError) as error:
+        why = str(error).strip().splitlines()[0]
+        raise InputError(
+            f"model {name}: its tokenizer or processor cannot be loaded ({why}); copy those files again"
         ) from error
     if not hasattr(processor, "tokenizer") or not hasattr(processor, "image_processor"):
         raise InputError(f"model {name} has no image processor; add the processor's files to its folder")
