@@ -164,3 +164,33 @@ def test_an_evaluation_file_that_is_missing_is_named_before_anything_runs(tmp_pa
     line = refused("run", "world-quick", "--out", tmp_path / "run", "--set", f"evaluate.data={tmp_path / 'evaluation'}")
     assert "objects.json" in line
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["rnu"], "No such command 'rnu'"),
+        (["run"], "Missing argument 'RECIPE'"),
+        (["run", "world-quick", "--ot", "x"], "--out"),
+        (["run", "world-quick", "more"], "unexpected extra argument"),
+        (["score", "pope", "--rule", "none"], "--rule"),
+        (["world", "sample", "--count", "0"], "--count"),
+    ],
+)
+def test_a_wrong_option_or_argument_is_one_line_that_names_the_help(arguments, message):
+    line = refused(*arguments)
+    assert message in line and "--help" in line
+
+
+def test_an_interrupt_is_one_line_and_no_traceback():
+    """The interrupt strikes while the recipe is read."""
+    code = (
+        "import sys, signal, os, threading\n"
+        "import seelevel.cli as cli\n"
+        "cli._recipe = lambda *_: os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.argv = ['seelevel', 'run', 'world-quick']\n"
+        "cli.main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 130
+    assert done.stderr == "seelevel: stopped; the same command continues\n"

@@ -128,6 +128,11 @@ def doctor(
         typer.echo(forecast(Run(*loaded)))
 
 
+# Typer of some versions carries a click of its own, so that click's own class would catch nothing.
+UsageError: Any = typer.BadParameter.__bases__[0]
+INTERRUPTED = 130
+
+
 class Rule(StrEnum):
     published = "published"
     strict = "strict"
@@ -262,7 +267,15 @@ def main() -> None:
     """Run the command line. Exit codes: 0 done, 2 the input is wrong, 1 anything else."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     try:
-        app()
+        code = app(standalone_mode=False)
+        if code == INTERRUPTED:
+            _stop("stopped; the same command continues", INTERRUPTED)
+        sys.exit(code)
+    except UsageError as error:
+        if error.ctx is None or error.message == error.ctx.get_help():  # no arguments at all: the help is the answer
+            error.show()
+            sys.exit(error.exit_code)
+        _stop(f"{error.format_message().rstrip('.')}; see {error.ctx.command_path} --help", 2)
     except InputError as error:
         _stop(str(error), 2)
     except DiskFullError as error:
