@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypedDict
 
@@ -128,7 +128,7 @@ def preference_pairs(levels: Sequence[int], which: PairSet | Sequence[Sequence[i
     rank = {level: n for n, level in enumerate(present)}
     if isinstance(which, str):
         last = len(present) - 1
-        wanted = {
+        wanted: dict[str, Callable[[int, int], bool]] = {
             "all": lambda a, b: True,
             "adjacent": lambda a, b: rank[b] == rank[a] + 1,
             "best-vs-rest": lambda a, b: rank[a] == 0,
@@ -139,10 +139,7 @@ def preference_pairs(levels: Sequence[int], which: PairSet | Sequence[Sequence[i
         keep = wanted[which]
     else:
         explicit = {(int(a), int(b)) for a, b in which}
-
-        def keep(a: int, b: int) -> bool:
-            return (a, b) in explicit
-
+        keep = lambda a, b: (a, b) in explicit  # noqa: E731 - a predicate like those above
     return [(i, j) for i, a in enumerate(levels) for j, b in enumerate(levels) if a < b and keep(a, b)]
 
 

@@ -246,8 +246,8 @@ def claims_of(answer: str, topic: Topic, facts: Facts) -> list[Claim]:
     """The claims of an answer, sentence by sentence; one of truth None for a sentence that cannot be read."""
     # 'Is there a dog on the left?' 'No, it is …': the dog itself, without what the question supposed of it
     asked = topic.thing
-    before = replace(Thing(), word=asked.word, kinds=asked.kinds, maybe=asked.maybe, plural=asked.plural)
-    before = before if asked.word else None
+    supposed = replace(Thing(), word=asked.word, kinds=asked.kinds, maybe=asked.maybe, plural=asked.plural)
+    before = supposed if asked.word else None
     found: list[Claim] = []
     for sentence in sentences(answer):
         if ABSTAINS.match(" ".join(tokens_of(sentence) or [])):
