@@ -5,7 +5,7 @@ import json
 import pytest
 
 from seelevel.errors import InputError
-from seelevel.evaluate.answers import find_image
+from seelevel.evaluate.answers import SHARD, find_image, keep_shards
 from seelevel.evaluate.chair import read_objects
 from seelevel.evaluate.files import Entry, read_entries
 from seelevel.evaluate.mrhal import turns_of
@@ -59,3 +59,20 @@ def test_a_picture_name_too_long_for_the_system_is_a_missing_picture(tmp_path):
 def test_a_dialogue_is_a_list_of_turns():
     with pytest.raises(InputError, match="the dialogue is 5, not a list"):
         turns_of(Entry({"revised": 5}, "d, record 1"))
+
+
+@pytest.mark.parametrize("damage", [b"", b"\0\0\0", b'["a"]\n', b'["a"]\n["b', b'\xff\xfe\n"b"\n'])
+def test_a_kept_shard_that_is_not_whole_is_made_again_and_a_whole_one_is_not(tmp_path, damage):
+    made = []
+
+    def make(batch):
+        made.append(list(batch))
+        return [[f"{n}\u2028"] for n in batch]
+
+    inputs = range(SHARD + 2)
+    first = keep_shards(tmp_path, "pope", inputs, make, "pope")
+    assert first == [[f"{n}\u2028"] for n in inputs]
+    (tmp_path / "pope-00001.jsonl").write_bytes(damage)
+    assert keep_shards(tmp_path, "pope", inputs, make, "pope") == first
+    assert keep_shards(tmp_path, "pope", inputs, make, "pope") == first
+    assert [batch[0] for batch in made] == [0, SHARD, SHARD]

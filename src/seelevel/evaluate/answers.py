@@ -86,25 +86,29 @@ def keep_shards(
     folder: Path, name: str, inputs: Sequence[Any], make: Callable[[Sequence[Any]], list[Any]], label: str
 ) -> list[Any]:
     """`make` over shards of inputs; a shard's results (JSON-able, one an input) are kept as JSON lines in the folder,
-    and a shard that is there already is read instead of made, so that a stopped run continues where it was."""
-    found: list[Any] = []
-    paths = [folder / f"{name}-{n:05d}.jsonl" for n in range(-(-len(inputs) // SHARD))]
-    done = sum(min(SHARD, len(inputs) - n * SHARD) for n, path in enumerate(paths) if path.exists())
-    if done == len(inputs):
-        return [json.loads(line) for path in paths for line in _lines(path)]
-    with Progress(label, total=len(inputs), unit="questions", done=done) as bar:
-        for path, batch in zip(paths, batched(inputs, SHARD), strict=True):
-            if not path.exists():
-                results = make(batch)
-                text = "".join(quoted(result) + "\n" for result in results)
-                write_atomically(path, text)
-                bar.advance(len(batch))
-            found.extend(json.loads(line) for line in _lines(path))
-    return found
+    and a whole shard that is there already is read instead of made, so that a stopped run continues where it was."""
+    batches = list(batched(inputs, SHARD))
+    paths = [folder / f"{name}-{n:05d}.jsonl" for n in range(len(batches))]
+    kept = [_kept(path, len(batch)) for path, batch in zip(paths, batches, strict=True)]
+    done = sum(len(found) for found in kept if found is not None)
+    if done < len(inputs):
+        with Progress(label, total=len(inputs), unit="questions", done=done) as bar:
+            for n, (path, batch) in enumerate(zip(paths, batches, strict=True)):
+                if kept[n] is None:
+                    text = "".join(quoted(result) + "\n" for result in make(batch))
+                    write_atomically(path, text)
+                    kept[n] = _kept(path, len(batch))
+                    bar.advance(len(batch))
+    return [result for found in kept for result in found or []]
 
 
-def _lines(path: Path) -> list[str]:
-    return path.read_text(encoding="utf-8").splitlines()
+def _kept(path: Path, count: int) -> list[Any] | None:
+    """A shard's results, or None where they are not there or not whole: a crashed machine can leave half a file."""
+    try:
+        found = [json.loads(line) for line in path.read_bytes().split(b"\n") if line]
+    except (FileNotFoundError, ValueError):
+        return None
+    return found if len(found) == count else None
 
 
 def answer_questions(
