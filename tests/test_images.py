@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image as Pictures
 
-from seelevel.images import MAX_PIXELS, ImageError, ImageStore, check_image, open_image
+from seelevel.errors import InputError
+from seelevel.images import MAX_PIXELS, ImageError, ImageStore, check_image, model_picture, open_image
 
 pytestmark = pytest.mark.unit
 PHOTOS = Path(__file__).parents[2] / "shared" / "data" / "coco_photos" / "images"
@@ -154,3 +155,12 @@ def test_every_photograph_opens_at_the_size_its_check_says() -> None:
     for path in paths:
         facts = check_image(path)
         assert open_image(path).size == (facts.width, facts.height)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"no picture"])
+def test_a_picture_that_is_gone_when_a_model_needs_it_is_named_with_its_path(tmp_path, content):
+    path = tmp_path / "a.png"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(InputError, match=r"picture .*a\.png: .*run the same command again"):
+        model_picture(path)

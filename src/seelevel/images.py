@@ -16,6 +16,7 @@ import numpy as np
 from PIL import Image as Pictures
 from PIL import ImageOps, UnidentifiedImageError
 
+from seelevel.errors import InputError
 from seelevel.ladder import Image
 from seelevel.store import TEMPORARY, write_atomically
 
@@ -79,8 +80,14 @@ def open_image(path: Path | str, max_side: int | None = MODEL_SIDE) -> Pictures.
 
 
 def model_picture(path: Path | str) -> Pictures.Image:
-    """`open_image` for an image processor, at least 4 pixels a side: a side of 1 or 3 passes for colour channels."""
-    picture = open_image(path)
+    """`open_image` for an image processor, at least 4 pixels a side: a side of 1 or 3 passes for colour channels.
+
+    Raises `InputError` with the path: by now a stage is at work, and no record can be set aside any more.
+    """
+    try:
+        picture = open_image(path)
+    except ImageError as error:
+        raise InputError(f"picture {path}: {error}; put a whole one there and run the same command again") from error
     if min(picture.size) >= SMALLEST_SIDE:
         return picture
     sides = (max(picture.width, SMALLEST_SIDE), max(picture.height, SMALLEST_SIDE))

@@ -28,12 +28,14 @@ from seelevel.models.folders import adapter_base, check_model_folder
 from seelevel.progress import say
 from seelevel.recipe import Recipe
 from seelevel.store import (
+    MANIFEST,
     StageFolder,
     digest,
     file_sha256,
     folder_fingerprint,
     listing_fingerprint,
     read_manifest,
+    read_mapping,
     source_fingerprint,
     write_atomically,
 )
@@ -198,7 +200,9 @@ class Run:
         settings, base = self.recipe.evaluate, self.model(self.recipe.align.model)
         data = self._evaluation_data()
         data_print = self._fingerprints.get(data) or listing_fingerprint(data)
-        folder = self._stage(
+        if not self._dry and read_mapping(self.out / "metrics.json") is None:
+            (self.out / "evaluate" / MANIFEST).unlink(missing_ok=True)  # figured again, from the answers that are kept
+        return self._stage(
             "evaluate",
             "seelevel.evaluate",
             [data_print, model_fingerprint(base), self._print_of(self.out / "align"), self._judge_fingerprint()],
@@ -207,9 +211,6 @@ class Run:
                 stage, settings, data, base, self._aligned(), self._judge(), self.out, self.recipe.seed
             ),
         )
-        if not self._dry:  # a kept stage's figures, should the run's own copy of them be lost
-            write_atomically(self.out / "metrics.json", (folder / "scores.json").read_bytes())
-        return folder
 
     def report(self) -> Path:
         from seelevel import report

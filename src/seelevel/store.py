@@ -141,7 +141,7 @@ class StageFolder:
         Raises `InputError` for a folder that holds files and was begun by no run: they are not ours to delete.
         """
         begun = self.path / BEGUN
-        same = (_mapping(begun) or {}).get("fingerprint") == self.fingerprint
+        same = (read_mapping(begun) or {}).get("fingerprint") == self.fingerprint
         stale = self.path.with_name(TEMPORARY + self.path.name)
         if not same and self.path.exists():
             if not begun.exists() and any(not p.name.startswith(TEMPORARY) for p in self.path.iterdir()):
@@ -168,11 +168,11 @@ class StageFolder:
 
 def read_manifest(folder: Path) -> dict[str, Any] | None:
     """A stage's manifest, or None while it is not done; a stage that has lost a shard since is not done."""
-    found = _mapping(folder / MANIFEST)
+    found = read_mapping(folder / MANIFEST)
     return found if found is not None and found.get("shards", 0) <= len(shards(folder)) else None
 
 
-def _mapping(path: Path) -> dict[str, Any] | None:
+def read_mapping(path: Path) -> dict[str, Any] | None:
     """A JSON mapping, or None where there is none. A crashed machine can leave zeroes in a file that was written
     whole; what it said is then done again, and nothing is lost but time."""
     try:
