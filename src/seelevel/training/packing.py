@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from seelevel.errors import InputError
 from seelevel.ladder import Ladder
 from seelevel.training.settings import Layout
 from seelevel.training.tokens import NOT_SCORED, ImageReader, TokenisedLadder, tokenise
@@ -155,7 +156,10 @@ def _pictures(ladder: TokenisedLadder, which: list[int], images: ImageReader) ->
         return inputs
     index = torch.tensor(which)
     if any(len(value) != len(ladder.images) for value in inputs.values()):
-        raise NotImplementedError(f"ladder {ladder.id}: pictures after the prefix need layout: rows in this family")
+        raise InputError(
+            f"ladder {ladder.id}: its pictures after the first turn cannot be told apart in this family's packed rows; "
+            "set align.layout: rows"
+        )
     return {key: value[index] for key, value in inputs.items()}
 
 
