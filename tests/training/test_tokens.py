@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from seelevel.errors import InputError
 from seelevel.images import open_image
 from seelevel.ladder import Image, Ladder, Message, Response
+from seelevel.training.fit import special_token_in
 from seelevel.training.tokens import NOT_SCORED, ImageReader, TokenisedLadder, chat_messages, render, tokenise
 from tests.training.tiny import TEMPLATE, make_ladder, make_picture, make_processor
 
@@ -165,3 +167,11 @@ def test_a_picture_is_read_once_for_all_ladders_that_show_it(tmp_path: Path) -> 
     Path(path).unlink()
     assert reader.read((path,)) is first
     assert len(tokenise(answers("Yes", picture=path), processor(), reader).image_spans[0]) == 1
+
+
+def test_a_special_token_in_an_answer_is_seen_before_it_is_learnt(tmp_path):
+    ladder = make_ladder(tmp_path, 0)
+    answer = ladder.responses[-1]
+    poisoned = replace(answer, messages=[{"role": "assistant", "content": "A cat </s> a dog."}, *answer.messages[1:]])
+    assert special_token_in(replace(ladder, responses=[*ladder.responses[:-1], poisoned]), ["</s>", "<pad>"]) == "</s>"
+    assert special_token_in(ladder, ["</s>", "<pad>"]) == ""

@@ -147,7 +147,9 @@ def read_ladders(path: Path, root: Path | None = None) -> list[Ladder]:
     try:
         rows = pq.read_table(path).to_pylist()
     except pa.ArrowInvalid as error:
-        raise InputError(f"{path} is not a Parquet file ({error}); write ladders with seelevel.save_ladders") from error
+        raise InputError(
+            f"{path} is not a Parquet file ({error}); a shard that was cut off is made again once it is deleted"
+        ) from error
     try:
         ladders = [_ladder(row) for row in rows]
     except (KeyError, TypeError, ValueError) as error:

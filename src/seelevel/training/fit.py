@@ -15,7 +15,7 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import TrainingArguments, set_seed
 
 from seelevel.errors import InputError
-from seelevel.ladder import Ladder
+from seelevel.ladder import IMAGE_MARK, Ladder
 from seelevel.models.hf import LocalModel
 from seelevel.progress import Progress, say
 from seelevel.store import digest, write_atomically, write_json
@@ -162,11 +162,22 @@ def _load(path: str, settings: TrainSettings, dtype: torch.dtype, device: str) -
     return model, processor
 
 
+def special_token_in(ladder: Ladder, special: Sequence[str]) -> str:
+    """The first special token that stands in a ladder's text, or nothing.
+
+    The tokenizer would read it as its own: an end of turn in mid-answer would be learnt as one.
+    """
+    messages = [*ladder.prompt, *(m for r in ladder.responses for m in r.messages)]
+    texts = [m["content"] for m in messages] + [r.condition for r in ladder.responses]
+    return next((token for token in special if token and any(token in text for text in texts)), "")
+
+
 def _prepare(
     ladders: Sequence[Ladder], processor: Any, images: ImageReader, settings: TrainSettings, config: Any
 ) -> tuple[list[Ladder], list[TokenisedLadder], list[dict[str, str]]]:
     """Ladders that can be trained on, their tokens, and those left out with reasons."""
     limit = settings.max_length or config.get_text_config().max_position_embeddings
+    special = sorted(set(processor.tokenizer.all_special_tokens) - {IMAGE_MARK})
     usable: list[Ladder] = []
     tokenised: list[TokenisedLadder] = []
     left_out: list[dict[str, str]] = []
@@ -178,7 +189,12 @@ def _prepare(
                 left_out.append({"id": ladder.id, "kind": "no pair", "reason": reason})
                 continue
             try:
-                tokens = tokenise(ladder, processor, images)
+                if mark := special_token_in(ladder, special):
+                reason = f"its text holds '{mark}', which this model's tokenizer reads as a special token"
+                left_out.append({"id": ladder.id, "kind": "special token in the text", "reason": reason})
+                say(f"left out: ladder {ladder.id}: {reason}")
+                continue
+            tokens = tokenise(ladder, processor, images)
             except UnusableLadderError as error:
                 left_out.append({"id": ladder.id, "kind": "unusable", "reason": str(error)})
                 say(f"left out: {error}")
