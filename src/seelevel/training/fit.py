@@ -188,13 +188,13 @@ def _prepare(
                 reason = f"{len(set(ladder.levels))} levels give no pair for {settings.objective.name}"
                 left_out.append({"id": ladder.id, "kind": "no pair", "reason": reason})
                 continue
-            try:
-                if mark := special_token_in(ladder, special):
+            if mark := special_token_in(ladder, special):
                 reason = f"its text holds '{mark}', which this model's tokenizer reads as a special token"
                 left_out.append({"id": ladder.id, "kind": "special token in the text", "reason": reason})
                 say(f"left out: ladder {ladder.id}: {reason}")
                 continue
-            tokens = tokenise(ladder, processor, images)
+            try:
+                tokens = tokenise(ladder, processor, images)
             except UnusableLadderError as error:
                 left_out.append({"id": ladder.id, "kind": "unusable", "reason": str(error)})
                 say(f"left out: {error}")
