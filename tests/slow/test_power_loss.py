@@ -9,7 +9,8 @@ from tests.slow import running
 
 pytestmark = pytest.mark.slow
 SEED = 20261120
-RECIPE = ["run", "world-quick", "--set", "align.save_steps=1"]
+# a checkpoint after every short step, so that a kill in training often falls inside the writing of one
+RECIPE = ["run", "world-quick", "--set", "align.save_steps=1", "--set", "align.ladders_per_step=4"]
 MOST_TRIES = 60
 
 
