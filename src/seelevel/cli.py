@@ -238,6 +238,19 @@ def world_model(name: Annotated[str, typer.Argument(help="xs, s, m, l or clip.")
     typer.echo(model_path(name))
 
 
+@world_app.command("measure")
+def world_measure(
+    weights: Annotated[Path | None, typer.Option(help="Folder of the models; default: the shipped ones.")] = None,
+    split: Annotated[str, typer.Option(help="dev or test.")] = "dev",
+    limit: Annotated[int, typer.Option(help="How many scenes.", min=1)] = 300,
+) -> None:
+    """Print every model's CHAIR, recall, POPE and capability, and the CLIP's threshold: the table of docs/world.md."""
+    from seelevel.world import WEIGHTS
+    from seelevel.world.measure import measure_family
+
+    typer.echo(json.dumps(measure_family(weights or WEIGHTS, split, limit), indent=1))
+
+
 @parser_app.command("train")
 def parser_train(
     treebank: Annotated[Path, typer.Option(help="Folder with Universal Dependencies .conllu files.")],

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from peft import PeftModel
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -60,7 +58,8 @@ def reference_logprobs(
 ) -> list[Tensor]:
     """Each ladder's log-probs under the frozen model, [N] on the CPU, in the order of `TokenLogprobs`.
 
-    Adapters are switched off. What `folder` holds for the same weights, data and layout is read, the rest computed and
+    The model is the base as loaded, before it gets adapters.
+    What `folder` holds for the same weights, data and layout is read, the rest computed and
     kept there, 128 ladders a file; files of other fingerprints are removed. `weights`: `weights_fingerprint(model)`.
     """
     weights = weights or weights_fingerprint(model)
@@ -99,13 +98,11 @@ def _compute(
     model.eval()
     device = next(model.parameters()).device
     rows = max(len(ladder.tokens) for ladder in ladders) if layout == "rows" else 1
-    off = model.disable_adapter() if isinstance(model, PeftModel) else contextlib.nullcontext()
-    with off:
-        for group in buckets([ladder.row_length(layout) for ladder in ladders], max(budget // rows, 1)):
-            batch = collate([ladders[i] for i in group], images, layout).to(device)
-            logprobs = token_logprobs(model, batch)
-            sizes = torch.bincount(logprobs.ladder, minlength=len(group)).tolist()
-            for index, part in zip(group, logprobs.values.cpu().split(sizes), strict=True):
-                found[index] = part.clone()
+    for group in buckets([ladder.row_length(layout) for ladder in ladders], max(budget // rows, 1)):
+        batch = collate([ladders[i] for i in group], images, layout).to(device)
+        logprobs = token_logprobs(model, batch)
+        sizes = torch.bincount(logprobs.ladder, minlength=len(group)).tolist()
+        for index, part in zip(group, logprobs.values.cpu().split(sizes), strict=True):
+            found[index] = part.clone()
     model.train(training)
     return [values for values in found if values is not None]

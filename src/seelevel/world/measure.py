@@ -6,7 +6,6 @@ Mentions are read from words alone, which is enough for models that speak the wo
 
 from __future__ import annotations
 
-import json
 import logging
 import random
 import re
@@ -170,7 +169,7 @@ def measure_encoder(folder: Path = WEIGHTS / "clip", count: int = 4000) -> dict[
 
 
 def measure_family(weights: Path = WEIGHTS, split: str = "dev", limit: int = 300) -> dict[str, dict[str, float]]:
-    """Figures of every model that has weights; also written to `weights/measured.json`."""
+    """Figures of every model that has weights."""
     results: dict[str, dict[str, float]] = {}
     for name in MODELS:
         if (weights / name / "model.safetensors").is_file():
@@ -178,5 +177,4 @@ def measure_family(weights: Path = WEIGHTS, split: str = "dev", limit: int = 300
             log.info("%s %s", name, {key: round(value, 3) for key, value in results[name].items()})
     if (weights / "clip" / "model.safetensors").is_file():
         results["clip"] = measure_encoder(weights / "clip")
-    (weights / "measured.json").write_text(json.dumps(results, indent=1))
     return results
