@@ -183,11 +183,11 @@ def test_a_wrong_option_or_argument_is_one_line_that_names_the_help(arguments, m
 
 
 def test_an_interrupt_is_one_line_and_no_traceback():
-    """The interrupt strikes while the recipe is read."""
+    """The interrupt strikes while the recipe is read, and is waited for: another thread may have taken the signal."""
     code = (
-        "import sys, signal, os, threading\n"
+        "import sys, signal, os, time\n"
         "import seelevel.cli as cli\n"
-        "cli._recipe = lambda *_: os.kill(os.getpid(), signal.SIGINT)\n"
+        "cli._recipe = lambda *_: (os.kill(os.getpid(), signal.SIGINT), time.sleep(30))\n"
         "sys.argv = ['seelevel', 'run', 'world-quick']\n"
         "cli.main()\n"
     )
