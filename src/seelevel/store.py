@@ -43,6 +43,20 @@ def write_atomically(path: Path, data: bytes | str) -> None:
         raise
 
 
+def cache_folder() -> Path:
+    """Where what may be used by other runs is kept: `$SEELEVEL_CACHE`, else `seelevel` in the user's cache folder.
+
+    Whoever keeps things there takes a folder of their own below it. Nothing is made here.
+    """
+    own = os.environ.get("SEELEVEL_CACHE")
+    if own:
+        return Path(own).expanduser()
+    base = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+    if not base.is_absolute():  # the XDG specification: a relative path is to be ignored
+        base = Path("~/.cache").expanduser()
+    return base / "seelevel"
+
+
 def write_json(path: Path, value: Any) -> None:
     write_atomically(path, json.dumps(value, indent=1, ensure_ascii=False, sort_keys=True) + "\n")
 
