@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -42,27 +42,41 @@ def run(
     Writes `base/` and `aligned/<benchmark>.jsonl` (a record a question) and the run's `metrics.json`. The answers are
     kept in shards, so a stopped run continues and ends byte for byte as an unbroken one.
     """
-    benchmarks: list[Benchmark] = [choose("benchmark", n, BENCHMARKS)(data, settings) for n in settings.benchmarks]
-    records: dict[str, dict[str, Items]] = {}
-    for side, reference in zip(SIDES, (base, aligned), strict=True):
-        folder = stage.path / side
-        model = _lazy(reference)
-        records[side] = {}
-        for benchmark in benchmarks:
-            answers = answer_questions(
-                benchmark,
-                model,
-                settings.sampling,
-                folder / "answers",
-                f"{side} {benchmark.name}",
-            )
-            items = benchmark.items(answers, Context(judge, folder / "answers"))
-            rows = [{"id": question.id, **item} for question, item in zip(benchmark.questions, items, strict=True)]
-            records[side][benchmark.name] = rows
-            _say_unscored(f"{side} {benchmark.name}", rows)
-            write_atomically(folder / f"{benchmark.name}.jsonl", _lines(benchmark, answers, rows, root))
+    benchmarks = chosen_benchmarks(settings, data)
+    records = {
+        side: score_model(stage.path / side, side, reference, benchmarks, settings, judge, root)
+        for side, reference in zip(SIDES, (base, aligned), strict=True)
+    }
     _write_figures(settings, benchmarks, records, base, aligned, judge, root, seed)
     return {"questions": {benchmark.name: len(benchmark.questions) for benchmark in benchmarks}}
+
+
+def chosen_benchmarks(settings: EvaluateSettings, data: Path) -> list[Benchmark]:
+    """The benchmarks that the settings name, over an evaluation folder."""
+    return [choose("benchmark", name, BENCHMARKS)(data, settings) for name in settings.benchmarks]
+
+
+def score_model(
+    folder: Path,
+    label: str,
+    reference: ModelRef,
+    benchmarks: Sequence[Benchmark],
+    settings: EvaluateSettings,
+    judge: Generator | None,
+    root: Path,
+) -> dict[str, Items]:
+    """One model's items of every benchmark; writes `<benchmark>.jsonl` into the folder and keeps answers in shards."""
+    model = _lazy(reference)
+    records: dict[str, Items] = {}
+    for benchmark in benchmarks:
+        name = f"{label} {benchmark.name}"
+        answers = answer_questions(benchmark, model, settings.sampling, folder / "answers", name)
+        items = benchmark.items(answers, Context(judge, folder / "answers"))
+        rows = [{"id": question.id, **item} for question, item in zip(benchmark.questions, items, strict=True)]
+        records[benchmark.name] = rows
+        _say_unscored(name, rows)
+        write_atomically(folder / f"{benchmark.name}.jsonl", _lines(benchmark, answers, rows, root))
+    return records
 
 
 def _say_unscored(label: str, rows: Items) -> None:
