@@ -183,9 +183,11 @@ def test_a_wrong_option_or_argument_is_one_line_that_names_the_help(arguments, m
 
 
 def test_an_interrupt_is_one_line_and_no_traceback():
-    """The interrupt strikes while the recipe is read, and is waited for: another thread may have taken the signal."""
+    """The interrupt strikes while the recipe is read, and is waited for. A shell that starts the tests in the background
+    has interrupts ignored, and children inherit that."""
     code = (
         "import sys, signal, os, time\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "import seelevel.cli as cli\n"
         "cli._recipe = lambda *_: (os.kill(os.getpid(), signal.SIGINT), time.sleep(30))\n"
         "sys.argv = ['seelevel', 'run', 'world-quick']\n"
