@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import get_args
 
 import pytest
 import torch
@@ -12,7 +13,8 @@ from seelevel.ladder import Ladder, Response
 from seelevel.training.logprobs import TokenLogprobs
 from seelevel.training.objectives.dpo import dpo
 from seelevel.training.objectives.mdpo import mdpo
-from seelevel.training.objectives.settings import DpoSettings, MdpoSettings, SftSettings
+from seelevel.training.objectives.penalties import INSIDE, PENALTIES
+from seelevel.training.objectives.settings import DpoSettings, MdpoSettings, Penalty, SftSettings
 from seelevel.training.objectives.sft import sft
 
 pytestmark = pytest.mark.unit
@@ -45,14 +47,41 @@ def test_mdpo_on_three_levels_is_the_number_worked_out_by_hand() -> None:
     assert logs["accuracy"].item() == 1.0
 
 
-def test_mdpo_penalties_are_none_paper_and_scaled_by_beta() -> None:
-    policy, reference = logprobs([[-1.0], [-3.0]]), logprobs([[-2.0], [-3.0]])
+def test_each_penalty_is_the_number_worked_out_by_hand() -> None:
+    # The best response's tokens moved by +2 and −3, so r_0 = −1; the worse one's r is 0.5; β = 0.2, λ = 0.5, |y_0| = 2.
+    policy, reference = logprobs([[-1.0, -4.0], [-3.0]]), logprobs([[-3.0, -1.0], [-3.5]])
+    at_first = math.log(1 + math.exp(0.2 * 1.5))  # −log σ(β (r_0 − r_1))
+    expected = {
+        "none": 0.0,
+        "paper": 0.5 * 1.0,
+        "scaled": 0.5 * 0.2 * 1.0,
+        "mean": 0.5 * 1.0 / 2,
+        "clamped": 0.5 * 1.0,
+        "clamped-tokens": 0.5 * 3.0,
+        "anchored": 0.5 * math.log(1 + math.exp(0.2 * 1.0)),
+        "dpop": math.log(1 + math.exp(0.2 * (1.5 + 0.5 * 1.0))) - at_first,
+    }
     found = {}
-    for penalty in ("none", "paper", "scaled"):
-        settings = MdpoSettings(penalty=penalty, weight=0.5, beta=0.2)
-        _, logs = mdpo(policy, reference, [ladder(0, 1)], settings)
+    for penalty in PENALTIES:
+        settings = MdpoSettings(penalty=penalty, weight=0.5, beta=0.2)  # type: ignore[arg-type]
+        loss, logs = mdpo(policy, reference, [ladder(0, 1)], settings)
         found[penalty] = logs["penalty"].item()
-    assert found == pytest.approx({"none": 0.0, "paper": -0.5, "scaled": -0.1})
+        assert loss.item() == pytest.approx(at_first + expected[penalty])
+    assert found == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("penalty", ["clamped", "clamped-tokens", "dpop"])
+def test_a_clamped_penalty_charges_nothing_while_the_best_response_has_risen(penalty: Penalty) -> None:
+    policy, reference = logprobs([[-1.0, -2.0], [-3.0]]), logprobs([[-1.5, -2.1], [-1.0]])
+    loss, logs = mdpo(policy, reference, [ladder(0, 1)], MdpoSettings(penalty=penalty))
+    plain, _ = mdpo(policy, reference, [ladder(0, 1)], MdpoSettings(penalty="none"))
+    assert logs["penalty"].item() == 0
+    assert loss.item() == plain.item()
+
+
+def test_the_penalties_that_settings_allow_are_those_there_are() -> None:
+    assert set(get_args(Penalty)) == set(PENALTIES)
+    assert set(PENALTIES) >= INSIDE
 
 
 @pytest.mark.parametrize("k", [2, 3, 5])
@@ -129,9 +158,9 @@ def test_sft_is_the_mean_over_ladders_of_the_best_responses_negative_log_probabi
     assert logs["ladders"] == 2
 
 
-@pytest.mark.parametrize("settings", [MdpoSettings(), MdpoSettings(penalty="scaled"), DpoSettings()])
+@pytest.mark.parametrize("settings", [*(MdpoSettings(penalty=name) for name in get_args(Penalty)), DpoSettings()])
 def test_gradients_are_those_of_finite_differences(settings: MdpoSettings | DpoSettings) -> None:
-    policy = logprobs([[-1.0, -0.3], [-2.0], [-0.7]], [[-0.1], [-1.9]])
+    policy = logprobs([[-1.0, -0.4], [-2.0], [-0.7]], [[-0.1], [-1.9]])  # no r is 0, where a clamp has a corner
     reference = logprobs([[-1.1, -0.2], [-1.0], [-0.9]], [[-0.3], [-1.5]])
     objective = mdpo if isinstance(settings, MdpoSettings) else dpo
 

@@ -4,8 +4,8 @@
     L(ladder) = mean over pairs i < j of [ −log σ(β (r_i − r_j)) − 1{i is best} · λ · r_i ]
 
 β: `beta`; λ: `weight`; log π(y_i | x): sum over the scored tokens of response i, end of turn included, a token of
-answer round t weighing 1 + round_weight · t. `penalty` is the second term: `paper` as printed (at the start its
-gradient on the best response is 2λ/β times the preference term's), `scaled` with λβ in place of λ, `none` without it.
+answer round t weighing 1 + round_weight · t. The second term is the penalty `paper` (at the start its gradient on the
+best response is 2λ/β times the preference term's); `penalties` has what may stand in its place.
 
 The paper prints a sum over pairs, its authors' code takes the mean; here it is the mean over a ladder's pairs, then the
 mean over ladders, so that a ladder weighs the same whatever its K. Ties make no pair; all responses of the best level
@@ -16,13 +16,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from seelevel.ladder import Ladder
 from seelevel.training.logprobs import TokenLogprobs
 from seelevel.training.objectives.pairs import best_logprob, pair_index
+from seelevel.training.objectives.penalties import INSIDE, PENALTIES, shift
 from seelevel.training.objectives.settings import MdpoSettings
 
 
@@ -32,20 +32,20 @@ def mdpo(
     """Mean MDPO loss over the ladders that have a pair, and what to log (means over the same ladders)."""
     if reference is None:
         raise ValueError("mdpo needs the reference's log-probabilities")
-    beta, scale = settings.beta, {"none": 0.0, "paper": 1.0, "scaled": settings.beta}[settings.penalty]
-    r = torch.cat(policy.per_response(settings.round_weight)) - torch.cat(reference.per_response(settings.round_weight))
-    index = pair_index(ladders, settings.pairs, r)
-    margin = r[index.better] - r[index.worse]
+    beta, moved = settings.beta, shift(policy, reference, settings.beta, settings.round_weight)
+    index = pair_index(ladders, settings.pairs, moved.r)
+    margin = moved.r[index.better] - moved.r[index.worse]
+    charge = index.best * settings.weight * PENALTIES[settings.penalty](moved)[index.better]
+    inside, outside = (charge, 0) if settings.penalty in INSIDE else (0, charge)
 
-    preference = index.mean(-logsigmoid(beta * margin))
-    penalty = index.mean(-index.best * scale * settings.weight * r[index.better])
-    loss = preference + penalty
+    loss = index.mean(-logsigmoid(beta * (margin - inside)) + outside)
 
+    preference = index.mean(-logsigmoid(beta * margin)).detach()
     return loss, {
-        "preference": preference.detach(),
-        "penalty": penalty.detach(),
+        "preference": preference,
+        "penalty": loss.detach() - preference,
         "margin": index.mean(margin).detach(),
-        "accuracy": index.mean((margin > 0).to(r.dtype)).detach(),
+        "accuracy": index.mean((margin > 0).to(margin.dtype)).detach(),
         "best_logprob": best_logprob(policy, ladders),
         "best_change": best_logprob(policy, ladders) - best_logprob(reference, ladders),
         "ladders": index.ladders,

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from seelevel.ladder import preference_pairs
 
+Penalty = Literal["none", "paper", "scaled", "mean", "clamped", "clamped-tokens", "anchored", "dpop"]
 Pairs = Literal["all", "adjacent", "best-vs-rest", "best-vs-worst"] | list[tuple[int, int]]
 
 
@@ -38,7 +39,7 @@ class MdpoSettings(_Pairwise):
     """AMP's multi-level DPO (arXiv 2405.11165, eq. 6-7; not the mDPO of arXiv 2406.11839)."""
 
     name: Literal["mdpo"] = "mdpo"
-    penalty: Literal["none", "paper", "scaled"] = "paper"
+    penalty: Penalty = Field(default="paper", description="what the best responses are charged for: `penalties`")
     weight: float = Field(default=1.0, ge=0, description="λ of the penalty")
 
 
