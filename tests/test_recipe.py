@@ -32,6 +32,30 @@ def test_a_wrong_key_or_value_is_one_line_that_names_it(override, message):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["generate.method=expert"], "generate: method 'expert' is unknown; did you mean 'experts'?"),
+        (["generate.method=perturbation"], "'generate.experts' is unknown; known: .*shares"),
+        (["generate={method: perturbation, share: [0.1]}"], "'generate.share' is unknown; did you mean 'shares'?"),
+        (["generate={method: perturbation, shares: [0.3, 0.1]}"], "generate.shares: the shares must rise"),
+        (["generate={experts: [a], modle: b}"], "'generate.modle' is unknown; did you mean 'method'?"),
+        (["generate={method: incremental, modle: b}"], "'generate.modle' is unknown; did you mean 'model'?"),
+        (["generate={method: incremental, model: b}"], "'generate.finetune' is missing"),
+        (
+            ["generate={method: incremental, model: b, finetune: {prompts: c, epoch: 1}}"],
+            "'generate.finetune.epoch' is unknown; did you mean 'epochs'?",
+        ),
+        (["generate={method: incremental, model: b, finetune: {prompts: c}, levels: 2}"], "generate.levels"),
+        (["generate=experts"], "generate"),
+    ],
+)
+def test_a_method_of_generation_knows_its_own_keys_alone(overrides, message):
+    with pytest.raises(InputError, match=message) as caught:
+        load_recipe("world-quick", overrides)
+    assert "\n" not in str(caught.value)
+
+
 def test_overrides_are_yaml_values():
     recipe = load_recipe("world-quick", ["align.epochs=7", "generate.experts=[a, b]", "seed=3"])
     assert (recipe.align.epochs, list(recipe.generate.experts), recipe.seed) == (7, ["a", "b"], 3)

@@ -67,7 +67,7 @@ def forecast(job: Run) -> str:
     records = _count_records(job)
     flops = matmul_flops() * EFFICIENCY
     base = job.model(recipe.align.model)
-    sizes = {name: local_size(job.model(name)) for name in {*recipe.generate.experts, recipe.align.model}}
+    sizes = {name: local_size(job.model(name)) for name in {*recipe.generate.models, recipe.align.model}}
     lines = [
         f"recipe {recipe.name} → {job.out}",
         f"{records} records; times assume {flops / 1e9:.0f} GFLOP/s and are rough",
@@ -83,12 +83,12 @@ def forecast(job: Run) -> str:
     answer = recipe.generate.sampling.max_new_tokens * RESPONSE_SHARE
     add("data", records, 0, 3e8, records / 500, "")
     tokens = seconds = memory = 0.0
-    for name in recipe.generate.experts:
+    for name in recipe.generate.models:
         part = _generation(records, answer, recipe.generate.sampling.max_new_tokens, sizes[name], flops)
         tokens, seconds, memory = tokens + part[0], seconds + part[1], max(memory, part[2])
-    models = "; ".join(described(name, sizes[name]) for name in recipe.generate.experts)
+    models = "; ".join(described(name, sizes[name]) for name in recipe.generate.models)
     add("generate", records, tokens, memory, seconds, models)
-    levels = len(recipe.generate.experts) + 1
+    levels = recipe.generate.levels_at_most
     add(
         "check",
         records,

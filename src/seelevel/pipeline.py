@@ -107,7 +107,7 @@ class Run:
         """Raise `InputError` for anything the recipe names that is not there, before anything runs."""
         recipe = self.recipe
         judges = [name for name in [recipe.evaluate.judge] if name not in (None, ORACLE)]
-        for name in [*recipe.generate.experts, recipe.check.encoder, recipe.align.model, *judges]:
+        for name in [*recipe.generate.models, recipe.check.encoder, recipe.align.model, *judges]:
             self.model(name)
         for key, name, splits in (
             ("data.prompts", recipe.data.prompts, ("prompts",)),
@@ -158,13 +158,13 @@ class Run:
         from seelevel import generate
 
         source, settings = self.data(), self.recipe.generate
-        experts = [self.model(name) for name in settings.experts]
+        models = [self.model(name) for name in settings.models]
         return self._stage(
             "generate",
-            "seelevel.generate",
-            [self._print_of(source), *map(model_fingerprint, experts)],
+            generate.GENERATORS[settings.method].partition(":")[0],
+            [self._print_of(source), *map(model_fingerprint, models)],
             settings,
-            lambda stage: generate.run(source, stage, settings, experts, self.out, self.recipe.seed),
+            lambda stage: generate.run(source, stage, settings, models, self.out, self.recipe.seed),
         )
 
     def check(self) -> Path:

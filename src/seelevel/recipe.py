@@ -74,7 +74,7 @@ def load_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> Recipe:
     try:
         return Recipe.model_validate(raw)
     except ValidationError as error:
-        raise InputError(f"{where}: {_explain(error)}") from error
+        raise InputError(f"{where}: {_explain(error, raw)}") from error
 
 
 class _Loader(yaml.SafeLoader):
@@ -125,28 +125,42 @@ def _override(raw: dict[str, Any], override: str) -> None:
         raise InputError(f"--set {override}: '{value}' is not a YAML value; quote it") from error
 
 
-def _explain(error: ValidationError) -> str:
-    """The first of pydantic's complaints, and how many follow, in one line."""
-    first, *others = error.errors()
+def _explain(error: ValidationError, raw: dict[str, Any]) -> str:
+    """The first of pydantic's complaints, and how many more there are, in one line: an unknown key before all others,
+    for it may be the missing one written wrong."""
+    first, *others = sorted(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
     location = [str(part) for part in first["loc"]]
     key = ".".join(location)
     if first["type"] == "extra_forbidden":
-        line = f"key '{key}' is unknown; {nearest(location[-1], _known_keys(location[:-1]))}"
+        line = f"key '{key}' is unknown; {nearest(location[-1], _known_keys(location[:-1], raw))}"
     elif first["type"] == "missing":
         line = f"key '{key}' is missing; add it"
     else:
-        line = f"{key}: {first['msg'].lower().removeprefix('value error, ')}, not {first['input']!r}"
+        said = first["msg"][:1].lower() + first["msg"][1:]
+        line = f"{key}: {said.removeprefix('value error, ')}"
+        if not isinstance(first["input"], dict):
+            line += f", not {first['input']!r}"
     return line + (f" (and {len(others)} more)" if others else "")
 
 
-def _known_keys(location: Sequence[str]) -> set[str]:
+def _known_keys(location: Sequence[str], raw: dict[str, Any]) -> set[str]:
+    """The keys that may stand at a place of the recipe."""
     models: list[type[BaseModel]] = [Recipe]
+    value: Any = raw
     for part in location:
         below = [
             m for model in models if part in model.model_fields for m in _models(model.model_fields[part].annotation)
         ]
-        models = below or models  # a tag of a union is part of pydantic's location but no key
+        if below:  # else it is a tag of a union, part of pydantic's location but no key
+            value = value.get(part) if isinstance(value, dict) else None
+            models = [model for model in below if _is_meant(model, value)] or below
     return {name for model in models for name in model.model_fields}
+
+
+def _is_meant(model: type[BaseModel], value: Any) -> bool:
+    """Whether a mapping says, by a key with one permitted value such as a method's name, that it is for this model."""
+    one = {name: f.default for name, f in model.model_fields.items() if typing.get_args(f.annotation) == (f.default,)}
+    return isinstance(value, dict) and all(value.get(name, default) == default for name, default in one.items())
 
 
 def _models(annotation: Any) -> list[type[BaseModel]]:

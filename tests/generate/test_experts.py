@@ -11,7 +11,7 @@ import pytest
 from seelevel import generate
 from seelevel.formats.parquet import read_ladders, write_shard
 from seelevel.generate.experts import build_ladder
-from seelevel.generate.settings import GenerateSettings
+from seelevel.generate.settings import ExpertsSettings
 from seelevel.ladder import Image, Ladder, Message, Response
 from seelevel.models.base import ModelRef
 from seelevel.store import StageFolder
@@ -63,11 +63,9 @@ class TestBuilding:
         assert ladder.responses == []
         assert ladder.notes["flags"] == ["no standard response", "no answer at all"]
 
-    def test_a_method_that_is_unknown_is_refused_with_the_nearest(self) -> None:
-        with pytest.raises(ValueError, match="did you mean 'experts'"):
-            GenerateSettings(method="expert", experts=["a"])
+    def test_without_an_expert_there_is_nothing_to_generate(self) -> None:
         with pytest.raises(ValueError, match="at least 1 item"):
-            GenerateSettings(experts=[])
+            ExpertsSettings(experts=[])
 
 
 @pytest.fixture(scope="module")
@@ -89,8 +87,8 @@ def prompts(root: Path) -> list[list[Ladder]]:
     return [[one(n, shard) for n in range(4)] for shard in range(3)]
 
 
-def settings(**sampling: Any) -> GenerateSettings:
-    return GenerateSettings.model_validate({"experts": ["e0", "e1"], "sampling": {"max_new_tokens": 8, **sampling}})
+def settings(**sampling: Any) -> ExpertsSettings:
+    return ExpertsSettings.model_validate({"experts": ["e0", "e1"], "sampling": {"max_new_tokens": 8, **sampling}})
 
 
 def run(root: Path, experts: Sequence[ModelRef], seed: int = 0, **sampling: Any) -> dict[str, Any]:

@@ -6,27 +6,33 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from seelevel.generate.settings import GENERATORS, GenerateSettings
+from seelevel.generate.settings import SETTINGS, Method
 from seelevel.lookup import choose
 from seelevel.models.base import ModelRef
 from seelevel.store import StageFolder
 
-__all__ = ["GENERATORS", "GenerateSettings", "run"]
+__all__ = ["GENERATORS", "SETTINGS", "run"]
+
+# Each takes what `run` takes. Not in settings.py, so that a method's fingerprint covers no other method's sources.
+GENERATORS = {
+    "experts": "seelevel.generate.experts:generate",
+}
 
 
 def run(
     source: Path,
     stage: StageFolder,
-    settings: GenerateSettings,
-    experts: Sequence[ModelRef],
+    settings: Method,
+    models: Sequence[ModelRef],
     root: Path,
     seed: int,
 ) -> dict[str, Any]:
     """Write one shard of ladders for each shard of prompts in `source`; returns the counts for the manifest.
 
-    A shard that is there already was written whole and is kept, so that a stopped stage continues.
+    `models` are those that `settings.models` names. A shard that is there already was written whole and is kept, so
+    that a stopped stage continues.
     """
     facts: dict[str, Any] = choose("generate.method", settings.method, GENERATORS)(
-        source, stage, settings, experts, root, seed
+        source, stage, settings, models, root, seed
     )
     return facts

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from seelevel.formats.parquet import iter_shards, read_ladders, write_shard
-from seelevel.generate.settings import GenerateSettings
+from seelevel.generate.settings import Answering, ExpertsSettings
 from seelevel.ladder import Ladder, Message, Response
 from seelevel.models.base import Generator, ModelRef, Sampling
 from seelevel.models.rollout import Dialogue, rollout
@@ -34,7 +34,7 @@ REPEATS, EMPTY = "repeats a better response", "empty"
 def generate(
     source: Path,
     stage: StageFolder,
-    settings: GenerateSettings,
+    settings: ExpertsSettings,
     experts: Sequence[ModelRef],
     root: Path,
     seed: int,
@@ -59,7 +59,7 @@ def generate(
 def _answer_shards(
     paths: Sequence[Path],
     stage: StageFolder,
-    settings: GenerateSettings,
+    settings: Answering,
     expert: ModelRef,
     number: int,
     root: Path,
@@ -123,7 +123,7 @@ def _partial(stage: StageFolder, expert: int, shard: Path) -> Path:
     return stage.path / "partial" / f"{expert}-{shard.stem}.json"
 
 
-def _sampling(settings: GenerateSettings, seed: int, shard: Path, expert: int) -> Sampling:
+def _sampling(settings: Answering, seed: int, shard: Path, expert: int) -> Sampling:
     """The recipe's decoding with a seed of its own for each shard and expert, whatever was answered before."""
     own = int(digest(settings.sampling.seed, seed, shard.name, expert), 16) % 2**31
     return settings.sampling.model_copy(update={"seed": own})

@@ -1,36 +1,128 @@
-"""`generate:` of a recipe."""
+"""`generate:` of a recipe: a method and what that method knows. A key that it does not know is refused."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from itertools import pairwise
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
 from seelevel.lookup import nearest
 from seelevel.models.base import Sampling
+from seelevel.training.objectives.settings import SftSettings
+from seelevel.training.settings import TrainSettings
 
-GENERATORS = {"experts": "seelevel.generate.experts:generate"}
 Name = Annotated[str, Field(min_length=1)]
+Share = Annotated[float, Field(gt=0, le=1)]
 
 
-class GenerateSettings(BaseModel):
-    """Where a ladder's responses come from.
-
-    `experts` (AMP 3.1.1) are models of one family, best first; the paper takes the three larger ones beside the
-    standard response, so K = 4. `batch_size` is how many prompts a model answers at once: null is chosen by the
-    model's size.
-    """
+class Method(BaseModel):
+    """What every method tells the pipeline: which models it loads, and how many levels its ladders have at most."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    method: str = Field(default="experts", description="a name of seelevel.generate.GENERATORS")
-    experts: list[Name] = Field(min_length=1)
+    method: str
+
+    @property
+    def models(self) -> list[str]:
+        """Models that must be there, as the recipe names them, in the order the method takes them."""
+        return []
+
+    @property
+    def levels_at_most(self) -> int:
+        """K, the standard response among them."""
+        raise NotImplementedError
+
+
+class Answering(Method):
+    """A method whose responses are models' answers. `batch_size` is how many prompts a model answers at once: null is
+    chosen by the model's size."""
+
     sampling: Sampling = Sampling()
     batch_size: int | None = Field(default=None, ge=1)
 
-    @field_validator("method")
+
+class ExpertsSettings(Answering):
+    """MEG: models of one family, best first (AMP 3.1.1); the paper takes the three larger ones beside the standard
+    response, so K = 4."""
+
+    method: Literal["experts"] = "experts"
+    experts: list[Name] = Field(min_length=1)
+
+    @property
+    def models(self) -> list[str]:
+        return list(self.experts)
+
+    @property
+    def levels_at_most(self) -> int:
+        return len(self.experts) + 1
+
+
+class FinetuneSettings(TrainSettings):
+    """What the incremental models are fine-tuned on, and how: the trainer's settings on standard responses."""
+
+    prompts: Name = Field(description="records with answers, in any format that data.prompts takes")
+    images: str | None = None
+    limit: int | None = Field(default=None, ge=1, description="only the first so many records")
+    max_rejected: float = Field(default=0.05, ge=0, le=1, description="share of bad records above which the run stops")
+    objective: SftSettings = SftSettings()
+    epochs: float = Field(default=1, gt=0)
+    keep: bool = Field(default=True, description="keep the fine-tuned models in the run folder")
+
+
+class IncrementalSettings(Answering):
+    """IG (AMP, algorithm 1): one model, fine-tuned afresh on 1, 2, … of the K - 2 equal parts of a fine-tuning set, and
+    the model itself; more data is better. The paper: K = 5 on 30k, 60k and 90k records."""
+
+    method: Literal["incremental"] = "incremental"
+    model: Name = Field(description="the model before fine-tuning, the worst of the ladder")
+    finetune: FinetuneSettings
+    levels: int = Field(default=4, ge=3, description="K, the standard response among them")
+
+    @property
+    def models(self) -> list[str]:
+        return [self.model]
+
+    @property
+    def levels_at_most(self) -> int:
+        return self.levels
+
+
+class PerturbationSettings(Method):
+    """Words of the standard response replaced at random; one lower level for each share of the words that could be."""
+
+    method: Literal["perturbation"] = "perturbation"
+    shares: list[Share] = Field(default=[0.1, 0.3, 0.5], min_length=1, description="rising, one for each lower level")
+    parser: str = Field(default="builtin", description="builtin, a spaCy package that is installed, or a folder")
+
+    @field_validator("shares")
     @classmethod
-    def _known(cls, name: str) -> str:
-        if name not in GENERATORS:
-            raise ValueError(f"method '{name}' is unknown; {nearest(name, GENERATORS)}")
-        return name
+    def _rising(cls, shares: list[float]) -> list[float]:
+        if any(a >= b for a, b in pairwise(shares)):
+            raise ValueError("the shares must rise, for the first lower level is the best of them")
+        return shares
+
+    @property
+    def levels_at_most(self) -> int:
+        return len(self.shares) + 1
+
+
+SETTINGS: dict[str, type[Method]] = {
+    "experts": ExpertsSettings,
+    "incremental": IncrementalSettings,
+    "perturbation": PerturbationSettings,
+}
+"""What each method of `seelevel.generate.GENERATORS` can be told."""
+
+
+def _by_method(value: Any) -> Any:
+    """The settings of the method that is named; without a name, of experts."""
+    if not isinstance(value, dict):
+        return value
+    name = value.get("method", "experts")
+    if not isinstance(name, str) or name not in SETTINGS:
+        raise ValueError(f"method '{name}' is unknown; {nearest(str(name), SETTINGS)}")
+    return SETTINGS[name].model_validate(value)
+
+
+GenerateSettings = Annotated[ExpertsSettings | IncrementalSettings | PerturbationSettings, BeforeValidator(_by_method)]
