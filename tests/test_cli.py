@@ -183,8 +183,8 @@ def test_a_wrong_option_or_argument_is_one_line_that_names_the_help(arguments, m
 
 
 def test_an_interrupt_is_one_line_and_no_traceback():
-    """The interrupt strikes while the recipe is read, and is waited for. A shell that starts the tests in the background
-    has interrupts ignored, and children inherit that."""
+    """The interrupt strikes while the recipe is read. A shell that starts the tests in the background has interrupts
+    ignored, and children inherit that."""
     code = (
         "import sys, signal, os, time\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
