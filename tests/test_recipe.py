@@ -94,7 +94,7 @@ def test_a_recipe_that_cannot_be_taken_at_its_word_is_refused(tmp_path, content,
 def test_a_merge_key_may_stand_beside_what_it_overrides(tmp_path):
     path = tmp_path / "r.yaml"
     path.write_text("name: x\na: &a {seed: 1}\nb: &b {seed: 2}\nc: {<<: *a, seed: 3}\n")
-    with pytest.raises(InputError, match="is missing"):
+    with pytest.raises(InputError, match="'a' is unknown"):
         load_recipe(str(path))
 
 

@@ -153,7 +153,7 @@ def _known_keys(location: Sequence[str], raw: dict[str, Any]) -> set[str]:
         ]
         if below:  # else it is a tag of a union, part of pydantic's location but no key
             value = value.get(part) if isinstance(value, dict) else None
-            models = [model for model in below if _is_meant(model, value)] or below
+            models = [model for model in below if _is_meant(model, value)][:1] or below
     return {name for model in models for name in model.model_fields}
 
 
