@@ -4,16 +4,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakSet
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from seelevel.progress import say
 from seelevel.training.families import model_inputs
+from seelevel.training.head import chunked_head, output_head, read_chunked
 from seelevel.training.packing import Batch
 
 CHUNK_ELEMENTS = 1 << 25
 """Logits normalised at a time: 128 MiB in float32."""
+FEW_LOGITS = 1 << 24
+"""Up to so many logits (64 MiB in float32) the model's own are as good, and nothing is computed twice."""
+_CHANGED: WeakSet[nn.Module] = WeakSet()
+"""Heads whose logits their model changes afterwards."""
 
 
 @dataclass(frozen=True)
@@ -51,13 +58,44 @@ class TokenLogprobs:
 
 
 def token_logprobs(model: Any, batch: Batch) -> TokenLogprobs:
-    """Run `model` (a transformers model, wrapped or not) on a batch on its device: log-probs of the scored tokens."""
+    """Run `model` (a transformers model, wrapped or not) on a batch on its device: log-probs of the scored tokens.
+
+    Where [tokens × vocabulary] is large it never exists at once, unless the model changes its logits after its head
+    (a cap, a scale): then its own logits are used, and it says so.
+    """
+    values = _from_head(model, batch)
+    if values is None:
+        values = _from_logits(model, batch)
+    return TokenLogprobs(values, batch.tokens, batch.ladder, batch.response, batch.round, batch.sizes)
+
+
+def _from_head(model: Any, batch: Batch) -> Tensor | None:
+    """Through the output head in chunks; None where logits are few, or the head's are not the model's."""
+    inner = unwrapped(model)
+    head = output_head(inner)
+    if head is None or head in _CHANGED or _logits_kept(batch) * head.out_features <= FEW_LOGITS:
+        return None
+    with chunked_head(head, batch.source, batch.tokens):
+        out = model(**model_inputs(inner, batch))
+    values = read_chunked(head, out.logits)
+    if values is None:
+        _CHANGED.add(head)
+        say(f"log-probs: {type(inner).__name__} changes its logits after its head, so they are held whole in memory")
+    return values
+
+
+def _from_logits(model: Any, batch: Batch) -> Tensor:
+    """Through the model's own logits, at the columns that any row scores."""
     length = batch.input_ids.shape[1]
     columns = torch.unique(batch.source % length)
     out = model(**model_inputs(unwrapped(model), batch), logits_to_keep=columns)
     place = (batch.source // length) * len(columns) + torch.searchsorted(columns, batch.source % length)
-    values = chosen_logprobs(out.logits.flatten(0, 1), place, batch.tokens)
-    return TokenLogprobs(values, batch.tokens, batch.ladder, batch.response, batch.round, batch.sizes)
+    return chosen_logprobs(out.logits.flatten(0, 1), place, batch.tokens)
+
+
+def _logits_kept(batch: Batch) -> int:
+    """Positions whose logits `_from_logits` would hold."""
+    return len(batch.input_ids) * len(torch.unique(batch.source % batch.input_ids.shape[1]))
 
 
 def unwrapped(model: Any) -> Any:

@@ -1,0 +1,153 @@
+"""Log-probabilities straight from the output head, in chunks: [tokens × vocabulary] never exists at once.
+
+While `chunked_head` is open, the head of a model gives, in place of logits, a witness and the log-probabilities of the
+scored tokens. So the model's own forward pass runs, wrapped or not (data-parallel wrappers see all they need), and the
+witness shows what the model does to its logits afterwards: families that cap or scale them are found out, whatever
+their logits are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import linear
+
+CHUNK_ELEMENTS = 1 << 23
+"""Logits at a time: 32 MiB in float32."""
+WITNESS = 64.0
+
+
+def output_head(model: Any) -> nn.Linear | None:
+    """The plain linear layer that makes a model's logits, or None where it is another module (an adapter on it)."""
+    head = model.get_output_embeddings()
+    return head if type(head) is nn.Linear else None
+
+
+@contextmanager
+def chunked_head(head: nn.Linear, source: Tensor, tokens: Tensor, rows: int | None = None) -> Iterator[None]:
+    """Have `head` give [1, 1, V + N]: V witnesses, then log-probs of `tokens` [N] at `source` [N], places in the
+    flattened sequence. `read_chunked` takes them from the model's `logits`. `rows`: tokens a chunk."""
+    kept: list[Tensor] = []
+
+    def before(module: nn.Module, args: tuple[Any, ...]) -> tuple[Tensor]:
+        kept.append(args[0])
+        return (args[0].flatten(0, -2)[None, :0],)
+
+    def after(module: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor:
+        hidden = kept.pop().flatten(0, -2).index_select(0, source)
+        values = head_logprobs(hidden, head.weight, head.bias, tokens, rows)
+        return torch.cat([_witness(head, values), values])[None, None]
+
+    handles = [head.register_forward_pre_hook(before), head.register_forward_hook(after)]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def read_chunked(head: nn.Linear, logits: Tensor) -> Tensor | None:
+    """The log-probs that the head gave, [N]; None where the model changed what its head gives."""
+    flat, size = logits.flatten(), head.out_features
+    if not torch.equal(flat[:size].detach(), _witness(head, flat)):
+        return None
+    return flat[size:]
+
+
+def _witness(head: nn.Linear, like: Tensor) -> Tensor:
+    """Numbers that no cap, scale, shift or mask of the logits leaves as they are."""
+    return torch.linspace(-WITNESS, WITNESS, head.out_features, dtype=like.dtype, device=like.device)
+
+
+def head_logprobs(
+    hidden: Tensor, weight: Tensor, bias: Tensor | None, tokens: Tensor, rows: int | None = None
+) -> Tensor:
+    """log softmax(hidden · weightᵀ + bias)[tokens], [N], in float32 at least. hidden: [N, d]; weight: [V, d].
+
+    Where the head is frozen, the gradient of each log-prob by its hidden state, W[token] − p · W, is computed in the
+    forward pass, [N, d], and nothing is computed again; where it is trained, each chunk's logits are, in the backward
+    pass. Inside autocast the products are of its type, as the model's own are.
+    """
+    kind = hidden.device.type
+    dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else hidden.dtype
+    rows = rows or max(CHUNK_ELEMENTS // len(weight), 1)
+    values: Tensor = _HeadLogprobs.apply(hidden, weight, bias, tokens, rows, dtype)
+    return values
+
+
+class _HeadLogprobs(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, tokens: Tensor, rows: int, dtype: torch.dtype
+    ) -> Tensor:
+        by_hidden, *by_head = ctx.needs_input_grad[:3]
+        ctx.trained, ctx.rows, ctx.dtype = any(by_head), rows, dtype
+        slopes = torch.empty_like(hidden) if by_hidden and not ctx.trained else None
+        found = []
+        with torch.autocast(hidden.device.type, enabled=False):
+            matrix = weight.to(dtype)
+            for part in _chunks(len(tokens), rows):
+                p = _logits(hidden[part], matrix, bias, dtype)
+                chosen = p.gather(1, tokens[part, None]).squeeze(1)
+                top = p.amax(1, keepdim=True)
+                total = p.sub_(top).exp_().sum(1, keepdim=True)
+                found.append(chosen - (top + total.log()).squeeze(1))
+                if slopes is not None:
+                    slopes[part] = _slope(p.div_(total), tokens[part]).to(dtype) @ matrix
+        ctx.save_for_backward(*((hidden, weight, bias, tokens) if ctx.trained else (slopes,)))
+        return torch.cat(found)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        [grad] = grads
+        if not ctx.trained:
+            [slopes] = ctx.saved_tensors
+            return slopes * grad[:, None].to(slopes.dtype), None, None, None, None, None
+        hidden, weight, bias, tokens = ctx.saved_tensors
+        dtype, (wants_hidden, wants_weight, wants_bias) = ctx.dtype, ctx.needs_input_grad[:3]
+        by_hidden = torch.empty_like(hidden) if wants_hidden else None
+        by_weight = torch.zeros_like(weight, dtype=grad.dtype) if wants_weight else None
+        by_bias = torch.zeros_like(bias, dtype=grad.dtype) if wants_bias else None
+        matrix = weight.to(dtype)
+        for part in _chunks(len(tokens), ctx.rows):
+            p = _logits(hidden[part], matrix, bias, dtype)
+            p.sub_(p.amax(1, keepdim=True)).exp_()
+            slope = _slope(p.div_(p.sum(1, keepdim=True)), tokens[part]).mul_(grad[part, None])
+            if by_bias is not None:
+                by_bias += slope.sum(0)
+            slope = slope.to(dtype)
+            if by_hidden is not None:
+                by_hidden[part] = slope @ matrix
+            if by_weight is not None and dtype == by_weight.dtype:
+                by_weight.addmm_(slope.T, hidden[part].to(dtype))
+            elif by_weight is not None:  # a sum over chunks in the products' own type would lose what is small
+                by_weight += slope.T @ hidden[part].to(dtype)
+        return (
+            by_hidden,
+            None if by_weight is None else by_weight.to(weight.dtype),
+            None if by_bias is None else by_bias.to(bias.dtype),
+            None,
+            None,
+            None,
+        )
+
+
+def _chunks(count: int, rows: int) -> list[slice]:
+    return [slice(start, min(start + rows, count)) for start in range(0, count, rows)]
+
+
+def _logits(hidden: Tensor, matrix: Tensor, bias: Tensor | None, dtype: torch.dtype) -> Tensor:
+    logits = linear(hidden.to(dtype), matrix, None if bias is None else bias.to(dtype))
+    return logits if logits.dtype == torch.float64 else logits.float()
+
+
+def _slope(p: Tensor, tokens: Tensor) -> Tensor:
+    """In place: probabilities [n, V] to the gradient of log p[token] by the logits, 1{token} − p."""
+    p.neg_()
+    p[torch.arange(len(tokens), device=p.device), tokens] += 1
+    return p
