@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 RUNS ?= runs
 
-.PHONY: setup demo test test-slow unit lint format docs wheel clean
+.PHONY: setup demo test test-slow unit lint format docs reproduce wheel clean
 
 setup: .venv/.installed
 
@@ -37,6 +37,10 @@ format: setup
 
 docs: setup
 	$(BIN)/python -m tests.cli_reference > docs/cli.md
+
+# AMP's tables with three seeds: hours; stopped, the same command continues.
+reproduce: setup
+	$(BIN)/python -m benchmarks.reproduce
 
 wheel: setup
 	$(BIN)/python -m build --wheel

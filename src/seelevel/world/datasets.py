@@ -32,7 +32,7 @@ from seelevel.world.scenes import KINDS, NUMBERS, PLURALS, SPLITS, Scene, draw_s
 PROMPTS = 1500
 EVALUATION = 600
 DIALOGUES = 150
-CAPABILITY = 900
+CAPABILITY = 2100
 SYNONYMS: dict[str, tuple[str, ...]] = {
     "car": ("automobile",), "truck": ("lorry",), "bicycle": ("bike",), "cup": ("mug",), "cat": ("kitten",),
     "dog": ("puppy",), "horse": ("pony",), "boat": ("sailboat",), "bucket": ("pail",), "umbrella": ("parasol",),

@@ -1,0 +1,81 @@
+"""`python -m benchmarks.reproduce`: every experiment with every seed, in as many processes as there are cores.
+
+Stopped at any time, the same command continues. Ends by writing docs/reproduction.md with its plots.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from benchmarks.reproduce.experiments import EXPERIMENTS
+from benchmarks.reproduce.runs import ladders, score_base, source_seed, train
+
+ROOT = Path(__file__).parents[2]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.reproduce", description=__doc__)
+    parser.add_argument("--out", type=Path, default=ROOT / "runs" / "reproduce")
+    parser.add_argument("--split", choices=("dev", "test"), default="test")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--only", nargs="+", choices=EXPERIMENTS, default=list(EXPERIMENTS), metavar="EXPERIMENT")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes of one thread each")
+    parser.add_argument("--page", action="store_true", help="only write the page from what has been run")
+    parser.add_argument("--job", nargs="+", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.job:
+        work(arguments.out, arguments.split, arguments.job)
+        return
+    if not arguments.page:
+        chosen = [EXPERIMENTS[name] for name in arguments.only]
+        made = {(e.source, e.order, source_seed(e.source, seed)) for e in chosen for seed in arguments.seeds}
+        # The initial order is read from the run that also checks.
+        made = {(source, "checked" if order == "initial" else order, seed) for source, order, seed in made}
+        every(arguments, [["ladders", source, order, str(seed)] for source, order, seed in sorted(made)])
+        jobs = [["train", experiment.name, str(seed)] for seed in arguments.seeds for experiment in chosen]
+        every(arguments, [["base"], *jobs])
+    from benchmarks.reproduce.page import write_page
+
+    print(write_page(arguments.out, arguments.split, arguments.seeds, ROOT / "docs"))
+
+
+def work(out: Path, split: str, job: list[str]) -> None:
+    """One job, in a process of its own."""
+    kind, *rest = job
+    if kind == "ladders":
+        ladders(out, rest[0], rest[1], int(rest[2]))
+    elif kind == "train":
+        train(out, rest[0], int(rest[1]), split)
+    else:
+        score_base(out, split)
+
+
+def every(arguments: argparse.Namespace, jobs: list[list[str]]) -> None:
+    """Run jobs side by side; raises SystemExit naming those that failed, when all others are done."""
+    logs = arguments.out / "logs"
+    logs.mkdir(parents=True, exist_ok=True)
+
+    def run(job: list[str]) -> str:
+        name = "-".join(job).replace(" ", "").replace(">", "")
+        print(f"{name} …", flush=True)
+        command = [sys.executable, "-m", "benchmarks.reproduce", "--out", str(arguments.out)]
+        command += ["--split", arguments.split, "--job", *job]
+        # One thread each: threads of several processes on the same cores wait for each other at every operator.
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+        with (logs / f"{name}.log").open("w") as log:
+            done = subprocess.run(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
+        return f"{name}: see {logs / name}.log" if done.returncode else ""
+
+    with ThreadPoolExecutor(arguments.jobs) as pool:
+        failed = [line for line in pool.map(run, jobs) if line]
+    if failed:
+        raise SystemExit("failed:\n" + "\n".join(failed))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,205 @@
+"""The page: tables and plots with intervals, the paper's figures beside ours, and which of its orders appear."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+from benchmarks.reproduce.experiments import TABLES, Table
+from benchmarks.reproduce.runs import STEPS, evaluation, measures
+from seelevel.evaluate import chosen_benchmarks
+from seelevel.evaluate.intervals import Figure, differences, figures
+from seelevel.evaluate.settings import EvaluateSettings
+
+COLUMNS = {
+    "chair_i": "CHAIRi ↓",
+    "chair_s": "CHAIRs ↓",
+    "chair_recall": "recall ↑",
+    "pope_f1": "POPE F1 ↑",
+    "mrhal_score_c": "MRHal score ↑",
+    "capability_accuracy": "capability ↑",
+    "repetition": "repetition ↓",
+    "words": "words",
+}
+LOWER_IS_BETTER = "chair_i"
+
+
+@dataclass
+class Results:
+    """Items of every experiment, those of all seeds end to end: an interval resamples pictures, each with all of its
+    answers, so what the seeds add to the spread is in it."""
+
+    items: dict[str, dict[str, list[Any]]]
+    seeds: dict[str, list[int]]
+    measures: dict[str, Any]
+
+    def figures(self, name: str) -> dict[str, Figure]:
+        found: dict[str, Figure] = {}
+        for benchmark, items in self.items[name].items():
+            found |= figures(self.measures[benchmark], items)
+        return found
+
+    def differences(self, before: str, after: str) -> dict[str, Figure]:
+        """After less before, picture by picture, over the seeds that both have (a base has one for all)."""
+        both = [s for s in self.seeds[after] if s in self.seeds[before] or before == "base"]
+        found: dict[str, Figure] = {}
+        for benchmark in self.items[after]:
+            first, second = (self._seeds(name, benchmark, both) for name in (before, after))
+            found |= differences(self.measures[benchmark], first, second)
+        return found
+
+    def by_seed(self, name: str, measure: str) -> list[float]:
+        """A figure's value for each seed."""
+        benchmark = next(b for b, ms in self.measures.items() if any(m.name == measure for m in ms))
+        chosen = [m for m in self.measures[benchmark] if m.name == measure]
+        values = [figures(chosen, self._seeds(name, benchmark, [s]))[measure]["value"] for s in self.seeds[name]]
+        return [value for value in values if value is not None]
+
+    def _seeds(self, name: str, benchmark: str, seeds: Sequence[int]) -> list[Any]:
+        items, own = self.items[name][benchmark], self.seeds[name]
+        size = len(items) // len(own)
+        places = [own.index(seed) if name != "base" else 0 for seed in seeds]
+        return [item for place in places for item in items[place * size : (place + 1) * size]]
+
+
+def read_results(out: Path, split: str, seeds: Sequence[int]) -> Results:
+    names = {row.experiment for table in TABLES for row in table.rows}
+    items: dict[str, dict[str, list[Any]]] = {}
+    found: dict[str, list[int]] = {}
+    for name in ["base", *sorted(names)]:
+        for seed in [0] if name == "base" else seeds:
+            path = out / split / ("base" if name == "base" else f"{name}-{seed}") / "items.json"
+            if path.exists():
+                found.setdefault(name, []).append(seed)
+                own = items.setdefault(name, {})
+                for benchmark, rows in json.loads(path.read_text("utf-8"))["items"].items():
+                    own.setdefault(benchmark, []).extend(rows)
+    data = evaluation(out, split)
+    return Results(items, found, measures(chosen_benchmarks(EvaluateSettings(data=str(data)), data)))
+
+
+def write_page(out: Path, split: str, seeds: Sequence[int], docs: Path) -> Path:
+    """docs/reproduction.md (test) or reproduction-dev.md beside the runs, with its plots; returns its path."""
+    results = read_results(out, split, seeds)
+    page = docs / "reproduction.md" if split == "test" else out / f"reproduction-{split}.md"
+    pictures = page.parent / "img"
+    pictures.mkdir(parents=True, exist_ok=True)
+    lines = [*_head(results, split, seeds)]
+    for number, table in enumerate(TABLES):
+        picture = pictures / f"reproduction-{number + 1}.svg"
+        plot(results, table, picture)
+        lines += [f"## {table.title}", "", *_table(results, table), "", f"![{table.title}](img/{picture.name})", ""]
+        lines += [*_trends(results, table), ""]
+    page.write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
+    return page
+
+
+def _head(results: Results, split: str, seeds: Sequence[int]) -> list[str]:
+    base = results.figures("base")
+    rows = [["", *COLUMNS.values()], ["base", *(_value(base[m]) for m in COLUMNS)]]
+    return [
+        "# AMP's tables on the embedded world",
+        "",
+        f"Written by `make reproduce`: split `{split}`, seeds {', '.join(map(str, seeds))}, {STEPS} optimiser steps of "
+        "16 ladders for every training, so that all see equally much. What the paper measured with MMHal-Bench on "
+        "LLaVA-1.5 stands in its own column: the world's figures and the paper's are of different models on different "
+        "questions, and only their orders can be compared.",
+        "",
+        "A figure is the mean over the seeds; its 95% interval resamples pictures, each with its answers of all seeds. "
+        "Multi-size experts and the check draw nothing at random, so there a seed is an order of training; incremental "
+        "and perturbed levels are drawn anew for each seed.",
+        "",
+        *_markdown(rows),
+        "",
+    ]
+
+
+def _table(results: Results, table: Table) -> list[str]:
+    against = next((row.label for row in table.rows if row.experiment == table.against), table.against)
+    rows = [["", "paper's MMHal", *COLUMNS.values(), f"CHAIRi less that of '{against}'"]]
+    for row in table.rows:
+        if row.experiment not in results.items:
+            rows.append([row.label, _paper(row.paper), *["not run"] * len(COLUMNS), ""])
+            continue
+        own = results.figures(row.experiment)
+        change = ""
+        if row.experiment != table.against and table.against in results.items:
+            change = _interval(results.differences(table.against, row.experiment)["chair_i"])
+        rows.append([row.label, _paper(row.paper), *(_value(own[m]) for m in COLUMNS), change])
+    return _markdown(rows)
+
+
+def _trends(results: Results, table: Table) -> list[str]:
+    """Of every two rows that the paper ranks: does CHAIRi rank them so, the other way, or not at all?"""
+    ranked = [(row.paper, row) for row in table.rows if row.paper is not None and row.experiment in results.items]
+    same, other, open_ = [], [], []
+    for (_, worse), (_, better) in combinations(sorted(ranked, key=lambda pair: pair[0]), 2):
+        change = results.differences(worse.experiment, better.experiment)[LOWER_IS_BETTER]
+        names = f"{better.label} over {worse.label}"
+        if change["high"] is not None and change["high"] < 0:
+            same.append(names)
+        elif change["low"] is not None and change["low"] > 0:
+            other.append(names)
+        else:
+            open_.append(names)
+    if not ranked or not (same or other or open_):
+        return []
+    lines = [f"Of the paper's {len(same) + len(other) + len(open_)} orders, by CHAIRi:", ""]
+    for word, found in (("appear", same), ("are reversed", other), ("cannot be told apart", open_)):
+        lines.append(f"- {len(found)} {word}" + (f": {'; '.join(found)}." if found else "."))
+    return lines
+
+
+def plot(results: Results, table: Table, path: Path) -> None:
+    """CHAIRi and recall with their intervals, and each seed as a dot."""
+    import matplotlib
+
+    matplotlib.use("svg")
+    matplotlib.rcParams["svg.hashsalt"] = "seelevel"  # the same figures give the same file
+    from matplotlib import pyplot
+
+    rows = [row for row in table.rows if row.experiment in results.items]
+    figure, panes = pyplot.subplots(1, 2, figsize=(9, 0.9 + 0.34 * len(rows)), sharey=True, layout="constrained")
+    base = results.figures("base")
+    for pane, measure in zip(panes, ("chair_i", "chair_recall"), strict=True):
+        pane.axvline(base[measure]["value"], color="0.6", linestyle="--", linewidth=1)
+        for place, row in enumerate(rows):
+            own = results.figures(row.experiment)[measure]
+            pane.plot([own["low"], own["high"]], [place, place], color="#2b6cb0", linewidth=2)
+            pane.plot(own["value"], place, "o", color="#2b6cb0")
+            seeds = results.by_seed(row.experiment, measure)
+            pane.plot(seeds, [place] * len(seeds), ".", color="#dd6b20", markersize=4)
+        pane.set_title(COLUMNS[measure] + " (dashed: base)", fontsize=9)
+        pane.tick_params(labelsize=8)
+    panes[0].set_yticks(range(len(rows)), [row.label for row in rows])
+    panes[0].invert_yaxis()
+    figure.savefig(path, metadata={"Date": None})
+    pyplot.close(figure)
+
+
+def _markdown(rows: Sequence[Sequence[str]]) -> list[str]:
+    lines = ["| " + " | ".join(row) + " |" for row in rows]
+    return [lines[0], "|" + " --- |" * len(rows[0]), *lines[1:]]
+
+
+def _value(figure: Figure) -> str:
+    value = figure["value"]
+    return "–" if value is None else _number(value)
+
+
+def _number(value: float) -> str:
+    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}" if abs(value) >= 1 else f"{value:.4f}"
+
+
+def _interval(figure: Figure) -> str:
+    if figure["value"] is None:
+        return "–"
+    return f"{figure['value']:+.4f} [{figure['low']:+.4f}, {figure['high']:+.4f}]"
+
+
+def _paper(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}"

@@ -1,0 +1,55 @@
+"""The tables' bookkeeping; the trainings themselves take hours and are run by `make reproduce`."""
+
+import pytest
+
+from benchmarks.reproduce.experiments import EXPERIMENTS, ORDERS, SOURCES, TABLES
+from benchmarks.reproduce.page import Results, _trends
+from benchmarks.reproduce.runs import TEXT_MEASURES, repetition, settings_of
+from seelevel.evaluate.intervals import Measure, ratio
+from seelevel.ladder import Image, Ladder, Message, Response
+
+pytestmark = pytest.mark.unit
+
+
+def test_every_row_of_every_table_is_an_experiment_with_a_source_and_an_order():
+    for table in TABLES:
+        for row in table.rows:
+            experiment = EXPERIMENTS[row.experiment]
+            assert experiment.source in SOURCES
+            assert experiment.order in ORDERS
+
+
+def test_repetition_counts_four_grams_that_were_said_before():
+    # a b c d | b c d a | c d a b | d a b c | a b c d: the fifth repeats the first
+    assert repetition("a b c d a b c d") == {"words": 8, "grams": 5, "repeated": 1}
+    assert repetition("too short") == {"words": 2, "grams": 0, "repeated": 0}
+    assert TEXT_MEASURES[0].name == "repetition"
+
+
+def ladder(number: int, levels: int) -> Ladder:
+    said = [Response([Message(role="assistant", content=f"answer {k}")], k, {}) for k in range(levels)]
+    return Ladder(f"l{number}", [Image("a.png")], [Message(role="user", content="<image>\nWhat?")], said)
+
+
+def test_every_experiment_trains_for_equally_many_steps_whatever_counts():
+    some = [ladder(n, 1 + n % 2) for n in range(10)]  # five have a pair, all ten have a best response
+    paired = settings_of(EXPERIMENTS["mdpo"], some)
+    best = settings_of(EXPERIMENTS["sft"], some)
+    assert paired.epochs * 5 == best.epochs * 10
+
+
+def test_a_trend_is_claimed_only_where_the_paired_interval_leaves_zero():
+    rate = [Measure("chair_i", lambda item: (item["wrong"], 1), ratio)]
+
+    def items(wrong):
+        return {"chair": [{"wrong": w, "cluster": str(n)} for n, w in enumerate(wrong)]}
+
+    names = {"k2": 2.69, "k3": 2.88, "mdpo": 3.17, "k5": 2.96}
+    bad, good = [1] * 40, [0] * 40
+    by_name = {"k2": bad, "k3": bad, "mdpo": good, "k5": good}
+    results = Results({n: items(by_name[n]) for n in names}, {n: [0] for n in names}, {"chair": rate})
+    lines = _trends(results, TABLES[0])
+    assert lines[0] == "Of the paper's 6 orders, by CHAIRi:"
+    assert lines[2].startswith("- 4 appear: ")
+    assert lines[3] == "- 0 are reversed."
+    assert lines[4] == "- 2 cannot be told apart: K = 3 over K = 2; K = 4 over K = 5."
