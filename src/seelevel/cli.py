@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from seelevel.errors import DiskFullError, InputError, free_bytes, is_disk_full
+from seelevel.errors import DiskFullError, InputError, ServerError, free_bytes, is_disk_full
 
 if TYPE_CHECKING:
     from seelevel.recipe import Recipe
@@ -140,6 +140,7 @@ class Rule(StrEnum):
 
 class Lemmatizer(StrEnum):
     singularize = "singularize"
+    wordnet = "wordnet"
 
 
 def _print_scores(scores: dict[str, Any], as_json: bool) -> None:
@@ -291,7 +292,7 @@ def main() -> None:
         _stop(f"{error.format_message().rstrip('.')}; see {error.ctx.command_path} --help", 2)
     except InputError as error:
         _stop(str(error), 2)
-    except DiskFullError as error:
+    except (DiskFullError, ServerError) as error:
         _stop(str(error), 1)
     except Exception as error:
         if not is_disk_full(error):

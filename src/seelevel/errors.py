@@ -12,6 +12,10 @@ class InputError(Exception):
     """What the user gave is wrong: the message says what, where and how to mend it (exit code 2)."""
 
 
+class ServerError(Exception):
+    """A model's server gave out in mid-run: the message says which, how and what to do (exit code 1)."""
+
+
 class DiskFullError(Exception):
     """A write did not fit: the message names the path and the bytes missing (exit code 1)."""
 

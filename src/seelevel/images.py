@@ -94,6 +94,33 @@ def model_picture(path: Path | str) -> Pictures.Image:
     return picture.resize(sides, Pictures.Resampling.NEAREST)
 
 
+def encoded_picture(path: Path | str) -> tuple[str, bytes]:
+    """A picture for a server: its MIME type and bytes, which show what `model_picture` gives a local model.
+
+    The file itself where it is a plain RGB JPEG or PNG that needs no turning or shrinking, else a PNG. Raises
+    `InputError` with the path.
+    """
+    try:
+        raw = _read(path)
+        with _opened(io.BytesIO(raw)) as picture:
+            plain = (
+                picture.format in ("JPEG", "PNG")
+                and picture.mode == "RGB"
+                and not picture.has_transparency_data
+                and picture.getexif().get(0x0112, 1) in (0, 1)
+                and max(picture.size) <= MODEL_SIDE
+                and min(picture.size) >= SMALLEST_SIDE
+            )
+            mime = f"image/{(picture.format or '').lower()}"
+    except (ImageError, *DECODE_ERRORS):
+        plain, mime, raw = False, "", b""
+    if plain:
+        return mime, raw
+    buffer = io.BytesIO()
+    model_picture(path).save(buffer, "PNG")
+    return "image/png", buffer.getvalue()
+
+
 def check_image(path: Path | str) -> ImageFacts:
     """Decode a file to its end, as cheaply as its format allows. Raises `ImageError` with the reason."""
     return _check(_read(path))

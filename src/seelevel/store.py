@@ -13,6 +13,7 @@ import importlib.util
 import json
 import os
 import shutil
+import threading
 from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
@@ -28,7 +29,8 @@ T = TypeVar("T")
 def write_atomically(path: Path, data: bytes | str) -> None:
     """Write a file whole or not at all. Raises `DiskFullError` with the bytes missing."""
     raw = data.encode() if isinstance(data, str) else data
-    temporary = path.with_name(TEMPORARY + path.name)
+    # A name of one's own: two runs, or two threads of one, may write the same file.
+    temporary = path.with_name(f"{TEMPORARY}{os.getpid()}-{threading.get_ident():x}-{path.name}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("wb") as file:

@@ -24,6 +24,27 @@ class Sampling(BaseModel):
     seed: int = 0
 
 
+class ApiSettings(BaseModel):
+    """How models on servers are asked (`api:` of a recipe); a server is named `https://host/v1#model`.
+
+    `key` is the environment variable that holds the key, or a mapping from a server's address to its variable, where
+    servers outside the mapping get no key. `cache` false keeps no replies; a text names another folder for them than
+    `api` in `$SEELEVEL_CACHE`. A server is known by its name alone: what it answered stays its answer, though another
+    model may be served under that name since.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    key: str | dict[str, str] = "OPENAI_API_KEY"
+    concurrency: int = Field(default=8, ge=1, description="calls at once")
+    timeout: float = Field(default=300.0, gt=0, allow_inf_nan=False, description="seconds a call may take")
+    tries: int = Field(default=10, ge=1, description="times a call is made before the run stops")
+    cache: bool | str = True
+
+
+DEFAULT_API = ApiSettings()
+
+
 @dataclass(frozen=True)
 class Prompt:
     """A conversation that ends with a user turn, and the picture files its `<image>` marks stand for, in order."""
@@ -34,19 +55,28 @@ class Prompt:
 
 @dataclass(frozen=True)
 class Completion:
-    """One answer: its text, how many tokens were generated, and whether it ended by itself (not by the limit)."""
+    """One answer: its text, how many tokens were generated, and whether it ended by itself (not by the limit).
+    `note` says why there is no text, where the model was not asked or did not answer."""
 
     text: str
     tokens: int
     finished: bool
+    note: str = ""
 
 
 @dataclass(frozen=True)
 class ModelRef:
-    """A model as the recipe names it and where it is: a folder or a hub name."""
+    """A model as the recipe names it and where it is: a folder, a hub name, a server's model (`https://host/v1#model`)
+    or an object of this package (`module:attribute`). `api` is how a server is asked."""
 
     name: str
     path: str
+    api: ApiSettings = DEFAULT_API
+
+
+def is_server(name: str) -> bool:
+    """Whether a model's name is an address: `http://127.0.0.1:8000/v1#model`."""
+    return name.startswith(("http://", "https://"))
 
 
 class Generator(Protocol):

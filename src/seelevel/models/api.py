@@ -1,0 +1,317 @@
+"""Any OpenAI-compatible server as a `Generator`, pictures included.
+
+A reply is kept on disk the moment it is there, by the content of its request (server, model, messages, the pictures'
+bytes, sampling), so that it is never asked for again: a killed run loses at most the calls in flight. No key and
+nothing of the request is kept.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import threading
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from seelevel.errors import InputError, ServerError
+from seelevel.lookup import nearest
+from seelevel.models.base import DEFAULT_API, ApiSettings, Completion, Prompt, Sampling
+from seelevel.models.wire import GarbledReplyError, chat, parameters, read_reply
+from seelevel.progress import say
+from seelevel.store import cache_folder, file_sha256, write_atomically
+
+FORM = 1
+"""Of the requests: a change in how they are written makes other keys."""
+FIRST_WAIT, LONGEST_WAIT, LONGEST_ASKED = 0.5, 60.0, 600.0
+"""Seconds before a call is made again: at first, at most, and at most where the server says how long."""
+EXAMINE_SECONDS, PROBE_SECONDS = 10.0, 120.0
+AGAIN = (408, 409, 425, 429)
+"""Statuses below 500 after which the same call may well succeed."""
+
+
+def split_name(name: str) -> tuple[str, str]:
+    """Address and model. Raises `InputError` for a name without a model, or with what belongs into the environment."""
+    address, _, model = name.partition("#")
+    try:
+        parts = urlsplit(address)
+        usable = bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        usable = False
+    if not usable or not model:
+        raise InputError(f"model {address}: name a server's model as http://host:port/v1#model")
+    if parts.username or parts.password or parts.query:
+        raise InputError(
+            f"model {parts.scheme}://{parts.hostname}…: a server's name is kept with every answer, so it holds no "
+            "user, password or query; put the key into the environment and its variable into api.key"
+        )
+    return address.rstrip("/"), model
+
+
+class ApiModel:
+    """A model on a server. `batch_size`, calls at once, may be set.
+
+    Calls that fail are made again: lost connections, time-outs, statuses 408, 409, 425, 429 and 500 up, replies that
+    are no chat completion; after a pause that doubles, or that the server asks for (Retry-After). Raises `InputError`
+    where the server refuses the key or does not have the model, `ServerError` where it does not come back.
+    """
+
+    def __init__(self, name: str, settings: ApiSettings = DEFAULT_API, first_wait: float = FIRST_WAIT) -> None:
+        try:
+            import openai
+        except ImportError as error:
+            raise InputError(f"model {name}: servers need two packages more; pip install 'seelevel[api]'") from error
+        self.name, self.settings, self.batch_size = name, settings, settings.concurrency
+        self.address, self.model = split_name(name)
+        self._first_wait, self._key_name = first_wait, _key_name(settings, self.address)
+        self._secret = os.environ.get(self._key_name, "") if self._key_name else ""
+        self._client = openai.OpenAI(
+            base_url=self.address, api_key=self._secret or "none", timeout=settings.timeout, max_retries=0
+        )
+        self._folder = _cache(settings)
+        self._other: set[str] = set()  # parameters that this server wants otherwise
+        self._answered = False
+
+    def describe(self) -> str:
+        """One line: the name, calls at once, where replies are kept."""
+        kept = f"replies kept in {self._folder}" if self._folder else "replies not kept"
+        return f"{self.name}: a server, {self.batch_size} calls at once, {kept}"
+
+    def generate(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[Completion]:
+        """One completion a prompt, in order; equal prompts are asked once. An answer that the server refuses for good
+        (too long, filtered) is empty and says why, unless that is all the server ever answered."""
+        if sampling.num_beams > 1:
+            raise InputError(f"{self.name}: a server does not search with beams; set sampling.num_beams: 1")
+        keys = [self._key(prompt, sampling) for prompt in prompts]
+        done: dict[str, Completion] = {}
+        todo: dict[str, Prompt] = {}
+        for key, prompt in zip(keys, prompts, strict=True):
+            if key not in done and key not in todo:
+                kept = self._kept(key)
+                if kept is None:
+                    todo[key] = prompt
+                else:
+                    done[key] = kept
+        done |= self._ask_all(todo, sampling)
+        without = Counter(done[key].note for key in todo if done[key].note)
+        if without:
+            reasons = "; ".join(f"{count} × {note}" for note, count in without.most_common(3))
+            if not self._answered and sum(without.values()) == len(todo):
+                raise InputError(f"{self.name} answers nothing: {reasons}; mend what it complains about")
+            say(f"{self.name}: {sum(without.values())} of {len(todo)} calls without a whole answer: {reasons}")
+        return [done[key] for key in keys]
+
+    def examine(self) -> None:
+        """Raise `InputError` where the server cannot be reached, refuses the key or does not have the model.
+
+        The list of models says so for nothing; not every server has a true one, so a model that is not on it is asked
+        for one token.
+        """
+        import openai
+
+        listed: list[str] = []
+        try:
+            listed = [m.id for m in self._client.with_options(timeout=EXAMINE_SECONDS).models.list().data]
+        except openai.APIConnectionError as error:
+            raise InputError(
+                f"{self.name}: the server cannot be reached ({_cause(error)}); start it or mend the address"
+            ) from error
+        except openai.APIStatusError as error:
+            self._refused_key(error)
+        except (openai.OpenAIError, ValueError, TypeError, AttributeError):
+            pass  # a list in another form says nothing
+        if self.model in listed:
+            return
+        body = {"model": self.model, "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1}
+        try:
+            self._send(body, PROBE_SECONDS)
+        except openai.APIConnectionError as error:
+            raise InputError(f"{self.name}: the server does not answer ({_cause(error)}); is it busy?") from error
+        except openai.APIStatusError as error:
+            self._refused_key(error)
+            if error.status_code in (400, 404):
+                known = f"; {nearest(self.model, listed)}" if listed else ""
+                raise InputError(f"{self.name}: {self._words(error)}{known}; name a model that it serves") from error
+
+    # --- one call --------------------------------------------------------------------------------------------------
+
+    def _ask_all(self, todo: Mapping[str, Prompt], sampling: Sampling) -> dict[str, Completion]:
+        """All of them at once, `batch_size` at a time. One that ends the run lets those in flight come home first."""
+        found: dict[str, Completion] = {}
+        stop = threading.Event()
+        pool = ThreadPoolExecutor(self.batch_size, thread_name_prefix="api")
+        try:
+            calls = {pool.submit(self._ask, key, prompt, sampling, stop): key for key, prompt in todo.items()}
+            for call in as_completed(calls):
+                found[calls[call]] = call.result()
+        except KeyboardInterrupt:
+            say(f"{self.name}: the calls in flight come home first; interrupt once more to drop them")
+            raise
+        finally:
+            stop.set()
+            pool.shutdown(wait=True, cancel_futures=True)
+        return found
+
+    def _ask(self, key: str, prompt: Prompt, sampling: Sampling, stop: threading.Event) -> Completion:
+        """The reply to one prompt, kept as soon as it is there."""
+        import openai
+        import tenacity
+
+        pause = tenacity.wait_random_exponential(multiplier=self._first_wait, max=LONGEST_WAIT)
+        again = tenacity.Retrying(
+            retry=tenacity.retry_if_exception(_may_succeed),
+            wait=lambda state: max(_asked_wait(state.outcome), pause(state)),
+            stop=tenacity.stop_after_attempt(self.settings.tries) | tenacity.stop_when_event_set(stop),
+            sleep=tenacity.sleep_using_event(stop),
+            reraise=True,
+        )
+        body = {"model": self.model, "messages": chat(prompt), **parameters(sampling)}
+        try:
+            completion: Completion = again(lambda: read_reply(self._send(body, self.settings.timeout)))
+        except GarbledReplyError as error:
+            if not str(error).startswith("no choice"):
+                raise ServerError(self._gave_out(str(error))) from error
+            return Completion("", 0, False, "no choice in the reply")
+        except openai.APIConnectionError as error:
+            raise ServerError(self._gave_out(_cause(error))) from error
+        except openai.APIStatusError as error:
+            if error.status_code >= 500 or error.status_code in AGAIN:
+                raise ServerError(self._gave_out(self._words(error))) from error
+            if error.status_code == 401:
+                self._refused_key(error)
+            if error.status_code == 404:
+                raise InputError(f"{self.name}: {self._words(error)}; name a model that it serves") from error
+            return Completion("", 0, False, f"refused with {self._words(error)}")
+        self._answered = True
+        self._keep(key, completion)
+        return completion
+
+    def _send(self, body: dict[str, Any], timeout: float) -> str:
+        """The text of the reply, whatever it is. Raises the library's errors for all but 200."""
+        import openai
+
+        sent = dict(body)
+        if "max_tokens" in self._other:
+            sent["max_completion_tokens"] = sent.pop("max_tokens")
+        if "temperature" in self._other:
+            sent.pop("temperature", None)
+        try:
+            client = self._client.with_options(timeout=timeout)
+            return str(client.chat.completions.with_raw_response.create(**sent).http_response.text)
+        except openai.BadRequestError as error:
+            # Newer models of OpenAI's take another name for the limit, and no temperature but their own.
+            if error.param not in ("max_tokens", "temperature") or error.param not in sent:
+                raise
+            if error.param not in self._other and error.param == "temperature":
+                say(f"{self.name} takes no temperature; it decodes as it is set up to")
+            self._other.add(error.param)
+        return self._send(body, timeout)
+
+    # --- words for what went wrong ---------------------------------------------------------------------------------
+
+    def _refused_key(self, error: Any) -> None:
+        """Raise `InputError` where a status says that the key is wrong; its text may show part of the key."""
+        if error.status_code not in (401, 403):
+            return
+        if not self._key_name:
+            raise InputError(f"{self.name} asks for a key; name its environment variable in api.key") from error
+        state = "refuses the key in" if self._secret else "asks for a key: set"
+        raise InputError(f"{self.name} {state} ${self._key_name} (status {error.status_code})") from error
+
+    def _words(self, error: Any) -> str:
+        """Status and message in one line, without the key."""
+        body = error.body.get("error", error.body) if isinstance(error.body, dict) else error.body
+        said = body.get("message") or body.get("detail") if isinstance(body, dict) else body
+        text = " ".join(str(said or "").split())[:200]
+        text = text.replace(self._secret, "…") if self._secret else text
+        return f"status {error.status_code}: {text}" if text else f"status {error.status_code}"
+
+    def _gave_out(self, why: str) -> str:
+        return (
+            f"{self.name} gave out after {self.settings.tries} tries ({why}); what it answered is kept: run the same "
+            "command again when it is back"
+            if self._folder
+            else f"{self.name} gave out after {self.settings.tries} tries ({why}); run the same command again"
+        )
+
+    # --- replies on disk -------------------------------------------------------------------------------------------
+
+    def _key(self, prompt: Prompt, sampling: Sampling) -> str:
+        request = {
+            "form": FORM,
+            "server": self.address,
+            "model": self.model,
+            "messages": prompt.messages,
+            "images": [_picture_hash(path) for path in prompt.images],
+            "sampling": parameters(sampling),
+        }
+        return hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()
+
+    def _kept(self, key: str) -> Completion | None:
+        """A reply that is there already; one that is not whole is asked for again."""
+        if self._folder is None:
+            return None
+        try:
+            return Completion(**json.loads((self._folder / key[:2] / f"{key}.json").read_bytes()))
+        except (FileNotFoundError, ValueError, TypeError):
+            return None
+
+    def _keep(self, key: str, completion: Completion) -> None:
+        if self._folder is not None:
+            text = json.dumps(vars(completion), ensure_ascii=False)
+            write_atomically(self._folder / key[:2] / f"{key}.json", text)
+
+
+def _key_name(settings: ApiSettings, address: str) -> str:
+    """The environment variable of a server's key; empty where it gets none."""
+    if isinstance(settings.key, str):
+        return settings.key
+    return next((name for server, name in settings.key.items() if server.rstrip("/") == address), "")
+
+
+def _cache(settings: ApiSettings) -> Path | None:
+    if isinstance(settings.cache, str):
+        return Path(settings.cache).expanduser()
+    return cache_folder() / "api" if settings.cache else None
+
+
+def _picture_hash(path: str) -> str:
+    try:
+        return file_sha256(Path(path))
+    except OSError as error:
+        raise InputError(f"picture {path}: {error.strerror}; put it there and run the same command again") from error
+
+
+def _may_succeed(error: BaseException) -> bool:
+    """Whether the same call may succeed later."""
+    import openai
+
+    if isinstance(error, openai.APIStatusError):
+        return (error.status_code >= 500 or error.status_code in AGAIN) and error.code != "insufficient_quota"
+    return isinstance(error, openai.APIConnectionError | GarbledReplyError)
+
+
+def _asked_wait(outcome: Any) -> float:
+    """Seconds that a reply asks to wait (Retry-After, in seconds or as a date); 0 where it does not."""
+    error = outcome.exception() if outcome is not None else None
+    said = error.response.headers.get("retry-after", "") if hasattr(error, "response") else ""
+    try:
+        seconds = float(said)
+    except ValueError:
+        try:
+            seconds = parsedate_to_datetime(said).timestamp() - time.time()
+        except (ValueError, TypeError):
+            return 0.0
+    return min(max(seconds, 0.0), LONGEST_ASKED) if seconds == seconds else 0.0
+
+
+def _cause(error: BaseException) -> str:
+    """What lies below a lost connection, in a few words."""
+    cause = error.__cause__ or error
+    return " ".join(str(cause).split())[:120] or type(cause).__name__

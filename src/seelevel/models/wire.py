@@ -1,0 +1,90 @@
+"""Prompts and replies in the form of OpenAI's chat completions."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+from pydantic import BaseModel, Field, ValidationError
+
+from seelevel.images import encoded_picture
+from seelevel.ladder import IMAGE_MARK
+from seelevel.models.base import Completion, Prompt, Sampling
+
+
+class GarbledReplyError(Exception):
+    """A reply of a server that is no chat completion; the message says what it is instead."""
+
+
+class _Said(BaseModel):
+    content: str | list[dict[str, Any]] | None = None
+    refusal: str | None = None
+
+
+class _Choice(BaseModel):
+    message: _Said
+    finish_reason: str | None = None
+
+
+class _Usage(BaseModel):
+    completion_tokens: int | None = None
+
+
+class _Reply(BaseModel):
+    choices: list[_Choice] = Field(min_length=1)
+    usage: _Usage | None = None
+
+
+def read_reply(text: str) -> Completion:
+    """A chat completion's first choice. Raises `GarbledReplyError` for any other text.
+
+    A refusal is an answer; an empty answer that did not end by itself has a note.
+    """
+    try:
+        reply = _Reply.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors()[0]
+        what = "no choice" if first["loc"][:1] == ("choices",) else "no chat completion"
+        raise GarbledReplyError(f"{what} in the reply: {' '.join(text.split())[:80]!r}") from error
+    choice, tokens = reply.choices[0], (reply.usage.completion_tokens if reply.usage else None) or 0
+    said = choice.message.content or ""
+    if isinstance(said, list):
+        said = "".join(str(part.get("text", "")) for part in said if part.get("type") == "text")
+    said = (said or choice.message.refusal or "").replace(IMAGE_MARK, "").strip()
+    note = "" if said or choice.finish_reason in (None, "stop") else f"ended by {choice.finish_reason}, empty"
+    return Completion(said, tokens, choice.finish_reason not in ("length", "content_filter"), note)
+
+
+def parameters(sampling: Sampling) -> dict[str, Any]:
+    """What a request says beside its messages; what is a server's default anyway, and a seed without draws, is not
+    said."""
+    found: dict[str, Any] = {"max_tokens": sampling.max_new_tokens, "temperature": sampling.temperature}
+    if sampling.temperature > 0:
+        found["seed"] = sampling.seed
+        if sampling.top_p < 1:
+            found["top_p"] = sampling.top_p
+    if sampling.repetition_penalty != 1.0:  # not OpenAI's; vLLM, SGLang, llama.cpp and others know it
+        found["extra_body"] = {"repetition_penalty": sampling.repetition_penalty}
+    return found
+
+
+def chat(prompt: Prompt) -> list[dict[str, Any]]:
+    """Messages in OpenAI's form: `<image>` marks of the user's become the pictures themselves, in their places. The
+    line break between a mark and the text is the file format's, not content."""
+    pictures = iter(prompt.images)
+    turns: list[dict[str, Any]] = []
+    for message in prompt.messages:
+        pieces = message["content"].split(IMAGE_MARK) if message["role"] == "user" else [message["content"]]
+        if len(pieces) == 1:
+            turns.append({"role": message["role"], "content": message["content"]})
+            continue
+        content: list[dict[str, Any]] = []
+        for number, piece in enumerate(pieces):
+            if number:
+                mime, raw = encoded_picture(next(pictures))
+                url = f"data:{mime};base64,{base64.b64encode(raw).decode()}"
+                content.append({"type": "image_url", "image_url": {"url": url}})
+            if text := piece.strip("\n"):
+                content.append({"type": "text", "text": text})
+        turns.append({"role": message["role"], "content": content})
+    return turns

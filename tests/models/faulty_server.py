@@ -1,0 +1,177 @@
+"""A chat server of the standard library that fails as it is told: by the hash of what it is asked, so that the same
+call fails the same number of times whatever the order of calls."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+FAULTS = ("429", "500", "drop", "cut", "slow", "no json", "no choice")
+KEY = "sk-a-secret-of-the-tests"
+
+
+def answer_to(text: str) -> str:
+    """What the server says to a question: a test knows it without asking."""
+    return f"answer to {hashlib.sha256(text.encode()).hexdigest()[:12]}"
+
+
+class FaultyServer(ThreadingHTTPServer):
+    """`share` of the questions fail once, a third of those twice, each in one of `faults`; the rest never."""
+
+    daemon_threads = True
+    request_queue_size = 256
+
+    def __init__(self, share: float = 0.0, faults: Sequence[str] = FAULTS, models: Sequence[str] = ("m",)) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.share, self.faults, self.models = share, faults, models
+        self.key = ""
+        self.always: int | None = None
+        self.slow_seconds = 1.5
+        self.bodies: list[dict[str, Any]] = []
+        self.headers: list[dict[str, str]] = []
+        self.asked: Counter[str] = Counter()
+        self.answered: Counter[str] = Counter()
+        self.faulted: Counter[str] = Counter()
+        self.busy = self.busiest = 0
+        self.lock = threading.Lock()
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}/v1"
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that hangs up is part of the game."""
+
+    def fault(self, question: str, times: int) -> str | None:
+        draw = int(hashlib.sha256(f"fault {question}".encode()).hexdigest(), 16)
+        if (draw % 1000) / 1000 >= self.share or times > (2 if draw // 1000 % 3 == 0 else 1):
+            return None
+        return self.faults[(draw // 3000 + times) % len(self.faults)]
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: FaultyServer
+
+    def log_message(self, *arguments: Any) -> None:
+        pass
+
+    def say(self, status: int, value: Any, **headers: str) -> None:
+        raw = value if isinstance(value, bytes) else json.dumps(value).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(raw)))
+        for name, text in headers.items():
+            self.send_header(name.replace("_", "-"), text)
+        self.end_headers()
+        self.wfile.write(raw)
+
+    def refused(self) -> bool:
+        if self.server.key and self.headers.get("Authorization") != f"Bearer {self.server.key}":
+            shown = self.headers.get("Authorization", "")
+            self.say(401, {"error": {"message": f"Incorrect API key provided: {shown}", "code": "invalid_api_key"}})
+            return True
+        return False
+
+    def do_GET(self) -> None:
+        if not self.refused():
+            self.say(200, {"object": "list", "data": [{"id": name, "object": "model"} for name in self.server.models]})
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if self.refused():
+            return
+        server = self.server
+        if body["model"] not in server.models:
+            self.say(404, {"error": {"message": f"The model {body['model']} does not exist.", "code": "no_model"}})
+            return
+        if server.always is not None:
+            self.say(server.always, {"error": {"message": "never today"}})
+            return
+        question = question_of(body)
+        with server.lock:
+            server.bodies.append(body)
+            server.headers.append({name.lower(): text for name, text in self.headers.items()})
+            server.asked[question] += 1
+            times = server.asked[question]
+            server.busy += 1
+            server.busiest = max(server.busiest, server.busy)
+        try:
+            fault = server.fault(question, times)
+            if fault is not None:
+                with server.lock:
+                    server.faulted[fault] += 1
+                self.fail(fault)
+                return
+            reply = {
+                "choices": [
+                    {"message": {"role": "assistant", "content": answer_to(question)}, "finish_reason": "stop"}
+                ],
+                "usage": {"completion_tokens": 5},
+            }
+            with server.lock:
+                server.answered[question] += 1
+            self.say(200, reply)
+        finally:
+            with server.lock:
+                server.busy -= 1
+
+    def fail(self, fault: str) -> None:
+        if fault == "429":
+            self.say(429, {"error": {"message": "slow down"}}, Retry_After="0.05")
+        elif fault == "500":
+            self.say(500, {"error": {"message": "oops"}})
+        elif fault == "drop":
+            self.close_connection = True
+            self.connection.close()
+        elif fault == "cut":
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", "5000")
+            self.end_headers()
+            self.wfile.write(b'{"choices": [{"message": {"content": "half a re')
+            self.wfile.flush()
+            self.close_connection = True
+            self.connection.close()
+        elif fault == "slow":
+            time.sleep(self.server.slow_seconds)
+            self.close_connection = True
+        elif fault == "no json":
+            self.say(200, b"<html>Bad gateway</html>")
+        elif fault == "no choice":
+            self.say(200, {"choices": [], "usage": {"completion_tokens": 0}})
+
+
+def question_of(body: dict[str, Any]) -> str:
+    """All that was asked as one text: roles, texts and the hashes of the pictures, in order."""
+    parts = []
+    for message in body["messages"]:
+        content = message["content"]
+        for part in [{"type": "text", "text": content}] if isinstance(content, str) else content:
+            if part["type"] == "text":
+                parts.append(f"{message['role']}: {part['text']}")
+            else:
+                head, _, data = part["image_url"]["url"].partition(",")
+                parts.append(f"{head} {hashlib.sha256(base64.b64decode(data)).hexdigest()}")
+    return "\n".join(parts)
+
+
+@contextmanager
+def serving(**options: Any) -> Iterator[FaultyServer]:
+    server = FaultyServer(**options)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()

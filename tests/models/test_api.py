@@ -1,0 +1,348 @@
+"""A server's model: nothing is lost, nothing that was received is asked for again, order is kept, no key is shown."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image as Pictures
+
+from seelevel.errors import InputError, ServerError
+from seelevel.models import load_generator
+from seelevel.models.api import ApiModel, split_name
+from seelevel.models.base import ApiSettings, Completion, ModelRef, Prompt, Sampling
+from seelevel.models.wire import GarbledReplyError, read_reply
+from tests.models.faulty_server import FAULTS, KEY, answer_to, question_of, serving
+
+GREEDY = Sampling(max_new_tokens=16)
+
+
+@pytest.fixture(autouse=True)
+def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Every test keeps its replies in a folder of its own."""
+    monkeypatch.setenv("SEELEVEL_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    return tmp_path / "cache" / "api"
+
+
+def ask(text: str, *images: str) -> Prompt:
+    return Prompt([{"role": "user", "content": "<image>\n" * len(images) + text}], list(images))
+
+
+def model(server: Any, name: str = "m", **settings: Any) -> ApiModel:
+    return ApiModel(f"{server.address}#{name}", ApiSettings(**settings), first_wait=0.01)
+
+
+def check_campaign(calls: int, timeout: float, concurrency: int) -> None:
+    """`calls` questions of which 30% fail at first, some of them twice, in all of the server's ways."""
+    with serving(share=0.3) as server:
+        server.slow_seconds = timeout * 1.5
+        prompts = [ask(f"question {n}") for n in range(calls)]
+        found = model(server, timeout=timeout, concurrency=concurrency).generate(prompts, GREEDY)
+        assert [c.text for c in found] == [answer_to(f"user: question {n}") for n in range(calls)]
+        assert all(c.finished and c.tokens == 5 and not c.note for c in found)
+        assert set(server.faulted) == set(FAULTS)
+        failed = sum(count > 1 for count in server.asked.values())
+        assert 0.2 < failed / calls < 0.4
+        assert max(server.answered.values()) == 1  # no reply that came was asked for again
+        assert len(server.answered) == calls
+        before = sum(server.asked.values())
+        again = model(server, timeout=timeout).generate(prompts[::-1], GREEDY)
+        assert [c.text for c in again] == [c.text for c in found[::-1]]
+        assert sum(server.asked.values()) == before
+
+
+def test_of_300_calls_with_three_in_ten_faulty_none_is_lost_or_made_again() -> None:
+    check_campaign(300, timeout=0.7, concurrency=16)
+
+
+@pytest.mark.slow
+def test_of_2000_calls_with_three_in_ten_faulty_none_is_lost_or_made_again() -> None:
+    check_campaign(2000, timeout=1.0, concurrency=24)
+
+
+KILLED = """
+import sys
+from seelevel.models.api import ApiModel
+from seelevel.models.base import ApiSettings, Prompt, Sampling
+prompts = [Prompt([{"role": "user", "content": f"question {n}"}]) for n in range(200)]
+ApiModel(sys.argv[1], ApiSettings(concurrency=4), first_wait=0.01).generate(prompts, Sampling(max_new_tokens=16))
+"""
+
+
+def test_a_killed_run_loses_no_more_than_the_calls_in_flight() -> None:
+    with serving() as server:
+        server.slow_seconds = 0.02
+        server.fault = lambda question, times: time.sleep(0.02)  # type: ignore[method-assign,func-returns-value]
+        process = subprocess.Popen([sys.executable, "-c", KILLED, f"{server.address}#m"])
+        while len(server.answered) < 40:
+            time.sleep(0.01)
+            assert process.poll() is None
+        process.kill()
+        process.wait()
+        time.sleep(0.2)
+        done = len(server.answered)
+        assert done < 200
+        prompts = [ask(f"question {n}") for n in range(200)]
+        found = model(server, concurrency=4).generate(prompts, GREEDY)
+        assert [c.text for c in found] == [answer_to(f"user: question {n}") for n in range(200)]
+        assert sum(server.answered.values()) <= 200 + 4
+
+
+@pytest.mark.unit
+class TestCalls:
+    def test_equal_prompts_of_one_call_are_asked_once(self) -> None:
+        with serving() as server:
+            found = model(server).generate([ask("a"), ask("b"), ask("a")], GREEDY)
+            assert found[0] == found[2] != found[1]
+            assert sum(server.asked.values()) == 2
+
+    def test_no_more_calls_are_in_flight_than_the_recipe_allows(self) -> None:
+        with serving() as server:
+            server.fault = lambda question, times: time.sleep(0.01)  # type: ignore[method-assign,func-returns-value]
+            made = model(server)
+            made.batch_size = 3
+            made.generate([ask(str(n)) for n in range(30)], GREEDY)
+            assert 2 <= server.busiest <= 3
+
+    def test_replies_are_kept_by_sampling_and_a_seed_counts_only_where_draws_are_made(self) -> None:
+        with serving() as server:
+            for sampling in (
+                GREEDY,
+                Sampling(max_new_tokens=16, seed=1),
+                Sampling(max_new_tokens=17),
+                Sampling(max_new_tokens=16, temperature=1.0, seed=1),
+                Sampling(max_new_tokens=16, temperature=1.0, seed=2),
+            ):
+                model(server).generate([ask("a")], sampling)
+            assert [(b["max_tokens"], b["temperature"], b.get("seed")) for b in server.bodies] == [
+                (16, 0.0, None),
+                (17, 0.0, None),
+                (16, 1.0, 1),
+                (16, 1.0, 2),
+            ]
+
+    def test_a_repetition_penalty_is_sent_only_where_there_is_one(self) -> None:
+        with serving() as server:
+            model(server).generate([ask("a")], GREEDY)
+            model(server).generate([ask("a")], Sampling(max_new_tokens=16, repetition_penalty=1.1))
+            assert [b.get("repetition_penalty") for b in server.bodies] == [None, 1.1]
+
+    def test_beams_are_refused(self) -> None:
+        with serving() as server, pytest.raises(InputError, match="num_beams: 1"):
+            model(server).generate([ask("a")], Sampling(num_beams=4))
+
+    def test_a_half_written_reply_is_asked_for_again(self, kept: Path) -> None:
+        with serving() as server:
+            model(server).generate([ask("a")], GREEDY)
+            (file,) = kept.rglob("*.json")
+            file.write_bytes(file.read_bytes()[:9])
+            assert model(server).generate([ask("a")], GREEDY)[0].text == answer_to("user: a")
+            assert sum(server.asked.values()) == 2
+
+    def test_without_a_cache_nothing_is_kept(self, kept: Path) -> None:
+        with serving() as server:
+            model(server, cache=False).generate([ask("a")], GREEDY)
+            model(server, cache=False).generate([ask("a")], GREEDY)
+            assert sum(server.asked.values()) == 2
+            assert not kept.exists()
+
+    def test_two_runs_may_keep_the_same_reply_at_once(self, kept: Path) -> None:
+        with serving() as server:
+            runs = [model(server) for _ in range(4)]
+            threads = [threading.Thread(target=run.generate, args=([ask("a")], GREEDY)) for run in runs]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            assert len(list(kept.rglob("*.json"))) == 1
+            assert not [p for p in kept.rglob("*") if p.is_file() and p.suffix != ".json"]
+
+
+@pytest.mark.unit
+class TestPictures:
+    def test_marks_become_the_pictures_in_their_places(self, tmp_path: Path) -> None:
+        for name, colour in (("a", "red"), ("b", "blue")):
+            Pictures.new("RGB", (8, 8), colour).save(tmp_path / f"{name}.png")
+        messages: Any = [
+            {"role": "system", "content": "Be brief."},
+            {"role": "user", "content": "<image>\nAnd this <image> here?"},
+            {"role": "assistant", "content": "Yes."},
+            {"role": "user", "content": "Sure?"},
+        ]
+        with serving() as server:
+            model(server).generate([Prompt(messages, [str(tmp_path / "a.png"), str(tmp_path / "b.png")])], GREEDY)
+            sent = server.bodies[0]["messages"]
+        assert sent[0] == {"role": "system", "content": "Be brief."}
+        assert [part["type"] for part in sent[1]["content"]] == ["image_url", "text", "image_url", "text"]
+        assert [p["text"] for p in sent[1]["content"] if p["type"] == "text"] == ["And this ", " here?"]
+        assert sent[1]["content"][0]["image_url"]["url"].startswith("data:image/png;base64,")
+        assert sent[2:] == [{"role": "assistant", "content": "Yes."}, {"role": "user", "content": "Sure?"}]
+
+    def test_a_plain_picture_is_sent_as_it_is_and_another_as_a_model_would_see_it(self, tmp_path: Path) -> None:
+        Pictures.new("RGB", (8, 8), "red").save(tmp_path / "plain.jpg")
+        Pictures.new("RGBA", (8, 8), (0, 0, 0, 0)).save(tmp_path / "clear.png")
+        turned = Pictures.Exif()
+        turned[0x0112] = 6
+        Pictures.new("RGB", (8, 16), "red").save(tmp_path / "turned.jpg", exif=turned)
+        import base64
+        import io
+
+        with serving() as server:
+            for name in ("plain.jpg", "clear.png", "turned.jpg"):
+                model(server).generate([ask("?", str(tmp_path / name))], GREEDY)
+            urls = [b["messages"][0]["content"][0]["image_url"]["url"] for b in server.bodies]
+        raws = [base64.b64decode(url.partition(",")[2]) for url in urls]
+        assert raws[0] == (tmp_path / "plain.jpg").read_bytes()
+        assert Pictures.open(io.BytesIO(raws[1])).getpixel((0, 0)) == (255, 255, 255)
+        assert Pictures.open(io.BytesIO(raws[2])).size == (16, 8)
+
+    def test_replies_are_kept_by_the_pictures_content_not_by_its_path(self, tmp_path: Path) -> None:
+        for name, colour in (("a", "red"), ("b", "blue"), ("c", "red")):
+            Pictures.new("RGB", (8, 8), colour).save(tmp_path / f"{name}.png")
+        with serving() as server:
+            a, b, c = (model(server).generate([ask("?", str(tmp_path / f"{n}.png"))], GREEDY)[0] for n in "abc")
+            assert a.text == c.text != b.text
+            assert sum(server.asked.values()) == 2
+
+    def test_a_picture_that_is_gone_is_named(self) -> None:
+        with serving() as server, pytest.raises(InputError, match=r"gone\.png"):
+            model(server).generate([ask("?", "gone.png")], GREEDY)
+
+
+def chat_reply(**choice: Any) -> str:
+    return json.dumps({"choices": [{"message": {"content": "a"}, "finish_reason": "stop", **choice}]})
+
+
+@pytest.mark.unit
+class TestReplies:
+    def test_an_answer_cut_by_the_limit_is_not_finished(self) -> None:
+        assert read_reply(chat_reply(finish_reason="length")) == Completion("a", 0, False)
+
+    def test_a_refusal_is_an_answer(self) -> None:
+        assert read_reply(chat_reply(message={"content": None, "refusal": "I cannot."})).text == "I cannot."
+
+    def test_an_answer_in_parts_is_joined_and_a_picture_mark_is_left_out(self) -> None:
+        parts = [{"type": "text", "text": "a <image>"}, {"type": "text", "text": "cup"}]
+        assert read_reply(chat_reply(message={"content": parts})).text == "a cup"
+
+    def test_an_empty_answer_that_was_cut_says_so(self) -> None:
+        found = read_reply(chat_reply(message={"content": None}, finish_reason="content_filter"))
+        assert (found.text, found.finished, found.note) == ("", False, "ended by content_filter, empty")
+
+    @pytest.mark.parametrize("text", ["", "<html>", "[]", "{}", '{"choices": null}', '{"choices": [{}]}', "null"])
+    def test_what_is_no_chat_completion_is_none(self, text: str) -> None:
+        with pytest.raises(GarbledReplyError):
+            read_reply(text)
+
+
+@pytest.mark.unit
+class TestWhatEndsARun:
+    def test_a_server_that_does_not_come_back_ends_the_run_in_one_line_and_what_came_is_kept(self) -> None:
+        with serving() as server:
+            model(server).generate([ask("a")], GREEDY)
+            server.always = 503
+            with pytest.raises(ServerError, match=r"gave out after 3 tries \(status 503: never today\)") as caught:
+                model(server, tries=3).generate([ask("a"), ask("b")], GREEDY)
+            assert "\n" not in str(caught.value)
+            assert sum(server.asked.values()) == 1
+
+    def test_a_pause_that_the_server_asks_for_is_kept(self) -> None:
+        with serving(share=1.0, faults=["429"]) as server:
+            start = time.monotonic()
+            model(server).generate([ask("a")], GREEDY)
+            assert time.monotonic() - start >= 0.05
+
+    def test_prompts_that_a_server_refuses_are_empty_with_the_reason_while_others_are_answered(self) -> None:
+        with serving() as server:
+            made = model(server)
+            made.generate([ask("a")], GREEDY)
+            server.always = 400
+            (found,) = made.generate([ask("b")], GREEDY)
+            assert (found.text, found.note) == ("", "refused with status 400: never today")
+
+    def test_a_server_that_refuses_every_prompt_is_the_users_to_mend(self) -> None:
+        with serving() as server:
+            server.always = 400
+            with pytest.raises(InputError, match="answers nothing: 2 × refused with status 400: never today"):
+                model(server).generate([ask("a"), ask("b")], GREEDY)
+
+    def test_a_wrong_key_is_named_by_its_variable_and_never_shown(self) -> None:
+        with serving() as server:
+            server.key = "another"
+            for call in (lambda: model(server).generate([ask("a")], GREEDY), model(server).examine):
+                with pytest.raises(InputError, match=r"refuses the key in \$OPENAI_API_KEY") as caught:
+                    call()
+                assert KEY not in str(caught.value)
+
+    def test_a_key_that_is_missing_is_asked_for(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.delenv("OPENAI_API_KEY")
+        with serving() as server:
+            server.key = KEY
+            with pytest.raises(InputError, match=r"asks for a key: set \$OPENAI_API_KEY"):
+                model(server).examine()
+
+    def test_a_model_that_the_server_does_not_have_is_named_with_the_nearest(self) -> None:
+        with serving(models=["llava-7b", "qwen-3b"]) as server:
+            with pytest.raises(InputError, match=r"llava-8b does not exist.*did you mean 'llava-7b'"):
+                model(server, "llava-8b").examine()
+            with pytest.raises(InputError, match="llava-8b does not exist"):
+                model(server, "llava-8b").generate([ask("a")], GREEDY)
+            model(server, "llava-7b").examine()
+
+    def test_a_server_that_is_not_there_is_said_at_once(self) -> None:
+        with serving() as server:
+            gone = model(server)
+        with pytest.raises(InputError, match="cannot be reached"):
+            gone.examine()
+
+    @pytest.mark.parametrize("name", ["http://#m", "http://127.0.0.1:8000/v1", "http://127.0.0.1:99999/v1#m"])
+    def test_a_name_without_server_or_model_is_refused(self, name: str) -> None:
+        with pytest.raises(InputError, match="http://host:port/v1#model"):
+            split_name(name)
+
+    def test_a_secret_in_a_name_is_refused_and_not_repeated(self) -> None:
+        with pytest.raises(InputError, match="password") as caught:
+            split_name("https://me:hush@host/v1#m")
+        assert "hush" not in str(caught.value)
+
+
+@pytest.mark.unit
+class TestKeys:
+    def test_the_key_comes_from_the_variable_that_the_recipe_names(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("MY_KEY", "mine")
+        with serving() as server:
+            model(server, key="MY_KEY").generate([ask("a")], GREEDY)
+            model(server, key={server.address + "/": "MY_KEY"}).generate([ask("b")], GREEDY)
+            model(server, key={"https://elsewhere/v1": "MY_KEY"}).generate([ask("c")], GREEDY)
+            assert [h["authorization"] for h in server.headers] == ["Bearer mine", "Bearer mine", "Bearer none"]
+
+    def test_no_file_holds_the_key_or_the_question(self, kept: Path) -> None:
+        with serving() as server:
+            model(server).generate([ask("a question")], GREEDY)
+            assert server.headers[0]["authorization"] == f"Bearer {KEY}"
+        (file,) = kept.rglob("*.json")
+        assert json.loads(file.read_text()) == {
+            "text": answer_to("user: a question"), "tokens": 5, "finished": True, "note": "",
+        }  # fmt: skip
+
+    def test_one_loader_gives_a_servers_model_and_an_object_of_the_package(self) -> None:
+        assert isinstance(load_generator(ModelRef("x", "http://127.0.0.1:1/v1#m")), ApiModel)
+        assert load_generator("seelevel.world.oracle:Oracle").name == "world:oracle"
+
+
+@pytest.mark.unit
+def test_the_question_of_a_body_tells_pictures_and_turns_apart() -> None:
+    assert question_of({"messages": [{"role": "user", "content": "a"}]}) == "user: a"
+
+
+@pytest.mark.unit
+def test_models_on_servers_need_no_torch() -> None:
+    code = "import seelevel.models.api, seelevel.models, openai, sys; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
