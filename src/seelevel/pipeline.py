@@ -26,7 +26,7 @@ from seelevel.models.base import ModelRef
 from seelevel.models.files import model_fingerprint
 from seelevel.models.folders import adapter_base, check_model_folder
 from seelevel.progress import say
-from seelevel.recipe import Recipe
+from seelevel.recipe import DataSettings, Recipe
 from seelevel.store import (
     MANIFEST,
     StageFolder,
@@ -41,6 +41,7 @@ from seelevel.store import (
 )
 
 if TYPE_CHECKING:
+    from seelevel.generate.settings import FinetuneSettings, Method
     from seelevel.models.base import Generator
 
 STAGES = ("generate", "check", "align", "evaluate", "report")
@@ -109,8 +110,11 @@ class Run:
         judges = [name for name in [recipe.evaluate.judge] if name not in (None, ORACLE)]
         for name in [*recipe.generate.models, recipe.check.encoder, recipe.align.model, *judges]:
             self.model(name)
+        data: list[tuple[str, DataSettings | FinetuneSettings, str]] = [("data", recipe.data, "prompts")]
+        if recipe.generate.training_data is not None:
+            data.append(("generate.finetune", recipe.generate.training_data, "finetune"))
         for key, name, splits in (
-            ("data.prompts", recipe.data.prompts, ("prompts",)),
+            *((f"{key}.prompts", settings.prompts, (split,)) for key, settings, split in data),
             ("evaluate.data", recipe.evaluate.data, ("dev", "test")),
         ):
             if name.startswith(WORLD) and name.removeprefix(WORLD) not in splits:
@@ -127,8 +131,9 @@ class Run:
             for name in names:
                 if name not in table:
                     raise InputError(f"{key}: '{name}' is unknown; {nearest(name, table)}")
-        if recipe.data.images is not None and not Path(recipe.data.images).is_dir():
-            raise InputError(f"data.images: {recipe.data.images} does not exist; name the folder of the pictures")
+        for key, settings, _ in data:
+            if settings.images is not None and not Path(settings.images).is_dir():
+                raise InputError(f"{key}.images: {settings.images} does not exist; name the folder of the pictures")
         if not recipe.evaluate.data.startswith(WORLD):  # hours of training would pass before a missing file is missed
             for name in recipe.evaluate.benchmarks:
                 choose("benchmark", name, BENCHMARKS)(Path(recipe.evaluate.data), recipe.evaluate)
@@ -136,35 +141,27 @@ class Run:
     # --- the stages, in order -------------------------------------------------------------------------------------
 
     def data(self) -> Path:
-        from seelevel.formats.ingest import ingest
-
-        settings = self.recipe.data
-        prompts, images = self._prompts()
-        if images is not None and images.parent in self._fingerprints:
-            inputs: list[str | None] = [self._fingerprints[images.parent]]
-        else:
-            beside = prompts.parent / "images" if images is None else images
-            read = folder_fingerprint if prompts.is_dir() else file_sha256  # ladders may be a stage's folder
-            inputs = [read(prompts), listing_fingerprint(beside) if beside.is_dir() else None]
-        return self._stage(
-            "data",
-            "seelevel.formats.ingest",
-            inputs,
-            settings,
-            lambda stage: ingest(prompts, images, stage, self.out, settings.limit, settings.max_rejected),
-        )
+        return self._ingested("data", self.recipe.data)
 
     def generate(self) -> Path:
         from seelevel import generate
+        from seelevel.language.parse import parser_fingerprint
 
         source, settings = self.data(), self.recipe.generate
         models = [self.model(name) for name in settings.models]
+        inputs = [self._print_of(source), *map(model_fingerprint, models), *map(parser_fingerprint, settings.parsers)]
+        used: Method = settings
+        if (records := settings.training_data) is not None:
+            named = DataSettings.model_validate(records.model_dump(include=set(DataSettings.model_fields)))
+            folder = self._ingested("finetune", named, need_answer=True)
+            inputs.append(self._print_of(folder))
+            used = settings.reading(folder)
         return self._stage(
             "generate",
             generate.GENERATORS[settings.method].partition(":")[0],
-            [self._print_of(source), *map(model_fingerprint, models)],
+            inputs,
             settings,
-            lambda stage: generate.run(source, stage, settings, models, self.out, self.recipe.seed),
+            lambda stage: generate.run(source, stage, used, models, self.out, self.recipe.seed),
         )
 
     def check(self) -> Path:
@@ -232,8 +229,25 @@ class Run:
             raise InputError(f"model folder {name} does not exist; name a folder, a hub model or one of world:xs s m l")
         return ModelRef(name, name)
 
-    def _prompts(self) -> tuple[Path, Path | None]:
-        settings = self.recipe.data
+    def _ingested(self, name: str, settings: DataSettings, need_answer: bool = False) -> Path:
+        from seelevel.formats.ingest import ingest
+
+        prompts, images = self._prompts(settings)
+        if images is not None and images.parent in self._fingerprints:
+            inputs: list[str | None] = [self._fingerprints[images.parent]]
+        else:
+            beside = prompts.parent / "images" if images is None else images
+            read = folder_fingerprint if prompts.is_dir() else file_sha256  # ladders may be a stage's folder
+            inputs = [read(prompts), listing_fingerprint(beside) if beside.is_dir() else None]
+        return self._stage(
+            name,
+            "seelevel.formats.ingest",
+            inputs,
+            settings,
+            lambda stage: ingest(prompts, images, stage, self.out, settings.limit, settings.max_rejected, need_answer),
+        )
+
+    def _prompts(self, settings: DataSettings) -> tuple[Path, Path | None]:
         if settings.prompts.startswith(WORLD):
             folder = self._world_data("prompts", settings.prompts.removeprefix(WORLD), settings.limit)
             return folder / "prompts.json", folder / "images"

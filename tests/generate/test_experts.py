@@ -10,7 +10,7 @@ import pytest
 
 from seelevel import generate
 from seelevel.formats.parquet import read_ladders, write_shard
-from seelevel.generate.experts import build_ladder
+from seelevel.generate.ranking import build_ladder
 from seelevel.generate.settings import ExpertsSettings
 from seelevel.ladder import Image, Ladder, Message, Response
 from seelevel.models.base import ModelRef
@@ -151,7 +151,7 @@ class Stopped(Exception):
 def test_a_stage_that_was_stopped_continues_to_the_same_bytes(
     tmp_path: Path, whole: Path, experts: list[ModelRef], answers: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from seelevel.generate import experts as stage
+    from seelevel.generate import answering as stage
 
     root = make_run(tmp_path / "run")
     real, done = stage.answer, []

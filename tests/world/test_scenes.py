@@ -52,7 +52,13 @@ def test_another_seed_draws_other_scenes() -> None:
 
 
 def test_training_never_sees_a_held_out_combination_and_dev_and_test_always_hold_one() -> None:
-    for split, unseen in (("pretrain", False), ("prompts", False), ("dev", True), ("test", True)):
+    for split, unseen in (
+        ("pretrain", False),
+        ("prompts", False),
+        ("finetune", False),
+        ("dev", True),
+        ("test", True),
+    ):
         for scene in draw_scenes(split, 1500 if not unseen else 600):
             assert any(held_out(g.kind, g.colour, g.place) for g in scene.groups) is unseen
 
@@ -73,7 +79,13 @@ def test_no_two_splits_share_a_scene() -> None:
             assert not splits[name] & splits[other]
 
 
-@pytest.mark.parametrize("split", ["prompts", "dev", "test"])
+def test_the_split_to_fine_tune_on_shares_no_scene_with_prompts_dev_and_test() -> None:
+    apart = {content(s) for s in draw_scenes("finetune", 3000)}
+    for other in ("prompts", "dev", "test"):
+        assert not apart & {content(s) for s in draw_scenes(other, 1500)}
+
+
+@pytest.mark.parametrize("split", ["prompts", "finetune", "dev", "test"])
 def test_no_scene_comes_twice(split: str) -> None:
     scenes = [content(scene) for scene in draw_scenes(split, 1500)]
     assert len(set(scenes)) == len(scenes)

@@ -16,6 +16,7 @@ __all__ = ["GENERATORS", "SETTINGS", "run"]
 # Each takes what `run` takes. Not in settings.py, so that a method's fingerprint covers no other method's sources.
 GENERATORS = {
     "experts": "seelevel.generate.experts:generate",
+    "incremental": "seelevel.generate.incremental:generate",
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
@@ -32,6 +33,20 @@ class Method(BaseModel):
     def levels_at_most(self) -> int:
         """K, the standard response among them."""
         raise NotImplementedError
+
+    @property
+    def training_data(self) -> FinetuneSettings | None:
+        """Records that the method trains on, beside the prompts that it answers."""
+        return None
+
+    def reading(self, folder: Path) -> Method:
+        """The same with `training_data` read from a folder of ladders."""
+        raise NotImplementedError
+
+    @property
+    def parsers(self) -> list[str]:
+        """Parsers that must be there."""
+        return []
 
 
 class Answering(Method):
@@ -69,6 +84,10 @@ class FinetuneSettings(TrainSettings):
     epochs: float = Field(default=1, gt=0)
     keep: bool = Field(default=True, description="keep the fine-tuned models in the run folder")
 
+    def training(self) -> TrainSettings:
+        """How to train, without the data's place, on which no weight depends."""
+        return TrainSettings.model_validate(self.model_dump(include=set(TrainSettings.model_fields)))
+
 
 class IncrementalSettings(Answering):
     """IG (AMP, algorithm 1): one model, fine-tuned afresh on 1, 2, … of the K - 2 equal parts of a fine-tuning set, and
@@ -86,6 +105,13 @@ class IncrementalSettings(Answering):
     @property
     def levels_at_most(self) -> int:
         return self.levels
+
+    @property
+    def training_data(self) -> FinetuneSettings | None:
+        return self.finetune
+
+    def reading(self, folder: Path) -> IncrementalSettings:
+        return self.model_copy(update={"finetune": self.finetune.model_copy(update={"prompts": str(folder)})})
 
 
 class PerturbationSettings(Method):
@@ -105,6 +131,10 @@ class PerturbationSettings(Method):
     @property
     def levels_at_most(self) -> int:
         return len(self.shares) + 1
+
+    @property
+    def parsers(self) -> list[str]:
+        return [self.parser]
 
 
 SETTINGS: dict[str, type[Method]] = {

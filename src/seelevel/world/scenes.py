@@ -52,8 +52,9 @@ COMPANIONS: dict[str, tuple[str, ...]] = {
 COMPANION_PRESENT = 0.35
 NATIVE = 0.75
 MOST_GROUPS = 4
-SPLITS: dict[str, int] = {"pretrain": 11, "prompts": 22, "dev": 33, "test": 44}
+SPLITS: dict[str, int] = {"pretrain": 11, "prompts": 22, "dev": 33, "test": 44, "finetune": 55}
 """Seed of each split."""
+TRAINED = ("pretrain", "prompts", "finetune")
 
 
 @dataclass(frozen=True)
@@ -141,14 +142,15 @@ def draw_groups(rng: random.Random, setting: str, trained: bool) -> tuple[Group,
 
 
 def belongs(split: str, setting: str, groups: tuple[Group, ...]) -> bool:
-    """Whether a scene may be in a split: contents decide, so no two splits share a scene.
+    """Whether a scene may be in a split: contents decide, so no two splits share a scene; but finetune is drawn anew
+    from where pretrain was drawn from, so that it shares none with the rest and a few with pretrain by chance.
 
-    Scenes for training (pretrain, prompts) have no held-out combination, those of dev and test at least one.
+    Scenes for training (`TRAINED`) have no held-out combination, those of dev and test at least one.
     """
     content = zlib.crc32("|".join([setting, *(group.line() for group in groups)]).encode())
     unseen = any(held_out(g.kind, g.colour, g.place) for g in groups)
     match split:
-        case "pretrain":
+        case "pretrain" | "finetune":
             return not unseen and content % 8 != 0
         case "prompts":
             return not unseen and content % 8 == 0
@@ -163,7 +165,7 @@ def belongs(split: str, setting: str, groups: tuple[Group, ...]) -> bool:
 def draw_scene(split: str, number: int, seed: int = 0) -> Scene:
     """Scene `number` of a split: the same for the same three arguments."""
     rng = random.Random(f"{SPLITS[split]}/{seed}/{number}")
-    trained = split in ("pretrain", "prompts")
+    trained = split in TRAINED
     setting = SETTINGS[number % len(SETTINGS)]
     while True:
         groups = draw_groups(rng, setting, trained)
@@ -172,7 +174,7 @@ def draw_scene(split: str, number: int, seed: int = 0) -> Scene:
 
 
 def draw_scenes(split: str, limit: int, seed: int = 0) -> Iterator[Scene]:
-    """The first `limit` scenes of a split; settings take turns. Within dev and test no content comes twice."""
+    """The first `limit` scenes of a split; settings take turns. Outside pretrain no content comes twice."""
     seen: set[tuple[str, tuple[Group, ...]]] = set()
     number = yielded = 0
     while yielded < limit:

@@ -1,0 +1,100 @@
+"""Models answer the prompts one after the other, best first, and their answers become the levels of the ladders.
+
+What the papers leave open and is decided here: in a prompt of several rounds a model sees its own earlier answers to
+the standard's user turns.
+
+One model is in memory at a time. Its answers are kept in `partial/`, a file a shard, until every model has answered, so
+that a stopped stage continues where it was.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from seelevel.formats.parquet import read_ladders, write_shard
+from seelevel.generate.ranking import build_ladder, count_ladders
+from seelevel.generate.settings import Answering
+from seelevel.ladder import Ladder, Message
+from seelevel.models.base import Generator, ModelRef, Sampling
+from seelevel.models.rollout import Dialogue, rollout
+from seelevel.progress import Progress, say
+from seelevel.store import StageFolder, digest, shards, write_atomically
+
+
+@dataclass(frozen=True)
+class Answerer:
+    """A model that is to answer: what its responses' `origin` says of it (`model` is its name), and where it is.
+    `find()` may have to make the model first; it is called only where an answer is missing."""
+
+    origin: dict[str, Any]
+    find: Callable[[], ModelRef]
+
+
+def answer_prompts(
+    source: Path, stage: StageFolder, settings: Answering, answerers: Sequence[Answerer], root: Path, seed: int
+) -> dict[str, Any]:
+    """Write one shard of ladders for each of the source's, `answerers` being best first; returns counts over all."""
+    targets = {path: stage.path / path.name for path in shards(source)}
+    for number, answerer in enumerate(answerers):
+        todo = [p for p, target in targets.items() if not target.exists() and not _partial(stage, number, p).exists()]
+        if todo:
+            _answer_shards(todo, stage, settings, answerer, number, root, seed)
+    for path, target in targets.items():
+        if not target.exists():
+            answers = [json.loads(_partial(stage, n, path).read_text("utf-8")) for n in range(len(answerers))]
+            ladders = read_ladders(path, root)
+            decoding = [_sampling(settings, seed, path, n).model_dump(mode="json") for n in range(len(answerers))]
+            origins = [{**a.origin, "sampling": used} for a, used in zip(answerers, decoding, strict=True)]
+            rows = zip(ladders, *answers, strict=True)
+            write_shard(target, [build_ladder(ladder, list(talks), origins) for ladder, *talks in rows], root)
+    shutil.rmtree(stage.path / "partial", ignore_errors=True)
+    return count_ladders(stage.path, root)
+
+
+def _answer_shards(
+    paths: Sequence[Path],
+    stage: StageFolder,
+    settings: Answering,
+    answerer: Answerer,
+    number: int,
+    root: Path,
+    seed: int,
+) -> None:
+    from seelevel.models import load_model
+
+    model = load_model(answerer.find().path)
+    if settings.batch_size is not None:
+        model.batch_size = settings.batch_size
+    say(f"generate: {model.describe()}")
+    work = [(path, read_ladders(path, root)) for path in paths]
+    total = sum(len(ladders) for _, ladders in work)
+    with Progress(f"generate {answerer.origin['model']}", total=total, unit="ladders") as bar:
+        for path, ladders in work:
+            talks = answer(model, ladders, _sampling(settings, seed, path, number))
+            write_atomically(_partial(stage, number, path), json.dumps(talks, ensure_ascii=False))
+            bar.advance(len(ladders))
+
+
+def answer(model: Generator, ladders: Sequence[Ladder], sampling: Sampling) -> list[list[Message]]:
+    """A model's own answers to each ladder's prompt and, in later rounds, to the user turns of its best response."""
+    dialogues = []
+    for ladder in ladders:
+        standard = ladder.responses[0].messages if ladder.responses else []
+        later = [message for message in standard if message["role"] == "user"]
+        dialogues.append(Dialogue(ladder.prompt, later, [image.path for image in ladder.images]))
+    return rollout(model, dialogues, sampling)
+
+
+def _partial(stage: StageFolder, number: int, shard: Path) -> Path:
+    return stage.path / "partial" / f"{number}-{shard.stem}.json"
+
+
+def _sampling(settings: Answering, seed: int, shard: Path, number: int) -> Sampling:
+    """The recipe's decoding with a seed of its own for each shard and model, whatever was answered before."""
+    own = int(digest(settings.sampling.seed, seed, shard.name, number), 16) % 2**31
+    return settings.sampling.model_copy(update={"seed": own})
