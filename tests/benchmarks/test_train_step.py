@@ -1,0 +1,81 @@
+"""The training benchmark: peers that compute the same are timed, others refused; the JSON has its form."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+
+import pytest
+import torch
+
+from benchmarks import arithmetic, memory, peers, shapes, train_step
+
+TINY = ["--shape", "tiny", "--device", "cpu", "--prefix", "40", "--response", "10", "--repeats", "1", "--threads", "1"]
+
+
+def run(capsys, *arguments):
+    train_step.main([*TINY, "--json", *arguments])
+    return json.loads(capsys.readouterr().out.strip().splitlines()[-1])
+
+
+def test_the_last_line_is_one_json_object_of_settings_and_results(capsys):
+    report = run(capsys, "--peers", "rows", "shared", "rows-full", "--k", "4")
+    assert set(report) == {"settings", "results"}
+    assert [r["peer"] for r in report["results"]] == ["rows", "shared", "rows-full"]
+    for result in report["results"]:
+        assert {"peer", "seconds_per_ladder", "tokens_per_ladder", "peak_bytes"} <= set(result)
+    tokens = {r["peer"]: r["tokens_per_ladder"] for r in report["results"]}
+    assert tokens == {"shared": 40 + 4 * 10, "rows": 4 * 50, "rows-full": 4 * 50}
+    peaks = {r["peer"]: r["peak_bytes"] for r in report["results"]}
+    assert peaks["shared"] < peaks["rows"] < peaks["rows-full"]
+
+
+def test_every_peer_of_ours_computes_the_same_step(capsys):
+    report = run(capsys, "--peers", "rows-full", "rows", "shared", "shared-cached", "--ladders", "2")
+    assert max(report["settings"]["largest_differences"].values()) < 1e-5
+
+
+def test_adapters_have_the_base_as_their_reference(capsys):
+    report = run(capsys, "--shape", "tiny-lora", "--peers", "rows-full", "rows", "shared", "--checkpointing")
+    assert max(report["settings"]["largest_differences"].values()) < 1e-5
+
+
+def test_a_peer_that_computes_something_else_is_refused(capsys, monkeypatch):
+    monkeypatch.setitem(peers.OBJECTIVE, "beta", 0.2)
+    with pytest.raises(train_step.DisagreementError, match="rows-full: log-probs differ by"):
+        run(capsys, "--peers", "shared", "rows-full")
+
+
+def test_a_sweep_has_a_result_for_each_point(capsys):
+    report = run(capsys, "--peers", "shared", "--sweep", "k")
+    assert [r["k"] for r in report["results"]] == [2, 3, 4, 5, 6, 7, 8]
+    assert [r["tokens_per_ladder"] for r in report["results"]] == [40 + k * 10 for k in range(2, 9)]
+
+
+@pytest.mark.skipif(importlib.util.find_spec("trl") is None, reason="trl is not installed (extra bench)")
+def test_trl_computes_the_same_step_on_all_pairs(capsys):
+    report = run(capsys, "--peers", "shared", "trl", "trl-stored", "--k", "4", "--ladders", "2")
+    assert max(report["settings"]["largest_differences"].values()) < 1e-5
+    assert [r["tokens_per_ladder"] for r in report["results"]] == [80, 2 * 6 * 50, 2 * 6 * 50]
+
+
+@pytest.mark.unit
+def test_the_peak_leaves_out_what_lives_on_as_a_gradient():
+    events = [(1, 100), (2, 50), (1, -100), (3, 30), (2, -50), (1, 7)]
+    assert memory._peak(events, {3}) == 150
+    assert memory._peak(events, set()) == 150
+    assert memory._peak([(1, 100), (2, 50)], {1}) == 50
+    assert memory._peak([(1, 100), (1, -100), (1, 40)], {1}) == 100  # the address was used twice: the last one stays
+
+
+@pytest.mark.unit
+def test_a_prefix_too_short_for_the_picture_gets_a_smaller_one():
+    assert shapes.SHAPES["44m"].fitted(616).image_tokens == 576
+    assert shapes.SHAPES["44m"].fitted(200).image_tokens == 169
+
+
+@pytest.mark.unit
+def test_the_named_shape_has_44_million_weights():
+    model = shapes.make_model(shapes.SHAPES["44m"], torch.device("meta"))
+    assert 43e6 < sum(p.numel() for p in model.parameters()) < 45e6
+    assert arithmetic.linear_weights(shapes.SHAPES["7b"]) == 32 * (4 * 4096**2 + 3 * 4096 * 11008)
