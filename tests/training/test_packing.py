@@ -11,12 +11,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from seelevel.ladder import Ladder
+from seelevel.ladder import Image, Ladder
 from seelevel.training.families import visible, why_not_shared
 from seelevel.training.logprobs import TokenLogprobs, chosen_logprobs, token_logprobs
 from seelevel.training.packing import Batch, fits, pack
 from seelevel.training.tokens import ImageReader, tokenise
-from tests.training.tiny import make_ladder, make_model, make_processor
+from tests.training.tiny import make_ladder, make_model, make_picture, make_processor
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +62,40 @@ def test_layouts_agree_in_log_probs_and_in_every_tensors_gradient(
     for name, gradient in separate.items():
         # A key's bias has a gradient of zero in exact arithmetic (softmax does not see it): only rounding stays.
         assert (packed[name] - gradient).norm() <= 1e-5 * gradient.norm() + 1e-15 * total, name
+
+
+def later_picture(folder: Path, seed: int, k: int) -> Ladder:
+    """A ladder whose second question, inside the responses, brings a second picture."""
+    ladder = make_ladder(folder, seed, k=k, rounds=2)
+    responses = [
+        replace(r, messages=[r.messages[0], {"role": "user", "content": "<image>\nAnd this?"}, r.messages[2]])
+        for r in ladder.responses
+    ]
+    return replace(ladder, images=[*ladder.images, Image(make_picture(folder, 900 + seed))], responses=responses)
+
+
+def test_layouts_agree_on_mixed_ladders_in_one_batch(model: Any, processor: Any, tmp_path: Path) -> None:
+    """K of 1 to 6, no picture to three, one to three rounds, conditions, a picture in a later turn: one batch."""
+    bare = Ladder("bare", [], [{"role": "user", "content": "Is there a boat?"}], make_ladder(tmp_path, 9, 3).responses)
+    ladders = [
+        make_ladder(tmp_path, 0, k=6, pictures=3),
+        make_ladder(tmp_path, 1, k=1),
+        make_ladder(tmp_path, 2, k=4, rounds=3, pictures=2),
+        bare,
+        later_picture(tmp_path, 3, k=3),
+        make_ladder(tmp_path, 4, k=2, conditions=True, pictures=2),
+    ]
+    (shared, packed), (rows, separate) = (
+        run(model, pack(ladders, processor, layout))
+        for layout in ("shared", "rows")  # type: ignore[arg-type]
+    )
+    assert shared.sizes == rows.sizes == (6, 1, 4, 3, 3, 2)
+    assert torch.allclose(shared.values, rows.values, rtol=1e-9, atol=0)
+    total = torch.stack([g.norm() for g in separate.values()]).norm()
+    for name, gradient in separate.items():
+        assert (packed[name] - gradient).norm() <= 1e-5 * gradient.norm() + 1e-15 * total, name
+    alone, _ = run(model, pack([ladders[2]], processor, "shared"))
+    assert torch.allclose(shared.values[shared.ladder == 2], alone.values, rtol=1e-9, atol=0)
 
 
 def test_a_shared_row_holds_the_prefix_once_and_each_picture_once(processor: Any, tmp_path: Path) -> None:

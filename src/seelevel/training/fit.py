@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections import Counter
 from collections.abc import Sequence
@@ -16,19 +17,19 @@ from transformers import TrainingArguments, set_seed
 
 from seelevel.errors import InputError
 from seelevel.ladder import IMAGE_MARK, Ladder
+from seelevel.lookup import nearest
+from seelevel.models.folders import adapter_base
 from seelevel.models.hf import LocalModel
 from seelevel.progress import Progress, say
-from seelevel.store import digest, write_atomically, write_json
+from seelevel.store import cache_folder, digest, write_atomically, write_json
 from seelevel.training.checkpoints import clear_unfinished, write_folder
 from seelevel.training.layouts import checked_layout
 from seelevel.training.packing import fits
 from seelevel.training.reference import data_fingerprint, reference_logprobs, weights_fingerprint
-from seelevel.training.settings import LoraSettings, TrainSettings
+from seelevel.training.settings import LORA_PLACE, LoraSettings, TrainSettings, lora_targets
 from seelevel.training.tokens import ImageReader, TokenisedLadder, UnusableLadderError, tokenise
 from seelevel.training.trainer import FALL_WINDOW, PreferenceTrainer, TrainingData, best_fallen
 
-ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
-MLP = ("gate_proj", "up_proj", "down_proj")
 TOKENS_PER_BATCH = {"cpu": 4096, "cuda": 16384}
 MOST_WARMUP = 0.1
 
@@ -38,25 +39,32 @@ def fit(
 ) -> dict[str, Any]:
     """Train a model on ladders; returns counts for a manifest.
 
-    Writes `out/model` (weights and processor) or, with LoRA, `out/adapter`, whole or not at all; `out/log.jsonl`, one
-    JSON a step; `out/left_out.jsonl`, the ladders not trained on, with reasons; `out/training.json`, what is returned.
-    While it runs, `out/checkpoints` and `out/reference` let the same call continue after it was killed, to the same
-    bytes. Raises `InputError` when no ladder says anything to the objective or none fits.
+    Writes `out/model` (weights and processor) or, with LoRA or from an adapter, `out/adapter`, whole or not at all;
+    `out/log.jsonl`, one JSON a step; `out/left_out.jsonl`, the ladders not trained on, with reasons;
+    `out/training.json`, what is returned. While it runs, `out/checkpoints` and the cache let the same call continue
+    after it was killed, to the same bytes. Raises `InputError` when no ladder says anything to the objective or none
+    fits.
+
+    `model_path` may be an adapter's folder: that adapter is trained on, and the reference is the model as loaded, with
+    the adapter as it was.
     """
-    target, facts_file = out / ("adapter" if settings.lora else "model"), out / "training.json"
-    request = digest(settings.model_dump(mode="json"), model_path, seed, [_content(ladder) for ladder in ladders])
+    target, facts_file = out / ("adapter" if settings.lora or _adapted(model_path) else "model"), out / "training.json"
+    asked = settings.model_dump(mode="json", exclude={"cache"})
+    request = digest(asked, model_path, seed, [_content(ladder) for ladder in ladders])
     if target.is_dir():
         done: dict[str, Any] = json.loads(facts_file.read_text())
         if done.pop("request") != request:
             raise InputError(f"{target} was trained on other ladders or with other settings; choose another folder")
         shutil.rmtree(out / "checkpoints", ignore_errors=True)
         return done
+    if reason := settings.objective.refusal(ladders):
+        raise InputError(reason)
     device = _device(settings.device)
     dtype = _dtype(settings, device)
     arguments = _arguments(settings, out, seed, device, dtype)
     first = arguments.process_index == 0
     if first:
-        for folder in (out, out / "checkpoints", out / "reference"):
+        for folder in (out, out / "checkpoints"):
             folder.mkdir(parents=True, exist_ok=True)
             clear_unfinished(folder)
     model, processor = _load(model_path, settings, dtype, device)
@@ -67,16 +75,16 @@ def fit(
     weights = weights_fingerprint(model)
     reference = None
     if settings.objective.needs_reference:
-        with PartialState().main_process_first():  # the others read what it wrote
-            reference = reference_logprobs(model, tokenised, images, layout, budget, out / "reference", weights)
-    if settings.freeze_vision:
+        folder = reference_folder(settings, out)
+        reference = reference_logprobs(model, tokenised, images, layout, folder, weights, PartialState())
+    if settings.freeze_vision and not isinstance(model, PeftModel):
         _freeze_vision(model)
     set_seed(seed)
     if settings.lora:
-        model = get_peft_model(model, _lora(settings.lora))
+        model = _with_lora(model, settings.lora)
     steps = len(usable) * settings.epochs / settings.ladders_per_step
     arguments.warmup_steps = min(settings.warmup_steps, int(steps * MOST_WARMUP))
-    fingerprint = digest(settings.model_dump(mode="json"), weights, data_fingerprint(tokenised, images), layout, seed)
+    fingerprint = digest(asked, weights, data_fingerprint(tokenised, images), layout, seed)
     had_cache = vars(model.config).get("use_cache")
     trainer = PreferenceTrainer(
         model,
@@ -124,8 +132,21 @@ def fit(
         write_json(facts_file, {**facts, "request": request})
         write_folder(target, write, sum(p.numel() * p.element_size() for p in model.parameters()) + (1 << 22))
         shutil.rmtree(out / "checkpoints", ignore_errors=True)
+        shutil.rmtree(out / "reference", ignore_errors=True)
     trainer.accelerator.wait_for_everyone()
     return facts
+
+
+def reference_folder(settings: TrainSettings, out: Path) -> Path:
+    """Where reference log-probs are kept: the user's cache, a folder of his choice, or the run alone."""
+    if settings.cache is False:
+        return out / "reference"
+    return cache_folder() / "reference" if settings.cache is True else Path(settings.cache).expanduser()
+
+
+def _adapted(model_path: str) -> str | None:
+    """The base of a model path that is an adapter's folder, else None."""
+    return adapter_base(Path(model_path)) if Path(model_path).is_dir() else None
 
 
 def _content(ladder: Ladder) -> Any:
@@ -150,15 +171,22 @@ def _dtype(settings: TrainSettings, device: str) -> torch.dtype:
 
 
 def _load(path: str, settings: TrainSettings, dtype: torch.dtype, device: str) -> tuple[Any, Any]:
+    """Model and processor; of an adapter's folder, its base with the adapter, which alone trains."""
+    base = _adapted(path)
+    if base is not None and settings.lora:
+        raise InputError(
+            f"align.lora: model {path} is an adapter already; leave lora out to train it on, or export it to merged "
+            "weights first"
+        )
     name: Any = str(dtype).removeprefix("torch.")
-    loaded = LocalModel.load(path, dtype=name, device=device)
+    loaded = LocalModel.load(base or path, dtype=name, device=device)
     model, processor = loaded.model, loaded.processor
     if not getattr(processor.tokenizer, "is_fast", False):
         raise InputError(f"model {path}: its tokenizer has no offsets (no tokenizer.json); convert it to a fast one")
-    if isinstance(model, PeftModel):
-        if settings.lora:
-            raise InputError(f"model {path} is an adapter; export it to merged weights before training another on it")
-        model = model.merge_and_unload()
+    if base is not None:
+        model = PeftModel.from_pretrained(model, path, is_trainable=True)
+        # What is saved has to name its base from wherever it is.
+        model.peft_config["default"].base_model_name_or_path = base
     return model, processor
 
 
@@ -185,7 +213,7 @@ def _prepare(
         for ladder in ladders:
             bar.advance()
             if not ladder.responses or not settings.objective.counts(ladder.levels):
-                reason = f"{len(set(ladder.levels))} levels give no pair for {settings.objective.name}"
+                reason = f"its levels {ladder.levels} say nothing to objective {settings.objective.name}"
                 left_out.append({"id": ladder.id, "kind": "no pair", "reason": reason})
                 continue
             if mark := special_token_in(ladder, special):
@@ -210,8 +238,6 @@ def _prepare(
         raise InputError(
             f"no ladder to train on: {len(ladders)} ladders, "
             + ", ".join(f"{count} × {kind}" for kind, count in kinds.items())
-            + f"; objective {settings.objective.name} needs "
-            + ("responses of at least two levels" if settings.objective.needs_reference else "a response")
         )
     return usable, tokenised, left_out
 
@@ -223,16 +249,24 @@ def _freeze_vision(model: Any) -> None:
             parameter.requires_grad_(False)
 
 
-def _lora(settings: LoraSettings) -> LoraConfig:
-    named = {"attention": ATTENTION, "attention+mlp": ATTENTION + MLP}
-    names = named[settings.target] if isinstance(settings.target, str) else tuple(settings.target)
-    return LoraConfig(
+def _with_lora(model: Any, settings: LoraSettings) -> Any:
+    """Adapters on the language model's layers. Raises `InputError` for a layer that the model lacks."""
+    names = lora_targets(settings)
+    linear = [name for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)]
+    for wanted in names:
+        if not any(re.fullmatch(LORA_PLACE.format(wanted), name) for name in linear):
+            inside = {name.rpartition(".")[2] for name in linear if "language_model" in name}
+            raise InputError(
+                f"align.lora.target: the language model has no linear layer '{wanted}'; {nearest(wanted, inside)}"
+            )
+    config = LoraConfig(
         r=settings.r,
         lora_alpha=settings.alpha,
         lora_dropout=settings.dropout,
-        target_modules=rf".*language_model.*\.({'|'.join(names)})",
+        target_modules=LORA_PLACE.format("|".join(names)),
         task_type="CAUSAL_LM",
     )
+    return get_peft_model(model, config)
 
 
 def _arguments(settings: TrainSettings, out: Path, seed: int, device: str, dtype: torch.dtype) -> TrainingArguments:

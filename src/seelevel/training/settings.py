@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -17,11 +17,23 @@ class LoraSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     r: int = Field(default=64, ge=1)
-    alpha: float = Field(default=16, gt=0)
+    alpha: float = Field(default=16, gt=0, allow_inf_nan=False)
     dropout: float = Field(default=0.0, ge=0, lt=1)
-    target: Literal["attention+mlp", "attention"] | list[str] = Field(
+    target: Literal["attention+mlp", "attention"] | Annotated[list[str], Field(min_length=1)] = Field(
         default="attention+mlp", description="or names of the language model's linear layers"
     )
+
+
+LORA_TARGETS = {
+    "attention": ("q_proj", "k_proj", "v_proj", "o_proj"),
+    "attention+mlp": ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"),
+}
+LORA_PLACE = r".*language_model.*\.({})"
+
+
+def lora_targets(settings: LoraSettings) -> tuple[str, ...]:
+    """Names of the linear layers that get adapters."""
+    return LORA_TARGETS[settings.target] if isinstance(settings.target, str) else tuple(settings.target)
 
 
 class TrainSettings(BaseModel):
@@ -29,16 +41,18 @@ class TrainSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    objective: ObjectiveSettings = Field(default=MdpoSettings(), description="mdpo, dpo or sft, with its parameters")
+    objective: ObjectiveSettings = Field(
+        default=MdpoSettings(), description="mdpo, dpo, kwise, pro, ddpo or sft, with its parameters"
+    )
     layout: Layout = Field(default="shared", description="shared: one row a ladder; rows: one row a response")
     lora: LoraSettings | None = Field(default=None, description="null trains full weights")
-    epochs: float = Field(default=4, gt=0)
-    learning_rate: float = Field(default=3.0e-4, gt=0)
+    epochs: float = Field(default=4, gt=0, allow_inf_nan=False)
+    learning_rate: float = Field(default=3.0e-4, gt=0, allow_inf_nan=False)
     ladders_per_step: int = Field(default=16, ge=1, description="ladders in one optimiser step, over all processes")
     scheduler: Literal["cosine", "linear", "constant"] = "cosine"
     warmup_steps: int = Field(default=20, ge=0)
-    weight_decay: float = Field(default=0.0, ge=0)
-    max_grad_norm: float = Field(default=1.0, ge=0, description="0 does not clip")
+    weight_decay: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    max_grad_norm: float = Field(default=1.0, ge=0, allow_inf_nan=False, description="0 does not clip")
     freeze_vision: bool = Field(default=True, description="keep the vision tower as it is, as LLaVA does")
     gradient_checkpointing: bool = False
     tokens_per_batch: int | None = Field(default=None, ge=1, description="padded tokens in one forward pass")
@@ -46,3 +60,6 @@ class TrainSettings(BaseModel):
     save_steps: int = Field(default=50, ge=1, description="steps from one checkpoint to the next")
     dtype: Literal["auto", "float32", "bfloat16", "float64"] = "auto"
     device: str = Field(default="auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$", description="auto, cpu, cuda, cuda:1")
+    cache: bool | str = Field(
+        default=True, description="keep reference log-probs for other runs: in the user's cache, a folder, or not"
+    )

@@ -6,12 +6,14 @@ model family: the scored tokens are found by rendering the beginnings of a conve
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from torch import Tensor
 
 from seelevel.errors import InputError
@@ -57,13 +59,15 @@ class TokenisedLadder:
 class ImageReader:
     """Pictures through the processor, each distinct list of files once, kept while they are small.
 
-    `read(paths)` gives the model's image inputs; `expansion(paths)` the tokens each `<image>` becomes.
+    `read(paths)` gives the model's image inputs; `expansion(paths)` the tokens each `<image>` becomes; `digest(paths)`
+    a SHA-256 of the inputs.
     """
 
     def __init__(self, processor: Any, budget: int = 1 << 30) -> None:
         self._processor, self._budget, self._bytes = processor, budget, 0
         self._kept: dict[tuple[str, ...], dict[str, Tensor]] = {}
         self._expansions: dict[tuple[str, ...], list[Ints]] = {}
+        self._digests: dict[tuple[str, ...], bytes] = {}
 
     def read(self, paths: tuple[str, ...]) -> dict[str, Tensor]:
         """Image inputs, first dimension over pictures or their patches; empty without pictures."""
@@ -71,6 +75,7 @@ class ImageReader:
             return {}
         if paths not in self._kept:
             inputs, self._expansions[paths] = self._process(paths)
+            self._digests[paths] = _digest(inputs)
             size = sum(t.numel() * t.element_size() for t in inputs.values())
             if self._bytes + size > self._budget:
                 return inputs
@@ -82,6 +87,11 @@ class ImageReader:
         if paths and paths not in self._expansions:
             self.read(paths)
         return self._expansions.get(paths, [])
+
+    def digest(self, paths: tuple[str, ...]) -> bytes:
+        if paths and paths not in self._digests:
+            self.read(paths)
+        return self._digests.get(paths, b"")
 
     def _process(self, paths: tuple[str, ...]) -> tuple[dict[str, Tensor], list[Ints]]:
         tokenizer, mark = self._processor.tokenizer, self._processor.image_token
@@ -104,6 +114,14 @@ class ImageReader:
             )
         text_keys = {"input_ids", "attention_mask", "mm_token_type_ids", "token_type_ids"}
         return {key: value for key, value in out.items() if key not in text_keys}, expansions
+
+
+def _digest(inputs: dict[str, Tensor]) -> bytes:
+    total = hashlib.sha256()
+    for name, value in sorted(inputs.items()):
+        total.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        total.update(value.contiguous().view(-1).view(torch.uint8).numpy())
+    return total.digest()
 
 
 def chat_messages(messages: Sequence[Message]) -> list[dict[str, Any]]:

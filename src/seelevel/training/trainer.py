@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate.utils import gather_object
 from peft import PeftModel
 from torch import Tensor
 from torch.utils.data import SequentialSampler
@@ -22,10 +23,11 @@ from seelevel.lookup import choose
 from seelevel.progress import Progress, say
 from seelevel.store import write_json
 from seelevel.training.checkpoints import checkpoints, seal, write_folder
-from seelevel.training.logprobs import TokenLogprobs, token_logprobs
+from seelevel.training.logprobs import token_logprobs
 from seelevel.training.objectives import OBJECTIVES
+from seelevel.training.objectives.logs import Logs, joined
 from seelevel.training.objectives.settings import ObjectiveSettings
-from seelevel.training.packing import Batch, buckets, collate
+from seelevel.training.packing import buckets, collate
 from seelevel.training.schedule import schedule
 from seelevel.training.settings import Layout
 from seelevel.training.tokens import ImageReader, TokenisedLadder
@@ -91,7 +93,7 @@ class PreferenceTrainer(Trainer):
         self._budget, self._fingerprint = tokens_per_batch, fingerprint
         self._epochs_per_step = ladders_per_step / len(data.ladders)
         self._step_logs: dict[str, float] = {}
-        self._step_ids: list[str] = []
+        self._step_sums: dict[str, Tensor] = {}
         self._warned = False
         self._writing: Path | None = None
 
@@ -112,26 +114,24 @@ class PreferenceTrainer(Trainer):
         """Forward and backward over one step's ladders (indices); returns the step's loss on this process."""
         model.train()
         ladders = [self._data.ladders[i] for i in inputs]
-        self._step_ids = [ladder.id for ladder in ladders]
+        self._step_sums = {}
         counted = torch.tensor(sum(self._settings.counts(ladder.levels) for ladder in ladders), device=self.args.device)
         # Gradients are averaged over processes, so each process's share of the mean is scaled up by their number.
         world = self.accelerator.num_processes
         counted = self.accelerator.reduce(counted, "sum")
         groups = buckets([self._data.tokenised[i].row_length(self._layout) for i in inputs], self._rows_budget(inputs))
         total = torch.zeros((), device=self.args.device)
-        sums: dict[str, Tensor] = {}
+        parts: list[Logs] = []
         for number, group in enumerate(groups):
             chosen = [inputs[g] for g in group]
             last = number == len(groups) - 1
             with contextlib.nullcontext() if last else self.accelerator.no_sync(model):
                 loss, logs = self._loss(model, chosen)
-                share = logs.pop("ladders") / counted.clamp(min=1)
+                share = logs.ladders / counted.clamp(min=1)
                 self.accelerator.backward(loss * share * world)
             total = total + (loss.detach() * share * world).to(total.dtype)
-            for name, value in logs.items():
-                weight = 1 if name == "without_pair" else share
-                sums[name] = sums.get(name, torch.zeros((), device=total.device)) + weight * value
-        self._step_logs = {name: float(self.accelerator.reduce(value, "sum")) for name, value in sums.items()}
+            parts.append(logs)
+        self._step_logs = joined(gather_object([joined(parts).plain()])).figures()
         if self._bar is not None:
             self._bar.advance()
         return total
@@ -142,7 +142,7 @@ class PreferenceTrainer(Trainer):
             return self._budget
         return max(self._budget // max(len(self._data.tokenised[i].tokens) for i in inputs), 1)
 
-    def _loss(self, model: Any, chosen: Sequence[int]) -> tuple[Tensor, dict[str, Any]]:
+    def _loss(self, model: Any, chosen: Sequence[int]) -> tuple[Tensor, Logs]:
         batch = collate([self._data.tokenised[i] for i in chosen], self._data.images, self._layout).to(self.args.device)
         with self.compute_loss_context_manager():
             policy = token_logprobs(model, batch)
@@ -151,28 +151,30 @@ class PreferenceTrainer(Trainer):
             values = torch.cat([self._data.reference[i] for i in chosen])
             reference = policy.with_values(values.to(policy.values))
         loss, logs = self._objective(policy, reference, [self._data.ladders[i] for i in chosen], self._settings)
+        with torch.no_grad():
+            self._step_sums |= zip(batch.ids, policy.per_response(0.0), strict=True)
         if not torch.isfinite(loss):
-            self._stop_non_finite(policy, batch)
-        return loss, dict(logs)
+            self._step_sums = {name: self._step_sums[name] for name in batch.ids}
+            self._stop_non_finite("the loss")
+        return loss, logs
 
-    def _stop_non_finite(self, policy: TokenLogprobs, batch: Batch) -> None:
-        sums = {name: values.tolist() for name, values in zip(batch.ids, policy.per_response(0.0), strict=True)}
+    def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
+        norm = super()._get_grad_norm(model, grad_norm)
+        if norm is not None and not math.isfinite(float(norm)):
+            self._stop_non_finite("the gradient")
+        return norm
+
+    def _stop_non_finite(self, what: str) -> None:
+        """Save the log-probs of the step's ladders, those that are no numbers if any, and raise."""
+        sums = {name: values.tolist() for name, values in self._step_sums.items()}
         bad = [name for name, values in sums.items() if not all(map(math.isfinite, values))] or list(sums)
-        path = Path(self.args.output_dir) / "nonfinite.json"
+        process = self.args.process_index
+        path = Path(self.args.output_dir) / ("nonfinite.json" if not process else f"nonfinite-{process}.json")
         write_json(path, {"step": self.state.global_step, "log_probs": {n: [str(v) for v in sums[n]] for n in bad}})
         raise NonFiniteLossError(
-            f"the loss is not finite in step {self.state.global_step + 1}; ladders {', '.join(bad)} (their log-probs "
+            f"{what} is not finite in step {self.state.global_step + 1}; ladders {', '.join(bad)} (their log-probs "
             f"are in {path}); lower learning_rate or look at these ladders"
         )
-
-    def _clip_grad_norm(self, model: Any) -> Any:
-        norm = super()._clip_grad_norm(model)
-        if not math.isfinite(float(norm)):
-            raise NonFiniteLossError(
-                f"the gradient is not finite in step {self.state.global_step + 1}; "
-                f"ladders {', '.join(self._step_ids)}; lower learning_rate or look at these ladders"
-            )
-        return norm
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Record a step: HF's figures and the objective's. Times are left out, so that the record is reproducible."""
@@ -186,7 +188,7 @@ class PreferenceTrainer(Trainer):
             say(
                 f"warning: over the last {FALL_WINDOW} steps the best responses' log-probability lay "
                 f"{-fallen:.3f} nats a token below the reference's: the model unlearns its best answers; use "
-                "penalty: paper, or lower learning_rate"
+                "mdpo with penalty: paper, or lower learning_rate"
             )
 
     # Checkpoints ---------------------------------------------------------------------------------------------------
