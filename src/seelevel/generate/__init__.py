@@ -17,6 +17,7 @@ __all__ = ["GENERATORS", "SETTINGS", "run"]
 GENERATORS = {
     "experts": "seelevel.generate.experts:generate",
     "incremental": "seelevel.generate.incremental:generate",
+    "perturbation": "seelevel.generate.perturb:generate",
 }
 
 

@@ -12,11 +12,14 @@ from seelevel.formats.parquet import iter_shards
 from seelevel.ladder import Ladder, Message, Response
 
 NO_STANDARD, NO_ANSWER = "no standard response", "no answer at all"
-REPEATS, EMPTY = "repeats a better response", "empty"
+REPEATS, EMPTY, NOT_ANSWERED = "repeats a better response", "empty", "not answered"
 
 
-def build_ladder(ladder: Ladder, talks: Sequence[list[Message]], origins: Sequence[dict[str, Any]]) -> Ladder:
-    """A ladder with answers below the responses it has, a level each; `talks` and `origins` are best first.
+def build_ladder(
+    ladder: Ladder, talks: Sequence[list[Message]], origins: Sequence[dict[str, Any]], notes: Sequence[str] = ()
+) -> Ladder:
+    """A ladder with answers below the responses it has, a level each; `talks` and `origins` are best first, `notes` the
+    models' own reasons for answers that are empty.
 
     An answer that is empty in any round, or that repeats a better response, is dropped, with a note: ranked below it,
     it would be a preference of a text over itself. Without a standard response the first answer is level 0 and the
@@ -25,30 +28,32 @@ def build_ladder(ladder: Ladder, talks: Sequence[list[Message]], origins: Sequen
     responses = list(ladder.responses)
     flags = [] if responses else [NO_STANDARD]
     dropped = []
-    for talk, origin in zip(talks, origins, strict=True):
+    for talk, origin, why in zip(talks, origins, notes or [""] * len(talks), strict=True):
         reason = ""
         if any(not text for text in _said(talk)):
-            reason = EMPTY
+            reason = NOT_ANSWERED if why else EMPTY
         elif any(_said(talk) == _said(response.messages) for response in responses):
             reason = REPEATS
         if reason:
-            dropped.append({"model": source_of(origin), "reason": reason, "text": "\n\n".join(_said(talk))})
+            left_out = {"model": source_of(origin), "reason": reason, "text": "\n\n".join(_said(talk))}
+            dropped.append({**left_out, "why": why} if why else left_out)
         else:
             level = responses[-1].level + 1 if responses else 0
             responses.append(Response(talk, level, origin))
     if not responses:
         flags.append(NO_ANSWER)
-    notes = dict(ladder.notes)
+    kept = dict(ladder.notes)
     if flags:
-        notes["flags"] = [*notes.get("flags", []), *flags]
+        kept["flags"] = [*kept.get("flags", []), *flags]
     if dropped:
-        notes["dropped"] = dropped
-    return replace(ladder, responses=responses, notes=notes)
+        kept["dropped"] = dropped
+    return replace(ladder, responses=responses, notes=kept)
 
 
 def source_of(origin: dict[str, Any]) -> str:
-    """Who or what a response is from, in a word or two: the model, else the kind of source."""
-    return str(origin.get("model", origin.get("kind", "given")))
+    """Who or what a response is from, in a word or two: the model, else the kind of source and its share of words."""
+    name = str(origin.get("model", origin.get("kind", "given")))
+    return f"{name} of {origin['share']:.0%}" if "share" in origin else name
 
 
 def _said(messages: Sequence[Message]) -> list[str]:
