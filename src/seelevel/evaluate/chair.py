@@ -16,7 +16,7 @@ from seelevel.evaluate.answers import Answer, Benchmark, Context, Items, Questio
 from seelevel.evaluate.files import ID_KEYS, TEXT_KEYS, Entry, read_entries, read_json
 from seelevel.evaluate.intervals import Measure, ratio
 from seelevel.evaluate.settings import EvaluateSettings
-from seelevel.language.mentions import Mentions, read_synonyms
+from seelevel.language.mentions import Mention, Mentions, read_synonyms
 
 IMAGE_KEYS = ("image", "image_id", "question_id", "id")
 CAPTION_KEYS = ("caption", *TEXT_KEYS)
@@ -46,10 +46,9 @@ def objects_of(entry: Entry, objects: Mapping[str, list[str]]) -> list[str]:
     raise InputError(f"{entry.where}: no object set for {named or 'a caption without an image'}; check --objects")
 
 
-def figures_of(caption: str, objects: Sequence[str], mentions: Mentions) -> dict[str, Any]:
+def figures_of(found: Sequence[Mention], objects: Sequence[str]) -> dict[str, Any]:
     """One caption's counts, and the words behind them."""
     there = set(objects)
-    found = mentions.find(caption)
     wrong = [mention for mention in found if mention.object not in there]
     return {
         "mentions": len(found),
@@ -79,7 +78,9 @@ def totals(items: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 def score_items(predictions: Sequence[Entry], objects: Mapping[str, list[str]], mentions: Mentions) -> Items:
     """One record of counts a caption."""
-    return [figures_of(p.text(CAPTION_KEYS, "caption"), objects_of(p, objects), mentions) for p in predictions]
+    there = [objects_of(entry, objects) for entry in predictions]
+    found = mentions.find_all(entry.text(CAPTION_KEYS, "caption") for entry in predictions)
+    return [figures_of(*pair) for pair in zip(found, there, strict=True)]
 
 
 def score(predictions: Sequence[Entry], objects: Mapping[str, list[str]], mentions: Mentions) -> dict[str, Any]:
@@ -116,9 +117,10 @@ def benchmark(data: Path, settings: EvaluateSettings) -> Benchmark:
     ]
 
     def items(answers: Sequence[Answer], context: Context) -> Items:
+        found = mentions.find_all(answer.texts[0] for answer in answers)
         return [
-            {**figures_of(answer.texts[0], question.reference["objects"], mentions), "cluster": question.image}
-            for question, answer in zip(questions, answers, strict=True)
+            {**figures_of(said, question.reference["objects"]), "cluster": question.image}
+            for question, said in zip(questions, found, strict=True)
         ]
 
     return Benchmark("chair", questions, settings.sampling.max_new_tokens, items, MEASURES)

@@ -23,4 +23,4 @@ class EvaluateSettings(BaseModel):
     short_tokens: int = Field(default=16, ge=1)
     limit: int | None = Field(default=None, ge=1, description="at most so many questions a benchmark (a POPE set)")
     rule: Rule = "published"
-    lemmatizer: Literal["singularize"] = "singularize"
+    lemmatizer: Literal["singularize", "wordnet"] = "singularize"

@@ -1,9 +1,18 @@
-"""Texts to unit vectors, for comparing what two texts say."""
+"""Texts to unit vectors, for comparing what two texts say: CLIP's text half, or a sentence-transformers model.
+
+Both refuse to cut: a text longer than the model reads is halved at a space until every piece fits, and its vector is
+the mean of the pieces' vectors. And both give a text the same bits whatever it is encoded with, because a batch holds
+texts of one length in tokens and always as many of them: so vectors may be kept, and a stopped check continues to the
+same scores as an unbroken one.
+"""
 
 from __future__ import annotations
 
+import importlib.util
 import json
-from collections.abc import Sequence
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Container, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -12,118 +21,227 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seelevel.errors import InputError
+from seelevel.store import batched
 
 if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 Vectors = NDArray[np.float32]
-BATCH_SIZE = 64
-# A folder may carry this file to say which cosine means 'the same' in its space: {"threshold": 0.85}.
+# Texts a batch: a function of their length alone, or a text's vector would depend on its company.
+BATCH_SIZE, CUDA_BATCH_SIZE, CUDA_TOKENS = 16, 256, 16384
+# A model may carry this file to say which cosine means 'the same' in its space: {"threshold": 0.85}.
 OWN_SETTINGS = "seelevel.json"
+# What a sentence-transformers model is made of.
+MODULES = "modules.json"
 
 
 class TextEncoder(Protocol):
-    """Anything that turns texts into vectors. `threshold` is the cosine that it calls a match, None if it has none."""
+    """Anything that turns texts into vectors. `threshold` is the cosine that it calls a match, None if it has none;
+    `split` holds the texts that were too long for it and are means of pieces."""
 
     threshold: float | None
+
+    @property
+    def split(self) -> Container[str]: ...
 
     def encode(self, texts: Sequence[str]) -> Vectors:
         """Vectors of length 1, float32, shape [len(texts), dimensions]."""
         ...
 
 
-class ClipTextEncoder:
-    """The text half of a CLIP-like model of `transformers` (anything with `get_text_features`).
+class PiecewiseEncoder(ABC):
+    """What both kinds share: pieces for what is too long, batches of one length, each distinct text once.
 
-    A text longer than the model's positions is halved at a space until every piece fits; its vector is the mean of the
-    pieces' vectors.
+    `limit`: tokens that the model reads at once, the special ones included. `dimensions`: of a vector.
     """
 
-    def __init__(
-        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, threshold: float | None = None
-    ) -> None:
-        self.model, self.tokenizer, self.threshold = model.eval(), tokenizer, threshold
-        self._limit: int = model.config.get_text_config().max_position_embeddings
+    def __init__(self, limit: float, dimensions: int, device: str, threshold: float | None) -> None:
+        self.limit, self.dimensions, self.threshold = limit, dimensions, threshold
+        self.split: set[str] = set()
+        self._on_cuda = device == "cuda"
 
     def encode(self, texts: Sequence[str]) -> Vectors:
         """Vectors of length 1, float32, shape [len(texts), dimensions]; each distinct text is encoded once."""
         if not texts:
-            return np.zeros((0, self.model.config.projection_dim), dtype=np.float32)
+            return np.zeros((0, self.dimensions), dtype=np.float32)
         distinct = list(dict.fromkeys(texts))
-        lengths = dict(zip(distinct, self._lengths(distinct), strict=True))
-        pieces = {text: [text] if lengths[text] <= self._limit else self._halves(text) for text in distinct}
-        vectors = self._embed(list(dict.fromkeys(piece for text in distinct for piece in pieces[text])))
-        means = {text: np.mean([vectors[piece] for piece in pieces[text]], axis=0) for text in distinct}
+        pieces = {text: self._pieces(text, n) for text, n in zip(distinct, self._lengths(distinct), strict=True)}
+        self.split |= {text for text, parts in pieces.items() if len(parts) > 1}
+        vectors = self._embed({piece: n for parts in pieces.values() for piece, n in parts})
+        means = {text: np.mean([vectors[piece] for piece, _ in parts], axis=0) for text, parts in pieces.items()}
         rows = np.stack([means[text] for text in texts]).astype(np.float32)
-        unit: Vectors = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+        unit: Vectors = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
         return unit
 
-    def _halves(self, text: str) -> list[str]:
-        """Pieces that fit, in order: the text halved, and again, at a space where there is one."""
+    def _pieces(self, text: str, length: int) -> list[tuple[str, int]]:
+        """Pieces that fit, in order, with their lengths: the text halved, and again, at a space where there is one."""
+        if length <= self.limit or len(text) < 2:
+            return [(text, length)]
         words = text.split()
         middle = len(words) // 2
         if middle:
             halves = [" ".join(words[:middle]), " ".join(words[middle:])]
         else:
             halves = [text[: len(text) // 2], text[len(text) // 2 :]]
-        pieces: list[str] = []
-        for half, length in zip(halves, self._lengths(halves), strict=True):
-            pieces += [half] if length <= self._limit or len(half) < 2 else self._halves(half)
-        return pieces
+        return [piece for half, n in zip(halves, self._lengths(halves), strict=True) for piece in self._pieces(half, n)]
 
+    def _embed(self, lengths: Mapping[str, int]) -> dict[str, Vectors]:
+        alike: dict[int, list[str]] = {}
+        for text in sorted(lengths):
+            alike.setdefault(lengths[text], []).append(text)
+        vectors: dict[str, Vectors] = {}
+        for length in sorted(alike):
+            size = min(CUDA_BATCH_SIZE, max(1, CUDA_TOKENS // length)) if self._on_cuda else BATCH_SIZE
+            for batch in batched(alike[length], size):
+                full = batch + batch[:1] * (size - len(batch))
+                vectors.update(zip(batch, self._vectors(full), strict=False))
+        return vectors
+
+    @abstractmethod
     def _lengths(self, texts: list[str]) -> list[int]:
         """Tokens of each text, the special ones included."""
+
+    @abstractmethod
+    def _vectors(self, texts: list[str]) -> Vectors:
+        """Vectors of length 1 of texts of one length in tokens, shape [len(texts), dimensions]."""
+
+
+class ClipTextEncoder(PiecewiseEncoder):
+    """The text half of a CLIP-like model of `transformers` (anything with `get_text_features`)."""
+
+    def __init__(
+        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, threshold: float | None = None
+    ) -> None:
+        self.model, self.tokenizer = model.eval(), tokenizer
+        text = model.config.get_text_config()
+        super().__init__(text.max_position_embeddings, model.config.projection_dim, model.device.type, threshold)
+
+    def _lengths(self, texts: list[str]) -> list[int]:
         return [len(ids) for ids in self.tokenizer(texts, verbose=False)["input_ids"]]
 
-    def _embed(self, texts: list[str]) -> dict[str, Vectors]:
+    def _vectors(self, texts: list[str]) -> Vectors:
         import torch
 
-        vectors: dict[str, Vectors] = {}
-        # Texts of like length together: less padding.
-        by_length = [text for _, text in sorted(zip(self._lengths(texts), texts, strict=True))]
-        for start in range(0, len(by_length), BATCH_SIZE):
-            batch = by_length[start : start + BATCH_SIZE]
-            inputs: Any = self.tokenizer(batch, padding=True, return_tensors="pt").to(self.model.device)
-            with torch.inference_mode():
-                features = self.model.get_text_features(
-                    input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"]
-                ).pooler_output
-            unit = torch.nn.functional.normalize(features.float(), dim=-1).cpu().numpy()
-            vectors.update(zip(batch, unit, strict=True))
-        return vectors
+        inputs: Any = self.tokenizer(texts, return_tensors="pt").to(self.model.device)
+        with torch.inference_mode():
+            features = self.model.get_text_features(
+                input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"]
+            ).pooler_output
+        unit: Vectors = torch.nn.functional.normalize(features.float(), dim=-1).cpu().numpy()
+        return unit
+
+
+class SentenceEncoder(PiecewiseEncoder):
+    """A sentence-transformers model, with its own pooling and its default prompt."""
+
+    def __init__(self, model: SentenceTransformer, threshold: float | None = None) -> None:
+        self.model = model.eval()
+        limit, dimensions = model.max_seq_length, model.get_embedding_dimension()
+        self._prompt = model.prompts.get(model.default_prompt_name, "") if model.default_prompt_name else ""
+        super().__init__(limit or math.inf, dimensions or 0, model.device.type, threshold)
+
+    def _lengths(self, texts: list[str]) -> list[int]:
+        if math.isinf(self.limit):  # it reads any length, and may have no tokenizer of this kind
+            return [len(text) for text in texts]
+        prompted = [self._prompt + text for text in texts]
+        return [len(ids) for ids in self.model.tokenizer(prompted, verbose=False)["input_ids"]]
+
+    def _vectors(self, texts: list[str]) -> Vectors:
+        unit: Vectors = self.model.encode(
+            texts, batch_size=len(texts), normalize_embeddings=True, show_progress_bar=False
+        )
+        return unit
 
 
 @cache
-def load_encoder(name_or_path: str) -> ClipTextEncoder:
-    """A CLIP-like model's text encoder from a folder or by hub name, loaded once, float32. Only safetensors are read.
+def load_encoder(name_or_path: str) -> PiecewiseEncoder:
+    """A text encoder from a folder or by hub name, loaded once, float32, on the GPU where there is one.
 
-    Raises `InputError` where the folder has no model, or the model encodes no text.
+    A model with a `modules.json` is a sentence-transformers one; any other has to be CLIP-like. Only safetensors are
+    read. Raises `InputError` where the folder has no model, or the model encodes no text.
     """
+    path = Path(name_or_path)
+    if path.is_dir() and not (path / MODULES).is_file() and not (path / "config.json").is_file():
+        raise InputError(f"encoder {path} has no config.json; give the folder of a CLIP or sentence-transformers model")
+    threshold = _own_threshold(name_or_path)
+    if _own_file(name_or_path, MODULES) is not None:
+        return SentenceEncoder(_sentence_transformer(name_or_path), threshold)
+    return ClipTextEncoder(*_clip(name_or_path), threshold)
+
+
+def _own_file(name_or_path: str, name: str) -> Path | None:
+    """A small file of a model in a folder or on the hub; None where the model has no such file, or is not to be had."""
+    from transformers.utils import cached_file
+
+    if Path(name_or_path).is_dir():
+        file = Path(name_or_path) / name
+        return file if file.is_file() else None
+    quiet = dict.fromkeys(("_raise_exceptions_for_missing_entries", "_raise_exceptions_for_connection_errors",
+                           "_raise_exceptions_for_gated_repo"), False)  # fmt: skip
+    try:
+        found = cached_file(name_or_path, name, **quiet)
+    except (OSError, ValueError):
+        return None
+    return None if found is None else Path(found)
+
+
+def _own_threshold(name_or_path: str) -> float | None:
+    file = _own_file(name_or_path, OWN_SETTINGS)
+    if file is None:
+        return None
+    try:
+        threshold = json.loads(file.read_text(encoding="utf-8")).get("threshold")
+    except (ValueError, AttributeError) as error:
+        raise InputError(f'{file}: not a JSON object like {{"threshold": 0.85}}; mend it') from error
+    if threshold is None:
+        return None
+    if isinstance(threshold, bool) or not isinstance(threshold, int | float) or not -1 <= threshold <= 1:
+        raise InputError(f"{file}: threshold {threshold!r:.60} is no cosine from -1 to 1; mend it")
+    return float(threshold)
+
+
+def _clip(name_or_path: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     from safetensors import SafetensorError
     from transformers import AutoConfig, AutoModel, AutoTokenizer
     from transformers.models.auto.modeling_auto import MODEL_MAPPING
 
-    path = Path(name_or_path)
-    if path.is_dir() and not (path / "config.json").is_file():
-        raise InputError(f"encoder {path} has no config.json; give the folder of a CLIP model")
     try:
         config = AutoConfig.from_pretrained(name_or_path)
         # Asked before loading: a language model of many gigabytes would be read only to be refused.
-        if not hasattr(MODEL_MAPPING[type(config)], "get_text_features"):
+        if not hasattr(MODEL_MAPPING.get(type(config), None), "get_text_features"):
             raise InputError(
-                f"encoder '{name_or_path}' is a {config.model_type} model without a text encoder; give a CLIP-like one"
+                f"encoder '{name_or_path}' is a {config.model_type} model without a text encoder, and has no {MODULES} "
+                "that says how its tokens become one vector; give a CLIP-like or a sentence-transformers model"
             )
         tokenizer = AutoTokenizer.from_pretrained(name_or_path)
         model, found = AutoModel.from_pretrained(
             name_or_path, config=config, dtype="float32", use_safetensors=True, output_loading_info=True
         )
     except (OSError, ValueError, SafetensorError) as error:  # nothing there; garbled files; a weight file cut off
-        why = str(error).strip().splitlines()[0]
-        raise InputError(
-            f"encoder '{name_or_path}' cannot be loaded ({why}); give the folder of a CLIP model"
-        ) from error
+        raise InputError(_not_loaded(name_or_path, error)) from error
     if missing := sorted(found["missing_keys"]):  # transformers fills them with random numbers
         raise InputError(f"encoder '{name_or_path}' lacks {len(missing)} weights, first {missing[0]}; copy it again")
-    own = path / OWN_SETTINGS
-    threshold = json.loads(own.read_text(encoding="utf-8")).get("threshold") if own.is_file() else None
-    return ClipTextEncoder(model, tokenizer, threshold)
+    import torch
+
+    return model.to("cuda" if torch.cuda.is_available() else "cpu"), tokenizer
+
+
+def _sentence_transformer(name_or_path: str) -> SentenceTransformer:
+    if importlib.util.find_spec("sentence_transformers") is None:
+        raise InputError(
+            f"encoder '{name_or_path}' is a sentence-transformers model; pip install 'seelevel[text]' to use it"
+        )
+    from safetensors import SafetensorError
+    from sentence_transformers import SentenceTransformer
+
+    try:
+        model = SentenceTransformer(name_or_path, model_kwargs={"use_safetensors": True, "dtype": "float32"})
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
+        raise InputError(_not_loaded(name_or_path, error)) from error
+    return model
+
+
+def _not_loaded(name_or_path: str, error: Exception) -> str:
+    why = next(iter(str(error).strip().splitlines()), type(error).__name__)
+    return f"encoder '{name_or_path}' cannot be loaded ({why}); give a CLIP's or a sentence-transformers folder"
