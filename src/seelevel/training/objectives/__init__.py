@@ -7,5 +7,8 @@ how many they were (`ladders`) and were not (`without_pair`).
 OBJECTIVES = {
     "mdpo": "seelevel.training.objectives.mdpo:mdpo",
     "dpo": "seelevel.training.objectives.dpo:dpo",
+    "kwise": "seelevel.training.objectives.kwise:kwise",
+    "pro": "seelevel.training.objectives.pro:pro",
+    "ddpo": "seelevel.training.objectives.ddpo:ddpo",
     "sft": "seelevel.training.objectives.sft:sft",
 }

@@ -21,33 +21,30 @@ from torch.nn.functional import logsigmoid
 
 from seelevel.ladder import Ladder
 from seelevel.training.logprobs import TokenLogprobs
-from seelevel.training.objectives.pairs import best_logprob, pair_index
+from seelevel.training.objectives.logs import Logs
+from seelevel.training.objectives.pairs import best_logs, margin_logs, pair_index
 from seelevel.training.objectives.penalties import INSIDE, PENALTIES, shift
 from seelevel.training.objectives.settings import MdpoSettings
 
 
 def mdpo(
     policy: TokenLogprobs, reference: TokenLogprobs | None, ladders: Sequence[Ladder], settings: MdpoSettings
-) -> tuple[Tensor, dict[str, Tensor | float]]:
-    """Mean MDPO loss over the ladders that have a pair, and what to log (means over the same ladders)."""
-    if reference is None:
-        raise ValueError("mdpo needs the reference's log-probabilities")
+) -> tuple[Tensor, Logs]:
+    """Mean MDPO loss over the ladders that have a pair, and what to log."""
     beta, moved = settings.beta, shift(policy, reference, settings.beta, settings.round_weight)
     index = pair_index(ladders, settings.pairs, moved.r)
     margin = moved.r[index.better] - moved.r[index.worse]
     charge = index.best * settings.weight * PENALTIES[settings.penalty](moved)[index.better]
     inside, outside = (charge, 0) if settings.penalty in INSIDE else (0, charge)
 
-    loss = index.mean(-logsigmoid(beta * (margin - inside)) + outside)
+    preference = -logsigmoid(beta * margin)
+    terms = -logsigmoid(beta * (margin - inside)) + outside
+    loss = index.mean(terms)
 
-    preference = index.mean(-logsigmoid(beta * margin)).detach()
-    return loss, {
-        "preference": preference,
-        "penalty": loss.detach() - preference,
-        "margin": index.mean(margin).detach(),
-        "accuracy": index.mean((margin > 0).to(margin.dtype)).detach(),
-        "best_logprob": best_logprob(policy, ladders),
-        "best_change": best_logprob(policy, ladders) - best_logprob(reference, ladders),
-        "ladders": index.ladders,
-        "without_pair": index.without,
+    logs = {
+        "preference": index.logged(preference),
+        "penalty": index.logged(terms - preference),
+        **margin_logs(moved.r, ladders, settings.pairs),
+        **best_logs(policy, reference, ladders),
     }
+    return loss, Logs(logs, index.ladders, index.without)

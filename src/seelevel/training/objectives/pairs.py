@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,19 +11,23 @@ from torch import Tensor
 
 from seelevel.ladder import Ladder
 from seelevel.training.logprobs import TokenLogprobs
+from seelevel.training.objectives.logs import Mean
+from seelevel.training.objectives.ratios import averaged
 from seelevel.training.objectives.settings import Pairs
 
 
 @dataclass(frozen=True)
 class PairIndex:
     """P pairs over all responses of a batch, laid end to end. better, worse: [P], positions of responses; best: [P], 1
-    where the better response is of its ladder's best level; share: [P], 1 / pairs of the ladder; ladders: how many
-    ladders have a pair, and so count in the mean; without: how many have none."""
+    where the better response is of its ladder's best level; share: [P], 1 / pairs of the ladder; between: the pairs'
+    (ladder, level of the better, level of the worse); ladders: how many ladders have a pair, and so count in the mean;
+    without: how many have none."""
 
     better: Tensor
     worse: Tensor
     best: Tensor
     share: Tensor
+    between: list[tuple[int, int, int]]
     ladders: int
     without: int
 
@@ -30,12 +35,17 @@ class PairIndex:
         """Mean over each ladder's pairs, then over the ladders that have one. values: [P]."""
         return (self.share * values).sum() / max(self.ladders, 1)
 
+    def logged(self, values: Tensor) -> Mean:
+        """The same as a figure to log."""
+        return Mean((self.share * values).sum().detach(), self.ladders)
+
 
 def pair_index(ladders: Sequence[Ladder], pairs: Pairs, like: Tensor) -> PairIndex:
     """The pairs that the pair set asks for, on the device of `like` and with its dtype where not integer."""
     better, worse, best, share = [list[float]() for _ in range(4)]
+    between = list[tuple[int, int, int]]()
     start = counted = 0
-    for ladder in ladders:
+    for number, ladder in enumerate(ladders):
         found = ladder.pairs(pairs)
         counted += bool(found)
         top = min(ladder.levels, default=0)
@@ -44,15 +54,56 @@ def pair_index(ladders: Sequence[Ladder], pairs: Pairs, like: Tensor) -> PairInd
             worse.append(start + j)
             best.append(float(ladder.levels[i] == top))
             share.append(1 / len(found))
+            between.append((number, ladder.levels[i], ladder.levels[j]))
         start += len(ladder.responses)
     whole = [torch.tensor(part, dtype=torch.long, device=like.device) for part in (better, worse)]
     real = [torch.tensor(part, dtype=like.dtype, device=like.device) for part in (best, share)]
-    return PairIndex(whole[0], whole[1], real[0], real[1], counted, len(ladders) - counted)
+    return PairIndex(whole[0], whole[1], real[0], real[1], between, counted, len(ladders) - counted)
 
 
-def best_logprob(policy: TokenLogprobs, ladders: Sequence[Ladder]) -> Tensor:
-    """Mean log-probability of a token of the best responses: mean over tokens, then over all best responses."""
-    sums, lengths = torch.cat(policy.per_response(0.0)), torch.cat(policy.lengths())
-    best = [level == min(ladder.levels) for ladder in ladders for level in ladder.levels]
-    chosen = torch.tensor(best, device=sums.device)
-    return (sums[chosen] / lengths[chosen].clamp(min=1)).mean().detach()
+def margin_logs(values: Tensor, ladders: Sequence[Ladder], pairs: Pairs) -> dict[str, Mean]:
+    """`margin` and `accuracy` over a pair set and by adjacent level, for margins values_i − values_j. values: [R]."""
+    index, adjacent = pair_index(ladders, pairs, values), pair_index(ladders, "adjacent", values)
+    margins = [values[i.better] - values[i.worse] for i in (index, adjacent)]
+    return {**over_pairs(index, margins[0]), **by_level(adjacent, margins[1])}
+
+
+def over_pairs(index: PairIndex, margin: Tensor) -> dict[str, Mean]:
+    """`margin`: of the index's pairs; `accuracy`: share of them in the right order. margin: [P]."""
+    return {"margin": index.logged(margin), "accuracy": index.logged((margin > 0).to(margin.dtype))}
+
+
+def by_level(index: PairIndex, margin: Tensor) -> dict[str, Mean]:
+    """`margin_0_1`, `accuracy_0_1` … : of the index's pairs, those between levels 0 and 1; mean over a ladder's such
+    pairs, then over the ladders that have one. margin: [P]."""
+    size = Counter(index.between)
+    groups = sorted({(a, b) for _, a, b in index.between})
+    share = [[((a, b) == group) / size[n, a, b] for n, a, b in index.between] for group in groups]
+    weights = torch.tensor(share, dtype=margin.dtype, device=margin.device).reshape(len(groups), len(margin))
+    margins, right = (weights @ margin.detach()).unbind(), (weights @ (margin > 0).to(margin.dtype)).unbind()
+    logs = dict[str, Mean]()
+    for (a, b), total, correct in zip(groups, margins, right, strict=True):
+        count = sum((x, y) == (a, b) for _, x, y in size)
+        logs |= {f"margin_{a}_{b}": Mean(total, count), f"accuracy_{a}_{b}": Mean(correct, count)}
+    return logs
+
+
+def best_share(ladders: Sequence[Ladder], like: Tensor) -> Tensor:
+    """[R]: 1 over the number of its ladder's best responses for each of those, 0 for the others."""
+    shares = list[float]()
+    for ladder in ladders:
+        best = [level == min(ladder.levels) for level in ladder.levels]
+        shares += [is_best / sum(best) for is_best in best]
+    return torch.tensor(shares, dtype=like.dtype, device=like.device)
+
+
+def best_logs(policy: TokenLogprobs, reference: TokenLogprobs | None, ladders: Sequence[Ladder]) -> dict[str, Mean]:
+    """`best_logprob`: log-probability of a token of the best responses, mean over tokens, over a ladder's best
+    responses, over ladders; and `best_change`, the same less the reference's."""
+    share = best_share(ladders, policy.values)
+    count = sum(bool(ladder.levels) for ladder in ladders)
+    now = (share * averaged(policy, 0.0).detach()).sum()
+    if reference is None:
+        return {"best_logprob": Mean(now, count)}
+    before = (share * averaged(reference, 0.0).detach()).sum()
+    return {"best_logprob": Mean(now, count), "best_change": Mean(now - before, count)}

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid, relu
 
 from seelevel.training.logprobs import TokenLogprobs
+from seelevel.training.objectives.ratios import change, length, summed
 
 
 @dataclass(frozen=True)
@@ -30,15 +31,11 @@ class Shift:
     beta: float
 
 
-def shift(policy: TokenLogprobs, reference: TokenLogprobs, beta: float, round_weight: float) -> Shift:
+def shift(policy: TokenLogprobs, reference: TokenLogprobs | None, beta: float, round_weight: float) -> Shift:
     """The shift of every response of a batch, laid end to end."""
-    change = policy.with_values(policy.values - reference.values)
-
-    def summed(values: Tensor) -> Tensor:
-        return torch.cat(change.with_values(values).per_response(round_weight))
-
-    ones = torch.ones_like(change.values)
-    return Shift(summed(change.values), summed(relu(-change.values)), summed(ones).clamp(min=1), beta)
+    moved = change(policy, reference)
+    fallen = moved.with_values(relu(-moved.values))
+    return Shift(summed(moved, round_weight), summed(fallen, round_weight), length(moved, round_weight), beta)
 
 
 def none(s: Shift) -> Tensor:

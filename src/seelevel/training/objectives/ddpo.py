@@ -1,0 +1,75 @@
+"""Dense DPO (RLHF-V, arXiv 2312.00849): what differs within a pair weighs more than what both say.
+
+    log π(y | x) = (Σ_same log p + γ Σ_changed log p) / (n_same + γ n_changed)
+    L(ladder)    = mean over pairs (i, j) of −log σ(β (r_i − r_j))        r = log π − log π_ref
+
+β: `beta`; γ: `gamma`. A token is changed where it stands in no matching block of difflib's diff of the two responses'
+token ids, so its weight depends on the pair. A token of answer round t weighs 1 + round_weight · t in the sums and in
+their divisor. With γ = 1, and between responses without a changed token, log π is the mean over tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from difflib import SequenceMatcher
+
+import torch
+from torch import Tensor
+from torch.nn.functional import logsigmoid
+
+from seelevel.ladder import Ladder
+from seelevel.training.logprobs import TokenLogprobs
+from seelevel.training.objectives.logs import Logs
+from seelevel.training.objectives.pairs import PairIndex, best_logs, by_level, over_pairs, pair_index
+from seelevel.training.objectives.ratios import change
+from seelevel.training.objectives.settings import DdpoSettings
+
+
+def changed(ours: Sequence[int], theirs: Sequence[int]) -> tuple[list[bool], list[bool]]:
+    """Which tokens of two responses are not in both, in order."""
+    marks = [True] * len(ours), [True] * len(theirs)
+    for block in SequenceMatcher(None, ours, theirs, autojunk=False).get_matching_blocks():
+        for mark, start in zip(marks, (block.a, block.b), strict=True):
+            mark[start : start + block.size] = [False] * block.size
+    return marks
+
+
+def dense_margin(moved: TokenLogprobs, index: PairIndex, settings: DdpoSettings) -> Tensor:
+    """r_i − r_j of P pairs, [P]. moved: log π − log π_ref by token."""
+    ends = torch.cat(moved.lengths()).long().cumsum(0).tolist()
+    spans = [range(start, end) for start, end in zip([0, *ends], ends, strict=False)]
+    tokens = moved.tokens.tolist()
+    side, place, weight = list[int](), list[int](), list[float]()
+    for number, pair in enumerate(zip(index.better.tolist(), index.worse.tolist(), strict=True)):
+        marks = changed(*([tokens[t] for t in spans[response]] for response in pair))
+        for which, response in enumerate(pair):
+            side += [2 * number + which] * len(spans[response])
+            place += spans[response]
+            weight += [settings.gamma if mark else 1.0 for mark in marks[which]]
+    values = moved.values
+    sides, places = (torch.tensor(part, dtype=torch.long, device=values.device) for part in (side, place))
+    weights = torch.tensor(weight, dtype=values.dtype, device=values.device)
+    weights = weights * (1 + settings.round_weight * moved.round[places].to(values.dtype))
+    zeros = torch.zeros(2 * len(index.between), dtype=values.dtype, device=values.device)
+    r = zeros.index_add(0, sides, weights * values[places]) / zeros.index_add(0, sides, weights)
+    return r[0::2] - r[1::2]
+
+
+def ddpo(
+    policy: TokenLogprobs, reference: TokenLogprobs | None, ladders: Sequence[Ladder], settings: DdpoSettings
+) -> tuple[Tensor, Logs]:
+    """Mean dense DPO loss over the ladders that have a pair, and what to log."""
+    moved = change(policy, reference)
+    index, adjacent = (pair_index(ladders, pairs, moved.values) for pairs in (settings.pairs, "adjacent"))
+    margin = dense_margin(moved, index, settings)
+
+    terms = -logsigmoid(settings.beta * margin)
+    loss = index.mean(terms)
+
+    logs = {
+        "preference": index.logged(terms),
+        **over_pairs(index, margin),
+        **by_level(adjacent, dense_margin(moved, adjacent, settings)),
+        **best_logs(policy, reference, ladders),
+    }
+    return loss, Logs(logs, index.ladders, index.without)

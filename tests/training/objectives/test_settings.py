@@ -1,0 +1,73 @@
+"""Which ladders an objective learns from, and what it says when there are none."""
+
+from __future__ import annotations
+
+import pytest
+from pydantic import ValidationError
+
+from seelevel.training.objectives.settings import (
+    DdpoSettings,
+    DpoSettings,
+    KwiseSettings,
+    MdpoSettings,
+    ProSettings,
+    SftSettings,
+)
+
+from .made import SETTINGS, ladder
+
+pytestmark = pytest.mark.unit
+TIES = [ladder(0), ladder(0, 0), ladder(), ladder(1, 1, 1)]
+
+
+def test_settings_say_which_ladders_count() -> None:
+    assert MdpoSettings().counts([0, 1])
+    assert not MdpoSettings().counts([0, 0])
+    assert not MdpoSettings(pairs=[(1, 3)]).counts([0, 1, 2])
+    assert KwiseSettings().counts([0, 2, 2]) and not KwiseSettings().counts([2, 2])
+    assert SftSettings().counts([0])
+    assert not SftSettings().counts([])
+
+
+@pytest.mark.parametrize("asked", [s for s in SETTINGS.values() if s.name != "sft"])
+def test_data_without_two_levels_are_refused_in_a_line_that_says_what_there_is(asked: MdpoSettings) -> None:
+    assert asked.refusal(TIES) == (
+        f"objective {asked.name} needs a ladder with responses of two levels; there are 1 with no response, "
+        "1 with one response, 2 with ties only; generate more responses a prompt or, to learn the best ones alone, "
+        "use objective sft"
+    )
+    assert asked.refusal([*TIES, ladder(0, 1)]) is None
+
+
+def test_pairs_that_match_no_ladder_are_refused_with_the_levels_there_are() -> None:
+    asked = DdpoSettings(pairs=[(1, 3), (2, 4)])
+    assert asked.refusal([ladder(0, 1, 2), ladder(0, 4)]) == (
+        "objective ddpo: pairs [[1, 3], [2, 4]] match none of 2 ladders, which have levels 0, 1, 2, 4; name two levels "
+        "that stand in one ladder, or use pairs: all"
+    )
+    assert asked.refusal([ladder(1, 2, 3)]) is None
+    assert "needs a ladder with responses of two levels" in str(asked.refusal(TIES))
+
+
+def test_pro_needs_no_scores() -> None:
+    assert ProSettings().refusal([ladder(0, 1)]) is None
+
+
+def test_sft_needs_a_response_and_no_more() -> None:
+    assert SftSettings().refusal([ladder(), ladder(0)]) is None
+    refusal = "objective sft needs a ladder with a response; 2 ladders have none; generate some"
+    assert SftSettings().refusal([ladder(), ladder()]) == refusal
+
+
+@pytest.mark.parametrize("pairs", [[], [[0, 0]], [[2, 1]], [[-1, 0]], [[0, 1], [3, 3]]])
+def test_pairs_name_a_better_level_and_a_worse_one(pairs: list[list[int]]) -> None:
+    with pytest.raises(
+        ValidationError, match=r"pairs are a list of \[better level, worse level\], such as \[\[0, 1\]\]"
+    ):
+        MdpoSettings.model_validate({"pairs": pairs})
+
+
+@pytest.mark.parametrize("wrong", [{"beta": 0}, {"beta": float("inf")}, {"label_smoothing": 0.5}, {"penalty": "none"}])
+def test_settings_that_mean_nothing_are_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        DpoSettings.model_validate(wrong)
