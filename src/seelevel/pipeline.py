@@ -22,7 +22,7 @@ from pydantic import BaseModel
 
 from seelevel.errors import DiskFullError, InputError, free_bytes, is_disk_full
 from seelevel.lookup import choose, nearest
-from seelevel.models.base import ModelRef
+from seelevel.models.base import ModelRef, is_server
 from seelevel.models.files import model_fingerprint
 from seelevel.models.folders import adapter_base, check_model_folder
 from seelevel.progress import say
@@ -107,9 +107,12 @@ class Run:
     def examine(self) -> None:
         """Raise `InputError` for anything the recipe names that is not there, before anything runs."""
         recipe = self.recipe
-        judges = [name for name in [recipe.evaluate.judge] if name not in (None, ORACLE)]
-        for name in [*recipe.generate.models, recipe.check.encoder, recipe.align.model, *judges]:
+        for name in [recipe.check.encoder, recipe.align.model]:
             self.model(name)
+        for name in recipe.generate.models:
+            self._generating(name)
+        if recipe.evaluate.judge is not None:
+            self.answering(recipe.evaluate.judge)
         data: list[tuple[str, DataSettings | FinetuneSettings, str]] = [("data", recipe.data, "prompts")]
         if recipe.generate.training_data is not None:
             data.append(("generate.finetune", recipe.generate.training_data, "finetune"))
@@ -137,6 +140,18 @@ class Run:
         if not recipe.evaluate.data.startswith(WORLD):  # hours of training would pass before a missing file is missed
             for name in recipe.evaluate.benchmarks:
                 choose("benchmark", name, BENCHMARKS)(Path(recipe.evaluate.data), recipe.evaluate)
+        self._examine_servers()
+
+    def _examine_servers(self) -> None:
+        """Ask every server that a stage still needs whether it is there and has the model."""
+        recipe = self.recipe
+        asked = [("generate", name) for name in recipe.generate.models]
+        asked += [("evaluate", recipe.evaluate.judge)] if recipe.evaluate.judge is not None else []
+        todo = {name for stage, name in asked if is_server(name) and read_manifest(self.out / stage) is None}
+        for name in sorted(todo):
+            from seelevel.models.api import ApiModel
+
+            ApiModel(name, recipe.api).examine()
 
     # --- the stages, in order -------------------------------------------------------------------------------------
 
@@ -148,7 +163,7 @@ class Run:
         from seelevel.language.parse import parser_fingerprint
 
         source, settings = self.data(), self.recipe.generate
-        models = [self.model(name) for name in settings.models]
+        models = [self._generating(name) for name in settings.models]
         inputs = [self._print_of(source), *map(model_fingerprint, models), *map(parser_fingerprint, settings.parsers)]
         used: Method = settings
         if (records := settings.training_data) is not None:
@@ -225,9 +240,27 @@ class Run:
         if Path(name).is_dir():
             if adapter_base(Path(name)) is None:
                 check_model_folder(Path(name))
+        elif is_server(name):
+            raise InputError(
+                f"model {name} is a server's, but its weights are needed here; name a folder or a hub model"
+            )
         elif name.startswith((".", "/", "~")) or name.count("/") != 1:  # a hub name is owner/model
             raise InputError(f"model folder {name} does not exist; name a folder, a hub model or one of world:xs s m l")
         return ModelRef(name, name)
+
+    def answering(self, name: str) -> ModelRef:
+        """Whatever answers prompts: a model, a server's model, the world's oracle."""
+        if name == ORACLE:
+            return ModelRef(name, "seelevel.world.oracle:Oracle")
+        if is_server(name):
+            from seelevel.models.api import split_name
+
+            split_name(name)
+            return ModelRef(name, name, self.recipe.api)
+        return self.model(name)
+
+    def _generating(self, name: str) -> ModelRef:
+        return self.answering(name) if self.recipe.generate.asks_only else self.model(name)
 
     def _ingested(self, name: str, settings: DataSettings, need_answer: bool = False) -> Path:
         from seelevel.formats.ingest import ingest
@@ -271,22 +304,14 @@ class Run:
         return self._stage(f"inputs/world-{split}", "seelevel.world.datasets", [kind, split, limit], None, work)
 
     def _judge(self) -> Generator | None:
+        from seelevel.models import load_generator
+
         name = self.recipe.evaluate.judge
-        if name is None:
-            return None
-        if name == ORACLE:
-            from seelevel.world.oracle import Oracle
-
-            return Oracle()
-        from seelevel.models import load_model
-
-        return load_model(self.model(name).path)
+        return None if name is None else load_generator(self.answering(name))
 
     def _judge_fingerprint(self) -> str | None:
         name = self.recipe.evaluate.judge
-        if name is None:
-            return None
-        return source_fingerprint("seelevel.world.oracle") if name == ORACLE else model_fingerprint(self.model(name))
+        return None if name is None else model_fingerprint(self.answering(name))
 
     def _aligned(self) -> ModelRef:
         for kind in ("model", "adapter"):

@@ -18,6 +18,7 @@ from seelevel.errors import InputError
 from seelevel.evaluate.settings import EvaluateSettings
 from seelevel.generate.settings import GenerateSettings
 from seelevel.lookup import nearest
+from seelevel.models.base import ApiSettings
 from seelevel.report.settings import ReportSettings
 
 
@@ -45,6 +46,7 @@ class Recipe(BaseModel):
     align: AlignSettings
     evaluate: EvaluateSettings
     report: ReportSettings = ReportSettings()
+    api: ApiSettings = ApiSettings()
 
 
 def shipped_recipes() -> list[str]:

@@ -58,6 +58,12 @@ class TestBuilding:
         assert [r.origin.get("model") for r in ladder.responses] == [None, "middle"]
         assert ladder.notes["dropped"][0]["reason"] == "empty"
 
+    def test_why_a_model_gave_no_answer_is_noted(self) -> None:
+        ladder = build_ladder(ladder_of("right"), [said(""), said("a")], ORIGINS[:2], ["the prompt is too long", ""])
+        assert ladder.notes["dropped"] == [
+            {"model": "large", "reason": "not answered", "why": "the prompt is too long", "text": ""}
+        ]
+
     def test_a_prompt_that_nobody_answers_is_kept_and_flagged(self) -> None:
         ladder = build_ladder(ladder_of(), [said("")], ORIGINS[:1])
         assert ladder.responses == []

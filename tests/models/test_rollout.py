@@ -40,14 +40,14 @@ def test_round_t_of_all_dialogues_is_one_call_and_holds_the_models_own_answers()
     ]
     talks = rollout(model, dialogues, Sampling())
     assert [len(call) for call in model.calls] == [3, 2, 1]
-    assert talks[0] == [
+    assert talks[0].messages == [
         {"role": "assistant", "content": "call 1: 1 turns, 1 images"},
         {"role": "user", "content": "b?"},
         {"role": "assistant", "content": "call 2: 3 turns, 1 images"},
         {"role": "user", "content": "c?"},
         {"role": "assistant", "content": "call 3: 5 turns, 1 images"},
     ]
-    assert [len(talk) for talk in talks] == [5, 1, 3]
+    assert [len(talk.messages) for talk in talks] == [5, 1, 3]
 
 
 def test_a_picture_of_a_later_turn_is_shown_from_that_turn_on() -> None:
@@ -60,3 +60,13 @@ def test_no_dialogues_make_no_call() -> None:
     model = Echo()
     assert rollout(model, [], Sampling()) == []
     assert model.calls == []
+
+
+def test_why_an_answer_is_empty_is_told_with_the_talk() -> None:
+    class Silent(Echo):
+        def generate(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[Completion]:
+            return [Completion("", 0, False, "too long") for _ in prompts]
+
+    (talk,) = rollout(Silent(), [Dialogue([user("a?")], [user("b?")])], Sampling())
+    assert talk.note == "too long"
+    assert [m["content"] for m in talk.messages] == ["", "b?", ""]

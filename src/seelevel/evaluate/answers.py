@@ -146,4 +146,4 @@ def _ask(model: Generator, questions: Sequence[Question], sampling: Sampling) ->
         user = [Message(role="user", content=text) for text in (marked, *question.turns[1:])]
         dialogues.append(Dialogue(user[:1], user[1:], [question.image]))
     talks = rollout(model, dialogues, sampling)
-    return [Answer(tuple(m["content"] for m in talk if m["role"] == "assistant")) for talk in talks]
+    return [Answer(tuple(m["content"] for m in talk.messages if m["role"] == "assistant")) for talk in talks]

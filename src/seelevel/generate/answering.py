@@ -19,9 +19,9 @@ from typing import Any
 from seelevel.formats.parquet import read_ladders, write_shard
 from seelevel.generate.ranking import build_ladder, count_ladders
 from seelevel.generate.settings import Answering
-from seelevel.ladder import Ladder, Message
+from seelevel.ladder import Ladder
 from seelevel.models.base import Generator, ModelRef, Sampling
-from seelevel.models.rollout import Dialogue, rollout
+from seelevel.models.rollout import Dialogue, Talk, rollout
 from seelevel.progress import Progress, say
 from seelevel.store import StageFolder, digest, shards, write_atomically
 
@@ -51,7 +51,7 @@ def answer_prompts(
             decoding = [_sampling(settings, seed, path, n).model_dump(mode="json") for n in range(len(answerers))]
             origins = [{**a.origin, "sampling": used} for a, used in zip(answerers, decoding, strict=True)]
             rows = zip(ladders, *answers, strict=True)
-            write_shard(target, [build_ladder(ladder, list(talks), origins) for ladder, *talks in rows], root)
+            write_shard(target, [_built(ladder, talks, origins) for ladder, *talks in rows], root)
     shutil.rmtree(stage.path / "partial", ignore_errors=True)
     return count_ladders(stage.path, root)
 
@@ -65,22 +65,26 @@ def _answer_shards(
     root: Path,
     seed: int,
 ) -> None:
-    from seelevel.models import load_model
+    from seelevel.models import load_generator
 
-    model = load_model(answerer.find().path)
-    if settings.batch_size is not None:
-        model.batch_size = settings.batch_size
+    model = load_generator(answerer.find(), settings.batch_size)
     say(f"generate: {model.describe()}")
     work = [(path, read_ladders(path, root)) for path in paths]
     total = sum(len(ladders) for _, ladders in work)
     with Progress(f"generate {answerer.origin['model']}", total=total, unit="ladders") as bar:
         for path, ladders in work:
             talks = answer(model, ladders, _sampling(settings, seed, path, number))
-            write_atomically(_partial(stage, number, path), json.dumps(talks, ensure_ascii=False))
+            write_atomically(
+                _partial(stage, number, path), json.dumps([vars(talk) for talk in talks], ensure_ascii=False)
+            )
             bar.advance(len(ladders))
 
 
-def answer(model: Generator, ladders: Sequence[Ladder], sampling: Sampling) -> list[list[Message]]:
+def _built(ladder: Ladder, talks: Sequence[dict[str, Any]], origins: Sequence[dict[str, Any]]) -> Ladder:
+    return build_ladder(ladder, [talk["messages"] for talk in talks], origins, [talk["note"] for talk in talks])
+
+
+def answer(model: Generator, ladders: Sequence[Ladder], sampling: Sampling) -> list[Talk]:
     """A model's own answers to each ladder's prompt and, in later rounds, to the user turns of its best response."""
     dialogues = []
     for ladder in ladders:

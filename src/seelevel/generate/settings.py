@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from seelevel.lookup import nearest
-from seelevel.models.base import Sampling
+from seelevel.models.base import Sampling, is_server
 from seelevel.training.objectives.settings import SftSettings
 from seelevel.training.settings import TrainSettings
 
@@ -23,11 +23,23 @@ class Method(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     method: str
+    asks_only: ClassVar[bool] = False
+    """Whether the models only answer prompts, so that they may be on servers."""
 
     @property
     def models(self) -> list[str]:
         """Models that must be there, as the recipe names them, in the order the method takes them."""
         return []
+
+    @property
+    def answering(self) -> list[str]:
+        """The models that answer every prompt, once for each time they do."""
+        return self.models
+
+    @property
+    def longest_answer(self) -> int | None:
+        """Tokens that a model may answer with; None where none answers."""
+        return None
 
     @property
     def levels_at_most(self) -> int:
@@ -56,11 +68,22 @@ class Answering(Method):
     sampling: Sampling = Sampling()
     batch_size: int | None = Field(default=None, ge=1)
 
+    @property
+    def longest_answer(self) -> int:
+        return self.sampling.max_new_tokens
+
+    @model_validator(mode="after")
+    def _no_beams_on_servers(self) -> Self:
+        if self.sampling.num_beams > 1 and any(is_server(name) for name in self.models):
+            raise ValueError("a server does not search with beams; set sampling.num_beams: 1")
+        return self
+
 
 class ExpertsSettings(Answering):
     """MEG: models of one family, best first (AMP 3.1.1); the paper takes the three larger ones beside the standard
     response, so K = 4."""
 
+    asks_only = True
     method: Literal["experts"] = "experts"
     experts: list[Name] = Field(min_length=1)
 
@@ -101,6 +124,10 @@ class IncrementalSettings(Answering):
     @property
     def models(self) -> list[str]:
         return [self.model]
+
+    @property
+    def answering(self) -> list[str]:
+        return [self.model] * (self.levels - 1)
 
     @property
     def levels_at_most(self) -> int:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
 from seelevel.lookup import load
-from seelevel.models.base import Generator, ModelRef, is_server
+from seelevel.models.base import Generator, ModelRef, is_object, is_server
 
 if TYPE_CHECKING:
+    from seelevel.models.api import ApiModel
     from seelevel.models.hf import LocalModel
-
-OBJECT = re.compile(r"seelevel(\.\w+)+:\w+")
 
 
 def load_model(name_or_path: str, **options: Any) -> LocalModel:
@@ -21,14 +19,22 @@ def load_model(name_or_path: str, **options: Any) -> LocalModel:
     return LocalModel.load(name_or_path, **options)
 
 
-def load_generator(model: ModelRef | str) -> Generator:
-    """Whatever answers under a model's name: a server's model, an object of this package, a local model."""
+def load_generator(model: ModelRef | str, batch_size: int | None = None) -> Generator:
+    """Whatever answers under a model's name: a server's model, an object of this package, a local model.
+
+    batch_size: prompts, or a server's calls, at once; None leaves it to the model.
+    """
     ref = ModelRef(model, model) if isinstance(model, str) else model
+    if is_object(ref.path):
+        found: Generator = load(ref.path)()
+        return found
+    answering: ApiModel | LocalModel
     if is_server(ref.path):
         from seelevel.models.api import ApiModel
 
-        return ApiModel(ref.path, ref.api)
-    if OBJECT.fullmatch(ref.path):
-        made: Generator = load(ref.path)()
-        return made
-    return load_model(ref.path)
+        answering = ApiModel(ref.path, ref.api)
+    else:
+        answering = load_model(ref.path)
+    if batch_size is not None:
+        answering.batch_size = batch_size
+    return answering

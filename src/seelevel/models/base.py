@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -79,11 +80,20 @@ def is_server(name: str) -> bool:
     return name.startswith(("http://", "https://"))
 
 
+def is_object(name: str) -> bool:
+    """Whether a model's path is an object of this package: `module:attribute`."""
+    return re.fullmatch(r"seelevel(\.\w+)+:\w+", name) is not None
+
+
 class Generator(Protocol):
     """Anything that answers prompts: a local model, a server, the world's oracle."""
 
     @property
     def name(self) -> str: ...
+
+    def describe(self) -> str:
+        """One line on what it is."""
+        ...
 
     def generate(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[Completion]:
         """One completion a prompt, in order. The same prompts in the same call give the same answers."""

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from seelevel.errors import InputError
-from seelevel.models.base import ModelRef
+from seelevel.models.base import ModelRef, is_object, is_server
 from seelevel.models.folders import check_model_folder, read_json
-from seelevel.store import digest, folder_fingerprint
+from seelevel.store import digest, folder_fingerprint, source_fingerprint
 
 
 @dataclass(frozen=True)
@@ -44,10 +44,15 @@ def model_size(folder: Path) -> ModelSize:
 
 
 def model_fingerprint(model: ModelRef) -> str:
-    """A fingerprint of a model's files; of a hub model, its name and commit.
+    """A fingerprint of a model's files; of a hub model, its name and commit; of an object of this package, its sources;
+    of a server's model its name, for nothing else is known of it.
 
     Raises `InputError` where the model is a file.
     """
+    if is_server(model.path):
+        return digest(model.path)
+    if is_object(model.path):
+        return digest(model.name, source_fingerprint(model.path.partition(":")[0]))
     folder = Path(model.path)
     if folder.is_dir():
         return digest(model.name, folder_fingerprint(folder))

@@ -43,6 +43,7 @@ class LocalModel:
         self.parameters = sum(p.numel() for p in model.parameters())
         self.batch_size = next(size for limit, size in BATCHES if self.parameters <= limit)
         tokenizer = processor.tokenizer
+        self._special = sorted(set(tokenizer.all_special_tokens) - {IMAGE_MARK, ""})
         tokenizer.padding_side = "left"
         if tokenizer.pad_token_id is None:
             tokenizer.pad_token = tokenizer.eos_token
@@ -110,11 +111,20 @@ class LocalModel:
         """One completion a prompt, in order; the same prompts and sampling in one call give the same answers.
 
         Prompts of one number of pictures and of like length are answered together, `batch_size` at a time. The
-        repetition penalty counts the prompt's tokens, as transformers does, but not the padding.
+        repetition penalty counts the prompt's tokens, as transformers does, but not the padding. A prompt that holds a
+        special token of the model is not answered, and its completion says so: an end of turn would end the turn.
         """
-        texts = [render(prompt.messages, self.processor, answer_next=True) for prompt in prompts]
-        order = sorted(range(len(prompts)), key=lambda i: (len(prompts[i].images), len(texts[i]), texts[i], i))
         completions: dict[int, Completion] = {}
+        for i, prompt in enumerate(prompts):
+            texts_of = [message["content"] for message in prompt.messages]
+            if mark := next((token for token in self._special if any(token in text for text in texts_of)), ""):
+                completions[i] = Completion("", 0, False, f"the prompt holds '{mark}', a special token of {self.name}")
+        texts = {
+            i: render(prompt.messages, self.processor, answer_next=True)
+            for i, prompt in enumerate(prompts)
+            if i not in completions
+        }
+        order = sorted(texts, key=lambda i: (len(prompts[i].images), len(texts[i]), texts[i], i))
         number = 0
         for count in sorted({len(prompt.images) for prompt in prompts}):
             alike = [i for i in order if len(prompts[i].images) == count]

@@ -18,13 +18,23 @@ class Dialogue:
     images: list[str] = field(default_factory=list)
 
 
-def rollout(model: Generator, dialogues: Sequence[Dialogue], sampling: Sampling) -> list[list[Message]]:
-    """Each dialogue's answers with the user's later turns between them: [assistant, user, assistant, …].
+@dataclass(frozen=True)
+class Talk:
+    """A dialogue's answers with the user's later turns between them: [assistant, user, assistant, …]. `note` says why
+    an answer is empty, where the model said so."""
+
+    messages: list[Message]
+    note: str = ""
+
+
+def rollout(model: Generator, dialogues: Sequence[Dialogue], sampling: Sampling) -> list[Talk]:
+    """What a model answers in each dialogue, round by round, seeing its own earlier answers.
 
     Round t of all dialogues that have one is answered in one call. A picture whose mark stands in a later turn is shown
     from that turn on.
     """
     talks: list[list[Message]] = [[] for _ in dialogues]
+    notes = [""] * len(dialogues)
     for number in range(max((len(d.later) + 1 for d in dialogues), default=0)):
         going = [i for i, dialogue in enumerate(dialogues) if number <= len(dialogue.later)]
         for i in going:
@@ -33,7 +43,8 @@ def rollout(model: Generator, dialogues: Sequence[Dialogue], sampling: Sampling)
         prompts = [_prompt(dialogues[i], talks[i]) for i in going]
         for i, completion in zip(going, model.generate(prompts, sampling), strict=True):
             talks[i].append(Message(role="assistant", content=completion.text))
-    return talks
+            notes[i] = notes[i] or ("" if completion.text else completion.note)
+    return [Talk(talk, note) for talk, note in zip(talks, notes, strict=True)]
 
 
 def _prompt(dialogue: Dialogue, talk: Sequence[Message]) -> Prompt:

@@ -72,6 +72,9 @@ class Oracle:
 
     name = "world:oracle"
 
+    def describe(self) -> str:
+        return f"{self.name}: rules that read the image contents"
+
     def generate(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[Completion]:
         """A reply a prompt, to its first user turn: asked to repair a reply, the oracle says the same again."""
         replies = [reply_to(next(m["content"] for m in p.messages if m["role"] == "user")) for p in prompts]

@@ -1,0 +1,83 @@
+"""Experts on servers: the same ladders, in the same order, as if the models were here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from seelevel import generate
+from seelevel.errors import InputError
+from seelevel.formats.parquet import read_ladders, write_shard
+from seelevel.generate.settings import ExpertsSettings
+from seelevel.ladder import Ladder, Message, Response
+from seelevel.models.base import ApiSettings, ModelRef
+from seelevel.pipeline import Run
+from seelevel.recipe import load_recipe
+from seelevel.store import StageFolder
+from tests.models.faulty_server import KEY, answer_to, serving
+
+pytestmark = pytest.mark.unit
+
+
+@pytest.fixture(autouse=True)
+def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SEELEVEL_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+
+
+def test_a_servers_models_are_experts_and_their_origin_holds_name_and_decoding(tmp_path: Path) -> None:
+    ask: list[Message] = [{"role": "user", "content": "What is there?"}]
+    standard = [Response([{"role": "assistant", "content": "A cup."}], 0, {"kind": "standard"})]
+    write_shard(StageFolder(tmp_path / "data", "x").shard(0), [Ladder("a", [], ask, standard)], tmp_path)
+    stage = StageFolder(tmp_path / "generate", "x")
+    stage.begin()
+    with serving(share=1.0, faults=["500"], models=["big", "small"]) as server:
+        names = [f"{server.address}#{name}" for name in server.models]
+        settings = ExpertsSettings.model_validate({"experts": names, "batch_size": 2})
+        api = ApiSettings(timeout=5)
+        generate.run(tmp_path / "data", stage, settings, [ModelRef(n, n, api) for n in names], tmp_path, 0)
+    (ladder,) = read_ladders(stage.path, tmp_path)
+    assert [r.text for r in ladder.responses] == ["A cup.", answer_to("user: What is there?")]  # both said the same
+    assert ladder.responses[1].origin["model"] == names[0]
+    assert ladder.responses[1].origin["sampling"]["max_new_tokens"] == 512
+    assert ladder.notes["dropped"][0]["model"] == names[1]
+    assert KEY not in "".join(p.read_text("latin-1") for p in tmp_path.rglob("*") if p.is_file())
+
+
+class TestBeforeARunStarts:
+    def recipe(self, expert: str, *more: str) -> Run:
+        return Run(load_recipe("world-quick", [f"generate.experts=['{expert}']", *more]), Path("nowhere"))
+
+    def test_a_server_that_is_not_there_ends_the_run_before_anything_is_made(self) -> None:
+        with serving() as server:
+            name = f"{server.address}#m"
+        with pytest.raises(InputError, match="cannot be reached"):
+            self.recipe(name).examine()
+        assert not Path("nowhere").exists()
+
+    def test_a_model_that_the_server_lacks_ends_it_too(self) -> None:
+        with serving() as server, pytest.raises(InputError, match="does not exist"):
+            self.recipe(f"{server.address}#n").examine()
+
+    def test_a_judge_on_a_server_is_asked_for_as_well(self) -> None:
+        with serving() as server:
+            self.recipe(f"{server.address}#m", f"evaluate.judge={server.address}#m").examine()
+            with pytest.raises(InputError, match="does not exist"):
+                self.recipe(f"{server.address}#m", f"evaluate.judge={server.address}#n").examine()
+
+    def test_a_server_cannot_be_the_model_to_align(self) -> None:
+        with pytest.raises(InputError, match="its weights are needed here"):
+            self.recipe("world:s", "align.model=http://127.0.0.1:1/v1#m").examine()
+
+    def test_beams_on_a_server_are_refused_with_the_recipe(self) -> None:
+        with pytest.raises(InputError, match=r"sampling\.num_beams: 1"):
+            self.recipe("http://127.0.0.1:1/v1#m", "generate.sampling.num_beams=4")
+
+    def test_a_stage_that_is_done_needs_no_server_any_more(self, tmp_path: Path) -> None:
+        run = self.recipe("http://127.0.0.1:1/v1#m")
+        run.out = tmp_path
+        folder = StageFolder(tmp_path / "generate", "x")
+        folder.begin()
+        folder.finish()
+        run.examine()
