@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 RUNS ?= runs
 
-.PHONY: setup demo test test-slow unit lint format docs reproduce wheel clean
+.PHONY: setup demo test test-slow unit lint format docs reproduce bench wheel clean
 
 setup: .venv/.installed
 
@@ -41,6 +41,20 @@ docs: setup
 # AMP's tables with three seeds: hours; stopped, the same command continues.
 reproduce: setup
 	$(BIN)/python -m benchmarks.reproduce
+
+# About an hour on two idle cores; nothing else should run. What a call printed is kept in $(RUNS)/bench.
+TRAIN_STEP := HF_HUB_OFFLINE=1 $(BIN)/python -W ignore -m benchmarks.train_step --json --device cpu
+BENCH := $(RUNS)/bench
+
+bench: setup
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
+	mkdir -p $(BENCH)
+	$(TRAIN_STEP) --peers trl trl-stored rows-full rows shared shared-cached --k 5 > $(BENCH)/k5.json
+	$(TRAIN_STEP) --peers rows-full rows shared shared-cached --sweep k --repeats 3 > $(BENCH)/sweep-k.json
+	$(TRAIN_STEP) --peers rows shared --sweep prefix --repeats 3 > $(BENCH)/sweep-prefix.json
+	$(TRAIN_STEP) --peers rows shared --sweep response --repeats 3 > $(BENCH)/sweep-response.json
+	$(TRAIN_STEP) --peers rows shared --k 5 --vocab 152000 --repeats 3 > $(BENCH)/vocab-152k.json
+	$(BIN)/python -m benchmarks.tables $(BENCH)
 
 wheel: setup
 	$(BIN)/python -m build --wheel

@@ -1,0 +1,167 @@
+"""What the training benchmark printed, as the tables and the plot of docs/benchmarks.md.
+
+    python -m benchmarks.tables FOLDER
+
+reads FOLDER/*.json, each what one call of `benchmarks.train_step` printed, and writes the part of docs/benchmarks.md
+between the two marks, and docs/img/cost-against-k.svg.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+DOCS = Path(__file__).parents[1] / "docs"
+BEGIN, END = "<!-- train_step: begin -->", "<!-- train_step: end -->"
+NAMES = {
+    "trl": "TRL's DPOTrainer, its defaults",
+    "trl-stored": "TRL's DPOTrainer, activations kept",
+    "rows-full": "separate rows, all logits (AMP's way)",
+    "rows": "separate rows, our log-probs",
+    "shared": "one row a ladder",
+    "shared-cached": "one row a ladder, reference cached",
+}
+COLOURS = {"rows-full": "#b3563b", "rows": "#c9962e", "shared": "#2a6f97", "shared-cached": "#61a5c2"}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    (folder,) = sys.argv[1:] if arguments is None else arguments
+    reports = {path.stem: read(path) for path in sorted(Path(folder).glob("*.json"))}
+    page = DOCS / "benchmarks.md"
+    page.write_text(replaced(page.read_text(), "\n\n".join(section(report) for report in ordered(reports))))
+    for report in reports.values():
+        if report["settings"]["sweep"] == "k":
+            plot(report["results"], DOCS / "img" / "cost-against-k.svg")
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The JSON object that stands in a file's last line."""
+    report: dict[str, Any] = json.loads(path.read_text().strip().splitlines()[-1])
+    return report
+
+
+def ordered(reports: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    """Single points before sweeps, small vocabularies before large."""
+    return sorted(reports.values(), key=lambda r: (r["settings"]["sweep"] or "", r["settings"]["vocab"]))
+
+
+def replaced(page: str, tables: str) -> str:
+    """The page with what stands between the marks exchanged."""
+    head, _, rest = page.partition(BEGIN)
+    _, mark, tail = rest.partition(END)
+    if not mark:
+        raise ValueError(f"the page has no {BEGIN} … {END}")
+    return f"{head}{BEGIN}\n{tables}\n{END}{tail}"
+
+
+def section(report: dict[str, Any]) -> str:
+    """One report in words and a table."""
+    settings = report["settings"]
+    table = sweep_table(report) if settings["sweep"] else point_table(report)
+    return f"{caption(settings)}\n\n{table}"
+
+
+def caption(settings: dict[str, Any]) -> str:
+    what = {
+        "k": "K from 2 to 8",
+        "prefix": "Prefix from 200 to 2,400 tokens",
+        "response": "Responses of 40 to 400 tokens",
+        None: f"K = {settings['k']}",
+    }[settings["sweep"]]
+    others = {
+        "k": f"K = {settings['k']}",
+        "prefix": f"prefix {settings['prefix']:,} tokens",
+        "response": f"responses of about {settings['response']} tokens",
+    }
+    fixed = [text for name, text in others.items() if name != settings["sweep"] and not what.startswith(text)]
+    worst = max(settings["largest_differences"].values())
+    return (
+        f"**{what}**: {', '.join(fixed)}, vocabulary {settings['vocab']:,}, {settings['ladders']} ladder"
+        f"{'s' * (settings['ladders'] > 1)} a step; {settings['shape']} in {settings['dtype']}"
+        f"{' with gradient checkpointing' * settings['checkpointing']} on {settings['device']}, "
+        f"{settings['threads']} threads, load {settings['load']} at the end; median of {settings['repeats']}. "
+        f"Largest difference between peers: {worst:.0e}."
+    )
+
+
+def point_table(report: dict[str, Any]) -> str:
+    gpu = any("mfu" in result for result in report["results"])
+    lines = [
+        "| | s a ladder | × one row | tokens | peak | × arithmetic |" + " MFU |" * gpu,
+        "| --- | --- | --- | --- | --- | --- |" + " --- |" * gpu,
+    ]
+    for result in report["results"]:
+        cells = [
+            NAMES[result["peer"]],
+            f"{result['seconds_per_ladder']:.2f}",
+            f"{result['times_shared']:.1f}" if "times_shared" in result else "–",
+            f"{result['tokens_per_ladder']:,.0f}",
+            size(result["peak_bytes"]),
+            f"{result['times_arithmetic_floor']:.2f}",
+        ]
+        lines.append("| " + " | ".join(cells + ([f"{result.get('mfu', 0):.0%}"] if gpu else [])) + " |")
+    return "\n".join(lines)
+
+
+def sweep_table(report: dict[str, Any]) -> str:
+    axis = report["settings"]["sweep"]
+    points = list(dict.fromkeys(result[axis] for result in report["results"]))
+    peers = list(dict.fromkeys(result["peer"] for result in report["results"]))
+    at = {(result["peer"], result[axis]): result for result in report["results"]}
+    title = {"k": "K", "prefix": "prefix", "response": "response"}[axis]
+    lines = [
+        f"| {title} | " + " | ".join(f"{NAMES[peer]}, s" for peer in peers) + " | rows / one row | × arithmetic |",
+        "| --- |" + " --- |" * (len(peers) + 2),
+    ]
+    for point in points:
+        seconds = [at[peer, point]["seconds_per_ladder"] for peer in peers]
+        ratio = at["rows", point]["seconds_per_ladder"] / at["shared", point]["seconds_per_ladder"]
+        floor = at["shared", point]["times_arithmetic_floor"]
+        cells = [f"{point:,}", *(f"{value:.2f}" for value in seconds), f"{ratio:.1f}", f"{floor:.2f}"]
+        lines.append("| " + " | ".join(cells) + " |")
+    if axis == "k":
+        lines += ["", growth(at, "shared")]
+    return "\n".join(lines)
+
+
+def growth(at: dict[tuple[str, int], dict[str, Any]], peer: str) -> str:
+    """How time grows with K against how tokens do."""
+    low, high = at[peer, 2], at[peer, 8]
+    time = high["seconds_per_ladder"] / low["seconds_per_ladder"]
+    tokens = high["tokens_per_ladder"] / low["tokens_per_ladder"]
+    ratio = time / tokens
+    return f"One row a ladder: t(K=8) / t(K=2) = {time:.2f}, tokens {tokens:.2f}, so {ratio:.2f} × the token ratio."
+
+
+def size(count: float) -> str:
+    return f"{count / 1e9:.2f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
+
+
+def plot(results: list[dict[str, Any]], path: Path) -> None:
+    """Seconds a ladder against K, with the arithmetic floor of one row a ladder."""
+    import matplotlib
+
+    matplotlib.use("svg")
+    matplotlib.rcParams["svg.hashsalt"] = "seelevel"
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(6.4, 4.0))
+    for peer in dict.fromkeys(result["peer"] for result in results):
+        line = [(r["k"], r["seconds_per_ladder"]) for r in results if r["peer"] == peer]
+        axes.plot(*zip(*line, strict=True), marker="o", label=NAMES[peer], color=COLOURS.get(peer))
+    floor = [(r["k"], r["seconds_per_ladder"] / r["times_arithmetic_floor"]) for r in results if r["peer"] == "shared"]
+    axes.plot(*zip(*floor, strict=True), linestyle=":", color="#666666", label="arithmetic of one row")
+    axes.set(xlabel="responses a ladder, K", ylabel="seconds a ladder", ylim=(0, None))
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False)
+    figure.tight_layout()
+    path.parent.mkdir(exist_ok=True)
+    figure.savefig(path, metadata={"Date": None})
+    pyplot.close(figure)
+
+
+if __name__ == "__main__":
+    main()

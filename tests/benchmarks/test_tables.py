@@ -1,0 +1,62 @@
+"""The tables of docs/benchmarks.md are what the benchmark printed."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from benchmarks import tables
+
+pytestmark = pytest.mark.unit
+SETTINGS = {
+    "shape": "44m",
+    "k": 5,
+    "prefix": 616,
+    "response": 80,
+    "ladders": 1,
+    "repeats": 5,
+    "sweep": None,
+    "vocab": 32000,
+    "dtype": "float32",
+    "checkpointing": False,
+    "device": "x86_64",
+    "threads": 2,
+    "load": 0.5,
+    "largest_differences": {"rows loss": 3e-7},
+}
+
+
+def result(peer, seconds, **more):
+    figures = {"tokens_per_ladder": 1000.0 + 100 * more.get("k", 0), "peak_bytes": 2.5e8, "times_arithmetic_floor": 2.0}
+    return {"peer": peer, "seconds_per_ladder": seconds, **figures, **more}
+
+
+def test_a_point_is_a_row_a_peer():
+    report = {"settings": SETTINGS, "results": [result("trl", 44.0, times_shared=22.0)]}
+    text = tables.section(report)
+    assert "| TRL's DPOTrainer, its defaults | 44.00 | 22.0 | 1,000 | 250 MB | 2.00 |" in text
+    assert "K = 5" in text
+    assert "Largest difference between peers: 3e-07" in text
+
+
+def test_a_sweep_over_k_compares_the_growth_of_time_with_that_of_tokens(tmp_path):
+    results = [result(peer, seconds * k, k=k) for k in (2, 8) for peer, seconds in (("rows", 3.0), ("shared", 1.0))]
+    report = {"settings": {**SETTINGS, "sweep": "k"}, "results": results}
+    text = tables.section(report)
+    assert "| 8 | 24.00 | 8.00 | 3.0 | 2.00 |" in text
+    assert "t(K=8) / t(K=2) = 4.00, tokens 1.50, so 2.67 × the token ratio" in text
+    tables.plot(results, tmp_path / "img" / "k.svg")
+    assert "<svg" in (tmp_path / "img" / "k.svg").read_text()
+
+
+def test_only_what_stands_between_the_marks_is_exchanged(tmp_path):
+    page = f"before\n{tables.BEGIN}\nold\n{tables.END}\nafter\n"
+    assert tables.replaced(page, "new") == f"before\n{tables.BEGIN}\nnew\n{tables.END}\nafter\n"
+    with pytest.raises(ValueError, match="has no"):
+        tables.replaced("nothing", "new")
+
+
+def test_a_report_is_the_last_line_of_its_file(tmp_path):
+    (tmp_path / "a.json").write_text("a library's chatter\n" + json.dumps({"settings": SETTINGS}) + "\n")
+    assert tables.read(tmp_path / "a.json")["settings"]["k"] == 5
