@@ -10,18 +10,23 @@ import shutil
 import time
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from seelevel.errors import free_bytes
 from seelevel.models.base import ModelRef
 from seelevel.models.files import ModelSize, model_size
 from seelevel.pipeline import WORLD, Run
 
+if TYPE_CHECKING:
+    from seelevel.generate.settings import FinetuneSettings
+    from seelevel.recipe import DataSettings
+
 # Measured on the embedded world: a decoding step of a small model costs this much before any arithmetic, and
 # arithmetic reaches about this share of a large matrix product's speed.
 STEP_SECONDS, EFFICIENCY = 0.010, 0.3
 GENERATION_BATCH = 64
 RESPONSE_SHARE = 0.5  # answers end by themselves: about half the permitted tokens
+STANDARD_TOKENS = 192  # permitted, as it were, where all responses are made of the standard one
 
 
 def local_size(model: ModelRef) -> ModelSize | None:
@@ -64,7 +69,7 @@ def forecast(job: Run) -> str:
     Times are rough (half to double) and hold for the processor; a GPU is not timed beforehand.
     """
     recipe, states = job.recipe, job.plan()
-    records = _count_records(job)
+    records = _count_records(recipe.data)
     flops = matmul_flops() * EFFICIENCY
     base = job.model(recipe.align.model)
     sizes = {name: local_size(job.model(name)) for name in {*recipe.generate.models, recipe.align.model}}
@@ -80,13 +85,23 @@ def forecast(job: Run) -> str:
             f"{stage:10}{would:8}{count:>9}{human(tokens):>9}{human(memory) + 'B':>9}{_minutes(seconds):>8}  {models}"
         )
 
-    answer = recipe.generate.sampling.max_new_tokens * RESPONSE_SHARE
+    limit = recipe.generate.longest_answer or STANDARD_TOKENS
+    answer = limit * RESPONSE_SHARE
     add("data", records, 0, 3e8, records / 500, "")
+    if (tuning := recipe.generate.training_data) is not None:
+        name, count = recipe.generate.models[0], _count_records(tuning)
+        size, passes = sizes[name], count * tuning.epochs * (recipe.generate.levels_at_most - 1) / 2
+        tokens = passes * (40 + (size.image_tokens if size else 600) + answer)
+        weights = size.parameters if size else 7e9
+        seconds = 6 * weights * tokens / flops + passes / tuning.ladders_per_step * 0.15
+        states["fine-tune"] = states.get("generate", True)
+        add("fine-tune", count, tokens, 6e8 + weights * 16, seconds, described(name, size))
     tokens = seconds = memory = 0.0
-    for name in recipe.generate.models:
-        part = _generation(records, answer, recipe.generate.sampling.max_new_tokens, sizes[name], flops)
+    for name in recipe.generate.answering:
+        part = _generation(records, answer, limit, sizes[name], flops)
         tokens, seconds, memory = tokens + part[0], seconds + part[1], max(memory, part[2])
-    models = "; ".join(described(name, sizes[name]) for name in recipe.generate.models)
+    used = [described(name, sizes[name]) for name in recipe.generate.models]
+    models = "; ".join(used + [f"parser {name}" for name in recipe.generate.parsers])
     add("generate", records, tokens, memory, seconds, models)
     levels = recipe.generate.levels_at_most
     add(
@@ -140,8 +155,7 @@ def _minutes(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
 
 
-def _count_records(job: Run) -> int:
-    settings = job.recipe.data
+def _count_records(settings: DataSettings | FinetuneSettings) -> int:
     if settings.prompts.startswith(WORLD):
         from seelevel.world.datasets import PROMPTS
 
