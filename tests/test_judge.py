@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
 import pytest
@@ -106,3 +107,29 @@ def test_the_last_outermost_object_counts() -> None:
 def test_quoted_is_one_line_of_json_for_every_line_separator() -> None:
     text = "a\nb\rc\x0bd\x0ce\x1cf\x85g\u2028h\u2029i"
     assert len(quoted(text).splitlines()) == 1
+
+
+def test_a_quoted_text_stands_for_no_picture_and_says_the_same() -> None:
+    assert "<image>" not in quoted("a <image> b")
+    assert json.loads(quoted("a <image> b")) == "a <image> b"
+
+
+def test_a_judge_is_shown_the_pictures_that_its_template_marks() -> None:
+    model = Scripted('{"grade": 1}', "what?", '{"grade": 2}')
+    made = Judge("<image>\n" + TEMPLATE, json_verdict(Grade), model)
+    made.judge([{"answer": "a"}, {"answer": "<image>"}], [["a.png"], ["b.png"]])
+    assert [prompt.images for prompt in model.prompts] == [["a.png"], ["b.png"], ["b.png"]]
+    with pytest.raises(InputError, match="marks 1 pictures, but 0 are shown"):
+        made.judge([{"answer": "a"}])
+
+
+def test_why_a_model_said_nothing_is_why_there_is_no_verdict() -> None:
+    class Silent:
+        name = "silent"
+
+        def generate(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[Completion]:
+            return [Completion("", 0, False, "refused with status 400") for _ in prompts]
+
+    assert Judge(TEMPLATE, json_verdict(Grade), Silent()).judge([{"answer": "a"}]) == [
+        Unscored("", "refused with status 400")
+    ]

@@ -18,7 +18,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from pydantic import BaseModel, ValidationError
 
 from seelevel.errors import InputError
-from seelevel.ladder import Message
+from seelevel.ladder import IMAGE_MARK, Message
 from seelevel.models.base import Generator, Prompt, Sampling
 
 Record = Mapping[str, Any]
@@ -40,10 +40,11 @@ class Unscored:
 
 
 def quoted(value: object) -> str:
-    """A value as one line of JSON: whatever a text holds, it cannot end its line or pass for another field."""
+    """A value as one line of JSON: whatever a text holds, it cannot end its line, pass for another field or stand for a
+    picture."""
     if isinstance(value, jinja2.Undefined):
         str(value)  # raises, naming the field
-    text = json.dumps(value, ensure_ascii=False)
+    text = json.dumps(value, ensure_ascii=False).replace(IMAGE_MARK, "\\u003c" + IMAGE_MARK[1:])
     return text.replace("\x85", "\\u0085").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
 
 
@@ -86,10 +87,17 @@ class Judge(Generic[V]):
         except jinja2.TemplateError as error:
             raise InputError(f"{self.source}: {error}; a record has {', '.join(sorted(record))}") from error
 
-    def judge(self, records: Sequence[Record]) -> list[V | Unscored]:
-        """One verdict a record. All prompts go to the model in one call, all repairs in a second."""
+    def judge(self, records: Sequence[Record], images: Sequence[Sequence[str]] | None = None) -> list[V | Unscored]:
+        """One verdict a record. All prompts go to the model in one call, all repairs in a second.
+
+        images: each record's picture files, where the template has an `<image>` mark for each of them.
+        """
+        pictures = [[] for _ in records] if images is None else [list(paths) for paths in images]
         talks: list[list[Message]] = [[{"role": "user", "content": self.render(r)}] for r in records]
-        verdicts = self._ask(talks, records)
+        for talk, paths in zip(talks, pictures, strict=True):
+            if (marks := talk[0]["content"].count(IMAGE_MARK)) != len(paths):
+                raise InputError(f"{self.source} marks {marks} pictures, but {len(paths)} are shown; mend the template")
+        verdicts = self._ask(talks, records, pictures)
         for _ in range(self.repairs):
             failed = [i for i, verdict in enumerate(verdicts) if isinstance(verdict, Unscored)]
             again = []
@@ -103,21 +111,25 @@ class Judge(Generic[V]):
                         Message(role="user", content=REPAIR.format(reason=verdict.reason)),
                     ]
                 )
-            for i, verdict in zip(failed, self._ask(again, [records[i] for i in failed]), strict=True):
+            repaired = self._ask(again, [records[i] for i in failed], [pictures[i] for i in failed])
+            for i, verdict in zip(failed, repaired, strict=True):
                 if not isinstance(verdict, Unscored):  # what stays unscored keeps its first reply
                     verdicts[i] = verdict
         return verdicts
 
-    def _ask(self, talks: Sequence[list[Message]], records: Sequence[Record]) -> list[V | Unscored]:
+    def _ask(
+        self, talks: Sequence[list[Message]], records: Sequence[Record], pictures: Sequence[list[str]]
+    ) -> list[V | Unscored]:
         if not talks:
             return []
-        replies = self.model.generate([Prompt(messages=talk) for talk in talks], self.sampling)
+        prompts = [Prompt(talk, paths) for talk, paths in zip(talks, pictures, strict=True)]
+        replies = self.model.generate(prompts, self.sampling)
         verdicts: list[V | Unscored] = []
         for reply, record in zip(replies, records, strict=True):
             try:
                 verdicts.append(self.parse(reply.text, record))
             except ValueError as error:
-                verdicts.append(Unscored(reply.text, one_line(error)))
+                verdicts.append(Unscored(reply.text, reply.note or one_line(error)))
         return verdicts
 
 
@@ -156,3 +168,29 @@ def last_object(reply: str) -> dict[str, Any]:
     if found is None:
         raise ValueError("it holds no JSON object")
     return found
+
+
+RATINGS = re.compile(r"ratings?\W*\[([^\[\]]*)\]\W*$", re.IGNORECASE)
+
+
+def parse_ratings(reply: str, count: int) -> tuple[int | None, ...]:
+    """`count` ratings from 0 to 6, None for N/A, from the last line that says 'Ratings:' (MRHal-Bench's form).
+
+    Raises ValueError with the reason where there are none.
+    """
+    lines = [line.strip() for line in reply.split("\n") if re.search(r"\bratings?\b\W*\[", line, re.IGNORECASE)]
+    match = RATINGS.search(lines[-1]) if lines else None
+    if match is None:
+        raise ValueError("it does not end with a line 'Ratings: [...]'")
+    entries = [entry.strip() for entry in match[1].split(",")]
+    if len(entries) != count:
+        raise ValueError(f"{len(entries)} ratings for {count} rounds")
+    found: list[int | None] = []
+    for entry in entries:
+        if entry.upper() == "N/A":
+            found.append(None)
+        elif entry in "0123456" and len(entry) == 1:
+            found.append(int(entry))
+        else:
+            raise ValueError(f"rating '{entry}' is not a whole number from 0 to 6")
+    return tuple(found)

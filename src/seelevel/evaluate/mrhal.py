@@ -7,7 +7,6 @@ equation 8 averages the dialogues' own shares instead: that is `hallucination_m_
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,12 +18,11 @@ from seelevel.evaluate.files import Entry, read_entries
 from seelevel.evaluate.intervals import Item, Measure, ratio
 from seelevel.evaluate.judge_prompts import MRHAL
 from seelevel.evaluate.settings import EvaluateSettings
-from seelevel.judge import Judge, Unscored
+from seelevel.judge import RATINGS, Judge, Unscored, parse_ratings
 from seelevel.ladder import IMAGE_MARK
 
 HALLUCINATES_BELOW = 3
 RULES = ("published", "strict")
-_RATINGS = re.compile(r"ratings?\W*\[([^\[\]]*)\]\W*$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -33,26 +31,6 @@ class Verdict:
 
     ratings: tuple[int | None, ...]
     reply: str
-
-
-def parse_ratings(reply: str, rounds: int) -> tuple[int | None, ...]:
-    """The ratings on the last line that says 'Ratings:'. Raises ValueError with the reason where there are none."""
-    lines = [line.strip() for line in reply.split("\n") if re.search(r"\bratings?\b\W*\[", line, re.IGNORECASE)]
-    match = _RATINGS.search(lines[-1]) if lines else None
-    if match is None:
-        raise ValueError("it does not end with a line 'Ratings: [...]'")
-    entries = [entry.strip() for entry in match[1].split(",")]
-    if len(entries) != rounds:
-        raise ValueError(f"{len(entries)} ratings for {rounds} rounds")
-    found: list[int | None] = []
-    for entry in entries:
-        if entry.upper() == "N/A":
-            found.append(None)
-        elif entry in "0123456" and len(entry) == 1:
-            found.append(int(entry))
-        else:
-            raise ValueError(f"rating '{entry}' is not a whole number from 0 to 6")
-    return tuple(found)
 
 
 def _parse(reply: str, record: Mapping[str, Any]) -> Verdict:
@@ -82,7 +60,7 @@ def ratings_of(entry: Entry) -> tuple[int | None, ...] | None:
 
 
 def _count(reply: str) -> int:
-    found = _RATINGS.findall("\n".join(line for line in reply.split("\n") if "[" in line))
+    found = RATINGS.findall("\n".join(line for line in reply.split("\n") if "[" in line))
     return found[-1].count(",") + 1 if found else 0
 
 
