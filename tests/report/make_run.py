@@ -220,6 +220,8 @@ def log_entries(steps: int = 60) -> list[dict[str, float]]:
                 "penalty": penalty,
                 "margin": 8 * share + rng.gauss(0, 1),
                 "accuracy": min(1.0, 0.55 + 0.3 * share + rng.gauss(0, 0.05)),
+                "margin_0_1": 5 * share + rng.gauss(0, 1),
+                **({"margin_1_2": 3 * share + rng.gauss(0, 1)} if step % 3 else {}),
                 "best_logprob": -0.6 + 0.2 * share + rng.gauss(0, 0.03),
                 "grad_norm": 3 + rng.random(),
             }

@@ -211,3 +211,9 @@ def test_every_text_colour_stands_out_from_every_ground_light_and_dark_and_on_pa
             for text in texts:
                 light, dark = sorted((luminance(scheme[text]), luminance(scheme[ground])), reverse=True)
                 assert (light + 0.05) / (dark + 0.05) >= 4.5, (text, ground)
+
+
+def test_margins_are_drawn_by_level_where_there_are_several(page: Page) -> None:
+    assert "Margin, by neighbouring levels" in page.text
+    assert "level 0 over 1" in page.text and "level 1 over 2" in page.text
+    assert "Pairs in the right order, by neighbouring levels" not in page.text  # the log has none

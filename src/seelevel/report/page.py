@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from importlib import resources
 from itertools import groupby
@@ -133,11 +134,13 @@ def _ladder_words(found: LadderFacts) -> str:
     return said + (f"; {found.unchecked:,} could not be checked and keep their order." if found.unchecked else ".")
 
 
-CURVES = (
+CURVES: tuple[tuple[str, str, tuple[str, ...] | str], ...] = (  # a word alone: its figures by level
     ("Loss", "loss", ("loss",)),
     ("Terms of the loss", "terms", ("preference", "penalty", "nll")),
     ("Margin between better and worse", "margin", ("margin",)),
+    ("Margin, by neighbouring levels", "margins", "margin"),
     ("Pairs in the right order", "accuracy", ("accuracy",)),
+    ("Pairs in the right order, by neighbouring levels", "accuracies", "accuracy"),
     ("Log-probability of the best response, a token", "best", ("best_logprob",)),
     ("The same, less the reference model's", "change", ("best_change",)),
 )
@@ -146,8 +149,9 @@ NAMES = {"nll": "negative log-likelihood", "best_logprob": "log-probability", "b
 
 def _training(run: RunFolder) -> dict[str, Any]:
     drawn = []
-    for title, key, names in CURVES:
-        series = [plots.Series(NAMES.get(name, name), _points(run, name)) for name in names]
+    for title, key, found in CURVES:
+        names = _by_level(run, found) if isinstance(found, str) else found
+        series = [plots.Series(_line_name(name), _points(run, name)) for name in names]
         svg = plots.curves(series, f"curve-{key}", title)
         if svg:
             drawn.append((title, svg))
@@ -156,6 +160,16 @@ def _training(run: RunFolder) -> dict[str, Any]:
         "training_words": facts.training_words(run),
         "training_caption": "Training, step by step. Where there are many steps the bold line is a moving mean.",
     }
+
+
+def _by_level(run: RunFolder, name: str) -> list[str]:
+    """`margin_0_1`, `margin_1_2` …, where there are several: a single one says what `margin` says."""
+    levels = {(int(a), int(b)) for key in set().union(*run.log) for a, b in re.findall(rf"^{name}_(\d+)_(\d+)$", key)}
+    return [f"{name}_{a}_{b}" for a, b in sorted(levels)] if len(levels) > 1 else []
+
+
+def _line_name(name: str) -> str:
+    return NAMES.get(name) or re.sub(r"^\w+?_(\d+)_(\d+)$", r"level \1 over \2", name)
 
 
 def _points(run: RunFolder, name: str) -> list[tuple[float, float]]:

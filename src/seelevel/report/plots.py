@@ -148,7 +148,10 @@ def curves(series: Sequence[Series], key: str, title: str, x_label: str = "step"
     series = [s for s in series if s.points]
     if not series:
         return Markup("")
-    left, right, above, bottom = 52, WIDTH - 14, 30 if len(series) > 1 else 12, 188
+    left, right = 52, WIDTH - 14
+    places = _legend([one.name for one in series], left, right) if len(series) > 1 else []
+    above = 12 + (places[-1][1] + 7 if places else 0)
+    bottom = max(above + 158, 188)
     xs = [x for s in series for x, _ in s.points]
     ys = [y for s in series for _, y in s.points]
     across, up = (min(xs), max(xs) if max(xs) > min(xs) else min(xs) + 1), nice_ticks(min(ys), max(ys), 4)
@@ -166,17 +169,35 @@ def curves(series: Sequence[Series], key: str, title: str, x_label: str = "step"
         if across[0] <= tick <= across[1]:
             parts.append(_text(place((tick, up[0]))[0], bottom + 18, _number(tick), "middle", "tick"))
     parts.append(_text(right, bottom + 34, x_label, "end", "tick"))
-    said, at = [], float(left)
+    said = []
+    for (x, y), (number, one) in zip(places, enumerate(series), strict=False):
+        parts += [
+            _line(x, y, x + KEY, y, f"curve c{number % COLOURS}"),
+            _text(x + KEY + 6, y + 4, one.name, "start", "label"),
+        ]
     for number, one in enumerate(series):
         smooth = moving_mean(one.points)
         if smooth is not one.points:
-            parts.append(_path([place(p) for p in one.points], f"curve faint c{number}"))
-        parts.append(_path([place(p) for p in smooth], f"curve c{number}"))
-        if len(series) > 1:
-            parts += [_line(at, 11, at + 22, 11, f"curve c{number}"), _text(at + 28, 15, one.name, "start", "label")]
-            at += 28 + 7.4 * len(one.name) + 22
+            parts.append(_path([place(p) for p in one.points], f"curve faint c{number % COLOURS}"))
+        parts.append(_path([place(p) for p in smooth], f"curve c{number % COLOURS}"))
         said.append(f"{one.name}: from {smooth[0][1]:.4g} to {smooth[-1][1]:.4g}")
     return _svg(bottom + 40, title, "; ".join(said) + ".", parts, key)
+
+
+KEY = 22
+COLOURS = 7
+
+
+def _legend(names: Sequence[str], left: float, right: float) -> list[tuple[float, float]]:
+    """Where each name's key stands, in as many rows as they need."""
+    places, x, y = list[tuple[float, float]](), left, 11.0
+    for name in names:
+        width = KEY + 6 + 7.4 * len(name)
+        if x > left and x + width > right:
+            x, y = left, y + 18
+        places.append((x, y))
+        x += width + 22
+    return places
 
 
 def moving_mean(points: Sequence[tuple[float, float]], many: int = 40) -> Sequence[tuple[float, float]]:
