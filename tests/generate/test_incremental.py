@@ -133,9 +133,9 @@ def test_each_model_is_trained_afresh_from_the_same_one_on_nested_records(
 
     real, calls = training.fit, []
 
-    def watched(ladders: Any, model: str, used: Any, out: Path, seed: int = 0) -> Any:
+    def watched(ladders: Any, model: str, used: Any, out: Path, seed: int, label: str) -> Any:
         calls.append(([ladder.id for ladder in ladders], model, used.objective.name, seed))
-        return real(ladders, model, used, out, seed=seed)
+        return real(ladders, model, used, out, seed, label)
 
     monkeypatch.setattr(training, "fit", watched)
     run(make_run(tmp_path / "run"), base)

@@ -112,7 +112,7 @@ class Finetune:
         from seelevel.training.fit import fit
 
         say(f"generate: {self.origin['model']}, {len(self.records)} records")
-        fit(self.records, self.base.path, self.settings, self.folder, seed=self.seed)
+        fit(self.records, self.base.path, self.settings, self.folder, self.seed, label="fine-tune")
         place = next(self.folder / name for name in WEIGHTS if (self.folder / name).is_dir())
         return ModelRef(str(self.origin["model"]), str(place))
 

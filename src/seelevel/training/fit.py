@@ -35,9 +35,9 @@ MOST_WARMUP = 0.1
 
 
 def fit(
-    ladders: Sequence[Ladder], model_path: str, settings: TrainSettings, out: Path, seed: int = 0
+    ladders: Sequence[Ladder], model_path: str, settings: TrainSettings, out: Path, seed: int = 0, label: str = "align"
 ) -> dict[str, Any]:
-    """Train a model on ladders; returns counts for a manifest.
+    """Train a model on ladders; returns counts for a manifest. `label` opens what is printed.
 
     Writes `out/model` (weights and processor) or, with LoRA or from an adapter, `out/adapter`, whole or not at all;
     `out/log.jsonl`, one JSON a step; `out/left_out.jsonl`, the ladders not trained on, with reasons;
@@ -99,10 +99,11 @@ def fit(
     )
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
     say(
-        f"align: {len(usable)} ladders, {trainer.steps} steps of {settings.ladders_per_step}, "
+        f"{label}: {len(usable)} ladders, {trainer.steps} steps of {settings.ladders_per_step}, "
         f"{settings.objective.name}, layout {layout}; {trained:,} weights train, "
         f"{str(dtype).removeprefix('torch.')} on {device}"
     )
+    trainer.label = label
     trainer.train(resume_from_checkpoint=trainer.last_checkpoint())
     if had_cache is None:  # the trainer switches the cache off in the configuration, which is saved with the model
         del model.config.use_cache

@@ -63,6 +63,9 @@ class PreferenceTrainer(Trainer):
     Raises `NonFiniteLossError` naming the ladders, whose log-probs are then in `nonfinite.json` beside the checkpoints.
     """
 
+    label = "align"
+    """What the progress bar is called."""
+
     def __init__(
         self,
         model: Any,
@@ -105,7 +108,7 @@ class PreferenceTrainer(Trainer):
         if not self.is_world_process_zero():
             return super().train(resume_from_checkpoint, **options)
         done = int(resume_from_checkpoint.rpartition("-")[2]) if resume_from_checkpoint else 0
-        with Progress("align", total=self.steps, unit="steps", done=done) as self._bar:
+        with Progress(self.label, total=self.steps, unit="steps", done=done) as self._bar:
             return super().train(resume_from_checkpoint, **options)
 
     # One step ------------------------------------------------------------------------------------------------------
