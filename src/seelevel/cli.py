@@ -111,6 +111,43 @@ def convert(
 
 
 @app.command()
+def threshold(
+    source: Annotated[
+        str, typer.Argument(metavar="RECIPE|LADDERS", help="A recipe that has generated; or Parquet, a file or folder.")
+    ],
+    out: OutOption = None,
+    encoder: Annotated[
+        str | None, typer.Option(help="Check with this one; default: the recipe's, or what LADDERS' reasons say.")
+    ] = None,
+    parser: Annotated[str | None, typer.Option(help="builtin, a spaCy package or a folder.")] = None,
+    order: Annotated[
+        Path | None, typer.Option(help="The same ladders in a known order; default: the order before the check.")
+    ] = None,
+    limit: Annotated[int, typer.Option(help="At most so many ladders.", min=1)] = 1000,
+    plot: Annotated[Path | None, typer.Option(help="Also draw the curve: a .png, .svg or .pdf.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what the check's threshold does: Acc, ties and order, and agreement with a known order, for many values."""
+    path = Path(source)
+    if not path.is_dir() and path.suffix != ".parquet":
+        recipe, folder = _recipe(source, None, out)
+        path, encoder = folder / "generate", encoder or recipe.check.encoder
+        parser = parser or recipe.check.parser
+    from seelevel.check.curve import show_curve
+    from seelevel.pipeline import Run
+
+    reference = None if encoder is None else Run.model(encoder)
+    found = show_curve(path, order, None if reference is None else reference.path, parser, limit, plot)
+    if as_json:
+        typer.echo(json.dumps(found))
+        return
+    typer.echo("".join(f"{name:>11}" for name in found["curve"][0]))
+    for row in found["curve"]:
+        typer.echo("".join(f"{'–' if value is None else format(value, '.3f'):>11}" for value in row.values()))
+    typer.echo(f"threshold in force: {found['settings']['threshold']}; {found['settings']['ladders']} ladders")
+
+
+@app.command()
 def doctor(
     recipe: Annotated[
         str | None, typer.Argument(metavar="[RECIPE]", help="Also check a recipe's files and cost.")

@@ -231,7 +231,8 @@ class Run:
 
     # --- what the recipe names, as files and objects ---------------------------------------------------------------
 
-    def model(self, name: str) -> ModelRef:
+    @staticmethod
+    def model(name: str) -> ModelRef:
         """`world:s`, a folder or a hub name, as the stages take it."""
         if name.startswith(WORLD):
             from seelevel.world import model_path

@@ -30,6 +30,7 @@ class Table:
 
     def __init__(self) -> None:
         self.asked: list[str] = []
+        self.split: set[str] = {"lamp.", "mug"}
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:
         self.asked += texts

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tests.language.tiny_clip import save_tiny_clip
 
 from seelevel.errors import InputError
 from seelevel.language.encoders import ClipTextEncoder, load_encoder
+from tests.language.tiny_clip import save_tiny_clip
 
 
 @pytest.fixture(scope="module")

@@ -29,16 +29,17 @@ def run(source: Path, stage: StageFolder, settings: CheckSettings, encoder: Mode
         )
         with Progress("check", total=len(shards(source)), unit="shards", done=len(shards(source)) - len(todo)) as bar:
             for path in todo:
-                # A shard is a call of its own, so that a continued run encodes the same batches as an unbroken one.
+                # A shard is a call of its own, so that a continued run parses the same batches as an unbroken one.
                 write_shard(stage.path / path.name, checker(read_ladders(path, root)), root)
                 bar.advance()
     return _facts(ladder.notes["check"] for _, ladders in iter_shards(stage.path, root) for ladder in ladders)
 
 
 def _facts(notes: Iterable[dict[str, Any]]) -> dict[str, int]:
-    counts = {"ladders": 0, "reordered": 0, "unchecked": 0}
+    counts = {"ladders": 0, "reordered": 0, "unchecked": 0, "split_texts": 0}
     for note in notes:
         counts["ladders"] += 1
         counts["reordered"] += note.get("reordered", False)
         counts["unchecked"] += "unchecked" in note
+        counts["split_texts"] += note.get("split", 0)
     return counts

@@ -15,12 +15,13 @@ chunks (M = 0) leaves the ladder unchecked, in its initial order; a response wit
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from seelevel.check.settings import CheckSettings
 from seelevel.ladder import Ladder, Response, dense_levels
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 DEFAULT_THRESHOLD = 0.85
 # Ladders whose texts are parsed and encoded together: what is equal among them costs once.
 BLOCK = 1024
+# Vectors kept for what comes later, in bytes; the oldest go first.
+MEMORY = 1 << 29
 # Similarities are compared and kept to this many digits, so that equal texts tie whatever batch encoded them.
 DIGITS = 5
 
@@ -43,6 +46,10 @@ class Units:
     """What a response is compared by: its noun chunks, and the sentences that hold them, each once."""
 
     chunks: list[Chunk]
+
+    @cached_property
+    def phrases(self) -> list[str]:
+        return [chunk.text for chunk in self.chunks]
 
     @cached_property
     def sentences(self) -> list[str]:
@@ -56,6 +63,15 @@ class Coverage:
     similarity: list[float]
     best: list[int]
     matched: list[bool]
+
+    @classmethod
+    def of(cls, cosines: NDArray[np.float32], threshold: float) -> Coverage:
+        """From S, shape [M, N]."""
+        if not cosines.size:
+            return cls([0.0] * len(cosines), [-1] * len(cosines), [False] * len(cosines))
+        best: list[int] = cosines.argmax(axis=1).tolist()
+        similarity = [round(float(s), DIGITS) for s in cosines.max(axis=1)]
+        return cls(similarity, best, [s > threshold for s in similarity])
 
     @property
     def acc(self) -> float:
@@ -71,7 +87,8 @@ class AutoCheck:
 
     `threshold` None is the encoder's own, else 0.85. Responses get the scores `acc` and `score`. Reasons are in
     `notes["check"]`: `checker`, `threshold`, `initial_levels`, and `unchecked` (why) or else `order` (for each place
-    now, the place before), `reordered` and `responses`, one entry a response in the order now: `acc`, `score`, both
+    now, the place before), `reordered`, `split` (how many of its texts were longer than the encoder reads and are means
+    of pieces) and `responses`, one entry a response in the order now: `acc`, `score`, both
     also with `_local` and `_global`; `chunks`, its own, with `text`, `start` and `end` in `response.text`, the `best`
     match in the standard response, its `similarity` and whether it `matched`; `standard_chunks` and
     `standard_sentences`, the standard's, with their best match in it.
@@ -83,6 +100,7 @@ class AutoCheck:
         own = encoder.threshold if encoder.threshold is not None else DEFAULT_THRESHOLD
         self.encoder, self.parser = encoder, parser
         self.threshold = own if threshold is None else threshold
+        self._vectors: dict[str, Vectors] = {}
 
     @classmethod
     def from_settings(cls, settings: CheckSettings) -> AutoCheck:
@@ -93,14 +111,21 @@ class AutoCheck:
             responses = [response.text for ladder in block for response in ladder.responses]
             texts = list(dict.fromkeys(responses))
             units = {text: Units(chunks) for text, chunks in zip(texts, noun_chunks(texts, self.parser), strict=True)}
-            wanted = list(
-                dict.fromkeys(t for text in texts for t in [c.text for c in units[text].chunks] + units[text].sentences)
-            )
-            encoded = dict(zip(wanted, self.encoder.encode(wanted), strict=True))
+            vectors = self._encode([t for unit in units.values() for t in unit.phrases + unit.sentences])
             for ladder in block:
-                yield self._check(ladder, [units[response.text] for response in ladder.responses], encoded)
+                yield self._check(ladder, [units[response.text] for response in ladder.responses], vectors)
 
-    def _check(self, ladder: Ladder, units: list[Units], encoded: dict[str, Vectors]) -> Ladder:
+    def _encode(self, texts: list[str]) -> dict[str, Vectors]:
+        """A vector for each text. A text met before, in this call or an earlier one, is not encoded again."""
+        wanted = list(dict.fromkeys(texts))
+        new = [text for text in wanted if text not in self._vectors]
+        self._vectors.update(zip(new, self.encoder.encode(new), strict=True))
+        found = {text: self._vectors[text] for text in wanted}
+        while self._vectors and len(self._vectors) * next(iter(self._vectors.values())).nbytes > MEMORY:
+            del self._vectors[next(iter(self._vectors))]
+        return found
+
+    def _check(self, ladder: Ladder, units: list[Units], vectors: dict[str, Vectors]) -> Ladder:
         note = {"checker": "autocheck", "threshold": self.threshold, "initial_levels": ladder.levels}
         if len(ladder.responses) < 2:
             return ladder.ordered(ladder.responses, check={**note, "unchecked": "fewer than 2 responses"})
@@ -108,7 +133,7 @@ class AutoCheck:
             return ladder.ordered(
                 ladder.responses, check={**note, "unchecked": "the standard response has no noun chunk"}
             )
-        compared = [self._compare(units[0], own, encoded) for own in units]
+        compared = [self._compare(units[0], own, vectors) for own in units]
         keys = [(-reasons["acc"], -reasons["score"]) for reasons in compared[1:]]
         levels = [0, *(level + 1 for level in dense_levels(keys))]
         order = sorted(range(len(levels)), key=levels.__getitem__)
@@ -119,6 +144,7 @@ class AutoCheck:
                 **note,
                 "order": order,
                 "reordered": order != sorted(order),
+                "split": sum(t in self.encoder.split for own in units for t in {*own.phrases, *own.sentences}),
                 "responses": [compared[n] for n in order],
             },
         )
@@ -128,12 +154,12 @@ class AutoCheck:
             response, level=level, scores={**response.scores, "acc": reasons["acc"], "score": reasons["score"]}
         )
 
-    def _compare(self, standard: Units, own: Units, encoded: dict[str, Vectors]) -> dict[str, Any]:
+    def _compare(self, standard: Units, own: Units, vectors: dict[str, Vectors]) -> dict[str, Any]:
         """One response's reasons: Acc and score with their local and global parts; for each of its chunks the standard
         chunk nearest to it; for each standard chunk and sentence the nearest of its own."""
-        local = self._cover([c.text for c in standard.chunks], [c.text for c in own.chunks], encoded)
-        whole = self._cover(standard.sentences, own.sentences, encoded)
-        back = self._cover([c.text for c in own.chunks], [c.text for c in standard.chunks], encoded)
+        cosines = _cosines(standard.phrases, own.phrases, vectors)
+        local, back = Coverage.of(cosines, self.threshold), Coverage.of(cosines.T, self.threshold)
+        whole = Coverage.of(_cosines(standard.sentences, own.sentences, vectors), self.threshold)
         return {
             "acc": round((local.acc + whole.acc) / 2, DIGITS),
             "score": round((local.score + whole.score) / 2, DIGITS),
@@ -149,14 +175,13 @@ class AutoCheck:
             ],
         }
 
-    def _cover(self, wanted: Sequence[str], given: Sequence[str], encoded: dict[str, Vectors]) -> Coverage:
-        """How far `given` (N units) covers `wanted` (M units)."""
-        if not given or not wanted:
-            return Coverage([0.0] * len(wanted), [-1] * len(wanted), [False] * len(wanted))
-        cosines = np.stack([encoded[t] for t in wanted]) @ np.stack([encoded[t] for t in given]).T  # [M, N]
-        best = cosines.argmax(axis=1)
-        similarity = [round(float(cosines[m, n]), DIGITS) for m, n in enumerate(best)]
-        return Coverage(similarity, [int(n) for n in best], [s > self.threshold for s in similarity])
+
+def _cosines(wanted: list[str], given: list[str], vectors: dict[str, Vectors]) -> NDArray[np.float32]:
+    """S[m,n], shape [M, N]."""
+    if not wanted or not given:
+        return np.zeros((len(wanted), len(given)), dtype=np.float32)
+    cosines: NDArray[np.float32] = np.stack([vectors[t] for t in wanted]) @ np.stack([vectors[t] for t in given]).T
+    return cosines
 
 
 def _chunk_notes(chunks: list[Chunk], others: list[Chunk], coverage: Coverage) -> list[dict[str, Any]]:

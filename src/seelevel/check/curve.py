@@ -1,0 +1,171 @@
+"""What a threshold τ does to ladders, for many τ at once: the similarities that autocheck noted are compared again.
+
+τ is a property of the encoder: too low and everything is covered, too high and nothing is; in both cases Acc says
+nothing and the score alone orders. The curve shows where Acc tells responses apart, and, where an order is known, how
+well the check finds it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seelevel.check.autocheck import DIGITS, AutoCheck
+from seelevel.errors import InputError
+from seelevel.formats.parquet import load_ladders
+from seelevel.ladder import Ladder, dense_levels
+from seelevel.language.encoders import load_encoder
+
+GRID = tuple(round(0.4 + 0.02 * n, 2) for n in range(30))
+FIGURES = {
+    "acc": "mean Acc of the generated responses",
+    "undecided": "pairs of equal Acc, which the score alone orders",
+    "tied": "pairs on one level",
+    "reordered": "ladders whose order changes",
+    "agreement": "pairs ordered as in the known order (a tie counts half)",
+}
+
+
+def show_curve(
+    path: Path, order: Path | None, encoder: str | None, parser: str | None, limit: int, picture: Path | None
+) -> dict[str, Any]:
+    """`seelevel threshold`: {"settings", "curve"}. Without an encoder the reasons that the ladders carry are read."""
+    ladders = load_ladders(path)[:limit]
+    known = None if order is None else {ladder.id: ladder for ladder in load_ladders(order)}
+    if encoder is not None:
+        ladders = list(AutoCheck(load_encoder(encoder), None, parser)(ladders))
+    found = judged(ladders, known)
+    force = next(x.notes["check"]["threshold"] for x in ladders if "responses" in x.notes.get("check", {}))
+    rows = curve(found)
+    if picture is not None:
+        plot(rows, force, picture)
+    settings = {
+        "encoder": encoder,
+        "threshold": force,
+        "ladders": len(found),
+        "unchecked": len(ladders) - len(found),
+        "known_order": "before the check" if order is None else str(order),
+    }
+    return {"settings": settings, "curve": rows}
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One ladder's generated responses, in their first order: `local[r]` and `whole[r]` are s[m] of chunks and
+    sentences (−inf where there is nothing to compare with), `score[r]` the score, `known[r]` the known level."""
+
+    local: NDArray[np.float64]
+    whole: NDArray[np.float64]
+    score: NDArray[np.float64]
+    known: list[int]
+
+    def acc(self, threshold: float) -> list[float]:
+        both = (self.local > threshold).mean(axis=1) + (self.whole > threshold).mean(axis=1)
+        return [round(value / 2, DIGITS) for value in both.tolist()]
+
+
+def judged(ladders: Iterable[Ladder], order: Mapping[str, Ladder] | None = None) -> list[Judged]:
+    """What autocheck noted on checked ladders; those that it left unchecked are passed over.
+
+    `order`: ladders by id whose levels are the known order, the same responses in them; None: the order before the
+    check. Raises `InputError` where no ladder carries reasons, or a ladder is not in `order` as it is here.
+    """
+    found, seen = [], 0
+    for ladder in ladders:
+        note = ladder.notes.get("check", {})
+        seen += 1
+        if note.get("checker") != "autocheck" or "responses" not in note:
+            continue
+        places = sorted(range(1, len(ladder.responses)), key=note["order"].__getitem__)
+        reasons = [note["responses"][place] for place in places]
+        if order is None:
+            known = [note["initial_levels"][note["order"][place]] for place in places]
+        else:
+            known = [_known(ladder, place, order) for place in places]
+        found.append(
+            Judged(
+                np.array([_similarities(r["standard_chunks"]) for r in reasons]),
+                np.array([_similarities(r["standard_sentences"]) for r in reasons]),
+                np.array([r["score"] for r in reasons]),
+                known,
+            )
+        )
+    if not found:
+        raise InputError(f"none of {seen} ladders carries autocheck's reasons; check them, or name an --encoder")
+    return found
+
+
+def _similarities(matches: Sequence[Mapping[str, Any]]) -> list[float]:
+    return [match["similarity"] if match["best"] else -np.inf for match in matches]
+
+
+def _known(ladder: Ladder, place: int, order: Mapping[str, Ladder]) -> int:
+    response = ladder.responses[place]
+    if ladder.id in order:
+        for other in order[ladder.id].responses:
+            if other.messages == response.messages:
+                return other.level
+    raise InputError(
+        f"ladder {ladder.id}: response {place} is not in the known order; give the same ladders, reordered"
+    )
+
+
+def curve(ladders: Sequence[Judged], thresholds: Sequence[float] = GRID) -> list[dict[str, float | None]]:
+    """For each τ: `threshold` and FIGURES, as fractions; `agreement` is None where nothing is known to differ."""
+    return [{"threshold": threshold, **_at(ladders, threshold)} for threshold in thresholds]
+
+
+def _at(ladders: Sequence[Judged], threshold: float) -> dict[str, float | None]:
+    accs, pairs, undecided, tied, reordered = list[float](), 0, 0, 0, 0
+    agreed, known = 0.0, 0
+    for ladder in ladders:
+        acc = ladder.acc(threshold)
+        accs += acc
+        levels = dense_levels([(-a, -s) for a, s in zip(acc, ladder.score.tolist(), strict=True)])
+        reordered += levels != sorted(levels)
+        for a, b in combinations(range(len(acc)), 2):
+            pairs += 1
+            undecided += acc[a] == acc[b]
+            tied += levels[a] == levels[b]
+            if ladder.known[a] != ladder.known[b]:
+                known += 1
+                right = (levels[a] < levels[b]) == (ladder.known[a] < ladder.known[b])
+                agreed += 0.5 if levels[a] == levels[b] else right
+    return {
+        "acc": sum(accs) / len(accs),
+        "undecided": undecided / pairs if pairs else None,
+        "tied": tied / pairs if pairs else None,
+        "reordered": reordered / len(ladders),
+        "agreement": agreed / known if known else None,
+    }
+
+
+def plot(rows: Sequence[Mapping[str, float | None]], threshold: float, path: Path) -> None:
+    """Draw the figures against τ, the threshold in force as a dashed line. The ending of `path` says the format.
+
+    Raises `InputError` where the ending is none of matplotlib's or the file cannot be written.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4.2), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    for name, what in FIGURES.items():
+        points = [(row["threshold"], row[name]) for row in rows if row[name] is not None]
+        if points:
+            axes.plot(*zip(*points, strict=True), label=f"{name}: {what}")
+    axes.axvline(threshold, linestyle="--", color="grey", linewidth=1)
+    axes.set(xlabel="threshold τ (cosine)", ylim=(-0.02, 1.02))
+    axes.grid(alpha=0.3)
+    figure.legend(loc="outside lower center", fontsize=8, frameon=False)
+    try:
+        figure.savefig(path)
+    except (ValueError, OSError) as error:
+        raise InputError(f"{path}: the plot cannot be written ({error!s:.100}); name a .png, .svg or .pdf") from error
