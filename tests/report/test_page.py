@@ -215,5 +215,5 @@ def test_every_text_colour_stands_out_from_every_ground_light_and_dark_and_on_pa
 
 def test_margins_are_drawn_by_level_where_there_are_several(page: Page) -> None:
     assert "Margin, by neighbouring levels" in page.text
-    assert "level 0 over 1" in page.text and "level 1 over 2" in page.text
+    assert "0 over 1" in page.text and "1 over 2" in page.text
     assert "Pairs in the right order, by neighbouring levels" not in page.text  # the log has none

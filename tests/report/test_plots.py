@@ -58,12 +58,12 @@ def test_infinite_and_missing_losses_are_left_out_of_a_curve() -> None:
 
 @pytest.mark.parametrize("lines", [2, 3, 7])
 def test_the_names_of_many_curves_stand_side_by_side_within_the_plot_and_above_it(lines: int) -> None:
-    series = [Series(f"level {n} over {n + 1}", [(1, n), (2, n + 1)]) for n in range(lines)]
+    series = [Series(f"{n} over {n + 1}", [(1, n), (2, n + 1)]) for n in range(lines)]
     root = ET.fromstring(curves(series, "c", "Margin"))
     names = [t for t in root.iter("text") if t.attrib["class"] == "label"]
     spots = [(float(t.attrib["x"]), float(t.attrib["y"])) for t in names]
     assert len(set(spots)) == lines
-    assert max(x for x, _ in spots) + 7.4 * len("level 0 over 1") <= WIDTH
+    assert max(x for x, _ in spots) + 7.4 * len("0 over 1") <= WIDTH
     paths = [float(p.attrib["d"].split()[1]) for p in root.iter("path")]
     assert max(y for _, y in spots) < min(paths)
 

@@ -56,6 +56,7 @@ def run_facts(run: RunFolder) -> list[tuple[str, str]]:
     found: list[tuple[str, Any]] = [
         ("Model aligned", run.setting("align", "model")),
         ("Experts, best first", _listed(run.setting("generate", "experts"))),
+        ("Levels from", _levels(run)),
         ("Check", _check(run)),
         ("Objective", _objective(objective)),
         ("Training", _training(run)),
@@ -71,6 +72,18 @@ def run_facts(run: RunFolder) -> list[tuple[str, str]]:
 
 def _listed(value: Any) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list) else ""
+
+
+def _levels(run: RunFolder) -> str:
+    """What the levels are made of, where it is not experts."""
+    found = run.setting("generate")
+    generate = found if isinstance(found, dict) else {}
+    finetune, shares = generate.get("finetune"), generate.get("shares")
+    if isinstance(finetune, dict):
+        parts = (run.stages["generate"].manifest or {}).get("finetune") or {}
+        sizes = f" of {' + '.join(map(str, parts['parts']))} records" if parts.get("parts") else ""
+        return f"{generate.get('model')} fine-tuned on growing parts{sizes} of {finetune.get('prompts')}"
+    return f"perturbation of {', '.join(f'{share:.0%}' for share in shares)} of the words" if shares else ""
 
 
 def _check(run: RunFolder) -> str:

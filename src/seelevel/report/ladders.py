@@ -205,9 +205,11 @@ def _turns(response: Response, spans: list[Span]) -> list[Turn]:
 
 
 def say_origin(origin: Mapping[str, Any]) -> str:
-    """Where a response comes from, in a few words: `standard response`, `expert world:l`."""
+    """Where a response comes from, in a few words: `standard response`, `expert world:l`, `perturbation of 10%`."""
     kind, model = str(origin.get("kind", "")), origin.get("model")
     words = {"standard": "standard response"}.get(kind, kind)
+    if isinstance(origin.get("share"), float):
+        words += f" of {origin['share']:.0%}"
     return " ".join(part for part in (words, str(model) if model else "") if part) or "origin not noted"
 
 

@@ -169,7 +169,7 @@ def _by_level(run: RunFolder, name: str) -> list[str]:
 
 
 def _line_name(name: str) -> str:
-    return NAMES.get(name) or re.sub(r"^\w+?_(\d+)_(\d+)$", r"level \1 over \2", name)
+    return NAMES.get(name) or re.sub(r"^\w+?_(\d+)_(\d+)$", r"\1 over \2", name)
 
 
 def _points(run: RunFolder, name: str) -> list[tuple[float, float]]:

@@ -18,9 +18,9 @@ STILL = logprobs([[0.0] * 3, [0.0] * 4])
 
 
 def test_a_token_is_changed_where_the_other_response_has_it_not() -> None:
-    assert changed([1, 2, 3], [1, 4, 3, 5]) == ([False, True, False], [False, True, False, True])
-    assert changed([1, 2], [1, 2]) == ([False, False], [False, False])
-    assert changed([1, 2], []) == ([True, True], [])
+    assert changed((1, 2, 3), (1, 4, 3, 5)) == ([False, True, False], [False, True, False, True])
+    assert changed((1, 2), (1, 2)) == ([False, False], [False, False])
+    assert changed((1, 2), ()) == ([True, True], [])
 
 
 def test_changed_tokens_weigh_gamma_in_the_sum_and_in_its_divisor() -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from difflib import SequenceMatcher
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -25,7 +26,8 @@ from seelevel.training.objectives.ratios import change
 from seelevel.training.objectives.settings import DdpoSettings
 
 
-def changed(ours: Sequence[int], theirs: Sequence[int]) -> tuple[list[bool], list[bool]]:
+@lru_cache(maxsize=4096)  # a pair comes again in every epoch, and once more among the adjacent ones
+def changed(ours: tuple[int, ...], theirs: tuple[int, ...]) -> tuple[list[bool], list[bool]]:
     """Which tokens of two responses are not in both, in order."""
     marks = [True] * len(ours), [True] * len(theirs)
     for block in SequenceMatcher(None, ours, theirs, autojunk=False).get_matching_blocks():
@@ -41,7 +43,7 @@ def dense_margin(moved: TokenLogprobs, index: PairIndex, settings: DdpoSettings)
     tokens = moved.tokens.tolist()
     side, place, weight = list[int](), list[int](), list[float]()
     for number, pair in enumerate(zip(index.better.tolist(), index.worse.tolist(), strict=True)):
-        marks = changed(*([tokens[t] for t in spans[response]] for response in pair))
+        marks = changed(*(tuple(tokens[spans[response].start : spans[response].stop]) for response in pair))
         for which, response in enumerate(pair):
             side += [2 * number + which] * len(spans[response])
             place += spans[response]
