@@ -46,7 +46,7 @@ def test_settings_and_defaults_are_those_that_are_named(name: str) -> None:
 def test_every_penalty_has_its_row_with_its_function() -> None:
     table = rows("Penalties of `mdpo`")
     table.pop("penalty", None)
-    assert {name: load(cells[1].strip("`")) for name, cells in table.items()} == PENALTIES
+    assert {name: load(cells[2].strip("`")) for name, cells in table.items()} == PENALTIES
 
 
 def test_every_function_named_is_there() -> None:

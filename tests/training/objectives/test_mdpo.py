@@ -69,14 +69,19 @@ def test_the_penalties_that_settings_allow_are_those_there_are() -> None:
 
 
 @pytest.mark.parametrize("k", [2, 3, 5])
-def test_at_the_start_the_papers_penalty_pulls_twenty_times_as_hard_on_the_best_response(k: int) -> None:
-    gradients = []
-    for penalty in ("none", "paper"):
-        start = logprobs([[-1.0]] * k)
-        loss, _ = mdpo(start, logprobs([[-1.0]] * k), [ladder(*range(k))], MdpoSettings(penalty=penalty))
-        gradients.append(torch.autograd.grad(loss, start.values)[0][0].item())
-    preference, both = gradients
-    assert (both - preference) / preference == pytest.approx(2 * 1.0 / 0.1)
+def test_at_the_start_each_penalty_pulls_on_the_best_response_as_hard_as_the_docs_say(k: int) -> None:
+    """As a multiple of what the preferences pull; β = 0.1, λ = 0.5, two tokens a response."""
+
+    def pull(penalty: Penalty) -> float:
+        start = logprobs([[-1.0, -1.0]] * k)
+        settings = MdpoSettings(penalty=penalty, weight=0.5)
+        loss, _ = mdpo(start, logprobs([[-1.0, -1.0]] * k), [ladder(*range(k))], settings)
+        found: float = torch.autograd.grad(loss, start.values)[0][0].item()
+        return found
+
+    expected = {"paper": 2 * 0.5 / 0.1, "scaled": 2 * 0.5, "mean": 2 * 0.5 / (0.1 * 2), "anchored": 0.5}
+    for penalty in get_args(Penalty):
+        assert pull(penalty) / pull("none") - 1 == pytest.approx(expected.get(penalty, 0))
 
 
 def test_mdpo_with_two_levels_and_no_penalty_is_dpo() -> None:
