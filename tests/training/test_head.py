@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from seelevel.training import head as head_module
 from seelevel.training import logprobs
 from seelevel.training.head import chunked_head, head_logprobs, output_head, read_chunked
-from seelevel.training.logprobs import token_logprobs
+from seelevel.training.logprobs import from_logits, token_logprobs
 from seelevel.training.packing import Batch, pack
 from tests.training.tiny import make_ladder, make_model, make_processor
 
@@ -55,11 +55,10 @@ def test_log_probs_and_every_gradient_are_those_of_the_whole_logits(
     processor: Any, batch: Batch, monkeypatch: pytest.MonkeyPatch, kind: str, rows: int
 ) -> None:
     model = model_of(kind, processor)
-    plain = token_logprobs(model, batch).values
+    plain = from_logits(model, batch)
     expected = gradients(model, plain)
-    monkeypatch.setattr(logprobs, "FEW_LOGITS", 0)
     monkeypatch.setattr(head_module, "CHUNK_ELEMENTS", rows * len(processor.tokenizer))
-    monkeypatch.setattr(logprobs, "_from_logits", None)  # so that nothing falls back unseen
+    monkeypatch.setattr(logprobs, "from_logits", None)  # so that nothing falls back unseen
     chunked = token_logprobs(model, batch).values
     assert torch.allclose(chunked, plain, rtol=1e-9, atol=0)
     found = gradients(model, chunked)
@@ -110,7 +109,7 @@ class Capped(nn.Module):
 
     def __init__(self, inner: Any) -> None:
         super().__init__()
-        self.inner, self.config = inner, inner.config
+        self.inner, self.config, self.dtype = inner, inner.config, inner.dtype
 
     def get_output_embeddings(self) -> Any:
         return self.inner.lm_head
@@ -122,14 +121,13 @@ class Capped(nn.Module):
 
 
 def test_a_model_that_caps_its_logits_is_found_out_and_its_own_are_used(
-    processor: Any, batch: Batch, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    processor: Any, batch: Batch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     model = Capped(make_model(processor, dtype=torch.float64))
     with torch.no_grad():
         # logits so small that the cap hardly shows in them
         model.inner.lm_head.weight *= 1e-3
-        expected = token_logprobs(model, batch).values
-        monkeypatch.setattr(logprobs, "FEW_LOGITS", 0)
+        expected = from_logits(model, batch)
         for _ in range(2):
             assert torch.equal(token_logprobs(model, batch).values, expected)
     assert capsys.readouterr().err.count("Capped changes its logits after its head") == 1
@@ -147,13 +145,10 @@ def test_a_scale_a_shift_or_a_mask_of_one_token_shows_in_the_witness(change: Any
     assert head(torch.randn(1, 3, 4)).shape == (1, 3, 9)  # and afterwards it is a head again
 
 
-def test_bfloat16_log_probs_are_as_near_as_the_models_own(processor: Any, batch: Batch, monkeypatch: Any) -> None:
+def test_bfloat16_log_probs_are_as_near_as_the_models_own(processor: Any, batch: Batch) -> None:
     exact = token_logprobs(make_model(processor, dtype=torch.float64), batch).values
     model = make_model(processor, dtype=torch.float32).to(torch.bfloat16)
-    small = replace(batch, images={name: value.bfloat16() for name, value in batch.images.items()})
-    own = token_logprobs(model, small).values
-    monkeypatch.setattr(logprobs, "FEW_LOGITS", 0)
-    chunked = token_logprobs(model, small).values
+    own, chunked = from_logits(model, batch), token_logprobs(model, batch).values
     assert chunked.dtype == own.dtype == torch.float32
     assert (chunked - exact).abs().max() <= 1.5 * (own - exact).abs().max()
 

@@ -14,9 +14,11 @@ from safetensors.torch import load_file
 
 from seelevel.errors import InputError
 from seelevel.ladder import Ladder
-from seelevel.training import layouts
+from seelevel.training import head, layouts
 from seelevel.training.fit import fit
 from seelevel.training.layouts import checked_layout
+from seelevel.training.logprobs import from_logits, token_logprobs
+from seelevel.training.packing import collate
 from seelevel.training.settings import TrainSettings
 from seelevel.training.tokens import ImageReader, tokenise
 from seelevel.training.trainer import FALL_WINDOW, NonFiniteLossError, PreferenceTrainer, best_fallen
@@ -208,6 +210,23 @@ def test_the_shared_layout_is_kept_where_it_agrees_and_dropped_aloud_where_not(
     monkeypatch.setattr(layouts, "collate", positions_run_on)
     assert checked_layout(model, tokens, images, "shared") == "rows"
     assert "layout: rows in place of shared, because packed log-probs differ by" in capsys.readouterr().err
+
+
+def test_a_head_whose_chunks_are_wrong_is_left_aloud_for_the_models_own_logits(
+    ladders: list[Ladder], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    processor = make_processor()
+    images = ImageReader(processor)
+    tokens = [tokenise(ladder, processor, images) for ladder in ladders]
+    right, wrong = make_model(processor), make_model(processor)
+    layouts.check_head(right, tokens, images)
+    assert capsys.readouterr().err == ""
+    whole = head.head_logprobs
+    monkeypatch.setattr(head, "head_logprobs", lambda *args: whole(*args) - 1e-3)
+    layouts.check_head(wrong, tokens, images)
+    assert "gives log-probs that differ by 0.001 in chunks of its head; its own logits" in capsys.readouterr().err
+    batch = collate(tokens, images, "rows")
+    assert torch.equal(token_logprobs(wrong, batch).values, from_logits(wrong, batch))
 
 
 @pytest.mark.parametrize("clip", [1.0, 0.0])

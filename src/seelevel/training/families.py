@@ -21,7 +21,8 @@ SHARED = {
 
 def model_inputs(model: Any, batch: Batch) -> dict[str, Any]:
     """Keyword arguments of the model's forward pass, but for `logits_to_keep`."""
-    common = {"input_ids": batch.input_ids, **batch.images, "use_cache": False}
+    images = {k: v.to(model.dtype) if v.is_floating_point() else v for k, v in batch.images.items()}
+    common = {"input_ids": batch.input_ids, **images, "use_cache": False}
     if batch.layout == "rows":
         return {**common, "attention_mask": (batch.segments != PADDING).long()}
     reason = why_not_shared(model.config)
@@ -46,8 +47,13 @@ def why_not_shared(config: Any) -> str:
 
 
 def causal(model: Any, batch: Batch) -> dict[str, Tensor]:
-    """Plain causal decoders: position ids as packed, and a boolean mask [R, 1, L, L]."""
-    return {"position_ids": batch.position_ids, "attention_mask": visible(batch.segments)}
+    """Plain causal decoders: position ids as packed, and a mask [R, 1, L, L] to be added to the scores.
+
+    Of a boolean one every layer would make, and keep, an added one of its own.
+    """
+    seen = visible(batch.segments)
+    added = torch.zeros(seen.shape, dtype=model.dtype, device=seen.device).masked_fill_(~seen, float("-inf"))
+    return {"position_ids": batch.position_ids, "attention_mask": added}
 
 
 def visible(segments: Tensor) -> Tensor:

@@ -23,7 +23,7 @@ from seelevel.models.hf import LocalModel
 from seelevel.progress import Progress, say
 from seelevel.store import cache_folder, digest, write_atomically, write_json
 from seelevel.training.checkpoints import clear_unfinished, write_folder
-from seelevel.training.layouts import checked_layout
+from seelevel.training.layouts import check_head, checked_layout
 from seelevel.training.packing import fits
 from seelevel.training.reference import data_fingerprint, reference_logprobs, weights_fingerprint
 from seelevel.training.settings import LORA_PLACE, LoraSettings, TrainSettings, lora_targets
@@ -71,6 +71,7 @@ def fit(
     images = ImageReader(processor)
     usable, tokenised, left_out = _prepare(ladders, processor, images, settings, model.config)
     budget = settings.tokens_per_batch or TOKENS_PER_BATCH.get(device, TOKENS_PER_BATCH["cuda"])
+    check_head(model, tokenised, images)
     layout = checked_layout(model, tokenised, images, settings.layout)
     weights = weights_fingerprint(model)
     reference = None
@@ -153,7 +154,7 @@ def _adapted(model_path: str) -> str | None:
 def _content(ladder: Ladder) -> Any:
     """What of a ladder the training depends on."""
     images = [image.sha256 or image.path for image in ladder.images]
-    return ladder.id, images, ladder.prompt, [(r.messages, r.level, r.condition) for r in ladder.responses]
+    return ladder.id, images, ladder.prompt, [(r.messages, r.level, r.condition, r.scores) for r in ladder.responses]
 
 
 def _device(wanted: str) -> str:

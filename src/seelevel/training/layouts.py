@@ -1,4 +1,4 @@
-"""Before training: do packed rows really compute what separate rows compute, in this model?"""
+"""Before training: do packed rows, and the head in chunks, really compute what the plain ways do, in this model?"""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ import torch
 
 from seelevel.progress import say
 from seelevel.training.families import why_not_shared
-from seelevel.training.logprobs import token_logprobs
+from seelevel.training.logprobs import distrust_head, from_head, from_logits, token_logprobs
 from seelevel.training.packing import collate
 from seelevel.training.settings import Layout
 from seelevel.training.tokens import ImageReader, TokenisedLadder
 
 PADDINGS = (1, 7, 32)
 TOLERANCE = 3.0
+ROUNDINGS = 64
+"""Roundings of the number format by which a token's log-prob may differ between a chunk of logits and all of them."""
 
 
 def checked_layout(model: Any, ladders: Sequence[TokenisedLadder], images: ImageReader, wanted: Layout) -> Layout:
@@ -27,6 +29,23 @@ def checked_layout(model: Any, ladders: Sequence[TokenisedLadder], images: Image
         say(f"layout: rows in place of shared, because {reason}")
         return "rows"
     return "shared"
+
+
+@torch.no_grad()
+def check_head(model: Any, ladders: Sequence[TokenisedLadder], images: ImageReader) -> None:
+    """Compare log-probs from the head in chunks with the model's own logits on the shortest ladder; where they differ,
+    the model's own are used from then on, and it says so."""
+    shortest = min(ladders, key=lambda ladder: ladder.row_length("rows"))
+    training = model.training
+    model.eval()
+    batch = collate([shortest], images, "rows").to(next(model.parameters()).device)
+    chunked = from_head(model, batch)
+    if chunked is not None:
+        own = from_logits(model, batch)
+        worst = float((chunked - own).abs().max())
+        if not worst <= ROUNDINGS * torch.finfo(model.dtype).eps * max(float(own.abs().max()), 1.0):
+            distrust_head(model, f"gives log-probs that differ by {worst:.3g} in chunks of its head")
+    model.train(training)
 
 
 @torch.no_grad()

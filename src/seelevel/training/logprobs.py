@@ -17,8 +17,6 @@ from seelevel.training.packing import Batch
 
 CHUNK_ELEMENTS = 1 << 25
 """Logits normalised at a time: 128 MiB in float32."""
-FEW_LOGITS = 1 << 24
-"""Up to so many logits (64 MiB in float32) the model's own are as good, and nothing is computed twice."""
 _CHANGED: WeakSet[nn.Module] = WeakSet()
 """Heads whose logits their model changes afterwards."""
 
@@ -60,42 +58,43 @@ class TokenLogprobs:
 def token_logprobs(model: Any, batch: Batch) -> TokenLogprobs:
     """Run `model` (a transformers model, wrapped or not) on a batch on its device: log-probs of the scored tokens.
 
-    Where [tokens × vocabulary] is large it never exists at once, unless the model changes its logits after its head
-    (a cap, a scale): then its own logits are used, and it says so.
+    [tokens × vocabulary] never exists at once, unless the model changes its logits after its head (a cap, a scale) or
+    has adapters on it: then its own logits are used, and it says so.
     """
-    values = _from_head(model, batch)
+    values = from_head(model, batch)
     if values is None:
-        values = _from_logits(model, batch)
+        values = from_logits(model, batch)
     return TokenLogprobs(values, batch.tokens, batch.ladder, batch.response, batch.round, batch.sizes)
 
 
-def _from_head(model: Any, batch: Batch) -> Tensor | None:
-    """Through the output head in chunks; None where logits are few, or the head's are not the model's."""
+def from_head(model: Any, batch: Batch) -> Tensor | None:
+    """Log-probs [N] through the output head in chunks; None where what the head gives are not the model's logits."""
     inner = unwrapped(model)
     head = output_head(inner)
-    if head is None or head in _CHANGED or _logits_kept(batch) * head.out_features <= FEW_LOGITS:
+    if head is None or head in _CHANGED:
         return None
     with chunked_head(head, batch.source, batch.tokens):
         out = model(**model_inputs(inner, batch))
     values = read_chunked(head, out.logits)
     if values is None:
-        _CHANGED.add(head)
-        say(f"log-probs: {type(inner).__name__} changes its logits after its head, so they are held whole in memory")
+        distrust_head(model, "changes its logits after its head")
     return values
 
 
-def _from_logits(model: Any, batch: Batch) -> Tensor:
-    """Through the model's own logits, at the columns that any row scores."""
+def distrust_head(model: Any, why: str) -> None:
+    """From now on use a model's own logits, and say so."""
+    inner = unwrapped(model)
+    _CHANGED.add(inner.get_output_embeddings())
+    say(f"log-probs: {type(inner).__name__} {why}; its own logits are used, which are held whole in memory")
+
+
+def from_logits(model: Any, batch: Batch) -> Tensor:
+    """Log-probs [N] through the model's own logits, at the columns that any row scores."""
     length = batch.input_ids.shape[1]
     columns = torch.unique(batch.source % length)
     out = model(**model_inputs(unwrapped(model), batch), logits_to_keep=columns)
     place = (batch.source // length) * len(columns) + torch.searchsorted(columns, batch.source % length)
     return chosen_logprobs(out.logits.flatten(0, 1), place, batch.tokens)
-
-
-def _logits_kept(batch: Batch) -> int:
-    """Positions whose logits `_from_logits` would hold."""
-    return len(batch.input_ids) * len(torch.unique(batch.source % batch.input_ids.shape[1]))
 
 
 def unwrapped(model: Any) -> Any:
