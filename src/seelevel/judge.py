@@ -173,8 +173,8 @@ def last_object(reply: str) -> dict[str, Any]:
 RATINGS = re.compile(r"ratings?\W*\[([^\[\]]*)\]\W*$", re.IGNORECASE)
 
 
-def parse_ratings(reply: str, count: int) -> tuple[int | None, ...]:
-    """`count` ratings from 0 to 6, None for N/A, from the last line that says 'Ratings:' (MRHal-Bench's form).
+def parse_ratings(reply: str, count: int, top: int = 6) -> tuple[int | None, ...]:
+    """`count` ratings from 0 to `top`, None for N/A, from the last line that says 'Ratings:' (MRHal-Bench's form).
 
     Raises ValueError with the reason where there are none.
     """
@@ -189,8 +189,8 @@ def parse_ratings(reply: str, count: int) -> tuple[int | None, ...]:
     for entry in entries:
         if entry.upper() == "N/A":
             found.append(None)
-        elif entry in "0123456" and len(entry) == 1:
+        elif re.fullmatch(r"0|[1-9]\d?", entry, re.ASCII) and int(entry) <= top:
             found.append(int(entry))
         else:
-            raise ValueError(f"rating '{entry}' is not a whole number from 0 to 6")
+            raise ValueError(f"rating '{entry}' is not a whole number from 0 to {top}")
     return tuple(found)

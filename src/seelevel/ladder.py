@@ -10,6 +10,8 @@ Role = Literal["system", "user", "assistant"]
 PairSet = Literal["all", "adjacent", "best-vs-rest", "best-vs-worst"]
 CRITERIA = ("helpfulness", "honesty", "harmlessness")
 IMAGE_MARK = "<image>"
+NO_STANDARD = "no standard response"
+"""The flag (`notes["flags"]`) of a ladder whose level 0 is a model's answer like the others."""
 
 
 class Message(TypedDict):

@@ -108,11 +108,19 @@ class Run:
         """Raise `InputError` for anything the recipe names that is not there, before anything runs."""
         recipe = self.recipe
         for name in [recipe.check.encoder, recipe.align.model]:
-            self.model(name)
+            if name is not None:
+                self.model(name)
         for name in recipe.generate.models:
             self._generating(name)
-        if recipe.evaluate.judge is not None:
-            self.answering(recipe.evaluate.judge)
+        for judge in (recipe.check.judge, recipe.evaluate.judge):
+            if judge is not None:
+                self.answering(judge)
+        for key, file in (
+            ("check.overrides", recipe.check.overrides),
+            ("check.judge_template", recipe.check.judge_template),
+        ):
+            if file is not None and not Path(file).is_file():
+                raise InputError(f"{key}: {file} does not exist; relative paths start at {Path.cwd()}")
         data: list[tuple[str, DataSettings | FinetuneSettings, str]] = [("data", recipe.data, "prompts")]
         if recipe.generate.training_data is not None:
             data.append(("generate.finetune", recipe.generate.training_data, "finetune"))
@@ -146,7 +154,8 @@ class Run:
         """Ask every server that a stage still needs whether it is there and has the model."""
         recipe = self.recipe
         asked = [("generate", name) for name in recipe.generate.models]
-        asked += [("evaluate", recipe.evaluate.judge)] if recipe.evaluate.judge is not None else []
+        judges = (("check", recipe.check.judge), ("evaluate", recipe.evaluate.judge))
+        asked += [(stage, name) for stage, name in judges if name is not None]
         todo = {name for stage, name in asked if is_server(name) and read_manifest(self.out / stage) is None}
         for name in sorted(todo):
             from seelevel.models.api import ApiModel
@@ -184,13 +193,21 @@ class Run:
         from seelevel.language.parse import parser_fingerprint
 
         source, settings = self.out / "generate", self.recipe.check
-        encoder = self.model(settings.encoder)
+        encoder = None if settings.encoder is None else self.model(settings.encoder)
+        judge = None if settings.judge is None else self.answering(settings.judge)
+        files = [Path(name) for name in (settings.overrides, settings.judge_template) if name is not None]
+        inputs = [
+            self._print_of(source),
+            *(model_fingerprint(model) for model in (encoder, judge) if model is not None),
+            parser_fingerprint(settings.parser),
+            *map(file_sha256, files),
+        ]
         return self._stage(
             "check",
             "seelevel.check",
-            [self._print_of(source), model_fingerprint(encoder), parser_fingerprint(settings.parser)],
+            inputs,
             settings,
-            lambda stage: check.run(source, stage, settings, encoder, self.out),
+            lambda stage: check.run(source, stage, settings, encoder, self.out, judge, self.recipe.seed),
         )
 
     def align(self) -> Path:

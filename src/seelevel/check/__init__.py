@@ -2,44 +2,92 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from seelevel.check.overrides import Checker, Overridden, override, read_overrides
 from seelevel.check.settings import CheckSettings
 from seelevel.formats.parquet import iter_shards, read_ladders, write_shard
 from seelevel.lookup import choose
 from seelevel.models.base import ModelRef
-from seelevel.progress import Progress
+from seelevel.progress import Progress, say
 from seelevel.store import StageFolder, shards
 
-# Each is a class with `from_settings(settings)`, whose objects take ladders and give re-levelled ladders.
-CHECKERS = {"autocheck": "seelevel.check.autocheck:AutoCheck"}
+__all__ = ["CHECKERS", "CheckSettings", "make_checker", "override", "run"]
+
+# Each is a class with `from_settings(settings, judge, seed)`, whose objects take ladders and give re-levelled ladders.
+CHECKERS = {"autocheck": "seelevel.check.autocheck:AutoCheck", "judge": "seelevel.check.judged:JudgeOrder"}
 
 
-def run(source: Path, stage: StageFolder, settings: CheckSettings, encoder: ModelRef, root: Path) -> dict[str, Any]:
+def run(
+    source: Path,
+    stage: StageFolder,
+    settings: CheckSettings,
+    encoder: ModelRef | None,
+    root: Path,
+    judge: ModelRef | None = None,
+    seed: int = 0,
+) -> dict[str, Any]:
     """Write one shard of checked ladders for each shard in `source`; returns the counts for the manifest.
 
     A shard that is there already was written whole and is kept. Image paths below `root` are written relative to it.
     """
     todo = [path for path in shards(source) if not (stage.path / path.name).exists()]
     if todo:
-        checker = choose("checker", settings.checker, CHECKERS).from_settings(
-            settings.model_copy(update={"encoder": encoder.path})
-        )
+        checker = make_checker(source, settings, encoder, root, judge, seed)
         with Progress("check", total=len(shards(source)), unit="shards", done=len(shards(source)) - len(todo)) as bar:
             for path in todo:
                 # A shard is a call of its own, so that a continued run parses the same batches as an unbroken one.
                 write_shard(stage.path / path.name, checker(read_ladders(path, root)), root)
                 bar.advance()
-    return _facts(ladder.notes["check"] for _, ladders in iter_shards(stage.path, root) for ladder in ladders)
+    facts = _facts(ladder.notes for _, ladders in iter_shards(stage.path, root) for ladder in ladders)
+    if "contradiction_rate" in facts:
+        say(
+            f"check: the judge contradicts itself in {facts['circles']} of {facts['triples']} threes of responses "
+            f"({facts['contradiction_rate']:.2%})"
+        )
+    return facts
 
 
-def _facts(notes: Iterable[dict[str, Any]]) -> dict[str, int]:
-    counts = {"ladders": 0, "reordered": 0, "unchecked": 0, "split_texts": 0}
-    for note in notes:
+def make_checker(
+    source: Path,
+    settings: CheckSettings,
+    encoder: ModelRef | None,
+    root: Path,
+    judge: ModelRef | None,
+    seed: int,
+) -> Checker:
+    """The checker that the settings ask for: a share of the ladders to a judge, and people's overrides after it.
+
+    Raises `InputError` for overrides of ladders or responses that are not in `source`.
+    """
+    overrides = {} if settings.overrides is None else read_overrides(Path(settings.overrides), source, root)
+    path = None if encoder is None else encoder.path
+    resolved = settings.model_copy(update={"encoder": path})
+    checker = choose("checker", settings.checker, CHECKERS).from_settings(resolved, judge, seed)
+    if settings.judge_share:
+        from seelevel.check.judged import JudgeOrder, Mixed
+
+        checker = Mixed(checker, JudgeOrder.from_settings(resolved, judge, seed), settings.judge_share, seed)
+    return Overridden(checker, overrides)
+
+
+def _facts(notes: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    """Counts for the report; those of a judge and of overrides only where there are some."""
+    counts: Counter[str] = Counter({"ladders": 0, "reordered": 0, "unchecked": 0, "split_texts": 0})
+    for all_notes in notes:
+        note = all_notes["check"]
         counts["ladders"] += 1
         counts["reordered"] += note.get("reordered", False)
         counts["unchecked"] += "unchecked" in note
         counts["split_texts"] += note.get("split", 0)
-    return counts
+        counts["judged"] += note["checker"] == "judge" and "unchecked" not in note
+        counts["triples"] += note.get("triples", 0)
+        counts["circles"] += note.get("circles", 0)
+        counts["overridden"] += bool(all_notes.get("overrides"))
+    rate = {"contradiction_rate": counts["circles"] / counts["triples"]} if counts["triples"] else {}
+    asked = {"triples", "circles"} if rate else set()
+    always = {"ladders", "reordered", "unchecked", "split_texts"}
+    return {name: n for name, n in counts.items() if n or name in always | asked} | rate

@@ -27,6 +27,7 @@ from seelevel.check.settings import CheckSettings
 from seelevel.ladder import Ladder, Response, dense_levels
 from seelevel.language.chunks import Chunk, noun_chunks
 from seelevel.language.encoders import TextEncoder, Vectors, load_encoder
+from seelevel.models.base import ModelRef
 from seelevel.store import batched
 
 if TYPE_CHECKING:
@@ -103,7 +104,9 @@ class AutoCheck:
         self._vectors: dict[str, Vectors] = {}
 
     @classmethod
-    def from_settings(cls, settings: CheckSettings) -> AutoCheck:
+    def from_settings(cls, settings: CheckSettings, judge: ModelRef | None = None, seed: int = 0) -> AutoCheck:
+        """As the recipe says; what only a judge needs is not used."""
+        assert settings.encoder is not None  # the settings have seen to it
         return cls(load_encoder(settings.encoder), settings.threshold, settings.parser)
 
     def __call__(self, ladders: Iterable[Ladder]) -> Iterator[Ladder]:

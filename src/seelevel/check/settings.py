@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+NEEDS = {"autocheck": ("encoder",), "judge": ("judge",)}
+"""What each checker of `seelevel.check.CHECKERS` cannot do without."""
 
 
 class CheckSettings(BaseModel):
@@ -11,7 +16,7 @@ class CheckSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     checker: str = Field(default="autocheck", description="a name of seelevel.check.CHECKERS")
-    encoder: str = Field(description="a text encoder's folder or hub name")
+    encoder: str | None = Field(default=None, description="a text encoder's folder or hub name")
     threshold: float | None = Field(
         default=None,
         ge=-1,
@@ -19,3 +24,27 @@ class CheckSettings(BaseModel):
         description="cosine above which a chunk is covered; null: the encoder's own, else 0.85",
     )
     parser: str = Field(default="builtin", description="builtin, a spaCy package that is installed, or a folder")
+    judge: str | None = Field(default=None, description="a model, a server's model, or the world's oracle")
+    judge_mode: Literal["listwise", "pairwise"] = Field(
+        default="listwise", description="pairwise also measures how often the judge contradicts itself"
+    )
+    judge_share: float = Field(
+        default=0.0, ge=0, le=1, description="share of the ladders that the judge orders instead"
+    )
+    judge_sees_pictures: bool = False
+    judge_template: str | None = Field(default=None, description="a file in place of the package's template")
+    overrides: str | None = Field(default=None, description="JSON lines: levels that people have set by hand")
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        for name in self.needs:
+            if getattr(self, name) is None:
+                raise ValueError(f"check.{name} is missing: checker {self.checker} needs it")
+        if self.judge_share and self.judge is None:
+            raise ValueError("check.judge is missing: name who orders judge_share of the ladders")
+        return self
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The models without which the checker cannot work."""
+        return NEEDS.get(self.checker, ())

@@ -1,0 +1,285 @@
+"""A judge's order of a ladder's responses, in place of the auto-check's or for a share of the ladders.
+
+Zhang et al. 2024 (AMP, arXiv 2405.11165) compare with a model judge's order of the same responses, and mix a share of
+ladders ordered so into checked ones. What they leave open and is decided here: the standard response stays best and is
+shown as the standard, as in the auto-check, and the others are ordered; without a standard response all are. The judge
+sees them shuffled (by the ladder's id and the seed), so that their place says nothing.
+
+- *listwise*: one call a ladder rates every response from 0 to 10; equal ratings are a tie; in several rounds every
+  answer is rated and a response has their mean.
+- *pairwise*: one call for every two responses says which is better; a response's level is by its wins less its losses.
+  A circle (A > B, B > C, C > A) so becomes a tie. The share of circles among three responses that were all compared is
+  the judge's *contradiction rate* (AMP, section 4.6: people 14.4%, GPT-4V 11.95%).
+
+A ladder for which the judge gives no whole verdict keeps its initial order and says so.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import combinations
+from pathlib import Path
+from typing import Any, Protocol
+
+from seelevel.check.judge_prompts import LISTWISE, PAIRWISE
+from seelevel.check.settings import CheckSettings
+from seelevel.judge import Judge, Record, Unscored, parse_ratings
+from seelevel.ladder import IMAGE_MARK, NO_STANDARD, Ladder, dense_levels
+from seelevel.models import load_generator
+from seelevel.models.base import Generator, ModelRef
+from seelevel.store import batched, digest
+
+# Ladders whose prompts go to the judge in one call.
+BLOCK = 128
+TOP = 10
+_BETTER = re.compile(r"better\W*(1|2|tie)\W*$", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What each answer of a prompt is worth, in the order shown, None where the judge cannot tell; and the reply."""
+
+    worth: tuple[float | None, ...]
+    reply: str
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """What each response is worth, more being better, and what is noted of how it was found."""
+
+    worth: Mapping[int, float]
+    notes: dict[str, Any] = field(default_factory=dict)
+
+
+class Mode(Protocol):
+    """How a judge is asked for an order."""
+
+    template: str
+
+    def groups(self, responses: Sequence[int]) -> list[tuple[int, ...]]:
+        """The responses that stand in one prompt together, a prompt each."""
+
+    def parse(self, reply: str, record: Record) -> Verdict:
+        """A reply's verdict. Raises ValueError with the reason where there is none."""
+
+    def rank(self, groups: Sequence[tuple[int, ...]], verdicts: Sequence[Verdict]) -> Ranking | str:
+        """All verdicts on a ladder as one ranking, or why there is none."""
+
+
+class Listwise:
+    """All responses in one prompt, a rating each."""
+
+    template = LISTWISE
+
+    def groups(self, responses: Sequence[int]) -> list[tuple[int, ...]]:
+        return [tuple(responses)]
+
+    def parse(self, reply: str, record: Record) -> Verdict:
+        rounds = int(record["rounds"])
+        ratings = parse_ratings(reply, len(record["answers"]) * rounds, TOP)
+        each = [ratings[n : n + rounds] for n in range(0, len(ratings), rounds)]
+        return Verdict(tuple(None if None in own else sum(r or 0 for r in own) / rounds for own in each), reply)
+
+    def rank(self, groups: Sequence[tuple[int, ...]], verdicts: Sequence[Verdict]) -> Ranking | str:
+        (group,), (verdict,) = groups, verdicts
+        worth = {n: rating for n, rating in zip(group, verdict.worth, strict=True) if rating is not None}
+        if len(worth) < len(group):
+            return f"the judge could not rate {len(group) - len(worth)} of {len(group)} responses"
+        return Ranking(worth)
+
+
+class Pairwise:
+    """Two responses in one prompt, the better one named."""
+
+    template = PAIRWISE
+
+    def groups(self, responses: Sequence[int]) -> list[tuple[int, ...]]:
+        return list(combinations(responses, 2))
+
+    def parse(self, reply: str, record: Record) -> Verdict:
+        lines = [line for line in reply.strip().split("\n") if line.strip().lower().startswith("better")]
+        match = _BETTER.match(lines[-1].strip()) if lines else None
+        if match is None:
+            raise ValueError("it does not end with a line 'Better: 1', 'Better: 2' or 'Better: tie'")
+        return Verdict({"1": (1.0, 0.0), "2": (0.0, 1.0)}.get(match[1], (0.0, 0.0)), reply)
+
+    def rank(self, groups: Sequence[tuple[int, ...]], verdicts: Sequence[Verdict]) -> Ranking | str:
+        wins = {n: 0.0 for group in groups for n in group}
+        better: dict[tuple[int, int], bool] = {}
+        for (a, b), verdict in zip(groups, verdicts, strict=True):
+            won = (verdict.worth[0] or 0.0) - (verdict.worth[1] or 0.0)
+            wins[a], wins[b] = wins[a] + won, wins[b] - won
+            better[a, b], better[b, a] = won > 0, won < 0
+        circles = contradictions(sorted(wins), better)
+        compared = [{"of": sorted([a, b]), "better": _winner(a, b, better)} for a, b in groups]
+        return Ranking(wins, {"comparisons": compared, "triples": circles[1], "circles": circles[0]})
+
+
+MODES: dict[str, Mode] = {"listwise": Listwise(), "pairwise": Pairwise()}
+
+
+def contradictions(responses: Sequence[int], better: Mapping[tuple[int, int], bool]) -> tuple[int, int]:
+    """How many threes of responses run in a circle (a > b, b > c, c > a), and how many threes there are."""
+    threes = list(combinations(responses, 3))
+    circle = sum(
+        (better[a, b] and better[b, c] and better[c, a]) or (better[b, a] and better[c, b] and better[a, c])
+        for a, b, c in threes
+    )
+    return circle, len(threes)
+
+
+def _winner(a: int, b: int, better: Mapping[tuple[int, int], bool]) -> int | None:
+    return a if better[a, b] else b if better[b, a] else None
+
+
+class JudgeOrder:
+    """Ladders in, re-levelled ladders with the judge's reasons out, in the same order.
+
+    Rated responses get the score `rating` (listwise: 0 to 10; pairwise: wins less losses). `notes["check"]` holds
+    `checker`, `judge`, `mode`, `initial_levels`, `replies`, and `unchecked` (why) or else `order` (for each place now,
+    the place before), `reordered`, `ratings` (in the order now, null for the standard) and, pairwise, `comparisons` by
+    places before, `triples` and `circles`.
+    """
+
+    def __init__(
+        self,
+        judge: Generator,
+        mode: str = "listwise",
+        seed: int = 0,
+        template: str | Path | None = None,
+        show_pictures: bool = False,
+    ) -> None:
+        self.name, self.mode, self.seed, self.show_pictures = judge.name, mode, seed, show_pictures
+        self._mode = MODES[mode]
+        self._judge = Judge(template or self._mode.template, self._mode.parse, judge)
+
+    @classmethod
+    def from_settings(cls, settings: CheckSettings, judge: ModelRef | None, seed: int) -> JudgeOrder:
+        assert judge is not None
+        template = None if settings.judge_template is None else Path(settings.judge_template)
+        return cls(load_generator(judge), settings.judge_mode, seed, template, settings.judge_sees_pictures)
+
+    def __call__(self, ladders: Iterable[Ladder]) -> Iterator[Ladder]:
+        for block in batched(ladders, BLOCK):
+            groups = [self._groups(ladder) for ladder in block]
+            asked = [(ladder, group) for ladder, own in zip(block, groups, strict=True) for group in own]
+            records = [self._record(ladder, group) for ladder, group in asked]
+            pictures = [[i.path for i in ladder.images] if self.show_pictures else [] for ladder, _ in asked]
+            verdicts = iter(self._judge.judge(records, pictures))
+            for ladder, own in zip(block, groups, strict=True):
+                yield self._ordered(ladder, own, [next(verdicts) for _ in own])
+
+    def _groups(self, ladder: Ladder) -> list[tuple[int, ...]]:
+        """The prompts' responses, each shuffled; none where there is nothing to order."""
+        places = list(range(_first(ladder), len(ladder.responses)))
+        if _obstacle(ladder):
+            return []
+        rng = random.Random(digest("judge's order", self.seed, ladder.id))
+        return [tuple(rng.sample(group, len(group))) for group in self._mode.groups(places)]
+
+    def _record(self, ladder: Ladder, group: Sequence[int]) -> dict[str, Any]:
+        """What the judge's template is filled with."""
+        return {
+            "pictures": len(ladder.images) if self.show_pictures else 0,
+            "image_content": image_content(ladder),
+            "rounds": ladder.responses[group[0]].rounds,
+            "answers": [rounds_of(ladder, n) for n in group],
+        }
+
+    def _ordered(self, ladder: Ladder, groups: list[tuple[int, ...]], verdicts: list[Verdict | Unscored]) -> Ladder:
+        note: dict[str, Any] = {
+            "checker": "judge",
+            "judge": self.name,
+            "mode": self.mode,
+            "initial_levels": ladder.levels,
+            "replies": [verdict.reply for verdict in verdicts],
+        }
+        found: Ranking | str = _obstacle(ladder) or self._ranking(groups, verdicts)
+        if isinstance(found, str):
+            return ladder.ordered(ladder.responses, check={**note, "unchecked": found})
+        first = _first(ladder)
+        ranked = dense_levels([-found.worth[n] for n in range(first, len(ladder.responses))])
+        levels = [0] * first + [first + level for level in ranked]
+        order = sorted(range(len(levels)), key=levels.__getitem__)
+        responses = [
+            replace(response, level=levels[n], scores={**response.scores, "rating": found.worth[n]})
+            if n in found.worth
+            else replace(response, level=levels[n])
+            for n, response in enumerate(ladder.responses)
+        ]
+        return ladder.ordered(
+            responses,
+            check={
+                **note,
+                **found.notes,
+                "order": order,
+                "reordered": order != sorted(order),
+                "ratings": [found.worth.get(n) for n in order],
+            },
+        )
+
+    def _ranking(self, groups: list[tuple[int, ...]], verdicts: list[Verdict | Unscored]) -> Ranking | str:
+        whole = [verdict for verdict in verdicts if not isinstance(verdict, Unscored)]
+        if len(whole) < len(verdicts):
+            reason = next(verdict.reason for verdict in verdicts if isinstance(verdict, Unscored))
+            return f"{len(verdicts) - len(whole)} of {len(verdicts)} replies of the judge could not be read: {reason}"
+        return self._mode.rank(groups, whole)
+
+
+class Mixed:
+    """A share of the ladders, chosen by a hash of their ids and the seed, ordered by the judge; the rest checked."""
+
+    def __init__(self, checker: Any, judged: JudgeOrder, share: float, seed: int) -> None:
+        self.checker, self.judged, self.share, self.seed = checker, judged, share, seed
+
+    def is_judged(self, ladder: Ladder) -> bool:
+        return int(digest("judge share", self.seed, ladder.id), 16) / 16**16 < self.share
+
+    def __call__(self, ladders: Iterable[Ladder]) -> Iterator[Ladder]:
+        for block in batched(ladders, BLOCK):
+            own = [self.is_judged(ladder) for ladder in block]
+            judged = self.judged([ladder for ladder, is_ in zip(block, own, strict=True) if is_])
+            checked = iter(self.checker([ladder for ladder, is_ in zip(block, own, strict=True) if not is_]))
+            for is_ in own:
+                yield next(judged if is_ else checked)
+
+
+def image_content(ladder: Ladder) -> list[str]:
+    """What is known of the pictures, a line each: the annotation `image_content` where it is a list of lines, else all
+    annotations by name."""
+    lines = ladder.annotations.get("image_content")
+    if isinstance(lines, list):
+        return [str(line) for line in lines]
+    return [f"{name}: {value}" for name, value in sorted(ladder.annotations.items())]
+
+
+def _first(ladder: Ladder) -> int:
+    """The first response that is to be ordered: the standard response, where there is one, stays best."""
+    return 0 if NO_STANDARD in ladder.notes.get("flags", []) else 1
+
+
+def _obstacle(ladder: Ladder) -> str:
+    """Why a ladder cannot be put before a judge; empty where it can."""
+    if len(ladder.responses) - _first(ladder) < 2:
+        return "fewer than 2 responses to order"
+    return "responses of unequal rounds" if len({response.rounds for response in ladder.responses}) > 1 else ""
+
+
+def rounds_of(ladder: Ladder, n: int) -> list[dict[str, str]]:
+    """A response's rounds: question, standard answer (empty where there is none), answer."""
+    messages = ladder.responses[n].messages
+    questions = [ladder.prompt[-1], *messages[1::2]]
+    references = ["" for _ in questions]
+    if _first(ladder) == 1:
+        references = [message["content"] for message in ladder.responses[0].messages[::2]]
+    return [
+        {
+            "question": question["content"].replace(IMAGE_MARK, "").strip(),
+            "reference": reference,
+            "answer": a["content"],
+        }
+        for question, reference, a in zip(questions, references, messages[::2], strict=True)
+    ]

@@ -1,0 +1,158 @@
+"""What people say about a response stands, whoever checks it afterwards, with who said it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from seelevel import check
+from seelevel.check.overrides import Overridden, override, read_overrides, reapplied
+from seelevel.check.settings import CheckSettings
+from seelevel.errors import InputError
+from seelevel.formats.parquet import read_ladders, write_shard
+from seelevel.ladder import Image, Ladder, Message, Response
+from seelevel.models.base import ModelRef
+from seelevel.store import StageFolder
+
+pytestmark = pytest.mark.unit
+ORIGINS = ({"kind": "standard"}, {"kind": "expert", "model": "big"}, {"kind": "expert", "model": "small"})
+
+
+def ladder(id: str = "a") -> Ladder:
+    texts = ("A red cup is in the center.", "A cup is in the center.", "A blue dog is in the center.")
+    responses = [
+        Response([Message(role="assistant", content=text)], level, origin)
+        for level, (text, origin) in enumerate(zip(texts, ORIGINS, strict=True))
+    ]
+    prompt = [Message(role="user", content="<image>\nWhat is there?")]
+    return Ladder(id, [Image("a.png")], prompt, responses, {"image_content": ["1 small red cup in the center"]})
+
+
+def reversing(ladders: Any) -> list[Ladder]:
+    """A checker that turns the experts round and notes it as checkers do."""
+    found = []
+    for one in ladders:
+        order = [0, *range(len(one.responses) - 1, 0, -1)]
+        texts = [one.responses[n].text for n in order]
+        moved = [Response(one.responses[n].messages, level, one.responses[n].origin) for level, n in enumerate(order)]
+        found.append(one.ordered(moved, check={"checker": "x", "order": order, "reordered": True, "responses": texts}))
+    return found
+
+
+def origins(one: Ladder) -> list[tuple[str, int]]:
+    return [(r.origin.get("model", "standard"), r.level) for r in one.responses]
+
+
+class TestByHand:
+    def test_a_level_is_set_the_order_mended_and_the_author_noted(self) -> None:
+        found = override(ladder(), 2, 0, "Ada", why="there is a dog", when="2026-11-20")
+        assert origins(found) == [("standard", 0), ("small", 0), ("big", 1)]
+        assert found.notes["overrides"] == [
+            {
+                "text": "A blue dog is in the center.", "who": "Ada", "from": 2, "to": 0,
+                "why": "there is a dog", "when": "2026-11-20",
+            }
+        ]  # fmt: skip
+
+    def test_it_stands_after_a_checker_which_is_noted_as_what_it_was_before(self) -> None:
+        by_hand = override(ladder(), 2, 5, "Ada")
+        (found,) = Overridden(reversing, {})([by_hand])
+        assert origins(found) == [("standard", 0), ("big", 2), ("small", 5)]
+        assert found.notes["overrides"][0]["from"] == 1
+        note = found.notes["check"]
+        assert note["order"] == [0, 1, 2] and not note["reordered"]
+        assert note["responses"] == [r.text for r in found.responses]
+
+    def test_a_second_word_on_a_response_takes_the_firsts_place(self) -> None:
+        found = override(override(ladder(), 2, 0, "Ada"), 1, 4, "Bob")
+        assert [(e["who"], e["from"], e["to"]) for e in found.notes["overrides"]] == [("Bob", 2, 4)]
+        assert origins(found) == [("standard", 0), ("big", 1), ("small", 4)]
+
+    def test_what_is_not_there_and_nobody_are_refused(self) -> None:
+        with pytest.raises(ValueError, match="has no response 3"):
+            override(ladder(), 3, 0, "Ada")
+        with pytest.raises(ValueError, match="author"):
+            override(ladder(), 1, 0, "")
+
+    def test_a_word_on_a_response_that_is_gone_waits(self) -> None:
+        gone = ladder()
+        gone.notes["overrides"] = [{"text": "of an earlier run", "who": "Ada", "to": 0, "from": 2}]
+        found = reapplied(gone)
+        assert origins(found) == origins(ladder())
+        assert found.notes["overrides"] == gone.notes["overrides"]
+
+
+def write(path: Path, *entries: dict[str, Any] | str) -> Path:
+    path.write_text("".join((e if isinstance(e, str) else json.dumps(e)) + "\n" for e in entries))
+    return path
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    folder = StageFolder(tmp_path / "generate", "x")
+    write_shard(folder.shard(0), [ladder("a"), ladder("b")], tmp_path)
+    write_shard(folder.shard(1), [ladder("c")], tmp_path)
+    return folder.path
+
+
+ADA = {"ladder": "b", "response": "small", "level": 1, "who": "Ada", "why": "it is a dog"}
+
+
+class TestFromAFile:
+    def run(self, root: Path, source: Path, file: Path) -> tuple[dict[str, Any], list[Ladder]]:
+        stage = StageFolder(root / "check", "x")
+        stage.begin()
+        settings = CheckSettings(checker="judge", judge="world:oracle", overrides=str(file))
+        judge = ModelRef("world:oracle", "seelevel.world.oracle:Oracle")
+        facts = check.run(source, stage, settings, None, root, judge)
+        return facts, read_ladders(stage.path, root)
+
+    def test_a_response_is_named_by_where_it_is_from_or_by_its_text(self, tmp_path: Path, source: Path) -> None:
+        file = write(
+            tmp_path / "mine.jsonl", ADA, {**ADA, "ladder": "c", "response": "A cup is in the center.", "level": 3}
+        )
+        facts, (a, b, c) = self.run(tmp_path, source, file)
+        assert origins(a) == [("standard", 0), ("big", 1), ("small", 2)]
+        assert origins(b) == [("standard", 0), ("big", 1), ("small", 1)]
+        assert origins(c) == [("standard", 0), ("small", 2), ("big", 3)]
+        assert b.notes["overrides"][0] == {
+            "text": "A blue dog is in the center.", "who": "Ada", "why": "it is a dog", "from": 2, "to": 1,
+        }  # fmt: skip
+        assert "overrides" not in a.notes
+        assert facts["overridden"] == 2
+
+    def test_it_survives_another_run_of_the_check(self, tmp_path: Path, source: Path) -> None:
+        file = write(tmp_path / "mine.jsonl", ADA)
+        _, first = self.run(tmp_path, source, file)
+        for shard in (tmp_path / "check").glob("*.parquet"):
+            shard.unlink()
+        assert self.run(tmp_path, source, file)[1] == first
+
+    @pytest.mark.parametrize(
+        ("entry", "said"),
+        [
+            ({**ADA, "ladder": "bb"}, "line 2: there is no ladder 'bb'; did you mean 'b'"),
+            (
+                {**ADA, "response": "tiny"},
+                "line 2: ladder 'b' has no response 'tiny'; .*: big, expert, small, standard",
+            ),
+            ({**ADA, "response": "expert"}, "line 2: 2 responses of ladder 'b' are from 'expert'"),
+            ({**ADA, "level": -1}, "line 2: level: .*greater than or equal to 0"),
+            ({**ADA, "who": ""}, "line 2: who: "),
+            ({**ADA, "colour": "red"}, "line 2: colour: "),
+            ("{", "line 2: not JSON"),
+            ("[1]", "line 2: .*an override needs ladder, response, level and who"),
+        ],
+    )
+    def test_a_wrong_line_is_named_in_one(self, tmp_path: Path, source: Path, entry: Any, said: str) -> None:
+        file = write(tmp_path / "mine.jsonl", "", entry)
+        with pytest.raises(InputError, match=said) as caught:
+            read_overrides(file, source, tmp_path)
+        assert "\n" not in str(caught.value)
+
+    def test_a_file_that_is_not_there_is_named(self, tmp_path: Path, source: Path) -> None:
+        with pytest.raises(InputError, match=r"check\.overrides: .*cannot be read"):
+            read_overrides(tmp_path / "none.jsonl", source, tmp_path)
