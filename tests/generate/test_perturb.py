@@ -9,7 +9,7 @@ import pytest
 
 from seelevel import generate
 from seelevel.formats.parquet import read_ladders, write_shard
-from seelevel.generate.perturb import Perturbation, article_of
+from seelevel.generate.perturb import Perturbation, _form, article_of
 from seelevel.generate.settings import PerturbationSettings
 from seelevel.ladder import Ladder, Message, Response
 from seelevel.store import StageFolder
@@ -150,6 +150,17 @@ def test_a_word_with_a_tag_it_seldom_has_stays() -> None:
     perturb = Perturbation(PerturbationSettings(), 0)
     perturb.learn(ladders)
     assert {w.tag for words in perturb._words.values() for w in words if w.text == "umbrellas"} == {"NNS"}
+
+
+def test_a_plural_that_was_tagged_as_a_singular_takes_no_singulars_place() -> None:
+    from spacy.tokens import Doc
+
+    perturb = Perturbation(PerturbationSettings(), 0)
+    words = ["a", "clouds", "near", "a", "boat"]
+    doc = Doc(
+        perturb._parser.vocab, words, tags=["DT", "NN", "IN", "DT", "NN"], deps=["det", "ROOT", "case", "det", "nmod"]
+    )
+    assert [_form(token) for token in doc] == [None, "NN plural", "IN", None, "NN"]
 
 
 def test_a_stopped_stage_ends_in_the_same_bytes(tmp_path: Path) -> None:

@@ -8,7 +8,8 @@ standard responses, drawn as often as they stand there. What the paper leaves op
   and more, so that none can come out better than the one above; of two that come out equal the lower one is dropped
 - a word is replaced by one of the same inflection (Penn tag: a plural by a plural, a comparative by a comparative, a
   digit by a digit); 'one' stays, for its noun would have to change; 'a' and 'an' follow the word behind them
-- a word is left alone where its tag is not the one it mostly has in the data set: there the tagger is likely wrong
+- a word is left alone where its tag is not the one it mostly has in the data set: there the tagger is likely wrong;
+  nouns are also told apart by their ending
 - 'image', 'photo' and the like stay: nothing in them could be false
 - the answers of all rounds count as one text, the user's turns stay
 """
@@ -206,7 +207,10 @@ def _form(token: Token) -> str | None:
         return None if kind is None or word in ("one", "1") else f"CD {kind}"
     if not LETTERS.fullmatch(word) or (tag == "IN" and label not in PREPOSITION):
         return None
-    return None if {word, singular(word)} & UNNECESSARY else tag
+    if {word, singular(word)} & UNNECESSARY:
+        return None
+    # Taggers take a rare plural for a singular, or the other way round: its ending has to say the same as its tag.
+    return f"{tag} plural" if PARTS[tag] == "noun" and singular(word) != word else tag
 
 
 def _replaced(
