@@ -196,3 +196,10 @@ def test_an_interrupt_is_one_line_and_no_traceback():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 130
     assert done.stderr == "seelevel: stopped; the same command continues\n"
+
+
+def test_a_place_that_cannot_be_written_is_one_line(tmp_path):
+    taken = tmp_path / "taken"
+    taken.write_text("mine")
+    assert str(taken) in refused("world", "sample", str(taken / "sheet.png"), "--count", "1")
+    assert taken.read_text() == "mine"

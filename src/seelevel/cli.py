@@ -257,7 +257,7 @@ def world_train(
 @world_app.command("sample")
 def world_sample(
     out: Annotated[Path, typer.Argument(help="PNG file to write.")] = Path("world.png"),
-    split: Annotated[str, typer.Option(help="prompts, dev or test.")] = "prompts",
+    split: Annotated[str, typer.Option(help="prompts, finetune, dev or test.")] = "prompts",
     count: Annotated[int, typer.Option(help="How many scenes.", min=1)] = 12,
     seed: Annotated[int, typer.Option(help="Which ones.")] = 0,
 ) -> None:
@@ -331,6 +331,10 @@ def main() -> None:
         _stop(str(error), 2)
     except (DiskFullError, ServerError) as error:
         _stop(str(error), 1)
+    except (FileExistsError, IsADirectoryError, NotADirectoryError, PermissionError) as error:
+        if error.filename is None:
+            raise
+        _stop(f"{error.filename}: {str(error.strerror).lower()}; name another place", 2)
     except Exception as error:
         if not is_disk_full(error):
             raise
