@@ -12,7 +12,7 @@ import importlib.util
 import re
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Protocol
 
@@ -115,6 +115,7 @@ class Mentions:
         if COCO_MARKS - set(self.objects):
             self._add_forms()
         self._longest = max(len(words.split()) for words in self._joined)
+        self._starts = {words.split()[0] for words in self._joined}
         self._wanted = {*self._object_of, *SEAT_OF_TOILET}.union(*(words.split() for words in self._joined))
 
     def _add_forms(self) -> None:
@@ -141,7 +142,7 @@ class Mentions:
         place = 0
         while place < len(tokens):
             word, length = tokens[place], 1
-            for size in range(self._longest, 1, -1):
+            for size in range(self._longest if word in self._starts else 1, 1, -1):
                 joined = self._joined.get(" ".join(tokens[place : place + size]))
                 if joined is not None:
                     word, length = joined, size
@@ -159,10 +160,16 @@ def tokenize(text: str) -> list[str]:
     Its sentence splitter needs data that must be downloaded; here every period before a space comes off instead. The
     two differ in abbreviations only ('u.s.'), which are no objects.
     """
-    return _word_tokenizer()(_LAST_PERIOD.sub(r" .\1 ", text))
+    return [token for word in _LAST_PERIOD.sub(r" .\1 ", text).split(" ") if word for token in _tokens_of(word)]
 
 
 _LAST_PERIOD = re.compile(r"(?<=[^\s.])\.([\])}>\"'»”’]*)(?:\s+|$)")
+
+
+@lru_cache(maxsize=1 << 16)
+def _tokens_of(word: str) -> tuple[str, ...]:
+    """NLTK's tokens of what stands between two spaces: none of its rules reaches beyond, and words recur."""
+    return tuple(_word_tokenizer()(f"x {word} x")[1:-1])
 
 
 @cache

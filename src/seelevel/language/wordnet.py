@@ -45,28 +45,31 @@ class WordNet:
     def texts(self, texts: Sequence[Sequence[str]], wanted: Collection[str]) -> list[list[str]]:
         """Lemmas of tokenised, lower-case texts. Only lemmas that are `wanted` are sure to be right: a token that is a
         wanted word under no tag, or the same one under all, is never tagged."""
-        found = [[self.noun(token) for token in text] for text in texts]
-        open_ = {token for text in texts for token in text}
-        open_ = {token for token in open_ if len({_only(self.lemma(token, p), wanted) for p in ENDINGS}) > 1}
-        places = [[n for n, token in enumerate(text) if token in open_] for text in texts]
+        nouns = {token: self.noun(token) for token in {token for text in texts for token in text}}
+        doubtful = {token for token in nouns if len({_only(self.lemma(token, p), wanted) for p in ENDINGS}) > 1}
+        places = [[n for n, token in enumerate(text) if token in doubtful] for text in texts]
+        found = [[nouns[token] for token in text] for text in texts]
         for lemmas, text, at, tags in zip(found, texts, places, _tags(texts, places), strict=True):
             for n, (tag, next_tag) in zip(at, tags, strict=True):
                 lemmas[n] = self.lemma(text[n], self._part(text[n], tag, next_tag))
         return found
 
     def _part(self, token: str, tag: str, next_tag: str) -> str:
-        """A token's part of speech by its tag and the next one's. Two habits of the shipped tagger are mended: it calls
-        rare plurals verbs ('umbrellas'), and participles before nouns too ('potted plants', an adjective in the Penn
-        treebank), where WordNet knows better."""
-        part = PART_OF.get(tag[:1], "noun")
+        """A token's part of speech by its tag and the next one's. A participle before a noun that WordNet has as an
+        adjective is one, as in the Penn treebank ('potted plants'); the shipped tagger calls it a verb."""
         if tag in PARTICIPLES and next_tag.startswith("N") and token in self._words["adj"]:
             return "adj"
-        return part if part == "noun" or self._morphy(token, part) else "noun"
+        return PART_OF.get(tag[:1], "noun")
 
     def lemma(self, token: str, part: str) -> str:
-        """The shortest word that WordNet has for a token's forms, or the token itself."""
+        """The shortest word that WordNet has for a token's forms, or the token itself.
+
+        A token that WordNet does not know as `part` is taken for a noun, which the script does not do: the shipped
+        tagger calls rare plurals verbs ('umbrellas').
+        """
         if (token, part) not in self._lemmas:
-            self._lemmas[token, part] = min(self._morphy(token, part), key=len, default=token)
+            forms = self._morphy(token, part) or self._morphy(token, "noun")
+            self._lemmas[token, part] = min(forms, key=len, default=token)
         return self._lemmas[token, part]
 
     def _morphy(self, token: str, part: str) -> list[str]:
