@@ -18,7 +18,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from pydantic import BaseModel, ValidationError
 
 from seelevel.errors import InputError
-from seelevel.ladder import IMAGE_MARK, Message
+from seelevel.ladder import IMAGE_MARK, Ladder, Message
 from seelevel.models.base import Generator, Prompt, Sampling
 
 Record = Mapping[str, Any]
@@ -194,3 +194,12 @@ def parse_ratings(reply: str, count: int, top: int = 6) -> tuple[int | None, ...
         else:
             raise ValueError(f"rating '{entry}' is not a whole number from 0 to {top}")
     return tuple(found)
+
+
+def image_content(ladder: Ladder) -> list[str]:
+    """What is known of the pictures, a line each: the annotation `image_content` where it is a list of lines, else all
+    annotations by name."""
+    lines = ladder.annotations.get("image_content")
+    if isinstance(lines, list):
+        return [str(line) for line in lines]
+    return [f"{name}: {value}" for name, value in sorted(ladder.annotations.items())]

@@ -118,6 +118,7 @@ class Run:
         for key, file in (
             ("check.overrides", recipe.check.overrides),
             ("check.judge_template", recipe.check.judge_template),
+            *(("generate.template", name) for name in recipe.generate.files),
         ):
             if file is not None and not Path(file).is_file():
                 raise InputError(f"{key}: {file} does not exist; relative paths start at {Path.cwd()}")
@@ -174,6 +175,7 @@ class Run:
         source, settings = self.data(), self.recipe.generate
         models = [self._generating(name) for name in settings.models]
         inputs = [self._print_of(source), *map(model_fingerprint, models), *map(parser_fingerprint, settings.parsers)]
+        inputs += [file_sha256(Path(name)) for name in settings.files]
         used: Method = settings
         if (records := settings.training_data) is not None:
             named = DataSettings.model_validate(records.model_dump(include=set(DataSettings.model_fields)))
@@ -229,16 +231,18 @@ class Run:
         settings, base = self.recipe.evaluate, self.model(self.recipe.align.model)
         data = self._evaluation_data()
         data_print = self._fingerprints.get(data) or listing_fingerprint(data)
+        trained = self._print_of(self.out / "align")
         if not self._dry and read_mapping(self.out / "metrics.json") is None:
             (self.out / "evaluate" / MANIFEST).unlink(missing_ok=True)  # figured again, from the answers that are kept
         return self._stage(
             "evaluate",
             "seelevel.evaluate",
-            [data_print, model_fingerprint(base), self._print_of(self.out / "align"), self._judge_fingerprint()],
+            [data_print, model_fingerprint(base), trained, self._judge_fingerprint()],
             settings,
-            lambda stage: evaluate.run(
-                stage, settings, data, base, self._aligned(), self._judge(), self.out, self.recipe.seed
-            ),
+            lambda stage: {
+                "aligned": trained,  # the report shows no figures of another model's
+                **evaluate.run(stage, settings, data, base, self._aligned(), self._judge(), self.out, self.recipe.seed),
+            },
         )
 
     def report(self) -> Path:

@@ -26,7 +26,7 @@ from typing import Any, Protocol
 
 from seelevel.check.judge_prompts import LISTWISE, PAIRWISE
 from seelevel.check.settings import CheckSettings
-from seelevel.judge import Judge, Record, Unscored, parse_ratings
+from seelevel.judge import Judge, Record, Unscored, image_content, parse_ratings
 from seelevel.ladder import IMAGE_MARK, NO_STANDARD, Ladder, dense_levels
 from seelevel.models import load_generator
 from seelevel.models.base import Generator, ModelRef
@@ -245,15 +245,6 @@ class Mixed:
             checked = iter(self.checker([ladder for ladder, is_ in zip(block, own, strict=True) if not is_]))
             for is_ in own:
                 yield next(judged if is_ else checked)
-
-
-def image_content(ladder: Ladder) -> list[str]:
-    """What is known of the pictures, a line each: the annotation `image_content` where it is a list of lines, else all
-    annotations by name."""
-    lines = ladder.annotations.get("image_content")
-    if isinstance(lines, list):
-        return [str(line) for line in lines]
-    return [f"{name}: {value}" for name, value in sorted(ladder.annotations.items())]
 
 
 def _first(ladder: Ladder) -> int:

@@ -83,7 +83,9 @@ def _in_force(ladder: Ladder, entries: Sequence[dict[str, Any]]) -> Ladder:
     order = sorted(range(len(levels)), key=levels.__getitem__)
     notes = {**ladder.notes, "overrides": list(entries)}
     if isinstance(check := notes.get("check"), dict):
-        moved = {name: [check[name][n] for n in order] for name in PER_RESPONSE if isinstance(check.get(name), list)}
+        moved: dict[str, Any] = {
+            name: [check[name][n] for n in order] for name in PER_RESPONSE if isinstance(check.get(name), list)
+        }
         if "order" in moved:
             moved["reordered"] = moved["order"] != sorted(moved["order"])
         notes["check"] = {**check, **moved}

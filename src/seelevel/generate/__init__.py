@@ -18,6 +18,7 @@ GENERATORS = {
     "experts": "seelevel.generate.experts:generate",
     "incremental": "seelevel.generate.incremental:generate",
     "perturbation": "seelevel.generate.perturb:generate",
+    "dialogues": "seelevel.generate.dialogues:generate",
 }
 
 

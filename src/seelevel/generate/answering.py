@@ -34,6 +34,10 @@ class Answerer:
     origin: dict[str, Any]
     find: Callable[[], ModelRef]
 
+    @classmethod
+    def of_expert(cls, expert: ModelRef) -> Answerer:
+        return cls({"kind": "expert", "model": expert.name}, lambda: expert)
+
 
 def answer_prompts(
     source: Path, stage: StageFolder, settings: Answering, answerers: Sequence[Answerer], root: Path, seed: int

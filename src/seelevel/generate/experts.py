@@ -24,8 +24,4 @@ def generate(
     seed: int,
 ) -> dict[str, Any]:
     """Write one shard of ladders for each of the source's; returns counts over all of them."""
-    return answer_prompts(source, stage, settings, [_answerer(expert) for expert in experts], root, seed)
-
-
-def _answerer(expert: ModelRef) -> Answerer:
-    return Answerer({"kind": "expert", "model": expert.name}, lambda: expert)
+    return answer_prompts(source, stage, settings, [Answerer.of_expert(expert) for expert in experts], root, seed)

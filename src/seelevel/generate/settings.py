@@ -15,6 +15,7 @@ from seelevel.training.settings import TrainSettings
 
 Name = Annotated[str, Field(min_length=1)]
 Share = Annotated[float, Field(gt=0, le=1)]
+Rounds = Annotated[int, Field(ge=1, le=10)]
 
 
 class Method(BaseModel):
@@ -60,6 +61,11 @@ class Method(BaseModel):
         """Parsers that must be there."""
         return []
 
+    @property
+    def files(self) -> list[str]:
+        """Files that must be there, and whose contents the responses depend on."""
+        return []
+
 
 class Answering(Method):
     """A method whose responses are models' answers. `batch_size` is how many prompts a model answers at once: null is
@@ -74,7 +80,7 @@ class Answering(Method):
 
     @model_validator(mode="after")
     def _no_beams_on_servers(self) -> Self:
-        if self.sampling.num_beams > 1 and any(is_server(name) for name in self.models):
+        if self.sampling.num_beams > 1 and any(is_server(name) for name in self.answering):
             raise ValueError("a server does not search with beams; set sampling.num_beams: 1")
         return self
 
@@ -164,10 +170,48 @@ class PerturbationSettings(Method):
         return [self.parser]
 
 
+class DialoguesSettings(Answering):
+    """Dialogues of several rounds (AMP A.2): `writer` writes questions about the pictures and answers them, `experts`,
+    best first, answer the same questions round by round."""
+
+    asks_only = True
+    method: Literal["dialogues"] = "dialogues"
+    writer: Name
+    experts: list[Name] = Field(min_length=1)
+    rounds: tuple[Rounds, Rounds] = Field(default=(2, 5), description="fewest and most questions of a dialogue")
+    writer_sampling: Sampling = Sampling(max_new_tokens=1024)
+    writer_sees_pictures: bool = True
+    template: str | None = Field(default=None, description="a file in place of the package's template for the writer")
+
+    @field_validator("rounds")
+    @classmethod
+    def _in_order(cls, rounds: tuple[int, int]) -> tuple[int, int]:
+        if rounds[0] > rounds[1]:
+            raise ValueError("the fewest rounds stand first")
+        return rounds
+
+    @property
+    def models(self) -> list[str]:
+        return [self.writer, *self.experts]
+
+    @property
+    def answering(self) -> list[str]:
+        return list(self.experts)
+
+    @property
+    def levels_at_most(self) -> int:
+        return len(self.experts) + 1
+
+    @property
+    def files(self) -> list[str]:
+        return [] if self.template is None else [self.template]
+
+
 SETTINGS: dict[str, type[Method]] = {
     "experts": ExpertsSettings,
     "incremental": IncrementalSettings,
     "perturbation": PerturbationSettings,
+    "dialogues": DialoguesSettings,
 }
 """What each method of `seelevel.generate.GENERATORS` can be told."""
 
@@ -182,4 +226,6 @@ def _by_method(value: Any) -> Any:
     return SETTINGS[name].model_validate(value)
 
 
-GenerateSettings = Annotated[ExpertsSettings | IncrementalSettings | PerturbationSettings, BeforeValidator(_by_method)]
+GenerateSettings = Annotated[
+    ExpertsSettings | IncrementalSettings | PerturbationSettings | DialoguesSettings, BeforeValidator(_by_method)
+]

@@ -300,7 +300,8 @@ def _may_succeed(error: BaseException) -> bool:
 def _asked_wait(outcome: Any) -> float:
     """Seconds that a reply asks to wait (Retry-After, in seconds or as a date); 0 where it does not."""
     error = outcome.exception() if outcome is not None else None
-    said = error.response.headers.get("retry-after", "") if hasattr(error, "response") else ""
+    response = getattr(error, "response", None)
+    said = "" if response is None else response.headers.get("retry-after", "")
     try:
         seconds = float(said)
     except ValueError:
