@@ -40,6 +40,13 @@ def test_adapters_have_the_base_as_their_reference(capsys):
     assert max(report["settings"]["largest_differences"].values()) < 1e-5
 
 
+def test_peers_agree_in_bfloat16_too_as_far_as_it_goes(capsys):
+    arguments = ["--shape", "tiny-lora", "--dtype", "bfloat16", "--peers", "rows-full", "rows", "shared"]
+    report = run(capsys, *arguments)
+    assert report["settings"]["dtype"] == "bfloat16"
+    assert 0 < max(report["settings"]["largest_differences"].values()) < 0.1
+
+
 def test_a_peer_that_computes_something_else_is_refused(capsys, monkeypatch):
     monkeypatch.setitem(peers.OBJECTIVE, "beta", 0.2)
     with pytest.raises(train_step.DisagreementError, match="rows-full: log-probs differ by"):
