@@ -7,6 +7,7 @@ from pathlib import Path
 from subprocess import run
 
 import pytest
+from nltk.tokenize.destructive import NLTKWordTokenizer
 
 from seelevel.errors import InputError
 from seelevel.language.mentions import Mentions, read_synonyms, tokenize
@@ -80,6 +81,21 @@ def test_every_sentences_last_period_comes_off_its_word() -> None:
 
 
 @pytest.mark.unit
+@pytest.mark.parametrize(
+    "text",
+    [
+        "the dog's bone, the dogs' bones; it isn't there",
+        'you cannot see it, \'tis gone: gonna lemme "see (it)"',
+        "3.5 m, 1,000 dogs -- 50% #1 a@b.c ... [dog] <cat> o'clock ''twas'' \u201cdog\u201d",
+        "dog's\nbowl\n\n- a cat's\tbed",
+        "'dog' `cat` ''bird'' \"",
+    ],
+)
+def test_words_tokenised_one_by_one_are_tokenised_as_in_their_text(text: str) -> None:
+    assert tokenize(text) == NLTKWordTokenizer().tokenize(text)
+
+
+@pytest.mark.unit
 def test_a_synonym_list_that_is_missing_empty_or_nameless_is_the_users_mistake(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"nowhere\.txt does not exist"):
         read_synonyms(tmp_path / "nowhere.txt")
@@ -135,6 +151,5 @@ def test_finding_mentions_in_2000_captions_takes_under_two_seconds() -> None:
     mentions = Mentions(read_synonyms(DATA / "chair" / "synonyms_lisaanne.txt"))
     mentions.find(captions[0])
     start = time.process_time()
-    for caption in captions:
-        mentions.find(caption)
+    mentions.find_all(captions)
     assert time.process_time() - start < 2
