@@ -1,5 +1,6 @@
 """The page: self-contained, inert, honest about what is missing."""
 
+import json
 import re
 from html.parser import HTMLParser
 from importlib import resources
@@ -14,6 +15,7 @@ from seelevel.report.examples import invented_spans
 from seelevel.report.ladders import read_facts_and_choice
 from seelevel.report.settings import ReportSettings
 from seelevel.report.text import Span, marked
+from seelevel.store import MANIFEST, write_json
 
 from .make_run import EVIL, make_run
 
@@ -126,6 +128,16 @@ def test_the_parts_stand_in_order_and_say_what_was_counted(page: Page) -> None:
 def test_a_stage_that_was_not_run_is_said_to_be_missing(tmp_path: Path, stages: tuple[str, ...], said: str) -> None:
     root = make_run(tmp_path / "run", count=4, stages=stages)
     assert said in Page(report.run(root, ReportSettings()).read_text(encoding="utf-8")).text
+
+
+@pytest.mark.unit
+def test_figures_of_a_model_that_was_trained_again_are_not_shown(tmp_path: Path) -> None:
+    root = make_run(tmp_path / "run", count=4)
+    manifest = json.loads((root / "evaluate" / MANIFEST).read_text())
+    write_json(root / "evaluate" / MANIFEST, {**manifest, "aligned": "1" * 16})
+    text = Page(report.run(root, ReportSettings()).read_text(encoding="utf-8")).text
+    assert "No figures yet: evaluate is of a model that has been trained again since." in text
+    assert "fell from" not in text
 
 
 @pytest.mark.unit

@@ -18,11 +18,12 @@ STAGES = ("data", "generate", "check", "feedback", "align", "evaluate")
 
 @dataclass(frozen=True)
 class Stage:
-    """A stage's folder: not begun, begun, or done (`manifest` says with what)."""
+    """A stage's folder: not begun, begun, or done (`manifest` says with what). `stale`: what it read has changed."""
 
     name: str
     path: Path
     manifest: dict[str, Any] | None
+    stale: bool = False
 
     @property
     def done(self) -> bool:
@@ -34,6 +35,8 @@ class Stage:
 
     @property
     def state(self) -> str:
+        if self.stale:
+            return "of a model that has been trained again since"
         return "done" if self.done else "begun, not finished" if self.begun else "not run"
 
 
@@ -66,15 +69,23 @@ def read_run(root: Path) -> RunFolder:
     if not root.is_dir():
         raise InputError(f"{root} is not a run's folder; name the folder that a run has written")
     stages = {name: Stage(name, root / name, read_manifest(root / name)) for name in STAGES}
+    evaluated, trained = (stages[name].manifest or {} for name in ("evaluate", "align"))
+    stale = evaluated.get("aligned", trained.get("fingerprint")) != trained.get("fingerprint")
+    if stale:
+        stages["evaluate"] = Stage("evaluate", root / "evaluate", None, stale=True)
     recipe, metrics = root / "recipe.yaml", root / "metrics.json"
-    found = {path.stem for side in ("base", "aligned") for path in (root / "evaluate" / side).glob("*.jsonl")}
+    found = (
+        set()
+        if stale
+        else {path.stem for side in ("base", "aligned") for path in (root / "evaluate" / side).glob("*.jsonl")}
+    )
     return RunFolder(
         root=root,
         recipe=(yaml.safe_load(recipe.read_text(encoding="utf-8")) or {}) if recipe.exists() else {},
         stages=stages,
         rejected=list(_jsonl(root / "data" / "rejected.jsonl")),
         log=list(_jsonl(root / "align" / "log.jsonl")),
-        metrics=json.loads(metrics.read_text(encoding="utf-8")) if metrics.exists() else None,
+        metrics=json.loads(metrics.read_text(encoding="utf-8")) if metrics.exists() and not stale else None,
         benchmarks=sorted(found),
     )
 
