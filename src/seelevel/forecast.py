@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from seelevel.errors import free_bytes
-from seelevel.models.base import ModelRef
+from seelevel.models.base import ModelRef, is_server
 from seelevel.models.files import ModelSize, model_size
 from seelevel.pipeline import WORLD, Run
 
@@ -37,9 +37,9 @@ def local_size(model: ModelRef) -> ModelSize | None:
 
 def described(name: str, size: ModelSize | None) -> str:
     """`world:s (401.2k parameters, stored F16)`."""
-    return (
-        f"{name} ({human(size.parameters)} parameters, stored {size.dtype})" if size else f"{name} (not on this disk)"
-    )
+    if size is None:
+        return f"{name} ({'on a server' if is_server(name) else 'not on this disk'})"
+    return f"{name} ({human(size.parameters)} parameters, stored {size.dtype})"
 
 
 def human(number: float) -> str:
@@ -72,7 +72,7 @@ def forecast(job: Run) -> str:
     records = _count_records(recipe.data)
     flops = matmul_flops() * EFFICIENCY
     base = job.model(recipe.align.model)
-    sizes = {name: local_size(job.model(name)) for name in {*recipe.generate.models, recipe.align.model}}
+    sizes = {name: local_size(job.answering(name)) for name in {*recipe.generate.models, recipe.align.model}}
     lines = [
         f"recipe {recipe.name} → {job.out}",
         f"{records} records; times assume {flops / 1e9:.0f} GFLOP/s and are rough",
@@ -99,7 +99,9 @@ def forecast(job: Run) -> str:
     tokens = seconds = memory = 0.0
     for name in recipe.generate.answering:
         part = _generation(records, answer, limit, sizes[name], flops)
-        tokens, seconds, memory = tokens + part[0], seconds + part[1], max(memory, part[2])
+        tokens += part[0]
+        if not is_server(name):  # whose time and memory are its own
+            seconds, memory = seconds + part[1], max(memory, part[2])
     used = [described(name, sizes[name]) for name in recipe.generate.models]
     models = "; ".join(used + [f"parser {name}" for name in recipe.generate.parsers])
     add("generate", records, tokens, memory, seconds, models)
@@ -110,7 +112,7 @@ def forecast(job: Run) -> str:
         records * levels * answer,
         8e8,
         records * levels / 60,
-        f"parser {recipe.check.parser}; {recipe.check.encoder}",
+        "; ".join([f"parser {recipe.check.parser}", *filter(None, (recipe.check.encoder, recipe.check.judge))]),
     )
     size = sizes[base.name]
     prefix = 40 + (size.image_tokens if size else 600)
