@@ -2,6 +2,8 @@
 
 import errno
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -171,3 +173,11 @@ def test_require_space_names_the_missing_bytes(tmp_path):
 
 def test_batches_are_fixed_by_size():
     assert list(store.batched(range(5), 2)) == [[0, 1], [2, 3], [4]]
+
+
+def test_looking_for_a_stages_sources_imports_none_of_them():
+    code = (
+        "import sys; from seelevel.store import source_fingerprint; source_fingerprint('seelevel.align');"
+        "sys.exit(any(m in sys.modules for m in ('torch', 'transformers', 'seelevel.training.fit')))"
+    )
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -16,6 +16,7 @@ import shutil
 import threading
 from collections.abc import Iterable, Iterator
 from functools import cache
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -115,10 +116,17 @@ def imports_of(module: str) -> frozenset[str]:
 
 @cache
 def _is_module(name: str) -> bool:
-    try:
-        return importlib.util.find_spec(name) is not None
-    except ModuleNotFoundError:
+    """Whether a name of ours is a module. A name inside a module is none, and asking for it would import the module."""
+    package = name.rpartition(".")[0]
+    if package and not (_is_module(package) and _spec(package).submodule_search_locations):
         return False
+    return importlib.util.find_spec(name) is not None
+
+
+def _spec(name: str) -> ModuleSpec:
+    spec = importlib.util.find_spec(name)
+    assert spec is not None
+    return spec
 
 
 def source_fingerprint(*modules: str) -> str:
