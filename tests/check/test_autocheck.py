@@ -8,6 +8,7 @@ import spacy
 from spacy.language import Language
 from spacy.tokens import Doc
 
+from seelevel.check import autocheck
 from seelevel.check.autocheck import AutoCheck
 from seelevel.ladder import Image, Ladder, Message, Response
 
@@ -173,6 +174,31 @@ def test_each_distinct_text_is_encoded_once(words: Language) -> None:
     encoder = Table()
     list(AutoCheck(encoder, 0.75, words)([ladder("cup dog. lamp.", "lamp.", "lamp."), ladder("lamp.", "mug.")]))
     assert sorted(encoder.asked) == ["cup", "cup dog.", "dog", "lamp", "lamp.", "mug", "mug."]
+
+
+@pytest.mark.unit
+def test_a_text_of_an_earlier_call_is_not_encoded_again_until_memory_is_full(
+    words: Language, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoder = Table()
+    check = AutoCheck(encoder, 0.75, words)
+    first = list(check([ladder("cup dog.", "lamp.")]))
+    encoder.asked.clear()
+    assert list(check([ladder("cup dog.", "lamp.")])) == first
+    list(check([ladder("cup dog.", "mug.")]))
+    assert sorted(encoder.asked) == ["mug", "mug."]
+    monkeypatch.setattr(autocheck, "MEMORY", 3 * 4 * 2)  # two vectors of three numbers: the two that came last
+    list(check([ladder("cup dog.", "lamp.")]))
+    encoder.asked.clear()
+    assert list(check([ladder("cup dog.", "lamp.")])) == first
+    assert sorted(encoder.asked) == ["cup", "cup dog.", "dog", "lamp", "lamp."]
+
+
+@pytest.mark.unit
+def test_reasons_count_the_texts_that_were_too_long_for_the_encoder(words: Language) -> None:
+    # The table calls 'lamp.' and 'mug' split; the standard response has the one, the other response the other.
+    assert check(words, "cup dog. lamp.", "mug.").notes["check"]["split"] == 2
+    assert check(words, "cup dog.", "cup dog.").notes["check"]["split"] == 0
 
 
 @pytest.mark.unit

