@@ -90,9 +90,30 @@ def _check(run: RunFolder) -> str:
     check = run.setting("check")
     if not isinstance(check, dict):
         return ""
+    judge, share = check.get("judge"), check.get("judge_share")
+    if check.get("checker") == "judge":
+        return f"order of the judge {judge}, {check.get('judge_mode')}"
     threshold = check.get("threshold")
     above = f", threshold {threshold:g}" if isinstance(threshold, int | float) else ""
-    return f"{check.get('checker')} with encoder {check.get('encoder')}{above}, parser {check.get('parser')}"
+    mixed = (
+        f"; {share:.0%} of the ladders in the order of the judge {judge}, {check.get('judge_mode')}" if share else ""
+    )
+    return f"{check.get('checker')} with encoder {check.get('encoder')}{above}, parser {check.get('parser')}{mixed}"
+
+
+def checked(run: RunFolder) -> list[str]:
+    """What the check says of its judge, and what people have said in its place."""
+    facts, said = run.stages["check"].manifest or {}, []
+    if facts.get("judged"):
+        said.append(f"{facts['judged']:,} ladders stand in the order of the judge {run.setting('check', 'judge')}.")
+    if isinstance(rate := facts.get("contradiction_rate"), int | float):
+        said.append(
+            f"Comparing by pairs it contradicts itself in {facts['circles']:,} of {facts['triples']:,} threes of "
+            f"responses ({100 * rate:.2f}%): A better than B, B than C, C than A."
+        )
+    if facts.get("overridden"):
+        said.append(f"In {facts['overridden']:,} ladders people have set levels by hand.")
+    return said
 
 
 def _objective(objective: Any) -> str:

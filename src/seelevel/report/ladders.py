@@ -169,8 +169,23 @@ def show(ladder: Ladder, old: list[Response] | None, album: Album) -> Shown:
         prompt=[Turn(m["role"], marked(m["content"].replace(IMAGE_MARK, "").strip())) for m in ladder.prompt],
         answers=answers,
         reordered=None if aligned is None else _reordered(aligned),
-        remarks=[*_flags(ladder), *([f"order kept, unchecked: {unchecked}"] if unchecked else [])],
+        remarks=[
+            *_flags(ladder),
+            *([f"order kept, unchecked: {unchecked}"] if unchecked else []),
+            *_overrides(ladder),
+        ],
     )
+
+
+def _overrides(ladder: Ladder) -> list[str]:
+    """Who set which level by hand."""
+    origins = {response.text: say_origin(response.origin) for response in ladder.responses}
+    return [
+        f"{origins[entry['text']]}: level {entry.get('from')} set to {entry['to']} by {entry['who']}"
+        + "".join(f", {entry[name]}" for name in ("when", "why") if entry.get(name))
+        for entry in ladder.notes.get("overrides", [])
+        if entry["text"] in origins
+    ]
 
 
 def _answer(ladder: Ladder, n: int, response: Response, before: int | None) -> Answer:
@@ -223,7 +238,8 @@ def chunk_spans(notes: Mapping[str, Any], n: int, response: Response) -> tuple[l
     if not isinstance(judged, list) or n >= len(judged):
         return [], "", []
     chunks, standard = judged[n].get("chunks", []), judged[n].get("standard_chunks", [])
-    if n == 0:
+    order = notes.get("order")
+    if (order[n] if isinstance(order, list) else n) == 0:  # a person may have put another one above it
         return [Span(c["start"], c["end"], "plain") for c in chunks], "the measure", []
     spans = []
     for chunk in chunks:

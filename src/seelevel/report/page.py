@@ -111,7 +111,8 @@ def _ladders(run: RunFolder, settings: ReportSettings, album: Album) -> dict[str
     return {
         "ladder_facts": found,
         "ladder_words": _ladder_words(found),
-        "ladder_remarks": facts.dropped(run)
+        "ladder_remarks": facts.checked(run)
+        + facts.dropped(run)
         + [f"{count:,} ladders are flagged: {flag}." for flag, count in found.flags.most_common()],
         "size_plot": plots.histogram(sizes, "sizes", "Ladders by size", "responses") if len(sizes) > 1 else "",
         "shown": shown,

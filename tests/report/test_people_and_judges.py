@@ -1,0 +1,58 @@
+"""The page says who ordered a ladder where it was not the auto-check: a judge, or people."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from seelevel import report
+from seelevel.check.overrides import override
+from seelevel.formats.parquet import read_ladders, write_shard
+from seelevel.report.settings import ReportSettings
+from seelevel.store import StageFolder
+
+from .make_run import EVIL, RECIPE, make_run
+from .test_page import Page
+
+
+def page_of(root: Path) -> str:
+    return Page(report.run(root, ReportSettings(ladders=6)).read_text("utf-8")).text
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    return make_run(tmp_path / "run", 6, ("data", "generate", "check"))
+
+
+def with_check(root: Path, facts: dict, **settings: object) -> None:
+    """The run's check with these settings and counts."""
+    (root / "recipe.yaml").write_text(yaml.safe_dump({**RECIPE, "check": settings}, sort_keys=False))
+    StageFolder(root / "check", "0" * 16).finish(ladders=6, **facts)
+
+
+def test_a_judges_order_and_its_contradictions_are_told(run: Path) -> None:
+    facts = {"judged": 5, "triples": 400, "circles": 9, "contradiction_rate": 9 / 400}
+    with_check(run, facts, checker="judge", judge="http://host/v1#big", judge_mode="pairwise")
+    text = page_of(run)
+    assert "order of the judge http://host/v1#big, pairwise" in text
+    assert "5 ladders stand in the order of the judge http://host/v1#big." in text
+    assert "contradicts itself in 9 of 400 threes of responses (2.25%)" in text
+
+
+def test_a_share_of_judged_ladders_is_told_beside_the_check(run: Path) -> None:
+    with_check(
+        run, {"judged": 2}, checker="autocheck", encoder="clip", parser="builtin",
+        judge="oracle", judge_share=0.25, judge_mode="listwise",
+    )  # fmt: skip
+    assert "parser builtin; 25% of the ladders in the order of the judge oracle, listwise" in page_of(run)
+
+
+def test_who_set_a_level_by_hand_and_why_stands_with_the_ladder(run: Path) -> None:
+    ladders = read_ladders(run / "check", run)
+    changed = [override(ladders[0], 2, 0, EVIL, why="the bus is there"), *ladders[1:]]
+    write_shard(StageFolder(run / "check", "0" * 16).shard(0), changed, run)
+    StageFolder(run / "check", "0" * 16).finish(ladders=6, overridden=1)
+    text = page_of(run)
+    assert "In 1 ladders people have set levels by hand." in text
+    assert f": level 2 set to 0 by {' '.join(EVIL.split())}, the bus is there" in text
+    assert text.count("the measure") == 6  # whoever stands above it, the standard response is what was measured by
