@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from seelevel.training.packing import buckets
-from seelevel.training.schedule import schedule
+from seelevel.training.schedule import buckets, schedule
 
 pytestmark = pytest.mark.unit
 

@@ -26,11 +26,10 @@ from seelevel.training.checkpoints import clear_unfinished, write_folder
 from seelevel.training.layouts import check_head, checked_layout
 from seelevel.training.packing import fits
 from seelevel.training.reference import data_fingerprint, reference_logprobs, weights_fingerprint
-from seelevel.training.settings import LORA_PLACE, LoraSettings, TrainSettings, lora_targets
+from seelevel.training.settings import LORA_PLACE, TOKENS_PER_BATCH, LoraSettings, TrainSettings, lora_targets
 from seelevel.training.tokens import ImageReader, TokenisedLadder, UnusableLadderError, tokenise
 from seelevel.training.trainer import FALL_WINDOW, PreferenceTrainer, TrainingData, best_fallen
 
-TOKENS_PER_BATCH = {"cpu": 4096, "cuda": 16384}
 MOST_WARMUP = 0.1
 
 

@@ -166,17 +166,3 @@ def _pictures(ladder: TokenisedLadder, which: list[int], images: ImageReader) ->
 def _join(parts: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
     filled = [part for part in parts if part]
     return {key: torch.cat([part[key] for part in filled]) for key in (filled[0] if filled else {})}
-
-
-def buckets(lengths: Sequence[int], budget: int) -> list[list[int]]:
-    """Groups of indices whose padded size, count × longest, stays within `budget`, neighbours in length together.
-
-    An item over the budget is a group of its own. Longest first: a batch that does not fit the memory fails at once.
-    """
-    groups: list[list[int]] = []
-    for index in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
-        if groups and (len(groups[-1]) + 1) * lengths[groups[-1][0]] <= budget:
-            groups[-1].append(index)
-        else:
-            groups.append([index])
-    return groups

@@ -24,6 +24,7 @@ class LoraSettings(BaseModel):
     )
 
 
+TOKENS_PER_BATCH = {"cpu": 4096, "cuda": 16384}
 LORA_TARGETS = {
     "attention": ("q_proj", "k_proj", "v_proj", "o_proj"),
     "attention+mlp": ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"),

@@ -27,8 +27,8 @@ from seelevel.training.logprobs import token_logprobs
 from seelevel.training.objectives import OBJECTIVES
 from seelevel.training.objectives.logs import Logs, joined
 from seelevel.training.objectives.settings import ObjectiveSettings
-from seelevel.training.packing import buckets, collate
-from seelevel.training.schedule import schedule
+from seelevel.training.packing import collate
+from seelevel.training.schedule import buckets, schedule
 from seelevel.training.settings import Layout
 from seelevel.training.tokens import ImageReader, TokenisedLadder
 
