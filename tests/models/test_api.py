@@ -270,8 +270,21 @@ class TestWhatEndsARun:
     def test_a_server_that_refuses_every_prompt_is_the_users_to_mend(self) -> None:
         with serving() as server:
             server.always = 400
-            with pytest.raises(InputError, match="answers nothing: 2 × refused with status 400: never today"):
-                model(server).generate([ask("a"), ask("b")], GREEDY)
+            with pytest.raises(InputError, match="answers nothing: 8 × refused with status 400: never today"):
+                model(server).generate([ask(str(n)) for n in range(8)], GREEDY)
+
+    def test_a_run_that_goes_on_with_nothing_but_refused_prompts_is_not_ended_by_them(self) -> None:
+        with serving() as server:
+            model(server).generate([ask("a")], GREEDY)
+            server.always = 400
+            prompts = [ask("a"), *(ask(str(n)) for n in range(8))]
+            assert [bool(c.text) for c in model(server).generate(prompts, GREEDY)] == [True] + [False] * 8
+
+    def test_a_long_pause_is_said(self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("seelevel.models.api.SAID_FROM", 0.01)
+        with serving(share=1.0, faults=["429"]) as server:
+            model(server).generate([ask("a")], GREEDY)
+        assert "status 429; a call is made again in 0 s" in capsys.readouterr().err
 
     def test_a_wrong_key_is_named_by_its_variable_and_never_shown(self) -> None:
         with serving() as server:

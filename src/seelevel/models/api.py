@@ -34,6 +34,10 @@ FIRST_WAIT, LONGEST_WAIT, LONGEST_ASKED = 0.5, 60.0, 600.0
 EXAMINE_SECONDS, PROBE_SECONDS = 10.0, 120.0
 AGAIN = (408, 409, 425, 429)
 """Statuses below 500 after which the same call may well succeed."""
+MANY = 8
+"""Prompts that a server refuses, all of them and before any answer, so that more than the prompts must be wrong."""
+SAID_FROM = 15.0
+"""Seconds of a pause that is worth a line."""
 
 
 def split_name(name: str) -> tuple[str, str]:
@@ -85,7 +89,7 @@ class ApiModel:
 
     def generate(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[Completion]:
         """One completion a prompt, in order; equal prompts are asked once. An answer that the server refuses for good
-        (too long, filtered) is empty and says why, unless that is all the server ever answered."""
+        (too long, filtered) is empty and says why; where there is nothing else, that is an `InputError`."""
         if sampling.num_beams > 1:
             raise InputError(f"{self.name}: a server does not search with beams; set sampling.num_beams: 1")
         keys = [self._key(prompt, sampling) for prompt in prompts]
@@ -98,11 +102,12 @@ class ApiModel:
                     todo[key] = prompt
                 else:
                     done[key] = kept
+        self._answered |= bool(done)
         done |= self._ask_all(todo, sampling)
         without = Counter(done[key].note for key in todo if done[key].note)
         if without:
             reasons = "; ".join(f"{count} × {note}" for note, count in without.most_common(3))
-            if not self._answered and sum(without.values()) == len(todo):
+            if not self._answered and sum(without.values()) == len(todo) >= MANY:
                 raise InputError(f"{self.name} answers nothing: {reasons}; mend what it complains about")
             say(f"{self.name}: {sum(without.values())} of {len(todo)} calls without a whole answer: {reasons}")
         return [done[key] for key in keys]
@@ -169,6 +174,7 @@ class ApiModel:
             wait=lambda state: max(_asked_wait(state.outcome), pause(state)),
             stop=tenacity.stop_after_attempt(self.settings.tries) | tenacity.stop_when_event_set(stop),
             sleep=tenacity.sleep_using_event(stop),
+            before_sleep=self._say_pause,
             reraise=True,
         )
         body = {"model": self.model, "messages": chat(prompt), **parameters(sampling)}
@@ -191,6 +197,13 @@ class ApiModel:
         self._answered = True
         self._keep(key, completion)
         return completion
+
+    def _say_pause(self, state: Any) -> None:
+        seconds = state.next_action.sleep
+        if seconds >= SAID_FROM:
+            error = state.outcome.exception()
+            why = f"status {error.status_code}" if hasattr(error, "status_code") else _cause(error)
+            say(f"{self.name}: {why}; a call is made again in {seconds:.0f} s")
 
     def _send(self, body: dict[str, Any], timeout: float) -> str:
         """The text of the reply, whatever it is. Raises the library's errors for all but 200."""

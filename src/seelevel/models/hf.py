@@ -26,6 +26,7 @@ from seelevel.images import model_picture
 from seelevel.ladder import IMAGE_MARK
 from seelevel.models.base import Completion, Prompt, Sampling
 from seelevel.models.folders import adapter_base, check_model_folder
+from seelevel.progress import say
 from seelevel.store import batched
 from seelevel.training.tokens import render
 
@@ -119,6 +120,8 @@ class LocalModel:
             texts_of = [message["content"] for message in prompt.messages]
             if mark := next((token for token in self._special if any(token in text for text in texts_of)), ""):
                 completions[i] = Completion("", 0, False, f"the prompt holds '{mark}', a special token of {self.name}")
+        if completions:
+            say(f"{len(completions)} of {len(prompts)} prompts not answered: {next(iter(completions.values())).note}")
         texts = {
             i: render(prompt.messages, self.processor, answer_next=True)
             for i, prompt in enumerate(prompts)
