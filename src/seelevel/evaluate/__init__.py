@@ -133,7 +133,10 @@ def _write_figures(
     metrics: dict[str, Any] = {"base": {}, "aligned": {}, "differences": {}}
     unscored: dict[str, dict[str, int]] = {side: {} for side in SIDES}
     left = {side: sum(r.get("unscored_rounds", 0) for rows in records[side].values() for r in rows) for side in SIDES}
+    groups = {b.name: len({item["cluster"] for item in records["base"][b.name]}) for b in benchmarks}
     for benchmark in benchmarks:
+        if groups[benchmark.name] == 1:
+            say(f"{benchmark.name}: all questions are about one picture, so the intervals have no width")
         before, after = (records[side][benchmark.name] for side in SIDES)
         for side in SIDES:
             items = records[side][benchmark.name]
@@ -147,6 +150,7 @@ def _write_figures(
         "judge": judge.name if judge is not None else None,
         "seed": seed,
         "resamples": RESAMPLES,
+        "groups": groups,
         "unscored": unscored,
         "unscored_rounds": left,
     }

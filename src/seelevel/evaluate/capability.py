@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from seelevel.evaluate.answers import Answer, Benchmark, Context, Items, Question, find_image
-from seelevel.evaluate.files import ID_KEYS, TEXT_KEYS, Entry, read_entries
+from seelevel.evaluate.files import ID_KEYS, Entry, read_entries, text_or_missing
 from seelevel.evaluate.intervals import Item, Measure, ratio
 from seelevel.evaluate.settings import EvaluateSettings
 
@@ -42,13 +42,10 @@ def score(questions: Sequence[Entry], answers: Sequence[Entry]) -> dict[str, Any
     """Figures of an answer file, joined as POPE's are; missing answers counted and named."""
     from seelevel.evaluate.pope import join
 
-    joined = join(questions, answers)
-    missing = [q.first(ID_KEYS, "id") for q, a in zip(questions, joined, strict=True) if a is None]
-    rows = [
-        (a.text(TEXT_KEYS, "answer"), q.text(("label",), "label"), str(q.record.get("category", "all")))
-        for q, a in zip(questions, joined, strict=True)
-        if a is not None
-    ]
+    pairs = [(q, text_or_missing(a)) for q, a in zip(questions, join(questions, answers), strict=True)]
+    missing = [q.first(ID_KEYS, "id") for q, said in pairs if said is None]
+    there = [(q, said) for q, said in pairs if said is not None]
+    rows = [(said, q.text(("label",), "label"), str(q.record.get("category", "all"))) for q, said in there]
     return {**totals(items_of(rows)), "missing": len(missing), "missing_ids": missing}
 
 

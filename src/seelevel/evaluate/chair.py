@@ -84,8 +84,11 @@ def score_items(predictions: Sequence[Entry], objects: Mapping[str, list[str]], 
 
 
 def score(predictions: Sequence[Entry], objects: Mapping[str, list[str]], mentions: Mentions) -> dict[str, Any]:
-    """Figures of a caption file."""
-    return totals(score_items(predictions, objects, mentions))
+    """Figures of a caption file, and under `unknown_objects` the names in its images' sets that the synonym list lacks:
+    nobody can mention them, so they lower the recall."""
+    named = {name for entry in predictions for name in objects_of(entry, objects)}
+    unknown = sorted(named - set(mentions.objects))
+    return {**totals(score_items(predictions, objects, mentions)), "unknown_objects": unknown}
 
 
 def score_files(predictions: Path, objects: Path, synonyms: Path, lemmatizer: str = "singularize") -> dict[str, Any]:

@@ -38,6 +38,14 @@ class Entry:
         return str(value)
 
 
+def text_or_missing(entry: Entry | None) -> str | None:
+    """An answer's text; None where there is no answer, or an empty place for one (null). Raises InputError for a record
+    that has no place for an answer, or no text in it."""
+    if entry is None or (entry.record.keys() & TEXT_KEYS and all(entry.record.get(key) is None for key in TEXT_KEYS)):
+        return None
+    return entry.text(TEXT_KEYS, "answer")
+
+
 def read_text(path: Path) -> str:
     """A file's text. Raises InputError where there is none or it is not UTF-8."""
     if not path.is_file():

@@ -7,6 +7,7 @@ equation 8 averages the dialogues' own shares instead: that is `hallucination_m_
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,10 +103,12 @@ def totals(items: Sequence[Item]) -> dict[str, Any]:
 
 
 def score(judgements: Sequence[Entry], rule: str = "published") -> dict[str, Any]:
-    """Figures of judgements by `rule`, and under 'rules' by both."""
+    """Figures of judgements by `rule`, and under 'rules' by both; `repeated_ids` names those that stand there twice,
+    each of which counts."""
     ratings = [ratings_of(entry) for entry in judgements]
     rules = {name: totals([item_of(r, name) for r in ratings]) for name in RULES}
-    return {**rules[rule], "rule": rule, "rules": rules}
+    ids = Counter(str(entry.record["id"]) for entry in judgements if entry.record.get("id") is not None)
+    return {**rules[rule], "rule": rule, "repeated_ids": [i for i, n in ids.items() if n > 1], "rules": rules}
 
 
 def score_files(judgements: Path, rule: str = "published") -> dict[str, Any]:

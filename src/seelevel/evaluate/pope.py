@@ -16,7 +16,7 @@ import numpy as np
 
 from seelevel.errors import InputError
 from seelevel.evaluate.answers import Answer, Benchmark, Context, Items, Question, find_image
-from seelevel.evaluate.files import ID_KEYS, TEXT_KEYS, Entry, read_entries
+from seelevel.evaluate.files import ID_KEYS, Entry, read_entries, text_or_missing
 from seelevel.evaluate.intervals import Array, Item, Measure, ratio
 from seelevel.evaluate.settings import EvaluateSettings
 
@@ -52,7 +52,7 @@ def read_answer(text: str, rule: str) -> str | None:
 def label_of(entry: Entry) -> str:
     label = entry.text(("label",), "label").strip().lower()
     if label not in ("yes", "no"):
-        raise InputError(f"{entry.where}: label '{label}' is neither yes nor no")
+        raise InputError(f"{entry.where}: label {label!r:.60} is neither yes nor no; mend it")
     return label
 
 
@@ -67,7 +67,7 @@ def join(questions: Sequence[Entry], answers: Sequence[Entry]) -> list[Entry | N
 
     By id where ids are unique and id and question text agree (answers to other questions are left aside where they
     carry their question's text); else by order, the texts compared. Raises InputError at the first answer that belongs
-    to no question.
+    to no question, or that answers one a second time.
     """
     ids, keys = [_key(q) for q in questions], [_key(a) for a in answers]
     if "" not in keys and len(set(ids)) == len(ids) and len(set(keys)) == len(keys):
@@ -77,6 +77,7 @@ def join(questions: Sequence[Entry], answers: Sequence[Entry]) -> list[Entry | N
         known = len(found) == len(answers) or all(_get(a, PROMPT_KEYS) is not None for a in answers)
         if found and known and all(_agree(q, a) for q, a in found):
             return joined
+    _refuse_twice(ids, answers)
     if len(answers) > len(questions):
         raise InputError(
             f"{answers[len(questions)].where}: {len(answers)} answers for {len(questions)} questions, and their ids "
@@ -85,8 +86,8 @@ def join(questions: Sequence[Entry], answers: Sequence[Entry]) -> list[Entry | N
     for question, answer in zip(questions, answers, strict=False):
         if not _agree(question, answer):
             raise InputError(
-                f"{answer.where}: answers '{asked(_get(answer, PROMPT_KEYS))}' but {question.where} asks "
-                f"'{asked(_get(question, QUESTION_KEYS))}'; answers carry their questions' ids or stand in their order"
+                f"{answer.where}: answers {asked(_get(answer, PROMPT_KEYS))!r:.120} but {question.where} asks "
+                f"{asked(_get(question, QUESTION_KEYS))!r:.120}; answers carry their questions' ids or stand in order"
             )
     if len(answers) < len(questions) and any(_get(a, PROMPT_KEYS) is None for a in answers):
         raise InputError(
@@ -96,8 +97,22 @@ def join(questions: Sequence[Entry], answers: Sequence[Entry]) -> list[Entry | N
     return [*answers, *[None] * (len(questions) - len(answers))]
 
 
+def _refuse_twice(ids: Sequence[str], answers: Sequence[Entry]) -> None:
+    """Raise InputError where a question is answered twice by id, and no question text says that the order is meant."""
+    known = set(ids)
+    if len(known) < len(ids) or all(_get(answer, PROMPT_KEYS) is not None for answer in answers):
+        return
+    seen: dict[str, Entry] = {}
+    for answer in answers:
+        first = seen.setdefault(_key(answer), answer)
+        if first is not answer and _key(answer) in known:
+            raise InputError(f"{answer.where}: question {_key(answer)} is answered already in {first.where}; keep one")
+
+
 def _key(entry: Entry) -> str:
     found = _get(entry, ID_KEYS)
+    if isinstance(found, float) and found.is_integer():  # as some tables write whole numbers
+        found = int(found)
     return "" if found is None else str(found)
 
 
@@ -141,12 +156,10 @@ def counts(pairs: Sequence[tuple[str | None, str]]) -> dict[str, Any]:
 def score(questions: Sequence[Entry], answers: Sequence[Entry], rule: str = "published") -> dict[str, Any]:
     """Figures of one question set by `rule`, and under 'rules' by both; missing answers counted and named."""
     joined = join(questions, answers)
-    texts = [(a, label_of(q)) for q, a in zip(questions, joined, strict=True)]
-    missing = [_get(q, ID_KEYS) for q, a in zip(questions, joined, strict=True) if a is None]
-    rules = {}
-    for name in RULES:
-        pairs = [(read_answer(a.text(TEXT_KEYS, "answer"), name), label) for a, label in texts if a is not None]
-        rules[name] = counts(pairs)
+    said = [(text_or_missing(a), label_of(q)) for q, a in zip(questions, joined, strict=True)]
+    missing = [_get(q, ID_KEYS) for q, (text, _) in zip(questions, said, strict=True) if text is None]
+    there = [(text, label) for text, label in said if text is not None]
+    rules = {name: counts([(read_answer(text, name), label) for text, label in there]) for name in RULES}
     return {**rules[rule], "missing": len(missing), "missing_ids": missing, "rule": rule, "rules": rules}
 
 
