@@ -123,10 +123,13 @@ class TestListwise:
         assert reason in found.notes["check"]["unchecked"]
         assert found.notes["check"]["replies"]
 
-    def test_nothing_is_asked_where_there_is_nothing_to_order(self) -> None:
+    @pytest.mark.parametrize("mode", ["listwise", "pairwise"])
+    def test_nothing_is_asked_where_there_is_nothing_to_order(self, mode: str) -> None:
         judge = Reader(by_length)
-        (found,) = JudgeOrder(judge)([ladder("S", "a")])
-        assert found.notes["check"]["unchecked"] == "fewer than 2 responses to order"
+        two, one, none = JudgeOrder(judge, mode)([ladder("S", "a"), ladder("S"), ladder()])
+        assert (two.levels, two.notes["check"]["order"]) == ([0, 1], [0, 1])
+        assert "unchecked" not in two.notes["check"]
+        assert one.notes["check"]["unchecked"] == none.notes["check"]["unchecked"] == "fewer than 2 responses"
         assert judge.prompts == []
 
     def test_an_answer_that_rates_itself_rates_nothing(self) -> None:

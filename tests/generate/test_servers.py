@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -17,8 +19,6 @@ from seelevel.recipe import load_recipe
 from seelevel.store import StageFolder
 from tests.models.faulty_server import KEY, answer_to, serving
 
-pytestmark = pytest.mark.unit
-
 
 @pytest.fixture(autouse=True)
 def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -26,6 +26,7 @@ def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
 
 
+@pytest.mark.unit
 def test_a_servers_models_are_experts_and_their_origin_holds_name_and_decoding(tmp_path: Path) -> None:
     ask: list[Message] = [{"role": "user", "content": "What is there?"}]
     standard = [Response([{"role": "assistant", "content": "A cup."}], 0, {"kind": "standard"})]
@@ -45,6 +46,7 @@ def test_a_servers_models_are_experts_and_their_origin_holds_name_and_decoding(t
     assert KEY not in "".join(p.read_text("latin-1") for p in tmp_path.rglob("*") if p.is_file())
 
 
+@pytest.mark.unit
 class TestBeforeARunStarts:
     def recipe(self, expert: str, *more: str) -> Run:
         return Run(load_recipe("world-quick", [f"generate.experts=['{expert}']", *more]), Path("nowhere"))
@@ -81,3 +83,24 @@ class TestBeforeARunStarts:
         folder.begin()
         folder.finish()
         run.examine()
+
+
+def test_a_run_whose_server_gives_out_ends_in_one_line_and_goes_on_when_it_is_back(tmp_path: Path) -> None:
+    """The command line itself: exit code 1, then 0, and no reply asked for twice."""
+    with serving() as server:
+        expert = f"generate.experts=['{server.address}#m']"
+        settings = ["--set", "data.limit=6", "--set", expert, "--set", "api={tries: 2, timeout: 20}"]
+        command = [str(Path(sys.executable).with_name("seelevel")), "generate", "world-quick", *settings]
+        command += ["--out", str(tmp_path / "run")]
+        answer = server.fault
+        server.fault = lambda question, times: "500" if len(server.answered) >= 3 else answer(question, times)  # type: ignore[method-assign]
+        ended = subprocess.run(command, capture_output=True, text=True)
+        last = ended.stderr.strip().splitlines()[-1]
+        assert ended.returncode == 1, ended.stderr
+        assert "gave out after 2 tries (status 500: oops)" in last
+        server.fault = answer  # type: ignore[method-assign]
+        assert subprocess.run(command, capture_output=True).returncode == 0
+        assert max(server.answered.values()) == 1
+    assert KEY not in "".join(p.read_text("latin-1") for p in tmp_path.rglob("*") if p.is_file())
+    ladders = read_ladders(tmp_path / "run" / "generate", tmp_path / "run")
+    assert [len(ladder.responses) for ladder in ladders] == [2] * 6

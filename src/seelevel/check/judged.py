@@ -175,7 +175,7 @@ class JudgeOrder:
     def _groups(self, ladder: Ladder) -> list[tuple[int, ...]]:
         """The prompts' responses, each shuffled; none where there is nothing to order."""
         places = list(range(_first(ladder), len(ladder.responses)))
-        if _obstacle(ladder):
+        if len(places) < 2 or _obstacle(ladder):
             return []
         rng = random.Random(digest("judge's order", self.seed, ladder.id))
         return [tuple(rng.sample(group, len(group))) for group in self._mode.groups(places)]
@@ -201,7 +201,7 @@ class JudgeOrder:
         if isinstance(found, str):
             return ladder.ordered(ladder.responses, check={**note, "unchecked": found})
         first = _first(ladder)
-        ranked = dense_levels([-found.worth[n] for n in range(first, len(ladder.responses))])
+        ranked = dense_levels([-found.worth.get(n, 0.0) for n in range(first, len(ladder.responses))])
         levels = [0] * first + [first + level for level in ranked]
         order = sorted(range(len(levels)), key=levels.__getitem__)
         responses = [
@@ -226,7 +226,7 @@ class JudgeOrder:
         if len(whole) < len(verdicts):
             reason = next(verdict.reason for verdict in verdicts if isinstance(verdict, Unscored))
             return f"{len(verdicts) - len(whole)} of {len(verdicts)} replies of the judge could not be read: {reason}"
-        return self._mode.rank(groups, whole)
+        return self._mode.rank(groups, whole) if groups else Ranking({})  # one response below the standard
 
 
 class Mixed:
@@ -254,8 +254,8 @@ def _first(ladder: Ladder) -> int:
 
 def _obstacle(ladder: Ladder) -> str:
     """Why a ladder cannot be put before a judge; empty where it can."""
-    if len(ladder.responses) - _first(ladder) < 2:
-        return "fewer than 2 responses to order"
+    if len(ladder.responses) < 2:
+        return "fewer than 2 responses"
     return "responses of unequal rounds" if len({response.rounds for response in ladder.responses}) > 1 else ""
 
 
