@@ -61,8 +61,19 @@ FLAT_BICYCLES = (
 )
 
 
+# The adjectives behind their words: 'one (that is) silver and the other (that is) black'.
+CLEAR_ONE_AND_OTHER = (
+    "There/PRON/2/expl are/VERB/0/ROOT two/NUM/4/nummod bicycles_/NOUN/2/attr ,/PUNCT/4/punct one/NUM/4/appos "
+    "silver/ADJ/6/amod and/CCONJ/6/cc the/DET/10/det other/ADJ/6/conj black/ADJ/10/amod"
+)
+
+
 @pytest.mark.unit
-@pytest.mark.parametrize("rows", [UD_BICYCLES, CLEAR_BICYCLES, FLAT_BICYCLES], ids=["UD", "CLEAR", "flat"])
+@pytest.mark.parametrize(
+    "rows",
+    [UD_BICYCLES, CLEAR_BICYCLES, CLEAR_ONE_AND_OTHER, FLAT_BICYCLES],
+    ids=["UD", "CLEAR", "CLEAR, adjectives behind", "flat"],
+)
 def test_conjuncts_further_down_stay_in(rows: str) -> None:
     assert chunks(rows) == ["two bicycles, one silver and the other black"]
 
@@ -77,6 +88,36 @@ CLEAR_FIELD = (
 @pytest.mark.parametrize("rows", [UD_FIELD, CLEAR_FIELD], ids=["UD", "CLEAR"])
 def test_only_the_longest_span_is_kept(rows: str) -> None:
     assert chunks(rows) == ["a dog in a field of flowers"]
+
+
+UD_SENTENCE = (
+    "The/DET/2/det image/NOUN/3/nsubj features/VERB/0/root a/DET/6/det white/ADJ/6/amod motorhome_/NOUN/3/obj "
+    ",/PUNCT/10/punct which/PRON/10/nsubj:pass is/AUX/10/aux:pass parked/VERB/6/acl:relcl on/ADP/13/case a/DET/13/det "
+    "street/NOUN/10/obl beside/ADP/16/case a/DET/16/det dog/NOUN/13/nmod in/ADP/19/case a/DET/19/det "
+    "field/NOUN/16/nmod of/ADP/21/case flowers_/NOUN/19/nmod ./PUNCT/3/punct"
+)
+CLEAR_SENTENCE = (
+    "The/DET/2/det image/NOUN/3/nsubj features/VERB/0/ROOT a/DET/6/det white/ADJ/6/amod motorhome_/NOUN/3/dobj "
+    ",/PUNCT/6/punct which/PRON/10/nsubjpass is/AUX/10/auxpass parked/VERB/6/relcl on/ADP/10/prep a/DET/13/det "
+    "street/NOUN/11/pobj beside/ADP/13/prep a/DET/16/det dog/NOUN/14/pobj in/ADP/16/prep a/DET/19/det "
+    "field/NOUN/17/pobj of/ADP/19/prep flowers_/NOUN/20/pobj ./PUNCT/3/punct"
+)
+
+
+@pytest.mark.unit
+@pytest.mark.parametrize("rows", [UD_SENTENCE, CLEAR_SENTENCE], ids=["UD", "CLEAR"])
+def test_in_a_sentence_the_verb_ends_a_chunk_and_all_sub_chunks_go(rows: str) -> None:
+    assert chunks(rows) == ["a white motorhome, which is parked on a street beside a dog in a field of flowers"]
+
+
+UD_OWNER = "The/DET/2/det man_/NOUN/4/nmod:poss 's/PART/2/case dog/NOUN/5/nsubj sits/VERB/0/root"
+CLEAR_OWNER = "The/DET/2/det man_/NOUN/4/poss 's/PART/2/case dog/NOUN/5/nsubj sits/VERB/0/ROOT"
+
+
+@pytest.mark.unit
+@pytest.mark.parametrize("rows", [UD_OWNER, CLEAR_OWNER], ids=["UD", "CLEAR"])
+def test_an_owner_belongs_to_what_is_owned(rows: str) -> None:
+    assert chunks(rows) == ["The man's dog"]
 
 
 UD_LIST = (
@@ -130,6 +171,16 @@ def test_a_span_that_a_left_out_word_cuts_keeps_the_part_around_its_head() -> No
         ("Many/ADJ/2/amod details/NOUN/0/root of/ADP/5/case the/DET/5/det dog/NOUN/2/nmod", ["the dog"]),
         ("A/DET/2/det view/NOUN/0/root of/ADP/5/case a/DET/5/det city/NOUN/2/nmod", ["a city"]),
         ("A/DET/2/det view/NOUN/0/root of/ADP/2/prep a/DET/5/det city/NOUN/3/pobj", ["a city"]),
+        (
+            "The/DET/2/det scene/NOUN/4/nsubj:pass is/AUX/4/aux set/VERB/0/root in/ADP/7/case a/DET/7/det "
+            "park/NOUN/4/obl",
+            ["a park"],
+        ),
+        (
+            "The/DET/2/det scene/NOUN/4/nsubjpass is/AUX/4/auxpass set/VERB/0/ROOT in/ADP/4/prep a/DET/7/det "
+            "park/NOUN/5/pobj",
+            ["a park"],
+        ),
         ("In/ADP/3/case the/DET/3/det scene/NOUN/4/obl stands/VERB/0/root a/DET/6/det dog/NOUN/4/nsubj", ["a dog"]),
         ("A/DET/3/det street/NOUN/3/compound scene/NOUN/0/root", ["A street scene"]),
         ("The/DET/2/det view/NOUN/4/nsubj is/AUX/4/cop clear/ADJ/0/root", ["The view"]),
@@ -165,6 +216,15 @@ def test_offsets_point_into_the_whole_text_and_line_breaks_end_sentences() -> No
         ("a white motorhome, which is parked on a street", ["a white motorhome, which is parked on a street"]),
         ("two bicycles, one silver and the other black", ["two bicycles, one silver and the other black"]),
         ("a dog in a field of flowers", ["a dog in a field of flowers"]),
+        (
+            "The image features a white motorhome, which is parked on a street.",
+            ["a white motorhome, which is parked on a street"],
+        ),
+        (
+            "There are two bicycles, one silver and the other black, leaning against a wall.",
+            ["two bicycles, one silver and the other black", "a wall"],
+        ),
+        ("There is a dog in a field of flowers.", ["a dog in a field of flowers"]),
         ("A small red cup is in the upper left.", ["A small red cup", "the upper left"]),
         ("The image shows a dog on the left.", ["a dog", "the left"]),
     ],

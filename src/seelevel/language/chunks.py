@@ -32,7 +32,7 @@ SHOWS = frozenset({
     "show", "shows", "showing", "depict", "depicts", "depicting", "feature", "features", "featuring", "include",
     "includes", "including", "capture", "captures", "capturing", "contain", "contains", "containing", "portray",
     "portrays", "portraying", "display", "displays", "displaying", "present", "presents", "presenting",
-    "illustrate", "illustrates", "illustrating", "consists",
+    "illustrate", "illustrates", "illustrating", "consists", "set", "takes",
 })  # fmt: skip
 NOUNS = frozenset({"NOUN", "PROPN"})
 
