@@ -13,8 +13,8 @@ from seelevel.training.schedule import buckets, schedule
 from seelevel.training.settings import TOKENS_PER_BATCH, TrainSettings
 from seelevel.training.shapes import Shape
 
-TURN_TOKENS = 5
-"""What a chat template writes around a turn."""
+TURN_TOKENS, HEAD_TOKENS = 4, 2
+"""What a chat template writes around a turn, and how much of it before the turn: an answer's head is shared."""
 TOKENS_PER_WORD = 1.4
 STEPS_SEEN = 400
 
@@ -66,8 +66,8 @@ def lengths(ladders: Iterable[Ladder], count: Callable[[str], int], image_tokens
 
     found = []
     for ladder in ladders:
-        prefix = tokens(ladder.prompt) + len(ladder.images) * image_tokens
-        responses = [tokens(r.messages) for r in ladder.responses]
+        prefix = tokens(ladder.prompt) + HEAD_TOKENS + len(ladder.images) * image_tokens
+        responses = [tokens(r.messages) - HEAD_TOKENS for r in ladder.responses]
         if responses:
             responses += [max(responses)] * (levels - len(responses))
             found.append(Lengths(prefix, tuple(responses), len(ladder.images)))
@@ -106,6 +106,7 @@ def training_cost(
     ladders: int,
     device: str,
     dtype: str,
+    mixed: bool = False,
     seed: int = 0,
 ) -> Cost:
     """The cost of training on `ladders` ladders like the `sample`'s, which may be all of them: steps are drawn from it
@@ -117,7 +118,7 @@ def training_cost(
         passes([sample[i] for i in order[start : start + per_step]], settings, budget)
         for start in range(0, len(order), per_step)
     ]
-    memories = [(training_memory(shape, settings, step, dtype), step) for step in steps]
+    memories = [(training_memory(shape, settings, step, dtype, mixed), step) for step in steps]
     memory, worst = max(memories, key=lambda found: found[0].total)
     flops = tokens = looked = 0.0
     for one in (one for step in steps for one in step):

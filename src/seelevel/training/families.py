@@ -52,7 +52,9 @@ def causal(model: Any, batch: Batch) -> dict[str, Tensor]:
     Of a boolean one every layer would make, and keep, an added one of its own.
     """
     seen = visible(batch.segments)
-    added = torch.zeros(seen.shape, dtype=model.dtype, device=seen.device).masked_fill_(~seen, float("-inf"))
+    kind = seen.device.type
+    dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else model.dtype
+    added = torch.zeros(seen.shape, dtype=dtype, device=seen.device).masked_fill_(~seen, float("-inf"))
     return {"position_ids": batch.position_ids, "attention_mask": added}
 
 

@@ -70,13 +70,15 @@ def fit(
     images = ImageReader(processor)
     usable, tokenised, left_out = _prepare(ladders, processor, images, settings, model.config)
     budget = settings.tokens_per_batch or TOKENS_PER_BATCH.get(device, TOKENS_PER_BATCH["cuda"])
-    check_head(model, tokenised, images)
-    layout = checked_layout(model, tokenised, images, settings.layout)
     weights = weights_fingerprint(model)
     reference = None
-    if settings.objective.needs_reference:
-        folder = reference_folder(settings, out)
-        reference = reference_logprobs(model, tokenised, images, layout, folder, weights, PartialState())
+    # The reference's numbers are to be of the policy's own precision.
+    with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=arguments.bf16):
+        check_head(model, tokenised, images)
+        layout = checked_layout(model, tokenised, images, settings.layout)
+        if settings.objective.needs_reference:
+            folder = reference_folder(settings, out)
+            reference = reference_logprobs(model, tokenised, images, layout, folder, weights, PartialState())
     if settings.freeze_vision and not isinstance(model, PeftModel):
         _freeze_vision(model)
     set_seed(seed)
@@ -169,6 +171,14 @@ def _dtype(settings: TrainSettings, device: str) -> torch.dtype:
     if settings.dtype != "auto":
         return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float64": torch.float64}[settings.dtype]
     return torch.bfloat16 if device != "cpu" and settings.lora else torch.float32
+
+
+def _mixed(settings: TrainSettings, device: str, dtype: torch.dtype) -> bool:
+    """Whether products are of bfloat16 by autocast: those of adapters, which stay in float32, on a base in bfloat16;
+    and on a GPU those of full weights in float32, unless float32 was asked for."""
+    if settings.lora:
+        return dtype == torch.bfloat16
+    return device != "cpu" and dtype == torch.float32 and settings.dtype == "auto"
 
 
 def _load(path: str, settings: TrainSettings, dtype: torch.dtype, device: str) -> tuple[Any, Any]:
@@ -280,7 +290,7 @@ def _arguments(settings: TrainSettings, out: Path, seed: int, device: str, dtype
         weight_decay=settings.weight_decay,
         max_grad_norm=settings.max_grad_norm,
         activation_checkpointing=settings.gradient_checkpointing,
-        bf16=device != "cpu" and dtype == torch.float32 and settings.dtype == "auto",
+        bf16=_mixed(settings, device, dtype),
         save_strategy="steps",
         save_steps=settings.save_steps,
         logging_steps=1,

@@ -43,7 +43,7 @@ def check_head(model: Any, ladders: Sequence[TokenisedLadder], images: ImageRead
     if chunked is not None:
         own = from_logits(model, batch)
         worst = float((chunked - own).abs().max())
-        if not worst <= ROUNDINGS * torch.finfo(model.dtype).eps * max(float(own.abs().max()), 1.0):
+        if not worst <= ROUNDINGS * torch.finfo(_products(model)).eps * max(float(own.abs().max()), 1.0):
             distrust_head(model, f"gives log-probs that differ by {worst:.3g} in chunks of its head")
     model.train(training)
 
@@ -71,10 +71,17 @@ def _disagreement(model: Any, ladders: Sequence[TokenisedLadder], images: ImageR
         for pad in PADDINGS:
             noise = max(noise, float((sums(ladder, "rows", pad) - rows).abs().max()))
         difference = float((sums(ladder, "shared", 0) - rows).abs().max())
-        noise = max(noise, float(rows.abs().max()) * torch.finfo(model.dtype).eps)
+        noise = max(noise, float(rows.abs().max()) * torch.finfo(_products(model)).eps)
         if difference > worst:
             worst, where = difference, ladder.id
     model.train(training)
     if worst <= TOLERANCE * noise:
         return ""
     return f"packed log-probs differ by {worst:.3g} on ladder {where}, padding alone by {noise:.3g}"
+
+
+def _products(model: Any) -> torch.dtype:
+    """The number format that a model's products are of."""
+    kind = next(model.parameters()).device.type
+    chosen: torch.dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else model.dtype
+    return chosen

@@ -13,7 +13,7 @@ from seelevel.training.settings import TrainSettings, lora_targets
 from seelevel.training.shapes import Shape
 
 CHUNK = 1 << 23  # as in head.py, which imports torch
-FLOAT = 4
+FLOAT, HALF = 4, 2
 WIDTHS = {"float32": 4, "float64": 8, "bfloat16": 2, "float16": 2}
 
 
@@ -54,40 +54,45 @@ def trained_weights(shape: Shape, settings: TrainSettings) -> int:
     return shape.weights - (shape.vision_weights if settings.freeze_vision else 0)
 
 
-def training_memory(shape: Shape, settings: TrainSettings, step: Sequence[Pass], dtype: str = "float32") -> Memory:
-    """The peak of tensors while training in steps of these passes, in their order. `dtype`: of the weights.
+def training_memory(
+    shape: Shape, settings: TrainSettings, step: Sequence[Pass], dtype: str = "float32", mixed: bool = False
+) -> Memory:
+    """The peak of tensors while training in steps of these passes, in their order. `dtype`: of the weights; `mixed`:
+    products are of bfloat16 by autocast.
 
     A step's gradients are there from its second pass on; in the first they take the place of activations. The peak is
     at the head, with all activations there, or in a block's backward pass, or at the end with all gradients.
     """
     width = WIDTHS[dtype]
-    trained = trained_weights(shape, settings) * (max(width, FLOAT) if settings.lora else width)
+    own = max(width, FLOAT) if settings.lora else width
+    trained = trained_weights(shape, settings) * own
     weights = shape.weights * width + (trained if settings.lora else 0)
+    copies = trained / own * HALF if mixed else 0  # which autocast keeps from the forward pass
     moments = []
     for number, one in enumerate(step):
         data = one.pictures * 3 * shape.side**2 * (FLOAT + (width if width != FLOAT else 0)) + one.tokens * 3 * 8
-        kept, block = _kept(shape, settings, one, width), one.tokens * _block(shape, settings, width)
+        kept, block = _kept(shape, settings, one, width, mixed), one.tokens * _block(shape, settings, width, mixed)
         again = block if settings.gradient_checkpointing else 0
         going = one.tokens * (2 * shape.hidden + shape.mlp) * width
         there = trained if number else 0
         moments += [
-            Memory(weights, there, 2 * trained, kept, _head(shape, settings, one, width), data),
-            Memory(weights, there, 2 * trained, kept + again + going, 0, data),
-            Memory(weights, trained, 2 * trained, block + going, 0, data),
+            Memory(weights, there, 2 * trained, kept + copies, _head(shape, settings, one, width, mixed), data),
+            Memory(weights, there, 2 * trained, kept + copies + again + going, 0, data),
+            Memory(weights, trained, 2 * trained, block + copies + going, 0, data),
         ]
     return max(moments, key=lambda memory: memory.total)
 
 
-def _kept(shape: Shape, settings: TrainSettings, one: Pass, width: int) -> float:
+def _kept(shape: Shape, settings: TrainSettings, one: Pass, width: int, mixed: bool) -> float:
     """What autograd keeps from the forward pass for the backward one."""
     t, d = one.tokens, shape.hidden
     masks = 1 if settings.layout == "shared" else 0  # of rows without padding there is none
     if settings.gradient_checkpointing:
         text = shape.layers * t * d * width
     else:
-        text = shape.layers * t * _block(shape, settings, width)
+        text = shape.layers * t * _block(shape, settings, width, mixed)
         masks = masks or (shape.layers if one.padded else 0)  # the model's own is boolean, each layer makes another
-    text += masks * one.rows * one.length**2 * width
+    text += masks * one.rows * one.length**2 * (HALF if mixed else width)
     text += t * d * (FLOAT + (0 if settings.lora else width)) + one.scored * d * width * (2 if settings.lora else 1)
     v, seen = shape.vision_hidden, one.pictures * (shape.patches + 1)
     if settings.lora or settings.freeze_vision:
@@ -99,30 +104,29 @@ def _kept(shape: Shape, settings: TrainSettings, one: Pass, width: int) -> float
     return text + vision
 
 
-def _block(shape: Shape, settings: TrainSettings, width: int) -> float:
-    """Bytes a token that one decoder block keeps."""
-    d, f, q = shape.hidden, shape.mlp, shape.queries
-    attention = 4 * q * width + shape.heads * FLOAT
-    norms = 2 * d * (FLOAT if settings.lora else FLOAT + width)
+def _block(shape: Shape, settings: TrainSettings, width: int, mixed: bool) -> float:
+    """Bytes a token that one decoder block keeps: what its norms saw and gave, queries, keys, values and what attention
+    gave, the MLP's gate, its SiLU, up and their product, and what the linear layers that train took in."""
+    d, f, q, product = shape.hidden, shape.mlp, shape.queries, HALF if mixed else width
+    attention = 4 * q * product + shape.heads * FLOAT
     if not settings.lora:
-        return norms + 2 * d * width + attention + 4 * f * width
-    names, sizes, wide = lora_targets(settings.lora), shape.linear, max(width, FLOAT)
-    ranks = settings.lora.r * sum(name in sizes for name in names) * wide
-    if wide == width:  # layers with one input share what is kept of it
-        inputs = (
-            d * width * (bool({"q_proj", "k_proj", "v_proj"} & {*names}) + bool({"gate_proj", "up_proj"} & {*names}))
-        )
-        inputs += f * width * ("down_proj" in names)
-    else:  # each adapter keeps its own input in its own number format
-        inputs = sum(sizes[name][0] for name in names if name in sizes) * wide
-    if settings.lora.dropout:
-        inputs += sum(sizes[name][0] for name in names if name in sizes) * (wide + 1)
-    return norms + attention + 3 * f * width + inputs + ranks
+        norms, inputs = (4 * d * FLOAT, 5 * d * HALF) if mixed else (2 * d * (FLOAT + width), 2 * d * width)
+        return norms + inputs + attention + 4 * f * product
+    wide = HALF if mixed else max(width, FLOAT)
+    sizes = {name: size for name, size in shape.linear.items() if name in lora_targets(settings.lora)}
+    if not mixed and wide == width:  # layers with one input share what is kept of it, and the block keeps some anyway
+        shared = [{"q_proj", "k_proj", "v_proj"} & sizes.keys(), {"gate_proj", "up_proj"} & sizes.keys()]
+        inputs = d * sum(map(bool, shared)) + f * ("down_proj" in sizes)
+    else:  # each adapter keeps an input of its own number format
+        inputs = sum(taken for taken, _ in sizes.values())
+    dropped = sum(taken for taken, _ in sizes.values()) * (wide + 1) if settings.lora.dropout else 0
+    return 2 * d * FLOAT + attention + 3 * f * product + (inputs + settings.lora.r * len(sizes)) * wide + dropped
 
 
-def _head(shape: Shape, settings: TrainSettings, one: Pass, width: int) -> float:
+def _head(shape: Shape, settings: TrainSettings, one: Pass, width: int, mixed: bool) -> float:
     """A chunk of logits, and the gradients that leave the head."""
-    rows = min(one.scored, max(CHUNK // shape.vocabulary, 1))
-    chunk = rows * shape.vocabulary * (FLOAT if width == FLOAT else FLOAT + width)
-    leaving = one.scored * shape.hidden * width + one.tokens * shape.hidden * width
-    return chunk + leaving + (0 if settings.lora else shape.vocabulary * shape.hidden * max(width, FLOAT))
+    rows, product = min(one.scored, max(CHUNK // shape.vocabulary, 1)), HALF if mixed else width
+    chunk = rows * shape.vocabulary * (FLOAT if product == FLOAT else FLOAT + product)
+    leaving = (one.scored + one.tokens) * shape.hidden * width
+    matrix = shape.vocabulary * shape.hidden
+    return chunk + leaving + matrix * ((0 if settings.lora else FLOAT) + (HALF if mixed and width != HALF else 0))

@@ -102,7 +102,8 @@ def _conditions(model: Any, layout: Layout, weights: str) -> str:
     device = next(model.parameters()).device
     machine = torch.cuda.get_device_name(device) if device.type == "cuda" else torch.backends.cpu.get_cpu_capability()
     libraries = [version(package) for package in ("torch", "transformers", "peft")]
-    numbers = [torch.get_num_threads(), torch.get_float32_matmul_precision(), str(model.dtype)]
+    mixed = torch.is_autocast_enabled(device.type)
+    numbers = [torch.get_num_threads(), torch.get_float32_matmul_precision(), str(model.dtype), mixed]
     return digest(weights, layout, device.type, machine, libraries, numbers, source_fingerprint(__name__))
 
 

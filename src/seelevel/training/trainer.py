@@ -147,7 +147,7 @@ class PreferenceTrainer(Trainer):
 
     def _loss(self, model: Any, chosen: Sequence[int]) -> tuple[Tensor, Logs]:
         batch = collate([self._data.tokenised[i] for i in chosen], self._data.images, self._layout).to(self.args.device)
-        with self.compute_loss_context_manager():
+        with self.accelerator.autocast():
             policy = token_logprobs(model, batch)
         reference = None
         if self._data.reference is not None:
