@@ -47,6 +47,11 @@ def test_a_share_of_judged_ladders_is_told_beside_the_check(run: Path) -> None:
     assert "parser builtin; 25% of the ladders in the order of the judge oracle, listwise" in page_of(run)
 
 
+def test_texts_that_the_encoder_read_in_pieces_are_counted(run: Path) -> None:
+    with_check(run, {"split_texts": 1200}, checker="autocheck", encoder="clip", parser="builtin")
+    assert "1,200 texts were longer than the encoder reads at once: compared in pieces." in page_of(run)
+
+
 def test_who_set_a_level_by_hand_and_why_stands_with_the_ladder(run: Path) -> None:
     ladders = read_ladders(run / "check", run)
     changed = [override(ladders[0], 2, 0, EVIL, why="the bus is there"), *ladders[1:]]

@@ -102,7 +102,7 @@ def _check(run: RunFolder) -> str:
 
 
 def checked(run: RunFolder) -> list[str]:
-    """What the check says of its judge, and what people have said in its place."""
+    """What the check says of its judge and its encoder, and what people have said in the judge's place."""
     facts, said = run.stages["check"].manifest or {}, []
     if facts.get("judged"):
         said.append(f"{facts['judged']:,} ladders stand in the order of the judge {run.setting('check', 'judge')}.")
@@ -113,6 +113,8 @@ def checked(run: RunFolder) -> list[str]:
         )
     if facts.get("overridden"):
         said.append(f"In {facts['overridden']:,} ladders people have set levels by hand.")
+    if facts.get("split_texts"):
+        said.append(f"{facts['split_texts']:,} texts were longer than the encoder reads at once: compared in pieces.")
     return said
 
 
