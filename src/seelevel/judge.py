@@ -202,4 +202,5 @@ def image_content(ladder: Ladder) -> list[str]:
     lines = ladder.annotations.get("image_content")
     if isinstance(lines, list):
         return [str(line) for line in lines]
-    return [f"{name}: {value}" for name, value in sorted(ladder.annotations.items())]
+    known = sorted(ladder.annotations.items())
+    return [f"{n}: {v if isinstance(v, str) else json.dumps(v, ensure_ascii=False)}" for n, v in known]

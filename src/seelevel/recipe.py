@@ -140,7 +140,7 @@ def _explain(error: ValidationError, raw: dict[str, Any]) -> str:
     else:
         said = first["msg"][:1].lower() + first["msg"][1:]
         line = f"{key}: {said.removeprefix('value error, ')}"
-        if not isinstance(first["input"], dict):
+        if not isinstance(first["input"], dict) and location[:2] != ["api", "key"]:  # which may be the key itself
             line += f", not {first['input']!r}"
     return line + (f" (and {len(others)} more)" if others else "")
 

@@ -72,6 +72,11 @@ class TestBeforeARunStarts:
         with pytest.raises(InputError, match="its weights are needed here"):
             self.recipe("world:s", "align.model=http://127.0.0.1:1/v1#m").examine()
 
+    def test_a_key_in_place_of_its_variable_is_refused_and_not_repeated(self) -> None:
+        with pytest.raises(InputError, match="environment variable that holds the key") as caught:
+            self.recipe("world:s", "api.key=sk-hush-hush")
+        assert "hush" not in str(caught.value)
+
     def test_beams_on_a_server_are_refused_with_the_recipe(self) -> None:
         with pytest.raises(InputError, match=r"sampling\.num_beams: 1"):
             self.recipe("http://127.0.0.1:1/v1#m", "generate.sampling.num_beams=4")

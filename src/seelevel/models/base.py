@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from seelevel.ladder import Message
 
@@ -41,6 +41,13 @@ class ApiSettings(BaseModel):
     timeout: float = Field(default=300.0, gt=0, allow_inf_nan=False, description="seconds a call may take")
     tries: int = Field(default=10, ge=1, description="times a call is made before the run stops")
     cache: bool | str = True
+
+    @field_validator("key")
+    @classmethod
+    def _a_variable(cls, key: str | dict[str, str]) -> str | dict[str, str]:
+        if not all(name.isidentifier() for name in ([key] if isinstance(key, str) else key.values())):
+            raise ValueError("it names the environment variable that holds the key, such as OPENAI_API_KEY")
+        return key
 
 
 DEFAULT_API = ApiSettings()

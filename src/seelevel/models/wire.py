@@ -26,33 +26,31 @@ class _Choice(BaseModel):
     finish_reason: str | None = None
 
 
-class _Usage(BaseModel):
-    completion_tokens: int | None = None
-
-
 class _Reply(BaseModel):
     choices: list[_Choice] = Field(min_length=1)
-    usage: _Usage | None = None
+    usage: Any = None
 
 
-def read_reply(text: str) -> Completion:
+def read_reply(raw: str) -> Completion:
     """A chat completion's first choice. Raises `GarbledReplyError` for any other text.
 
     A refusal is an answer; an empty answer that did not end by itself has a note.
     """
     try:
-        reply = _Reply.model_validate_json(text)
+        reply = _Reply.model_validate_json(raw)
     except ValidationError as error:
         first = error.errors()[0]
         what = "no choice" if first["loc"][:1] == ("choices",) else "no chat completion"
-        raise GarbledReplyError(f"{what} in the reply: {' '.join(text.split())[:80]!r}") from error
-    choice, tokens = reply.choices[0], (reply.usage.completion_tokens if reply.usage else None) or 0
-    said = choice.message.content or ""
-    if isinstance(said, list):
-        said = "".join(str(part.get("text", "")) for part in said if part.get("type") == "text")
-    said = (said or choice.message.refusal or "").replace(IMAGE_MARK, "").strip()
-    note = "" if said or choice.finish_reason in (None, "stop") else f"ended by {choice.finish_reason}, empty"
-    return Completion(said, tokens, choice.finish_reason not in ("length", "content_filter"), note)
+        raise GarbledReplyError(f"{what} in the reply: {' '.join(raw.split())[:80]!r}") from error
+    choice, tokens = reply.choices[0], 0
+    if isinstance(reply.usage, dict) and isinstance(count := reply.usage.get("completion_tokens"), int):
+        tokens = count
+    text = choice.message.content or ""
+    if isinstance(text, list):
+        text = "".join(str(part.get("text", "")) for part in text if part.get("type") == "text")
+    text = (text or choice.message.refusal or "").replace(IMAGE_MARK, "").strip()
+    note = "" if text or choice.finish_reason in (None, "stop") else f"ended by {choice.finish_reason}, empty"
+    return Completion(text, tokens, choice.finish_reason not in ("length", "content_filter"), note)
 
 
 def parameters(sampling: Sampling) -> dict[str, Any]:
