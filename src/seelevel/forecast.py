@@ -6,16 +6,24 @@ import itertools
 import math
 import os
 import platform
+import random
 import shutil
 import time
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from seelevel.errors import free_bytes
+from seelevel.formats.parquet import read_ladders
+from seelevel.ladder import IMAGE_MARK, Image, Ladder, Message, Response
 from seelevel.models.base import ModelRef, is_server
 from seelevel.models.files import ModelSize, model_size
 from seelevel.pipeline import WORLD, Run
+from seelevel.store import cache_folder
+from seelevel.training.estimate import Cost, lengths, token_counter, training_cost
+from seelevel.training.settings import TrainSettings, precision
+from seelevel.training.shapes import adapter_of, shape_of
 
 if TYPE_CHECKING:
     from seelevel.generate.settings import FinetuneSettings
@@ -26,6 +34,11 @@ if TYPE_CHECKING:
 STEP_SECONDS, EFFICIENCY = 0.010, 0.3
 GENERATION_BATCH = 64
 RESPONSE_SHARE = 0.5  # answers end by themselves: about half the permitted tokens
+STEP_OVERHEAD = 0.15  # seconds of an optimiser step beside its arithmetic
+GPU_FLOPS = 150e12  # of a large GPU in bfloat16, at half its peak
+LARGE = 1e9  # a model of so many weights is forecast on a GPU, also where there is none
+PROCESS_BYTES = 6e8  # Python, torch and what they load
+SAMPLE = 2000
 STANDARD_TOKENS = 192  # permitted, as it were, where all responses are made of the standard one
 
 
@@ -115,19 +128,14 @@ def forecast(job: Run) -> str:
         "; ".join([f"parser {recipe.check.parser}", *filter(None, (recipe.check.encoder, recipe.check.judge))]),
     )
     size = sizes[base.name]
-    prefix = 40 + (size.image_tokens if size else 600)
-    ladder_tokens = prefix + levels * answer
-    tokens = records * ladder_tokens * recipe.align.epochs
-    parameters = size.parameters if size else 7e9
-    steps = math.ceil(records / recipe.align.ladders_per_step) * recipe.align.epochs
-    add(
-        "align",
-        records,
-        tokens,
-        6e8 + parameters * 16,
-        6 * parameters * tokens / flops + steps * 0.15,
-        described(base.name, size),
-    )
+    aligned = alignment(job, records, keep=not states.get("check", True))
+    if aligned is None:
+        add("align", records, 0, 0, 0, f"{base.name}, whose size is not known before it is here")
+    else:
+        speed = flops if aligned.device == "cpu" else GPU_FLOPS
+        seconds = (aligned.cost.flops + aligned.cost.reference_flops) / speed + aligned.cost.steps * STEP_OVERHEAD
+        tokens = aligned.cost.tokens * recipe.align.epochs
+        add("align", aligned.ladders, tokens, aligned.memory, seconds, described(base.name, size))
     questions = _count_questions(job)
     tokens, seconds, memory = _generation(2 * questions, 15, 40, size, flops)
     add(
@@ -138,8 +146,91 @@ def forecast(job: Run) -> str:
         seconds,
         f"{base.name} and the aligned one; judge {recipe.evaluate.judge}",
     )
+    if aligned is not None:
+        lines += aligned.lines(recipe.align)
     lines.append(f"disk free at {job.out}: {human(free_bytes(job.out))}B")
     return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """What aligning would cost: on how many ladders, on which kind of device, in which number format."""
+
+    cost: Cost
+    ladders: int
+    device: str
+    absent: bool
+    dtype: str
+
+    @property
+    def memory(self) -> float:
+        """Bytes of the process on the CPU, of the device's own memory on a GPU."""
+        total = self.cost.memory.total
+        return total if self.device != "cpu" else total + self.cost.pictures + PROCESS_BYTES
+
+    def lines(self, settings: TrainSettings) -> list[str]:
+        """Where the memory goes, and what is kept for other runs."""
+        parts = ", ".join(f"{name} {human(value)}B" for name, value in vars(self.cost.memory).items())
+        one = self.cost.largest
+        where = f"{self.dtype} on {self.device}" + (", which this machine has not" if self.absent else "")
+        beside = f"; beside it pictures {human(self.cost.pictures)}B"
+        if self.device == "cpu":
+            beside += f", the program {human(PROCESS_BYTES)}B"
+        lines = [
+            f"align needs {human(self.cost.memory.total)}B: {parts} ({where}, layout {settings.layout}, "
+            f"{self.cost.passes} passes a step, the largest {one.rows} × {one.length} tokens){beside}"
+        ]
+        if settings.objective.needs_reference:
+            size = human(self.cost.scored * 4)
+            lines.append(f"align's reference: one pass over {self.ladders} ladders, {size}B kept for other runs")
+        return lines
+
+
+def alignment(job: Run, records: int, keep: bool = False) -> Alignment | None:
+    """What the recipe's training would cost, from the ladders that are there (`keep`: checked ones are), else from the
+    standard responses; None where the model's shape is not known."""
+    settings, model = job.recipe.align, job.model(job.recipe.align.model)
+    shape, adapter = shape_of(model.path), adapter_of(model.path)
+    if shape is None:
+        return None
+    used = settings if adapter is None else settings.model_copy(update={"lora": adapter})
+    gpu = Path("/proc/driver/nvidia").exists()
+    device = settings.device if settings.device != "auto" else "cuda" if gpu or shape.weights > LARGE else "cpu"
+    dtype, mixed = precision(used, device)
+    if keep:
+        ladders = read_ladders(job.out / "check", job.out)
+        ladders = [ladder for ladder in ladders if settings.objective.counts(ladder.levels)]
+        records, levels = len(ladders), 0
+    else:
+        ladders, levels = _sample(job.recipe.data), job.recipe.generate.levels_at_most
+    sample = lengths(ladders[:SAMPLE], token_counter(model.path), shape.image_tokens, levels)
+    if not sample:
+        return None
+    cost = training_cost(shape, used, sample, records, device.split(":")[0], dtype, mixed, job.recipe.seed)
+    return Alignment(cost, records, device, device.startswith("cuda") and not gpu, dtype)
+
+
+def _sample(settings: DataSettings) -> list[Ladder]:
+    """The first records with their standard responses."""
+    if settings.prompts.startswith(WORLD):
+        from seelevel.world.datasets import PROMPTS, prompt_turns
+        from seelevel.world.scenes import draw_scenes
+
+        ladders = []
+        for scene in draw_scenes(settings.prompts.removeprefix(WORLD), min(settings.limit or PROMPTS, SAMPLE)):
+            (question, answer), *more = prompt_turns(scene, random.Random(f"standard/0/{scene.id}"))
+            messages: list[Message] = [{"role": "assistant", "content": answer}]
+            for user, reply in more:
+                messages += [{"role": "user", "content": user}, {"role": "assistant", "content": reply}]
+            prompt: list[Message] = [{"role": "user", "content": f"{IMAGE_MARK}\n{question}"}]
+            ladders.append(Ladder(scene.id, [Image("")], prompt, [Response(messages, 0)]))
+        return ladders
+    from seelevel.formats import parse
+    from seelevel.formats.records import Record
+
+    images = None if settings.images is None else Path(settings.images)
+    found = itertools.islice(parse(Path(settings.prompts), images), min(settings.limit or SAMPLE, SAMPLE))
+    return [record.ladder for record in found if isinstance(record, Record)]
 
 
 def _generation(
@@ -201,6 +292,9 @@ def examine() -> str:
     lines.append(f"parser: builtin, {len(load_parser('builtin').pipe_names)} components")
     for name in MODELS:
         lines.append(described(WORLD + name, model_size(model_path(name))))
+    kept = cache_folder()
+    size = sum(file.stat().st_size for file in kept.rglob("*") if file.is_file())
+    lines.append(f"cache: {human(size)}B in {kept}")
     if shutil.which("git") is None:
         lines.append("git: not found; only needed to contribute")
     return "\n".join(lines)

@@ -26,7 +26,14 @@ from seelevel.training.checkpoints import clear_unfinished, write_folder
 from seelevel.training.layouts import check_head, checked_layout
 from seelevel.training.packing import fits
 from seelevel.training.reference import data_fingerprint, reference_logprobs, weights_fingerprint
-from seelevel.training.settings import LORA_PLACE, TOKENS_PER_BATCH, LoraSettings, TrainSettings, lora_targets
+from seelevel.training.settings import (
+    LORA_PLACE,
+    TOKENS_PER_BATCH,
+    LoraSettings,
+    TrainSettings,
+    lora_targets,
+    precision,
+)
 from seelevel.training.tokens import ImageReader, TokenisedLadder, UnusableLadderError, tokenise
 from seelevel.training.trainer import FALL_WINDOW, PreferenceTrainer, TrainingData, best_fallen
 
@@ -59,8 +66,8 @@ def fit(
     if reason := settings.objective.refusal(ladders):
         raise InputError(reason)
     device = _device(settings.device)
-    dtype = _dtype(settings, device)
-    arguments = _arguments(settings, out, seed, device, dtype)
+    dtype, mixed = precision(settings, device, adapters=_adapted(model_path) is not None)
+    arguments = _arguments(settings, out, seed, device, mixed)
     first = arguments.process_index == 0
     if first:
         for folder in (out, out / "checkpoints"):
@@ -73,7 +80,7 @@ def fit(
     weights = weights_fingerprint(model)
     reference = None
     # The reference's numbers are to be of the policy's own precision.
-    with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=arguments.bf16):
+    with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=mixed):
         check_head(model, tokenised, images)
         layout = checked_layout(model, tokenised, images, settings.layout)
         if settings.objective.needs_reference:
@@ -103,7 +110,7 @@ def fit(
     say(
         f"{label}: {len(usable)} ladders, {trainer.steps} steps of {settings.ladders_per_step}, "
         f"{settings.objective.name}, layout {layout}; {trained:,} weights train, "
-        f"{str(dtype).removeprefix('torch.')} on {device}"
+        f"{dtype} on {device}"
     )
     trainer.label = label
     trainer.train(resume_from_checkpoint=trainer.last_checkpoint())
@@ -117,7 +124,7 @@ def fit(
         "left_out": dict(sorted(Counter(entry["kind"] for entry in left_out).items())),
         "steps": trainer.state.global_step,
         "layout": layout,
-        "dtype": str(dtype).removeprefix("torch."),
+        "dtype": dtype,
         "device": device,
         "trained_weights": trained,
         "best_fell": any(
@@ -166,22 +173,7 @@ def _device(wanted: str) -> str:
     return wanted
 
 
-def _dtype(settings: TrainSettings, device: str) -> torch.dtype:
-    """float32 on the CPU and for full weights; bfloat16 under adapters on a GPU, where the base never changes."""
-    if settings.dtype != "auto":
-        return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float64": torch.float64}[settings.dtype]
-    return torch.bfloat16 if device != "cpu" and settings.lora else torch.float32
-
-
-def _mixed(settings: TrainSettings, device: str, dtype: torch.dtype) -> bool:
-    """Whether products are of bfloat16 by autocast: those of adapters, which stay in float32, on a base in bfloat16;
-    and on a GPU those of full weights in float32, unless float32 was asked for."""
-    if settings.lora:
-        return dtype == torch.bfloat16
-    return device != "cpu" and dtype == torch.float32 and settings.dtype == "auto"
-
-
-def _load(path: str, settings: TrainSettings, dtype: torch.dtype, device: str) -> tuple[Any, Any]:
+def _load(path: str, settings: TrainSettings, dtype: Any, device: str) -> tuple[Any, Any]:
     """Model and processor; of an adapter's folder, its base with the adapter, which alone trains."""
     base = _adapted(path)
     if base is not None and settings.lora:
@@ -189,8 +181,7 @@ def _load(path: str, settings: TrainSettings, dtype: torch.dtype, device: str) -
             f"align.lora: model {path} is an adapter already; leave lora out to train it on, or export it to merged "
             "weights first"
         )
-    name: Any = str(dtype).removeprefix("torch.")
-    loaded = LocalModel.load(base or path, dtype=name, device=device)
+    loaded = LocalModel.load(base or path, dtype=dtype, device=device)
     model, processor = loaded.model, loaded.processor
     if not getattr(processor.tokenizer, "is_fast", False):
         raise InputError(f"model {path}: its tokenizer has no offsets (no tokenizer.json); convert it to a fast one")
@@ -280,7 +271,7 @@ def _with_lora(model: Any, settings: LoraSettings) -> Any:
     return get_peft_model(model, config)
 
 
-def _arguments(settings: TrainSettings, out: Path, seed: int, device: str, dtype: torch.dtype) -> TrainingArguments:
+def _arguments(settings: TrainSettings, out: Path, seed: int, device: str, mixed: bool) -> TrainingArguments:
     kind = {"cosine": "cosine", "linear": "linear", "constant": "constant_with_warmup"}[settings.scheduler]
     return TrainingArguments(
         output_dir=str(out / "checkpoints"),
@@ -290,7 +281,7 @@ def _arguments(settings: TrainSettings, out: Path, seed: int, device: str, dtype
         weight_decay=settings.weight_decay,
         max_grad_norm=settings.max_grad_norm,
         activation_checkpointing=settings.gradient_checkpointing,
-        bf16=_mixed(settings, device, dtype),
+        bf16=mixed,
         save_strategy="steps",
         save_steps=settings.save_steps,
         logging_steps=1,

@@ -75,7 +75,7 @@ def head_logprobs(
     kind = hidden.device.type
     dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else hidden.dtype
     rows = rows or max(CHUNK_ELEMENTS // len(weight), 1)
-    values: Tensor = _HeadLogprobs.apply(hidden, weight, bias, tokens, rows, dtype)
+    values: Tensor = _HeadLogprobs.apply(hidden, weight, bias, tokens, rows, dtype)  # type: ignore[no-untyped-call]
     return values
 
 

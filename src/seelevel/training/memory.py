@@ -88,7 +88,7 @@ def _kept(shape: Shape, settings: TrainSettings, one: Pass, width: int, mixed: b
     t, d = one.tokens, shape.hidden
     masks = 1 if settings.layout == "shared" else 0  # of rows without padding there is none
     if settings.gradient_checkpointing:
-        text = shape.layers * t * d * width
+        text: float = shape.layers * t * d * width
     else:
         text = shape.layers * t * _block(shape, settings, width, mixed)
         masks = masks or (shape.layers if one.padded else 0)  # the model's own is boolean, each layer makes another

@@ -64,3 +64,18 @@ class TrainSettings(BaseModel):
     cache: bool | str = Field(
         default=True, description="keep reference log-probs for other runs: in the user's cache, a folder, or not"
     )
+
+
+def precision(settings: TrainSettings, device: str, adapters: bool = False) -> tuple[str, bool]:
+    """Number format of the weights, and whether products are of bfloat16 by autocast. `adapters`: the model has some.
+
+    Weights are float32 on the CPU and where all train; under adapters on a GPU, where the base never changes, bfloat16.
+    Products are of bfloat16 for adapters, which stay in float32, on a base in bfloat16; and on a GPU for full weights
+    in float32, unless float32 was asked for.
+    """
+    adapters = adapters or settings.lora is not None
+    automatic = "bfloat16" if device != "cpu" and adapters else "float32"
+    dtype = automatic if settings.dtype == "auto" else settings.dtype
+    if adapters:
+        return dtype, dtype == "bfloat16"
+    return dtype, device != "cpu" and settings.dtype == "auto"

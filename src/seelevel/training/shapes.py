@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from seelevel.models.folders import adapter_base, read_json
-from seelevel.training.settings import LoraSettings, lora_targets
+from seelevel.training.settings import LORA_TARGETS, LoraSettings, lora_targets
 
 
 @dataclass(frozen=True)
@@ -154,3 +154,14 @@ def shape_of(model: str) -> Shape | None:
 
     found = try_to_load_from_cache(model, "config.json") if model.count("/") == 1 else None
     return Shape.of(read_json(Path(found))) if isinstance(found, str) else None
+
+
+def adapter_of(model: str) -> LoraSettings | None:
+    """What an adapter's folder says of its size: rank and layers; None where the model is none."""
+    folder = Path(model)
+    if not folder.is_dir() or adapter_base(folder) is None:
+        return None
+    config = read_json(folder / "adapter_config.json")
+    named = str(config.get("target_modules"))
+    layers = [name for name in LORA_TARGETS["attention+mlp"] if name in named]
+    return LoraSettings(r=int(config.get("r") or 8), target=layers or "attention+mlp")

@@ -120,7 +120,7 @@ def _digest(inputs: dict[str, Tensor]) -> bytes:
     total = hashlib.sha256()
     for name, value in sorted(inputs.items()):
         total.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
-        total.update(value.contiguous().view(-1).view(torch.uint8).numpy())
+        total.update(value.contiguous().view(-1).view(torch.uint8).numpy().tobytes())
     return total.digest()
 
 
