@@ -35,24 +35,28 @@ STEP_SECONDS, EFFICIENCY = 0.010, 0.3
 GENERATION_BATCH = 64
 RESPONSE_SHARE = 0.5  # answers end by themselves: about half the permitted tokens
 STEP_OVERHEAD = 0.15  # seconds of an optimiser step beside its arithmetic
-GPU_FLOPS = 150e12  # of a large GPU in bfloat16, at half its peak
-LARGE = 1e9  # a model of so many weights is forecast on a GPU, also where there is none
+GPU_FLOPS, GPU_BYTES = 150e12, 1.5e12  # a second of a large GPU: in bfloat16 at half its peak; from its memory
+LARGE, LARGE_BATCH = 1e9, 16  # a model of so many weights is forecast on a GPU, also where there is none
 PROCESS_BYTES = 6e8  # Python, torch and what they load
 SAMPLE = 2000
 STANDARD_TOKENS = 192  # permitted, as it were, where all responses are made of the standard one
 
 
 def local_size(model: ModelRef) -> ModelSize | None:
-    """Size of a model in a folder, or None for one that is not on this disk."""
+    """Size of a model in a folder, or of a known one that is not on this disk; else None."""
     folder = Path(model.path)
-    return model_size(folder) if folder.is_dir() else None
+    if folder.is_dir():
+        return model_size(folder)
+    shape = None if is_server(model.path) else shape_of(model.path)
+    return None if shape is None else ModelSize(shape.weights, "", shape.image_tokens)
 
 
 def described(name: str, size: ModelSize | None) -> str:
-    """`world:s (401.2k parameters, stored F16)`."""
+    """`world:s (722.8k parameters, stored F16)`."""
     if size is None:
         return f"{name} ({'on a server' if is_server(name) else 'not on this disk'})"
-    return f"{name} ({human(size.parameters)} parameters, stored {size.dtype})"
+    where = f"stored {size.dtype}" if size.dtype else "not on this disk"
+    return f"{name} ({human(size.parameters)} parameters, {where})"
 
 
 def human(number: float) -> str:
@@ -79,7 +83,9 @@ def matmul_flops() -> float:
 def forecast(job: Run) -> str:
     """A table of the stages: would each run, on how many records, with which models, tokens, memory and time.
 
-    Times are rough (half to double) and hold for the processor; a GPU is not timed beforehand.
+    Times are rough (half to double): of small models on this processor, of large ones on a large GPU. The memory of
+    aligning is figured from the model's shape and the ladders' lengths; before there are ladders every one is taken to
+    have all levels, as long as the standard response.
     """
     recipe, states = job.recipe, job.plan()
     records = _count_records(recipe.data)
@@ -90,12 +96,12 @@ def forecast(job: Run) -> str:
         f"recipe {recipe.name} → {job.out}",
         f"{records} records; times assume {flops / 1e9:.0f} GFLOP/s and are rough",
     ]
-    lines.append(f"{'stage':10}{'would':8}{'records':>9}{'tokens':>9}{'memory':>9}{'time':>8}  models")
+    lines.append(f"{'stage':10}{'would':8}{'records':>9}{'tokens':>9}{'memory':>9}{'time':>9}  models")
 
     def add(stage: str, count: int, tokens: float, memory: float, seconds: float, models: str) -> None:
         would = "run" if states.get(stage, True) else "keep"
         lines.append(
-            f"{stage:10}{would:8}{count:>9}{human(tokens):>9}{human(memory) + 'B':>9}{_minutes(seconds):>8}  {models}"
+            f"{stage:10}{would:8}{count:>9}{human(tokens):>9}{human(memory) + 'B':>9}{_minutes(seconds):>9}  {models}"
         )
 
     limit = recipe.generate.longest_answer or STANDARD_TOKENS
@@ -236,16 +242,21 @@ def _sample(settings: DataSettings) -> list[Ladder]:
 def _generation(
     prompts: int, answer: float, limit: int, size: ModelSize | None, flops: float
 ) -> tuple[float, float, float]:
-    """Tokens, seconds and bytes of answering `prompts`."""
+    """Tokens, seconds and bytes of answering `prompts`; of a large model on a GPU, that reads its weights each step."""
     parameters = size.parameters if size else 7e9
     image_tokens = size.image_tokens if size else 600
     tokens = prompts * (40 + image_tokens + answer)
+    if parameters > LARGE:
+        steps = math.ceil(prompts / LARGE_BATCH) * limit
+        return tokens, 2 * parameters * tokens / GPU_FLOPS + steps * 2 * parameters / GPU_BYTES, 2.4 * parameters
     steps = math.ceil(prompts / GENERATION_BATCH) * limit
-    return tokens, 2 * parameters * tokens / flops + steps * STEP_SECONDS, 6e8 + parameters * 4
+    return tokens, 2 * parameters * tokens / flops + steps * STEP_SECONDS, PROCESS_BYTES + parameters * 4
 
 
 def _minutes(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 100 * 60 else f"{seconds / 3600:.0f} h"
 
 
 def _count_records(settings: DataSettings | FinetuneSettings) -> int:
