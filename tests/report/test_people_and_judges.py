@@ -61,3 +61,11 @@ def test_who_set_a_level_by_hand_and_why_stands_with_the_ladder(run: Path) -> No
     assert "In 1 ladders people have set levels by hand." in text
     assert f": level 2 set to 0 by {' '.join(EVIL.split())}, the bus is there" in text
     assert text.count("the measure") == 6  # whoever stands above it, the standard response is what was measured by
+
+
+def test_dialogues_that_were_set_aside_are_counted_by_reason(run: Path) -> None:
+    facts = {"set_aside": 3, "set_aside_reasons": {"too few questions": 3}, "dropped": {"empty": 2}}
+    StageFolder(run / "generate", "0" * 16).finish(ladders=6, **facts)
+    text = page_of(run)
+    assert "3 written dialogues were set aside: too few questions." in text
+    assert "2 responses were left out: empty." in text

@@ -182,9 +182,11 @@ def _share(what: str, count: int, total: int) -> list[str]:
 
 
 def dropped(run: RunFolder) -> list[str]:
-    """Responses that generation left out of the ladders, by reason."""
-    found = (run.stages["generate"].manifest or {}).get("dropped")
-    return [f"{n:,} responses were left out: {why}." for why, n in found.items()] if isinstance(found, dict) else []
+    """Responses that generation left out of the ladders, and questions that it could not use, by reason."""
+    facts = run.stages["generate"].manifest or {}
+    said = [f"{n:,} responses were left out: {why}." for why, n in (facts.get("dropped") or {}).items()]
+    reasons = (facts.get("set_aside_reasons") or {}).items()
+    return said + [f"{n:,} written dialogues were set aside: {why}." for why, n in reasons]
 
 
 def _versions() -> str:
