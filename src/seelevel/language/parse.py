@@ -42,7 +42,7 @@ def load_parser(name: str = "builtin") -> Language:
         if not (path / "config.cfg").is_file():
             raise InputError(f"parser {path} is no spaCy pipeline (no config.cfg); make one with seelevel parser train")
         nlp = spacy.load(path, exclude=UNUSED)
-    elif spacy.util.is_package(name):
+    elif spacy.util.is_package(name) and (spacy.util.get_package_path(name) / "meta.json").is_file():
         nlp = spacy.load(name, exclude=UNUSED)
     else:
         raise InputError(NO_PARSER.format(name=name))
