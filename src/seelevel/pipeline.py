@@ -25,6 +25,7 @@ from seelevel.lookup import choose, nearest
 from seelevel.models.base import ModelRef, is_server
 from seelevel.models.files import model_fingerprint
 from seelevel.models.folders import adapter_base, check_model_folder
+from seelevel.models.kinds import check_answers, check_encodes
 from seelevel.progress import say
 from seelevel.recipe import DataSettings, Recipe
 from seelevel.store import (
@@ -39,6 +40,7 @@ from seelevel.store import (
     source_fingerprint,
     write_atomically,
 )
+from seelevel.training.beforehand import examine_training
 
 if TYPE_CHECKING:
     from seelevel.generate.settings import FinetuneSettings, Method
@@ -115,6 +117,7 @@ class Run:
         for judge in (recipe.check.judge, recipe.evaluate.judge):
             if judge is not None:
                 self.answering(judge)
+        self._examine_kinds()
         for key, file in (
             ("check.overrides", recipe.check.overrides),
             ("check.judge_template", recipe.check.judge_template),
@@ -150,6 +153,22 @@ class Run:
             for name in recipe.evaluate.benchmarks:
                 choose("benchmark", name, BENCHMARKS)(Path(recipe.evaluate.data), recipe.evaluate)
         self._examine_servers()
+
+    def _examine_kinds(self) -> None:
+        """Are models, parsers, devices and adapters what their places in the recipe ask for?"""
+        recipe = self.recipe
+        named = [*recipe.generate.models, recipe.align.model, recipe.check.judge, recipe.evaluate.judge]
+        for path in {self.answering(name).path for name in named if name is not None}:
+            check_answers(path)
+        if recipe.check.encoder is not None:
+            check_encodes(self.model(recipe.check.encoder).path)
+        for parser in {recipe.check.parser, *recipe.generate.parsers} - {"builtin"}:
+            from seelevel.language.parse import load_parser
+
+            load_parser(parser)
+        examine_training("align", recipe.align, self.model(recipe.align.model).path)
+        if (tuning := recipe.generate.training_data) is not None:
+            examine_training("generate.finetune", tuning, self.model(recipe.generate.models[0]).path)
 
     def _examine_servers(self) -> None:
         """Ask every server that a stage still needs whether it is there and has the model."""

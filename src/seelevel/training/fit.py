@@ -22,6 +22,7 @@ from seelevel.models.folders import adapter_base
 from seelevel.models.hf import LocalModel
 from seelevel.progress import Progress, say
 from seelevel.store import cache_folder, digest, write_atomically, write_json
+from seelevel.training.beforehand import check_device
 from seelevel.training.checkpoints import clear_unfinished, write_folder
 from seelevel.training.layouts import check_head, checked_layout
 from seelevel.training.packing import fits
@@ -166,11 +167,8 @@ def _content(ladder: Ladder) -> Any:
 
 
 def _device(wanted: str) -> str:
-    if wanted == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if wanted.startswith("cuda") and not torch.cuda.is_available():
-        raise InputError(f"align.device: {wanted} is not there; use device: cpu or auto")
-    return wanted
+    check_device("align", wanted)
+    return wanted if wanted != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def _load(path: str, settings: TrainSettings, dtype: Any, device: str) -> tuple[Any, Any]:

@@ -1,0 +1,49 @@
+"""Is a folder's model of the kind that is asked for? Read from its configuration, before anything heavy is imported."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from seelevel.errors import InputError
+from seelevel.models.folders import adapter_base, read_json
+
+WRITES = re.compile(r"For(ConditionalGeneration|CausalLM|ImageTextToText|Vision2Seq)$|LMHeadModel$")
+SEES = re.compile(r"vision|visual|image|img")
+
+
+def check_answers(model: str) -> None:
+    """Raise `InputError` for a folder whose model does not answer prompts about pictures."""
+    kind, architectures, keys = _kind(model)
+    if architectures and not any(map(WRITES.search, architectures)):
+        raise InputError(
+            f"model {model} is of kind {kind} ({', '.join(architectures)}), which answers no prompts; "
+            "name an image-text-to-text model"
+        )
+    if keys and not any(map(SEES.search, keys)):
+        raise InputError(f"model {model} is of kind {kind}, which reads no pictures; name an image-text-to-text model")
+
+
+def check_encodes(model: str) -> None:
+    """Raise `InputError` for a folder whose model writes text, and so is no encoder of it."""
+    if (Path(model) / "modules.json").is_file():  # sentence-transformers, made of whatever it may be
+        return
+    kind, architectures, _ = _kind(model)
+    if any(map(WRITES.search, architectures)):
+        raise InputError(
+            f"encoder {model} is of kind {kind}, which writes text and does not encode it; "
+            "name a CLIP or a sentence-transformers model"
+        )
+
+
+def _kind(model: str) -> tuple[str, list[str], list[str]]:
+    """Kind, architectures and keys of a folder's configuration (of an adapter: its base's); empty for a hub name."""
+    folder = Path(model)
+    if not folder.is_dir():
+        return "", [], []
+    base = adapter_base(folder)
+    if base is not None:
+        return _kind(base)
+    config = read_json(folder / "config.json") if (folder / "config.json").is_file() else {}
+    architectures = [str(name) for name in config.get("architectures") or []]
+    return str(config.get("model_type", "unknown")), architectures, list(config)

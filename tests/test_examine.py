@@ -1,0 +1,84 @@
+"""What a recipe asks for and cannot have is refused in one line before anything runs."""
+
+import json
+
+import pytest
+from safetensors.numpy import save_file
+
+from seelevel.errors import InputError
+from seelevel.models.kinds import check_answers, check_encodes
+from seelevel.training.beforehand import check_device, examine_training
+from seelevel.training.settings import LoraSettings, TrainSettings
+from seelevel.world import model_path
+from tests.test_cli import refused
+
+pytestmark = pytest.mark.unit
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("align.model=world:clip", "is of kind clip (CLIPModel), which answers no prompts; name an image-text-to-text"),
+        ('generate.experts=["world:clip"]', "is of kind clip (CLIPModel), which answers no prompts"),
+        ("check.encoder=world:s", "is of kind llava, which writes text and does not encode it; name a CLIP"),
+        ("check.parser=en_core_web_nowhere", "en_core_web_nowhere"),
+        ("check.parser=numpy", "numpy"),
+        ("align.epochs=.inf", "align.epochs: input should be a finite number"),
+        ("align.learning_rate=.nan", "align.learning_rate"),
+        ("align.objective.pairs=[[0, 0]]", "pairs"),
+        ("align.device=cuda:9", "align.device: cuda:9 is not there"),
+        ('align.lora={"target": ["qproj"]}', "align.lora.target: the language model has no linear layer 'qproj'; did"),
+        ('align.lora={"target": []}', "align.lora.target"),
+    ],
+)
+def test_a_recipe_that_cannot_work_is_refused_before_anything_runs(tmp_path, change, message):
+    line = refused("run", "world-quick", "--out", tmp_path / "run", "--set", change)
+    assert message in line
+    assert not (tmp_path / "run").exists()
+
+
+def folder(path, **config):
+    path.mkdir()
+    (path / "config.json").write_text(json.dumps(config))
+    return str(path)
+
+
+def test_kinds_are_told_by_the_configuration(tmp_path):
+    text = folder(tmp_path / "text", model_type="llama", architectures=["LlamaForCausalLM"], hidden_size=8)
+    with pytest.raises(InputError, match="is of kind llama, which reads no pictures"):
+        check_answers(text)
+    fuyu = folder(tmp_path / "fuyu", model_type="fuyu", architectures=["FuyuForCausalLM"], image_size=300)
+    check_answers(fuyu)
+    bert = folder(tmp_path / "bert", model_type="bert", architectures=["BertModel"])
+    check_encodes(bert)
+    with pytest.raises(InputError, match="does not encode it"):
+        check_encodes(text)
+    check_answers("somebody/on-the-hub")
+    check_encodes("somebody/on-the-hub")
+
+
+def test_an_adapter_is_of_its_bases_kind(tmp_path):
+    adapter = tmp_path / "adapter"
+    adapter.mkdir()
+    (adapter / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": str(model_path("clip"))}))
+    (adapter / "adapter_model.safetensors").write_bytes(b"")
+    with pytest.raises(InputError, match="answers no prompts"):
+        check_answers(str(adapter))
+    with pytest.raises(InputError, match=r"align\.lora: .* is an adapter already; leave lora out to train it on"):
+        examine_training("align", TrainSettings(lora=LoraSettings()), str(adapter))
+
+
+def test_layers_are_those_of_the_decoder_in_old_and_new_names(tmp_path):
+    import numpy as np
+
+    zero = np.zeros((2, 2), dtype=np.float32)
+    names = ["model.layers.0.self_attn.qkv_proj.weight", "visual.layers.0.attn.proj.weight", "lm_head.weight"]
+    save_file(dict.fromkeys(names, zero), tmp_path / "model.safetensors")
+    with pytest.raises(InputError, match="no linear layer 'q_proj'; did you mean 'qkv_proj'"):
+        examine_training("align", TrainSettings(lora=LoraSettings()), str(tmp_path))
+    examine_training("align", TrainSettings(lora=LoraSettings(target=["qkv_proj"])), str(tmp_path))
+
+
+def test_devices_that_are_always_there_import_no_torch():
+    check_device("align", "cpu")
+    check_device("align", "auto")
