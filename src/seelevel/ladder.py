@@ -13,6 +13,9 @@ IMAGE_MARK = "<image>"
 NO_STANDARD = "no standard response"
 """The flag (`notes["flags"]`) of a ladder whose level 0 is a model's answer like the others."""
 
+NOTED_PER_RESPONSE = ("order", "responses", "ratings")
+"""What a checker notes (`notes["check"]`) of each response, in the order now."""
+
 
 class Message(TypedDict):
     """One turn; `<image>` in a user turn marks an image's place."""
@@ -119,9 +122,53 @@ class Ladder:
         return preference_pairs(self.levels, which)
 
     def ordered(self, responses: Iterable[Response], **notes: Any) -> Ladder:
-        """This ladder with its responses replaced, sorted by level (stable), and notes added."""
+        """This ladder with its responses replaced, sorted by level (stable), and notes added. Levels that people have
+        set (`overridden`) stand; their notes then say which levels they take the place of."""
         ranked = sorted(responses, key=lambda r: r.level)
-        return replace(self, responses=ranked, notes={**self.notes, **notes})
+        found = replace(self, responses=ranked, notes={**self.notes, **notes})
+        entries = found.notes.get("overrides", [])
+        if not entries:
+            return found
+        levels = {response.text: response.level for response in ranked}
+        levelled = "order" in notes.get("check", {})  # else these may be the levels that people have set before
+        dated = [
+            {**e, "from": levels[e["text"]]} if e["text"] in levels and (levelled or "from" not in e) else e
+            for e in entries
+        ]
+        return found._with_overrides(dated)
+
+    def overridden(self, response: int, level: int, who: str, why: str = "", when: str = "") -> Ladder:
+        """This ladder with one response's level set by hand, whatever a checker finds before or after.
+
+        `notes["overrides"]` holds an entry for each such response: `text`, `who`, `from` and `to` (levels), and `why`
+        and `when` where they are given. Raises ValueError for a response that is not there, a negative level, nobody.
+        """
+        if not 0 <= response < len(self.responses):
+            raise ValueError(f"ladder {self.id} has no response {response}, but {len(self.responses)} from 0")
+        if not who:
+            raise ValueError("an override needs its author")
+        text, before = self.responses[response].text, self.responses[response].level
+        entries = self.notes.get("overrides", [])
+        before = next((e["from"] for e in entries if e["text"] == text and "from" in e), before)
+        said = {name: words for name, words in (("why", why), ("when", when)) if words}
+        entry = {"text": text, "who": who, **said, "from": before, "to": level}
+        return self._with_overrides([*(e for e in entries if e["text"] != text), entry])
+
+    def _with_overrides(self, entries: list[dict[str, Any]]) -> Ladder:
+        """Levels as the entries say, responses in their order, and what a checker noted of each along with them."""
+        wanted = {entry["text"]: int(entry["to"]) for entry in entries}
+        levels = [wanted.get(response.text, response.level) for response in self.responses]
+        order = sorted(range(len(levels)), key=levels.__getitem__)
+        notes = {**self.notes, "overrides": entries}
+        check = dict(notes.get("check", {}))
+        for name in NOTED_PER_RESPONSE:
+            if isinstance(check.get(name), list):
+                check[name] = [check[name][n] for n in order]
+        if "order" in check:
+            check["reordered"] = check["order"] != sorted(check["order"])
+        if check:
+            notes["check"] = check
+        return replace(self, responses=[replace(self.responses[n], level=levels[n]) for n in order], notes=notes)
 
 
 def preference_pairs(levels: Sequence[int], which: PairSet | Sequence[Sequence[int]] = "all") -> list[tuple[int, int]]:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from seelevel import check
-from seelevel.check.overrides import Overridden, override, read_overrides, reapplied
+from seelevel.check.overrides import read_overrides
 from seelevel.check.settings import CheckSettings
 from seelevel.errors import InputError
 from seelevel.formats.parquet import read_ladders, write_shard
@@ -48,7 +48,7 @@ def origins(one: Ladder) -> list[tuple[str, int]]:
 
 class TestByHand:
     def test_a_level_is_set_the_order_mended_and_the_author_noted(self) -> None:
-        found = override(ladder(), 2, 0, "Ada", why="there is a dog", when="2026-11-20")
+        found = ladder().overridden(2, 0, "Ada", why="there is a dog", when="2026-11-20")
         assert origins(found) == [("standard", 0), ("small", 0), ("big", 1)]
         assert found.notes["overrides"] == [
             {
@@ -58,8 +58,8 @@ class TestByHand:
         ]  # fmt: skip
 
     def test_it_stands_after_a_checker_which_is_noted_as_what_it_was_before(self) -> None:
-        by_hand = override(ladder(), 2, 5, "Ada")
-        (found,) = Overridden(reversing, {})([by_hand])
+        by_hand = ladder().overridden(2, 5, "Ada")
+        (found,) = reversing([by_hand])
         assert origins(found) == [("standard", 0), ("big", 2), ("small", 5)]
         assert found.notes["overrides"][0]["from"] == 1
         note = found.notes["check"]
@@ -67,20 +67,20 @@ class TestByHand:
         assert note["responses"] == [r.text for r in found.responses]
 
     def test_a_second_word_on_a_response_takes_the_firsts_place(self) -> None:
-        found = override(override(ladder(), 2, 0, "Ada"), 1, 4, "Bob")
+        found = ladder().overridden(2, 0, "Ada").overridden(1, 4, "Bob")
         assert [(e["who"], e["from"], e["to"]) for e in found.notes["overrides"]] == [("Bob", 2, 4)]
         assert origins(found) == [("standard", 0), ("big", 1), ("small", 4)]
 
     def test_what_is_not_there_and_nobody_are_refused(self) -> None:
         with pytest.raises(ValueError, match="has no response 3"):
-            override(ladder(), 3, 0, "Ada")
+            ladder().overridden(3, 0, "Ada")
         with pytest.raises(ValueError, match="author"):
-            override(ladder(), 1, 0, "")
+            ladder().overridden(1, 0, "")
 
     def test_a_word_on_a_response_that_is_gone_waits(self) -> None:
         gone = ladder()
         gone.notes["overrides"] = [{"text": "of an earlier run", "who": "Ada", "to": 0, "from": 2}]
-        found = reapplied(gone)
+        found = gone.ordered(gone.responses)
         assert origins(found) == origins(ladder())
         assert found.notes["overrides"] == gone.notes["overrides"]
 

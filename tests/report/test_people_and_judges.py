@@ -6,7 +6,6 @@ import pytest
 import yaml
 
 from seelevel import report
-from seelevel.check.overrides import override
 from seelevel.formats.parquet import read_ladders, write_shard
 from seelevel.report.settings import ReportSettings
 from seelevel.store import StageFolder
@@ -54,7 +53,7 @@ def test_texts_that_the_encoder_read_in_pieces_are_counted(run: Path) -> None:
 
 def test_who_set_a_level_by_hand_and_why_stands_with_the_ladder(run: Path) -> None:
     ladders = read_ladders(run / "check", run)
-    changed = [override(ladders[0], 2, 0, EVIL, why="the bus is there"), *ladders[1:]]
+    changed = [ladders[0].overridden(2, 0, EVIL, why="the bus is there"), *ladders[1:]]
     write_shard(StageFolder(run / "check", "0" * 16).shard(0), changed, run)
     StageFolder(run / "check", "0" * 16).finish(ladders=6, overridden=1)
     text = page_of(run)

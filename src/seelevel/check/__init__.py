@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from seelevel.check.overrides import Checker, Overridden, override, read_overrides
+from seelevel.check.overrides import Checker, Overridden, read_overrides
 from seelevel.check.settings import CheckSettings
 from seelevel.formats.parquet import iter_shards, read_ladders, write_shard
 from seelevel.lookup import choose
@@ -15,7 +15,7 @@ from seelevel.models.base import ModelRef
 from seelevel.progress import Progress, say
 from seelevel.store import StageFolder, shards
 
-__all__ = ["CHECKERS", "CheckSettings", "make_checker", "override", "run"]
+__all__ = ["CHECKERS", "CheckSettings", "make_checker", "run"]
 
 # Each is a class with `from_settings(settings, judge, seed)`, whose objects take ladders and give re-levelled ladders.
 CHECKERS = {"autocheck": "seelevel.check.autocheck:AutoCheck", "judge": "seelevel.check.judged:JudgeOrder"}

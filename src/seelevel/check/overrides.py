@@ -5,8 +5,7 @@ They are kept in a file of JSON lines beside the data, which survives every run 
     {"ladder": "7", "response": "llava-13b", "level": 1, "who": "Ada", "why": "the cat is there", "when": "today"}
 
 `response` is the response's text, or the model or kind of source it is from; `why` and `when` may be left out. Others
-keep the checker's levels: equal levels tie. In the ladder's notes they stand as `overrides`, each with `text`, `who`,
-`from` (the checker's level), `to` and what else was said.
+keep the checker's levels: equal levels tie. In the ladder's notes they stand as `overrides` (see `Ladder.overridden`).
 """
 
 from __future__ import annotations
@@ -16,7 +15,6 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -27,8 +25,6 @@ from seelevel.ladder import Ladder
 from seelevel.lookup import nearest
 
 Checker = Callable[[Iterable[Ladder]], Iterable[Ladder]]
-PER_RESPONSE = ("order", "responses", "ratings")
-"""What a checker notes of each response in the order now."""
 
 
 class Override(BaseModel):
@@ -44,73 +40,25 @@ class Override(BaseModel):
     when: str = ""
 
 
-def override(ladder: Ladder, response: int, level: int, who: str, why: str = "", when: str = "") -> Ladder:
-    """A ladder with one response's level set by hand, its responses in order again, and a note of who did it.
-
-    Raises ValueError for a response that is not there, a negative level, or nobody.
-    """
-    if not 0 <= response < len(ladder.responses):
-        raise ValueError(f"ladder {ladder.id} has no response {response}, but {len(ladder.responses)} from 0")
-    if not who:
-        raise ValueError("an override needs its author")
-    text = ladder.responses[response].text
-    entry: dict[str, Any] = {"text": text, "who": who, "from": ladder.responses[response].level, "to": level}
-    entry |= {name: said for name, said in (("why", why), ("when", when)) if said}
-    kept = []
-    for earlier in ladder.notes.get("overrides", []):
-        if earlier["text"] == text:
-            entry["from"] = earlier.get("from", entry["from"])
-        else:
-            kept.append(earlier)
-    return _in_force(ladder, [*kept, entry])
-
-
-def reapplied(ladder: Ladder) -> Ladder:
-    """A ladder that a checker has just levelled, with the overrides in its notes in force again."""
-    levels = {response.text: response.level for response in ladder.responses}
-    levelled = "order" in ladder.notes.get("check", {})
-    entries = []
-    for entry in ladder.notes.get("overrides", []):
-        known = entry["text"] in levels and (levelled or "from" not in entry)
-        entries.append({**entry, "from": levels[entry["text"]]} if known else entry)
-    return _in_force(ladder, entries)
-
-
-def _in_force(ladder: Ladder, entries: Sequence[dict[str, Any]]) -> Ladder:
-    """Levels as the entries say, responses in their order, and what the checker noted of each with them."""
-    wanted = {entry["text"]: int(entry["to"]) for entry in entries}
-    levels = [wanted.get(response.text, response.level) for response in ladder.responses]
-    order = sorted(range(len(levels)), key=levels.__getitem__)
-    notes = {**ladder.notes, "overrides": list(entries)}
-    if isinstance(check := notes.get("check"), dict):
-        moved: dict[str, Any] = {
-            name: [check[name][n] for n in order] for name in PER_RESPONSE if isinstance(check.get(name), list)
-        }
-        if "order" in moved:
-            moved["reordered"] = moved["order"] != sorted(moved["order"])
-        notes["check"] = {**check, **moved}
-    responses = [replace(ladder.responses[n], level=levels[n]) for n in order]
-    return replace(ladder, responses=responses, notes=notes)
-
-
 class Overridden:
-    """A checker after which what people said stands."""
+    """A checker of ladders on which people's words have been noted, so that they stand after it."""
 
     def __init__(self, checker: Checker, overrides: Mapping[str, Sequence[Override]]) -> None:
         self.checker, self.overrides = checker, overrides
 
     def __call__(self, ladders: Iterable[Ladder]) -> Iterator[Ladder]:
-        for ladder in self.checker(ladders):
-            for own in self.overrides.get(ladder.id, []):
-                ladder = _noted(ladder, own)
-            yield reapplied(ladder) if ladder.notes.get("overrides") else ladder
+        yield from self.checker(_noted(ladder, self.overrides.get(ladder.id, [])) for ladder in ladders)
 
 
-def _noted(ladder: Ladder, own: Override) -> Ladder:
-    text = ladder.responses[place_of(ladder, own.response)].text
-    said = own.model_dump(include={"who", "why", "when"}, exclude_defaults=True)
-    earlier = [entry for entry in ladder.notes.get("overrides", []) if entry["text"] != text]
-    return replace(ladder, notes={**ladder.notes, "overrides": [*earlier, {"text": text, **said, "to": own.level}]})
+def _noted(ladder: Ladder, overrides: Sequence[Override]) -> Ladder:
+    """Not in force yet: the checker is to see the ladder as it is, its standard response first."""
+    for own in overrides:
+        text = ladder.responses[place_of(ladder, own.response)].text
+        said = own.model_dump(include={"who", "why", "when"}, exclude_defaults=True)
+        earlier = [entry for entry in ladder.notes.get("overrides", []) if entry["text"] != text]
+        entry = {"text": text, **said, "to": own.level}
+        ladder = replace(ladder, notes={**ladder.notes, "overrides": [*earlier, entry]})
+    return ladder
 
 
 def place_of(ladder: Ladder, response: str) -> int:
