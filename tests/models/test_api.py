@@ -153,6 +153,13 @@ class TestCalls:
             assert sum(server.asked.values()) == 2
             assert not kept.exists()
 
+    def test_a_folder_that_cannot_be_written_is_said_before_anything_is_asked(self, tmp_path: Path) -> None:
+        (tmp_path / "file").write_text("")
+        with serving() as server:
+            with pytest.raises(InputError, match=r"cannot be kept in .*; set SEELEVEL_CACHE or api\.cache"):
+                model(server, cache=str(tmp_path / "file" / "api")).generate([ask("a")], GREEDY)
+            assert not server.asked
+
     def test_two_runs_may_keep_the_same_reply_at_once(self, kept: Path) -> None:
         with serving() as server:
             runs = [model(server) for _ in range(4)]

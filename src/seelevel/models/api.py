@@ -103,6 +103,13 @@ class ApiModel:
                 else:
                     done[key] = kept
         self._answered |= bool(done)
+        if todo and self._folder is not None:
+            try:
+                self._folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise InputError(
+                    f"replies cannot be kept in {self._folder} ({error.strerror}); set SEELEVEL_CACHE or api.cache"
+                ) from error
         done |= self._ask_all(todo, sampling)
         without = Counter(done[key].note for key in todo if done[key].note)
         if without:
