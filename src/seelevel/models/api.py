@@ -279,7 +279,7 @@ class ApiModel:
             return None
         try:
             return Completion(**json.loads((self._folder / key[:2] / f"{key}.json").read_bytes()))
-        except (FileNotFoundError, ValueError, TypeError):
+        except (OSError, ValueError, TypeError):
             return None
 
     def _keep(self, key: str, completion: Completion) -> None:
