@@ -7,7 +7,7 @@ has at the end and does not count. On CUDA it is the allocator's peak less what 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch._C._profiler import _EventType
@@ -31,14 +31,14 @@ def peak_bytes(peer: Peer) -> int:
         return torch.cuda.max_memory_allocated() - torch.cuda.memory_allocated()
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True, acc_events=False) as recorded:
         peer.backward()
-    events = _allocations(recorded.profiler.kineto_results.experimental_event_tree())
+    events = allocations(recorded)
     gradients = {p.grad.untyped_storage().data_ptr() for p in peer.trained if p.grad is not None}
     return _peak(events, gradients)
 
 
-def _allocations(roots: list[Any]) -> list[tuple[int, int]]:
-    """(address, bytes: negative where released) in the order of time."""
-    found, waiting = [], list(roots)
+def allocations(recorded: profile) -> list[tuple[int, int]]:
+    """(address, bytes: negative where released) in the order of time, of a profile with memory on the processor."""
+    found, waiting = [], list(recorded.profiler.kineto_results.experimental_event_tree())
     while waiting:
         event = waiting.pop()
         waiting += event.children

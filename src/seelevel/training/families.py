@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from seelevel.lookup import load
+from seelevel.training.branches import branched
 from seelevel.training.packing import PADDING, Batch
 
 SHARED = {
@@ -55,7 +56,8 @@ def causal(model: Any, batch: Batch) -> dict[str, Tensor]:
     kind = seen.device.type
     dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else model.dtype
     added = torch.zeros(seen.shape, dtype=dtype, device=seen.device).masked_fill_(~seen, float("-inf"))
-    return {"position_ids": batch.position_ids, "attention_mask": added}
+    mask = branched(added, batch.segments, recomputed=getattr(model, "is_activation_checkpointing", False))
+    return {"position_ids": batch.position_ids, "attention_mask": mask}
 
 
 def visible(segments: Tensor) -> Tensor:
