@@ -54,8 +54,8 @@ def branched(mask: Tensor, segments: Tensor, recomputed: bool = False, always: b
 def _attend(query: Tensor, key: Tensor, value: Tensor, mask: BranchedMask, **options: Any) -> Tensor:
     """What masked attention gives, [R, heads, L, width], zero at padding."""
     options.pop("is_causal", None)
-    rows = zip(*(each.split(1) for each in (query, key, value)), mask.parts, strict=True)
-    return torch.cat([_row(*tensors, parts, mask.recomputed, options) for *tensors, parts in rows])
+    rows = zip(query.split(1), key.split(1), value.split(1), mask.parts, strict=True)
+    return torch.cat([_row(q, k, v, parts, mask.recomputed, options) for q, k, v, parts in rows])
 
 
 def _row(
