@@ -83,9 +83,13 @@ def reference_logprobs(
         ) from error
     keys = [ladder_fingerprint(ladder, images) for ladder in ladders]
     wanted = dict(zip(keys, ladders, strict=True))
+    shared = state is not None and state.num_processes > 1
+    if state is not None and shared:  # all see the same files, before any writes more
+        state.wait_for_everyone()
     found = _read(place, wanted)
     missing = [key for key in wanted if key not in found]
-    if state is not None and state.num_processes > 1:
+    if state is not None and shared:
+        state.wait_for_everyone()
         share = missing[state.process_index :: state.num_processes]
         _compute(model, {key: wanted[key] for key in share}, images, layout, place)
         state.wait_for_everyone()

@@ -1,0 +1,56 @@
+"""Two processes under torchrun train what one trains."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file
+
+from seelevel import save_ladders
+from tests.training.tiny import make_ladder, save_model
+
+pytestmark = pytest.mark.slow
+ROOT = Path(__file__).parents[2]
+SETTINGS = {"ladders_per_step": 4, "epochs": 1.5, "save_steps": 2, "learning_rate": 1e-3, "device": "cpu"}
+
+
+def train(folder, out, settings, processes):
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)] * (processes > 1)
+    done = subprocess.run(
+        [sys.executable, *launcher, "-m", "tests.slow.train_once", str(folder), str(out), json.dumps(settings)],
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stderr
+
+
+@pytest.mark.parametrize("lora", [{"r": 4, "alpha": 8}, None], ids=["lora", "full"])
+def test_two_processes_end_in_the_weights_of_one(tmp_path, lora):
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    # unequal K and rounds, so that the processes' shares and passes differ
+    save_ladders([make_ladder(pictures, n, 2 + n % 3, 1 + n % 2) for n in range(8)], tmp_path / "ladders.parquet")
+    save_model(tmp_path / "base")
+    settings = {**SETTINGS, "lora": lora, "tokens_per_batch": 300}
+    train(tmp_path, tmp_path / "one", {**settings, "cache": str(tmp_path / "cache-one")}, 1)
+    said = train(tmp_path, tmp_path / "two", {**settings, "cache": str(tmp_path / "cache-two")}, 2)
+    kind = "adapter/adapter_model.safetensors" if lora else "model/model.safetensors"
+    one, two = (load_file(tmp_path / name / kind) for name in ("one", "two"))
+    assert one.keys() == two.keys()
+    assert max(float((one[name] - two[name]).abs().max()) for name in one) <= 1e-6
+    logs = [
+        [json.loads(line) for line in (tmp_path / n / "log.jsonl").read_text().splitlines()] for n in ("one", "two")
+    ]
+    for alone, together in zip(*logs, strict=True):
+        # whether a margin of nothing but rounding is above zero is left to chance
+        names = [name for name in alone if not name.startswith("accuracy")]
+        assert [together[n] for n in names] == pytest.approx([alone[n] for n in names], rel=1e-4, abs=1e-6)
+    assert "reference" in said
+    # each process computed its share of the reference, and wrote it to its own file
+    assert len(list((tmp_path / "cache-two").rglob("*.safetensors"))) == 2
