@@ -34,6 +34,8 @@ class FaultyServer(ThreadingHTTPServer):
         self.share, self.faults, self.models = share, faults, models
         self.key = ""
         self.always: int | None = None
+        self.always_code: str | None = None
+        self.unsupported: set[str] = set()
         self.slow_seconds = 1.5
         self.bodies: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
@@ -94,7 +96,10 @@ class Handler(BaseHTTPRequestHandler):
             self.say(404, {"error": {"message": f"The model {body['model']} does not exist.", "code": "no_model"}})
             return
         if server.always is not None:
-            self.say(server.always, {"error": {"message": "never today"}})
+            self.say(server.always, {"error": {"message": "never today", "code": server.always_code}})
+            return
+        if wrong := sorted(server.unsupported & set(body)):
+            self.say(400, {"error": {"message": f"Unsupported parameter: '{wrong[0]}'", "param": wrong[0]}})
             return
         question = question_of(body)
         with server.lock:

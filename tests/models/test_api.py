@@ -134,6 +134,18 @@ class TestCalls:
             model(server).generate([ask("a")], Sampling(max_new_tokens=16, repetition_penalty=1.1))
             assert [b.get("repetition_penalty") for b in server.bodies] == [None, 1.1]
 
+    def test_a_server_that_names_the_limit_otherwise_and_takes_no_temperature_is_asked_its_way(
+        self, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        with serving() as server:
+            server.unsupported = {"max_tokens", "temperature"}
+            found = model(server).generate([ask(str(n)) for n in range(20)], GREEDY)
+            assert [c.text for c in found] == [answer_to(f"user: {n}") for n in range(20)]
+            assert {frozenset(body) for body in server.bodies} == {
+                frozenset({"model", "messages", "max_completion_tokens"})
+            }
+        assert "takes no temperature" in capsys.readouterr().err
+
     def test_beams_are_refused(self) -> None:
         with serving() as server, pytest.raises(InputError, match="num_beams: 1"):
             model(server).generate([ask("a")], Sampling(num_beams=4))
@@ -259,6 +271,12 @@ class TestWhatEndsARun:
                 model(server, tries=3).generate([ask("a"), ask("b")], GREEDY)
             assert "\n" not in str(caught.value)
             assert sum(server.asked.values()) == 1
+
+    def test_a_quota_that_is_used_up_is_not_tried_again(self) -> None:
+        with serving() as server:
+            server.always, server.always_code = 429, "insufficient_quota"
+            with pytest.raises(ServerError, match=r"gave out after 1 try \(status 429: never today\)"):
+                model(server, tries=9).generate([ask("a")], GREEDY)
 
     def test_a_pause_that_the_server_asks_for_is_kept(self) -> None:
         with serving(share=1.0, faults=["429"]) as server:

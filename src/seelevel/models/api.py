@@ -195,7 +195,8 @@ class ApiModel:
             raise ServerError(self._gave_out(_cause(error))) from error
         except openai.APIStatusError as error:
             if error.status_code >= 500 or error.status_code in AGAIN:
-                raise ServerError(self._gave_out(self._words(error))) from error
+                tries = self.settings.tries if _may_succeed(error) else 1
+                raise ServerError(self._gave_out(self._words(error), tries)) from error
             if error.status_code == 401:
                 self._refused_key(error)
             if error.status_code == 404:
@@ -252,13 +253,11 @@ class ApiModel:
         text = text.replace(self._secret, "…") if self._secret else text
         return f"status {error.status_code}: {text}" if text else f"status {error.status_code}"
 
-    def _gave_out(self, why: str) -> str:
-        return (
-            f"{self.name} gave out after {self.settings.tries} tries ({why}); what it answered is kept: run the same "
-            "command again when it is back"
-            if self._folder
-            else f"{self.name} gave out after {self.settings.tries} tries ({why}); run the same command again"
-        )
+    def _gave_out(self, why: str, tries: int | None = None) -> str:
+        tries = tries or self.settings.tries
+        kept = "; what it answered is kept" if self._folder else ""
+        said = f"{self.name} gave out after {tries} {'try' if tries == 1 else 'tries'} ({why}){kept}"
+        return f"{said}: run the same command again when it is back"
 
     # --- replies on disk -------------------------------------------------------------------------------------------
 
