@@ -136,9 +136,11 @@ def time_check(ladders: Sequence[Ladder], encoder: PiecewiseEncoder, repeats: in
             pass
 
     encoder.encode(distinct[:64])
-    times = [[_seconds(work) for work in (parse, encode, check)] for _ in range(repeats)]
+    both = [[_wall_and_processor(work) for work in (parse, encode, check)] for _ in range(repeats)]
+    times = [[wall for wall, _ in turn] for turn in both]
     parsed, encoded, checked = (statistics.median(column) for column in zip(*times, strict=True))
     ratios = [c / (p + e) for p, e, c in times]
+    processor = [c / (p + e) for (_, p), (_, e), (_, c) in both]  # what other work on the machine does not change
     return [
         {"what": "parse", "seconds": parsed, "texts": len(texts), "words": sum(len(t.split()) for t in texts)},
         {"what": "encode", "seconds": encoded, "texts": len(distinct)},
@@ -148,6 +150,7 @@ def time_check(ladders: Sequence[Ladder], encoder: PiecewiseEncoder, repeats: in
             "ladders": len(ladders),
             "ratio": statistics.median(ratios),
             "ratios": ratios,
+            "processor_ratio": statistics.median(processor),
         },
     ]
 
@@ -202,9 +205,13 @@ def _write(path: Path, records: Sequence[dict[str, Any]]) -> Path:
 
 
 def _seconds(work: Callable[[], Any]) -> float:
-    start = time.perf_counter()
+    return _wall_and_processor(work)[0]
+
+
+def _wall_and_processor(work: Callable[[], Any]) -> tuple[float, float]:
+    start, used = time.perf_counter(), time.process_time()
     work()
-    return time.perf_counter() - start
+    return time.perf_counter() - start, time.process_time() - used
 
 
 def _settings(options: argparse.Namespace) -> dict[str, Any]:

@@ -8,7 +8,8 @@ import pytest
 from spacy.language import Language
 
 from seelevel.check.autocheck import AutoCheck
-from seelevel.check.curve import curve, judged, plot, show_curve
+from seelevel.check.curve import FIGURES, GRID, curve, judged, plot, show_curve
+from seelevel.cli import app
 from seelevel.errors import InputError
 from seelevel.formats.parquet import save_ladders
 from seelevel.ladder import Ladder
@@ -76,3 +77,16 @@ def test_the_command_reads_reasons_and_draws(checked: list[Ladder], tmp_path: Pa
     assert (tmp_path / "curve.svg").read_text().count("<path") > 5
     with pytest.raises(InputError, match=r"curve\.txt: the plot cannot be written"):
         plot(found["curve"], 0.9, tmp_path / "curve.txt")
+
+
+def test_the_commands_table_has_a_line_a_threshold(
+    checked: list[Ladder], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save_ladders(checked, tmp_path / "checked.parquet")
+    app(["threshold", str(tmp_path / "checked.parquet")], standalone_mode=False)
+    head, *rows, last = capsys.readouterr().out.splitlines()
+    assert head.split() == ["threshold", *FIGURES]
+    assert [float(row.split()[0]) for row in rows] == list(GRID)
+    assert last == "threshold in force: 0.9; 1 ladders"
+    with pytest.raises(InputError, match=r"out/generate does not exist"):
+        app(["threshold", "world-quick", "--out", str(tmp_path / "out")], standalone_mode=False)
