@@ -37,6 +37,7 @@ class FaultyServer(ThreadingHTTPServer):
         self.always_code: str | None = None
         self.unsupported: set[str] = set()
         self.slow_seconds = 1.5
+        self.slow_list = 0.0
         self.bodies: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
         self.asked: Counter[str] = Counter()
@@ -84,6 +85,7 @@ class Handler(BaseHTTPRequestHandler):
         return False
 
     def do_GET(self) -> None:
+        time.sleep(self.server.slow_list)
         if not self.refused():
             self.say(200, {"object": "list", "data": [{"id": name, "object": "model"} for name in self.server.models]})
 

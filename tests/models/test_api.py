@@ -334,6 +334,17 @@ class TestWhatEndsARun:
                 model(server, "llava-8b").generate([ask("a")], GREEDY)
             model(server, "llava-7b").examine()
 
+    def test_a_server_that_is_slow_to_list_its_models_is_asked_for_a_token(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("seelevel.models.api.EXAMINE_SECONDS", 0.1)
+        with serving() as server:
+            server.slow_list = 0.5
+            model(server).examine()
+            assert server.bodies[0]["max_tokens"] == 1
+            with pytest.raises(InputError, match="n does not exist"):
+                model(server, "n").examine()
+
     def test_a_server_that_is_not_there_is_said_at_once(self) -> None:
         with serving() as server:
             gone = model(server)

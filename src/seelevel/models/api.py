@@ -31,7 +31,7 @@ FORM = 1
 """Of the requests: a change in how they are written makes other keys."""
 FIRST_WAIT, LONGEST_WAIT, LONGEST_ASKED = 0.5, 60.0, 600.0
 """Seconds before a call is made again: at first, at most, and at most where the server says how long."""
-EXAMINE_SECONDS, PROBE_SECONDS = 10.0, 120.0
+EXAMINE_SECONDS, PROBE_SECONDS, EXAMINE_RETRIES = 10.0, 120.0, 2
 AGAIN = (408, 409, 425, 429)
 """Statuses below 500 after which the same call may well succeed."""
 MANY = 8
@@ -129,11 +129,14 @@ class ApiModel:
 
         listed: list[str] = []
         try:
-            listed = [m.id for m in self._client.with_options(timeout=EXAMINE_SECONDS).models.list().data]
+            client = self._client.with_options(timeout=EXAMINE_SECONDS, max_retries=EXAMINE_RETRIES)
+            listed = [m.id for m in client.models.list().data]
         except openai.APIConnectionError as error:
-            raise InputError(
-                f"{self.name}: the server cannot be reached ({_cause(error)}); start it or mend the address"
-            ) from error
+            # A server that is busy may take its time over the list; one that is not there takes no connection.
+            if not isinstance(error, openai.APITimeoutError) or "Connect" in type(error.__cause__).__name__:
+                raise InputError(
+                    f"{self.name}: the server cannot be reached ({_cause(error)}); start it or mend the address"
+                ) from error
         except openai.APIStatusError as error:
             self._refused_key(error)
         except (openai.OpenAIError, ValueError, TypeError, AttributeError):
@@ -142,7 +145,7 @@ class ApiModel:
             return
         body = {"model": self.model, "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1}
         try:
-            self._send(body, PROBE_SECONDS)
+            self._send(body, PROBE_SECONDS, EXAMINE_RETRIES)
         except openai.APIConnectionError as error:
             raise InputError(f"{self.name}: the server does not answer ({_cause(error)}); is it busy?") from error
         except openai.APIStatusError as error:
@@ -213,7 +216,7 @@ class ApiModel:
             why = f"status {error.status_code}" if hasattr(error, "status_code") else _cause(error)
             say(f"{self.name}: {why}; a call is made again in {seconds:.0f} s")
 
-    def _send(self, body: dict[str, Any], timeout: float) -> str:
+    def _send(self, body: dict[str, Any], timeout: float, retries: int = 0) -> str:
         """The text of the reply, whatever it is. Raises the library's errors for all but 200."""
         import openai
 
@@ -223,7 +226,7 @@ class ApiModel:
         if "temperature" in self._other:
             sent.pop("temperature", None)
         try:
-            client = self._client.with_options(timeout=timeout)
+            client = self._client.with_options(timeout=timeout, max_retries=retries)
             return str(client.chat.completions.with_raw_response.create(**sent).http_response.text)
         except openai.BadRequestError as error:
             # Newer models of OpenAI's take another name for the limit, and no temperature but their own.
@@ -232,7 +235,7 @@ class ApiModel:
             if error.param not in self._other and error.param == "temperature":
                 say(f"{self.name} takes no temperature; it decodes as it is set up to")
             self._other.add(error.param)
-        return self._send(body, timeout)
+        return self._send(body, timeout, retries)
 
     # --- words for what went wrong ---------------------------------------------------------------------------------
 
