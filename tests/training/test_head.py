@@ -49,15 +49,17 @@ def gradients(model: Any, values: Tensor) -> dict[str, Tensor]:
     return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
 
 
+@pytest.mark.parametrize("kept", [0, 1 << 25])
 @pytest.mark.parametrize("rows", [1, 7, 10_000])
 @pytest.mark.parametrize("kind", ["full", "tied", "bias", "lora"])
 def test_log_probs_and_every_gradient_are_those_of_the_whole_logits(
-    processor: Any, batch: Batch, monkeypatch: pytest.MonkeyPatch, kind: str, rows: int
+    processor: Any, batch: Batch, monkeypatch: pytest.MonkeyPatch, kind: str, rows: int, kept: int
 ) -> None:
     model = model_of(kind, processor)
     plain = from_logits(model, batch)
     expected = gradients(model, plain)
     monkeypatch.setattr(head_module, "CHUNK_ELEMENTS", rows * len(processor.tokenizer))
+    monkeypatch.setattr(head_module, "KEPT_ELEMENTS", kept)
     monkeypatch.setattr(logprobs, "from_logits", None)  # so that nothing falls back unseen
     chunked = token_logprobs(model, batch).values
     assert torch.allclose(chunked, plain, rtol=1e-9, atol=0)
@@ -69,7 +71,9 @@ def test_log_probs_and_every_gradient_are_those_of_the_whole_logits(
         assert (found[name] - gradient).norm() <= 1e-5 * gradient.norm() + 1e-15 * total, name
 
 
-def test_the_heads_own_derivatives_are_right() -> None:
+@pytest.mark.parametrize("kept", [0, 1 << 25])
+def test_the_heads_own_derivatives_are_right(monkeypatch: pytest.MonkeyPatch, kept: int) -> None:
+    monkeypatch.setattr(head_module, "KEPT_ELEMENTS", kept)
     torch.manual_seed(0)
     hidden, weight, bias = (
         torch.randn(*shape, dtype=torch.float64, requires_grad=True) for shape in ((5, 3), (7, 3), (7,))
@@ -83,7 +87,10 @@ def test_the_heads_own_derivatives_are_right() -> None:
 
 
 @pytest.mark.parametrize("trained", [True, False])
-def test_no_tensor_of_tokens_by_vocabulary_exists_forward_or_backward(trained: bool) -> None:
+def test_no_tensor_of_tokens_by_vocabulary_exists_forward_or_backward(
+    trained: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(head_module, "KEPT_ELEMENTS", 0)
     count, vocabulary, rows = 64, 512, 8
     hidden = torch.randn(count, 4, requires_grad=True)
     weight = torch.randn(vocabulary, 4, requires_grad=trained)

@@ -18,6 +18,8 @@ from torch.nn.functional import linear
 
 CHUNK_ELEMENTS = 1 << 23
 """Logits at a time: 32 MiB in float32."""
+KEPT_ELEMENTS = 1 << 25
+"""Up to so many probabilities (128 MiB in float32) a head that trains keeps for the backward pass."""
 WITNESS = 64.0
 
 
@@ -69,36 +71,47 @@ def head_logprobs(
     """log softmax(hidden · weightᵀ + bias)[tokens], [N], in float32 at least. hidden: [N, d]; weight: [V, d].
 
     Where the head is frozen, the gradient of each log-prob by its hidden state, W[token] − p · W, is computed in the
-    forward pass, [N, d], and nothing is computed again; where it is trained, each chunk's logits are, in the backward
-    pass. Inside autocast the products are of its type, as the model's own are.
+    forward pass, [N, d], and nothing is computed again. Where it is trained, probabilities are kept if there are few,
+    else each chunk's are computed again in the backward pass. Inside autocast the products are of its type, as the
+    model's own are.
     """
     kind = hidden.device.type
     dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else hidden.dtype
     rows = rows or max(CHUNK_ELEMENTS // len(weight), 1)
-    values: Tensor = _HeadLogprobs.apply(hidden, weight, bias, tokens, rows, dtype)  # type: ignore[no-untyped-call]
+    keep = len(tokens) * len(weight) <= KEPT_ELEMENTS
+    values: Tensor = _HeadLogprobs.apply(hidden, weight, bias, tokens, rows, dtype, keep)  # type: ignore[no-untyped-call]
     return values
 
 
 class _HeadLogprobs(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, tokens: Tensor, rows: int, dtype: torch.dtype
+        ctx: Any,
+        hidden: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        tokens: Tensor,
+        rows: int,
+        dtype: torch.dtype,
+        keep: bool,
     ) -> Tensor:
         by_hidden, *by_head = ctx.needs_input_grad[:3]
-        ctx.trained, ctx.rows, ctx.dtype = any(by_head), rows, dtype
+        ctx.trained, ctx.parts, ctx.dtype = any(by_head), _chunks(len(tokens), rows), dtype
         slopes = torch.empty_like(hidden) if by_hidden and not ctx.trained else None
-        found = []
+        kept, found = [], []
         with torch.autocast(hidden.device.type, enabled=False):
             matrix = weight.to(dtype)
-            for part in _chunks(len(tokens), rows):
+            for part in ctx.parts:
                 p = _logits(hidden[part], matrix, bias, dtype)
                 chosen = p.gather(1, tokens[part, None]).squeeze(1)
                 top = p.amax(1, keepdim=True)
                 total = p.sub_(top).exp_().sum(1, keepdim=True)
                 found.append(chosen - (top + total.log()).squeeze(1))
                 if slopes is not None:
-                    slopes[part] = _slope(p.div_(total), tokens[part]).to(dtype) @ matrix
-        ctx.save_for_backward(*((hidden, weight, bias, tokens) if ctx.trained else (slopes,)))
+                    slopes[part] = _slope(p.div_(total).neg_(), tokens[part]).to(dtype) @ matrix
+                elif ctx.trained and keep and by_hidden:
+                    kept.append(p.div_(total))
+        ctx.save_for_backward(*((hidden, weight, bias, tokens, *kept) if ctx.trained else (slopes,)))
         return torch.cat(found)
 
     @staticmethod
@@ -107,17 +120,22 @@ class _HeadLogprobs(torch.autograd.Function):
         [grad] = grads
         if not ctx.trained:
             [slopes] = ctx.saved_tensors
-            return slopes * grad[:, None].to(slopes.dtype), None, None, None, None, None
-        hidden, weight, bias, tokens = ctx.saved_tensors
+            return slopes * grad[:, None].to(slopes.dtype), None, None, None, None, None, None
+        hidden, weight, bias, tokens, *kept = ctx.saved_tensors
         dtype, (wants_hidden, wants_weight, wants_bias) = ctx.dtype, ctx.needs_input_grad[:3]
         by_hidden = torch.empty_like(hidden) if wants_hidden else None
         by_weight = torch.zeros_like(weight, dtype=grad.dtype) if wants_weight else None
         by_bias = torch.zeros_like(bias, dtype=grad.dtype) if wants_bias else None
         matrix = weight.to(dtype)
-        for part in _chunks(len(tokens), ctx.rows):
-            p = _logits(hidden[part], matrix, bias, dtype)
-            p.sub_(p.amax(1, keepdim=True)).exp_()
-            slope = _slope(p.div_(p.sum(1, keepdim=True)), tokens[part]).mul_(grad[part, None])
+        for number, part in enumerate(ctx.parts):
+            g = grad[part, None]
+            if kept:
+                slope = kept[number] * -g
+            else:
+                p = _logits(hidden[part], matrix, bias, dtype)
+                p.sub_(p.amax(1, keepdim=True)).exp_()
+                slope = p.mul_(-g / p.sum(1, keepdim=True))
+            slope = _slope(slope, tokens[part], g[:, 0])
             if by_bias is not None:
                 by_bias += slope.sum(0)
             slope = slope.to(dtype)
@@ -134,6 +152,7 @@ class _HeadLogprobs(torch.autograd.Function):
             None,
             None,
             None,
+            None,
         )
 
 
@@ -146,8 +165,7 @@ def _logits(hidden: Tensor, matrix: Tensor, bias: Tensor | None, dtype: torch.dt
     return logits if logits.dtype == torch.float64 else logits.float()
 
 
-def _slope(p: Tensor, tokens: Tensor) -> Tensor:
-    """In place: probabilities [n, V] to the gradient of log p[token] by the logits, 1{token} − p."""
-    p.neg_()
-    p[torch.arange(len(tokens), device=p.device), tokens] += 1
-    return p
+def _slope(negative: Tensor, tokens: Tensor, grad: Tensor | float = 1.0) -> Tensor:
+    """In place: −p · grad [n, V] to the gradient of log p[token] by the logits, (1{token} − p) · grad."""
+    negative[torch.arange(len(tokens), device=tokens.device), tokens] += grad
+    return negative

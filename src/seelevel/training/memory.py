@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields
 from seelevel.training.settings import TrainSettings, lora_targets
 from seelevel.training.shapes import Shape
 
-CHUNK = 1 << 23  # as in head.py, which imports torch
+CHUNK, PROBABILITIES, LONG = 1 << 23, 1 << 25, 512  # as in head.py and branches.py, which import torch
 FLOAT, HALF = 4, 2
 WIDTHS = {"float32": 4, "float64": 8, "bfloat16": 2, "float16": 2}
 
@@ -91,6 +91,8 @@ def _kept(shape: Shape, settings: TrainSettings, one: Pass, width: int, mixed: b
         text: float = shape.layers * t * d * width
     else:
         text = shape.layers * t * _block(shape, settings, width, mixed)
+        if settings.layout == "shared" and one.length >= LONG:  # attention in parts keeps what each gave, and all
+            text += shape.layers * t * shape.queries * (HALF if mixed else width)
         masks = masks or (shape.layers if one.padded else 0)  # the model's own is boolean, each layer makes another
     text += masks * one.rows * one.length**2 * (HALF if mixed else width)
     text += t * d * (FLOAT + (0 if settings.lora else width)) + one.scored * d * width * (2 if settings.lora else 1)
@@ -124,9 +126,11 @@ def _block(shape: Shape, settings: TrainSettings, width: int, mixed: bool) -> fl
 
 
 def _head(shape: Shape, settings: TrainSettings, one: Pass, width: int, mixed: bool) -> float:
-    """A chunk of logits, and the gradients that leave the head."""
+    """A chunk of logits, the probabilities that a head that trains keeps, and the gradients that leave it."""
     rows, product = min(one.scored, max(CHUNK // shape.vocabulary, 1)), HALF if mixed else width
     chunk = rows * shape.vocabulary * (FLOAT if product == FLOAT else FLOAT + product)
     leaving = (one.scored + one.tokens) * shape.hidden * width
+    if not settings.lora and one.scored * shape.vocabulary <= PROBABILITIES:
+        leaving += one.scored * shape.vocabulary * FLOAT
     matrix = shape.vocabulary * shape.hidden
     return chunk + leaving + matrix * ((0 if settings.lora else FLOAT) + (HALF if mixed and width != HALF else 0))
