@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from transformers import SiglipConfig, SiglipModel
 
 from seelevel.errors import InputError
 from seelevel.language.encoders import ClipTextEncoder, SentenceEncoder, load_encoder
-from tests.language.tiny_clip import save_tiny_clip
+from tests.language.tiny_clip import save_tiny_clip, word_tokenizer
 from tests.language.tiny_sentence import save_tiny_sentence_model
 
 
@@ -121,6 +122,22 @@ def test_texts_that_were_split_are_known(folder: Path) -> None:
     encoder = load_encoder.__wrapped__(str(folder))
     encoder.encode(["red dog", "a b c d e f", "a b c d e f red"])
     assert encoder.split == {"a b c d e f red"}
+
+
+def test_siglip_reads_a_text_filled_up_to_its_last_position(tmp_path: Path) -> None:
+    tokenizer = word_tokenizer(["red", "dog"])
+    tokenizer.save_pretrained(tmp_path)
+    shape = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    text = {**shape, "vocab_size": len(tokenizer), "max_position_embeddings": 8}
+    torch.manual_seed(0)
+    model = SiglipModel(SiglipConfig(text_config=text, vision_config={**shape, "image_size": 8, "patch_size": 4}))
+    model.eval().save_pretrained(tmp_path)
+    encoder = load_encoder(str(tmp_path))
+    assert (encoder.limit, encoder.dimensions) == (8, 16)
+    with torch.inference_mode():
+        ids = tokenizer("red dog", padding="max_length", max_length=8, return_tensors="pt")["input_ids"]
+        features = model.get_text_features(input_ids=ids).pooler_output[0]
+    np.testing.assert_allclose(encoder.encode(["red dog"])[0], (features / features.norm()).numpy(), atol=1e-6)
 
 
 def test_no_texts_give_no_vectors(encoder: ClipTextEncoder) -> None:

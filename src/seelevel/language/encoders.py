@@ -115,7 +115,10 @@ class ClipTextEncoder(PiecewiseEncoder):
     ) -> None:
         self.model, self.tokenizer = model.eval(), tokenizer
         text = model.config.get_text_config()
-        super().__init__(text.max_position_embeddings, model.config.projection_dim, model.device.type, threshold)
+        # SigLIP reads texts filled up to its last position, and the filling too: so it was trained.
+        self._fill = model.config.model_type.startswith("siglip")
+        dimensions = getattr(model.config, "projection_dim", None) or getattr(text, "projection_size", text.hidden_size)
+        super().__init__(text.max_position_embeddings, dimensions, model.device.type, threshold)
 
     def _lengths(self, texts: list[str]) -> list[int]:
         return [len(ids) for ids in self.tokenizer(texts, verbose=False)["input_ids"]]
@@ -123,11 +126,12 @@ class ClipTextEncoder(PiecewiseEncoder):
     def _vectors(self, texts: list[str]) -> Vectors:
         import torch
 
-        inputs: Any = self.tokenizer(texts, return_tensors="pt").to(self.model.device)
+        filling: Any = {"padding": "max_length", "max_length": self.limit} if self._fill else {}
+        inputs = self.tokenizer(
+            texts, return_tensors="pt", return_attention_mask=not self._fill, return_token_type_ids=False, **filling
+        )
         with torch.inference_mode():
-            features = self.model.get_text_features(
-                input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"]
-            ).pooler_output
+            features = self.model.get_text_features(**inputs.to(self.model.device)).pooler_output
         unit: Vectors = torch.nn.functional.normalize(features.float(), dim=-1).cpu().numpy()
         return unit
 
