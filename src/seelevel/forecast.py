@@ -9,6 +9,7 @@ import platform
 import random
 import shutil
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -109,12 +110,15 @@ def forecast(job: Run) -> str:
     add("data", records, 0, 3e8, records / 500, "")
     if (tuning := recipe.generate.training_data) is not None:
         name, count = recipe.generate.models[0], _count_records(tuning)
-        size, passes = sizes[name], count * tuning.epochs * (recipe.generate.levels_at_most - 1) / 2
-        tokens = passes * (40 + (size.image_tokens if size else 600) + answer)
-        weights = size.parameters if size else 7e9
-        seconds = 6 * weights * tokens / flops + passes / tuning.ladders_per_step * 0.15
         states["fine-tune"] = states.get("generate", True)
-        add("fine-tune", count, tokens, 6e8 + weights * 16, seconds, described(name, size))
+        # a model on one part of the records, one on two, … and one on all: so many times all records
+        times = (recipe.generate.levels_at_most - 1) / 2
+        tuned = training(tuning, job.model(name).path, _sample(tuning), count, 1, recipe.seed)
+        if tuned is None:
+            add("fine-tune", count, 0, 0, 0, f"{name}, whose size is not known before it is here")
+        else:
+            tokens = tuned.cost.tokens * tuning.epochs * times
+            add("fine-tune", count, tokens, tuned.memory, tuned.seconds(flops) * times, described(name, sizes[name]))
     tokens = seconds = memory = 0.0
     for name in recipe.generate.answering:
         part = _generation(records, answer, limit, sizes[name], flops)
@@ -138,10 +142,8 @@ def forecast(job: Run) -> str:
     if aligned is None:
         add("align", records, 0, 0, 0, f"{base.name}, whose size is not known before it is here")
     else:
-        speed = flops if aligned.device == "cpu" else GPU_FLOPS
-        seconds = (aligned.cost.flops + aligned.cost.reference_flops) / speed + aligned.cost.steps * STEP_OVERHEAD
         tokens = aligned.cost.tokens * recipe.align.epochs
-        add("align", aligned.ladders, tokens, aligned.memory, seconds, described(base.name, size))
+        add("align", aligned.ladders, tokens, aligned.memory, aligned.seconds(flops), described(base.name, size))
     questions = _count_questions(job)
     tokens, seconds, memory = _generation(2 * questions, 15, 40, size, flops)
     add(
@@ -159,14 +161,19 @@ def forecast(job: Run) -> str:
 
 
 @dataclass(frozen=True)
-class Alignment:
-    """What aligning would cost: on how many ladders, on which kind of device, in which number format."""
+class Training:
+    """What a training would cost: on how many ladders, on which kind of device, in which number format."""
 
     cost: Cost
     ladders: int
     device: str
     absent: bool
     dtype: str
+
+    def seconds(self, flops: float) -> float:
+        """Time at so many floating-point operations a second of the processor, or at a large GPU's."""
+        speed = flops if self.device == "cpu" else GPU_FLOPS
+        return (self.cost.flops + self.cost.reference_flops) / speed + self.cost.steps * STEP_OVERHEAD
 
     @property
     def memory(self) -> float:
@@ -192,31 +199,35 @@ class Alignment:
         return lines
 
 
-def alignment(job: Run, records: int, keep: bool = False) -> Alignment | None:
-    """What the recipe's training would cost, from the ladders that are there (`keep`: checked ones are), else from the
-    standard responses; None where the model's shape is not known."""
+def alignment(job: Run, records: int, keep: bool = False) -> Training | None:
+    """What aligning would cost, by the ladders that are there (`keep`: checked ones are), else by the standard
+    responses; None where the model's shape is not known."""
     settings, model = job.recipe.align, job.model(job.recipe.align.model)
-    shape, adapter = shape_of(model.path), adapter_of(model.path)
-    if shape is None:
+    if not keep:
+        levels = job.recipe.generate.levels_at_most
+        return training(settings, model.path, _sample(job.recipe.data), records, levels, job.recipe.seed)
+    ladders = read_ladders(job.out / "check", job.out)
+    ladders = [ladder for ladder in ladders if settings.objective.counts(ladder.levels)]
+    return training(settings, model.path, ladders[:SAMPLE], len(ladders), 0, job.recipe.seed)
+
+
+def training(
+    settings: TrainSettings, model: str, sample: Sequence[Ladder], count: int, levels: int, seed: int
+) -> Training | None:
+    """What training a model on `count` ladders like the sample's would cost; None where its shape is not known."""
+    shape, adapter = shape_of(model), adapter_of(model)
+    measured = [] if shape is None else lengths(sample, token_counter(model), shape.image_tokens, levels)
+    if shape is None or not measured:
         return None
     used = settings if adapter is None else settings.model_copy(update={"lora": adapter})
     gpu = Path("/proc/driver/nvidia").exists()
     device = settings.device if settings.device != "auto" else "cuda" if gpu or shape.weights > LARGE else "cpu"
     dtype, mixed = precision(used, device)
-    if keep:
-        ladders = read_ladders(job.out / "check", job.out)
-        ladders = [ladder for ladder in ladders if settings.objective.counts(ladder.levels)]
-        records, levels = len(ladders), 0
-    else:
-        ladders, levels = _sample(job.recipe.data), job.recipe.generate.levels_at_most
-    sample = lengths(ladders[:SAMPLE], token_counter(model.path), shape.image_tokens, levels)
-    if not sample:
-        return None
-    cost = training_cost(shape, used, sample, records, device.split(":")[0], dtype, mixed, job.recipe.seed)
-    return Alignment(cost, records, device, device.startswith("cuda") and not gpu, dtype)
+    cost = training_cost(shape, used, measured, count, device.partition(":")[0], dtype, mixed, seed)
+    return Training(cost, count, device, device.startswith("cuda") and not gpu, dtype)
 
 
-def _sample(settings: DataSettings) -> list[Ladder]:
+def _sample(settings: DataSettings | FinetuneSettings) -> list[Ladder]:
     """The first records with their standard responses."""
     if settings.prompts.startswith(WORLD):
         from seelevel.world.datasets import PROMPTS, prompt_turns

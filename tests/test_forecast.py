@@ -1,0 +1,66 @@
+"""What `doctor` and `--dry-run` say of memory is near what a run takes."""
+
+import pytest
+
+from seelevel.forecast import Training, alignment, human, training
+from seelevel.formats.parquet import write_shard
+from seelevel.pipeline import Run
+from seelevel.recipe import load_recipe
+from seelevel.training.settings import LoraSettings, TrainSettings
+from seelevel.world import model_path
+from tests.training.test_memory import make_ladders, true_peak
+
+KEYS = ["align.device=cpu", "align.ladders_per_step=8", "align.cache=false", "align.freeze_vision=true"]
+
+
+def forecast_of(job: Run, keep: bool) -> Training:
+    found = alignment(job, 16, keep)
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize("model", ["s", "m"])
+def test_the_forecast_of_a_recipe_is_within_a_fifth_of_the_allocators_peak(tmp_path, model):
+    ladders = make_ladders(tmp_path, 3)
+    (tmp_path / "run" / "check").mkdir(parents=True)
+    write_shard(tmp_path / "run" / "check" / "shard-00000.parquet", ladders)
+    job = Run(load_recipe("world-quick", [*KEYS, f"align.model=world:{model}"]), tmp_path / "run")
+    forecast = forecast_of(job, keep=True)
+    assert forecast.ladders == 16
+    truth = true_peak(ladders, model, job.recipe.align, tmp_path / "out", "float32")
+    assert forecast.cost.memory.total == pytest.approx(truth, rel=0.2)
+    assert forecast.memory > forecast.cost.memory.total + 6e8  # the process itself
+
+
+@pytest.mark.unit
+def test_before_there_are_ladders_the_standard_responses_are_taken_for_every_level(tmp_path):
+    jobs = [
+        Run(load_recipe("world-quick", [*KEYS, *more]), tmp_path) for more in ([], ['generate.experts=["world:m"]'])
+    ]
+    three, two = (forecast_of(job, keep=False).cost for job in jobs)
+    assert three.scored == pytest.approx(1.5 * two.scored)
+    assert three.memory.activations > two.memory.activations
+
+
+@pytest.mark.unit
+def test_a_large_model_is_forecast_on_a_gpu_and_a_gpu_that_is_missing_is_said(tmp_path):
+    job = Run(load_recipe("world-quick", KEYS), tmp_path)
+    ladders = [*forecast_ladders(tmp_path)]
+    found = training(TrainSettings(lora=LoraSettings()), "llava-hf/llava-1.5-7b-hf", ladders, 11_000, 4, 0)
+    assert found is not None
+    assert (found.device, found.dtype) == ("cuda", "bfloat16")
+    assert found.memory == found.cost.memory.total
+    assert 3600 < found.seconds(1e9) < 40 * 3600
+    assert training(TrainSettings(), "nobody/has-this", ladders, 10, 4, 0) is None
+    small = training(job.recipe.align, str(model_path("s")), ladders, 10, 4, 0)
+    assert small is not None
+    assert "float32 on cpu" in " ".join(small.lines(job.recipe.align))
+
+
+def forecast_ladders(folder):
+    return make_ladders(folder, 4, count=4)
+
+
+@pytest.mark.unit
+def test_numbers_for_people():
+    assert [human(n) for n in (7, 1234, 15_300_000, 7.06e9)] == ["7", "1.2k", "15.3M", "7.1G"]
