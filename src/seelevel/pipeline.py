@@ -7,6 +7,7 @@ one that was cut off continues, and both end in the same bytes as a run that was
 from __future__ import annotations
 
 import fcntl
+import os
 import resource
 import sys
 import time
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
 
 STAGES = ("generate", "check", "align", "evaluate", "report")
 WORLD, ORACLE = "world:", "world:oracle"
+FOLLOW_SECONDS = 0.2
 STEP_BYTES = 1 << 20  # what a stage should find free before it is worth starting again
 
 
@@ -251,7 +253,7 @@ class Run:
         data = self._evaluation_data()
         data_print = self._fingerprints.get(data) or listing_fingerprint(data)
         trained = self._print_of(self.out / "align")
-        if not self._dry and read_mapping(self.out / "metrics.json") is None:
+        if not self._dry and not self._follows and read_mapping(self.out / "metrics.json") is None:
             (self.out / "evaluate" / MANIFEST).unlink(missing_ok=True)  # figured again, from the answers that are kept
         return self._stage(
             "evaluate",
@@ -267,7 +269,8 @@ class Run:
     def report(self) -> Path:
         from seelevel import report
 
-        return report.run(self.out, self.recipe.report)
+        page = self.out / "report.html"
+        return page if self._follows else report.run(self.out, self.recipe.report)
 
     # --- what the recipe names, as files and objects ---------------------------------------------------------------
 
@@ -374,6 +377,8 @@ class Run:
         self._fingerprints[stage.path] = stage.fingerprint
         if self._dry:
             return stage.path
+        if self._follows:
+            return self._follow(stage, name, work)
         if stage.manifest is not None:
             say(f"{name}: unchanged, kept")
             return stage.path
@@ -388,6 +393,20 @@ class Run:
         seconds = round(time.monotonic() - start, 1)
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
         stage.finish(**{**facts, "seconds": seconds, "peak_bytes": peak})
+        return stage.path
+
+    @property
+    def _follows(self) -> bool:
+        """Whether this is another process than the first of those that torchrun has started."""
+        return "MASTER_ADDR" in os.environ and os.environ.get("RANK", "0") != "0"
+
+    def _follow(self, stage: StageFolder, name: str, work: Callable[[StageFolder], dict[str, Any]]) -> Path:
+        """Train with the first process; wait for whatever it does alone."""
+        while stage.manifest is None:
+            if name == "align" and stage.begun:
+                work(stage)
+                break
+            time.sleep(FOLLOW_SECONDS)
         return stage.path
 
     def _fingerprint(self, module: str, inputs: Sequence[object], settings: BaseModel | None) -> str:
@@ -410,6 +429,9 @@ class Run:
     @contextmanager
     def _lock(self) -> Iterator[None]:
         """One run at a time in a folder: two would write over each other. The kernel drops the lock of a killed run."""
+        if self._follows:
+            yield
+            return
         try:
             self.out.mkdir(parents=True, exist_ok=True)
             lock = (self.out / ".lock").open("w")

@@ -159,13 +159,17 @@ class StageFolder:
         found = read_manifest(self.path)
         return found if found is not None and found.get("fingerprint") == self.fingerprint else None
 
+    @property
+    def begun(self) -> bool:
+        """Whether the stage was begun under this fingerprint."""
+        return (read_mapping(self.path / BEGUN) or {}).get("fingerprint") == self.fingerprint
+
     def begin(self) -> None:
         """Make the folder ready: continue what was begun under the same fingerprint, empty what another one left.
 
         Raises `InputError` for a folder that holds files and was begun by no run: they are not ours to delete.
         """
-        begun = self.path / BEGUN
-        same = (read_mapping(begun) or {}).get("fingerprint") == self.fingerprint
+        begun, same = self.path / BEGUN, self.begun
         stale = self.path.with_name(TEMPORARY + self.path.name)
         if not same and self.path.exists():
             if not begun.exists() and any(not p.name.startswith(TEMPORARY) for p in self.path.iterdir()):

@@ -54,3 +54,23 @@ def test_two_processes_end_in_the_weights_of_one(tmp_path, lora):
     assert "reference" in said
     # each process computed its share of the reference, and wrote it to its own file
     assert len(list((tmp_path / "cache-two").rglob("*.safetensors"))) == 2
+
+
+def test_a_whole_run_under_torchrun_ends_where_one_process_does(tmp_path):
+    keys = ["data.limit=24", "evaluate.limit=4", "align.ladders_per_step=4", "align.epochs=1", "align.lora={r: 4}"]
+    recipe = ["run", "world-quick", *(word for key in keys for word in ("--set", key))]
+    command = str(Path(sys.executable).with_name("seelevel"))
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    for name, start in (("one", []), ("two", launcher)):
+        done = subprocess.run(
+            [*start, command, *recipe, "--out", str(tmp_path / name)],
+            env={**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"},
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+        assert (tmp_path / name / "report.html").exists()
+    one, two = (
+        load_file(tmp_path / name / "align" / "adapter" / "adapter_model.safetensors") for name in ("one", "two")
+    )
+    assert max(float((one[name] - two[name]).abs().max()) for name in one) <= 1e-5
