@@ -19,20 +19,16 @@ def run(capsys, *arguments):
 
 
 def test_the_last_line_is_one_json_object_of_settings_and_results(capsys):
-    report = run(capsys, "--peers", "rows", "shared", "rows-full", "--k", "4")
+    report = run(capsys, "--peers", "rows", "shared", "rows-full", "shared-cached", "--k", "4", "--ladders", "2")
     assert set(report) == {"settings", "results"}
-    assert [r["peer"] for r in report["results"]] == ["rows", "shared", "rows-full"]
+    assert [r["peer"] for r in report["results"]] == ["rows", "shared", "rows-full", "shared-cached"]
+    assert max(report["settings"]["largest_differences"].values()) < 1e-5
     for result in report["results"]:
         assert {"peer", "seconds_per_ladder", "tokens_per_ladder", "peak_bytes"} <= set(result)
     tokens = {r["peer"]: r["tokens_per_ladder"] for r in report["results"]}
-    assert tokens == {"shared": 40 + 4 * 10, "rows": 4 * 50, "rows-full": 4 * 50}
+    assert tokens == {"shared": 80, "shared-cached": 80, "rows": 4 * 50, "rows-full": 4 * 50}
     peaks = {r["peer"]: r["peak_bytes"] for r in report["results"]}
     assert peaks["shared"] < peaks["rows"] < peaks["rows-full"]
-
-
-def test_every_peer_of_ours_computes_the_same_step(capsys):
-    report = run(capsys, "--peers", "rows-full", "rows", "shared", "shared-cached", "--ladders", "2")
-    assert max(report["settings"]["largest_differences"].values()) < 1e-5
 
 
 def test_adapters_have_the_base_as_their_reference(capsys):
@@ -53,17 +49,18 @@ def test_a_peer_that_computes_something_else_is_refused(capsys, monkeypatch):
         run(capsys, "--peers", "shared", "rows-full")
 
 
-def test_a_sweep_has_a_result_for_each_point(capsys):
+def test_a_sweep_has_a_result_for_each_point(capsys, monkeypatch):
+    assert train_step.SWEEPS["k"] == [2, 3, 4, 5, 6, 7, 8]
+    monkeypatch.setitem(train_step.SWEEPS, "k", [2, 8])
     report = run(capsys, "--peers", "shared", "--sweep", "k")
-    assert [r["k"] for r in report["results"]] == [2, 3, 4, 5, 6, 7, 8]
-    assert [r["tokens_per_ladder"] for r in report["results"]] == [40 + k * 10 for k in range(2, 9)]
+    assert [(r["k"], r["tokens_per_ladder"]) for r in report["results"]] == [(2, 40 + 20), (8, 40 + 80)]
 
 
 @pytest.mark.skipif(importlib.util.find_spec("trl") is None, reason="trl is not installed (extra bench)")
 def test_trl_computes_the_same_step_on_all_pairs(capsys):
-    report = run(capsys, "--peers", "shared", "trl", "trl-stored", "--k", "4", "--ladders", "2")
+    report = run(capsys, "--peers", "shared", "trl", "trl-stored", "--k", "3", "--ladders", "2")
     assert max(report["settings"]["largest_differences"].values()) < 1e-5
-    assert [r["tokens_per_ladder"] for r in report["results"]] == [80, 2 * 6 * 50, 2 * 6 * 50]
+    assert [r["tokens_per_ladder"] for r in report["results"]] == [70, 2 * 3 * 50, 2 * 3 * 50]
 
 
 @pytest.mark.unit
