@@ -28,8 +28,9 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 Vectors = NDArray[np.float32]
-# Texts a batch: a function of their length alone, or a text's vector would depend on its company.
-BATCH_SIZE, CUDA_BATCH_SIZE, CUDA_TOKENS = 16, 256, 16384
+# Tokens a batch. Its size is a function of the texts' length alone, or a vector would depend on its text's company; and
+# small, because each length's last batch is filled up.
+BATCH_TOKENS = {"cpu": 192, "cuda": 16384}
 # A model may carry this file to say which cosine means 'the same' in its space: {"threshold": 0.85}.
 OWN_SETTINGS = "seelevel.json"
 # What a sentence-transformers model is made of.
@@ -59,7 +60,7 @@ class PiecewiseEncoder(ABC):
     def __init__(self, limit: float, dimensions: int, device: str, threshold: float | None) -> None:
         self.limit, self.dimensions, self.threshold = limit, dimensions, threshold
         self.split: set[str] = set()
-        self._on_cuda = device == "cuda"
+        self._batch_tokens = BATCH_TOKENS.get(device, BATCH_TOKENS["cpu"])
 
     def encode(self, texts: Sequence[str]) -> Vectors:
         """Vectors of length 1, float32, shape [len(texts), dimensions]; each distinct text is encoded once."""
@@ -92,7 +93,7 @@ class PiecewiseEncoder(ABC):
             alike.setdefault(lengths[text], []).append(text)
         vectors: dict[str, Vectors] = {}
         for length in sorted(alike):
-            size = min(CUDA_BATCH_SIZE, max(1, CUDA_TOKENS // length)) if self._on_cuda else BATCH_SIZE
+            size = max(2, self._batch_tokens // max(length, 1))
             for batch in batched(alike[length], size):
                 full = batch + batch[:1] * (size - len(batch))
                 vectors.update(zip(batch, self._vectors(full), strict=False))
