@@ -25,7 +25,7 @@ CORE = {
     "language",
     "training",
 }
-TOP = {"recipe", "pipeline", "forecast", "cli"}
+TOP = {"recipe", "examine", "pipeline", "forecast", "cli"}
 KNOW_THE_WORLD = {"pipeline", "forecast", "cli", "world"}
 
 

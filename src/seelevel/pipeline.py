@@ -22,11 +22,9 @@ import yaml
 from pydantic import BaseModel
 
 from seelevel.errors import DiskFullError, InputError, free_bytes, is_disk_full
-from seelevel.lookup import choose, nearest
 from seelevel.models.base import ModelRef, is_server
 from seelevel.models.files import model_fingerprint
 from seelevel.models.folders import adapter_base, check_model_folder
-from seelevel.models.kinds import check_answers, check_encodes
 from seelevel.progress import say
 from seelevel.recipe import DataSettings, Recipe
 from seelevel.store import (
@@ -41,10 +39,9 @@ from seelevel.store import (
     source_fingerprint,
     write_atomically,
 )
-from seelevel.training.beforehand import examine_training
 
 if TYPE_CHECKING:
-    from seelevel.generate.settings import FinetuneSettings, Method
+    from seelevel.generate.settings import Method
     from seelevel.models.base import Generator
 
 STAGES = ("generate", "check", "align", "evaluate", "report")
@@ -110,79 +107,9 @@ class Run:
 
     def examine(self) -> None:
         """Raise `InputError` for anything the recipe names that is not there, before anything runs."""
-        recipe = self.recipe
-        for name in [recipe.check.encoder, recipe.align.model]:
-            if name is not None:
-                self.model(name)
-        for name in recipe.generate.models:
-            self._generating(name)
-        for judge in (recipe.check.judge, recipe.evaluate.judge):
-            if judge is not None:
-                self.answering(judge)
-        self._examine_kinds()
-        for key, file in (
-            ("check.overrides", recipe.check.overrides),
-            ("check.judge_template", recipe.check.judge_template),
-            *(("generate.template", name) for name in recipe.generate.files),
-        ):
-            if file is not None and not Path(file).is_file():
-                raise InputError(f"{key}: {file} does not exist; relative paths start at {Path.cwd()}")
-        data: list[tuple[str, DataSettings | FinetuneSettings, str]] = [("data", recipe.data, "prompts")]
-        if recipe.generate.training_data is not None:
-            data.append(("generate.finetune", recipe.generate.training_data, "finetune"))
-        for key, name, splits in (
-            *((f"{key}.prompts", settings.prompts, (split,)) for key, settings, split in data),
-            ("evaluate.data", recipe.evaluate.data, ("dev", "test")),
-        ):
-            if name.startswith(WORLD) and name.removeprefix(WORLD) not in splits:
-                raise InputError(f"{key}: {name} is unknown; the world has {', '.join(WORLD + s for s in splits)}")
-            if not name.startswith(WORLD) and not Path(name).exists():
-                raise InputError(f"{key}: {name} does not exist; relative paths start at {Path.cwd()}")
-        from seelevel.check import CHECKERS
-        from seelevel.evaluate import BENCHMARKS
+        from seelevel.examine import examine
 
-        for key, names, table in (
-            ("check.checker", [recipe.check.checker], CHECKERS),
-            ("evaluate.benchmarks", recipe.evaluate.benchmarks, BENCHMARKS),
-        ):
-            for name in names:
-                if name not in table:
-                    raise InputError(f"{key}: '{name}' is unknown; {nearest(name, table)}")
-        for key, settings, _ in data:
-            if settings.images is not None and not Path(settings.images).is_dir():
-                raise InputError(f"{key}.images: {settings.images} does not exist; name the folder of the pictures")
-        if not recipe.evaluate.data.startswith(WORLD):  # hours of training would pass before a missing file is missed
-            for name in recipe.evaluate.benchmarks:
-                choose("benchmark", name, BENCHMARKS)(Path(recipe.evaluate.data), recipe.evaluate)
-        self._examine_servers()
-
-    def _examine_kinds(self) -> None:
-        """Are models, parsers, devices and adapters what their places in the recipe ask for?"""
-        recipe = self.recipe
-        named = [*recipe.generate.models, recipe.align.model, recipe.check.judge, recipe.evaluate.judge]
-        for path in {self.answering(name).path for name in named if name is not None}:
-            check_answers(path)
-        if recipe.check.encoder is not None:
-            check_encodes(self.model(recipe.check.encoder).path)
-        for parser in {recipe.check.parser, *recipe.generate.parsers} - {"builtin"}:
-            from seelevel.language.parse import load_parser
-
-            load_parser(parser)
-        examine_training("align", recipe.align, self.model(recipe.align.model).path)
-        if (tuning := recipe.generate.training_data) is not None:
-            examine_training("generate.finetune", tuning, self.model(recipe.generate.models[0]).path)
-
-    def _examine_servers(self) -> None:
-        """Ask every server that a stage still needs whether it is there and has the model."""
-        recipe = self.recipe
-        asked = [("generate", name) for name in recipe.generate.models]
-        judges = (("check", recipe.check.judge), ("evaluate", recipe.evaluate.judge))
-        asked += [(stage, name) for stage, name in judges if name is not None]
-        todo = {name for stage, name in asked if is_server(name) and read_manifest(self.out / stage) is None}
-        for name in sorted(todo):
-            from seelevel.models.api import ApiModel
-
-            ApiModel(name, recipe.api).examine()
+        examine(self)
 
     # --- the stages, in order -------------------------------------------------------------------------------------
 
@@ -194,7 +121,7 @@ class Run:
         from seelevel.language.parse import parser_fingerprint
 
         source, settings = self.data(), self.recipe.generate
-        models = [self._generating(name) for name in settings.models]
+        models = [self.generating(name) for name in settings.models]
         inputs = [self._print_of(source), *map(model_fingerprint, models), *map(parser_fingerprint, settings.parsers)]
         inputs += [file_sha256(Path(name)) for name in settings.files]
         used: Method = settings
@@ -303,7 +230,8 @@ class Run:
             return ModelRef(name, name, self.recipe.api)
         return self.model(name)
 
-    def _generating(self, name: str) -> ModelRef:
+    def generating(self, name: str) -> ModelRef:
+        """A model of `generate:`, which may be a server's where it only answers."""
         return self.answering(name) if self.recipe.generate.asks_only else self.model(name)
 
     def _ingested(self, name: str, settings: DataSettings, need_answer: bool = False) -> Path:

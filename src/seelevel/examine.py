@@ -1,0 +1,113 @@
+"""Is what a recipe names there, and of the kind its place asks for? Looked at before anything runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from seelevel.errors import InputError
+from seelevel.lookup import choose, nearest
+from seelevel.models.base import is_server
+from seelevel.models.kinds import check_answers, check_encodes
+from seelevel.recipe import DataSettings
+from seelevel.store import read_manifest
+from seelevel.training.beforehand import examine_training
+
+if TYPE_CHECKING:
+    from seelevel.generate.settings import FinetuneSettings
+    from seelevel.pipeline import Run
+
+WORLD = "world:"
+
+
+def examine(job: Run) -> None:
+    """Raise `InputError` for the first thing that is not there or cannot work, cheapest first."""
+    _examine_names(job)
+    _examine_data(job)
+    _examine_kinds(job)
+    _examine_servers(job)
+
+
+def _examine_names(job: Run) -> None:
+    """Models, files of templates and overrides, names of checkers and benchmarks."""
+    from seelevel.check import CHECKERS
+    from seelevel.evaluate import BENCHMARKS
+
+    recipe = job.recipe
+    for name in (recipe.check.encoder, recipe.align.model):
+        if name is not None:
+            job.model(name)
+    for name in recipe.generate.models:
+        job.generating(name)
+    for judge in (recipe.check.judge, recipe.evaluate.judge):
+        if judge is not None:
+            job.answering(judge)
+    for key, file in (
+        ("check.overrides", recipe.check.overrides),
+        ("check.judge_template", recipe.check.judge_template),
+        *(("generate.template", name) for name in recipe.generate.files),
+    ):
+        if file is not None and not Path(file).is_file():
+            raise InputError(f"{key}: {file} does not exist; relative paths start at {Path.cwd()}")
+    for key, names, table in (
+        ("check.checker", [recipe.check.checker], CHECKERS),
+        ("evaluate.benchmarks", recipe.evaluate.benchmarks, BENCHMARKS),
+    ):
+        for name in names:
+            if name not in table:
+                raise InputError(f"{key}: '{name}' is unknown; {nearest(name, table)}")
+
+
+def _examine_data(job: Run) -> None:
+    """Prompts, pictures, the evaluation folder's files."""
+    from seelevel.evaluate import BENCHMARKS
+
+    recipe = job.recipe
+    data: list[tuple[str, DataSettings | FinetuneSettings, str]] = [("data", recipe.data, "prompts")]
+    if recipe.generate.training_data is not None:
+        data.append(("generate.finetune", recipe.generate.training_data, "finetune"))
+    for key, name, splits in (
+        *((f"{key}.prompts", settings.prompts, (split,)) for key, settings, split in data),
+        ("evaluate.data", recipe.evaluate.data, ("dev", "test")),
+    ):
+        if name.startswith(WORLD) and name.removeprefix(WORLD) not in splits:
+            raise InputError(f"{key}: {name} is unknown; the world has {', '.join(WORLD + s for s in splits)}")
+        if not name.startswith(WORLD) and not Path(name).exists():
+            raise InputError(f"{key}: {name} does not exist; relative paths start at {Path.cwd()}")
+    for key, settings, _ in data:
+        if settings.images is not None and not Path(settings.images).is_dir():
+            raise InputError(f"{key}.images: {settings.images} does not exist; name the folder of the pictures")
+    if not recipe.evaluate.data.startswith(WORLD):  # hours of training would pass before a missing file is missed
+        for name in recipe.evaluate.benchmarks:
+            choose("benchmark", name, BENCHMARKS)(Path(recipe.evaluate.data), recipe.evaluate)
+
+
+def _examine_kinds(job: Run) -> None:
+    """Are models, parsers, devices and adapters what their places in the recipe ask for?"""
+    recipe = job.recipe
+    named = [*recipe.generate.models, recipe.align.model, recipe.check.judge, recipe.evaluate.judge]
+    for name in dict.fromkeys(name for name in named if name is not None):
+        check_answers(job.answering(name).path)
+    if recipe.check.encoder is not None:
+        check_encodes(job.model(recipe.check.encoder).path)
+    for parser in dict.fromkeys([recipe.check.parser, *recipe.generate.parsers]):
+        if parser != "builtin":
+            from seelevel.language.parse import load_parser
+
+            load_parser(parser)
+    examine_training("align", recipe.align, job.model(recipe.align.model).path)
+    if (tuning := recipe.generate.training_data) is not None:
+        examine_training("generate.finetune", tuning, job.model(recipe.generate.models[0]).path)
+
+
+def _examine_servers(job: Run) -> None:
+    """Ask every server that a stage still needs whether it is there and has the model."""
+    recipe = job.recipe
+    asked = [("generate", name) for name in recipe.generate.models]
+    judges = (("check", recipe.check.judge), ("evaluate", recipe.evaluate.judge))
+    asked += [(stage, name) for stage, name in judges if name is not None]
+    todo = {name for stage, name in asked if is_server(name) and read_manifest(job.out / stage) is None}
+    for name in sorted(todo):
+        from seelevel.models.api import ApiModel
+
+        ApiModel(name, recipe.api).examine()
