@@ -70,15 +70,20 @@ def training_memory(
     copies = trained / own * HALF if mixed else 0  # which autocast keeps from the forward pass
     moments = []
     for number, one in enumerate(step):
-        data = one.pictures * 3 * shape.side**2 * (FLOAT + (width if width != FLOAT else 0)) + one.tokens * 3 * 8
+        pictures = one.pictures * 3 * shape.side**2 * (FLOAT + (width if width != FLOAT else 0))
+        tokens = one.tokens * 3 * 8
         kept, block = _kept(shape, settings, one, width, mixed), one.tokens * _block(shape, settings, width, mixed)
+        if not (settings.lora or settings.freeze_vision):
+            tokens += pictures  # which the tower's first layer keeps
         again = block if settings.gradient_checkpointing else 0
         going = one.tokens * (2 * shape.hidden + shape.mlp) * width
         there = trained if number else 0
+        forward, backward = _head(shape, settings, one, width, mixed)
         moments += [
-            Memory(weights, there, 2 * trained, kept + copies, _head(shape, settings, one, width, mixed), data),
-            Memory(weights, there, 2 * trained, kept + copies + again + going, 0, data),
-            Memory(weights, trained, 2 * trained, block + copies + going, 0, data),
+            Memory(weights, there, 2 * trained, kept + copies, forward, max(pictures, tokens)),
+            Memory(weights, there, 2 * trained, kept + copies, backward, tokens),
+            Memory(weights, there, 2 * trained, kept + copies + again + going, 0, tokens),
+            Memory(weights, trained, 2 * trained, block + copies + going, 0, tokens),
         ]
     return max(moments, key=lambda memory: memory.total)
 
@@ -125,12 +130,16 @@ def _block(shape: Shape, settings: TrainSettings, width: int, mixed: bool) -> fl
     return 2 * d * FLOAT + attention + 3 * f * product + (inputs + settings.lora.r * len(sizes)) * wide + dropped
 
 
-def _head(shape: Shape, settings: TrainSettings, one: Pass, width: int, mixed: bool) -> float:
-    """A chunk of logits, the probabilities that a head that trains keeps, and the gradients that leave it."""
+def _head(shape: Shape, settings: TrainSettings, one: Pass, width: int, mixed: bool) -> tuple[float, float]:
+    """What the head takes in the forward and the backward pass: a chunk of logits, the probabilities that a head that
+    trains keeps, and the gradients that leave it."""
     rows, product = min(one.scored, max(CHUNK // shape.vocabulary, 1)), HALF if mixed else width
     chunk = rows * shape.vocabulary * (FLOAT if product == FLOAT else FLOAT + product)
-    leaving = (one.scored + one.tokens) * shape.hidden * width
-    if not settings.lora and one.scored * shape.vocabulary <= PROBABILITIES:
-        leaving += one.scored * shape.vocabulary * FLOAT
     matrix = shape.vocabulary * shape.hidden
-    return chunk + leaving + matrix * ((0 if settings.lora else FLOAT) + (HALF if mixed and width != HALF else 0))
+    copy = matrix * HALF if mixed and width != HALF else 0
+    if settings.lora:
+        return chunk + copy, one.tokens * shape.hidden * width
+    probabilities = one.scored * shape.vocabulary * FLOAT
+    few = probabilities <= PROBABILITIES * FLOAT
+    leaving = (one.scored + one.tokens) * shape.hidden * width + matrix * FLOAT
+    return (max(probabilities, chunk) if few else chunk) + copy, chunk + (probabilities if few else 0) + leaving + copy
