@@ -12,7 +12,7 @@ from seelevel.training.families import why_not_shared
 from seelevel.training.logprobs import distrust_head, from_head, from_logits, token_logprobs
 from seelevel.training.packing import collate
 from seelevel.training.settings import Layout
-from seelevel.training.tokens import ImageReader, TokenisedLadder
+from seelevel.training.tokens import NOT_SCORED, ImageReader, TokenisedLadder
 
 PADDINGS = (1, 7, 32)
 TOLERANCE = 3.0
@@ -51,7 +51,8 @@ def check_head(model: Any, ladders: Sequence[TokenisedLadder], images: ImageRead
 @torch.no_grad()
 def _disagreement(model: Any, ladders: Sequence[TokenisedLadder], images: ImageReader) -> str:
     """Compare on the longest ladder of each (pictures, rounds) class. Rounding differs between any two shapes, so the
-    yardstick is what padding alone changes, in the same model, over the same ladders."""
+    yardstick is what padding alone changes, in the same model, over the same ladders; and a rounding of every scored
+    token, where chance leaves padding without an effect."""
     longest: dict[tuple[int, int], TokenisedLadder] = {}
     for ladder in ladders:
         kind = (len(ladder.images), ladder.best_rounds)
@@ -71,7 +72,8 @@ def _disagreement(model: Any, ladders: Sequence[TokenisedLadder], images: ImageR
         for pad in PADDINGS:
             noise = max(noise, float((sums(ladder, "rows", pad) - rows).abs().max()))
         difference = float((sums(ladder, "shared", 0) - rows).abs().max())
-        noise = max(noise, float(rows.abs().max()) * torch.finfo(_products(model)).eps)
+        scored = max(int((rounds != NOT_SCORED).sum()) for rounds in ladder.rounds)
+        noise = max(noise, (float(rows.abs().max()) + scored) * torch.finfo(_products(model)).eps)
         if difference > worst:
             worst, where = difference, ladder.id
     model.train(training)
