@@ -25,8 +25,8 @@ CORE = {
     "language",
     "training",
 }
-TOP = {"recipe", "examine", "pipeline", "forecast", "cli"}
-KNOW_THE_WORLD = {"pipeline", "forecast", "cli", "world"}
+TOP = {"recipe", "naming", "examine", "pipeline", "forecast", "cli"}
+KNOW_THE_WORLD = {"naming", "pipeline", "forecast", "cli", "world"}
 
 
 def imports():

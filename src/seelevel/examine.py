@@ -9,6 +9,7 @@ from seelevel.errors import InputError
 from seelevel.lookup import choose, nearest
 from seelevel.models.base import is_server
 from seelevel.models.kinds import check_answers, check_encodes
+from seelevel.naming import WORLD
 from seelevel.recipe import DataSettings
 from seelevel.store import read_manifest
 from seelevel.training.beforehand import examine_training
@@ -16,8 +17,6 @@ from seelevel.training.beforehand import examine_training
 if TYPE_CHECKING:
     from seelevel.generate.settings import FinetuneSettings
     from seelevel.pipeline import Run
-
-WORLD = "world:"
 
 
 def examine(job: Run) -> None:

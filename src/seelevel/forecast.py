@@ -20,7 +20,8 @@ from seelevel.formats.parquet import read_ladders
 from seelevel.ladder import IMAGE_MARK, Image, Ladder, Message, Response
 from seelevel.models.base import ModelRef, is_server
 from seelevel.models.files import ModelSize, model_size
-from seelevel.pipeline import WORLD, Run
+from seelevel.naming import WORLD
+from seelevel.pipeline import Run
 from seelevel.store import cache_folder
 from seelevel.training.estimate import Cost, lengths, token_counter, training_cost
 from seelevel.training.settings import TrainSettings, precision

@@ -22,9 +22,9 @@ import yaml
 from pydantic import BaseModel
 
 from seelevel.errors import DiskFullError, InputError, free_bytes, is_disk_full
-from seelevel.models.base import ModelRef, is_server
+from seelevel.models.base import ModelRef
 from seelevel.models.files import model_fingerprint
-from seelevel.models.folders import adapter_base, check_model_folder
+from seelevel.naming import WORLD, named_generator, named_model
 from seelevel.progress import say
 from seelevel.recipe import DataSettings, Recipe
 from seelevel.store import (
@@ -45,7 +45,6 @@ if TYPE_CHECKING:
     from seelevel.models.base import Generator
 
 STAGES = ("generate", "check", "align", "evaluate", "report")
-WORLD, ORACLE = "world:", "world:oracle"
 FOLLOW_SECONDS = 0.2
 STEP_BYTES = 1 << 20  # what a stage should find free before it is worth starting again
 
@@ -201,34 +200,11 @@ class Run:
 
     # --- what the recipe names, as files and objects ---------------------------------------------------------------
 
-    @staticmethod
-    def model(name: str) -> ModelRef:
-        """`world:s`, a folder or a hub name, as the stages take it."""
-        if name.startswith(WORLD):
-            from seelevel.world import model_path
-
-            return ModelRef(name, str(model_path(name.removeprefix(WORLD))))
-        if Path(name).is_dir():
-            if adapter_base(Path(name)) is None:
-                check_model_folder(Path(name))
-        elif is_server(name):
-            raise InputError(
-                f"model {name} is a server's, but its weights are needed here; name a folder or a hub model"
-            )
-        elif name.startswith((".", "/", "~")) or name.count("/") != 1:  # a hub name is owner/model
-            raise InputError(f"model folder {name} does not exist; name a folder, a hub model or one of world:xs s m l")
-        return ModelRef(name, name)
+    model = staticmethod(named_model)
 
     def answering(self, name: str) -> ModelRef:
         """Whatever answers prompts: a model, a server's model, the world's oracle."""
-        if name == ORACLE:
-            return ModelRef(name, "seelevel.world.oracle:Oracle")
-        if is_server(name):
-            from seelevel.models.api import split_name
-
-            split_name(name)
-            return ModelRef(name, name, self.recipe.api)
-        return self.model(name)
+        return named_generator(name, self.recipe.api)
 
     def generating(self, name: str) -> ModelRef:
         """A model of `generate:`, which may be a server's where it only answers."""
