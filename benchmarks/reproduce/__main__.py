@@ -9,11 +9,12 @@ import argparse
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from benchmarks.reproduce.experiments import EXPERIMENTS
-from benchmarks.reproduce.runs import ladders, score_base, source_seed, train
+from benchmarks.reproduce.runs import evaluation, ladders, score_base, source_seed, train
 
 ROOT = Path(__file__).parents[2]
 
@@ -29,7 +30,8 @@ def main() -> None:
     parser.add_argument("--job", nargs="+", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.job:
-        work(arguments.out, arguments.split, arguments.job)
+        kind, *rest = arguments.job
+        JOBS[kind](arguments.out, arguments.split, *rest)
         return
     if not arguments.page:
         chosen = [EXPERIMENTS[name] for name in arguments.only]
@@ -38,21 +40,19 @@ def main() -> None:
         made = {(source, "checked" if order == "initial" else order, seed) for source, order, seed in made}
         every(arguments, [["ladders", source, order, str(seed)] for source, order, seed in sorted(made)])
         jobs = [["train", experiment.name, str(seed)] for seed in arguments.seeds for experiment in chosen]
+        evaluation(arguments.out, arguments.split)
         every(arguments, [["base"], *jobs])
     from benchmarks.reproduce.page import write_page
 
     print(write_page(arguments.out, arguments.split, arguments.seeds, ROOT / "docs"))
 
 
-def work(out: Path, split: str, job: list[str]) -> None:
-    """One job, in a process of its own."""
-    kind, *rest = job
-    if kind == "ladders":
-        ladders(out, rest[0], rest[1], int(rest[2]))
-    elif kind == "train":
-        train(out, rest[0], int(rest[1]), split)
-    else:
-        score_base(out, split)
+JOBS: dict[str, Callable[..., object]] = {
+    "ladders": lambda out, split, source, order, seed: ladders(out, source, order, int(seed)),
+    "base": lambda out, split: score_base(out, split),
+    "train": lambda out, split, name, seed: train(out, name, int(seed), split),
+}
+"""What a process of its own does: `JOBS[kind](out, split, *rest)`."""
 
 
 def every(arguments: argparse.Namespace, jobs: list[list[str]]) -> None:

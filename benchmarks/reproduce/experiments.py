@@ -31,7 +31,6 @@ class Experiment:
     source: str = "meg-4"
     order: str = "checked"
     objective: dict[str, Any] = field(default_factory=dict)
-    training: dict[str, Any] = field(default_factory=dict)
 
 
 def _mdpo(**settings: Any) -> dict[str, Any]:

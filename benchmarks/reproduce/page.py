@@ -109,7 +109,8 @@ def _head(results: Results, split: str, seeds: Sequence[int]) -> list[str]:
         "LLaVA-1.5 stands in its own column: the world's figures and the paper's are of different models on different "
         "questions, and only their orders can be compared.",
         "",
-        "A figure is the mean over the seeds; its 95% interval resamples pictures, each with its answers of all seeds. "
+        "A figure is over the answers of all seeds together; its 95% interval resamples pictures, each with all of its "
+        "answers. "
         "Multi-size experts and the check draw nothing at random, so there a seed is an order of training; incremental "
         "and perturbed levels are drawn anew for each seed.",
         "",

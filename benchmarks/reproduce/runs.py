@@ -15,12 +15,11 @@ from seelevel.evaluate.intervals import Measure, ratio
 from seelevel.evaluate.settings import EvaluateSettings
 from seelevel.ladder import Ladder
 from seelevel.models.base import ModelRef
-from seelevel.store import write_json
+from seelevel.store import read_manifest, write_json
 from seelevel.training.settings import TrainSettings
 
 STEPS = 336
 """Optimiser steps of every training, whatever its ladders: about four epochs of those that make a pair."""
-CAPABILITY = 2100
 
 
 def evaluation(out: Path, split: str) -> Path:
@@ -29,7 +28,7 @@ def evaluation(out: Path, split: str) -> Path:
 
     folder = out / f"questions-{split}"
     if not (folder / "done").exists():
-        write_evaluation(folder, split, capability=CAPABILITY)
+        write_evaluation(folder, split)
         (folder / "done").touch()
     return folder
 
@@ -44,8 +43,10 @@ def ladders(out: Path, source: str, order: str, seed: int) -> list[Ladder]:
     check = ORDERS[order]
     settings = load_recipe(recipe, [*overrides, *(check or []), f"seed={seed}"])
     run = Run(settings, out / "ladders" / f"{source}-{'checked' if check is None else order}-{seed}")
-    run.alone("generate")
-    stage = run.out / "generate" if check is None else run.alone("check")
+    stage = run.out / ("generate" if check is None else "check")
+    if read_manifest(stage) is None:  # made before the trainings, which read it side by side
+        run.alone("generate")
+        run.alone("check")
     return read_ladders(stage, run.out)
 
 
@@ -59,7 +60,7 @@ def settings_of(experiment: Experiment, found: Sequence[Ladder]) -> TrainSetting
     from seelevel.recipe import load_recipe
 
     recipe = load_recipe(SOURCES["meg-4"][0]).align.model_dump(exclude={"model", "objective", "epochs"})
-    settings = TrainSettings(**{**recipe, **experiment.training, "objective": experiment.objective})
+    settings = TrainSettings(**{**recipe, "objective": experiment.objective})
     counted = sum(bool(ladder.responses) and settings.objective.counts(ladder.levels) for ladder in found)
     return settings.model_copy(update={"epochs": STEPS * settings.ladders_per_step / max(counted, 1)})
 

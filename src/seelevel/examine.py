@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import yaml
 
 from seelevel.errors import InputError
 from seelevel.lookup import choose, nearest
@@ -24,6 +27,7 @@ def examine(job: Run) -> None:
     _examine_names(job)
     _examine_data(job)
     _examine_kinds(job)
+    _examine_processes(job)
     _examine_servers(job)
 
 
@@ -99,14 +103,40 @@ def _examine_kinds(job: Run) -> None:
         examine_training("generate.finetune", tuning, job.model(recipe.generate.models[0]).path)
 
 
+def _examine_processes(job: Run) -> None:
+    """Under torchrun the processes meet in `align` alone."""
+    alone = int(os.environ.get("WORLD_SIZE", "1")) == 1 or job.recipe.generate.training_data is None
+    if not alone and read_manifest(job.out / "generate") is None:
+        raise InputError(
+            f"generate.method: {job.recipe.generate.method} fine-tunes in one process; run `seelevel generate` first, "
+            "then the rest under torchrun"
+        )
+
+
 def _examine_servers(job: Run) -> None:
     """Ask every server that a stage still needs whether it is there and has the model."""
     recipe = job.recipe
     asked = [("generate", name) for name in recipe.generate.models]
     judges = (("check", recipe.check.judge), ("evaluate", recipe.evaluate.judge))
     asked += [(stage, name) for stage, name in judges if name is not None]
-    todo = {name for stage, name in asked if is_server(name) and read_manifest(job.out / stage) is None}
+    todo = {name for stage, name in asked if is_server(name) and not _is_done(job, stage)}
     for name in sorted(todo):
         from seelevel.models.api import ApiModel
 
         ApiModel(name, recipe.api).examine()
+
+
+def _is_done(job: Run, stage: str) -> bool:
+    """Whether a stage and all before it are finished, under the settings that today's recipe has for them. Settings of
+    later stages don't count: a server may be gone once it has answered, while others are aligned on its answers."""
+    from seelevel.pipeline import STAGES
+
+    earlier = STAGES[: STAGES.index(stage) + 1]
+    if any(read_manifest(job.out / name) is None for name in ("data", *earlier)):
+        return False
+    try:
+        last = yaml.safe_load((job.out / "recipe.yaml").read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError):
+        return False
+    today = job.recipe.model_dump(mode="json")
+    return isinstance(last, dict) and all(last.get(key) == today[key] for key in ("seed", "data", *earlier))

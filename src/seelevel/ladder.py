@@ -113,6 +113,12 @@ class Ladder:
     def levels(self) -> list[int]:
         return [r.level for r in self.responses]
 
+    @property
+    def standard_displaced(self) -> bool:
+        """Whether a response stands above the standard one: then nothing can be measured by the first."""
+        places = [n for n, response in enumerate(self.responses) if response.origin.get("kind") == "standard"]
+        return bool(places) and places[0] > 0
+
     def pairs(self, which: PairSet | Sequence[Sequence[int]] = "all") -> list[tuple[int, int]]:
         """Index pairs (i, j) of responses with level_i < level_j; never a tie.
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from peft import LoraConfig, get_peft_model
 from torch import Tensor
 
 from seelevel.errors import InputError
@@ -107,6 +108,25 @@ def test_other_weights_layouts_answers_or_pictures_are_not_mixed_up(
     picture.write_bytes(before)
     assert len(passes) == 4
     reference_logprobs(model, tokens, images, "shared", tmp_path)
+    assert len(passes) == 4
+
+
+def test_the_same_weights_under_another_configuration_are_another_model(
+    processor: Any, tokens: list[TokenisedLadder], images: ImageReader, tmp_path: Path, passes: list[str]
+) -> None:
+    """An adapter's alpha is in no weight, and so is the layer of the vision tower that is read."""
+    values = []
+    for alpha in (8, 64, 8):
+        wanted = LoraConfig(r=2, lora_alpha=alpha, target_modules=["q_proj"], init_lora_weights=False)
+        torch.manual_seed(0)
+        adapted = get_peft_model(make_model(processor), wanted).eval()
+        values.append(reference_logprobs(adapted, tokens[:1], images, "shared", tmp_path)[0])
+    assert len(passes) == 2
+    assert torch.equal(values[0], values[2]) and not torch.equal(values[0], values[1])
+    plain = make_model(processor)
+    reference_logprobs(plain, tokens[:1], images, "shared", tmp_path)
+    plain.config.vision_feature_layer = -2
+    reference_logprobs(plain, tokens[:1], images, "shared", tmp_path)
     assert len(passes) == 4
 
 

@@ -132,6 +132,8 @@ class AutoCheck:
         note = {"checker": "autocheck", "threshold": self.threshold, "initial_levels": ladder.levels}
         if len(ladder.responses) < 2:
             return ladder.ordered(ladder.responses, check={**note, "unchecked": "fewer than 2 responses"})
+        if ladder.standard_displaced:
+            return ladder.ordered(ladder.responses, check={**note, "unchecked": "the standard response is not first"})
         if not units[0].chunks:
             return ladder.ordered(
                 ladder.responses, check={**note, "unchecked": "the standard response has no noun chunk"}

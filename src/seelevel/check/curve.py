@@ -36,6 +36,8 @@ def show_curve(
     path: Path, order: Path | None, encoder: str | None, parser: str | None, limit: int, picture: Path | None
 ) -> dict[str, Any]:
     """`seelevel threshold`: {"settings", "curve"}. Without an encoder the reasons that the ladders carry are read."""
+    if parser is not None and encoder is None:
+        raise InputError("--parser needs --encoder: without one the reasons are read as the ladders carry them")
     ladders = load_ladders(path)[:limit]
     known = None if order is None else {ladder.id: ladder for ladder in load_ladders(order)}
     if encoder is not None:
@@ -82,7 +84,8 @@ def judged(ladders: Iterable[Ladder], order: Mapping[str, Ladder] | None = None)
         seen += 1
         if note.get("checker") != "autocheck" or "responses" not in note:
             continue
-        places = sorted(range(1, len(ladder.responses)), key=note["order"].__getitem__)
+        # The standard response was first; levels set by hand may have moved it since.
+        places = sorted((n for n, was in enumerate(note["order"]) if was), key=note["order"].__getitem__)
         reasons = [note["responses"][place] for place in places]
         if order is None:
             known = [note["initial_levels"][note["order"][place]] for place in places]

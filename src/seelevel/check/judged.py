@@ -35,7 +35,8 @@ from seelevel.store import batched, digest
 # Ladders whose prompts go to the judge in one call.
 BLOCK = 128
 TOP = 10
-_BETTER = re.compile(r"better\W*(1|2|tie)\W*$", re.IGNORECASE)
+_BETTER = re.compile(r"better[\W_]*(1|2|tie)[\W_]*$", re.IGNORECASE)
+_MARKUP = "*_#> \t"  # of Markdown, before a line's words
 
 
 @dataclass(frozen=True)
@@ -100,8 +101,9 @@ class Pairwise:
         return list(combinations(responses, 2))
 
     def parse(self, reply: str, record: Record) -> Verdict:
-        lines = [line for line in reply.strip().split("\n") if line.strip().lower().startswith("better")]
-        match = _BETTER.match(lines[-1].strip()) if lines else None
+        stripped = (line.lstrip(_MARKUP) for line in reply.split("\n"))
+        lines = [line for line in stripped if line.lower().startswith("better")]
+        match = _BETTER.match(lines[-1]) if lines else None
         if match is None:
             raise ValueError("it does not end with a line 'Better: 1', 'Better: 2' or 'Better: tie'")
         return Verdict({"1": (1.0, 0.0), "2": (0.0, 1.0)}.get(match[1], (0.0, 0.0)), reply)
@@ -256,6 +258,8 @@ def _obstacle(ladder: Ladder) -> str:
     """Why a ladder cannot be put before a judge; empty where it can."""
     if len(ladder.responses) < 2:
         return "fewer than 2 responses"
+    if ladder.standard_displaced:
+        return "the standard response is not first"
     return "responses of unequal rounds" if len({response.rounds for response in ladder.responses}) > 1 else ""
 
 

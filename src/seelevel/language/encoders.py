@@ -147,7 +147,7 @@ class SentenceEncoder(PiecewiseEncoder):
         super().__init__(limit or math.inf, dimensions or 0, model.device.type, threshold)
 
     def _lengths(self, texts: list[str]) -> list[int]:
-        if math.isinf(self.limit):  # it reads any length, and may have no tokenizer of this kind
+        if math.isinf(self.limit):  # a static model: it reads any length, fills nothing up, has another tokenizer
             return [len(text) for text in texts]
         prompted = [self._prompt + text for text in texts]
         return [len(ids) for ids in self.model.tokenizer(prompted, verbose=False)["input_ids"]]
@@ -182,10 +182,8 @@ def _own_file(name_or_path: str, name: str) -> Path | None:
     if Path(name_or_path).is_dir():
         file = Path(name_or_path) / name
         return file if file.is_file() else None
-    quiet = dict.fromkeys(("_raise_exceptions_for_missing_entries", "_raise_exceptions_for_connection_errors",
-                           "_raise_exceptions_for_gated_repo"), False)  # fmt: skip
     try:
-        found = cached_file(name_or_path, name, **quiet)
+        found = cached_file(name_or_path, name)
     except (OSError, ValueError):
         return None
     return None if found is None else Path(found)

@@ -51,8 +51,8 @@ def check_head(model: Any, ladders: Sequence[TokenisedLadder], images: ImageRead
 @torch.no_grad()
 def _disagreement(model: Any, ladders: Sequence[TokenisedLadder], images: ImageReader) -> str:
     """Compare on the longest ladder of each (pictures, rounds) class. Rounding differs between any two shapes, so the
-    yardstick is what padding alone changes, in the same model, over the same ladders; and a rounding of every scored
-    token, where chance leaves padding without an effect."""
+    yardstick is what padding alone changes, in the same model, over the same ladders; and the roundings of
+    the sum itself, where chance leaves padding without an effect."""
     longest: dict[tuple[int, int], TokenisedLadder] = {}
     for ladder in ladders:
         kind = (len(ladder.images), ladder.best_rounds)
@@ -73,7 +73,7 @@ def _disagreement(model: Any, ladders: Sequence[TokenisedLadder], images: ImageR
             noise = max(noise, float((sums(ladder, "rows", pad) - rows).abs().max()))
         difference = float((sums(ladder, "shared", 0) - rows).abs().max())
         scored = max(int((rounds != NOT_SCORED).sum()) for rounds in ladder.rounds)
-        noise = max(noise, (float(rows.abs().max()) + scored) * torch.finfo(_products(model)).eps)
+        noise = max(noise, (float(rows.abs().max()) + scored**0.5) * torch.finfo(_products(model)).eps)
         if difference > worst:
             worst, where = difference, ladder.id
     model.train(training)

@@ -78,9 +78,7 @@ def reference_logprobs(
     except OSError as error:
         if is_disk_full(error):
             raise DiskFullError(place, 4096) from error
-        raise InputError(
-            f"cache {folder} cannot be written ({error.strerror}); set align.cache or SEELEVEL_CACHE to another folder"
-        ) from error
+        raise _unwritable(folder, error) from error
     keys = [ladder_fingerprint(ladder, images) for ladder in ladders]
     wanted = dict(zip(keys, ladders, strict=True))
     shared = state is not None and state.num_processes > 1
@@ -101,6 +99,12 @@ def reference_logprobs(
     return [found[key] for key in keys]
 
 
+def _unwritable(folder: Path, error: OSError) -> InputError:
+    return InputError(
+        f"cache {folder} cannot be written ({error.strerror}); set align.cache or SEELEVEL_CACHE to another folder"
+    )
+
+
 def _conditions(model: Any, layout: Layout, weights: str) -> str:
     """What a ladder's log-probs depend on, beside the ladder, to the last bit."""
     device = next(model.parameters()).device
@@ -108,7 +112,23 @@ def _conditions(model: Any, layout: Layout, weights: str) -> str:
     libraries = [version(package) for package in ("torch", "transformers", "peft")]
     mixed = torch.is_autocast_enabled(device.type)
     numbers = [torch.get_num_threads(), torch.get_float32_matmul_precision(), str(model.dtype), mixed]
-    return digest(weights, layout, device.type, machine, libraries, numbers, source_fingerprint(__name__))
+    return digest(
+        weights, _settings(model), layout, device.type, machine, libraries, numbers, source_fingerprint(__name__)
+    )
+
+
+def _settings(model: Any) -> list[Any]:
+    """What makes the same weights compute something else: rotary bases, layers that are read, an adapter's alpha."""
+    unlike = {"_name_or_path", "transformers_version", "base_model_name_or_path", "inference_mode"}
+    adapters = getattr(model, "peft_config", {})
+    return [
+        {
+            key: sorted(value) if isinstance(value, set) else value
+            for key, value in config.to_dict().items()
+            if key not in unlike
+        }
+        for config in (model.config, *(adapters[name] for name in sorted(adapters)))
+    ]
 
 
 def _read(place: Path, wanted: dict[str, TokenisedLadder]) -> dict[str, Tensor]:
@@ -135,7 +155,10 @@ def _read(place: Path, wanted: dict[str, TokenisedLadder]) -> dict[str, Tensor]:
 def _write(place: Path, entries: dict[str, Tensor]) -> None:
     raw = save(entries)
     path = place / _name(raw)
-    descriptor, temporary = tempfile.mkstemp(prefix=TEMPORARY, dir=place)
+    try:
+        descriptor, temporary = tempfile.mkstemp(prefix=TEMPORARY, dir=place)
+    except PermissionError as error:  # a folder that was there, and is not ours
+        raise _unwritable(place, error) from error
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(raw)

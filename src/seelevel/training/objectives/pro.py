@@ -29,7 +29,7 @@ from seelevel.training.objectives.settings import ProSettings
 def scores(ladder: Ladder, name: str | None) -> list[float] | None:
     """The responses' scores, where each has one and every better response has more than every worse one."""
     found = [response.scores[name] for response in ladder.responses if name in response.scores]
-    if not found or len(found) < len(ladder.responses) or any(found[i] <= found[j] for i, j in ladder.pairs()):
+    if not found or len(found) < len(ladder.responses) or not all(found[i] > found[j] for i, j in ladder.pairs()):
         return None
     return found
 
