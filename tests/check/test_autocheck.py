@@ -136,11 +136,11 @@ def test_a_standard_response_without_chunks_leaves_the_order_and_marks_the_ladde
 
 @pytest.mark.unit
 def test_a_ladder_whose_standard_was_displaced_by_hand_is_not_measured_by_another_response(words: Language) -> None:
-    given = ladder("lamp.", "dog.", "mug.")
+    given = ladder("lamp.", "cup dog.", "mug.")
     named = [replace(r, origin={"kind": "standard" if n == 0 else "expert"}) for n, r in enumerate(given.responses)]
     moved = replace(given, responses=named).overridden(0, level=3, who="Ada")
     (checked,) = AutoCheck(Table(), 0.75, words)([moved])
-    assert texts_of(checked) == ["dog.", "mug.", "lamp."]
+    assert texts_of(checked) == ["cup dog.", "mug.", "lamp."]
     assert checked.notes["check"]["unchecked"] == "the standard response is not first"
 
 
