@@ -1,13 +1,18 @@
 """What a recipe asks for and cannot have is refused in one line before anything runs."""
 
 import json
+import shutil
+import subprocess
+import sys
 
 import pytest
 from safetensors.numpy import save_file
 
 from seelevel.errors import InputError
 from seelevel.models.kinds import check_answers, check_encodes
-from seelevel.training.beforehand import check_device, examine_training
+from seelevel.pipeline import Run
+from seelevel.recipe import load_recipe
+from seelevel.training.beforehand import examine_training
 from seelevel.training.settings import LoraSettings, TrainSettings
 from seelevel.world import model_path
 from tests.test_cli import refused
@@ -80,5 +85,18 @@ def test_layers_are_those_of_the_decoder_in_old_and_new_names(tmp_path):
 
 
 def test_devices_that_are_always_there_import_no_torch():
-    check_device("align", "cpu")
-    check_device("align", "auto")
+    code = (
+        "import sys; from seelevel.training.beforehand import check_device; "
+        "check_device('align', 'cpu'); check_device('align', 'auto'); sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_an_input_inside_the_runs_own_stages_is_refused_and_stands(tmp_path):
+    adapter = tmp_path / "run" / "align" / "adapter"
+    shutil.copytree(model_path("xs"), adapter)
+    job = Run(load_recipe("world-quick", [f"align.model={adapter}"]), tmp_path / "run")
+    with pytest.raises(InputError, match=r"align\.model: .* lies in a stage of this run"):
+        job.examine()
+    assert (adapter / "config.json").exists()
+    Run(load_recipe("world-quick", [f"align.model={adapter}"]), tmp_path / "other").examine()

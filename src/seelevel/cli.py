@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from seelevel.errors import DiskFullError, InputError, ServerError, free_bytes, is_disk_full
+from seelevel.errors import DiskFullError, InputError, NonFiniteLossError, ServerError, free_bytes, is_disk_full
 
 if TYPE_CHECKING:
     from seelevel.recipe import Recipe
@@ -329,13 +330,15 @@ def main() -> None:
         _stop(f"{error.format_message().rstrip('.')}; see {error.ctx.command_path} --help", 2)
     except InputError as error:
         _stop(str(error), 2)
-    except (DiskFullError, ServerError) as error:
+    except (DiskFullError, NonFiniteLossError, ServerError) as error:
         _stop(str(error), 1)
     except (FileExistsError, IsADirectoryError, NotADirectoryError, PermissionError) as error:
         if error.filename is None:
             raise
         _stop(f"{error.filename}: {str(error.strerror).lower()}; name another place", 2)
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in (errno.ENAMETOOLONG, errno.ELOOP) and error.filename:
+            _stop(f"{str(error.filename)[:80]}: {str(error.strerror).lower()}; name another place", 2)
         if not is_disk_full(error):
             raise
         place = getattr(error, "filename", None) or Path.cwd()

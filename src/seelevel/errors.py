@@ -12,6 +12,10 @@ class InputError(Exception):
     """What the user gave is wrong: the message says what, where and how to mend it (exit code 2)."""
 
 
+class NonFiniteLossError(ArithmeticError):
+    """A loss or its gradient is no number any more: the message names the ladders (exit code 1)."""
+
+
 class ServerError(Exception):
     """A model's server gave out in mid-run: the message says which, how and what to do (exit code 1)."""
 

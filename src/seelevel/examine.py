@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
@@ -22,13 +23,35 @@ if TYPE_CHECKING:
     from seelevel.pipeline import Run
 
 
+STAGE_FOLDERS = ("data", "finetune", "generate", "check", "align", "evaluate", "inputs")
+PATH_LENGTH = 4096
+
+
 def examine(job: Run) -> None:
     """Raise `InputError` for the first thing that is not there or cannot work, cheapest first."""
+    _examine_places(job)
     _examine_names(job)
     _examine_data(job)
     _examine_kinds(job)
     _examine_processes(job)
     _examine_servers(job)
+
+
+def _examine_places(job: Run) -> None:
+    """What the recipe names must not lie in the run's own stages: a stage that starts anew empties its folder."""
+    for key, value in _texts(job.recipe.model_dump(mode="json")):
+        place = Path(value).resolve() if len(value) < PATH_LENGTH else job.out
+        if any(place.is_relative_to(job.out / stage) for stage in STAGE_FOLDERS) and place.exists():
+            raise InputError(f"{key}: {value} lies in a stage of this run, which may empty it; choose another --out")
+
+
+def _texts(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
+    """(key, text) of every text in a recipe."""
+    if isinstance(value, str):
+        yield key, value
+    elif isinstance(value, dict | list):
+        for name, inner in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _texts(inner, f"{key}.{name}".lstrip("."))
 
 
 def _examine_names(job: Run) -> None:

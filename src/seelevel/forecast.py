@@ -20,6 +20,7 @@ from seelevel.formats.parquet import read_ladders
 from seelevel.ladder import IMAGE_MARK, Image, Ladder, Message, Response
 from seelevel.models.base import ModelRef, is_server
 from seelevel.models.files import ModelSize, model_size
+from seelevel.models.folders import adapter_base
 from seelevel.naming import WORLD
 from seelevel.pipeline import Run
 from seelevel.store import cache_folder
@@ -47,6 +48,8 @@ STANDARD_TOKENS = 192  # permitted, as it were, where all responses are made of 
 def local_size(model: ModelRef) -> ModelSize | None:
     """Size of a model in a folder, or of a known one that is not on this disk; else None."""
     folder = Path(model.path)
+    if folder.is_dir() and (base := adapter_base(folder)) is not None:
+        return local_size(ModelRef(model.name, base))
     if folder.is_dir():
         return model_size(folder)
     shape = None if is_server(model.path) else shape_of(model.path)

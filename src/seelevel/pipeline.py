@@ -53,7 +53,10 @@ class Run:
     """One recipe in one run folder."""
 
     def __init__(self, recipe: Recipe, out: Path) -> None:
-        self.recipe, self.out = recipe, out.resolve()
+        try:
+            self.recipe, self.out = recipe, out.resolve()
+        except RuntimeError as error:
+            raise InputError(f"{out} is a link that leads to itself; choose another --out") from error
         self._dry = False
         self._fingerprints: dict[Path, str] = {}
 

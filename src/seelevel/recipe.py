@@ -27,8 +27,8 @@ class DataSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    prompts: str
-    images: str | None = None
+    prompts: str = Field(min_length=1)
+    images: str | None = Field(default=None, min_length=1)
     limit: int | None = Field(default=None, ge=1, description="only the first so many records")
     max_rejected: float = Field(default=0.05, ge=0, le=1, description="share of bad records above which the run stops")
 
@@ -39,7 +39,7 @@ class Recipe(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str = Field(pattern=r"^[\w-][\w.-]*$", description="the run folder's name too, so '..' is none")
-    seed: int = 0
+    seed: int = Field(default=0, ge=0, lt=2**32)
     data: DataSettings
     generate: GenerateSettings
     check: CheckSettings

@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from seelevel.errors import InputError
+from seelevel.errors import InputError, NonFiniteLossError
 from seelevel.ladder import Ladder
 from seelevel.training import head, layouts
 from seelevel.training.fit import fit
@@ -21,7 +21,7 @@ from seelevel.training.logprobs import from_logits, token_logprobs
 from seelevel.training.packing import collate
 from seelevel.training.settings import TrainSettings
 from seelevel.training.tokens import ImageReader, tokenise
-from seelevel.training.trainer import FALL_WINDOW, NonFiniteLossError, PreferenceTrainer, best_fallen
+from seelevel.training.trainer import FALL_WINDOW, PreferenceTrainer, best_fallen
 from tests.training.tiny import make_ladder, make_model, make_processor, save_model
 
 

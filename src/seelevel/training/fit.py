@@ -62,8 +62,8 @@ def fit(
         done: dict[str, Any] = json.loads(facts_file.read_text())
         if done.pop("request") != request:
             raise InputError(f"{target} was trained on other ladders or with other settings; choose another folder")
-        for folder in ("checkpoints", "reference"):
-            shutil.rmtree(out / folder, ignore_errors=True)
+        for left in ("checkpoints", "reference"):
+            shutil.rmtree(out / left, ignore_errors=True)
         return done
     if reason := settings.objective.refusal(ladders):
         raise InputError(reason)

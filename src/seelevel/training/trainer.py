@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.utils.data import SequentialSampler
 from transformers import PrinterCallback, Trainer, TrainingArguments
 
-from seelevel.errors import InputError
+from seelevel.errors import InputError, NonFiniteLossError
 from seelevel.ladder import Ladder
 from seelevel.lookup import choose
 from seelevel.progress import Progress, say
@@ -35,10 +35,6 @@ from seelevel.training.tokens import ImageReader, TokenisedLadder
 FALL_WINDOW = 20
 """Steps over which the best responses' log-probability has to lie below the reference's for an alarm."""
 KEPT_CHECKPOINTS = 1
-
-
-class NonFiniteLossError(ArithmeticError):
-    """The loss or its gradient is no number any more; the message names the ladders."""
 
 
 @dataclass(frozen=True)

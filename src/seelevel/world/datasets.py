@@ -211,6 +211,8 @@ def write_evaluation(
 def sample_sheet(path: Path, n: int = 12, split: str = "prompts", seed: int = 0) -> None:
     """Write a PNG that shows `n` scenes with a true description below each. Raises InputError for an unknown split."""
     check_split(split)
+    if path.suffix.lower() not in (".png", ".jpg", ".jpeg"):
+        raise InputError(f"{path}: the name does not tell a picture; end it in .png or .jpg")
     scenes = list(draw_scenes(split, n, seed))
     captions = [detailed(scene, scene.groups, random.Random(scene.id)) for scene in scenes]
     contact_sheet(scenes, captions, path)
