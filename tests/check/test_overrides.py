@@ -143,7 +143,13 @@ class TestFromAFile:
             ({**ADA, "level": -1}, "line 2: level: .*greater than or equal to 0"),
             ({**ADA, "who": ""}, "line 2: who: "),
             ({**ADA, "colour": "red"}, "line 2: colour: "),
+            ({**ADA, "level": 2**31}, "line 2: level: .*less than 1000"),
+            ({**ADA, "level": 10**30}, "line 2: level: .*less than 1000"),
+            ({**ADA, "level": True}, "line 2: level: .*valid integer"),
+            ({**ADA, "who": "\ud800"}, "line 2: who: "),
             ("{", "line 2: not JSON"),
+            ('{"level": ' + "1" * 5000 + "}", "line 2: not readable JSON .*digits"),
+            ("[" * 100_000, "line 2: not readable JSON .*recursion"),
             ("[1]", "line 2: .*an override needs ladder, response, level and who"),
         ],
     )
@@ -152,6 +158,16 @@ class TestFromAFile:
         with pytest.raises(InputError, match=said) as caught:
             read_overrides(file, source, tmp_path)
         assert "\n" not in str(caught.value)
+
+    def test_two_lines_about_one_response_are_both_named_however_they_name_it(
+        self, tmp_path: Path, source: Path
+    ) -> None:
+        by_text = {**ADA, "response": "A blue dog is in the center.", "level": 2, "who": "Bob"}
+        elsewhere = {**ADA, "ladder": "c"}
+        file = write(tmp_path / "mine.jsonl", ADA, elsewhere, by_text)
+        with pytest.raises(InputError, match=r"mine\.jsonl, line 3: .*mine\.jsonl, line 1 is about the same response"):
+            read_overrides(file, source, tmp_path)
+        assert set(read_overrides(write(file, ADA, elsewhere), source, tmp_path)) == {"b", "c"}
 
     def test_a_file_that_is_not_there_is_named(self, tmp_path: Path, source: Path) -> None:
         with pytest.raises(InputError, match=r"check\.overrides: .*cannot be read"):

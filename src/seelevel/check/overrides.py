@@ -25,6 +25,8 @@ from seelevel.ladder import Ladder
 from seelevel.lookup import nearest
 
 Checker = Callable[[Iterable[Ladder]], Iterable[Ladder]]
+MOST_LEVELS = 1000
+"""More than any ladder has: a level beyond is a slip of the hand."""
 
 
 class Override(BaseModel):
@@ -34,7 +36,7 @@ class Override(BaseModel):
 
     ladder: str = Field(min_length=1)
     response: str = Field(min_length=1)
-    level: int = Field(ge=0)
+    level: int = Field(ge=0, lt=MOST_LEVELS, strict=True)
     who: str = Field(min_length=1)
     why: str = ""
     when: str = ""
@@ -80,8 +82,8 @@ def place_of(ladder: Ladder, response: str) -> int:
 
 
 def read_overrides(path: Path, source: Path, root: Path) -> dict[str, list[Override]]:
-    """The overrides of a file, by ladder. Raises `InputError` with the line for one that is garbled, or whose ladder or
-    response is not in the shards of `source`."""
+    """The overrides of a file, by ladder. Raises `InputError` with the line for one that is garbled, whose ladder or
+    response is not in the shards of `source`, or whose response another line is about too."""
     try:
         lines = path.read_text(encoding="utf-8-sig").split("\n")
     except OSError as error:
@@ -100,11 +102,15 @@ def read_overrides(path: Path, source: Path, root: Path) -> dict[str, list[Overr
     for _, ladders in iter_shards(source, root):
         for ladder in ladders:
             ids.append(ladder.id)
+            said: dict[str, str] = {}  # where, by the text of the response
             for where, own in places.pop(ladder.id, []):
                 try:
-                    place_of(ladder, own.response)
+                    text = ladder.responses[place_of(ladder, own.response)].text
                 except ValueError as error:
                     raise InputError(f"{where}: {error}") from error
+                if text in said:
+                    raise InputError(f"{where}: {said[text]} is about the same response; keep one of them")
+                said[text] = where
     if places:
         (where, own), *_ = next(iter(places.values()))
         raise InputError(f"{where}: there is no ladder '{own.ladder}'; {nearest(own.ladder, ids[:10_000])[:200]}")
@@ -118,3 +124,5 @@ def _override(line: str, where: str) -> Override:
         raise InputError(f"{where}: not JSON ({error.msg}); mend that line") from error
     except ValidationError as error:
         raise InputError(f"{where}: {one_line(error)}; an override needs ladder, response, level and who") from error
+    except (ValueError, RecursionError) as error:  # thousands of digits or of brackets
+        raise InputError(f"{where}: not readable JSON ({str(error).split(';')[0]}); mend that line") from error
