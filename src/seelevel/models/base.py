@@ -45,7 +45,9 @@ class ApiSettings(BaseModel):
     @field_validator("key")
     @classmethod
     def _a_variable(cls, key: str | dict[str, str]) -> str | dict[str, str]:
-        if not all(name.isidentifier() for name in ([key] if isinstance(key, str) else key.values())):
+        # In capitals, as variables are written: hf_… and gsk_… would pass for names, and be the keys themselves.
+        names = [key] if isinstance(key, str) else key.values()
+        if not all(re.fullmatch(r"[A-Z_][A-Z0-9_]*", name) for name in names):
             raise ValueError("it names the environment variable that holds the key, such as OPENAI_API_KEY")
         return key
 
