@@ -36,6 +36,7 @@ class FaultyServer(ThreadingHTTPServer):
         self.always: int | None = None
         self.always_code: str | None = None
         self.unsupported: set[str] = set()
+        self.ending: str | None = None  # in place of an answer, why there is none
         self.slow_seconds = 1.5
         self.slow_list = 0.0
         self.bodies: list[dict[str, Any]] = []
@@ -118,9 +119,10 @@ class Handler(BaseHTTPRequestHandler):
                     server.faulted[fault] += 1
                 self.fail(fault)
                 return
+            content = answer_to(question) if server.ending is None else None
             reply = {
                 "choices": [
-                    {"message": {"role": "assistant", "content": answer_to(question)}, "finish_reason": "stop"}
+                    {"message": {"role": "assistant", "content": content}, "finish_reason": server.ending or "stop"}
                 ],
                 "usage": {"completion_tokens": 5},
             }

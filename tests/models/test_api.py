@@ -11,37 +11,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import Image as Pictures
 
 from seelevel.errors import InputError, ServerError
-from seelevel.models import load_generator
 from seelevel.models.api import ApiModel, split_name
-from seelevel.models.base import ApiSettings, Completion, ModelRef, Prompt, Sampling
+from seelevel.models.base import Completion, Sampling
 from seelevel.models.wire import GarbledReplyError, read_reply
-from tests.models.faulty_server import FAULTS, KEY, answer_to, question_of, serving
+from tests.models.asking import GREEDY, ask, model
+from tests.models.faulty_server import FAULTS, KEY, answer_to, serving
 
-GREEDY = Sampling(max_new_tokens=16)
-
-
-@pytest.fixture(autouse=True)
-def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Every test keeps its replies in a folder of its own."""
-    monkeypatch.setenv("SEELEVEL_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("OPENAI_API_KEY", KEY)
-    return tmp_path / "cache" / "api"
-
-
-def ask(text: str, *images: str) -> Prompt:
-    return Prompt([{"role": "user", "content": "<image>\n" * len(images) + text}], list(images))
-
-
-def model(server: Any, name: str = "m", **settings: Any) -> ApiModel:
-    return ApiModel(f"{server.address}#{name}", ApiSettings(**settings), first_wait=0.01)
+pytestmark = pytest.mark.usefixtures("kept")
 
 
 def check_campaign(calls: int, timeout: float, concurrency: int) -> None:
-    """`calls` questions of which 30% fail at first, some of them twice, in all of the server's ways."""
-    with serving(share=0.3) as server:
+    """`calls` questions of which 30% fail at first, some of them twice, in all of the server's ways; seldom by silence,
+    since the time-out has to leave room for a busy machine."""
+    seldom = [fault for fault in FAULTS if fault != "slow"] * 3 + ["slow"]
+    with serving(share=0.3, faults=seldom) as server:
         server.slow_seconds = timeout * 1.5
         prompts = [ask(f"question {n}") for n in range(calls)]
         found = model(server, timeout=timeout, concurrency=concurrency).generate(prompts, GREEDY)
@@ -59,12 +44,12 @@ def check_campaign(calls: int, timeout: float, concurrency: int) -> None:
 
 
 def test_of_300_calls_with_three_in_ten_faulty_none_is_lost_or_made_again() -> None:
-    check_campaign(300, timeout=0.7, concurrency=16)
+    check_campaign(300, timeout=2.0, concurrency=16)
 
 
 @pytest.mark.slow
 def test_of_2000_calls_with_three_in_ten_faulty_none_is_lost_or_made_again() -> None:
-    check_campaign(2000, timeout=1.0, concurrency=24)
+    check_campaign(2000, timeout=3.0, concurrency=24)
 
 
 KILLED = """
@@ -184,57 +169,6 @@ class TestCalls:
             assert not [p for p in kept.rglob("*") if p.is_file() and p.suffix != ".json"]
 
 
-@pytest.mark.unit
-class TestPictures:
-    def test_marks_become_the_pictures_in_their_places(self, tmp_path: Path) -> None:
-        for name, colour in (("a", "red"), ("b", "blue")):
-            Pictures.new("RGB", (8, 8), colour).save(tmp_path / f"{name}.png")
-        messages: Any = [
-            {"role": "system", "content": "Be brief."},
-            {"role": "user", "content": "<image>\nAnd this <image> here?"},
-            {"role": "assistant", "content": "Yes."},
-            {"role": "user", "content": "Sure?"},
-        ]
-        with serving() as server:
-            model(server).generate([Prompt(messages, [str(tmp_path / "a.png"), str(tmp_path / "b.png")])], GREEDY)
-            sent = server.bodies[0]["messages"]
-        assert sent[0] == {"role": "system", "content": "Be brief."}
-        assert [part["type"] for part in sent[1]["content"]] == ["image_url", "text", "image_url", "text"]
-        assert [p["text"] for p in sent[1]["content"] if p["type"] == "text"] == ["And this ", " here?"]
-        assert sent[1]["content"][0]["image_url"]["url"].startswith("data:image/png;base64,")
-        assert sent[2:] == [{"role": "assistant", "content": "Yes."}, {"role": "user", "content": "Sure?"}]
-
-    def test_a_plain_picture_is_sent_as_it_is_and_another_as_a_model_would_see_it(self, tmp_path: Path) -> None:
-        Pictures.new("RGB", (8, 8), "red").save(tmp_path / "plain.jpg")
-        Pictures.new("RGBA", (8, 8), (0, 0, 0, 0)).save(tmp_path / "clear.png")
-        turned = Pictures.Exif()
-        turned[0x0112] = 6
-        Pictures.new("RGB", (8, 16), "red").save(tmp_path / "turned.jpg", exif=turned)
-        import base64
-        import io
-
-        with serving() as server:
-            for name in ("plain.jpg", "clear.png", "turned.jpg"):
-                model(server).generate([ask("?", str(tmp_path / name))], GREEDY)
-            urls = [b["messages"][0]["content"][0]["image_url"]["url"] for b in server.bodies]
-        raws = [base64.b64decode(url.partition(",")[2]) for url in urls]
-        assert raws[0] == (tmp_path / "plain.jpg").read_bytes()
-        assert Pictures.open(io.BytesIO(raws[1])).getpixel((0, 0)) == (255, 255, 255)
-        assert Pictures.open(io.BytesIO(raws[2])).size == (16, 8)
-
-    def test_replies_are_kept_by_the_pictures_content_not_by_its_path(self, tmp_path: Path) -> None:
-        for name, colour in (("a", "red"), ("b", "blue"), ("c", "red")):
-            Pictures.new("RGB", (8, 8), colour).save(tmp_path / f"{name}.png")
-        with serving() as server:
-            a, b, c = (model(server).generate([ask("?", str(tmp_path / f"{n}.png"))], GREEDY)[0] for n in "abc")
-            assert a.text == c.text != b.text
-            assert sum(server.asked.values()) == 2
-
-    def test_a_picture_that_is_gone_is_named(self) -> None:
-        with serving() as server, pytest.raises(InputError, match=r"gone\.png"):
-            model(server).generate([ask("?", "gone.png")], GREEDY)
-
-
 def chat_reply(**choice: Any) -> str:
     return json.dumps({"choices": [{"message": {"content": "a"}, "finish_reason": "stop", **choice}]})
 
@@ -298,6 +232,19 @@ class TestWhatEndsARun:
             with pytest.raises(InputError, match="answers nothing: 8 × refused with status 400: never today"):
                 model(server).generate([ask(str(n)) for n in range(8)], GREEDY)
 
+    def test_a_server_whose_answers_are_all_cut_while_empty_is_too_and_is_asked_again(self, kept: Path) -> None:
+        with serving() as server:
+            server.ending = "length"
+            for _ in range(2):
+                with pytest.raises(InputError, match="answers nothing: 8 × ended by length, empty"):
+                    model(server).generate([ask(str(n)) for n in range(8)], GREEDY)
+            assert sum(server.asked.values()) == 16
+            server.ending = "content_filter"  # its last word
+            for _ in range(2):
+                (found,) = model(server).generate([ask("0")], GREEDY)
+                assert found.note == "ended by content_filter, empty"
+            assert sum(server.asked.values()) == 17
+
     def test_a_run_that_goes_on_with_nothing_but_refused_prompts_is_not_ended_by_them(self) -> None:
         with serving() as server:
             model(server).generate([ask("a")], GREEDY)
@@ -356,39 +303,24 @@ class TestWhatEndsARun:
         with pytest.raises(InputError, match="http://host:port/v1#model"):
             split_name(name)
 
-    def test_a_secret_in_a_name_is_refused_and_not_repeated(self) -> None:
-        with pytest.raises(InputError, match="password") as caught:
-            split_name("https://me:hush@host/v1#m")
-        assert "hush" not in str(caught.value)
-
-
-@pytest.mark.unit
-class TestKeys:
-    def test_the_key_comes_from_the_variable_that_the_recipe_names(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setenv("MY_KEY", "mine")
-        with serving() as server:
-            model(server, key="MY_KEY").generate([ask("a")], GREEDY)
-            model(server, key={server.address + "/": "MY_KEY"}).generate([ask("b")], GREEDY)
-            model(server, key={"https://elsewhere/v1": "MY_KEY"}).generate([ask("c")], GREEDY)
-            assert [h["authorization"] for h in server.headers] == ["Bearer mine", "Bearer mine", "Bearer none"]
-
-    def test_no_file_holds_the_key_or_the_question(self, kept: Path) -> None:
-        with serving() as server:
-            model(server).generate([ask("a question")], GREEDY)
-            assert server.headers[0]["authorization"] == f"Bearer {KEY}"
-        (file,) = kept.rglob("*.json")
-        assert json.loads(file.read_text()) == {
-            "text": answer_to("user: a question"), "tokens": 5, "finished": True, "note": "",
-        }  # fmt: skip
-
-    def test_one_loader_gives_a_servers_model_and_an_object_of_the_package(self) -> None:
-        assert isinstance(load_generator(ModelRef("x", "http://127.0.0.1:1/v1#m")), ApiModel)
-        assert load_generator("seelevel.world.oracle:Oracle").name == "world:oracle"
-
-
-@pytest.mark.unit
-def test_the_question_of_a_body_tells_pictures_and_turns_apart() -> None:
-    assert question_of({"messages": [{"role": "user", "content": "a"}]}) == "user: a"
+    @pytest.mark.parametrize(
+        "name",
+        [
+            "https://me:hush@host/v1#m",
+            "https://me:hush@host/v1",
+            "https://me:hush@host:99999/v1#m",
+            "https://me:hu/sh@host/v1#m",
+            "https://me:hu#sh@host/v1#m",
+            "https://me:hush@[host/v1#m",
+            "https://hush@host/v1#m",
+            "https://host/v1?key=hush#m",
+            "https://host/v1?key=hush",
+        ],
+    )
+    def test_a_secret_in_a_name_is_refused_and_not_repeated(self, name: str) -> None:
+        with pytest.raises(InputError) as caught:
+            ApiModel(name)
+        assert "hu" not in str(caught.value)
 
 
 @pytest.mark.unit

@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 from seelevel.errors import InputError, ServerError
 from seelevel.lookup import nearest
 from seelevel.models.base import DEFAULT_API, ApiSettings, Completion, Prompt, Sampling
-from seelevel.models.wire import GarbledReplyError, chat, parameters, read_reply
+from seelevel.models.wire import FILTERED, GarbledReplyError, chat, parameters, read_reply
 from seelevel.progress import say
 from seelevel.store import cache_folder, file_sha256, write_atomically
 
@@ -43,18 +43,21 @@ SAID_FROM = 15.0
 def split_name(name: str) -> tuple[str, str]:
     """Address and model. Raises `InputError` for a name without a model, or with what belongs into the environment."""
     address, _, model = name.partition("#")
+    scheme, _, rest = address.partition("://")
+    if "@" in rest or "?" in rest:  # asked of the text: an address that cannot be taken apart may hold a password too
+        raise InputError(
+            f"model {scheme}://…: a server's name is kept with every answer, so it holds no user, password or query; "
+            "put the key into the environment and its variable into api.key"
+        )
     try:
         parts = urlsplit(address)
         usable = bool(parts.hostname) and (parts.port is None or parts.port > 0)
     except ValueError:
         usable = False
     if not usable or not model:
-        raise InputError(f"model {address}: name a server's model as http://host:port/v1#model")
-    if parts.username or parts.password or parts.query:
-        raise InputError(
-            f"model {parts.scheme}://{parts.hostname}…: a server's name is kept with every answer, so it holds no "
-            "user, password or query; put the key into the environment and its variable into api.key"
-        )
+        # What follows a colon and is no port may be a password that a '#' cuts in two.
+        shown = address if usable else f"{scheme}://{rest.partition(':')[0]}…"
+        raise InputError(f"model {shown}: name a server's model as http://host:port/v1#model")
     return address.rstrip("/"), model
 
 
@@ -67,12 +70,12 @@ class ApiModel:
     """
 
     def __init__(self, name: str, settings: ApiSettings = DEFAULT_API, first_wait: float = FIRST_WAIT) -> None:
+        self.address, self.model = split_name(name)
         try:
             import openai
         except ImportError as error:
             raise InputError(f"model {name}: servers need two packages more; pip install 'seelevel[api]'") from error
         self.name, self.settings, self.batch_size = name, settings, settings.concurrency
-        self.address, self.model = split_name(name)
         self._first_wait, self._key_name = first_wait, _key_name(settings, self.address)
         self._secret = os.environ.get(self._key_name, "") if self._key_name else ""
         self._client = openai.OpenAI(
@@ -102,7 +105,7 @@ class ApiModel:
                     todo[key] = prompt
                 else:
                     done[key] = kept
-        self._answered |= bool(done)
+        self._answered |= any(completion.text for completion in done.values())
         if todo and self._folder is not None:
             try:
                 self._folder.mkdir(parents=True, exist_ok=True)
@@ -205,8 +208,9 @@ class ApiModel:
             if error.status_code == 404:
                 raise InputError(f"{self.name}: {self._words(error)}; name a model that it serves") from error
             return Completion("", 0, False, f"refused with {self._words(error)}")
-        self._answered = True
-        self._keep(key, completion)
+        self._answered |= bool(completion.text)
+        if completion.note in ("", FILTERED):  # no other empty answer is the server's last word
+            self._keep(key, completion)
         return completion
 
     def _say_pause(self, state: Any) -> None:

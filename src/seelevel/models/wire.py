@@ -11,6 +11,9 @@ from seelevel.images import encoded_picture
 from seelevel.ladder import IMAGE_MARK
 from seelevel.models.base import Completion, Prompt, Sampling
 
+FILTERED = "ended by content_filter, empty"
+"""Of an answer that a server holds back for good."""
+
 
 class GarbledReplyError(Exception):
     """A reply of a server that is no chat completion; the message says what it is instead."""
