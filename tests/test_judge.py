@@ -123,13 +123,17 @@ def test_a_judge_is_shown_the_pictures_that_its_template_marks() -> None:
         made.judge([{"answer": "a"}])
 
 
-def test_why_a_model_said_nothing_is_why_there_is_no_verdict() -> None:
+def test_why_a_model_said_nothing_is_why_there_is_no_verdict_and_it_is_not_asked_to_mend_it() -> None:
+    calls = []
+
     class Silent:
         name = "silent"
 
         def generate(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[Completion]:
+            calls.append(len(prompts))
             return [Completion("", 0, False, "refused with status 400") for _ in prompts]
 
     assert Judge(TEMPLATE, json_verdict(Grade), Silent()).judge([{"answer": "a"}]) == [
-        Unscored("", "refused with status 400")
+        Unscored("", "refused with status 400", "refused with status 400")
     ]
+    assert calls == [1]

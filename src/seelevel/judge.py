@@ -33,10 +33,12 @@ REPAIR = "Your reply could not be read: {reason}. Please reply once more, in exa
 
 @dataclass(frozen=True)
 class Unscored:
-    """A judge's reply that gives no verdict: a result of its own, counted and left out of means."""
+    """A judge's reply that gives no verdict: a result of its own, counted and left out of means. `note`: why the model
+    was not asked or did not answer, where that is the reason."""
 
     reply: str
     reason: str
+    note: str = ""
 
 
 def quoted(value: object) -> str:
@@ -60,7 +62,8 @@ class Judge(Generic[V]):
     """`Judge(template, parse, model).judge(records)` gives a verdict or `Unscored` a record, in order.
 
     template: Jinja text, or the file that holds it; a record's keys are its variables.
-    repairs: 1 shows a reply that could not be read to the judge again, once, with the reason; 0 never does.
+    repairs: 1 shows a reply that could not be read to the judge again, once, with the reason; 0 never does. Where there
+    was no reply, none is asked for again.
     Raises InputError for a template that is no template or asks for a field that a record lacks.
     """
 
@@ -99,18 +102,15 @@ class Judge(Generic[V]):
                 raise InputError(f"{self.source} marks {marks} pictures, but {len(paths)} are shown; mend the template")
         verdicts = self._ask(talks, records, pictures)
         for _ in range(self.repairs):
-            failed = [i for i, verdict in enumerate(verdicts) if isinstance(verdict, Unscored)]
-            again = []
-            for i in failed:
-                verdict = verdicts[i]
-                assert isinstance(verdict, Unscored)
-                again.append(
-                    [
-                        *talks[i],
-                        Message(role="assistant", content=verdict.reply),
-                        Message(role="user", content=REPAIR.format(reason=verdict.reason)),
-                    ]
-                )
+            failed = {i: v for i, v in enumerate(verdicts) if isinstance(v, Unscored) and not v.note}
+            again = [
+                [
+                    *talks[i],
+                    Message(role="assistant", content=verdict.reply),
+                    Message(role="user", content=REPAIR.format(reason=verdict.reason)),
+                ]
+                for i, verdict in failed.items()
+            ]
             repaired = self._ask(again, [records[i] for i in failed], [pictures[i] for i in failed])
             for i, verdict in zip(failed, repaired, strict=True):
                 if not isinstance(verdict, Unscored):  # what stays unscored keeps its first reply
@@ -129,7 +129,7 @@ class Judge(Generic[V]):
             try:
                 verdicts.append(self.parse(reply.text, record))
             except ValueError as error:
-                verdicts.append(Unscored(reply.text, reply.note or one_line(error)))
+                verdicts.append(Unscored(reply.text, reply.note or one_line(error), reply.note))
         return verdicts
 
 
