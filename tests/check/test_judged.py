@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from seelevel import check
-from seelevel.check.judged import JudgeOrder, Mixed, contradictions
+from seelevel.check.judged import MODES, JudgeOrder, Mixed, contradictions
 from seelevel.check.settings import CheckSettings
 from seelevel.errors import InputError
 from seelevel.formats.parquet import read_ladders, write_shard
@@ -159,6 +159,12 @@ class TestPairwise:
         judge = Reader(by_length, lambda a, b: "both" if "a" in (a, b) else "1")
         (found,) = JudgeOrder(judge, mode="pairwise")([ladder("S", "a", "b", "c")])
         assert found.notes["check"]["unchecked"].startswith("2 of 3 replies of the judge could not be read")
+
+    @pytest.mark.parametrize(
+        "line", ["**Better: 1**", "**Better:** 1", "__Better__: 1", "### Better: 1", "> *Better: 1*", "better: 1."]
+    )
+    def test_a_verdict_is_read_through_markdown(self, line: str) -> None:
+        assert MODES["pairwise"].parse(f"Both name the cup.\n\n{line}\n", {}).worth == (1.0, 0.0)
 
     def test_circles_of_four_are_counted_by_threes(self) -> None:
         # 0 > 1 > 2 > 0 is a circle; 3 loses to all and is in none; ties make none
