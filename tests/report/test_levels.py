@@ -39,6 +39,7 @@ def test_a_responses_origin_is_said_in_a_few_words(origin: dict[str, Any], said:
             "Levels from",
             "small fine-tuned on growing parts of 4 + 5 records of records.json",
         ),
+        ({"writer": "huge", "experts": ["large"]}, "Levels from", "dialogues written by huge"),
         ({"shares": [0.1, 0.3]}, "Levels from", "perturbation of 10%, 30% of the words"),
     ],
 )

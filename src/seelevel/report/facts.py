@@ -78,7 +78,9 @@ def _levels(run: RunFolder) -> str:
     """What the levels are made of, where it is not experts."""
     found = run.setting("generate")
     generate = found if isinstance(found, dict) else {}
-    finetune, shares = generate.get("finetune"), generate.get("shares")
+    finetune, shares, writer = (generate.get(name) for name in ("finetune", "shares", "writer"))
+    if writer:
+        return f"dialogues written by {writer}"
     if isinstance(finetune, dict):
         parts = (run.stages["generate"].manifest or {}).get("finetune") or {}
         sizes = f" of {' + '.join(map(str, parts['parts']))} records" if parts.get("parts") else ""
