@@ -56,6 +56,9 @@ class Task:
 class Peer(ABC):
     """One way to train. `policy` is trained, `reference` is not; with LoRA they are one model."""
 
+    cached = False
+    """Whether the reference's log-probs are at hand, so that a step spends nothing on them."""
+
     def __init__(self, task: Task) -> None:
         self.task = task
         self.processor = make_processor(task.shape)
@@ -127,7 +130,6 @@ class PackedPeer(Peer):
     """Our code: logits of scored tokens alone, MDPO without penalty over all pairs, one ladder a pass."""
 
     layout: Layout
-    cached = False
 
     def __init__(self, task: Task) -> None:
         super().__init__(task)

@@ -83,7 +83,7 @@ def measure(
     results = []
     for name in names:
         seconds = statistics.median(times[name]) / options.ladders
-        cached = "cached" in name
+        cached = bool(facts[name]["cached"])
         flops = ladder_flops(shape, prefix, sizes[:k], reference=not cached)
         result = {
             "peer": name,
@@ -157,7 +157,7 @@ def _timed(peer: Peer) -> float:
 
 
 def _facts(peer: Peer) -> dict[str, int]:
-    return {"tokens": peer.tokens(), "peak_bytes": peak_bytes(peer)}
+    return {"tokens": peer.tokens(), "peak_bytes": peak_bytes(peer), "cached": peer.cached}
 
 
 def _figures(peer: Peer) -> tuple[torch.Tensor, torch.Tensor, float]:
