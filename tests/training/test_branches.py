@@ -8,8 +8,8 @@ from torch.nn.functional import scaled_dot_product_attention
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.memory import allocations
-from seelevel.training import families
-from seelevel.training.branches import BranchedMask, branched
+from seelevel.training import branches, families
+from seelevel.training.branches import BranchedMask, _attend, branched
 from seelevel.training.families import visible
 from seelevel.training.logprobs import token_logprobs
 from seelevel.training.packing import pack
@@ -96,9 +96,19 @@ def test_a_model_computes_the_same_on_packed_rows(tmp_path, monkeypatch, checkpo
         (values * torch.linspace(1, 2, len(values), dtype=values.dtype)).sum().backward()
         return values.detach(), [p.grad.clone() for p in model.parameters() if p.grad is not None]
 
+    calls = []
+
+    def counted(*arguments, **options):
+        calls.append(None)
+        return _attend(*arguments, **options)
+
+    monkeypatch.setattr(branches, "_attend", counted)
     plain = run()
+    assert not calls
     monkeypatch.setattr(
         families, "branched", lambda mask, segments, recomputed: branched(mask, segments, recomputed, True)
     )
     parts = run()
+    # One a layer, one more where it is computed again: a mask that is cut or copied on its way would be a plain one.
+    assert len(calls) == model.config.text_config.num_hidden_layers * (2 if checkpointing else 1)
     torch.testing.assert_close(parts, plain, rtol=0, atol=1e-9)

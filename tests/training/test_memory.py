@@ -15,10 +15,10 @@ from torch.profiler import ProfilerActivity, profile
 
 from seelevel.ladder import Image, Ladder, Response
 from seelevel.models.hf import LocalModel
-from seelevel.training import trainer
+from seelevel.training import branches, head, trainer
 from seelevel.training.estimate import Lengths, forward_flops, lengths, passes, token_counter, training_cost
 from seelevel.training.fit import fit
-from seelevel.training.memory import Pass, trained_weights, training_memory
+from seelevel.training.memory import CHUNK, LONG, PROBABILITIES, Pass, trained_weights, training_memory
 from seelevel.training.settings import LoraSettings, TrainSettings
 from seelevel.training.shapes import KNOWN, Shape, shape_of
 from seelevel.training.tokens import ImageReader, tokenise
@@ -139,6 +139,11 @@ def test_weights_are_counted_to_the_last_one(model: str) -> None:
     assert shape.weights == sum(p.numel() for p in loaded.parameters())
     vision = sum(p.numel() for n, p in loaded.named_parameters() if "vision_tower" in n)
     assert trained_weights(shape, TrainSettings()) == shape.weights - vision
+
+
+@pytest.mark.unit
+def test_limits_that_are_copied_from_files_with_torch_are_still_theirs() -> None:
+    assert (CHUNK, PROBABILITIES, LONG) == (head.CHUNK_ELEMENTS, head.KEPT_ELEMENTS, branches.WORTH_LENGTH)
 
 
 @pytest.mark.unit
