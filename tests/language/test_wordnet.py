@@ -103,7 +103,7 @@ def test_the_public_scripts_figures_come_out_though_its_tagger_is_another(
     folder, _, file = name.partition("/")
     found = figures(f"{FOLDERS[folder]}/{file}")
     assert found.pop("captions") == reference["captions"]
-    assert found == pytest.approx({figure: reference[figure] for figure in found}, abs=0.3)
+    assert found == pytest.approx({figure: reference[figure] for figure in found}, abs=0.215)  # docs: at most 0.21
 
 
 @needs_data
