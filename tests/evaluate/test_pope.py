@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from seelevel.errors import InputError
+from seelevel.evaluate.capability import score as score_capability
 from seelevel.evaluate.files import Entry, read_entries
 from seelevel.evaluate.pope import join, published_answer, score, score_files, strict_answer
 
@@ -105,6 +106,33 @@ def test_ids_that_agree_with_another_text_do_not_join() -> None:
     answers = entries([{"question_id": n, "prompt": t, "text": "Yes"} for n, t in enumerate(moved, 1)])
     with pytest.raises(InputError):
         join(QUESTIONS, answers)
+
+
+@pytest.mark.parametrize("ids", [[1, 77, 2, 3, 4], [77, 78, 79, 80, 81], [77]])
+def test_an_id_of_no_question_is_named_and_never_taken_by_its_place(ids: list[int]) -> None:
+    answers = entries([{"question_id": i, "text": "Yes"} for i in ids], "answers")
+    with pytest.raises(InputError, match=r"answers, line [12]: no question has the id '77'"):
+        join(QUESTIONS, answers)
+    capability = entries([{**q.record, "label": "red"} for q in QUESTIONS])
+    with pytest.raises(InputError, match="no question has the id '77'"):
+        score_capability(capability, answers)
+
+
+def test_an_id_in_another_questions_place_is_named_where_other_answers_have_none() -> None:
+    answers = entries([{"question_id": 2, "text": "Yes"}, *[{"text": "Yes"}] * 4], "answers")
+    with pytest.raises(InputError, match=r"answers, line 1: answers question 2 in the place of questions, line 1"):
+        join(QUESTIONS, answers)
+    placed = entries([{"question_id": 1, "text": "Yes"}, *[{"text": "Yes"}] * 4], "answers")
+    assert join(QUESTIONS, placed) == placed
+
+
+def test_answers_without_ids_or_texts_join_by_order_and_so_do_questions_without_ids() -> None:
+    answers = entries([{"text": "Yes"}] * 5)
+    assert join(QUESTIONS, answers) == answers
+    bare = entries([{"text": q.record["text"], "label": "yes"} for q in QUESTIONS])
+    numbered = entries([{"question_id": n, "text": "Yes"} for n in range(5)])
+    assert join(bare, numbered) == numbered
+    assert join(bare[:1], numbered[:1]) == numbered[:1]
 
 
 def test_more_answers_than_questions_without_ids_are_an_error() -> None:

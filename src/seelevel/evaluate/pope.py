@@ -66,8 +66,8 @@ def join(questions: Sequence[Entry], answers: Sequence[Entry]) -> list[Entry | N
     """The answer of each question, or None where it is missing.
 
     By id where ids are unique and id and question text agree (answers to other questions are left aside where they
-    carry their question's text); else by order, the texts compared. Raises InputError at the first answer that belongs
-    to no question, or that answers one a second time.
+    carry their question's text); else by order, the texts compared, and without texts only where no id says otherwise.
+    Raises InputError at the first answer that belongs to no question, or that answers one a second time.
     """
     ids, keys = [_key(q) for q in questions], [_key(a) for a in answers]
     if "" not in keys and len(set(ids)) == len(ids) and len(set(keys)) == len(keys):
@@ -77,13 +77,20 @@ def join(questions: Sequence[Entry], answers: Sequence[Entry]) -> list[Entry | N
         known = len(found) == len(answers) or all(_get(a, PROMPT_KEYS) is not None for a in answers)
         if found and known and all(_agree(q, a) for q, a in found):
             return joined
-    _refuse_twice(ids, answers)
+    named = len(set(ids)) == len(ids) and any(_get(answer, PROMPT_KEYS) is None for answer in answers)
+    if named:
+        _refuse_twice_and_strays(ids, answers)
     if len(answers) > len(questions):
         raise InputError(
             f"{answers[len(questions)].where}: {len(answers)} answers for {len(questions)} questions, and their ids "
             "do not join; give the answers of this question file alone"
         )
     for question, answer in zip(questions, answers, strict=False):
+        if named and _key(question) and _key(answer) not in ("", _key(question)):
+            raise InputError(
+                f"{answer.where}: answers question {_key(answer):.60} in the place of {question.where}, question "
+                f"{_key(question):.60}; give every answer its question's id, or its question's text as prompt"
+            )
         if not _agree(question, answer):
             raise InputError(
                 f"{answer.where}: answers {asked(_get(answer, PROMPT_KEYS))!r:.120} but {question.where} asks "
@@ -97,16 +104,21 @@ def join(questions: Sequence[Entry], answers: Sequence[Entry]) -> list[Entry | N
     return [*answers, *[None] * (len(questions) - len(answers))]
 
 
-def _refuse_twice(ids: Sequence[str], answers: Sequence[Entry]) -> None:
-    """Raise InputError where a question is answered twice by id, and no question text says that the order is meant."""
-    known = set(ids)
-    if len(known) < len(ids) or all(_get(answer, PROMPT_KEYS) is not None for answer in answers):
-        return
+def _refuse_twice_and_strays(ids: Sequence[str], answers: Sequence[Entry]) -> None:
+    """Raise InputError where an answer's id is another answer's too, or is none of the questions' unique `ids`."""
+    known = set(ids) - {""}
     seen: dict[str, Entry] = {}
     for answer in answers:
-        first = seen.setdefault(_key(answer), answer)
-        if first is not answer and _key(answer) in known:
-            raise InputError(f"{answer.where}: question {_key(answer)} is answered already in {first.where}; keep one")
+        key = _key(answer)
+        first = seen.setdefault(key, answer)
+        if key in known and first is not answer:
+            raise InputError(f"{answer.where}: question {key:.60} is answered already in {first.where}; keep one")
+    for answer in answers:
+        if len(known) == len(ids) and _key(answer) not in known | {""}:
+            raise InputError(
+                f"{answer.where}: no question has the id {_key(answer)!r:.60}; give the answers of this question file "
+                "alone, or every answer its question's text as prompt"
+            )
 
 
 def _key(entry: Entry) -> str:
