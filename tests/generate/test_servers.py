@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from seelevel import generate
 from seelevel.errors import InputError
@@ -81,13 +82,27 @@ class TestBeforeARunStarts:
         with pytest.raises(InputError, match=r"sampling\.num_beams: 1"):
             self.recipe("http://127.0.0.1:1/v1#m", "generate.sampling.num_beams=4")
 
-    def test_a_stage_that_is_done_needs_no_server_any_more(self, tmp_path: Path) -> None:
-        run = self.recipe("http://127.0.0.1:1/v1#m")
-        run.out = tmp_path
-        folder = StageFolder(tmp_path / "generate", "x")
-        folder.begin()
-        folder.finish()
-        run.examine()
+    def test_a_stage_that_is_done_under_the_same_settings_needs_no_server_any_more(self, tmp_path: Path) -> None:
+        def examine(*settings: str) -> None:
+            run = self.recipe(*settings)
+            run.out = tmp_path
+            run.examine()
+
+        with serving() as server:
+            gone = f"{server.address}#gone"
+            for name in ("data", "generate"):
+                folder = StageFolder(tmp_path / name, "x")
+                folder.begin()
+                folder.finish()
+            (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(self.recipe(gone).recipe.model_dump(mode="json")))
+            examine(gone)
+            examine(gone, "align.learning_rate=0.001")
+            for other in ((gone + "2",), (gone, "generate.sampling.max_new_tokens=9"), (gone, "seed=1")):
+                with pytest.raises(InputError, match="does not exist"):
+                    examine(*other)
+            (tmp_path / "data" / "manifest.json").unlink()
+            with pytest.raises(InputError, match="does not exist"):
+                examine(gone)
 
 
 def test_a_run_whose_server_gives_out_ends_in_one_line_and_goes_on_when_it_is_back(tmp_path: Path) -> None:
