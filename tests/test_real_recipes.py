@@ -7,9 +7,18 @@ import pytest
 
 from seelevel.generate.settings import ExpertsSettings, IncrementalSettings
 from seelevel.recipe import load_recipe
+from seelevel.training.estimate import HEAD_TOKENS, TOKENS_PER_WORD, TURN_TOKENS, Lengths, training_cost
+from seelevel.training.settings import precision
+from seelevel.training.shapes import shape_of
 
 pytestmark = pytest.mark.unit
 REAL = ["llava15-7b-amp-meg", "llava15-7b-amp-ig", "qwen25vl-3b-amp"]
+
+
+def head_of(name):
+    """The comment above a recipe."""
+    text = resources.files("seelevel").joinpath("recipes", f"{name}.yaml").read_text()
+    return text[: text.index("\nname:")]
 
 
 @pytest.mark.parametrize("name", REAL)
@@ -50,7 +59,20 @@ def test_a_family_without_an_adapter_trains_in_rows():
 
 @pytest.mark.parametrize("name", REAL)
 def test_the_head_of_the_file_says_what_it_needs(name):
-    text = resources.files("seelevel").joinpath("recipes", f"{name}.yaml").read_text()
-    head = text[: text.index("\nname:")]
+    head = head_of(name)
     assert re.search(r"Memory.*\d+ GB", head, re.DOTALL)
     assert re.search(r"Time.*hours", head, re.DOTALL)
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_what_aligning_needs_in_the_head_is_the_forecast(name):
+    recipe = load_recipe(name)
+    shape = shape_of(recipe.align.model)
+    answer = round(110 * TOKENS_PER_WORD) + TURN_TOKENS - HEAD_TOKENS  # the head says how long they are
+    ladder = Lengths(40 + shape.image_tokens, (answer,) * recipe.generate.levels_at_most, 1)
+    cost = training_cost(shape, recipe.align, [ladder] * 32, 11_000, "cuda", *precision(recipe.align, "cuda"))
+    text = " ".join(head_of(name).replace("\n#", "").split())
+    assert float(re.search(r"[Aa]lign: (\d+) GB", text)[1]) == pytest.approx(cost.memory.total / 1e9, rel=0.15)
+    assert f"{cost.steps:,} steps" in text
+    hours = (cost.flops + cost.reference_flops) / 150e12 / 3600
+    assert float(re.search(r"Align: ([\d.]+) hours", text)[1]) == pytest.approx(hours, rel=0.15)
