@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 from pydantic import BaseModel, Field
@@ -90,6 +91,30 @@ def test_a_field_that_records_lack_is_named_in_one_line() -> None:
 def test_a_broken_template_is_the_users_mistake() -> None:
     with pytest.raises(InputError, match="line 2"):
         Judge("one\n{% if %}", json_verdict(Grade), Scripted())
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (b"caf\xe9 {{ answer }}", "not UTF-8 text .byte 3."),
+        (b"{{ 10 ** 5000 }}", "ValueError .*digits.*mend the template"),
+        (b"{{ 1 / 0 }}", "division by zero; mend the template"),
+        (b"{{ answer + 1 }}", "TypeError .*mend the template"),
+        (b"{% for i in range(10 ** 9) %}x{% endfor %}", "Range too big.*mend the template"),
+        (b"{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", "recursion.*mend the template"),
+        (b"{{ answer.encode('none') }}", "unknown encoding: none; mend the template"),
+    ],
+)
+def test_a_template_that_cannot_be_followed_is_named_in_one_line(tmp_path: Path, text: bytes, said: str) -> None:
+    (tmp_path / "mine.txt").write_bytes(text)
+    with pytest.raises(InputError, match=rf"mine\.txt: .*{said}") as caught:
+        Judge(tmp_path / "mine.txt", json_verdict(Grade), Scripted()).judge([{"answer": "a"}])
+    assert "\n" not in str(caught.value)
+
+
+def test_a_template_that_is_gone_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"gone\.txt: cannot be read .*; check the path"):
+        Judge(tmp_path / "gone.txt", json_verdict(Grade), Scripted())
 
 
 def test_a_template_cannot_reach_into_python() -> None:

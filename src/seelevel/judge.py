@@ -28,6 +28,8 @@ Parse = Callable[[str, Record], V]
 """Makes a verdict of a judge's reply to a record; raises ValueError with the reason where it cannot."""
 
 JUDGE_SAMPLING = Sampling(max_new_tokens=1024)
+NOT_TO_BE_DONE = (ArithmeticError, AttributeError, LookupError, MemoryError, RecursionError, TypeError, ValueError)
+"""What a template asks for that no record can give: `1 / 0`, a sum of a text and a number, a range of a milliard."""
 REPAIR = "Your reply could not be read: {reason}. Please reply once more, in exactly the form that was asked for."
 
 
@@ -64,7 +66,8 @@ class Judge(Generic[V]):
     template: Jinja text, or the file that holds it; a record's keys are its variables.
     repairs: 1 shows a reply that could not be read to the judge again, once, with the reason; 0 never does. Where there
     was no reply, none is asked for again.
-    Raises InputError for a template that is no template or asks for a field that a record lacks.
+    Raises InputError for a template that cannot be read, is no template, or asks for a field that a record lacks or for
+    what cannot be done.
     """
 
     def __init__(
@@ -76,11 +79,17 @@ class Judge(Generic[V]):
         repairs: int = 1,
     ) -> None:
         self.source = str(template) if isinstance(template, Path) else "the judge's template"
-        text = template.read_text(encoding="utf-8") if isinstance(template, Path) else template
         try:
+            text = template.read_text(encoding="utf-8") if isinstance(template, Path) else template
             self.template = _environment().from_string(text)
+        except OSError as error:
+            raise InputError(f"{self.source}: cannot be read ({error.strerror}); check the path") from error
+        except UnicodeDecodeError as error:
+            raise InputError(f"{self.source}: not UTF-8 text (byte {error.start}); save it as UTF-8") from error
         except jinja2.TemplateSyntaxError as error:
             raise InputError(f"{self.source}, line {error.lineno}: {error.message}; mend the template") from error
+        except NOT_TO_BE_DONE as error:
+            raise InputError(f"{self.source}: {_said(error)}; mend the template") from error
         self.parse, self.model, self.sampling, self.repairs = parse, model, sampling, repairs
 
     def render(self, record: Record) -> str:
@@ -89,6 +98,8 @@ class Judge(Generic[V]):
             return self.template.render(**record)
         except jinja2.TemplateError as error:
             raise InputError(f"{self.source}: {error}; a record has {', '.join(sorted(record))}") from error
+        except NOT_TO_BE_DONE as error:
+            raise InputError(f"{self.source}: {_said(error)}; mend the template") from error
 
     def judge(self, records: Sequence[Record], images: Sequence[Sequence[str]] | None = None) -> list[V | Unscored]:
         """One verdict a record. All prompts go to the model in one call, all repairs in a second.
@@ -131,6 +142,10 @@ class Judge(Generic[V]):
             except ValueError as error:
                 verdicts.append(Unscored(reply.text, reply.note or one_line(error), reply.note))
         return verdicts
+
+
+def _said(error: BaseException) -> str:
+    return " ".join(f"{type(error).__name__} {error}".split())[:200]
 
 
 def one_line(error: ValueError) -> str:
