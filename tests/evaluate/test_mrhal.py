@@ -95,6 +95,18 @@ def test_ratings_out_of_range_are_the_users_mistake(rating: object) -> None:
         score(judgements(rating))
 
 
+@pytest.mark.parametrize("rounds", [["q"], float("inf"), "abc", "2", 0, -1, 2.5, True, {}])
+def test_a_number_of_rounds_that_is_none_is_named(rounds: object) -> None:
+    with pytest.raises(InputError, match=r"record 1: 'rounds' is .*, not a whole number from 1 on"):
+        score([Entry({"id": 1, "rounds": rounds, "response": "Ratings: [6, 5]"}, "judgements, record 1")])
+
+
+@pytest.mark.parametrize("response", [["Ratings: [6]"], 6, {"text": "Ratings: [6]"}])
+def test_a_reply_that_is_no_text_is_named_and_not_left_unscored(response: object) -> None:
+    with pytest.raises(InputError, match=r"record 1: 'response' is .*, not the judge's reply as a text"):
+        score([Entry({"id": 1, "response": response}, "judgements, record 1")])
+
+
 def test_dialogues_are_read_in_llavas_form_and_as_plain_turns() -> None:
     llava = [{"from": "human", "value": "<image>\nIs there a dog?"}, {"from": "gpt", "value": "Yes."}]
     assert turns_of(Entry({"revised": llava}, "x")) == ["Is there a dog?", "Yes."]

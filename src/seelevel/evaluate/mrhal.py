@@ -41,15 +41,19 @@ def _parse(reply: str, record: Mapping[str, Any]) -> Verdict:
 def ratings_of(entry: Entry) -> tuple[int | None, ...] | None:
     """A judgement's ratings: its list `rating`, else read from the reply kept in `response`; None is unscored.
 
-    Raises InputError for a rating that is none.
+    Raises InputError for a rating that is none, for `rounds` that is no count and for a reply that is no text.
     """
     rating = entry.record.get("rating", entry.record.get("ratings"))
     if rating is None:
         if entry.record.get("response") is None and "rating" not in entry.record:
             raise InputError(f"{entry.where}: neither 'rating' nor 'response'; a judgement needs one of them")
-        reply = str(entry.record.get("response") or "")
+        reply, rounds = entry.record.get("response") or "", entry.record.get("rounds")
+        if not isinstance(reply, str):
+            raise InputError(f"{entry.where}: 'response' is {reply!r:.60}, not the judge's reply as a text; mend it")
+        if rounds is not None and (isinstance(rounds, bool) or not isinstance(rounds, int) or rounds < 1):
+            raise InputError(f"{entry.where}: 'rounds' is {rounds!r:.60}, not a whole number from 1 on; mend it")
         try:
-            return parse_ratings(reply, int(entry.record.get("rounds") or _count(reply)))
+            return parse_ratings(reply, rounds or _count(reply))
         except ValueError:
             return None
     if not isinstance(rating, list) or not rating:
