@@ -1,8 +1,8 @@
 """Any OpenAI-compatible server as a `Generator`, pictures included.
 
 A reply is kept on disk the moment it is there, by the content of its request (server, model, messages, the pictures'
-bytes, sampling), so that it is never asked for again: a killed run loses at most the calls in flight. No key and
-nothing of the request is kept.
+bytes, sampling), so that it is never asked for again: a killed run loses at most the calls in flight. What the server
+refused with a status, or cut before any text, is asked for in the next run. No key and nothing of the request is kept.
 """
 
 from __future__ import annotations
