@@ -65,6 +65,16 @@ def test_an_image_without_object_set_is_named() -> None:
 
 
 @pytest.mark.unit
+def test_a_name_that_ends_in_thousands_of_digits_is_looked_up_as_any_other() -> None:
+    long, zeros = "9" * 5000, "0" * 5000
+    with pytest.raises(InputError, match="line 1: no object set") as caught:
+        objects_of(Entry({"image": f"{long}.jpg"}, "captions, line 1"), OBJECTS)
+    assert len(str(caught.value)) < 300
+    assert objects_of(Entry({"image": f"{zeros}7.jpg"}, "x"), {"7": ["cup"]}) == ["cup"]
+    assert objects_of(Entry({"image": f"{zeros}.jpg"}, "x"), {"0": ["cat"]}) == ["cat"]
+
+
+@pytest.mark.unit
 def test_object_sets_that_are_none_are_refused(tmp_path: Path) -> None:
     file = tmp_path / "objects.json"
     file.write_text('["dog"]')

@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 
 from seelevel.errors import InputError
-from seelevel.evaluate import capability, chair, mrhal, pope
+from seelevel.evaluate import BENCHMARKS, capability, chair, mrhal, pope
 from seelevel.evaluate.files import read_entries
+from seelevel.evaluate.settings import EvaluateSettings
+from seelevel.lookup import choose
 
 pytestmark = pytest.mark.unit
 
@@ -177,3 +179,21 @@ def test_a_record_over_several_lines_is_no_json_line(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text(json.dumps(ANSWERS[0], indent=1))
     with pytest.raises(InputError, match=r"a\.json, line 1: not JSON"):
         read_entries(tmp_path / "a.json")
+
+
+@pytest.mark.parametrize("name", ["pope", "chair", "capability"])
+def test_a_question_with_more_marks_than_its_one_picture_is_named_when_it_is_read(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / name
+    folder.mkdir()
+    (tmp_path / "a.jpg").write_bytes(b"")
+    if name == "chair":
+        (folder / "objects.json").write_text(json.dumps(OBJECTS))
+        (folder / "synonyms.txt").write_text("dog\n")
+    question = {"question_id": 1, "image": "a.jpg", "text": "<image>\nIs there a dog?", "label": "yes"}
+    file = folder / ("random.json" if name == "pope" else "questions.jsonl")
+    make = choose("benchmark", name, BENCHMARKS)
+    write(file, [question])
+    assert len(make(tmp_path, EvaluateSettings(data="x")).questions) == 1
+    write(file, [question, {**question, "text": "<image><image> Is there a dog?"}])
+    with pytest.raises(InputError, match=r"line 2: 2 <image> marks, but a question has one picture"):
+        make(tmp_path, EvaluateSettings(data="x"))

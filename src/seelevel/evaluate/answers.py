@@ -75,6 +75,14 @@ def find_image(data: Path, entry: Entry) -> str:
     raise InputError(f"{entry.where}: no image {name:.80} in {data / 'images'}; put it there or drop the question")
 
 
+def question_text(entry: Entry, keys: Sequence[str]) -> str:
+    """What is asked about the one picture. Raises InputError where the text marks more pictures than that."""
+    text = entry.text(keys, "question")
+    if (marks := text.count(IMAGE_MARK)) > 1:
+        raise InputError(f"{entry.where}: {marks} {IMAGE_MARK} marks, but a question has one picture; take marks out")
+    return text
+
+
 def _is_file(path: Path) -> bool:
     try:
         return path.is_file()

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from seelevel.evaluate.answers import Answer, Benchmark, Context, Items, Question, find_image
+from seelevel.evaluate.answers import Answer, Benchmark, Context, Items, Question, find_image, question_text
 from seelevel.evaluate.files import ID_KEYS, Entry, read_entries, text_or_missing
 from seelevel.evaluate.intervals import Item, Measure, ratio
 from seelevel.evaluate.settings import EvaluateSettings
@@ -70,7 +70,7 @@ def benchmark(data: Path, settings: EvaluateSettings) -> Benchmark:
         Question(
             entry.text(ID_KEYS, "id"),
             find_image(data, entry),
-            (entry.text(("text", "question"), "question"),),
+            (question_text(entry, ("text", "question")),),
             {"label": entry.text(("label",), "label"), "category": str(entry.record.get("category", "all"))},
         )
         for entry in read_entries(data / FOLDER / FILE)[: settings.limit]

@@ -12,7 +12,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from seelevel.errors import InputError
-from seelevel.evaluate.answers import Answer, Benchmark, Context, Items, Question, find_image
+from seelevel.evaluate.answers import Answer, Benchmark, Context, Items, Question, find_image, question_text
 from seelevel.evaluate.files import ID_KEYS, TEXT_KEYS, Entry, read_entries, read_json
 from seelevel.evaluate.intervals import Measure, ratio
 from seelevel.evaluate.settings import EvaluateSettings
@@ -39,11 +39,16 @@ def objects_of(entry: Entry, objects: Mapping[str, list[str]]) -> list[str]:
         if entry.record.get(key) is not None:
             name = str(entry.record[key])
             number = re.search(r"(\d+)(?:\.\w+)?$", name)
-            for known in (name, PurePath(name).name, str(int(number[1])) if number and key == "image" else name):
+            for known in (
+                name,
+                PurePath(name).name,
+                (number[1].lstrip("0") or "0") if number and key == "image" else name,
+            ):
                 if known in objects:
                     return objects[known]
     named = {key: entry.record[key] for key in IMAGE_KEYS if key in entry.record}
-    raise InputError(f"{entry.where}: no object set for {named or 'a caption without an image'}; check --objects")
+    what = str(named) if named else "a caption without an image"
+    raise InputError(f"{entry.where}: no object set for {what:.200}; check --objects")
 
 
 def figures_of(found: Sequence[Mention], objects: Sequence[str]) -> dict[str, Any]:
@@ -113,7 +118,7 @@ def benchmark(data: Path, settings: EvaluateSettings) -> Benchmark:
         Question(
             entry.text(ID_KEYS, "id"),
             find_image(data, entry),
-            (entry.text(("text", "question", "prompt"), "prompt"),),
+            (question_text(entry, ("text", "question", "prompt")),),
             {"objects": objects_of(entry, objects)},
         )
         for entry in read_entries(folder / "questions.jsonl")[: settings.limit]

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from seelevel.errors import InputError
-from seelevel.evaluate.answers import Answer, Benchmark, Context, Items, Question, find_image
+from seelevel.evaluate.answers import Answer, Benchmark, Context, Items, Question, find_image, question_text
 from seelevel.evaluate.files import ID_KEYS, Entry, read_entries, text_or_missing
 from seelevel.evaluate.intervals import Array, Item, Measure, ratio
 from seelevel.evaluate.settings import EvaluateSettings
@@ -194,7 +194,7 @@ def benchmark(data: Path, settings: EvaluateSettings) -> Benchmark:
             label = label_of(entry)
             key = f"{file.stem}/{entry.text(ID_KEYS, 'id')}"
             image = find_image(data, entry)
-            text = entry.text(QUESTION_KEYS, "question")
+            text = question_text(entry, QUESTION_KEYS)
             questions.append(Question(key, image, (text,), {"label": label, "set": file.stem}))
 
     def items(answers: Sequence[Answer], context: Context) -> Items:
