@@ -35,6 +35,7 @@ class FaultyServer(ThreadingHTTPServer):
         self.key = ""
         self.always: int | None = None
         self.always_code: str | None = None
+        self.always_more: dict[str, Any] = {}
         self.unsupported: set[str] = set()
         self.ending: str | None = None  # in place of an answer, why there is none
         self.slow_seconds = 1.5
@@ -99,7 +100,8 @@ class Handler(BaseHTTPRequestHandler):
             self.say(404, {"error": {"message": f"The model {body['model']} does not exist.", "code": "no_model"}})
             return
         if server.always is not None:
-            self.say(server.always, {"error": {"message": "never today", "code": server.always_code}})
+            said = {"message": "never today", "code": server.always_code, **server.always_more}
+            self.say(server.always, {"error": said})
             return
         if wrong := sorted(server.unsupported & set(body)):
             self.say(400, {"error": {"message": f"Unsupported parameter: '{wrong[0]}'", "param": wrong[0]}})

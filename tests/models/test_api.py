@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 import threading
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from seelevel.errors import InputError, ServerError
 from seelevel.models.api import ApiModel, split_name
-from seelevel.models.base import Completion, Sampling
-from seelevel.models.wire import GarbledReplyError, read_reply
+from seelevel.models.base import Sampling
 from tests.models.asking import GREEDY, ask, model
 from tests.models.faulty_server import FAULTS, KEY, answer_to, serving
 
@@ -169,32 +166,6 @@ class TestCalls:
             assert not [p for p in kept.rglob("*") if p.is_file() and p.suffix != ".json"]
 
 
-def chat_reply(**choice: Any) -> str:
-    return json.dumps({"choices": [{"message": {"content": "a"}, "finish_reason": "stop", **choice}]})
-
-
-@pytest.mark.unit
-class TestReplies:
-    def test_an_answer_cut_by_the_limit_is_not_finished(self) -> None:
-        assert read_reply(chat_reply(finish_reason="length")) == Completion("a", 0, False)
-
-    def test_a_refusal_is_an_answer(self) -> None:
-        assert read_reply(chat_reply(message={"content": None, "refusal": "I cannot."})).text == "I cannot."
-
-    def test_an_answer_in_parts_is_joined_and_a_picture_mark_is_left_out(self) -> None:
-        parts = [{"type": "text", "text": "a <image>"}, {"type": "text", "text": "cup"}]
-        assert read_reply(chat_reply(message={"content": parts})).text == "a cup"
-
-    def test_an_empty_answer_that_was_cut_says_so(self) -> None:
-        found = read_reply(chat_reply(message={"content": None}, finish_reason="content_filter"))
-        assert (found.text, found.finished, found.note) == ("", False, "ended by content_filter, empty")
-
-    @pytest.mark.parametrize("text", ["", "<html>", "[]", "{}", '{"choices": null}', '{"choices": [{}]}', "null"])
-    def test_what_is_no_chat_completion_is_none(self, text: str) -> None:
-        with pytest.raises(GarbledReplyError):
-            read_reply(text)
-
-
 @pytest.mark.unit
 class TestWhatEndsARun:
     def test_a_server_that_does_not_come_back_ends_the_run_in_one_line_and_what_came_is_kept(self) -> None:
@@ -211,6 +182,34 @@ class TestWhatEndsARun:
             server.always, server.always_code = 429, "insufficient_quota"
             with pytest.raises(ServerError, match=r"gave out after 1 try \(status 429: never today\)"):
                 model(server, tries=9).generate([ask("a")], GREEDY)
+
+    @pytest.mark.parametrize("status", [402, 403])
+    def test_an_account_that_is_empty_or_barred_in_mid_run_ends_it_and_what_came_is_kept(self, status: int) -> None:
+        with serving() as server:
+            made = model(server, tries=9)
+            made.generate([ask("a")], GREEDY)
+            server.always = status
+            with pytest.raises(ServerError, match=rf"gave out after 1 try \(status {status}: never today\); what it"):
+                made.generate([ask("a"), ask("b")], GREEDY)
+            server.always = None
+            assert made.generate([ask("b")], GREEDY)[0].text == answer_to("user: b")
+            assert sum(server.asked.values()) == 2
+
+    def test_a_prompt_that_moderation_holds_back_ends_no_run(self) -> None:
+        with serving() as server:
+            server.always, server.always_more = 403, {"metadata": {"reasons": ["?"], "flagged_input": "b"}}
+            (found,) = model(server).generate([ask("b")], GREEDY)
+            assert (found.text, found.note) == ("", "refused with status 403: never today")
+
+    def test_an_error_under_status_200_is_no_answer_and_shows_no_key(self, kept: Path) -> None:
+        with serving() as server:
+            server.always, server.always_more = 200, {"message": f"{KEY} has no credit left"}
+            with pytest.raises(ServerError, match=r"\(no chat completion .*… has no credit left") as caught:
+                model(server, tries=2).generate([ask("a")], GREEDY)
+            assert KEY not in str(caught.value) and "\n" not in str(caught.value)
+            assert not list(kept.rglob("*.json"))
+            server.always = None
+            assert model(server).generate([ask("a")], GREEDY)[0].text == answer_to("user: a")
 
     def test_a_pause_that_the_server_asks_for_is_kept(self) -> None:
         with serving(share=1.0, faults=["429"]) as server:

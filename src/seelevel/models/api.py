@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 from seelevel.errors import InputError, ServerError
 from seelevel.lookup import nearest
 from seelevel.models.base import DEFAULT_API, ApiSettings, Completion, Prompt, Sampling
-from seelevel.models.wire import FILTERED, GarbledReplyError, chat, parameters, read_reply
+from seelevel.models.wire import FILTERED, GarbledReplyError, chat, is_flagged, parameters, read_reply
 from seelevel.progress import say
 from seelevel.store import cache_folder, file_sha256, write_atomically
 
@@ -66,7 +66,7 @@ class ApiModel:
 
     Calls that fail are made again: lost connections, time-outs, statuses 408, 409, 425, 429 and 500 up, replies that
     are no chat completion; after a pause that doubles, or that the server asks for (Retry-After). Raises `InputError`
-    where the server refuses the key or does not have the model, `ServerError` where it does not come back.
+    where the server refuses the key or lacks the model, `ServerError` where it stays away or says 402 or 403.
     """
 
     def __init__(self, name: str, settings: ApiSettings = DEFAULT_API, first_wait: float = FIRST_WAIT) -> None:
@@ -194,9 +194,9 @@ class ApiModel:
         try:
             completion: Completion = again(lambda: read_reply(self._send(body, self.settings.timeout)))
         except GarbledReplyError as error:
-            if not str(error).startswith("no choice"):
-                raise ServerError(self._gave_out(str(error))) from error
-            return Completion("", 0, False, "no choice in the reply")
+            if not error.empty:
+                raise ServerError(self._gave_out(f"{error}: {self._shown(error.raw)[:120]}")) from error
+            return Completion("", 0, False, str(error))
         except openai.APIConnectionError as error:
             raise ServerError(self._gave_out(_cause(error))) from error
         except openai.APIStatusError as error:
@@ -205,6 +205,8 @@ class ApiModel:
                 raise ServerError(self._gave_out(self._words(error), tries)) from error
             if error.status_code == 401:
                 self._refused_key(error)
+            if error.status_code in (402, 403) and not is_flagged(error.body):
+                raise ServerError(self._gave_out(self._words(error), 1)) from error
             if error.status_code == 404:
                 raise InputError(f"{self.name}: {self._words(error)}; name a model that it serves") from error
             return Completion("", 0, False, f"refused with {self._words(error)}")
@@ -256,9 +258,13 @@ class ApiModel:
         """Status and message in one line, without the key."""
         body = error.body.get("error", error.body) if isinstance(error.body, dict) else error.body
         said = body.get("message") or body.get("detail") if isinstance(body, dict) else body
-        text = " ".join(str(said or "").split())[:200]
-        text = text.replace(self._secret, "…") if self._secret else text
+        text = self._shown(str(said or ""))[:200]
         return f"status {error.status_code}: {text}" if text else f"status {error.status_code}"
+
+    def _shown(self, text: str) -> str:
+        """What a server said, in one line and without the key."""
+        line = " ".join(text.split())
+        return line.replace(self._secret, "…") if self._secret else line
 
     def _gave_out(self, why: str, tries: int | None = None) -> str:
         tries = tries or self.settings.tries

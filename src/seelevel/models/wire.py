@@ -16,7 +16,11 @@ FILTERED = "ended by content_filter, empty"
 
 
 class GarbledReplyError(Exception):
-    """A reply of a server that is no chat completion; the message says what it is instead."""
+    """A reply of a server that is no chat completion, or one without a choice (`empty`). `raw` is the reply."""
+
+    def __init__(self, raw: str, empty: bool) -> None:
+        super().__init__("no choice in the reply" if empty else "no chat completion in the reply")
+        self.raw, self.empty = raw, empty
 
 
 class _Said(BaseModel):
@@ -42,9 +46,8 @@ def read_reply(raw: str) -> Completion:
     try:
         reply = _Reply.model_validate_json(raw)
     except ValidationError as error:
-        first = error.errors()[0]
-        what = "no choice" if first["loc"][:1] == ("choices",) else "no chat completion"
-        raise GarbledReplyError(f"{what} in the reply: {' '.join(raw.split())[:80]!r}") from error
+        # A list of no choices is an answer of a kind; where there is no list, many servers say `error` in its place.
+        raise GarbledReplyError(raw, empty=error.errors()[0]["type"] == "too_short") from error
     choice, tokens = reply.choices[0], 0
     if isinstance(reply.usage, dict) and isinstance(count := reply.usage.get("completion_tokens"), int):
         tokens = count
@@ -54,6 +57,12 @@ def read_reply(raw: str) -> Completion:
     text = (text or choice.message.refusal or "").replace(IMAGE_MARK, "").strip()
     note = "" if text or choice.finish_reason in (None, "stop") else f"ended by {choice.finish_reason}, empty"
     return Completion(text, tokens, choice.finish_reason not in ("length", "content_filter"), note)
+
+
+def is_flagged(error: Any) -> bool:
+    """Whether an error is about the prompt and not the account, whatever its status (OpenRouter's moderation)."""
+    metadata = error.get("metadata") if isinstance(error, dict) else None
+    return isinstance(metadata, dict) and "flagged_input" in metadata
 
 
 def parameters(sampling: Sampling) -> dict[str, Any]:
