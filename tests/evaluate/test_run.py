@@ -151,3 +151,43 @@ def test_without_a_judge_dialogues_are_unscored_not_graded(
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     assert metrics["base"]["mrhal_score_c"] == {"value": None, "low": None, "high": None, "n": 0}
     assert metrics["settings"]["unscored"]["base"] == {"mrhal": 4}
+
+
+class Shy(Talker):
+    """Does not answer the first prompt of a call, as a model whose context the prompt overflows."""
+
+    def generate(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[Completion]:
+        return [Completion("", 0, False, "too long a prompt"), *super().generate(prompts, sampling)[1:]]
+
+
+@pytest.mark.unit
+@pytest.mark.parametrize("rule", ["published", "strict"])
+def test_a_question_that_is_not_answered_is_unscored_in_every_benchmark_and_counted(
+    tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch, rule: str
+) -> None:
+    talkers = {"base": Shy(eager=True), "aligned": Talker(eager=True)}
+    monkeypatch.setattr(seelevel.models, "load_model", lambda path: talkers[path])
+    settings = EvaluateSettings(data="world:dev", rule=rule)
+    base, aligned = ModelRef("base", "base"), ModelRef("aligned", "aligned")
+    texts = []
+    for _ in range(2):  # once asked, once read from the shards that were kept
+        stage = StageFolder(tmp_path / "evaluate", "fingerprint")
+        stage.begin()
+        evaluate.run(stage, settings, data, base, aligned, Oracle(), tmp_path, seed=0)
+        texts.append((tmp_path / "metrics.json").read_text())
+    assert texts[0] == texts[1]
+    metrics = json.loads(texts[0])
+    unscored = metrics["settings"]["unscored"]
+    for name, figure in (("pope", "f1"), ("pope", "yes"), ("chair", "s"), ("capability", "accuracy")):
+        assert (unscored["base"][name], unscored["aligned"][name]) == (1, 0)
+        key = f"{name}_{figure}"
+        n = metrics["aligned"][key]["n"]
+        assert (metrics["base"][key]["n"], metrics["differences"][key]["n"]) == (n - 1, n - 1)
+        assert metrics["differences"][key]["value"] == 0.0  # of the questions that both answered
+    noted = {}
+    for name in evaluate.BENCHMARKS:
+        rows = [json.loads(line) for line in (stage.path / "base" / f"{name}.jsonl").read_text().splitlines()]
+        [noted[name]] = [row for row in rows if "note" in row]
+        assert noted[name]["note"] == "too long a prompt"
+    assert [noted["pope"][key] for key in ("said", "strict", "cell", "right")] == [None] * 4
+    assert (noted["mrhal"]["ratings"], noted["mrhal"]["judge_reply"], noted["mrhal"]["mean"]) == ([], "", None)

@@ -72,7 +72,10 @@ def score_model(
         name = f"{label} {benchmark.name}"
         answers = answer_questions(benchmark, model, settings.sampling, folder / "answers", name)
         items = benchmark.items(answers, Context(judge, folder / "answers"))
-        rows = [{"id": question.id, **item} for question, item in zip(benchmark.questions, items, strict=True)]
+        rows = [
+            {"id": question.id, **item, **({"note": answer.note} if answer.note else {})}
+            for question, answer, item in zip(benchmark.questions, answers, items, strict=True)
+        ]
         records[benchmark.name] = rows
         _say_unscored(name, rows)
         write_atomically(folder / f"{benchmark.name}.jsonl", _lines(benchmark, answers, rows, root))
@@ -80,7 +83,10 @@ def score_model(
 
 
 def _say_unscored(label: str, rows: Items) -> None:
-    """One line where a judge left rounds open."""
+    """A line where the model left questions open, and one where a judge left rounds."""
+    notes = [row["note"] for row in rows if row.get("note")]
+    if notes:
+        say(f"{label}: {len(notes)} of {len(rows)} questions not answered and so unscored: {notes[0]:.200}")
     rounds = sum(len(row.get("ratings", ())) for row in rows)
     left = sum(row.get("unscored_rounds", 0) for row in rows)
     if left:
@@ -141,7 +147,7 @@ def _write_figures(
         for side in SIDES:
             items = records[side][benchmark.name]
             metrics[side] |= figures(benchmark.measures, items, seed)
-            unscored[side][benchmark.name] = sum(benchmark.measures[0].sums(item) is None for item in items)
+            unscored[side][benchmark.name] = sum(benchmark.measures[0].scored(item) is None for item in items)
         metrics["differences"] |= differences(benchmark.measures, before, after, seed)
     metrics["settings"] = {
         **settings.model_dump(mode="json"),

@@ -33,9 +33,10 @@ class Question:
 
 @dataclass(frozen=True)
 class Answer:
-    """One text a turn."""
+    """One text a turn. `note` says why one is empty, where the model said so: the question is unscored then."""
 
     texts: tuple[str, ...]
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -134,15 +135,22 @@ def answer_questions(
     sampling = sampling.model_copy(update={"max_new_tokens": min(benchmark.max_new_tokens, sampling.max_new_tokens)})
 
     def make(questions: Sequence[Question]) -> list[Any]:
-        return [list(answer.texts) for answer in _ask(model(), questions, sampling)]
+        return [_row(answer) for answer in _ask(model(), questions, sampling)]
 
     different = {(question.image, question.turns): question for question in reversed(benchmark.questions)}
     unique = [different[key] for key in reversed(different)]
     rows = keep_shards(folder, benchmark.name, unique, make, label)
-    found = {
-        (question.image, question.turns): Answer(tuple(texts)) for question, texts in zip(unique, rows, strict=True)
-    }
+    found = {(question.image, question.turns): _answer(row) for question, row in zip(unique, rows, strict=True)}
     return [found[question.image, question.turns] for question in benchmark.questions]
+
+
+def _row(answer: Answer) -> Any:
+    """An answer as a shard keeps it: its texts; with a note, both by name."""
+    return {"texts": list(answer.texts), "note": answer.note} if answer.note else list(answer.texts)
+
+
+def _answer(row: Any) -> Answer:
+    return Answer(tuple(row["texts"]), row["note"]) if isinstance(row, dict) else Answer(tuple(row))
 
 
 def _ask(model: Generator, questions: Sequence[Question], sampling: Sampling) -> list[Answer]:
@@ -154,4 +162,5 @@ def _ask(model: Generator, questions: Sequence[Question], sampling: Sampling) ->
         user = [Message(role="user", content=text) for text in (marked, *question.turns[1:])]
         dialogues.append(Dialogue(user[:1], user[1:], [question.image]))
     talks = rollout(model, dialogues, sampling)
-    return [Answer(tuple(m["content"] for m in talk.messages if m["role"] == "assistant")) for talk in talks]
+    said = [tuple(m["content"] for m in talk.messages if m["role"] == "assistant") for talk in talks]
+    return [Answer(texts, talk.note) for texts, talk in zip(said, talks, strict=True)]

@@ -81,8 +81,10 @@ def benchmark(data: Path, settings: EvaluateSettings) -> Benchmark:
             (answer.texts[0], question.reference["label"], question.reference["category"])
             for question, answer in zip(questions, answers, strict=True)
         ]
-        pairs = zip(items_of(rows), questions, strict=True)
-        return [{**item, "cluster": question.image} for item, question in pairs]
+        return [
+            {**item, "right": None if answer.note else item["right"], "cluster": question.image}
+            for item, question, answer in zip(items_of(rows), questions, answers, strict=True)
+        ]
 
     categories = sorted({question.reference["category"] for question in questions})
     return Benchmark("capability", questions, settings.short_tokens, items, measures(categories))

@@ -33,12 +33,17 @@ class Figure(TypedDict):
 
 @dataclass(frozen=True)
 class Measure:
-    """A figure as a function of sums: `sums(item)` gives k numbers, or None where the item is unscored;
-    `value(sums)` maps their totals, shape (..., k), to the figure, shape (...), NaN where it is undefined."""
+    """A figure as a function of sums: `sums(item)` gives k numbers, or None where the item is unscored, as one with a
+    `note` (why there is no answer) always is; `value(sums)` maps their totals, shape (..., k), to the figure, shape
+    (...), NaN where it is undefined."""
 
     name: str
     sums: Callable[[Item], Sequence[float] | None]
     value: Callable[[Array], Array]
+
+    def scored(self, item: Item) -> Sequence[float] | None:
+        """`sums` of an item that has an answer."""
+        return None if item.get("note") else self.sums(item)
 
 
 def ratio(sums: Array) -> Array:
@@ -73,7 +78,7 @@ def _table(measure: Measure, rows: Sequence[tuple[Item, ...]]) -> tuple[Array, i
     clusters: dict[Any, Array] = {}
     scored = 0
     for row in rows:
-        sides = [measure.sums(item) for item in row]
+        sides = [measure.scored(item) for item in row]
         if any(side is None for side in sides):
             continue
         scored += 1

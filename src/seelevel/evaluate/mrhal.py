@@ -169,11 +169,12 @@ def benchmark(data: Path, settings: EvaluateSettings) -> Benchmark:
 def judge_dialogues(
     questions: Sequence[Question], answers: Sequence[Answer], context: Context
 ) -> list[tuple[list[int | None] | None, str]]:
-    """Ratings and the judge's reply, a dialogue; without a judge everything is unscored."""
+    """Ratings and the judge's reply, a dialogue; without a judge everything is unscored. A dialogue in which the model
+    did not answer is not judged and unscored."""
     if context.judge is None:
         return [(None, "") for _ in questions]
     judge = Judge(MRHAL, _parse, context.judge)
-    records = [judgement_record(q, a.texts) for q, a in zip(questions, answers, strict=True)]
+    records = [judgement_record(q, a.texts) for q, a in zip(questions, answers, strict=True) if not a.note]
 
     def make(batch: Sequence[Mapping[str, Any]]) -> list[Any]:
         return [
@@ -182,7 +183,8 @@ def judge_dialogues(
         ]
 
     kept = keep_shards(context.folder, "mrhal-judgements", records, make, f"judge {len(records)} dialogues")
-    return [(ratings, reply) for ratings, reply in kept]
+    judged = iter(kept)
+    return [(None, "") if answer.note else tuple(next(judged)) for answer in answers]
 
 
 def judgement_record(question: Question, answers: Sequence[str]) -> dict[str, Any]:

@@ -200,14 +200,14 @@ def benchmark(data: Path, settings: EvaluateSettings) -> Benchmark:
     def items(answers: Sequence[Answer], context: Context) -> Items:
         found: Items = []
         for question, answer in zip(questions, answers, strict=True):
-            said = read_answer(answer.texts[0], settings.rule)
+            said = None if answer.note else read_answer(answer.texts[0], settings.rule)
             label = question.reference["label"]
             found.append(
                 {
                     "set": question.reference["set"],
                     "label": label,
                     "said": said,
-                    "strict": strict_answer(answer.texts[0]),
+                    "strict": None if answer.note else strict_answer(answer.texts[0]),
                     "cell": CELLS[said, label] if said else None,
                     "right": None if said is None else said == label,
                     "cluster": question.image,
