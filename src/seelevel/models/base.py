@@ -19,10 +19,17 @@ class Sampling(BaseModel):
 
     num_beams: int = Field(default=1, ge=1)
     max_new_tokens: int = Field(default=512, ge=1)
-    repetition_penalty: float = Field(default=1.0, gt=0)
-    temperature: float = Field(default=0.0, ge=0, description="0 is greedy")
+    repetition_penalty: float = Field(default=1.0, ge=0.01, le=100, allow_inf_nan=False)
+    temperature: float = Field(default=0.0, ge=0, le=100, allow_inf_nan=False, description="0 is greedy")
     top_p: float = Field(default=1.0, gt=0, le=1)
-    seed: int = 0
+    seed: int = Field(default=0, ge=0, lt=2**32)
+
+    @field_validator("temperature")
+    @classmethod
+    def _none_or_enough(cls, temperature: float) -> float:
+        if 0 < temperature < 0.01:  # the logits over it would pass what a float holds
+            raise ValueError("it is 0, for greedy decoding, or 0.01 and more")
+        return temperature
 
 
 class ApiSettings(BaseModel):
