@@ -149,7 +149,7 @@ def benchmark(data: Path, settings: EvaluateSettings) -> Benchmark:
     questions = []
     for entry in read_entries(data / "mrhal" / "dialogues.json")[: settings.limit]:
         turns = turns_of(entry)
-        reference = {"answers": turns[1::2], "image_content": entry.first(("image_content",), "image contents")}
+        reference = {"answers": turns[1::2], "image_content": _contents(entry)}
         questions.append(Question(entry.text(("id",), "id"), find_image(data, entry), tuple(turns[::2]), reference))
 
     def items(answers: Sequence[Answer], context: Context) -> Items:
@@ -164,6 +164,15 @@ def benchmark(data: Path, settings: EvaluateSettings) -> Benchmark:
         ]
 
     return Benchmark("mrhal", questions, settings.sampling.max_new_tokens, items, MEASURES, dialogues=True)
+
+
+def _contents(entry: Entry) -> list[str]:
+    """What is in the picture, a line each. Raises `InputError` where that is neither a list of texts nor a text."""
+    found = entry.first(("image_content",), "image contents")
+    lines = [found] if isinstance(found, str) else found
+    if not isinstance(lines, list) or not all(isinstance(line, str) for line in lines):
+        raise InputError(f"{entry.where}: 'image_content' is {found!r:.60}, not a list of texts; write it as one")
+    return lines
 
 
 def judge_dialogues(
@@ -193,4 +202,4 @@ def judgement_record(question: Question, answers: Sequence[str]) -> dict[str, An
         {"question": asked, "reference": standard, "answer": said}
         for asked, standard, said in zip(question.turns, question.reference["answers"], answers, strict=True)
     ]
-    return {"image_content": list(question.reference["image_content"]), "rounds": rounds}
+    return {"image_content": question.reference["image_content"], "rounds": rounds}

@@ -174,8 +174,10 @@ def _invented(item: Item) -> int:
     return int(item["hallucinated_mentions"])
 
 
-def _chair_gain(base: Item, aligned: Item) -> float:
-    """Fewer invented mentions are better; of equally many, more of what is there."""
+def _chair_gain(base: Item, aligned: Item) -> float | None:
+    """Fewer invented mentions are better; of equally many, more of what is there. None where one did not answer."""
+    if "note" in base or "note" in aligned:
+        return None
     fewer = _invented(base) - _invented(aligned)
     return fewer + 0.01 * (aligned["recalled"] - base["recalled"]) if fewer else 0.0
 
