@@ -6,7 +6,6 @@ import itertools
 import math
 import os
 import platform
-import random
 import shutil
 import time
 from collections.abc import Sequence
@@ -239,7 +238,7 @@ def _sample(settings: DataSettings | FinetuneSettings) -> list[Ladder]:
 
         ladders = []
         for scene in draw_scenes(settings.prompts.removeprefix(WORLD), min(settings.limit or PROMPTS, SAMPLE)):
-            (question, answer), *more = prompt_turns(scene, random.Random(f"standard/0/{scene.id}"))
+            (question, answer), *more = prompt_turns(scene)
             messages: list[Message] = [{"role": "assistant", "content": answer}]
             for user, reply in more:
                 messages += [{"role": "user", "content": user}, {"role": "assistant", "content": reply}]

@@ -6,7 +6,6 @@ one that was cut off continues, and both end in the same bytes as a run that was
 
 from __future__ import annotations
 
-import fcntl
 import os
 import resource
 import sys
@@ -34,6 +33,7 @@ from seelevel.store import (
     file_sha256,
     folder_fingerprint,
     listing_fingerprint,
+    lock_folder,
     read_manifest,
     read_mapping,
     source_fingerprint,
@@ -335,23 +335,10 @@ class Run:
 
     @contextmanager
     def _lock(self) -> Iterator[None]:
-        """One run at a time in a folder: two would write over each other. The kernel drops the lock of a killed run."""
+        """This run alone in its folder; the processes that follow another have that one's lock."""
         if self._follows:
             yield
             return
-        try:
-            self.out.mkdir(parents=True, exist_ok=True)
-            lock = (self.out / ".lock").open("w")
-        except OSError as error:
-            if is_disk_full(error):
-                raise
-            raise InputError(f"{self.out} cannot be a run folder ({error.strerror}); choose another --out") from error
-        with lock as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise InputError(
-                    f"another run is at work in {self.out}; wait for it or choose another --out"
-                ) from error
+        with lock_folder(self.out):
             write_atomically(self.out / "recipe.yaml", self._recipe_text)
             yield

@@ -15,6 +15,7 @@ import os
 import shutil
 import threading
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from importlib.machinery import ModuleSpec
 from pathlib import Path
@@ -62,6 +63,29 @@ def cache_folder() -> Path:
 
 def write_json(path: Path, value: Any) -> None:
     write_atomically(path, json.dumps(value, indent=1, ensure_ascii=False, sort_keys=True) + "\n")
+
+
+@contextmanager
+def lock_folder(folder: Path) -> Iterator[None]:
+    """One run at a time in a folder: two would write over each other. The kernel drops the lock of a killed run.
+
+    Raises `InputError` where another run holds it, or the folder cannot be made.
+    """
+    import fcntl  # here, for ladders are read on systems that have none too
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / ".lock").open("w")
+    except OSError as error:
+        if is_disk_full(error):
+            raise
+        raise InputError(f"{folder} cannot be a run folder ({error.strerror}); choose another --out") from error
+    with lock as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise InputError(f"another run is at work in {folder}; wait for it or choose another --out") from error
+        yield
 
 
 def digest(*parts: Any) -> str:

@@ -44,22 +44,6 @@ def write_folder(target: Path, write: Callable[[Path], None], size: int) -> None
     temporary.replace(target)
 
 
-def write_file(target: Path, write: Callable[[Path], None], size: int) -> None:
-    """Have a library write one file that appears at `target` only once it is whole. `size`: bytes expected."""
-    require_space(target, size)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(WRITING + target.name)
-    try:
-        write(temporary)
-        _flush(temporary)
-    except Exception as error:
-        temporary.unlink(missing_ok=True)
-        if is_disk_full(error):
-            raise DiskFullError(target, max(size - free_bytes(target.parent), 1)) from error
-        raise
-    temporary.replace(target)
-
-
 def clear_unfinished(folder: Path) -> None:
     """Remove what a killed process left half-written in a folder."""
     for leftover in folder.glob(WRITING + "*") if folder.is_dir() else ():

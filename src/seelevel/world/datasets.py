@@ -56,8 +56,9 @@ def write_pictures(folder: Path, scenes: Sequence[Scene]) -> None:
         write_atomically(folder / f"{scene.id}.png", buffer.getvalue())
 
 
-def prompt_turns(scene: Scene, rng: random.Random) -> Turns:
-    """One prompt with its standard answers: about seven in ten ask for a description."""
+def prompt_turns(scene: Scene, seed: int = 0) -> Turns:
+    """A scene's prompt with its standard answers: about seven in ten ask for a description."""
+    rng = random.Random(f"standard/{seed}/{scene.id}")
     draw = rng.random()
     if draw < 0.58:
         return [(rng.choice(DETAILED), standard(scene, rng, detail=True))]
@@ -80,9 +81,8 @@ def write_prompts(folder: Path, split: str = "prompts", limit: int = PROMPTS, se
     scenes = list(draw_scenes(split, limit, seed))
     records = []
     for scene in scenes:
-        rng = random.Random(f"standard/{seed}/{scene.id}")
         conversation = []
-        for index, (user, answer) in enumerate(prompt_turns(scene, rng)):
+        for index, (user, answer) in enumerate(prompt_turns(scene, seed)):
             mark = "<image>\n" if index == 0 else ""
             conversation += [{"from": "human", "value": mark + user}, {"from": "gpt", "value": answer}]
         annotations = {"scene": scene.annotations(), "image_content": scene.content_lines()}

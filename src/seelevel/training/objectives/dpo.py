@@ -56,7 +56,7 @@ def dpo(
 
     logs = {
         "preference": index.logged(terms),
-        **margin_logs(r, ladders, settings.pairs),
+        **margin_logs(r, ladders, index),
         **best_logs(policy, reference, ladders),
     }
     return loss, Logs(logs, index.ladders, index.without)

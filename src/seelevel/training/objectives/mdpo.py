@@ -44,7 +44,7 @@ def mdpo(
     logs = {
         "preference": index.logged(preference),
         "penalty": index.logged(terms - preference),
-        **margin_logs(moved.r, ladders, settings.pairs),
+        **margin_logs(moved.r, ladders, index),
         **best_logs(policy, reference, ladders),
     }
     return loss, Logs(logs, index.ladders, index.without)

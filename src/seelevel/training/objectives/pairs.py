@@ -61,9 +61,9 @@ def pair_index(ladders: Sequence[Ladder], pairs: Pairs, like: Tensor) -> PairInd
     return PairIndex(whole[0], whole[1], real[0], real[1], between, counted, len(ladders) - counted)
 
 
-def margin_logs(values: Tensor, ladders: Sequence[Ladder], pairs: Pairs) -> dict[str, Mean]:
-    """`margin` and `accuracy` over a pair set and by adjacent level, for margins values_i − values_j. values: [R]."""
-    index, adjacent = pair_index(ladders, pairs, values), pair_index(ladders, "adjacent", values)
+def margin_logs(values: Tensor, ladders: Sequence[Ladder], index: PairIndex) -> dict[str, Mean]:
+    """`margin` and `accuracy` over the index's pairs and by adjacent level; margins are values_i − values_j, of [R]."""
+    adjacent = pair_index(ladders, "adjacent", values)
     margins = [values[i.better] - values[i.worse] for i in (index, adjacent)]
     return {**over_pairs(index, margins[0]), **by_level(adjacent, margins[1])}
 
