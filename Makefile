@@ -23,8 +23,10 @@ test: setup
 unit: setup
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -m unit
 
+# The demo is timed, so it has the machine to itself.
 test-slow: setup
-	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -m slow
+	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow -n 2 --dist loadfile --ignore tests/slow/test_demo.py
+	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -m slow tests/slow/test_demo.py
 
 lint: setup
 	$(BIN)/ruff check .

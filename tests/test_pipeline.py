@@ -4,7 +4,9 @@ import json
 
 import pytest
 
-from seelevel import evaluate
+from seelevel import align, evaluate
+from seelevel.errors import InputError
+from seelevel.examine import settings_digest
 from seelevel.pipeline import Run
 from seelevel.recipe import load_recipe
 from seelevel.store import StageFolder, write_json
@@ -38,3 +40,33 @@ def test_figures_that_are_lost_or_garbled_are_made_again(tmp_path, monkeypatch, 
     run.evaluate()
     assert len(made) == 2
     assert json.loads((tmp_path / "metrics.json").read_text()) == {"base": {}}
+
+
+def test_a_stage_alone_takes_what_was_made_under_its_recipes_settings_and_nothing_else(tmp_path, monkeypatch):
+    """Otherwise recipe.yaml and the report would tell of settings that no ladder has seen."""
+    monkeypatch.setattr(align, "run", lambda *arguments: {})
+    before = Run(load_recipe("world-quick"), tmp_path)
+    for name in ("data", "generate", "check"):
+        folder = StageFolder(tmp_path / name, "x")
+        folder.begin()
+        folder.finish(settings=settings_digest(before, "generate" if name == "data" else name))
+    before.alone("align")
+    Run(load_recipe("world-quick", ["align.learning_rate=0.01"]), tmp_path).alone("align")
+    written = (tmp_path / "recipe.yaml").read_bytes()
+    for other, stage in (
+        ("seed=1", "generate"),
+        ("data.limit=5", "generate"),
+        ("check.threshold=0.5", "check"),
+    ):
+        with pytest.raises(InputError, match=f"{stage} was made under other settings"):
+            Run(load_recipe("world-quick", [other]), tmp_path).alone("align")
+    assert (tmp_path / "recipe.yaml").read_bytes() == written
+    (tmp_path / "check" / "manifest.json").unlink()
+    with pytest.raises(InputError, match="check is not finished; run `seelevel check`"):
+        before.alone("align")
+
+
+def test_a_report_on_a_folder_without_a_run_is_refused(tmp_path):
+    with pytest.raises(InputError, match="typo holds no run to report on"):
+        Run(load_recipe("world-quick"), tmp_path / "typo").alone("report")
+    assert not (tmp_path / "typo").exists()

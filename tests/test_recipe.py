@@ -21,6 +21,7 @@ def test_every_shipped_recipe_loads_under_its_own_name(name):
         ("align.objective.betta=3", "did you mean 'beta'?"),
         ("generate.sampling.num_beam=3", "did you mean 'num_beams'?"),
         ("align.epochs=many", "align.epochs: .*not 'many'"),
+        ("align.epochs=1e30", "align.epochs: .*10000"),
         ("align", "expected key=value"),
         ("name.x=1", "'name' is not a mapping"),
         ("data.max_rejected=2", "data.max_rejected"),

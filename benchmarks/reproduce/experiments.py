@@ -61,6 +61,8 @@ EXPERIMENTS = {
         Experiment("pro", objective={"name": "pro"}),
         Experiment("no-penalty", objective=_mdpo(penalty="none")),
         Experiment("scaled", objective=_mdpo(penalty="scaled")),
+        Experiment("ours", objective=_mdpo(penalty="ours")),
+        Experiment("ours-k2", "meg-2", objective=_mdpo(penalty="ours")),
     )
 }
 
@@ -131,7 +133,16 @@ TABLES = (
     ),
     Table(
         "The penalty of MDPO",
-        (Row("none", "no-penalty"), Row("scaled (λβ)", "scaled"), Row("paper's (λ)", "mdpo", 3.17)),
+        (
+            Row("none", "no-penalty"),
+            Row("scaled (λβ)", "scaled"),
+            Row("ours (1.5 λβ)", "ours"),
+            Row("ours, K = 2", "ours-k2"),
+            Row("paper's (λ)", "mdpo", 3.17),
+        ),
         "sft",
     ),
 )
+COMPARED = ("mdpo", "ours")
+AGAINST = {"base": "base", "SFT on the best": "sft", "DPO": "dpo", "K = 2": "k2", "ours, K = 2": "ours-k2"}
+"""The section that says whether preference pays: these experiments less those, at equal steps."""

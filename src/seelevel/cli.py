@@ -63,8 +63,9 @@ def run(recipe: RecipeArgument, out: OutOption = None, set_: SetOption = None, d
         typer.echo(forecast(job))
         return
     page = job.everything()
-    _print_metrics(folder)
-    typer.echo(f"report: {page}")
+    if not job.follows:
+        _print_metrics(folder)
+        typer.echo(f"report: {page}")
 
 
 def _print_metrics(folder: Path) -> None:

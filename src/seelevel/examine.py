@@ -7,15 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from seelevel.errors import InputError
 from seelevel.lookup import choose, nearest
 from seelevel.models.base import is_server
 from seelevel.models.kinds import check_answers, check_encodes
 from seelevel.naming import WORLD
-from seelevel.recipe import DataSettings
-from seelevel.store import read_manifest
+from seelevel.recipe import STAGES, DataSettings
+from seelevel.store import digest, read_manifest
 from seelevel.training.beforehand import examine_training
 
 if TYPE_CHECKING:
@@ -142,24 +140,44 @@ def _examine_servers(job: Run) -> None:
     asked = [("generate", name) for name in recipe.generate.models]
     judges = (("check", recipe.check.judge), ("evaluate", recipe.evaluate.judge))
     asked += [(stage, name) for stage, name in judges if name is not None]
-    todo = {name for stage, name in asked if is_server(name) and not _is_done(job, stage)}
+    todo = {name for stage, name in asked if is_server(name) and not made_under_these_settings(job, stage)}
     for name in sorted(todo):
         from seelevel.models.api import ApiModel
 
         ApiModel(name, recipe.api).examine()
 
 
-def _is_done(job: Run, stage: str) -> bool:
+def settings_digest(job: Run, stage: str) -> str:
+    """A fingerprint of the settings that a stage and those before it have in the recipe: its manifest keeps it."""
+    recipe = job.recipe.model_dump(mode="json")
+    return digest({key: recipe[key] for key in ("seed", "data", *_before(stage), stage)})
+
+
+def made_under_these_settings(job: Run, stage: str) -> bool:
     """Whether a stage and all before it are finished, under the settings that today's recipe has for them. Settings of
     later stages don't count: a server may be gone once it has answered, while others are aligned on its answers."""
-    from seelevel.pipeline import STAGES
+    if read_manifest(job.out / "data") is None:
+        return False
+    stages = (*_before(stage), stage)
+    return all((read_manifest(job.out / name) or {}).get("settings") == settings_digest(job, name) for name in stages)
 
-    earlier = STAGES[: STAGES.index(stage) + 1]
-    if any(read_manifest(job.out / name) is None for name in ("data", *earlier)):
-        return False
-    try:
-        last = yaml.safe_load((job.out / "recipe.yaml").read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError):
-        return False
-    today = job.recipe.model_dump(mode="json")
-    return isinstance(last, dict) and all(last.get(key) == today[key] for key in ("seed", "data", *earlier))
+
+def examine_predecessors(job: Run, stage: str) -> None:
+    """Raise `InputError` where a stage before this one is not finished or was made under other settings, and for a
+    report on nothing."""
+    if stage == "report":  # shows whatever is there
+        if not any((job.out / name).is_dir() for name in STAGE_FOLDERS):
+            raise InputError(f"{job.out} holds no run to report on; name its folder with --out")
+        return
+    for earlier in _before(stage):
+        if read_manifest(job.out / earlier) is None:
+            raise InputError(f"{job.out / earlier} is not finished; run `seelevel {earlier}` on this recipe first")
+        if not made_under_these_settings(job, earlier):
+            raise InputError(
+                f"{job.out / earlier} was made under other settings than this recipe's; run `seelevel {earlier}` on it "
+                "first, give the settings that it was made under, or choose another --out"
+            )
+
+
+def _before(stage: str) -> tuple[str, ...]:
+    return STAGES[: STAGES.index(stage)]

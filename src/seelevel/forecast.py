@@ -219,7 +219,8 @@ def training(
 ) -> Training | None:
     """What training a model on `count` ladders like the sample's would cost; None where its shape is not known."""
     shape, adapter = shape_of(model), adapter_of(model)
-    measured = [] if shape is None else lengths(sample, token_counter(model), shape.image_tokens, levels)
+    seen, levels = map(settings.objective.seen, sample), min(levels, 1) if settings.objective.best_only else levels
+    measured = [] if shape is None else lengths(seen, token_counter(model), shape.image_tokens, levels)
     if shape is None or not measured:
         return None
     used = settings if adapter is None else settings.model_copy(update={"lora": adapter})

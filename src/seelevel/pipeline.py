@@ -21,11 +21,12 @@ import yaml
 from pydantic import BaseModel
 
 from seelevel.errors import DiskFullError, InputError, free_bytes, is_disk_full
+from seelevel.examine import examine, examine_predecessors, settings_digest
 from seelevel.models.base import ModelRef
 from seelevel.models.files import model_fingerprint
 from seelevel.naming import WORLD, named_generator, named_model
 from seelevel.progress import say
-from seelevel.recipe import DataSettings, Recipe
+from seelevel.recipe import STAGES, DataSettings, Recipe
 from seelevel.store import (
     MANIFEST,
     StageFolder,
@@ -44,7 +45,6 @@ if TYPE_CHECKING:
     from seelevel.generate.settings import Method
     from seelevel.models.base import Generator
 
-STAGES = ("generate", "check", "align", "evaluate", "report")
 FOLLOW_SECONDS = 0.2
 STEP_BYTES = 1 << 20  # what a stage should find free before it is worth starting again
 
@@ -89,16 +89,11 @@ class Run:
         }
 
     def alone(self, stage: str) -> Path:
-        """Run one stage, its predecessors being done; returns its folder, or the report's path."""
+        """Run one stage, its predecessors being done under the recipe's settings; returns its folder, or the report's
+        path. Raises `InputError` where they are not."""
         self.examine()
+        examine_predecessors(self, stage)
         with self._lock():
-            for earlier in STAGES[: STAGES.index(stage)]:
-                if stage == "report":
-                    break  # a report shows whatever is there
-                if read_manifest(self.out / earlier) is None:
-                    raise InputError(
-                        f"{self.out / earlier} is not finished; run `seelevel {earlier}` on this recipe first"
-                    )
             return {
                 "generate": self.generate,
                 "check": self.check,
@@ -109,8 +104,6 @@ class Run:
 
     def examine(self) -> None:
         """Raise `InputError` for anything the recipe names that is not there, before anything runs."""
-        from seelevel.examine import examine
-
         examine(self)
 
     # --- the stages, in order -------------------------------------------------------------------------------------
@@ -182,7 +175,7 @@ class Run:
         data = self._evaluation_data()
         data_print = self._fingerprints.get(data) or listing_fingerprint(data)
         trained = self._print_of(self.out / "align")
-        if not self._dry and not self._follows and read_mapping(self.out / "metrics.json") is None:
+        if not self._dry and not self.follows and read_mapping(self.out / "metrics.json") is None:
             (self.out / "evaluate" / MANIFEST).unlink(missing_ok=True)  # figured again, from the answers that are kept
         return self._stage(
             "evaluate",
@@ -199,7 +192,7 @@ class Run:
         from seelevel import report
 
         page = self.out / "report.html"
-        return page if self._follows else report.run(self.out, self.recipe.report)
+        return page if self.follows else report.run(self.out, self.recipe.report)
 
     # --- what the recipe names, as files and objects ---------------------------------------------------------------
 
@@ -284,7 +277,7 @@ class Run:
         self._fingerprints[stage.path] = stage.fingerprint
         if self._dry:
             return stage.path
-        if self._follows:
+        if self.follows:
             return self._follow(stage, name, work)
         if stage.manifest is not None:
             say(f"{name}: unchanged, kept")
@@ -299,11 +292,12 @@ class Run:
             raise
         seconds = round(time.monotonic() - start, 1)
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-        stage.finish(**{**facts, "seconds": seconds, "peak_bytes": peak})
+        kept = {"settings": settings_digest(self, name)} if name in STAGES else {}
+        stage.finish(**{**facts, **kept, "seconds": seconds, "peak_bytes": peak})
         return stage.path
 
     @property
-    def _follows(self) -> bool:
+    def follows(self) -> bool:
         """Whether this is another process than the first of those that torchrun has started."""
         return "MASTER_ADDR" in os.environ and os.environ.get("RANK", "0") != "0"
 
@@ -336,7 +330,7 @@ class Run:
     @contextmanager
     def _lock(self) -> Iterator[None]:
         """This run alone in its folder; the processes that follow another have that one's lock."""
-        if self._follows:
+        if self.follows:
             yield
             return
         with lock_folder(self.out):

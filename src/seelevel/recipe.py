@@ -21,6 +21,9 @@ from seelevel.lookup import nearest
 from seelevel.models.base import ApiSettings
 from seelevel.report.settings import ReportSettings
 
+STAGES = ("generate", "check", "align", "evaluate", "report")
+"""Keys of a recipe that are stages, in their order; `data` comes before them."""
+
 
 class DataSettings(BaseModel):
     """Where the images and prompts are: a LLaVA JSON, ladders as Parquet or AMP's JSON, and the image folder."""

@@ -2,8 +2,8 @@
 
 import pytest
 
-from benchmarks.reproduce.experiments import EXPERIMENTS, ORDERS, SOURCES, TABLES
-from benchmarks.reproduce.page import Results, _trends
+from benchmarks.reproduce.experiments import AGAINST, COMPARED, EXPERIMENTS, ORDERS, SOURCES, TABLES
+from benchmarks.reproduce.page import Results, _comparisons, _trends
 from benchmarks.reproduce.runs import TEXT_MEASURES, repetition, settings_of
 from seelevel.evaluate.intervals import Measure, ratio
 from seelevel.ladder import Image, Ladder, Message, Response
@@ -53,3 +53,17 @@ def test_a_trend_is_claimed_only_where_the_paired_interval_leaves_zero():
     assert lines[2].startswith("- 4 appear: ")
     assert lines[3] == "- 0 are reversed."
     assert lines[4] == "- 2 cannot be told apart: K = 3 over K = 2; K = 4 over K = 5."
+
+
+def test_what_preferences_changed_is_the_paired_difference_and_its_share_of_what_was():
+    names = ("chair_i", "chair_s", "chair_recall", "pope_f1", "mrhal_score_c", "capability_accuracy")
+    rate = [Measure(name, lambda item: (item["wrong"], 1), ratio) for name in names]
+    items = {
+        n: {"chair": [{"wrong": w, "cluster": str(c)} for c in range(40)]} for n, w in (("base", 0.5), ("ours", 0.3))
+    }
+    lines = _comparisons(Results(items, {"base": [0], "ours": [0]}, {"chair": rate}))
+    table = [line for line in lines if line.startswith("|")]
+    assert len(table) == 3  # what has not been run is left out
+    assert table[2].startswith("| ours less base | -0.2000 [-0.2000, -0.2000] |")
+    assert table[2].endswith("| -40% / -40% |")
+    assert {*COMPARED, *AGAINST.values()} <= {"base", *EXPERIMENTS}

@@ -7,10 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
-import yaml
 
 from seelevel import generate
 from seelevel.errors import InputError
+from seelevel.examine import settings_digest
 from seelevel.formats.parquet import read_ladders, write_shard
 from seelevel.generate.settings import ExpertsSettings
 from seelevel.ladder import Ladder, Message, Response
@@ -93,8 +93,7 @@ class TestBeforeARunStarts:
             for name in ("data", "generate"):
                 folder = StageFolder(tmp_path / name, "x")
                 folder.begin()
-                folder.finish()
-            (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(self.recipe(gone).recipe.model_dump(mode="json")))
+                folder.finish(settings=settings_digest(self.recipe(gone), "generate"))
             examine(gone)
             examine(gone, "align.learning_rate=0.001")
             for other in ((gone + "2",), (gone, "generate.sampling.max_new_tokens=9"), (gone, "seed=1")):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +98,18 @@ def test_a_resumed_training_starts_from_the_checkpoint_and_not_from_the_beginnin
     stop_at(2)  # a run from the beginning would pass here
     fit(ladders, str(base), settings(), tmp_path, seed=0)
     assert [json.loads(line)["step"] for line in (tmp_path / "log.jsonl").read_text().splitlines()] == [*range(1, 11)]
+
+
+def test_fine_tuning_on_the_best_sends_no_other_response_through_the_model(
+    base: Path, ladders: list[Ladder], tmp_path: Path
+) -> None:
+    tied = [replace(one, responses=[replace(r, level=r.level // 2) for r in one.responses]) for one in ladders]
+    best = [replace(one, responses=[r for r in one.responses if r.level == 0]) for one in tied]
+    asked = settings(objective={"name": "sft"}, epochs=1)
+    whole, alone = (fit(given, str(base), asked, tmp_path / name) for given, name in ((tied, "whole"), (best, "alone")))
+    assert whole == alone
+    first, second = (contents(tmp_path / name) for name in ("whole", "alone"))
+    assert {name for name in first if first[name] != second[name]} == {"training.json"}  # what was asked for differs
 
 
 def test_a_finished_training_is_not_run_again(base: Path, ladders: list[Ladder], tmp_path: Path, stop_at: Any) -> None:
@@ -247,6 +260,13 @@ def test_a_gradient_that_is_no_number_stops_with_the_steps_log_probs(
         fit(ladders, str(base), settings(max_grad_norm=clip), tmp_path)
     saved = json.loads((tmp_path / "checkpoints" / "nonfinite.json").read_text())
     assert len(saved["log_probs"]) == 4
+
+
+def test_weights_that_the_last_step_ruined_are_not_saved(base: Path, ladders: list[Ladder], tmp_path: Path) -> None:
+    asked = settings(epochs=0.1, learning_rate=1e39, scheduler="constant", objective={"name": "sft"})
+    with pytest.raises(NonFiniteLossError, match=r"align: \d+ of \d+ tensors of weights .* lower learning_rate"):
+        fit(ladders, str(base), asked, tmp_path)
+    assert not (tmp_path / "model").exists()
 
 
 @pytest.mark.unit

@@ -10,10 +10,11 @@ import torch
 from safetensors import safe_open
 from transformers import AutoModelForImageTextToText, AutoProcessor, AutoTokenizer
 
+from seelevel.errors import InputError
 from seelevel.world import MODELS, WEIGHTS, model_path
 from seelevel.world.family import llava_processor
 from seelevel.world.scenes import draw_scenes
-from seelevel.world.train import BATCH, PLANS, Encoder, rows_loss
+from seelevel.world.train import BATCH, PLANS, Encoder, rows_loss, train_family
 
 NAMES = (*MODELS, "clip")
 CHAT = [
@@ -130,3 +131,17 @@ def test_the_larger_model_recalls_things_of_held_out_scenes() -> None:
 
 def test_dev_has_scenes_for_the_full_evaluation() -> None:
     assert len(list(draw_scenes("dev", 600))) == 600
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"models": ["s", "zz"]}, "'zz' is none of the world's; known: clip, l, m, s, xs"),
+        ({"steps_scale": float("nan")}, "--steps-scale: nan is no share"),
+        ({"steps_scale": 0.0}, "--steps-scale: 0.0 is no share"),
+    ],
+)
+def test_models_that_the_world_has_not_are_refused_before_any_training(tmp_path, arguments, message):
+    with pytest.raises(InputError, match=message):
+        train_family(tmp_path / "out", **arguments)
+    assert not (tmp_path / "out").exists()

@@ -15,7 +15,7 @@ from accelerate import PartialState
 from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import TrainingArguments, set_seed
 
-from seelevel.errors import InputError
+from seelevel.errors import InputError, NonFiniteLossError
 from seelevel.ladder import IMAGE_MARK, Ladder
 from seelevel.lookup import nearest
 from seelevel.models.folders import adapter_base
@@ -50,7 +50,7 @@ def fit(
     `out/log.jsonl`, one JSON a step; `out/left_out.jsonl`, the ladders not trained on, with reasons;
     `out/training.json`, what is returned. While it runs, `out/checkpoints` and the cache let the same call continue
     after it was killed, to the same bytes. Raises `InputError` when no ladder says anything to the objective or none
-    fits.
+    fits, `NonFiniteLossError` where a loss, a gradient or the weights in the end are no numbers.
 
     `model_path` may be an adapter's folder: that adapter is trained on, and the reference is the model as loaded, with
     the adapter as it was.
@@ -116,6 +116,7 @@ def fit(
     )
     trainer.label = label
     trainer.train(resume_from_checkpoint=trainer.last_checkpoint())
+    _examine_weights(model, label)
     if had_cache is None:  # the trainer switches the cache off in the configuration, which is saved with the model
         del model.config.use_cache
     else:
@@ -147,6 +148,16 @@ def fit(
         shutil.rmtree(out / "reference", ignore_errors=True)
     trainer.accelerator.wait_for_everyone()
     return facts
+
+
+def _examine_weights(model: Any, label: str) -> None:
+    """Raise `NonFiniteLossError` where the last step, whose loss nobody will compute, has ruined what was trained."""
+    trained = [(name, weight) for name, weight in model.named_parameters() if weight.requires_grad]
+    if ruined := [name for name, weight in trained if not weight.isfinite().all()]:
+        raise NonFiniteLossError(
+            f"{label}: {len(ruined)} of {len(trained)} tensors of weights hold numbers that are not finite after the "
+            f"last step ({ruined[0]} the first); nothing is saved; lower learning_rate"
+        )
 
 
 def reference_folder(settings: TrainSettings, out: Path) -> Path:
@@ -211,7 +222,7 @@ def _prepare(
     tokenised: list[TokenisedLadder] = []
     left_out: list[dict[str, str]] = []
     with Progress("tokenise", total=len(ladders), unit="ladders") as bar:
-        for ladder in ladders:
+        for ladder in map(settings.objective.seen, ladders):
             bar.advance()
             if not ladder.responses or not settings.objective.counts(ladder.levels):
                 reason = f"its levels {ladder.levels} say nothing to objective {settings.objective.name}"

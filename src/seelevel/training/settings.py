@@ -47,9 +47,11 @@ class TrainSettings(BaseModel):
     )
     layout: Layout = Field(default="shared", description="shared: one row a ladder; rows: one row a response")
     lora: LoraSettings | None = Field(default=None, description="null trains full weights")
-    epochs: float = Field(default=4, gt=0, allow_inf_nan=False)
+    epochs: float = Field(default=4, gt=0, le=10_000, allow_inf_nan=False)
     learning_rate: float = Field(default=3.0e-4, gt=0, allow_inf_nan=False)
-    ladders_per_step: int = Field(default=16, ge=1, description="ladders in one optimiser step, over all processes")
+    ladders_per_step: int = Field(
+        default=16, ge=1, le=100_000, description="ladders in one optimiser step, over all processes"
+    )
     scheduler: Literal["cosine", "linear", "constant"] = "cosine"
     warmup_steps: int = Field(default=20, ge=0)
     weight_decay: float = Field(default=0.0, ge=0, allow_inf_nan=False)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import json
 import logging
+import math
 import random
 import time
 from collections.abc import Iterator, Sequence
@@ -21,6 +22,7 @@ from torch import Tensor, nn
 from transformers import LlavaForConditionalGeneration, LlavaProcessor, PreTrainedTokenizerBase
 
 from seelevel.errors import InputError
+from seelevel.lookup import nearest
 from seelevel.world import family
 from seelevel.world.drawing import draw_all
 from seelevel.world.language import Turns, pretraining
@@ -220,9 +222,17 @@ def keep_memory() -> None:
 def train_family(
     out: Path, models: Sequence[str] = ("xs", "s", "m", "l", "clip"), steps_scale: float = 1.0, seed: int = 0
 ) -> None:
-    """Train the named models from scratch and write one folder each under `out`."""
+    """Train the named models from scratch and write one folder each under `out`.
+
+    Raises `InputError` for a model that is none of the world's, or a number of steps that is none.
+    """
     from seelevel.world.train_clip import train_clip
 
+    for name in models:
+        if name not in (known := [*PLANS, "clip"]):
+            raise InputError(f"--models: '{name}' is none of the world's; {nearest(name, known)}")
+    if not 0 < steps_scale < math.inf:
+        raise InputError(f"--steps-scale: {steps_scale} is no share of the steps; 1 is all of them")
     keep_memory()
     out.mkdir(parents=True, exist_ok=True)
     count = max(2 * BATCH * BUCKET, int(SCENES * min(1.0, steps_scale)))

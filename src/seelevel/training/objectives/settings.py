@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from seelevel.ladder import Ladder, preference_pairs
 
-Penalty = Literal["none", "paper", "scaled", "mean", "clamped", "clamped-tokens", "anchored", "dpop"]
+Penalty = Literal["none", "paper", "scaled", "ours", "mean", "clamped", "clamped-tokens", "anchored", "dpop"]
 PairLoss = Literal["sigmoid", "hinge", "ipo"]
 Pairs = Literal["all", "adjacent", "best-vs-rest", "best-vs-worst"] | list[tuple[int, int]]
 
@@ -18,6 +19,8 @@ class _Objective(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     needs_reference: ClassVar[bool] = True
+    best_only: ClassVar[bool] = False
+    """Whether it looks at a ladder's best responses alone."""
 
     name: str
     round_weight: float = Field(
@@ -27,6 +30,13 @@ class _Objective(BaseModel):
     def counts(self, levels: Sequence[int]) -> bool:
         """Whether a ladder with these levels says anything to this objective."""
         return len(set(levels)) > 1
+
+    def seen(self, ladder: Ladder) -> Ladder:
+        """A ladder with those of its responses that this objective looks at; the others need no forward pass."""
+        if not self.best_only or not ladder.responses:
+            return ladder
+        best = min(ladder.levels)
+        return replace(ladder, responses=[response for response in ladder.responses if response.level == best])
 
     def refusal(self, ladders: Sequence[Ladder]) -> str | None:
         """Why none of these ladders says anything to this objective and how to mend it, in a line; None if one does.
@@ -130,6 +140,7 @@ class SftSettings(_Objective):
     """Fine-tuning on the best responses alone."""
 
     needs_reference: ClassVar[bool] = False
+    best_only: ClassVar[bool] = True
 
     name: Literal["sft"] = "sft"
     round_weight: float = Field(default=0.0, ge=0)
