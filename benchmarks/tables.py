@@ -97,7 +97,7 @@ def point_table(report: dict[str, Any]) -> str:
         cells = [
             NAMES[result["peer"]],
             f"{result['seconds_per_ladder']:.2f}",
-            f"{result['times_shared']:.1f}" if "times_shared" in result else "–",
+            f"{result['times_shared']:.2f}" if "times_shared" in result else "–",
             f"{result['tokens_per_ladder']:,.0f}",
             size(result["peak_bytes"]),
             f"{result['times_arithmetic_floor']:.2f}",
