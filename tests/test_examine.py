@@ -5,7 +5,9 @@ import shutil
 import subprocess
 import sys
 
+import httpx
 import pytest
+from huggingface_hub.errors import GatedRepoError, RemoteEntryNotFoundError, RepositoryNotFoundError
 from safetensors.numpy import save_file
 
 from seelevel.errors import InputError
@@ -58,8 +60,49 @@ def test_kinds_are_told_by_the_configuration(tmp_path):
     check_encodes(bert)
     with pytest.raises(InputError, match="does not encode it"):
         check_encodes(text)
-    check_answers("somebody/on-the-hub")
-    check_encodes("somebody/on-the-hub")
+
+
+class TestModelsOfTheHub:
+    """Looked at before anything runs: a misspelt name would be found after hours of generation."""
+
+    NAME = "somebody/on-the-hub"
+
+    def job(self, place):
+        return Run(load_recipe("world-quick", [f"align.model={self.NAME}"]), place / "run")
+
+    def test_their_kind_is_read_from_their_configuration(self, tmp_path, monkeypatch):
+        text = folder(tmp_path / "text", model_type="llama", architectures=["LlamaForCausalLM"], hidden_size=8)
+        monkeypatch.setattr("huggingface_hub.hf_hub_download", lambda name, file: f"{text}/{file}")
+        with pytest.raises(InputError, match="on-the-hub is of kind llama, which reads no pictures"):
+            check_answers(self.NAME)
+        with pytest.raises(InputError, match="does not encode it"):
+            check_encodes(self.NAME)
+
+    @pytest.mark.parametrize(
+        ("kind", "message"),
+        [
+            (RepositoryNotFoundError, "on-the-hub: the hub has none of that name, or not for you"),
+            (GatedRepoError, "on-the-hub: .* agree on its page, then set HF_TOKEN"),
+            (RemoteEntryNotFoundError, "on-the-hub: it has no config.json"),
+        ],
+    )
+    def test_a_no_of_the_hub_ends_a_run_and_its_plan_at_once(self, tmp_path, monkeypatch, kind, message):
+        def refuse(name, file):
+            raise kind("no", response=httpx.Response(404, request=httpx.Request("GET", "http://hub/")))
+
+        monkeypatch.setattr("huggingface_hub.hf_hub_download", refuse)
+        for start in (self.job(tmp_path).everything, self.job(tmp_path).plan):
+            with pytest.raises(InputError, match=message):
+                start()
+        assert not (tmp_path / "run").exists()
+
+    def test_a_hub_that_cannot_be_asked_ends_a_run_and_lets_it_be_planned(self, tmp_path, monkeypatch):
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
+        assert self.job(tmp_path).plan()["align"]
+        with pytest.raises(InputError, match="on-the-hub is neither a folder nor in the hub's cache here"):
+            self.job(tmp_path).everything()
+        assert not (tmp_path / "run").exists()
 
 
 def test_an_adapter_is_of_its_bases_kind(tmp_path):

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from seelevel.errors import InputError
 from seelevel.lookup import choose, nearest
-from seelevel.models.base import is_server
+from seelevel.models.base import is_object, is_server
+from seelevel.models.hub import hub_config
 from seelevel.models.kinds import check_answers, check_encodes
 from seelevel.naming import WORLD
 from seelevel.recipe import STAGES, DataSettings
@@ -32,7 +33,7 @@ def examine(job: Run) -> None:
     _examine_data(job)
     _examine_kinds(job)
     _examine_processes(job)
-    _examine_servers(job)
+    _examine_far(job)
 
 
 def _examine_places(job: Run) -> None:
@@ -134,17 +135,29 @@ def _examine_processes(job: Run) -> None:
         )
 
 
-def _examine_servers(job: Run) -> None:
-    """Ask every server that a stage still needs whether it is there and has the model."""
+def _examine_far(job: Run) -> None:
+    """What a stage still needs from elsewhere: a server must be there and have the model, a hub model be to be had."""
     recipe = job.recipe
     asked = [("generate", name) for name in recipe.generate.models]
-    judges = (("check", recipe.check.judge), ("evaluate", recipe.evaluate.judge))
-    asked += [(stage, name) for stage, name in judges if name is not None]
-    todo = {name for stage, name in asked if is_server(name) and not made_under_these_settings(job, stage)}
-    for name in sorted(todo):
-        from seelevel.models.api import ApiModel
+    named = (
+        ("check", recipe.check.encoder),
+        ("check", recipe.check.judge),
+        ("align", recipe.align.model),
+        ("evaluate", recipe.align.model),
+        ("evaluate", recipe.evaluate.judge),
+    )
+    asked += [(stage, name) for stage, name in named if name is not None]
+    for name in sorted({name for stage, name in asked if not made_under_these_settings(job, stage)}):
+        path = job.answering(name).path
+        if is_server(name):
+            from seelevel.models.api import ApiModel
 
-        ApiModel(name, recipe.api).examine()
+            ApiModel(name, recipe.api).examine()
+        elif not is_object(path) and not Path(path).is_dir() and hub_config(path) is None and not job.dry:
+            raise InputError(
+                f"model {name} is neither a folder nor in the hub's cache here, and the hub cannot be asked; fetch it "
+                "first, or name a folder"
+            )
 
 
 def settings_digest(job: Run, stage: str) -> str:

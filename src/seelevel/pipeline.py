@@ -57,7 +57,7 @@ class Run:
             self.recipe, self.out = recipe, out.resolve()
         except RuntimeError as error:
             raise InputError(f"{out} is a link that leads to itself; choose another --out") from error
-        self._dry = False
+        self.dry = False
         self._fingerprints: dict[Path, str] = {}
 
     def everything(self) -> Path:
@@ -75,14 +75,16 @@ class Run:
 
         Raises `InputError` as a run would, for anything the recipe names that is not there.
         """
-        self.examine()
-        self._dry = True
-        self._fingerprints.clear()
-        self.generate()
-        self.check()
-        self.align()
-        self.evaluate()
-        self._dry = False
+        self.dry = True
+        try:
+            self.examine()
+            self._fingerprints.clear()
+            self.generate()
+            self.check()
+            self.align()
+            self.evaluate()
+        finally:
+            self.dry = False
         return {
             folder.relative_to(self.out).as_posix(): StageFolder(folder, fingerprint).manifest is None
             for folder, fingerprint in self._fingerprints.items()
@@ -175,7 +177,7 @@ class Run:
         data = self._evaluation_data()
         data_print = self._fingerprints.get(data) or listing_fingerprint(data)
         trained = self._print_of(self.out / "align")
-        if not self._dry and not self.follows and read_mapping(self.out / "metrics.json") is None:
+        if not self.dry and not self.follows and read_mapping(self.out / "metrics.json") is None:
             (self.out / "evaluate" / MANIFEST).unlink(missing_ok=True)  # figured again, from the answers that are kept
         return self._stage(
             "evaluate",
@@ -275,7 +277,7 @@ class Run:
     ) -> Path:
         stage = StageFolder(self.out / name, self._fingerprint(module, inputs, settings))
         self._fingerprints[stage.path] = stage.fingerprint
-        if self._dry:
+        if self.dry:
             return stage.path
         if self.follows:
             return self._follow(stage, name, work)

@@ -11,6 +11,7 @@ from pathlib import Path
 from seelevel.errors import InputError
 from seelevel.models.base import ModelRef, is_object, is_server
 from seelevel.models.folders import check_model_folder, read_json
+from seelevel.models.hub import hub_config
 from seelevel.store import digest, folder_fingerprint, source_fingerprint
 
 
@@ -58,18 +59,5 @@ def model_fingerprint(model: ModelRef) -> str:
         return digest(model.name, folder_fingerprint(folder))
     if folder.exists():
         raise InputError(f"model {model.name} is a file; name the folder that holds config.json and the weights")
-    return digest(model.name, _hub_commit(model.path))
-
-
-def _hub_commit(name: str) -> str:
-    """The commit that loading a hub model would take; empty where the hub cannot be asked.
-
-    The configuration is fetched, not only looked up in the cache: a run downloads its models after it has taken their
-    fingerprints, and the same command again must find the same ones.
-    """
-    from huggingface_hub import hf_hub_download
-
-    try:
-        return Path(hf_hub_download(name, "config.json")).parent.name
-    except (OSError, ValueError):
-        return ""
+    config = hub_config(model.path)
+    return digest(model.name, "" if config is None else config.parent.name)

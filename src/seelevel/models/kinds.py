@@ -1,4 +1,4 @@
-"""Is a folder's model of the kind that is asked for? Read from its configuration, before anything heavy is imported."""
+"""Is a model of the kind that is asked for? Read from its configuration, before anything heavy is imported."""
 
 from __future__ import annotations
 
@@ -6,14 +6,16 @@ import re
 from pathlib import Path
 
 from seelevel.errors import InputError
+from seelevel.models.base import is_object, is_server
 from seelevel.models.folders import adapter_base, read_json
+from seelevel.models.hub import hub_config
 
 WRITES = re.compile(r"For(ConditionalGeneration|CausalLM|ImageTextToText|Vision2Seq)$|LMHeadModel$")
 SEES = re.compile(r"vision|visual|image|img")
 
 
 def check_answers(model: str) -> None:
-    """Raise `InputError` for a folder whose model does not answer prompts about pictures."""
+    """Raise `InputError` for a model that does not answer prompts about pictures, or that the hub has not."""
     kind, architectures, keys = _kind(model)
     if architectures and not any(map(WRITES.search, architectures)):
         raise InputError(
@@ -25,7 +27,7 @@ def check_answers(model: str) -> None:
 
 
 def check_encodes(model: str) -> None:
-    """Raise `InputError` for a folder whose model writes text, and so is no encoder of it."""
+    """Raise `InputError` for a model that writes text, and so is no encoder of it, or that the hub has not."""
     if (Path(model) / "modules.json").is_file():  # sentence-transformers, made of whatever it may be
         return
     kind, architectures, _ = _kind(model)
@@ -37,12 +39,17 @@ def check_encodes(model: str) -> None:
 
 
 def _kind(model: str) -> tuple[str, list[str], list[str]]:
-    """Kind, architectures and keys of a folder's configuration (of an adapter: its base's); empty for a hub name."""
+    """Kind, architectures and keys of a model's configuration (of an adapter: its base's); empty where it is not known:
+    on a server, an object of this package, on a hub that cannot be asked."""
+    if is_server(model) or is_object(model):
+        return "", [], []
     folder = Path(model)
     if not folder.is_dir():
-        return "", [], []
-    base = adapter_base(folder)
-    if base is not None:
+        found = hub_config(model)
+        if found is None:
+            return "", [], []
+        folder = found.parent
+    if (base := adapter_base(folder)) is not None:
         return _kind(base)
     config = read_json(folder / "config.json") if (folder / "config.json").is_file() else {}
     architectures = [str(name) for name in config.get("architectures") or []]
