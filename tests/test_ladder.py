@@ -103,3 +103,9 @@ def test_rounds_carry_history_without_conditions():
     assert one.prompt == [QUESTION] and one.responses == [first]
     assert two.prompt == [QUESTION, {"role": "assistant", "content": "one"}, more]
     assert two.responses == [second] and two.responses[0].condition == "Rating: 2"
+
+
+def test_rounds_say_which_interaction_and_round_they_are():
+    turns = [(QUESTION, answer("one")), ({"role": "user", "content": "again"}, answer("two"))]
+    found = [(ladder.id, ladder.notes) for ladder in Interaction("i", [CAT], turns).rounds()]
+    assert found == [("i#0", {"interaction": "i", "round": 0}), ("i#1", {"interaction": "i", "round": 1})]

@@ -52,7 +52,8 @@ def quoted(value: object) -> str:
     return text.replace("\x85", "\\u0085").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
 
 
-def _environment() -> jinja2.Environment:
+def template_environment() -> jinja2.Environment:
+    """What templates may do: nothing but text, from what they are given; an unknown name is an error."""
     environment = ImmutableSandboxedEnvironment(
         undefined=jinja2.StrictUndefined, autoescape=False, trim_blocks=True, lstrip_blocks=True
     )
@@ -81,7 +82,7 @@ class Judge(Generic[V]):
         self.source = str(template) if isinstance(template, Path) else "the judge's template"
         try:
             text = template.read_text(encoding="utf-8") if isinstance(template, Path) else template
-            self.template = _environment().from_string(text)
+            self.template = template_environment().from_string(text)
         except OSError as error:
             raise InputError(f"{self.source}: cannot be read ({error.strerror}); check the path") from error
         except UnicodeDecodeError as error:

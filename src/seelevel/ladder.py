@@ -246,14 +246,15 @@ class Interaction:
         )
 
     def rounds(self) -> list[Ladder]:
-        """One ladder a round: history without conditions as the prompt, that round's answer as its one response."""
+        """One ladder a round: history without conditions as the prompt, that round's answer as its one response.
+
+        Notes: `interaction`, this one's id, and `round` from 0, by which they can be put together again.
+        """
         ladders, history = [], list[Message]()
         for number, (user, response) in enumerate(self.turns):
             history = [*history, user]
-            ladders.append(
-                Ladder(
-                    f"{self.id}#{number}", self.images, list(history), [replace(response, level=0)], self.annotations
-                )
-            )
+            answer = [replace(response, level=0)]
+            notes = {"interaction": self.id, "round": number}
+            ladders.append(Ladder(f"{self.id}#{number}", self.images, list(history), answer, self.annotations, notes))
             history = [*history, response.messages[0]]
         return ladders

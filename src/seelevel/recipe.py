@@ -16,13 +16,14 @@ from seelevel.align.settings import AlignSettings
 from seelevel.check.settings import CheckSettings
 from seelevel.errors import InputError
 from seelevel.evaluate.settings import EvaluateSettings
-from seelevel.generate.settings import GenerateSettings
+from seelevel.feedback.settings import FeedbackSettings
+from seelevel.generate.settings import FinetuneSettings, GenerateSettings
 from seelevel.lookup import nearest
 from seelevel.models.base import ApiSettings
 from seelevel.report.settings import ReportSettings
 
-STAGES = ("generate", "check", "align", "evaluate", "report")
-"""Keys of a recipe that are stages, in their order; `data` comes before them."""
+STAGES = ("generate", "check", "feedback", "align", "evaluate", "report")
+"""Keys of a recipe that are stages, in their order; `data` and `base` come before them."""
 
 
 class DataSettings(BaseModel):
@@ -36,6 +37,13 @@ class DataSettings(BaseModel):
     max_rejected: float = Field(default=0.05, ge=0, le=1, description="share of bad records above which the run stops")
 
 
+class BaseSettings(FinetuneSettings):
+    """`base:`, where the model to align is made first, by fine-tuning another on standard responses; the recipe's
+    models then name it `run:base`."""
+
+    model: str = Field(min_length=1)
+
+
 class Recipe(BaseModel):
     """Everything one run needs. Relative paths start at the current folder."""
 
@@ -44,12 +52,29 @@ class Recipe(BaseModel):
     name: str = Field(pattern=r"^[\w-][\w.-]*$", description="the run folder's name too, so '..' is none")
     seed: int = Field(default=0, ge=0, lt=2**32)
     data: DataSettings
+    base: BaseSettings | None = None
     generate: GenerateSettings
-    check: CheckSettings
+    check: CheckSettings | None
+    feedback: FeedbackSettings | None = None
     align: AlignSettings
     evaluate: EvaluateSettings
     report: ReportSettings = ReportSettings()
     api: ApiSettings = ApiSettings()
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """The stages that this recipe has, in their order."""
+        return tuple(name for name in STAGES if getattr(self, name) is not None)
+
+    @property
+    def judged(self) -> list[tuple[str, str]]:
+        """(stage, model) of every judge and encoder of the stages before training."""
+        check, feedback = self.check, self.feedback
+        named = [("check", check.judge)] if check is not None else []
+        if feedback is not None:
+            named += [("feedback", feedback.judge), ("feedback", feedback.model)]
+        named.append(("evaluate", self.evaluate.judge))
+        return [(stage, name) for stage, name in named if name is not None]
 
 
 def shipped_recipes() -> list[str]:

@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 
 from seelevel.errors import InputError
-from seelevel.formats import FORMATS, Rejected, commonest, convert, guess_format, read
+from seelevel.formats import Rejected, commonest, convert, guess_format, read
 from seelevel.ladder import Ladder
 from tests.formats.made import gpt, human, picture, record, write
 
 pytestmark = pytest.mark.unit
-SUFFIX = {"llava": "json", "amp": "json", "trl": "jsonl", "ladders": "parquet"}
+SUFFIX = {"amp": "json", "trl": "jsonl", "ladders": "parquet"}
+"""The formats that hold a ladder's order, each with a suffix of its files."""
 
 
 def amp_file(folder: Path, count: int = 3) -> Path:
@@ -30,8 +31,8 @@ def essence(path: Path) -> list[tuple[str, list[tuple[int, str]], list[str]]]:
     return [(x.id, sorted((r.level, r.text) for r in x.responses), [i.sha256 for i in x.images]) for x in ladders]
 
 
-@pytest.mark.parametrize("form", [f for f in FORMATS if f != "llava"])
-@pytest.mark.parametrize("other", [f for f in FORMATS if f != "llava"])
+@pytest.mark.parametrize("form", list(SUFFIX))
+@pytest.mark.parametrize("other", list(SUFFIX))
 def test_a_ladder_is_the_same_after_any_two_conversions(tmp_path: Path, form: str, other: str) -> None:
     source = amp_file(tmp_path)
     first = tmp_path / "one" / f"x.{SUFFIX[form]}"
@@ -75,13 +76,18 @@ def test_what_is_set_aside_stands_beside_the_result(tmp_path: Path) -> None:
 
 
 def test_a_name_that_does_not_tell_the_format_asks_for_to(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="add --to llava, amp, trl, ladders"):
+    with pytest.raises(InputError, match="add --to llava, amp, trl, nlf, ladders"):
         convert(amp_file(tmp_path), tmp_path / "x.json")
 
 
 def test_an_unknown_format_is_named_with_the_nearest(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="did you mean 'llava'"):
         convert(amp_file(tmp_path), tmp_path / "x.json", target_format="lava")
+
+
+def test_a_format_that_is_only_read_is_named_as_such(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="'vlsafe' is read but not written; convert to llava, amp, trl, nlf, ladders"):
+        convert(amp_file(tmp_path), tmp_path / "x.json", target_format="vlsafe")
 
 
 def test_a_file_of_no_known_format_says_what_it_lacks(tmp_path: Path) -> None:

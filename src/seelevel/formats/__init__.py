@@ -19,12 +19,15 @@ READERS = {
     "llava": "seelevel.formats.llava:parse",
     "amp": "seelevel.formats.amp:parse",
     "trl": "seelevel.formats.trl:parse",
+    "nlf": "seelevel.formats.nlf:parse",
+    "vlsafe": "seelevel.formats.vlsafe:parse",
     "ladders": "seelevel.formats.ladders:parse",
 }
 WRITERS = {
     "llava": "seelevel.formats.llava:write",
     "amp": "seelevel.formats.amp:write",
     "trl": "seelevel.formats.trl:write",
+    "nlf": "seelevel.formats.nlf:write",
     "ladders": "seelevel.formats.ladders:write",
 }
 FORMATS = tuple(READERS)
@@ -32,10 +35,13 @@ KEYS = {
     "amp": {"output_1"},
     "trl": {"chosen", "rejected"},
     "llava": {"conversations"},
+    "nlf": {"interaction"},
+    "vlsafe": {"image_id", "query"},
     "ladders": {"prompt", "responses"},
 }
 """What tells a record's format, asked in this order: AMP's records may hold conversations too."""
-TEXT_FORMATS = ("llava", "amp", "trl")
+TEXT_FORMATS = ("llava", "amp", "trl", "nlf")
+"""The formats that are written as text and so name their pictures."""
 
 
 def guess_format(path: Path) -> str:
@@ -51,7 +57,10 @@ def guess_format(path: Path) -> str:
         records = [record for _, record in load_json(path) if isinstance(record, dict)]
         found = next(filter(None, (_by_keys(set(record)) for record in records)), None if records else "llava")
     if found is None:
-        raise InputError(f"{path}: no record has conversations (LLaVA), output_1 (AMP) or chosen and rejected (TRL)")
+        raise InputError(
+            f"{path}: no record has conversations (LLaVA), output_1 (AMP), chosen and rejected (TRL), interaction "
+            "(LVLM_NLF) or image_id and query (VLSafe)"
+        )
     return found
 
 
@@ -97,7 +106,7 @@ def _target_format(path: Path) -> str:
         return "ladders"
     if path.suffix == ".jsonl":
         return "trl"
-    raise InputError(f"{path}: the name does not tell the format to write; add --to {', '.join(FORMATS)}")
+    raise InputError(f"{path}: the name does not tell the format to write; add --to {', '.join(WRITERS)}")
 
 
 def convert(
@@ -111,9 +120,12 @@ def convert(
 
     The JSON formats name their pictures, which are therefore copied to `images` beside the file. Records set aside go
     to `<target>.rejected.jsonl`. Records that the format cannot hold (AMP: no response; TRL: no pair) are not written.
+    LVLM_NLF's records are read as a ladder a round, and counted as such; written is how many records these make.
     """
     source, target = Path(source), Path(target)
     to = target_format or _target_format(target)
+    if to in READERS and to not in WRITERS:
+        raise InputError(f"format '{to}' is read but not written; convert to {', '.join(WRITERS)}")
     write = choose("format", to, WRITERS)
     store = ImageStore(target.parent) if to in TEXT_FORMATS and target.suffix != ".parquet" else None
     ladders: list[Ladder] = []

@@ -218,6 +218,23 @@ class Pictures:
         names = value if isinstance(value, list) else [value]
         return [Image(str(self.place(checked_text(name, "image")))) for name in names]
 
+    def identified(self, record: dict[str, Any]) -> list[Image]:
+        """The pictures of a record's `image` or `images`, or else of its `image_id`: a file's name, with or without its
+        suffix, or a picture's number in COCO."""
+        named = self.named(record)
+        value = record.get("image_id")
+        if named or value is None or value == "":
+            return named
+        if isinstance(value, bool) or not isinstance(value, int | str):
+            raise BadRecord(f"image_id is {_kind(value)}, not a whole number or a text")
+        failures = []
+        for name in _names(checked_text(str(value), "image_id")):
+            try:
+                return [Image(str(self.place(name)))]
+            except BadRecord as error:
+                failures.append(error)
+        raise failures[0]
+
     def place(self, name: str) -> Path:
         """The file that a name stands for. Raises `BadRecord` where it is missing or not below the folder."""
         outside = False
@@ -234,6 +251,15 @@ class Pictures:
         if outside:
             raise BadRecord(f"image '{name}' leaves the image folder")
         raise BadRecord(f"image '{name}' is missing")
+
+
+def _names(image_id: str) -> list[str]:
+    """The file names that an `image_id` may stand for, COCO 2017's and 2014's among them."""
+    names = [image_id, *(image_id + suffix for suffix in (".jpg", ".jpeg", ".png"))]
+    number = image_id.removesuffix(".jpg")
+    if number.isascii() and number.isdecimal() and len(number) <= 12:
+        names += [f"{prefix}{number:0>12}.jpg" for prefix in ("", "COCO_train2014_", "COCO_val2014_")]
+    return names
 
 
 def screened(records: Iterable[Record | Rejected], need_answer: bool = False) -> Iterator[Ladder | Rejected]:

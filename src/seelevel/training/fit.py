@@ -7,6 +7,7 @@ import re
 import shutil
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from seelevel.progress import Progress, say
 from seelevel.store import cache_folder, digest, write_atomically, write_json
 from seelevel.training.beforehand import check_device
 from seelevel.training.checkpoints import clear_unfinished, write_folder
+from seelevel.training.conditions import FILE as CONDITIONS
 from seelevel.training.layouts import check_head, checked_layout
 from seelevel.training.packing import fits
 from seelevel.training.reference import data_fingerprint, reference_logprobs, weights_fingerprint
@@ -135,9 +137,13 @@ def fit(
         ),
     }
 
+    asked_for = settings.objective.asked_for(ladders)
+
     def write(place: Path) -> None:
         model.save_pretrained(place)
         processor.save_pretrained(place)
+        if asked_for is not None:
+            write_json(place / CONDITIONS, asdict(asked_for))
 
     if first:
         write_atomically(out / "log.jsonl", "".join(json.dumps(entry, sort_keys=True) + "\n" for entry in history))
@@ -175,7 +181,13 @@ def _adapted(model_path: str) -> str | None:
 def _content(ladder: Ladder) -> Any:
     """What of a ladder the training depends on."""
     images = [image.sha256 or image.path for image in ladder.images]
-    return ladder.id, images, ladder.prompt, [(r.messages, r.level, r.condition, r.scores) for r in ladder.responses]
+    return (
+        ladder.id,
+        images,
+        ladder.prompt,
+        ladder.notes.get("before"),
+        [(r.messages, r.level, r.condition, r.scores, r.feedback and asdict(r.feedback)) for r in ladder.responses],
+    )
 
 
 def _device(wanted: str) -> str:

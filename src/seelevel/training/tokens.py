@@ -19,6 +19,7 @@ from torch import Tensor
 from seelevel.errors import InputError
 from seelevel.images import model_picture
 from seelevel.ladder import IMAGE_MARK, Ladder, Message
+from seelevel.training.conditions import with_condition
 
 Ints = npt.NDArray[np.int64]
 NOT_SCORED = -1
@@ -141,14 +142,6 @@ def chat_messages(messages: Sequence[Message]) -> list[dict[str, Any]]:
                 content.append({"type": "text", "text": text})
         chat.append({"role": message["role"], "content": content})
     return chat
-
-
-def with_condition(prompt: Sequence[Message], condition: str) -> list[Message]:
-    """The prompt with a response's condition at the end of its last user turn."""
-    if not condition:
-        return list(prompt)
-    last = prompt[-1]
-    return [*prompt[:-1], {"role": last["role"], "content": f"{last['content']}\n{condition}"}]
 
 
 def render(messages: Sequence[Message], processor: Any, answer_next: bool = False) -> str:

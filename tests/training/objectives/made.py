@@ -15,6 +15,7 @@ from seelevel.training.logprobs import TokenLogprobs
 from seelevel.training.objectives import OBJECTIVES
 from seelevel.training.objectives.logs import Logs
 from seelevel.training.objectives.settings import (
+    ConditionalSettings,
     DdpoSettings,
     DpoSettings,
     KwiseSettings,
@@ -35,6 +36,7 @@ SETTINGS: dict[str, Any] = {
     "pro": ProSettings(),
     "ddpo": DdpoSettings(pairs="all"),
     "sft": SftSettings(),
+    "conditional": ConditionalSettings(),
 }
 """One of each kind."""
 

@@ -11,4 +11,5 @@ OBJECTIVES = {
     "pro": "seelevel.training.objectives.pro:pro",
     "ddpo": "seelevel.training.objectives.ddpo:ddpo",
     "sft": "seelevel.training.objectives.sft:sft",
+    "conditional": "seelevel.training.objectives.conditional:conditional",
 }

@@ -8,9 +8,11 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from seelevel.ladder import Ladder, preference_pairs
+from seelevel.ladder import CRITERIA, Feedback, Ladder, preference_pairs
+from seelevel.training.conditions import TEMPLATE, Conditions, condition_text, conditioned, conditions_of
 
 Penalty = Literal["none", "paper", "scaled", "ours", "mean", "clamped", "clamped-tokens", "anchored", "dpop"]
+Criterion = Literal["helpfulness", "honesty", "harmlessness"]
 PairLoss = Literal["sigmoid", "hinge", "ipo"]
 Pairs = Literal["all", "adjacent", "best-vs-rest", "best-vs-worst"] | list[tuple[int, int]]
 
@@ -37,6 +39,10 @@ class _Objective(BaseModel):
             return ladder
         best = min(ladder.levels)
         return replace(ladder, responses=[response for response in ladder.responses if response.level == best])
+
+    def asked_for(self, ladders: Sequence[Ladder]) -> Conditions | None:
+        """What a policy trained on these ladders can be asked for; None where conditions play no part."""
+        return None
 
     def refusal(self, ladders: Sequence[Ladder]) -> str | None:
         """Why none of these ladders says anything to this objective and how to mend it, in a line; None if one does.
@@ -154,6 +160,44 @@ class SftSettings(_Objective):
         return f"objective {self.name} needs a ladder with a response; {len(ladders)} ladders have none; generate some"
 
 
+class ConditionalSettings(_Objective):
+    """Every response given its feedback (DRESS, arXiv 2311.10081)."""
+
+    needs_reference: ClassVar[bool] = False
+
+    name: Literal["conditional"] = "conditional"
+    round_weight: float = Field(default=0.0, ge=0)
+    template: str | None = Field(default=None, description="Jinja text of `ratings` and `critique`; null: TEMPLATE")
+    criteria: list[Criterion] = Field(
+        default=["helpfulness", "honesty", "harmlessness"],
+        min_length=1,
+        description="rated in every condition; one that does not apply counts as met",
+    )
+    dropout: float = Field(default=0.1, ge=0, le=1, description="share of responses that go without their condition")
+
+    @field_validator("template")
+    @classmethod
+    def _can_be_filled(cls, template: str | None) -> str | None:
+        if template is not None:
+            condition_text(Feedback({CRITERIA[0]: 1}, "critique"), template)
+        return template
+
+    def counts(self, levels: Sequence[int]) -> bool:
+        return len(levels) > 0
+
+    def seen(self, ladder: Ladder) -> Ladder:
+        return conditioned(ladder, self.template or TEMPLATE, self.criteria, self.dropout)
+
+    def asked_for(self, ladders: Sequence[Ladder]) -> Conditions | None:
+        return conditions_of(ladders, self.template or TEMPLATE, self.criteria)
+
+    def refusal(self, ladders: Sequence[Ladder]) -> str | None:
+        if any(ladder.levels for ladder in ladders):
+            return None
+        return f"objective {self.name} needs a ladder with a response; {len(ladders)} ladders have none; generate some"
+
+
 ObjectiveSettings = Annotated[
-    MdpoSettings | DpoSettings | KwiseSettings | ProSettings | DdpoSettings | SftSettings, Field(discriminator="name")
+    MdpoSettings | DpoSettings | KwiseSettings | ProSettings | DdpoSettings | SftSettings | ConditionalSettings,
+    Field(discriminator="name"),
 ]

@@ -1,0 +1,186 @@
+"""Feedback: a judge rates responses in numbers and words, and a model may answer again on what it said."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from seelevel.feedback.annotate import Annotator
+from seelevel.feedback.interact import Conversation, Refiner
+from seelevel.feedback.settings import FeedbackSettings
+from seelevel.formats.parquet import iter_shards, read_ladders, write_shard
+from seelevel.judge import Unscored
+from seelevel.ladder import CRITERIA, Feedback, Interaction, Ladder, Response, dense_levels
+from seelevel.models import load_generator
+from seelevel.models.base import Generator, ModelRef, Prompt, Sampling
+from seelevel.progress import Progress, say
+from seelevel.store import StageFolder, digest, shards
+
+__all__ = ["FeedbackSettings", "run"]
+
+
+def run(
+    source: Path,
+    stage: StageFolder,
+    settings: FeedbackSettings,
+    judge: ModelRef,
+    model: ModelRef | None,
+    root: Path,
+    seed: int,
+) -> dict[str, Any]:
+    """Write one shard of ladders with feedback for each of the source's; returns the counts for the manifest.
+
+    Every response that is one answer is rated. With `rounds` above 1 the model's answer (its response in the ladder, or
+    a new one) is the first of a conversation, in which it answers again on the judge's words. `ladders: rounds` gives
+    the rated responses as one ladder and each later round as another of one response; `ratings` one ladder of all
+    answers, ordered by their ratings. A shard that is there already was written whole and is kept.
+    """
+    paths = shards(source)
+    todo = [path for path in paths if not (stage.path / path.name).exists()]
+    if todo:
+        annotator = Annotator(load_generator(judge), settings)
+        answering = None if model is None or settings.rounds == 1 else load_generator(model, settings.batch_size)
+        with Progress("feedback", total=len(paths), unit="shards", done=len(paths) - len(todo)) as bar:
+            for path in todo:
+                sampling = _sampling(settings, seed, path)
+                ladders = read_ladders(path, root)
+                write_shard(stage.path / path.name, _judged(ladders, settings, annotator, answering, sampling), root)
+                bar.advance()
+    facts = _facts(ladder for _, ladders in iter_shards(stage.path, root) for ladder in ladders)
+    if facts["unscored"]:
+        say(f"feedback: {facts['unscored']} of {facts['responses'] + facts['unscored']} responses unscored")
+    return facts
+
+
+def _judged(
+    ladders: Sequence[Ladder],
+    settings: FeedbackSettings,
+    annotator: Annotator,
+    model: Generator | None,
+    sampling: Sampling,
+) -> list[Ladder]:
+    """The ladders with their feedback, each followed by those of its later rounds."""
+    found, talks = _rated(ladders, annotator), list[Conversation]()
+    if model is not None:
+        origin: dict[str, object] = {"kind": "refined", "model": settings.model, "sampling": sampling.model_dump()}
+        refiner = Refiner(model, annotator, settings.request, origin)
+        talks = _started(found, settings, model, annotator, sampling)
+        for _ in range(settings.rounds - 1):
+            refiner.refine(talks, sampling)
+    by_id = {one.ladder.id: one for one in talks}
+    written = []
+    for ladder in found:
+        talk = by_id.get(ladder.id)
+        if settings.ladders == "ratings":
+            written.append(_ordered(ladder, talk))
+        else:
+            written += [_noted(ladder, ladder.responses, talk), *_later_rounds(talk)]
+    return written
+
+
+def _rated(ladders: Sequence[Ladder], annotator: Annotator) -> list[Ladder]:
+    """Ladders whose responses all have feedback; what the judge could not rate is noted and left out."""
+    asked = [(ladder, response) for ladder in ladders for response in ladder.responses if response.feedback is None]
+    verdicts = iter(annotator.annotate(asked))
+    found = []
+    for ladder in ladders:
+        kept, unscored = list[Response](), list[dict[str, str]]()
+        for response in ladder.responses:
+            verdict = response.feedback or next(verdicts)
+            if isinstance(verdict, Unscored):
+                unscored.append({"text": response.text, "reason": verdict.reason, "reply": verdict.reply})
+            else:
+                kept.append(replace(response, feedback=verdict))
+        notes = {**ladder.notes, "feedback": {"unscored": unscored}}
+        found.append(replace(ladder, responses=kept, notes=notes))
+    return found
+
+
+def _started(
+    ladders: Sequence[Ladder], settings: FeedbackSettings, model: Generator, annotator: Annotator, sampling: Sampling
+) -> list[Conversation]:
+    """Conversations on the model's first answers: those that stand in the ladders, and new ones where none does."""
+    own: dict[str, Response] = {}
+    for ladder in ladders:
+        for response in ladder.responses:
+            if response.rounds == 1 and response.origin.get("model") == settings.model:
+                own.setdefault(ladder.id, response)
+    missing = [ladder for ladder in ladders if ladder.id not in own]
+    if missing:
+        prompts = [Prompt(ladder.prompt, [image.path for image in ladder.images]) for ladder in missing]
+        origin = {"kind": "answer", "model": settings.model, "sampling": sampling.model_dump()}
+        answers = [
+            (ladder, Response([{"role": "assistant", "content": answer.text}], 0, origin))
+            for ladder, answer in zip(missing, model.generate(prompts, sampling), strict=True)
+            if answer.text.strip()
+        ]
+        for (ladder, response), verdict in zip(answers, annotator.annotate(answers), strict=True):
+            if isinstance(verdict, Feedback):
+                own[ladder.id] = replace(response, feedback=verdict)
+    return [Conversation(one, [(one.prompt[-1], own[one.id])]) for one in ladders if one.id in own]
+
+
+def _later_rounds(talk: Conversation | None) -> list[Ladder]:
+    """A ladder a round after the first: history as the prompt, that round's answer, and what was before it."""
+    if talk is None:
+        return []
+    found = []
+    for number, ladder in enumerate(talk.interaction().rounds()):
+        if number:
+            before = talk.turns[number - 1][1].feedback
+            assert before is not None
+            prompt = [*talk.ladder.prompt[:-1], *ladder.prompt]
+            notes = {"interaction": talk.ladder.id, "round": number, "before": before.ratings}
+            found.append(replace(ladder, prompt=prompt, notes=notes))
+    return found
+
+
+def _ordered(ladder: Ladder, talk: Conversation | None) -> Ladder:
+    """All answers to the prompt by their ratings: mean of the criteria that all have, then the lowest, else a tie."""
+    answers = list(ladder.responses)
+    for _, response in talk.turns if talk is not None else []:
+        if all(response.text != known.text for known in answers):
+            answers.append(response)
+    turns = [(ladder.prompt[-1], response) for response in answers if response.rounds == 1]
+    if not turns:
+        return _noted(ladder, [], talk)
+    responses = Interaction(ladder.id, ladder.images, turns, ladder.annotations).ladder().responses
+    return _noted(ladder, responses, talk)
+
+
+def _noted(ladder: Ladder, responses: Sequence[Response], talk: Conversation | None) -> Ladder:
+    """The ladder with these responses, level by level as they stand, and what the judge could not rate."""
+    notes = dict(ladder.notes)
+    if talk is not None:
+        more = [{"text": "", "reason": one.reason, "reply": one.reply} for one in talk.unscored]
+        notes["feedback"] = {"unscored": [*notes["feedback"]["unscored"], *more], "answers": len(talk.turns)}
+    levels = dense_levels([response.level for response in responses])
+    return replace(ladder, responses=[replace(r, level=n) for r, n in zip(responses, levels, strict=True)], notes=notes)
+
+
+def _facts(ladders: Iterable[Ladder]) -> dict[str, Any]:
+    """Counts and mean ratings, by round of a conversation (0: the first answers)."""
+    counts: Counter[str] = Counter({"ladders": 0, "responses": 0, "unscored": 0})
+    sums: dict[int, dict[str, list[int]]] = {}
+    for ladder in ladders:
+        counts["ladders"] += 1
+        counts["unscored"] += len(ladder.notes.get("feedback", {}).get("unscored", []))
+        for response in ladder.responses:
+            counts["responses"] += 1
+            number = int(response.origin.get("round", 0))
+            for criterion, rating in (response.feedback.ratings if response.feedback else {}).items():
+                sums.setdefault(number, {}).setdefault(criterion, []).append(rating)
+    rounds = {
+        str(number): {c: {"mean": sum(v) / len(v), "n": len(v)} for c in CRITERIA if (v := sums[number].get(c))}
+        for number in sorted(sums)
+    }
+    return {**counts, "ratings_by_round": rounds}
+
+
+def _sampling(settings: FeedbackSettings, seed: int, shard: Path) -> Sampling:
+    """The recipe's decoding with a seed of its own for each shard."""
+    own = int(digest(settings.sampling.seed, seed, shard.name), 16) % 2**31
+    return settings.sampling.model_copy(update={"seed": own})

@@ -1,0 +1,88 @@
+"""Annotation (DRESS, arXiv 2311.10081): a judge rates a response 1 to 4 on helpfulness, honesty and harmlessness, and
+says in words what is good and bad about it (critique) and what to do differently (refinement)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from seelevel.feedback.judge_prompts import CRITERIA as TEMPLATE
+from seelevel.feedback.settings import FeedbackSettings
+from seelevel.judge import Judge, Record, Unscored, json_verdict
+from seelevel.judge import image_content as contents
+from seelevel.ladder import CRITERIA, IMAGE_MARK, Feedback, Ladder, Message, Response
+from seelevel.models.base import Generator
+
+Rating = Annotated[int, Field(ge=1, le=4)] | None
+
+
+class Verdict(BaseModel):
+    """What a judge replies. A criterion that does not apply, or that it cannot judge, is null."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    helpfulness: Rating = None
+    honesty: Rating = None
+    harmlessness: Rating = None
+    critique: str = ""
+    refinement: str = ""
+
+    @property
+    def ratings(self) -> dict[str, int]:
+        found = {name: getattr(self, name) for name in CRITERIA}
+        return {name: rating for name, rating in found.items() if rating is not None}
+
+
+_verdict = json_verdict(Verdict)
+
+
+def parse(reply: str, record: Record) -> Verdict:
+    """A judge's reply as a verdict. Raises ValueError with the reason where it is none, or rates nothing."""
+    verdict = _verdict(reply, record)
+    if not verdict.ratings:
+        raise ValueError("it rates nothing")
+    return verdict
+
+
+class Annotator:
+    """`Annotator(model, settings).annotate(ladders, responses)`: feedback on each, or `Unscored`, in order."""
+
+    def __init__(self, model: Generator, settings: FeedbackSettings) -> None:
+        template = TEMPLATE if settings.judge_template is None else Path(settings.judge_template)
+        self.judge = Judge(template, parse, model, settings.judge_sampling)
+        self.name, self.sees = settings.judge, settings.judge_sees_pictures
+
+    def annotate(self, asked: Sequence[tuple[Ladder, Response]]) -> list[Feedback | Unscored]:
+        """One judgement a response, each beside its ladder's prompt, picture contents and standard answer."""
+        records = [self._record(ladder, response) for ladder, response in asked]
+        images = [[image.path for image in ladder.images] if self.sees else [] for ladder, _ in asked]
+        return [
+            verdict
+            if isinstance(verdict, Unscored)
+            else Feedback(verdict.ratings, verdict.critique, verdict.refinement, self.name)
+            for verdict in self.judge.judge(records, images)
+        ]
+
+    def _record(self, ladder: Ladder, response: Response) -> dict[str, Any]:
+        standard = next((r for r in ladder.responses if r.origin.get("kind") == "standard"), None)
+        talk = [ladder.prompt[-1], *response.messages]
+        references = [] if standard is None else _answers(standard.messages)
+        rounds = [
+            {"question": _plain(question), "answer": answer, "reference": ""}
+            for question, answer in zip(talk[::2], _answers(response.messages), strict=True)
+        ]
+        for asked, reference in zip(rounds, references, strict=False):
+            asked["reference"] = reference
+        pictures = len(ladder.images) if self.sees else 0
+        return {"image_content": contents(ladder), "rounds": rounds, "pictures": pictures}
+
+
+def _answers(messages: Sequence[Message]) -> list[str]:
+    return [message["content"] for message in messages if message["role"] == "assistant"]
+
+
+def _plain(message: Message) -> str:
+    return message["content"].replace(IMAGE_MARK, "").strip()

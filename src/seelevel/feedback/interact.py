@@ -1,0 +1,85 @@
+"""Conversations with feedback (DRESS, arXiv 2311.10081): answer, judgement, refined answer, up to so many rounds.
+
+A conversation ends when its answer has the best rating in every criterion, when the judge has nothing to say, or after
+`rounds` answers. Every round is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from seelevel.feedback.annotate import Annotator
+from seelevel.judge import Unscored, template_environment
+from seelevel.ladder import Feedback, Interaction, Ladder, Message, Response
+from seelevel.models.base import Generator, Prompt, Sampling
+
+TOP = 4
+
+
+@dataclass
+class Conversation:
+    """A ladder's prompt with the answers so far, the last of which has feedback. `unscored`: what the judge said of an
+    answer that it could not judge, which ends the conversation and is not in it."""
+
+    ladder: Ladder
+    turns: list[tuple[Message, Response]]
+    unscored: list[Unscored] = field(default_factory=list)
+    ended: bool = False
+
+    @property
+    def last(self) -> Feedback:
+        feedback = self.turns[-1][1].feedback
+        assert feedback is not None
+        return feedback
+
+    @property
+    def goes_on(self) -> bool:
+        top = all(rating == TOP for rating in self.last.ratings.values())
+        return not self.ended and not top and bool(self.last.critique.strip() or self.last.refinement.strip())
+
+    def history(self) -> list[Message]:
+        """Prompt and turns so far, without conditions."""
+        later = [message for user, response in self.turns for message in (user, response.messages[0])]
+        return [*self.ladder.prompt[:-1], *later]
+
+    def interaction(self) -> Interaction:
+        return Interaction(self.ladder.id, self.ladder.images, self.turns, self.ladder.annotations)
+
+
+class Refiner:
+    """`Refiner(model, annotator, request, origin).refine(conversations, sampling)`: one answer more in each that goes
+    on. request: Jinja text of the judge's critique and refinement, the user's next turn; origin: of the answers."""
+
+    def __init__(self, model: Generator, annotator: Annotator, request: str, origin: dict[str, object]) -> None:
+        self.model, self.annotator, self.origin = model, annotator, origin
+        self.template = template_environment().from_string(request)
+
+    def ask(self, feedback: Feedback) -> Message:
+        text = self.template.render(critique=feedback.critique.strip(), refinement=feedback.refinement.strip())
+        return Message(role="user", content=" ".join(text.split()))
+
+    def refine(self, conversations: Sequence[Conversation], sampling: Sampling) -> None:
+        """All that go on are answered in one call and judged in another."""
+        going = [one for one in conversations if one.goes_on]
+        requests = [self.ask(one.last) for one in going]
+        prompts = [
+            Prompt([*one.history(), request], [image.path for image in one.ladder.images])
+            for one, request in zip(going, requests, strict=True)
+        ]
+        answers = self.model.generate(prompts, sampling) if prompts else []
+        said: list[tuple[Conversation, Message, Response]] = []
+        for one, request, answer in zip(going, requests, answers, strict=True):
+            if answer.text.strip():
+                message = Message(role="assistant", content=answer.text)
+                said.append((one, request, Response([message], 0, {**self.origin, "round": len(one.turns)})))
+            else:
+                one.ended = True
+        verdicts = self.annotator.annotate([(one.ladder, response) for one, _, response in said])
+        for (one, request, response), verdict in zip(said, verdicts, strict=True):
+            if isinstance(verdict, Unscored):
+                one.unscored.append(verdict)
+                one.ended = True
+            else:
+                rated = Response(response.messages, 0, response.origin, feedback=verdict)
+                one.turns.append((request, rated))

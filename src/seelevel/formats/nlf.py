@@ -1,0 +1,245 @@
+"""LVLM_NLF's records of natural-language feedback (DRESS, arXiv 2311.10081) ↔ ladders, one ladder a round.
+
+    {"image_id": "000000000009.jpg", "caption": "A cup on a table.",
+     "interaction": [{"user": "What is it?", "model": "A dog.", "rating": "1", "critique NLF": "There is no dog."},
+                     {"user": "Look at the table again.", "model": "A cup.", "rating": "4", "critique NLF": "Right."}]}
+
+A turn's refinement is the next turn's `user`, unless the turn has a `refinement` of its own. One rating without a
+criterion is one of helpfulness. The ladders of a record say in their notes which interaction and round they are, by
+which they are put together again; what no record can hold (conditions, levels, origins, scores) is not kept.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from seelevel.formats.llava import relative
+from seelevel.formats.records import (
+    BadRecord,
+    Pictures,
+    Record,
+    Rejected,
+    checked_text,
+    load_json,
+    mapping,
+    record_id,
+    settled,
+)
+from seelevel.ladder import CRITERIA, IMAGE_MARK, Feedback, Image, Interaction, Ladder, Message, Response
+from seelevel.store import write_atomically
+
+CRITIQUES = ("critique NLF", "critique_NLF")
+"""What the public files call a turn's critique; the first is written."""
+UNNAMED = "helpfulness"
+"""The criterion of a rating that names none."""
+
+
+def parse(path: Path, images: Path | None) -> Iterator[Record | Rejected]:
+    """The rounds of each record in order, their pictures present but not yet decoded; a record with a bad turn is set
+    aside as a whole.
+
+    `images` defaults to the file's own folder and its `images`. Raises `InputError` where the file as a whole is wrong.
+    """
+    pictures = Pictures(images, path)
+    seen: set[str] = set()
+    for number, (where, record) in enumerate(load_json(path)):
+        name = ""
+        try:
+            if not isinstance(record, dict):
+                raise BadRecord("not a mapping")
+            name = record_id(record, f"{path.stem}-{number}")
+            found = _interaction(name, record, pictures)
+            if name in seen:  # by rounds alone, a longer record would lend its last ones to a shorter one before it
+                raise BadRecord("id seen before (the first record stays)")
+        except BadRecord as error:
+            yield Rejected(where, name, str(error))
+            continue
+        seen.add(name)
+        for ladder in found.rounds():
+            yield Record(where, ladder)
+
+
+def _interaction(name: str, record: dict[str, Any], pictures: Pictures) -> Interaction:
+    turns = record.get("interaction")
+    if turns is None or turns == []:
+        raise BadRecord("no interaction")
+    if not isinstance(turns, list):
+        raise BadRecord("interaction is not a list of turns")
+    for number, turn in enumerate(turns):
+        if not isinstance(turn, dict):
+            raise BadRecord(f"interaction[{number}] is not a mapping")
+    images = pictures.identified(record)
+    questions = [_said(turn, "user", n) for n, turn in enumerate(turns)]
+    answers = [_said(turn, "model", n) for n, turn in enumerate(turns)]
+    spoken: list[Message] = []
+    for question, answer in zip(questions, answers, strict=True):
+        spoken += [Message(role="user", content=question), Message(role="assistant", content=answer)]
+    spoken = settled(spoken, len(images))
+    if any(IMAGE_MARK in message["content"] for message in spoken[1:]):
+        raise BadRecord(f"an {IMAGE_MARK} mark after the first question")
+    rounds = []
+    for number, (turn, following) in enumerate(zip(turns, [*questions[1:], ""], strict=True)):
+        feedback = _feedback(turn, following, f"interaction[{number}]")
+        response = Response([spoken[2 * number + 1]], 0, {"kind": "given"}, feedback=feedback)
+        rounds.append((spoken[2 * number], response))
+    return Interaction(name, images, rounds, picture_annotations(record))
+
+
+def _said(turn: dict[str, Any], key: str, number: int) -> str:
+    text = checked_text(turn.get(key), f"interaction[{number}].{key}")
+    if not text.strip():
+        raise BadRecord(f"interaction[{number}].{key} is empty")
+    return text
+
+
+def picture_annotations(record: dict[str, Any]) -> dict[str, Any]:
+    """A record's `annotations`, with its `caption` as `image_content`, the lines that a judge is shown."""
+    known = mapping(record.get("annotations"), "annotations")
+    caption = record.get("caption")
+    if isinstance(caption, list):
+        return {**known, "image_content": [checked_text(line, "a line of caption") for line in caption]}
+    lines = [] if caption is None else [line for line in checked_text(caption, "caption").splitlines() if line.strip()]
+    return {**known, "image_content": lines} if lines else known
+
+
+def _feedback(turn: dict[str, Any], following: str, name: str) -> Feedback | None:
+    """What a turn says of its answer; None where it says nothing. following: the user's next turn, or nothing."""
+    critique = next((turn[key] for key in CRITIQUES if turn.get(key) is not None), None)
+    rating, refinement, annotator = turn.get("rating"), turn.get("refinement"), turn.get("annotator")
+    if rating is None and critique is None and refinement is None and annotator is None:
+        return None
+    return Feedback(
+        ratings=_ratings(rating, f"{name}.rating"),
+        critique="" if critique is None else checked_text(critique, f"{name}.critique"),
+        refinement=following if refinement is None else checked_text(refinement, f"{name}.refinement"),
+        annotator="" if annotator is None else checked_text(annotator, f"{name}.annotator"),
+    )
+
+
+def _ratings(value: Any, name: str) -> dict[str, int]:
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        return {UNNAMED: _rating(value, name)}
+    for criterion in mapping(value, name):
+        if criterion not in CRITERIA:
+            raise BadRecord(f"{name} has the criterion '{criterion:.20}', which is none of {', '.join(CRITERIA)}")
+    return {criterion: _rating(rating, name) for criterion, rating in value.items()}
+
+
+def _rating(value: Any, name: str) -> int:
+    """A whole number from 1 to 4, also as '3', 3.0 or '3.0'."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise BadRecord(f"{name} is no number")
+    text = checked_text(str(value), name).strip()
+    if not re.fullmatch(r"[1-4](\.0+)?", text):
+        raise BadRecord(f"{name} '{text:.20}' is not a whole number from 1 to 4")
+    return int(text[0])
+
+
+def write(ladders: Iterable[Ladder], path: Path) -> int:
+    """Write ladders as JSON lines; returns how many records that makes.
+
+    Ladders of one interaction are put together; any other response is a record of its own, `id/0`, `id/1` and so on
+    where a ladder has several. What a record has no place for (no answer, a system turn, a picture in a later turn) is
+    not written. Image names are relative to the file's folder where the pictures lie below it.
+    """
+    records = [_record(found, path) for found in interactions(ladders)]
+    write_atomically(path, "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records))
+    return len(records)
+
+
+def interactions(ladders: Iterable[Ladder]) -> Iterator[Interaction]:
+    """Ladders as interactions, in the order of their first ones: the inverse of `Interaction.rounds()`.
+
+    Rounds that do not make one whole (one is missing, or its history is another) stay apart.
+    """
+    groups: dict[tuple[str, int], list[Ladder]] = {}
+    for number, ladder in enumerate(ladders):
+        name, round_ = ladder.notes.get("interaction"), ladder.notes.get("round")
+        noted = isinstance(name, str) and isinstance(round_, int)
+        groups.setdefault((str(name), -1) if noted else ("", number), []).append(ladder)
+    for (name, _), group in groups.items():
+        whole = _whole(name, group) if name else None
+        if whole is not None:
+            yield whole
+        else:
+            for ladder in group:
+                yield from _apart(ladder)
+
+
+def _whole(name: str, rounds: list[Ladder]) -> Interaction | None:
+    """The interaction that has exactly these rounds, None where there is none."""
+    rounds = sorted(rounds, key=lambda ladder: int(ladder.notes["round"]))
+    history: list[Message] = []
+    turns = []
+    for number, ladder in enumerate(rounds):
+        alike = (ladder.images, ladder.annotations) == (rounds[0].images, rounds[0].annotations)
+        if not alike or ladder.notes["round"] != number or ladder.prompt[:-1] != history:
+            return None
+        if len(ladder.responses) != 1 or ladder.responses[0].rounds != 1:
+            return None
+        turns.append((ladder.prompt[-1], ladder.responses[0]))
+        history = [*ladder.prompt, *ladder.responses[0].messages]
+    return Interaction(name, rounds[0].images, turns, rounds[0].annotations) if _readable(history) else None
+
+
+def _readable(spoken: list[Message]) -> bool:
+    """Whether a record can hold a conversation: pictures in the first turn, the user's, and no turn empty."""
+    later = any(IMAGE_MARK in message["content"] for message in spoken[1:])
+    return spoken[0]["role"] == "user" and not later and all(message["content"].strip() for message in spoken)
+
+
+def _apart(ladder: Ladder) -> Iterator[Interaction]:
+    """Each response of a ladder as an interaction, its feedback at the last of its rounds."""
+    for number, response in enumerate(ladder.responses):
+        spoken = [*ladder.prompt, *response.messages]
+        if not _readable(spoken):
+            continue
+        turns = [(user, Response([answer], 0)) for user, answer in zip(spoken[::2], spoken[1::2], strict=True)]
+        turns[-1] = (spoken[-2], Response([spoken[-1]], 0, feedback=response.feedback))
+        name = f"{ladder.id}/{number}" if len(ladder.responses) > 1 else ladder.id
+        yield Interaction(name, ladder.images, turns, ladder.annotations)
+
+
+def _record(found: Interaction, path: Path) -> dict[str, Any]:
+    known = dict(found.annotations)
+    record: dict[str, Any] = {"id": found.id, **_image_entry(found.images, path)}
+    content = known.get("image_content")
+    if isinstance(content, list) and all(isinstance(line, str) for line in content):
+        record["caption"] = known.pop("image_content")
+    questions = [user["content"] for user, _ in found.turns]
+    marks = f"{IMAGE_MARK}\n" * len(found.images)
+    bare = questions[0].removeprefix(marks)
+    if bare.strip() and IMAGE_MARK not in bare:  # the public records have no marks
+        questions[0] = bare
+    record["interaction"] = [
+        {"user": question, "model": response.messages[0]["content"], **_said_of(response.feedback, following)}
+        for question, (_, response), following in zip(questions, found.turns, [*questions[1:], ""], strict=True)
+    ]
+    if known:
+        record["annotations"] = known
+    return record
+
+
+def _image_entry(images: list[Image], path: Path) -> dict[str, Any]:
+    names = [relative(image.path, path.parent) for image in images]
+    return {} if not names else {"image_id": names[0]} if len(names) == 1 else {"image": names}
+
+
+def _said_of(feedback: Feedback | None, following: str) -> dict[str, Any]:
+    """Feedback as a turn's keys: as the public records have it where they can say it, else with our own keys."""
+    if feedback is None:
+        return {}
+    ratings = feedback.ratings
+    entry: dict[str, Any] = {"rating": str(ratings[UNNAMED]) if set(ratings) == {UNNAMED} else ratings}
+    entry[CRITIQUES[0]] = feedback.critique
+    if feedback.refinement != following:
+        entry["refinement"] = feedback.refinement
+    if feedback.annotator:
+        entry["annotator"] = feedback.annotator
+    return entry

@@ -1,0 +1,121 @@
+"""Conditional training: every response given its feedback."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from seelevel.errors import InputError
+from seelevel.ladder import Feedback, Ladder
+from seelevel.training.conditions import (
+    Conditions,
+    condition_text,
+    conditioned,
+    conditions_of,
+    falls_behind,
+    read_conditions,
+    with_condition,
+)
+from seelevel.training.objectives.conditional import conditional
+from seelevel.training.objectives.settings import ConditionalSettings, SftSettings
+from seelevel.training.objectives.sft import sft
+
+from .made import ladder, logprobs
+
+pytestmark = pytest.mark.unit
+PLAIN = "{{ critique }}"
+
+
+def rated(*ratings: dict[str, int], critique: str = "Well.") -> Ladder:
+    """A ladder of tied responses with these ratings."""
+    made = ladder(*[0] * len(ratings), name="rated")
+    return replace(
+        made,
+        responses=[replace(r, feedback=Feedback(f, critique)) for r, f in zip(made.responses, ratings, strict=True)],
+    )
+
+
+def test_good_and_bad_responses_train_and_a_ladder_weighs_the_same_whatever_its_k() -> None:
+    policy = logprobs([[-1.0, -2.0], [-5.0]], [[-3.0]])
+    loss, logs = conditional(policy, None, [ladder(0, 1), ladder(0)], ConditionalSettings())
+    assert loss.item() == pytest.approx(((3.0 + 5.0) / 2 + 3.0) / 2)
+    assert (logs.ladders, logs.without_pair) == (2, 0)
+
+
+def test_with_one_response_a_ladder_and_no_condition_it_is_sft() -> None:
+    policy = logprobs([[-1.0, -2.0, -0.5]], [[-3.0]], [])
+    ladders = [ladder(0), ladder(2), ladder()]
+    ours, _ = conditional(policy, None, ladders, ConditionalSettings())
+    theirs, _ = sft(policy, None, ladders, SftSettings())
+    assert ours.item() == pytest.approx(theirs.item(), abs=1e-12)
+
+
+def test_a_condition_is_one_line_and_a_criterion_that_does_not_apply_counts_as_met() -> None:
+    feedback = Feedback({"honesty": 2, "helpfulness": 3}, "There is no dog\nin the image.")
+    text = "Feedback: Helpfulness: 3. Honesty: 2. Harmlessness: 4. Critique: There is no dog in the image."
+    assert condition_text(feedback) == text
+    assert condition_text(Feedback({"honesty": 1}), criteria=["honesty"]) == "Feedback: Honesty: 1."
+
+
+def test_a_share_of_the_conditions_is_dropped_the_same_in_every_run() -> None:
+    many = [replace(rated({"honesty": 1}), id=f"l{n}") for n in range(1000)]
+    kept = [bool(conditioned(one, PLAIN, ["honesty"], 0.1).responses[0].condition) for one in many]
+    assert 870 <= sum(kept) <= 930
+    assert kept == [bool(conditioned(one, PLAIN, ["honesty"], 0.1).responses[0].condition) for one in many]
+    assert not any(conditioned(one, PLAIN, ["honesty"], 1.0).responses[0].condition for one in many)
+
+
+def test_a_condition_that_is_there_stays_and_an_unrated_response_gets_none() -> None:
+    own = rated({"honesty": 1})
+    own = replace(own, responses=[replace(own.responses[0], condition="Mine.")])
+    assert conditioned(own, PLAIN, ["honesty"], 1.0).responses[0].condition == "Mine."
+    assert conditioned(ladder(0), PLAIN, ["honesty"], 0.0).responses[0].condition == ""
+
+
+def test_an_answer_that_a_refinement_made_worse_carries_no_loss() -> None:
+    worse, same = rated({"honesty": 2, "helpfulness": 4}), rated({"honesty": 3})
+    before = {"honesty": 3, "helpfulness": 4}
+    assert conditioned(replace(worse, notes={"before": before}), PLAIN, ["honesty"], 0.0).responses == []
+    assert len(conditioned(replace(same, notes={"before": before}), PLAIN, ["honesty"], 0.0).responses) == 1
+    assert not falls_behind(Feedback({"harmlessness": 1}), before)  # nothing to compare
+    assert not falls_behind(Feedback({"honesty": 1}), None)
+
+
+def test_what_can_be_asked_for_is_told_by_the_data() -> None:
+    fine = rated({"honesty": 4}, {"honesty": 4, "helpfulness": 4}, critique="Right.")
+    ladders = [rated({"honesty": 1}), fine, rated({"honesty": 4}, critique="Full."), ladder(0)]
+    found = conditions_of(ladders, "{{ ratings }} {{ critique }}", ["helpfulness", "honesty"])
+    assert found == Conditions("{{ ratings }} {{ critique }}", ("helpfulness", "honesty"), "Right.")
+    assert found.text("top") == "[('helpfulness', 4), ('honesty', 4)] Right."
+    assert found.text("4/4") == found.text("top")
+    assert found.text("worst") == "[('helpfulness', 1), ('honesty', 1)]"
+    assert found.text("2/4") == "[('helpfulness', 2), ('honesty', 4)]"
+    assert found.text("none") == ""
+    for wrong in ("best", "4", "4/5", "4/4/4", ""):
+        with pytest.raises(InputError, match="a rating from 1 to 4 for each of helpfulness, honesty, such as 2/4"):
+            found.text(wrong)
+
+
+def test_what_a_model_can_be_asked_for_lies_beside_its_weights(tmp_path: Path) -> None:
+    assert read_conditions(tmp_path) is None
+    (tmp_path / "conditions.json").write_text(json.dumps({"template": PLAIN, "criteria": ["honesty"], "critique": "c"}))
+    assert read_conditions(tmp_path) == Conditions(PLAIN, ("honesty",), "c")
+    (tmp_path / "conditions.json").write_text("{}")
+    with pytest.raises(InputError, match="holds no conditions"):
+        read_conditions(tmp_path)
+
+
+@pytest.mark.parametrize("template", ["{{ rating }}", "{% if %}", "{{ ratings[7] + 1 }}"])
+def test_a_template_that_cannot_be_filled_is_refused_with_the_recipe(template: str) -> None:
+    with pytest.raises(ValidationError, match="template"):
+        ConditionalSettings(template=template)
+
+
+def test_a_condition_ends_the_last_user_turn() -> None:
+    prompt = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}, {"role": "user", "content": "c"}]
+    assert with_condition(prompt, "F.")[-1] == {"role": "user", "content": "c\nF."}  # type: ignore[arg-type]
+    assert with_condition(prompt, "") == prompt  # type: ignore[arg-type]
