@@ -21,11 +21,12 @@ CORE = {
     "images",
     "formats",
     "judge",
+    "nlf",
     "models",
     "language",
     "training",
 }
-TOP = {"recipe", "naming", "examine", "pipeline", "forecast", "cli"}
+TOP = {"recipe", "naming", "examine", "pipeline", "forecast", "chat", "cli"}
 KNOW_THE_WORLD = {"naming", "pipeline", "forecast", "cli", "world"}
 
 

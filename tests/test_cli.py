@@ -16,9 +16,10 @@ ROOT = Path(__file__).parents[1]
 COMMAND = str(Path(sys.executable).with_name("seelevel"))
 
 
-def call(*arguments, cwd=ROOT):
+def call(*arguments, cwd=ROOT, input=None):
     done = subprocess.run(
         [COMMAND, *map(str, arguments)],
+        input=input,
         capture_output=True,
         text=True,
         cwd=cwd,

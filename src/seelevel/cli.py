@@ -90,9 +90,36 @@ def _stage_command(name: str, help_text: str) -> None:
     app.command(name, help=help_text)(command)
 
 
+_stage_command("base", "One stage, where a recipe has it: make the model to align by fine-tuning another.")
 _stage_command("generate", "One stage: read the prompts and generate ranked responses.")
 _stage_command("check", "One stage: check and mend the order of the responses.")
-_stage_command("align", "One stage: learn from the checked ladders.")
+_stage_command("feedback", "One stage: have the responses judged in words, and answered again.")
+
+
+@app.command()
+def align(
+    recipe: RecipeArgument,
+    out: OutOption = None,
+    set_: SetOption = None,
+    show_batch: Annotated[
+        bool, typer.Option("--show-batch", help="Show which tokens of the first step carry loss; train nothing.")
+    ] = False,
+) -> None:
+    """One stage: learn from the ladders."""
+    from seelevel.pipeline import Run
+
+    loaded, folder = _recipe(recipe, set_, out)
+    job = Run(loaded, folder)
+    if not show_batch:
+        typer.echo(f"align: {job.alone('align')}")
+        return
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    for block in job.first_step():
+        console.print(block, soft_wrap=True)
+
+
 _stage_command("evaluate", "One stage: measure the base and the aligned model.")
 _stage_command("report", "One stage: make the page.")
 
@@ -110,6 +137,47 @@ def convert(
 
     facts = convert_file(source, target, source_format=from_, target_format=to, images=images)
     typer.echo(", ".join(f"{name}: {value}" for name, value in facts.items()))
+
+
+@app.command()
+def chat(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A folder, a hub name, world:s, a server's model.")],
+    image: Annotated[str | None, typer.Option(help="A picture, or one of the world's: world:test/0.")] = None,
+    about: Annotated[Path | None, typer.Option(help="Text that tells the judge what the picture holds.")] = None,
+    judge: Annotated[str | None, typer.Option(help="Who judges; world:oracle for the world's pictures.")] = None,
+    condition: Annotated[str, typer.Option(help="Ask for this: top, worst, none, or ratings such as 2/4/4.")] = "top",
+    max_new_tokens: Annotated[int, typer.Option(help="The longest answer.", min=1)] = 256,
+    temperature: Annotated[float, typer.Option(help="0 is greedy.", min=0)] = 0.0,
+    save: Annotated[Path | None, typer.Option(help="File for the conversation; default: in the cache.")] = None,
+) -> None:
+    """Talk with a model about a picture; /feedback judges its last answer, /refine asks for a better one."""
+    from dataclasses import replace
+
+    from pydantic import ValidationError
+
+    from seelevel.models.base import ApiSettings, Sampling
+    from seelevel.naming import named_generator, named_picture
+
+    try:
+        sampling = Sampling(max_new_tokens=max_new_tokens, temperature=temperature)
+    except ValidationError as error:
+        raise InputError(f"--temperature {temperature}: {error.errors()[0]['msg']}") from error
+    reference = replace(named_generator(model, ApiSettings()), condition=condition)
+    picture, contents = (None, []) if image is None else named_picture(image, about)
+    judging = named_generator(judge, ApiSettings()) if judge is not None else None
+    if judge is None and image is not None and image.startswith("world:"):
+        judging = named_generator("world:oracle", ApiSettings())
+    from seelevel.chat import HELP, Chat, Terminal, read_line, remember
+    from seelevel.models import load_generator
+    from seelevel.nlf.annotate import Annotator
+
+    annotator = None
+    if judging is not None:
+        annotator = Annotator(load_generator(judging), judging.name, sees=not contents and picture is not None)
+    talk = Chat(load_generator(reference), picture, sampling, annotator, contents)
+    remember()
+    typer.echo(f"{talk.model.describe()}\n{HELP}")
+    Terminal(talk, read_line, lambda text: typer.echo(text, nl=False), save).run()
 
 
 @app.command()
@@ -133,8 +201,9 @@ def threshold(
     path = Path(source)
     if not path.is_dir() and path.suffix != ".parquet":
         recipe, folder = _recipe(source, None, out)
-        path, encoder = folder / "generate", encoder or recipe.check.encoder
-        parser = parser or recipe.check.parser
+        path = folder / "generate"
+        if recipe.check is not None:
+            encoder, parser = encoder or recipe.check.encoder, parser or recipe.check.parser
     from seelevel.check.curve import show_curve
     from seelevel.pipeline import Run
 

@@ -13,7 +13,7 @@ from seelevel.models.base import is_object, is_server
 from seelevel.models.hub import hub_config
 from seelevel.models.kinds import check_answers, check_encodes
 from seelevel.naming import WORLD
-from seelevel.recipe import STAGES, DataSettings
+from seelevel.recipe import DataSettings
 from seelevel.store import digest, read_manifest
 from seelevel.training.beforehand import examine_training
 
@@ -22,7 +22,18 @@ if TYPE_CHECKING:
     from seelevel.pipeline import Run
 
 
-STAGE_FOLDERS = ("data", "finetune", "generate", "check", "align", "evaluate", "inputs")
+STAGE_FOLDERS = (
+    "data",
+    "finetune",
+    "base-data",
+    "base",
+    "generate",
+    "check",
+    "feedback",
+    "align",
+    "evaluate",
+    "inputs",
+)
 PATH_LENGTH = 4096
 
 
@@ -58,24 +69,24 @@ def _examine_names(job: Run) -> None:
     from seelevel.check import CHECKERS
     from seelevel.evaluate import BENCHMARKS
 
-    recipe = job.recipe
-    for name in (recipe.check.encoder, recipe.align.model):
+    recipe, check, feedback = job.recipe, job.recipe.check, job.recipe.feedback
+    for name in (None if check is None else check.encoder, *(model for _, _, model in recipe.training)):
         if name is not None:
             job.model(name)
     for name in recipe.generate.models:
         job.generating(name)
-    for judge in (recipe.check.judge, recipe.evaluate.judge):
-        if judge is not None:
-            job.answering(judge)
-    for key, file in (
-        ("check.overrides", recipe.check.overrides),
-        ("check.judge_template", recipe.check.judge_template),
-        *(("generate.template", name) for name in recipe.generate.files),
-    ):
+    for _, name in recipe.answering:
+        job.answering(name)
+    files: list[tuple[str, str | None]] = [("generate.template", name) for name in recipe.generate.files]
+    if check is not None:
+        files += [("check.overrides", check.overrides), ("check.judge_template", check.judge_template)]
+    if feedback is not None:
+        files.append(("feedback.judge_template", feedback.judge_template))
+    for key, file in files:
         if file is not None and not Path(file).is_file():
             raise InputError(f"{key}: {file} does not exist; relative paths start at {Path.cwd()}")
     for key, names, table in (
-        ("check.checker", [recipe.check.checker], CHECKERS),
+        ("check.checker", [] if check is None else [check.checker], CHECKERS),
         ("evaluate.benchmarks", recipe.evaluate.benchmarks, BENCHMARKS),
     ):
         for name in names:
@@ -89,6 +100,8 @@ def _examine_data(job: Run) -> None:
 
     recipe = job.recipe
     data: list[tuple[str, DataSettings | FinetuneSettings, str]] = [("data", recipe.data, "prompts")]
+    if recipe.base is not None:
+        data.append(("base", recipe.base, "finetune"))
     if recipe.generate.training_data is not None:
         data.append(("generate.finetune", recipe.generate.training_data, "finetune"))
     for key, name, splits in (
@@ -109,26 +122,26 @@ def _examine_data(job: Run) -> None:
 
 def _examine_kinds(job: Run) -> None:
     """Are models, parsers, devices and adapters what their places in the recipe ask for?"""
-    recipe = job.recipe
-    named = [*recipe.generate.models, recipe.align.model, recipe.check.judge, recipe.evaluate.judge]
-    for name in dict.fromkeys(name for name in named if name is not None):
-        check_answers(job.answering(name).path)
-    if recipe.check.encoder is not None:
-        check_encodes(job.model(recipe.check.encoder).path)
-    for parser in dict.fromkeys([recipe.check.parser, *recipe.generate.parsers]):
+    recipe, check = job.recipe, job.recipe.check
+    for name in dict.fromkeys(name for _, name in recipe.answering):
+        check_answers(job.ancestor(name).path)
+    if check is not None and check.encoder is not None:
+        check_encodes(job.model(check.encoder).path)
+    for parser in dict.fromkeys([*([] if check is None else [check.parser]), *recipe.generate.parsers]):
         if parser != "builtin":
             from seelevel.language.parse import load_parser
 
             load_parser(parser)
-    examine_training("align", recipe.align, job.model(recipe.align.model).path)
-    if (tuning := recipe.generate.training_data) is not None:
-        examine_training("generate.finetune", tuning, job.model(recipe.generate.models[0]).path)
+    for key, settings, model in recipe.training:
+        examine_training(key, settings, job.ancestor(model).path)
 
 
 def _examine_processes(job: Run) -> None:
     """Under torchrun the processes meet in `align` alone."""
-    alone = int(os.environ.get("WORLD_SIZE", "1")) == 1 or job.recipe.generate.training_data is None
-    if not alone and read_manifest(job.out / "generate") is None:
+    several = int(os.environ.get("WORLD_SIZE", "1")) > 1
+    if several and job.recipe.base is not None and read_manifest(job.out / "base") is None:
+        raise InputError("base: it is made in one process; run `seelevel base` first, then the rest under torchrun")
+    if several and job.recipe.generate.training_data is not None and read_manifest(job.out / "generate") is None:
         raise InputError(
             f"generate.method: {job.recipe.generate.method} fine-tunes in one process; run `seelevel generate` first, "
             "then the rest under torchrun"
@@ -137,18 +150,11 @@ def _examine_processes(job: Run) -> None:
 
 def _examine_far(job: Run) -> None:
     """What a stage still needs from elsewhere: a server must be there and have the model, a hub model be to be had."""
-    recipe = job.recipe
-    asked = [("generate", name) for name in recipe.generate.models]
-    named = (
-        ("check", recipe.check.encoder),
-        ("check", recipe.check.judge),
-        ("align", recipe.align.model),
-        ("evaluate", recipe.align.model),
-        ("evaluate", recipe.evaluate.judge),
-    )
-    asked += [(stage, name) for stage, name in named if name is not None]
+    recipe, asked = job.recipe, list(job.recipe.answering)
+    if recipe.check is not None and recipe.check.encoder is not None:
+        asked.append(("check", recipe.check.encoder))
     for name in sorted({name for stage, name in asked if not made_under_these_settings(job, stage)}):
-        path = job.answering(name).path
+        path = job.ancestor(name).path
         if is_server(name):
             from seelevel.models.api import ApiModel
 
@@ -163,7 +169,7 @@ def _examine_far(job: Run) -> None:
 def settings_digest(job: Run, stage: str) -> str:
     """A fingerprint of the settings that a stage and those before it have in the recipe: its manifest keeps it."""
     recipe = job.recipe.model_dump(mode="json")
-    return digest({key: recipe[key] for key in ("seed", "data", *_before(stage), stage)})
+    return digest({key: recipe[key] for key in ("seed", "data", *_before(job, stage), stage)})
 
 
 def made_under_these_settings(job: Run, stage: str) -> bool:
@@ -171,18 +177,20 @@ def made_under_these_settings(job: Run, stage: str) -> bool:
     later stages don't count: a server may be gone once it has answered, while others are aligned on its answers."""
     if read_manifest(job.out / "data") is None:
         return False
-    stages = (*_before(stage), stage)
+    stages = (*_before(job, stage), stage)
     return all((read_manifest(job.out / name) or {}).get("settings") == settings_digest(job, name) for name in stages)
 
 
 def examine_predecessors(job: Run, stage: str) -> None:
     """Raise `InputError` where a stage before this one is not finished or was made under other settings, and for a
     report on nothing."""
+    if stage not in job.recipe.stages:
+        raise InputError(f"this recipe has no {stage}; it has {', '.join(job.recipe.stages)}")
     if stage == "report":  # shows whatever is there
         if not any((job.out / name).is_dir() for name in STAGE_FOLDERS):
             raise InputError(f"{job.out} holds no run to report on; name its folder with --out")
         return
-    for earlier in _before(stage):
+    for earlier in _before(job, stage):
         if read_manifest(job.out / earlier) is None:
             raise InputError(f"{job.out / earlier} is not finished; run `seelevel {earlier}` on this recipe first")
         if not made_under_these_settings(job, earlier):
@@ -192,5 +200,5 @@ def examine_predecessors(job: Run, stage: str) -> None:
             )
 
 
-def _before(stage: str) -> tuple[str, ...]:
-    return STAGES[: STAGES.index(stage)]
+def _before(job: Run, stage: str) -> tuple[str, ...]:
+    return job.recipe.stages[: job.recipe.stages.index(stage)]

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from seelevel.errors import free_bytes
 from seelevel.formats.parquet import read_ladders
+from seelevel.generate.settings import FinetuneSettings
 from seelevel.ladder import IMAGE_MARK, Image, Ladder, Message, Response
 from seelevel.models.base import ModelRef, is_server
 from seelevel.models.files import ModelSize, model_size
@@ -28,7 +29,6 @@ from seelevel.training.settings import TrainSettings, precision
 from seelevel.training.shapes import adapter_of, shape_of
 
 if TYPE_CHECKING:
-    from seelevel.generate.settings import FinetuneSettings
     from seelevel.recipe import DataSettings
 
 # Measured on the embedded world: a decoding step of a small model costs this much before any arithmetic, and
@@ -94,8 +94,7 @@ def forecast(job: Run) -> str:
     recipe, states = job.recipe, job.plan()
     records = _count_records(recipe.data)
     flops = matmul_flops() * EFFICIENCY
-    base = job.model(recipe.align.model)
-    sizes = {name: local_size(job.answering(name)) for name in {*recipe.generate.models, recipe.align.model}}
+    sizes = {name: local_size(job.ancestor(name)) for _, name in recipe.answering}
     lines = [
         f"recipe {recipe.name} → {job.out}",
         f"{records} records; times assume {flops / 1e9:.0f} GFLOP/s and are rough",
@@ -108,55 +107,50 @@ def forecast(job: Run) -> str:
             f"{stage:10}{would:8}{count:>9}{human(tokens):>9}{human(memory) + 'B':>9}{_minutes(seconds):>9}  {models}"
         )
 
-    limit = recipe.generate.longest_answer or STANDARD_TOKENS
-    answer = limit * RESPONSE_SHARE
-    add("data", records, 0, 3e8, records / 500, "")
-    if (tuning := recipe.generate.training_data) is not None:
-        name, count = recipe.generate.models[0], _count_records(tuning)
-        states["fine-tune"] = states.get("generate", True)
-        # a model on one part of the records, one on two, … and one on all: so many times all records
-        times = (recipe.generate.levels_at_most - 1) / 2
-        tuned = training(tuning, job.model(name).path, _sample(tuning), count, 1, recipe.seed)
-        if tuned is None:
-            add("fine-tune", count, 0, 0, 0, f"{name}, whose size is not known before it is here")
+    def add_training(stage: str, settings: TrainSettings, name: str, found: Training | None, times: float = 1) -> None:
+        if found is None:
+            add(stage, records, 0, 0, 0, f"{name}, whose size is not known before it is here")
         else:
-            tokens = tuned.cost.tokens * tuning.epochs * times
-            add("fine-tune", count, tokens, tuned.memory, tuned.seconds(flops) * times, described(name, sizes[name]))
-    tokens = seconds = memory = 0.0
-    for name in recipe.generate.answering:
-        part = _generation(records, answer, limit, sizes[name], flops)
-        tokens += part[0]
-        if not is_server(name):  # whose time and memory are its own
-            seconds, memory = seconds + part[1], max(memory, part[2])
-    used = [described(name, sizes[name]) for name in recipe.generate.models]
-    models = "; ".join(used + [f"parser {name}" for name in recipe.generate.parsers])
-    add("generate", records, tokens, memory, seconds, models)
+            tokens, seconds = found.cost.tokens * settings.epochs * times, found.seconds(flops) * times
+            add(stage, found.ladders, tokens, found.memory, seconds, described(name, sizes[name]))
+
+    def add_answers(stage: str, names: Sequence[str], more: Sequence[str], limit: int) -> None:
+        tokens = seconds = memory = 0.0
+        for name in names:
+            part = _generation(records, limit * RESPONSE_SHARE, limit, sizes[name], flops)
+            tokens += part[0]
+            if not is_server(name):  # whose time and memory are its own
+                seconds, memory = seconds + part[1], max(memory, part[2])
+        models = "; ".join([*(described(name, sizes[name]) for name in dict.fromkeys(names)), *more])
+        add(stage, records, tokens, memory, seconds, models)
+
+    limit = recipe.generate.longest_answer or STANDARD_TOKENS
+    add("data", records, 0, 3e8, records / 500, "")
+    for key, tuning, name in recipe.training[:-1]:
+        stage, times = "base", 1.0
+        if key != "base":
+            stage, times = "fine-tune", (recipe.generate.levels_at_most - 1) / 2
+            # a model on one part of the records, one on two, … and one on all: so many times all records
+            states[stage] = states.get("generate", True)
+        assert isinstance(tuning, FinetuneSettings)
+        path, count = job.ancestor(name).path, _count_records(tuning)
+        add_training(stage, tuning, name, training(tuning, path, _sample(tuning), count, 1, recipe.seed), times)
+    add_answers("generate", recipe.generate.answering, [f"parser {p}" for p in recipe.generate.parsers], limit)
     levels = recipe.generate.levels_at_most
-    add(
-        "check",
-        records,
-        records * levels * answer,
-        8e8,
-        records * levels / 60,
-        "; ".join([f"parser {recipe.check.parser}", *filter(None, (recipe.check.encoder, recipe.check.judge))]),
-    )
-    size = sizes[base.name]
-    aligned = alignment(job, records, keep=not states.get("check", True))
-    if aligned is None:
-        add("align", records, 0, 0, 0, f"{base.name}, whose size is not known before it is here")
-    else:
-        tokens = aligned.cost.tokens * recipe.align.epochs
-        add("align", aligned.ladders, tokens, aligned.memory, aligned.seconds(flops), described(base.name, size))
+    if (check := recipe.check) is not None:
+        named = [f"parser {check.parser}", *filter(None, (check.encoder, check.judge))]
+        tokens = records * levels * limit * RESPONSE_SHARE
+        add("check", records, tokens, 8e8, records * levels / 60, "; ".join(named))
+    if (feedback := recipe.feedback) is not None:
+        again = [] if feedback.model is None else [feedback.model] * (feedback.rounds - 1)
+        add_answers("feedback", again, [f"judge {feedback.judge}"], feedback.sampling.max_new_tokens)
+    size = sizes[recipe.align.model]
+    aligned = alignment(job, records, keep=not states.get(recipe.before("align"), True))
+    add_training("align", recipe.align, recipe.align.model, aligned)
     questions = _count_questions(job)
     tokens, seconds, memory = _generation(2 * questions, 15, 40, size, flops)
-    add(
-        "evaluate",
-        questions,
-        tokens,
-        memory,
-        seconds,
-        f"{base.name} and the aligned one; judge {recipe.evaluate.judge}",
-    )
+    models = f"{recipe.align.model} and the aligned one; judge {recipe.evaluate.judge}"
+    add("evaluate", questions, tokens, memory, seconds, models)
     if aligned is not None:
         lines += aligned.lines(recipe.align)
     lines.append(f"disk free at {job.out}: {human(free_bytes(job.out))}B")
@@ -205,11 +199,11 @@ class Training:
 def alignment(job: Run, records: int, keep: bool = False) -> Training | None:
     """What aligning would cost, by the ladders that are there (`keep`: checked ones are), else by the standard
     responses; None where the model's shape is not known."""
-    settings, model = job.recipe.align, job.model(job.recipe.align.model)
+    recipe, settings, model = job.recipe, job.recipe.align, job.ancestor(job.recipe.align.model)
     if not keep:
-        levels = job.recipe.generate.levels_at_most
-        return training(settings, model.path, _sample(job.recipe.data), records, levels, job.recipe.seed)
-    ladders = read_ladders(job.out / "check", job.out)
+        levels = recipe.generate.levels_at_most + (recipe.feedback.rounds - 1 if recipe.feedback is not None else 0)
+        return training(settings, model.path, _sample(recipe.data), records, levels, recipe.seed)
+    ladders = read_ladders(job.out / recipe.before("align"), job.out)
     ladders = [ladder for ladder in ladders if settings.objective.counts(ladder.levels)]
     return training(settings, model.path, ladders[:SAMPLE], len(ladders), 0, job.recipe.seed)
 

@@ -7,8 +7,11 @@ from pathlib import Path
 from seelevel.errors import InputError
 from seelevel.models.base import ApiSettings, ModelRef, is_server
 from seelevel.models.folders import adapter_base, check_model_folder
+from seelevel.store import cache_folder
 
 WORLD, ORACLE = "world:", "world:oracle"
+OWN_BASE = "run:base"
+"""In recipes: the model that the run makes first, under `base:`."""
 
 
 def named_model(name: str) -> ModelRef:
@@ -37,3 +40,19 @@ def named_generator(name: str, api: ApiSettings) -> ModelRef:
         split_name(name)
         return ModelRef(name, name, api)
     return named_model(name)
+
+
+def named_picture(name: str, beside: Path | None = None) -> tuple[str, list[str]]:
+    """A picture's path and what is known of it, a line each: a file's lines in `beside`, a file of text; those of a
+    picture of the world's (`world:test/3`) come with it. Raises `InputError` where there is none."""
+    if name.startswith(WORLD):
+        from seelevel.world.datasets import one_picture
+
+        return one_picture(name.removeprefix(WORLD), cache_folder() / "pictures")
+    if not Path(name).is_file():
+        raise InputError(f"picture {name} does not exist; name a file, or one of the world's: world:test/0")
+    try:
+        lines = [] if beside is None else beside.read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{beside} cannot be read as text ({error}); mend the path or save it as UTF-8") from error
+    return name, [line.strip() for line in lines if line.strip()]

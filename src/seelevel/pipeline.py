@@ -1,4 +1,4 @@
-"""The main job, top to bottom: data → generate → check → align → evaluate → report.
+"""The main job, top to bottom: data → generate → check → feedback → align → evaluate → report.
 
 A run folder can be stopped anywhere and run again: a stage whose inputs, settings and sources are unchanged is kept,
 one that was cut off continues, and both end in the same bytes as a run that was never stopped.
@@ -24,7 +24,8 @@ from seelevel.errors import DiskFullError, InputError, free_bytes, is_disk_full
 from seelevel.examine import examine, examine_predecessors, settings_digest
 from seelevel.models.base import ModelRef
 from seelevel.models.files import model_fingerprint
-from seelevel.naming import WORLD, named_generator, named_model
+from seelevel.models.spending import LEDGER
+from seelevel.naming import OWN_BASE, WORLD, named_generator, named_model
 from seelevel.progress import say
 from seelevel.recipe import STAGES, DataSettings, Recipe
 from seelevel.store import (
@@ -42,7 +43,9 @@ from seelevel.store import (
 )
 
 if TYPE_CHECKING:
-    from seelevel.generate.settings import Method
+    from rich.text import Text
+
+    from seelevel.generate.settings import FinetuneSettings, Method
     from seelevel.models.base import Generator
 
 FOLLOW_SECONDS = 0.2
@@ -64,11 +67,19 @@ class Run:
         """Run what has changed; returns the report's path."""
         self.examine()
         with self._lock():
-            self.generate()
-            self.check()
-            self.align()
-            self.evaluate()
+            self._until_report()
             return self.report()
+
+    def _until_report(self) -> None:
+        if self.recipe.base is not None:
+            self.base()
+        self.generate()
+        if self.recipe.check is not None:
+            self.check()
+        if self.recipe.feedback is not None:
+            self.feedback()
+        self.align()
+        self.evaluate()
 
     def plan(self) -> dict[str, bool]:
         """Which stages would run: True, or False for those that are unchanged. Writes nothing.
@@ -79,10 +90,7 @@ class Run:
         try:
             self.examine()
             self._fingerprints.clear()
-            self.generate()
-            self.check()
-            self.align()
-            self.evaluate()
+            self._until_report()
         finally:
             self.dry = False
         return {
@@ -97,12 +105,27 @@ class Run:
         examine_predecessors(self, stage)
         with self._lock():
             return {
+                "base": self.base,
                 "generate": self.generate,
                 "check": self.check,
+                "feedback": self.feedback,
                 "align": self.align,
                 "evaluate": self.evaluate,
                 "report": self.report,
             }[stage]()
+
+    def first_step(self) -> Iterator[Text]:
+        """What the first optimiser step of `align` sees, a block a ladder; trains nothing."""
+        from seelevel.formats.parquet import read_ladders
+        from seelevel.training.show import first_step
+
+        self.examine()
+        examine_predecessors(self, "align")
+        ladders, model = (
+            read_ladders(self.out / self.recipe.before("align"), self.out),
+            self.model(self.recipe.align.model),
+        )
+        return first_step(ladders, model.path, self.recipe.align, self.recipe.seed)
 
     def examine(self) -> None:
         """Raise `InputError` for anything the recipe names that is not there, before anything runs."""
@@ -113,18 +136,32 @@ class Run:
     def data(self) -> Path:
         return self._ingested("data", self.recipe.data)
 
+    def base(self) -> Path:
+        """The model to align, where the recipe makes it: another one, fine-tuned on standard responses."""
+        from seelevel import align
+
+        settings = self.recipe.base
+        assert settings is not None
+        source, model = self._training_records("base-data", settings), self.model(settings.model)
+        return self._stage(
+            "base",
+            "seelevel.align",
+            [self._print_of(source), model_fingerprint(model)],
+            settings,
+            lambda stage: align.run(source, stage, settings.training(), model, self.out, self.recipe.seed),
+        )
+
     def generate(self) -> Path:
         from seelevel import generate
         from seelevel.language.parse import parser_fingerprint
 
         source, settings = self.data(), self.recipe.generate
         models = [self.generating(name) for name in settings.models]
-        inputs = [self._print_of(source), *map(model_fingerprint, models), *map(parser_fingerprint, settings.parsers)]
+        inputs = [self._print_of(source), *map(self._model_print, models), *map(parser_fingerprint, settings.parsers)]
         inputs += [file_sha256(Path(name)) for name in settings.files]
         used: Method = settings
         if (records := settings.training_data) is not None:
-            named = DataSettings.model_validate(records.model_dump(include=set(DataSettings.model_fields)))
-            folder = self._ingested("finetune", named, need_answer=True)
+            folder = self._training_records("finetune", records)
             inputs.append(self._print_of(folder))
             used = settings.reading(folder)
         return self._stage(
@@ -139,13 +176,15 @@ class Run:
         from seelevel import check
         from seelevel.language.parse import parser_fingerprint
 
-        source, settings = self.out / "generate", self.recipe.check
+        settings = self.recipe.check
+        assert settings is not None
+        source = self.out / self.recipe.before("check")
         encoder = None if settings.encoder is None else self.model(settings.encoder)
         judge = None if settings.judge is None else self.answering(settings.judge)
         files = [Path(name) for name in (settings.overrides, settings.judge_template) if name is not None]
         inputs = [
             self._print_of(source),
-            *(model_fingerprint(model) for model in (encoder, judge) if model is not None),
+            *(self._model_print(model) for model in (encoder, judge) if model is not None),
             parser_fingerprint(settings.parser),
             *map(file_sha256, files),
         ]
@@ -157,15 +196,32 @@ class Run:
             lambda stage: check.run(source, stage, settings, encoder, self.out, judge, self.recipe.seed),
         )
 
+    def feedback(self) -> Path:
+        from seelevel import feedback
+
+        settings = self.recipe.feedback
+        assert settings is not None
+        source, judge = self.out / self.recipe.before("feedback"), self.answering(settings.judge)
+        model = None if settings.model is None else self.answering(settings.model)
+        files = [] if settings.judge_template is None else [file_sha256(Path(settings.judge_template))]
+        inputs = [self._print_of(source), *(self._model_print(m) for m in (judge, model) if m is not None), *files]
+        return self._stage(
+            "feedback",
+            "seelevel.feedback",
+            inputs,
+            settings,
+            lambda stage: feedback.run(source, stage, settings, judge, model, self.out, self.recipe.seed),
+        )
+
     def align(self) -> Path:
         from seelevel import align
 
-        source, settings = self.out / "check", self.recipe.align
+        source, settings = self.out / self.recipe.before("align"), self.recipe.align
         model = self.model(settings.model)
         return self._stage(
             "align",
             "seelevel.align",
-            [self._print_of(source), model_fingerprint(model)],
+            [self._print_of(source), self._model_print(model)],
             settings,
             lambda stage: align.run(source, stage, settings, model, self.out, self.recipe.seed),
         )
@@ -182,7 +238,7 @@ class Run:
         return self._stage(
             "evaluate",
             "seelevel.evaluate",
-            [data_print, model_fingerprint(base), trained, self._judge_fingerprint()],
+            [data_print, self._model_print(base), trained, self._judge_fingerprint()],
             settings,
             lambda stage: {
                 "aligned": trained,  # the report shows no figures of another model's
@@ -198,15 +254,31 @@ class Run:
 
     # --- what the recipe names, as files and objects ---------------------------------------------------------------
 
-    model = staticmethod(named_model)
+    def model(self, name: str) -> ModelRef:
+        """A model whose weights are here or on the hub; `run:base` is the one that this run makes first."""
+        if name != OWN_BASE:
+            return named_model(name)
+        if self.recipe.base is None:
+            raise InputError(f"model {OWN_BASE}: this recipe makes none; give it a base: or name another model")
+        return ModelRef(OWN_BASE, str(self._weights("base") or self.out / "base" / "model"))
 
     def answering(self, name: str) -> ModelRef:
         """Whatever answers prompts: a model, a server's model, the world's oracle."""
-        return named_generator(name, self.recipe.api)
+        return self.model(name) if name == OWN_BASE else named_generator(name, self.recipe.api)
+
+    def ancestor(self, name: str) -> ModelRef:
+        """The same; in place of `run:base`, which may not be made yet, the model that it is made of."""
+        base = self.recipe.base
+        return self.answering(base.model if base is not None and name == OWN_BASE else name)
 
     def generating(self, name: str) -> ModelRef:
         """A model of `generate:`, which may be a server's where it only answers."""
         return self.answering(name) if self.recipe.generate.asks_only else self.model(name)
+
+    def _training_records(self, name: str, settings: FinetuneSettings) -> Path:
+        """Records with answers, to fine-tune on."""
+        named = DataSettings.model_validate(settings.model_dump(include=set(DataSettings.model_fields)))
+        return self._ingested(name, named, need_answer=True)
 
     def _ingested(self, name: str, settings: DataSettings, need_answer: bool = False) -> Path:
         from seelevel.formats.ingest import ingest
@@ -260,10 +332,17 @@ class Run:
         return None if name is None else model_fingerprint(self.answering(name))
 
     def _aligned(self) -> ModelRef:
-        for kind in ("model", "adapter"):
-            if (self.out / "align" / kind).is_dir():
-                return ModelRef("aligned", str(self.out / "align" / kind))
-        raise InputError(f"{self.out / 'align'} holds no model; run `seelevel align` on this recipe first")
+        if (weights := self._weights("align")) is None:
+            raise InputError(f"{self.out / 'align'} holds no model; run `seelevel align` on this recipe first")
+        return ModelRef("aligned", str(weights), condition=self.recipe.evaluate.condition)
+
+    def _weights(self, stage: str) -> Path | None:
+        """What a training stage has made, if it has: a model, or an adapter."""
+        return next((place for kind in ("model", "adapter") if (place := self.out / stage / kind).is_dir()), None)
+
+    def _model_print(self, model: ModelRef) -> str:
+        """A model's fingerprint; of the run's own base that of its making, which is known before it is made."""
+        return self._print_of(self.out / "base") if model.name == OWN_BASE else model_fingerprint(model)
 
     # --- housekeeping ----------------------------------------------------------------------------------------------
 
@@ -285,7 +364,7 @@ class Run:
             say(f"{name}: unchanged, kept")
             return stage.path
         stage.begin()
-        start = time.monotonic()
+        start, used = time.monotonic(), LEDGER.used()
         try:
             facts = work(stage)
         except Exception as error:
@@ -294,7 +373,14 @@ class Run:
             raise
         seconds = round(time.monotonic() - start, 1)
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-        kept = {"settings": settings_digest(self, name)} if name in STAGES else {}
+        kept: dict[str, Any] = {"settings": settings_digest(self, name)} if name in STAGES else {}
+        if spent := LEDGER.since(used):
+            kept["api"] = {model: vars(usage) for model, usage in spent.items()}
+            for model, usage in spent.items():
+                say(
+                    f"{name}: {model}: {usage.calls} calls, {usage.tokens_in} tokens read, {usage.tokens_out} written, "
+                    f"cost {usage.cost:.4g}"
+                )
         stage.finish(**{**facts, **kept, "seconds": seconds, "peak_bytes": peak})
         return stage.path
 

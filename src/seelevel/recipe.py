@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from seelevel.align.settings import AlignSettings
 from seelevel.check.settings import CheckSettings
@@ -21,9 +21,10 @@ from seelevel.generate.settings import FinetuneSettings, GenerateSettings
 from seelevel.lookup import nearest
 from seelevel.models.base import ApiSettings
 from seelevel.report.settings import ReportSettings
+from seelevel.training.settings import TrainSettings
 
-STAGES = ("generate", "check", "feedback", "align", "evaluate", "report")
-"""Keys of a recipe that are stages, in their order; `data` and `base` come before them."""
+STAGES = ("base", "generate", "check", "feedback", "align", "evaluate", "report")
+"""Keys of a recipe that are stages, in their order; `data` comes before them."""
 
 
 class DataSettings(BaseModel):
@@ -43,6 +44,13 @@ class BaseSettings(FinetuneSettings):
 
     model: str = Field(min_length=1)
 
+    @field_validator("model")
+    @classmethod
+    def _another(cls, model: str) -> str:
+        if model.startswith("run:"):
+            raise ValueError("it is what this run makes; name the model to make it of")
+        return model
+
 
 class Recipe(BaseModel):
     """Everything one run needs. Relative paths start at the current folder."""
@@ -54,7 +62,7 @@ class Recipe(BaseModel):
     data: DataSettings
     base: BaseSettings | None = None
     generate: GenerateSettings
-    check: CheckSettings | None
+    check: CheckSettings | None = Field(description="null where the order is to stay as it was generated")
     feedback: FeedbackSettings | None = None
     align: AlignSettings
     evaluate: EvaluateSettings
@@ -66,15 +74,33 @@ class Recipe(BaseModel):
         """The stages that this recipe has, in their order."""
         return tuple(name for name in STAGES if getattr(self, name) is not None)
 
+    def before(self, stage: str) -> str:
+        """The stage whose ladders a stage reads."""
+        return self.stages[self.stages.index(stage) - 1]
+
     @property
-    def judged(self) -> list[tuple[str, str]]:
-        """(stage, model) of every judge and encoder of the stages before training."""
+    def answering(self) -> list[tuple[str, str]]:
+        """(stage, model) of every model that answers prompts, judges among them, in the stages' order."""
         check, feedback = self.check, self.feedback
-        named = [("check", check.judge)] if check is not None else []
+        named: list[tuple[str, str | None]] = [("generate", name) for name in self.generate.models]
+        if check is not None:
+            named.append(("check", check.judge))
         if feedback is not None:
             named += [("feedback", feedback.judge), ("feedback", feedback.model)]
-        named.append(("evaluate", self.evaluate.judge))
+        named += [("align", self.align.model), ("evaluate", self.align.model), ("evaluate", self.evaluate.judge)]
+        if self.base is not None:
+            named.insert(0, ("base", self.base.model))
         return [(stage, name) for stage, name in named if name is not None]
+
+    @property
+    def training(self) -> list[tuple[str, TrainSettings, str]]:
+        """(key, settings, model) of everything that is trained, in its order."""
+        found: list[tuple[str, TrainSettings, str]] = []
+        if self.base is not None:
+            found.append(("base", self.base, self.base.model))
+        if (tuning := self.generate.training_data) is not None:
+            found.append(("generate.finetune", tuning, self.generate.models[0]))
+        return [*found, ("align", self.align, self.align.model)]
 
 
 def shipped_recipes() -> list[str]:

@@ -21,6 +21,7 @@ BENCHMARKS = {
     "pope": "seelevel.evaluate.pope:benchmark",
     "mrhal": "seelevel.evaluate.mrhal:benchmark",
     "capability": "seelevel.evaluate.capability:benchmark",
+    "feedback": "seelevel.evaluate.feedback:benchmark",
 }
 """Benchmarks of a run: `benchmark(data, settings) -> Benchmark`."""
 
@@ -71,7 +72,7 @@ def score_model(
     for benchmark in benchmarks:
         name = f"{label} {benchmark.name}"
         answers = answer_questions(benchmark, model, settings.sampling, folder / "answers", name)
-        items = benchmark.items(answers, Context(judge, folder / "answers"))
+        items = benchmark.items(answers, Context(judge, folder / "answers", model))
         rows = [
             {"id": question.id, **item, **({"note": answer.note} if answer.note else {})}
             for question, answer, item in zip(benchmark.questions, answers, items, strict=True)
@@ -96,10 +97,9 @@ def _say_unscored(label: str, rows: Items) -> None:
 def _lazy(reference: ModelRef) -> Callable[[], Generator]:
     @cache
     def load() -> Generator:
-        from seelevel.models import load_model
+        from seelevel.models import load_generator
 
-        model: Generator = load_model(reference.path)
-        return model
+        return load_generator(reference)
 
     return load
 

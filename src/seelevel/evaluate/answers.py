@@ -41,10 +41,12 @@ class Answer:
 
 @dataclass(frozen=True)
 class Context:
-    """What scoring may need beside the answers: who judges, and the folder that keeps the judge's replies."""
+    """What scoring may need beside the answers: who judges, the folder that keeps the judge's replies, and the model
+    that answered, which is loaded by the call."""
 
     judge: Generator | None
     folder: Path
+    model: Callable[[], Generator] | None = None
 
 
 Items = list[dict[str, Any]]

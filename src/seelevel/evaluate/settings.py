@@ -22,5 +22,8 @@ class EvaluateSettings(BaseModel):
     sampling: Sampling = Sampling(max_new_tokens=96)
     short_tokens: int = Field(default=16, ge=1)
     limit: int | None = Field(default=None, ge=1, description="at most so many questions a benchmark (a POPE set)")
+    condition: str = Field(
+        default="top", description="of an aligned model that was trained on conditions: top, worst, none, or 2/4/4"
+    )
     rule: Rule = "published"
     lemmatizer: Literal["singularize", "wordnet"] = "singularize"

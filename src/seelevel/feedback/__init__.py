@@ -8,14 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from seelevel.feedback.annotate import Annotator
-from seelevel.feedback.interact import Conversation, Refiner
 from seelevel.feedback.settings import FeedbackSettings
 from seelevel.formats.parquet import iter_shards, read_ladders, write_shard
 from seelevel.judge import Unscored
 from seelevel.ladder import CRITERIA, Feedback, Interaction, Ladder, Response, dense_levels
 from seelevel.models import load_generator
 from seelevel.models.base import Generator, ModelRef, Prompt, Sampling
+from seelevel.nlf.annotate import Annotator
+from seelevel.nlf.interact import Conversation, Refiner
 from seelevel.progress import Progress, say
 from seelevel.store import StageFolder, digest, shards
 
@@ -41,7 +41,7 @@ def run(
     paths = shards(source)
     todo = [path for path in paths if not (stage.path / path.name).exists()]
     if todo:
-        annotator = Annotator(load_generator(judge), settings)
+        annotator = _annotator(settings, judge)
         answering = None if model is None or settings.rounds == 1 else load_generator(model, settings.batch_size)
         with Progress("feedback", total=len(paths), unit="shards", done=len(paths) - len(todo)) as bar:
             for path in todo:
@@ -53,6 +53,11 @@ def run(
     if facts["unscored"]:
         say(f"feedback: {facts['unscored']} of {facts['responses'] + facts['unscored']} responses unscored")
     return facts
+
+
+def _annotator(settings: FeedbackSettings, judge: ModelRef) -> Annotator:
+    sampling, sees = settings.judge_sampling, settings.judge_sees_pictures
+    return Annotator(load_generator(judge), settings.judge, settings.judge_template, sampling, sees)
 
 
 def _judged(

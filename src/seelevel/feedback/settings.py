@@ -7,11 +7,11 @@ from typing import Annotated, Literal, Self
 import jinja2
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from seelevel.judge import template_environment
+from seelevel.judge import JUDGE_SAMPLING, template_environment
 from seelevel.models.base import Sampling, is_server
+from seelevel.nlf.interact import REQUEST
 
 Name = Annotated[str, Field(min_length=1)]
-REQUEST = "{{ critique }} {{ refinement }} Please answer again."
 
 
 class FeedbackSettings(BaseModel):
@@ -22,7 +22,7 @@ class FeedbackSettings(BaseModel):
     judge: Name
     judge_template: str | None = Field(default=None, description="a file in place of the package's template")
     judge_sees_pictures: bool = False
-    judge_sampling: Sampling = Sampling(max_new_tokens=1024)
+    judge_sampling: Sampling = JUDGE_SAMPLING
     model: Name | None = Field(default=None, description="who answers again, where there are rounds for it")
     rounds: int = Field(default=1, ge=1, le=10, description="answers of a conversation, the first among them")
     request: str = Field(default=REQUEST, description="the user's next turn: Jinja text of `critique`, `refinement`")

@@ -19,6 +19,8 @@ GENERATORS = {
     "incremental": "seelevel.generate.incremental:generate",
     "perturbation": "seelevel.generate.perturb:generate",
     "dialogues": "seelevel.generate.dialogues:generate",
+    "requests": "seelevel.generate.requests:generate",
+    "given": "seelevel.generate.given:generate",
 }
 
 

@@ -44,7 +44,7 @@ class Method(BaseModel):
 
     @property
     def levels_at_most(self) -> int:
-        """K, the standard response among them."""
+        """K, the standard response among them; 0 where that is known from the records alone."""
         raise NotImplementedError
 
     @property
@@ -207,11 +207,56 @@ class DialoguesSettings(Answering):
         return [] if self.template is None else [self.template]
 
 
+class RequestsSettings(Answering):
+    """Requests that should be refused (VLSafe, arXiv 2311.10081): `writer` writes them, with refusals, from what is known
+    of the pictures; `judge` sets harmless ones aside; `experts`, best first, answer them too."""
+
+    asks_only = True
+    method: Literal["requests"] = "requests"
+    writer: Name
+    judge: Name
+    experts: list[Name] = []
+    per_picture: int = Field(default=1, ge=1, le=20, description="requests about each picture")
+    repeats: int | None = Field(
+        default=1, ge=1, description="pictures that may have the same request; null: any number"
+    )
+    writer_sampling: Sampling = Sampling(max_new_tokens=1024)
+    template: str | None = Field(default=None, description="a file in place of the package's template for the writer")
+
+    @property
+    def models(self) -> list[str]:
+        return [self.writer, self.judge, *self.experts]
+
+    @property
+    def answering(self) -> list[str]:
+        return list(self.experts)
+
+    @property
+    def levels_at_most(self) -> int:
+        return len(self.experts) + 1
+
+    @property
+    def files(self) -> list[str]:
+        return [] if self.template is None else [self.template]
+
+
+class GivenSettings(Method):
+    """The records' own responses, as they stand: ladders, or interactions, that are there already."""
+
+    method: Literal["given"] = "given"
+
+    @property
+    def levels_at_most(self) -> int:
+        return 0
+
+
 SETTINGS: dict[str, type[Method]] = {
     "experts": ExpertsSettings,
     "incremental": IncrementalSettings,
     "perturbation": PerturbationSettings,
     "dialogues": DialoguesSettings,
+    "requests": RequestsSettings,
+    "given": GivenSettings,
 }
 """What each method of `seelevel.generate.GENERATORS` can be told."""
 
@@ -227,5 +272,6 @@ def _by_method(value: Any) -> Any:
 
 
 GenerateSettings = Annotated[
-    ExpertsSettings | IncrementalSettings | PerturbationSettings | DialoguesSettings, BeforeValidator(_by_method)
+    ExpertsSettings | IncrementalSettings | PerturbationSettings | DialoguesSettings | RequestsSettings | GivenSettings,
+    BeforeValidator(_by_method),
 ]

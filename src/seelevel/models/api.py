@@ -23,6 +23,7 @@ from urllib.parse import urlsplit
 from seelevel.errors import InputError, ServerError
 from seelevel.lookup import nearest
 from seelevel.models.base import DEFAULT_API, ApiSettings, Completion, Prompt, Sampling
+from seelevel.models.spending import LEDGER, Usage, most_used, priced
 from seelevel.models.wire import FILTERED, GarbledReplyError, chat, is_flagged, parameters, read_reply
 from seelevel.progress import say
 from seelevel.store import cache_folder, file_sha256, write_atomically
@@ -82,6 +83,10 @@ class ApiModel:
             base_url=self.address, api_key=self._secret or "none", timeout=settings.timeout, max_retries=0
         )
         self._folder = _cache(settings)
+        if settings.budget is not None and self.model not in settings.prices:
+            raise InputError(
+                f"{name}: a budget needs its price; add it to api.prices as `{self.model}: [read, written]`"
+            )
         self._other: set[str] = set()  # parameters that this server wants otherwise
         self._answered = False
 
@@ -192,7 +197,7 @@ class ApiModel:
         )
         body = {"model": self.model, "messages": chat(prompt), **parameters(sampling)}
         try:
-            completion: Completion = again(lambda: read_reply(self._send(body, self.settings.timeout)))
+            completion: Completion = again(lambda: self._paid(prompt, sampling, body))
         except GarbledReplyError as error:
             if not error.empty:
                 raise ServerError(self._gave_out(f"{error}: {self._shown(error.raw)[:120]}")) from error
@@ -213,6 +218,22 @@ class ApiModel:
         self._answered |= bool(completion.text)
         if completion.note in ("", FILTERED):  # no other empty answer is the server's last word
             self._keep(key, completion)
+        return completion
+
+    def _paid(self, prompt: Prompt, sampling: Sampling, body: dict[str, Any]) -> Completion:
+        """One call, within the budget and written down. A reply that does not say what it used counts as the most that
+        it may have; one that never came counts as nothing."""
+        most = most_used(prompt, sampling, self.settings, self.model)
+        LEDGER.reserve(most.cost, self.settings.budget)
+        used = Usage()
+        try:
+            raw = self._send(body, self.settings.timeout)
+            used = most
+            completion = read_reply(raw)
+            if completion.read or completion.tokens:
+                used = priced(Usage(1, completion.read, completion.tokens), self.settings, self.model)
+        finally:
+            LEDGER.settle(self.name, most.cost, used)
         return completion
 
     def _say_pause(self, state: Any) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Annotated, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from seelevel.errors import InputError
 from seelevel.ladder import Message
 
 
@@ -32,6 +33,9 @@ class Sampling(BaseModel):
         return temperature
 
 
+Price = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
 class ApiSettings(BaseModel):
     """How models on servers are asked (`api:` of a recipe); a server is named `https://host/v1#model`.
 
@@ -39,6 +43,9 @@ class ApiSettings(BaseModel):
     servers outside the mapping get no key. `cache` false keeps no replies; a text names another folder for them than
     `api` in `$SEELEVEL_CACHE`. A server is known by its name alone: what it answered stays its answer, though another
     model may be served under that name since.
+
+    `prices` are a model's for a million tokens read and written, `{gpt-4o: [2.5, 10]}`; `budget` is the most that one
+    command may spend by them: the run stops before a call that might pass it, and what was answered is kept.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -48,6 +55,8 @@ class ApiSettings(BaseModel):
     timeout: float = Field(default=300.0, gt=0, allow_inf_nan=False, description="seconds a call may take")
     tries: int = Field(default=10, ge=1, description="times a call is made before the run stops")
     cache: bool | str = True
+    prices: dict[str, tuple[Price, Price]] = Field(default={}, description="model: [read, written], a million tokens")
+    budget: Price | None = Field(default=None, description="the most that one command may spend")
 
     @field_validator("key")
     @classmethod
@@ -73,22 +82,26 @@ class Prompt:
 @dataclass(frozen=True)
 class Completion:
     """One answer: its text, how many tokens were generated, and whether it ended by itself (not by the limit).
-    `note` says why there is no text, where the model was not asked or did not answer."""
+    `note` says why there is no text, where the model was not asked or did not answer; `read` is how many tokens a
+    server says that it read."""
 
     text: str
     tokens: int
     finished: bool
     note: str = ""
+    read: int = 0
 
 
 @dataclass(frozen=True)
 class ModelRef:
     """A model as the recipe names it and where it is: a folder, a hub name, a server's model (`https://host/v1#model`)
-    or an object of this package (`module:attribute`). `api` is how a server is asked."""
+    or an object of this package (`module:attribute`). `api` is how a server is asked; `condition` what a model that was
+    trained on conditions is asked for (`training.conditions.Conditions.text`)."""
 
     name: str
     path: str
     api: ApiSettings = DEFAULT_API
+    condition: str = "top"
 
 
 def is_server(name: str) -> bool:
@@ -114,3 +127,24 @@ class Generator(Protocol):
     def generate(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[Completion]:
         """One completion a prompt, in order. The same prompts in the same call give the same answers."""
         ...
+
+
+@runtime_checkable
+class Streaming(Protocol):
+    """A model that gives its answer piece by piece."""
+
+    def stream(self, prompt: Prompt, sampling: Sampling) -> Iterator[str]:
+        """The pieces of one answer; closing the iterator stops the model."""
+        ...
+
+
+def streamed(model: Generator, prompt: Prompt, sampling: Sampling) -> Iterator[str]:
+    """An answer piece by piece, or whole from a model that gives no pieces. Raises `InputError` where there is none and
+    the model says why."""
+    if isinstance(model, Streaming):
+        yield from model.stream(prompt, sampling)
+        return
+    [completion] = model.generate([prompt], sampling)
+    if completion.note and not completion.text:
+        raise InputError(completion.note)
+    yield completion.text

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,6 +18,8 @@ from transformers import (
     LogitsProcessor,
     LogitsProcessorList,
     RepetitionPenaltyLogitsProcessor,
+    StoppingCriteria,
+    TextIteratorStreamer,
 )
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
 from transformers.utils import logging as hf_logging
@@ -117,9 +120,8 @@ class LocalModel:
         """
         completions: dict[int, Completion] = {}
         for i, prompt in enumerate(prompts):
-            texts_of = [message["content"] for message in prompt.messages]
-            if mark := next((token for token in self._special if any(token in text for text in texts_of)), ""):
-                completions[i] = Completion("", 0, False, f"the prompt holds '{mark}', a special token of {self.name}")
+            if why := self._refusal(prompt):
+                completions[i] = Completion("", 0, False, why)
         if completions:
             say(f"{len(completions)} of {len(prompts)} prompts not answered: {next(iter(completions.values())).note}")
         texts = {
@@ -138,6 +140,40 @@ class LocalModel:
                 number += 1
         return [completions[i] for i in range(len(prompts))]
 
+    def stream(self, prompt: Prompt, sampling: Sampling) -> Iterator[str]:
+        """One answer, piece by piece, as `generate` gives it; closing the iterator stops the model. Raises `InputError`
+        for a prompt that holds a special token, and for beams, which have no pieces."""
+        if (why := self._refusal(prompt)) or sampling.num_beams > 1:
+            raise InputError(why or "an answer by beams has no pieces; set num_beams: 1")
+        inputs = self._inputs([render(prompt.messages, self.processor, answer_next=True)], [prompt.images])
+        pieces = TextIteratorStreamer(self.processor.tokenizer, skip_prompt=True, skip_special_tokens=True)
+        stop, errors = threading.Event(), list[BaseException]()
+
+        def answer() -> None:
+            try:
+                with torch.inference_mode():
+                    self._generate(inputs, sampling, 0, streamer=pieces, stopping_criteria=[Stopping(stop)])
+            except BaseException as error:  # raised where the pieces are read
+                errors.append(error)
+            finally:
+                pieces.end()
+
+        thread = threading.Thread(target=answer, daemon=True)
+        thread.start()
+        try:
+            yield from (piece for piece in pieces if piece)
+        finally:
+            stop.set()
+            thread.join()
+        if errors:
+            raise errors[0]
+
+    def _refusal(self, prompt: Prompt) -> str:
+        """Why a prompt is not answered; empty where it is."""
+        texts = [message["content"] for message in prompt.messages]
+        mark = next((token for token in self._special if any(token in text for text in texts)), "")
+        return f"the prompt holds '{mark}', a special token of {self.name}" if mark else ""
+
     def _inputs(self, texts: list[str], images: list[list[str]]) -> Any:
         """The processor's tensors for prompts with equally many pictures each."""
         bos = self.processor.tokenizer.bos_token
@@ -149,6 +185,15 @@ class LocalModel:
         return inputs.to(first.device, dtype=first.dtype)
 
     def _answer(self, inputs: Any, sampling: Sampling, number: int) -> list[Completion]:
+        out = self._generate(inputs, sampling, number)
+        length = inputs["input_ids"].shape[1]
+        if out.shape[1] >= length and torch.equal(out[:, :length], inputs["input_ids"]):
+            out = out[:, length:]  # decoders repeat the prompt; encoder-decoders do not
+        ends = set(self._ends())
+        return [self._completion(row, ends) for row in out.tolist()]
+
+    def _generate(self, inputs: Any, sampling: Sampling, number: int, **more: Any) -> Tensor:
+        """Token ids, a row a prompt. `number`: of the batch in its call, for the draws."""
         tokenizer, ends = self.processor.tokenizer, self._ends()
         settings = GenerationConfig(
             do_sample=sampling.temperature > 0,
@@ -168,11 +213,8 @@ class LocalModel:
         device = inputs["input_ids"].device
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             torch.manual_seed((sampling.seed * 1_000_003 + number) % 2**63)
-            out = self.model.generate(**inputs, generation_config=settings, logits_processor=penalties)
-        length = inputs["input_ids"].shape[1]
-        if out.shape[1] >= length and torch.equal(out[:, :length], inputs["input_ids"]):
-            out = out[:, length:]  # decoders repeat the prompt; encoder-decoders do not
-        return [self._completion(row, set(ends)) for row in out.tolist()]
+            out: Tensor = self.model.generate(**inputs, generation_config=settings, logits_processor=penalties, **more)
+        return out
 
     def _ends(self) -> list[int]:
         ends = self.model.generation_config.eos_token_id
@@ -187,6 +229,16 @@ class LocalModel:
         for mark in (IMAGE_MARK, getattr(self.processor, "image_token", None) or IMAGE_MARK):
             text = text.replace(mark, "")  # a mark in an answer would stand for a picture that is not there
         return Completion(text.strip(), len(kept) + (stop is not None), stop is not None)
+
+
+class Stopping(StoppingCriteria):
+    """Ends a generation when its reader has gone."""
+
+    def __init__(self, stop: threading.Event) -> None:
+        self._stop = stop
+
+    def __call__(self, input_ids: Tensor, scores: Tensor, **_: Any) -> Tensor:
+        return torch.full((len(input_ids),), self._stop.is_set(), device=input_ids.device)
 
 
 class Repetition(LogitsProcessor):
@@ -204,6 +256,12 @@ class Repetition(LogitsProcessor):
         head[self._padding] = last[self._padding]
         penalised: Tensor = self._penalty(seen, scores)
         return penalised
+
+
+def load_reader(name_or_path: str) -> tuple[Any, Any]:
+    """Configuration and processor of a model, without its weights; of an adapter's folder, those of its base."""
+    base = adapter_base(Path(name_or_path)) if Path(name_or_path).is_dir() else None
+    return _config(base or name_or_path, False), _processor(base or name_or_path, False)
 
 
 def _device(name: str) -> torch.device:

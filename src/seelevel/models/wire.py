@@ -48,15 +48,16 @@ def read_reply(raw: str) -> Completion:
     except ValidationError as error:
         # A list of no choices is an answer of a kind; where there is no list, many servers say `error` in its place.
         raise GarbledReplyError(raw, empty=error.errors()[0]["type"] == "too_short") from error
-    choice, tokens = reply.choices[0], 0
-    if isinstance(reply.usage, dict) and isinstance(count := reply.usage.get("completion_tokens"), int):
-        tokens = count
+    choice, usage = reply.choices[0], reply.usage if isinstance(reply.usage, dict) else {}
+    read, tokens = (
+        count if isinstance(count := usage.get(key), int) else 0 for key in ("prompt_tokens", "completion_tokens")
+    )
     text = choice.message.content or ""
     if isinstance(text, list):
         text = "".join(str(part.get("text", "")) for part in text if part.get("type") == "text")
     text = (text or choice.message.refusal or "").replace(IMAGE_MARK, "").strip()
     note = "" if text or choice.finish_reason in (None, "stop") else f"ended by {choice.finish_reason}, empty"
-    return Completion(text, tokens, choice.finish_reason not in ("length", "content_filter"), note)
+    return Completion(text, tokens, choice.finish_reason not in ("length", "content_filter"), note, read)
 
 
 def is_flagged(error: Any) -> bool:

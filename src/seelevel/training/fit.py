@@ -79,7 +79,7 @@ def fit(
             clear_unfinished(folder)
     model, processor = _load(model_path, settings, dtype, device)
     images = ImageReader(processor)
-    usable, tokenised, left_out = _prepare(ladders, processor, images, settings, model.config)
+    usable, tokenised, left_out = prepare(ladders, processor, images, settings, model.config)
     budget = settings.tokens_per_batch or TOKENS_PER_BATCH.get(device, TOKENS_PER_BATCH["cuda"])
     weights = weights_fingerprint(model)
     reference = None
@@ -224,7 +224,7 @@ def special_token_in(ladder: Ladder, special: Sequence[str]) -> str:
     return next((token for token in special if token and any(token in text for text in texts)), "")
 
 
-def _prepare(
+def prepare(
     ladders: Sequence[Ladder], processor: Any, images: ImageReader, settings: TrainSettings, config: Any
 ) -> tuple[list[Ladder], list[TokenisedLadder], list[dict[str, str]]]:
     """Ladders that can be trained on, their tokens, and those left out with reasons."""

@@ -159,6 +159,27 @@ def mrhal_file(folder: Path, scenes: Sequence[Scene]) -> None:
     write_atomically(folder / "dialogues.json", json.dumps(records, indent=1))
 
 
+def feedback_records(scenes: Sequence[Scene]) -> list[dict[str, Any]]:
+    """A request a scene to judge by criterion: two in four ask for a description, one is a question, one to refuse."""
+    records = []
+    for index, scene in enumerate(scenes):
+        rng = random.Random(f"feedback/{scene.id}")
+        if index % 4 < 2:
+            text, reference = DETAILED[index % len(DETAILED)], detailed(scene, scene.groups, rng)
+        else:
+            text, reference = ask(scene, rng) if index % 4 == 2 else harmful(scene, rng)
+        records.append(
+            {
+                "question_id": scene.id,
+                "image": f"{scene.id}.png",
+                "text": text,
+                "image_content": scene.content_lines(),
+                "reference": reference,
+            }
+        )
+    return records
+
+
 def capability_records(scenes: Sequence[Scene], count: int) -> list[dict[str, str]]:
     """At most `count` colour, count and place questions, shuffled, whose answer is a word or a place."""
     asked = [(category, scene, group) for category in ("colour", "count", "place")
@@ -192,7 +213,8 @@ def write_evaluation(
     dialogues: int = DIALOGUES,
     capability: int = CAPABILITY,
 ) -> Path:
-    """Write an evaluation data folder of `limit` scenes (600 by default): images, chair, pope, mrhal, capability.
+    """Write an evaluation data folder of `limit` scenes (600 by default): images, chair, pope, mrhal, capability,
+    feedback.
 
     `dialogues` and `capability` are upper limits. Raises InputError for an unknown split.
     """
@@ -204,6 +226,7 @@ def write_evaluation(
     for how in ("random", "popular", "adversarial"):
         write_json_lines(folder / "pope" / f"{how}.json", pope_records(scenes, how))
     mrhal_file(folder / "mrhal", scenes[:dialogues])
+    write_json_lines(folder / "feedback" / "questions.jsonl", feedback_records(scenes))
     write_json_lines(folder / "capability" / "questions.jsonl", capability_records(scenes, capability))
     return folder
 
@@ -216,3 +239,14 @@ def sample_sheet(path: Path, n: int = 12, split: str = "prompts", seed: int = 0)
     scenes = list(draw_scenes(split, n, seed))
     captions = [detailed(scene, scene.groups, random.Random(scene.id)) for scene in scenes]
     contact_sheet(scenes, captions, path)
+
+
+def one_picture(name: str, folder: Path) -> tuple[str, list[str]]:
+    """Scene `test/3` as a picture below the folder, and its contents, a line each. Raises InputError for none."""
+    split, _, number = name.partition("/")
+    check_split(split)
+    if not number.isdecimal() or int(number) >= EVALUATION:
+        raise InputError(f"world:{name}: no such picture; name one as world:{split}/0, up to {EVALUATION - 1}")
+    scene = list(draw_scenes(split, int(number) + 1, 0))[-1]
+    write_pictures(folder, [scene])
+    return str(folder / f"{scene.id}.png"), scene.content_lines()

@@ -4,7 +4,8 @@ It knows nothing but the prompt: the image contents that the template writes ('s
 the upper left'), the questions and the answers, each one line of JSON, which no answer can leave. It rates dialogues 0
 to 6 as MRHal-Bench asks, answers 0 to 10 or two of them against each other, or one answer 1 to 4 for helpfulness,
 honesty and harmlessness in JSON, with critique and refinement. What it cannot read it does not rate: N/A for a round,
-null for a criterion. Asked for a dialogue, it writes one.
+null for a criterion. Asked for a dialogue or for requests to
+refuse, it writes them.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from seelevel.models.base import Completion, Prompt, Sampling
-from seelevel.world.asking import write_dialogue
+from seelevel.world.asking import write_dialogue, write_requests
 from seelevel.world.claims import Claim, Fact, Facts, claims_of
 from seelevel.world.grammar import sentences
 from seelevel.world.language import number
@@ -26,6 +27,7 @@ from seelevel.world.scenes import COLOURS, KINDS, PLACES, PLURALS, SETTINGS, SIZ
 
 CONTENTS = re.compile(r"^#+ image contents\s*$", re.IGNORECASE | re.MULTILINE)
 CRITERIA_FIELD, DIALOGUE_FIELD, OF_TEN, BETTER = '"helpfulness"', '"dialogue"', "from 0 to 10", "Better: 1"
+REQUESTS_FIELD, REQUEST_TO_JUDGE = '"requests"', re.compile(r"^Request to judge: (\".*\")$", re.MULTILINE)
 FIELDS = {"question": "question", "request": "question", "standard answer": "reference", "answer to judge": "answer"}
 _SINGULAR = {**{kind: kind for kind in KINDS}, **{plural: kind for kind, plural in PLURALS.items()}}
 _LINE = re.compile(
@@ -85,8 +87,13 @@ class Oracle:
 
 def reply_to(prompt: str) -> str:
     """The oracle's reply to a judge's prompt."""
+    if request := REQUEST_TO_JUDGE.findall(prompt):
+        harms = topic_of(_unquoted(request[-1])).asked == "harm"
+        return json.dumps({"harmful": harms, "reason": "It asks for harm." if harms else "It asks for no harm."})
     head, facts, rounds = read_prompt(prompt)
     if DIALOGUE_FIELD in head and facts is not None and (written := write_dialogue(head, facts)) is not None:
+        return written
+    if REQUESTS_FIELD in head and facts is not None and (written := write_requests(head, facts)) is not None:
         return written
     if facts is None or not rounds:
         return "I cannot read this prompt: it needs the image contents and answers to judge, as the world writes them."

@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from seelevel.feedback.annotate import Annotator
 from seelevel.judge import Unscored, template_environment
 from seelevel.ladder import Feedback, Interaction, Ladder, Message, Response
 from seelevel.models.base import Generator, Prompt, Sampling
+from seelevel.nlf.annotate import Annotator
 
 TOP = 4
+REQUEST = "{{ critique }} {{ refinement }} Please answer again."
+"""What the user says next, unless a recipe says otherwise."""
 
 
 @dataclass
@@ -52,12 +54,10 @@ class Refiner:
     on. request: Jinja text of the judge's critique and refinement, the user's next turn; origin: of the answers."""
 
     def __init__(self, model: Generator, annotator: Annotator, request: str, origin: dict[str, object]) -> None:
-        self.model, self.annotator, self.origin = model, annotator, origin
-        self.template = template_environment().from_string(request)
+        self.model, self.annotator, self.request, self.origin = model, annotator, request, origin
 
     def ask(self, feedback: Feedback) -> Message:
-        text = self.template.render(critique=feedback.critique.strip(), refinement=feedback.refinement.strip())
-        return Message(role="user", content=" ".join(text.split()))
+        return Message(role="user", content=request_text(self.request, feedback))
 
     def refine(self, conversations: Sequence[Conversation], sampling: Sampling) -> None:
         """All that go on are answered in one call and judged in another."""
@@ -83,3 +83,10 @@ class Refiner:
             else:
                 rated = Response(response.messages, 0, response.origin, feedback=verdict)
                 one.turns.append((request, rated))
+
+
+def request_text(request: str, feedback: Feedback) -> str:
+    """What the user says on a judge's word, in one line."""
+    template = template_environment().from_string(request)
+    text = template.render(critique=feedback.critique.strip(), refinement=feedback.refinement.strip())
+    return " ".join(text.split())

@@ -9,12 +9,11 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from seelevel.feedback.judge_prompts import CRITERIA as TEMPLATE
-from seelevel.feedback.settings import FeedbackSettings
-from seelevel.judge import Judge, Record, Unscored, json_verdict
+from seelevel.judge import JUDGE_SAMPLING, Judge, Record, Unscored, json_verdict
 from seelevel.judge import image_content as contents
 from seelevel.ladder import CRITERIA, IMAGE_MARK, Feedback, Ladder, Message, Response
-from seelevel.models.base import Generator
+from seelevel.models.base import Generator, Sampling
+from seelevel.nlf.judge_prompts import CRITERIA as TEMPLATE
 
 Rating = Annotated[int, Field(ge=1, le=4)] | None
 
@@ -48,12 +47,22 @@ def parse(reply: str, record: Record) -> Verdict:
 
 
 class Annotator:
-    """`Annotator(model, settings).annotate(ladders, responses)`: feedback on each, or `Unscored`, in order."""
+    """`Annotator(judge).annotate([(ladder, response), ...])`: feedback on each, or `Unscored`, in order.
 
-    def __init__(self, model: Generator, settings: FeedbackSettings) -> None:
-        template = TEMPLATE if settings.judge_template is None else Path(settings.judge_template)
-        self.judge = Judge(template, parse, model, settings.judge_sampling)
-        self.name, self.sees = settings.judge, settings.judge_sees_pictures
+    name: what the feedback says of who gave it; template: Jinja text or its file, None for the package's; sees: whether
+    the judge is shown the pictures.
+    """
+
+    def __init__(
+        self,
+        model: Generator,
+        name: str,
+        template: str | None = None,
+        sampling: Sampling = JUDGE_SAMPLING,
+        sees: bool = False,
+    ) -> None:
+        self.judge = Judge(TEMPLATE if template is None else Path(template), parse, model, sampling)
+        self.name, self.sees = name, sees
 
     def annotate(self, asked: Sequence[tuple[Ladder, Response]]) -> list[Feedback | Unscored]:
         """One judgement a response, each beside its ladder's prompt, picture contents and standard answer."""

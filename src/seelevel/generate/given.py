@@ -1,0 +1,28 @@
+"""The records' own responses, as they stand, where nothing is to be generated."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from seelevel.formats.parquet import read_ladders, write_shard
+from seelevel.generate.ranking import count_ladders
+from seelevel.generate.settings import GivenSettings
+from seelevel.models.base import ModelRef
+from seelevel.store import StageFolder, shards
+
+
+def generate(
+    source: Path,
+    stage: StageFolder,
+    settings: GivenSettings,
+    models: Sequence[ModelRef],
+    root: Path,
+    seed: int,
+) -> dict[str, Any]:
+    """Write one shard of ladders for each of the source's, but for those without a response; returns the counts."""
+    for path in shards(source):
+        if not (stage.path / path.name).exists():
+            write_shard(stage.path / path.name, [one for one in read_ladders(path, root) if one.responses], root)
+    return count_ladders(stage.path, root)

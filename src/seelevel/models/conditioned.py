@@ -1,0 +1,40 @@
+"""A model that was trained on conditions, asked under one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from seelevel.models.base import Completion, Generator, Prompt, Sampling, streamed
+from seelevel.training.conditions import Conditions, with_condition
+
+
+class Conditioned:
+    """A `Generator` whose prompts end with a condition: `top`, `worst`, `none`, or ratings such as `2/4/4`.
+
+    Raises `InputError` for any other one.
+    """
+
+    def __init__(self, model: Generator, conditions: Conditions, which: str = "top") -> None:
+        self.model, self.conditions, self.which = model, conditions, which
+        self.text = conditions.text(which)
+
+    @property
+    def name(self) -> str:
+        return self.model.name
+
+    def describe(self) -> str:
+        return f"{self.model.describe()}, condition {self.which}"
+
+    def under(self, which: str) -> Conditioned:
+        """The same model under another condition."""
+        return Conditioned(self.model, self.conditions, which)
+
+    def generate(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[Completion]:
+        return self.model.generate([self._asked(prompt) for prompt in prompts], sampling)
+
+    def stream(self, prompt: Prompt, sampling: Sampling) -> Iterator[str]:
+        return streamed(self.model, self._asked(prompt), sampling)
+
+    def _asked(self, prompt: Prompt) -> Prompt:
+        return replace(prompt, messages=with_condition(prompt.messages, self.text))

@@ -1,0 +1,76 @@
+"""`seelevel align --show-batch`: the ladders of the first step as the model sees them, scored tokens in colour."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+from rich.text import Text
+
+from seelevel.ladder import Ladder
+from seelevel.models.hf import load_reader
+from seelevel.training.fit import prepare
+from seelevel.training.schedule import schedule
+from seelevel.training.settings import TrainSettings
+from seelevel.training.tokens import NOT_SCORED, ImageReader, Ints, TokenisedLadder
+
+PLAIN, SCORED = "dim", ("bold green", "bold cyan")
+"""Styles of tokens that carry no loss, and of those that do, answer rounds in turn."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Tokens in a row of one kind, as text. `round`: of the answer they are scored in, -1 where they are not."""
+
+    text: str
+    round: int
+
+
+def first_step(ladders: Sequence[Ladder], model: str, settings: TrainSettings, seed: int) -> Iterator[Text]:
+    """A block a ladder of the first optimiser step: what its responses share, then each response's own tokens. Weights
+    are not loaded."""
+    config, processor = load_reader(model)
+    usable, tokenised, _ = prepare(ladders, processor, ImageReader(processor), settings, config)
+    order = schedule(len(usable), settings.epochs, settings.ladders_per_step, seed)[: settings.ladders_per_step]
+    for index in order:
+        yield shown(usable[index], tokenised[index], processor)
+
+
+def shown(ladder: Ladder, tokens: TokenisedLadder, processor: Any) -> Text:
+    """One ladder: its id, the common prefix, and a line a response with its level and the rest of its tokens."""
+    nothing = tokens.rounds[0][: tokens.branch]
+    text = Text(f"{ladder.id}: {len(tokens.tokens)} responses, {tokens.row_length('shared')} tokens\n", style="bold")
+    text.append("  prefix   ")
+    _append(text, pieces(tokens.tokens[0][: tokens.branch], nothing, processor))
+    for response, ids, rounds in zip(ladder.responses, tokens.tokens, tokens.rounds, strict=True):
+        scored = int((rounds != NOT_SCORED).sum())
+        text.append(f"  level {response.level}  ")
+        _append(text, pieces(ids[tokens.branch :], rounds[tokens.branch :], processor), f" [{scored} scored]")
+    return text
+
+
+def pieces(ids: Ints, rounds: Ints, processor: Any) -> list[Piece]:
+    """The tokens as text, cut where the scoring changes; a run of picture tokens is '<image × n>'."""
+    kinds = [(int(number), int(token) == processor.image_token_id) for token, number in zip(ids, rounds, strict=True)]
+    cuts = [0, *(n for n in range(1, len(kinds)) if kinds[n] != kinds[n - 1]), len(kinds)]
+    found = []
+    for start, end in pairwise(cuts):
+        if start < end:
+            number, picture = kinds[start]
+            text = f"<image × {end - start}>" if picture else _decoded(ids[start:end], processor)
+            found.append(Piece(text, number))
+    return found
+
+
+def _decoded(ids: Ints, processor: Any) -> str:
+    options = {"skip_special_tokens": False, "clean_up_tokenization_spaces": False}
+    return str(processor.tokenizer.decode(ids.tolist(), **options))
+
+
+def _append(text: Text, found: Sequence[Piece], more: str = "") -> None:
+    for piece in found:
+        style = PLAIN if piece.round == NOT_SCORED else SCORED[piece.round % len(SCORED)]
+        text.append(piece.text.replace("\n", "⏎"), style=style)
+    text.append(f"{more}\n")

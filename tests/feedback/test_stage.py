@@ -1,0 +1,139 @@
+"""The stage: every response rated, rounds of refined answers, ladders of either form."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from seelevel import feedback
+from seelevel.feedback import FeedbackSettings
+from seelevel.formats.parquet import read_ladders, write_shard
+from seelevel.ladder import Feedback, Ladder
+from seelevel.models.base import Generator, ModelRef
+from seelevel.store import StageFolder
+from tests.nlf.made import Critic, Speaker, counted, ladder, longer
+
+pytestmark = pytest.mark.unit
+
+
+def ran(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, ladders: list[Ladder], shards: int = 1, **settings: Any
+) -> tuple[list[Ladder], dict[str, Any]]:
+    """The stage's ladders and facts, with a judge that counts words and a model that says one more each time."""
+    models: dict[str, Callable[[], Generator]] = {"critic": lambda: Critic(counted), "speaker": lambda: Speaker(longer)}
+    monkeypatch.setattr(feedback, "load_generator", lambda ref, batch_size=None: models[ref.name]())
+    source = folder / "check"
+    source.mkdir()
+    for n in range(shards):
+        write_shard(source / f"shard-{n:05d}.parquet", ladders[n::shards])
+    stage = StageFolder(folder / "feedback", "print")
+    stage.begin()
+    asked = FeedbackSettings(judge="critic", **settings)
+    model = None if asked.model is None else ModelRef(asked.model, asked.model)
+    facts = feedback.run(source, stage, asked, ModelRef("critic", "critic"), model, folder, 0)
+    return read_ladders(stage.path, folder), facts
+
+
+def test_every_response_is_rated_and_order_and_levels_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (found,), facts = ran(tmp_path, monkeypatch, [ladder("one two three four", "one", "one two")])
+    assert [(r.text, r.level) for r in found.responses] == [("one two three four", 0), ("one", 1), ("one two", 2)]
+    assert [r.feedback and r.feedback.ratings["honesty"] for r in found.responses] == [4, 1, 2]
+    assert found.responses[1].feedback == Feedback({"honesty": 1}, "1 words.", "Say a word more.", "critic")
+    assert facts["responses"] == 3
+    assert facts["ratings_by_round"] == {"0": {"honesty": {"mean": pytest.approx(7 / 3), "n": 3}}}
+
+
+def test_rounds_are_ladders_of_their_own_with_the_history_as_prompt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found, facts = ran(tmp_path, monkeypatch, [ladder("four words are here")], model="speaker", rounds=3)
+    assert [one.id for one in found] == ["a", "a#1", "a#2"]
+    first, second, third = found
+    assert [r.text for r in first.responses] == ["four words are here"]
+    assert [m["content"] for m in third.prompt] == [
+        "<image>\nWhat is there?",
+        "word",
+        "1 words. Say a word more. Please answer again.",
+        "word word",
+        "2 words. Say a word more. Please answer again.",
+    ]
+    assert [r.text for r in third.responses] == ["word word word"]
+    assert second.notes == {"interaction": "a", "round": 1, "before": {"honesty": 1}}
+    assert {k: v["honesty"]["mean"] for k, v in facts["ratings_by_round"].items()} == {"0": 4, "1": 2, "2": 3}
+
+
+def test_a_models_answer_in_the_ladder_begins_the_conversation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = ladder("four words are here", "its own answer")
+    own = [one.responses[0], type(one.responses[1])(one.responses[1].messages, 1, {"model": "speaker"})]
+    found, _ = ran(tmp_path, monkeypatch, [Ladder("a", one.images, one.prompt, own)], model="speaker", rounds=2)
+    assert [m["content"] for m in found[1].prompt][1] == "its own answer"
+
+
+def test_ladders_of_ratings_put_a_refined_answer_above_the_standard(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (found,), _ = ran(tmp_path, monkeypatch, [ladder("two words", "one")], model="speaker", rounds=3, ladders="ratings")
+    assert [(r.text, r.level) for r in found.responses] == [
+        ("word word word", 0), ("two words", 1), ("word word", 1), ("one", 2), ("word", 2),
+    ]  # fmt: skip
+    assert found.standard_displaced
+
+
+def test_what_the_judge_cannot_rate_is_left_out_and_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.feedback.test_stage.counted", lambda text: "?" if text == "odd" else counted(text))
+    (found,), facts = ran(tmp_path, monkeypatch, [ladder("fine", "odd")])
+    assert [r.text for r in found.responses] == ["fine"]
+    [unscored] = found.notes["feedback"]["unscored"]
+    assert (unscored["text"], unscored["reply"]) == ("odd", "?")
+    assert (facts["responses"], facts["unscored"]) == (1, 1)
+
+
+def test_feedback_that_is_there_is_not_asked_for_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = ladder("one")
+    given = Feedback({"honesty": 3}, "Given.", "", "a person")
+    rated = type(one.responses[0])(one.responses[0].messages, 0, {}, feedback=given)
+    (found,), _ = ran(tmp_path, monkeypatch, [Ladder("a", one.images, one.prompt, [rated])])
+    assert found.responses[0].feedback == given
+
+
+def test_a_stopped_stage_continues_and_ends_as_an_unbroken_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ladders = [ladder("four words are here", "one", id=f"l{n}") for n in range(6)]
+    for name in ("whole", "broken"):
+        (tmp_path / name).mkdir()
+    ran(tmp_path / "whole", monkeypatch, ladders, 3, model="speaker", rounds=3)
+    write, calls = feedback.write_shard, list[Path]()
+
+    def stopping(path: Path, *rest: Any) -> None:
+        calls.append(path)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        write(path, *rest)
+
+    monkeypatch.setattr(feedback, "write_shard", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        ran(tmp_path / "broken", monkeypatch, ladders, 3, model="speaker", rounds=3)
+    stage = StageFolder(tmp_path / "broken" / "feedback", "print")
+    stage.begin()
+    asked = FeedbackSettings(judge="critic", model="speaker", rounds=3)
+    refs = ModelRef("critic", "critic"), ModelRef("speaker", "speaker")
+    feedback.run(tmp_path / "broken" / "check", stage, asked, *refs, tmp_path / "broken", 0)
+    for path in sorted((tmp_path / "whole" / "feedback").glob("*.parquet")):
+        assert (tmp_path / "broken" / "feedback" / path.name).read_bytes() == path.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"rounds": 3}, "who answers again"),
+        ({"request": "{{ wish }}"}, "it knows critique and refinement"),
+        ({"request": "{% if %}"}, "it knows critique and refinement"),
+        ({"model": "http://127.0.0.1:1/v1#m", "rounds": 2, "sampling": {"num_beams": 2}}, "does not search with beams"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused(wrong: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        FeedbackSettings(judge="critic", **wrong)

@@ -1,0 +1,76 @@
+"""Conversations go on by the judge's words until the answer is as good as can be."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from seelevel.judge import Unscored
+from seelevel.ladder import Feedback, Message, Response
+from seelevel.models.base import Sampling
+from seelevel.nlf.annotate import Annotator
+from seelevel.nlf.interact import REQUEST, Conversation, Refiner, request_text
+
+from .made import Critic, Speaker, counted, ladder, longer
+
+pytestmark = pytest.mark.unit
+
+
+def talk(speaker: Speaker, critic: Critic, rounds: int, ratings: dict[str, int] | None = None) -> Conversation:
+    one = ladder("A red cup.")
+    first = Response(
+        [Message(role="assistant", content="word")], 0, feedback=Feedback(ratings or {"honesty": 1}, "Bad.")
+    )
+    found = Conversation(one, [(one.prompt[-1], first)])
+    refiner = Refiner(speaker, Annotator(critic, "critic"), REQUEST, {"kind": "refined"})
+    for _ in range(rounds):
+        refiner.refine([found], Sampling())
+    return found
+
+
+def test_each_round_asks_on_the_last_judgement_and_sees_the_conversation_so_far() -> None:
+    speaker = Speaker(longer)
+    found = talk(speaker, Critic(counted), 2)
+    assert [r.text for _, r in found.turns] == ["word", "word word", "word word word"]
+    assert [r.feedback.ratings["honesty"] for _, r in found.turns if r.feedback] == [1, 2, 3]
+    assert found.turns[1][0]["content"] == "Bad. Please answer again."
+    assert found.turns[2][0]["content"] == "2 words. Say a word more. Please answer again."
+    assert [m["role"] for m in speaker.prompts[1].messages] == ["user", "assistant", "user", "assistant", "user"]
+    assert found.turns[2][1].origin == {"kind": "refined", "round": 2}
+
+
+def test_the_best_ratings_end_a_conversation_and_every_round_is_kept() -> None:
+    speaker = Speaker(longer)
+    found = talk(speaker, Critic(counted), 9)
+    assert len(found.turns) == 4
+    assert len(speaker.prompts) == 3
+    assert not found.goes_on
+
+
+def test_a_first_answer_that_is_right_is_not_asked_again() -> None:
+    assert len(talk(Speaker(longer), Critic(counted), 3, {"honesty": 4, "helpfulness": 4}).turns) == 1
+
+
+@pytest.mark.parametrize("verdict", ["No comment.", {"critique": "Hm."}])
+def test_an_answer_that_cannot_be_judged_ends_the_conversation_before_it(verdict: Any) -> None:
+    found = talk(Speaker(longer), Critic(lambda _: verdict), 3)
+    assert len(found.turns) == 1
+    assert [type(one) for one in found.unscored] == [Unscored]
+    assert found.ended
+
+
+def test_an_empty_answer_ends_the_conversation() -> None:
+    found = talk(Speaker(lambda _: "  "), Critic(counted), 3)
+    assert (len(found.turns), found.ended, found.unscored) == (1, True, [])
+
+
+def test_a_judge_with_nothing_to_say_ends_the_conversation() -> None:
+    found = talk(Speaker(longer), Critic(lambda _: {"honesty": 2, "critique": " ", "refinement": ""}), 5)
+    assert len(found.turns) == 2
+
+
+def test_the_users_words_are_one_line() -> None:
+    assert request_text("{{ critique }}\n\n{{ refinement }}", Feedback({}, "No\ndog. ", "Look  again.")) == (
+        "No dog. Look again."
+    )

@@ -1,0 +1,154 @@
+"""`seelevel chat`: what a person can do in it, and what they cannot break."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from seelevel.chat import Chat, Terminal
+from seelevel.ladder import Feedback, Message
+from seelevel.models import load_model
+from seelevel.models.base import Generator, Prompt, Sampling
+from seelevel.models.conditioned import Conditioned
+from seelevel.naming import named_picture
+from seelevel.nlf.annotate import Annotator
+from seelevel.training.conditions import TEMPLATE, Conditions
+from seelevel.world import model_path
+from tests.nlf.made import Critic, Speaker, counted, longer
+from tests.test_cli import call, refused
+
+pytestmark = pytest.mark.unit
+
+
+def typed(*lines: str | type[BaseException]) -> Callable[[str], str]:
+    """A person who types these lines and then Ctrl-D."""
+    left = iter(lines)
+
+    def read(_: str) -> str:
+        line = next(left, EOFError)
+        if isinstance(line, str):
+            return line
+        raise line
+
+    return read
+
+
+def talk(model: Generator, *lines: str | type[BaseException], folder: Path, judged: bool = True) -> tuple[str, Chat]:
+    """What stands on the screen, and the chat."""
+    chat = Chat(model, "a.png", Sampling(), Annotator(Critic(counted), "critic") if judged else None)
+    screen: list[str] = []
+    Terminal(chat, typed(*lines), screen.append, folder / "said.jsonl").run()
+    return "".join(screen), chat
+
+
+def test_a_conversation_goes_on_and_the_picture_is_in_its_first_turn(tmp_path: Path) -> None:
+    speaker = Speaker(longer)
+    screen, _ = talk(speaker, "What is there?", "And then?", folder=tmp_path)
+    assert screen.startswith("word\nword word\n")
+    assert [m["content"] for m in speaker.prompts[1].messages] == ["<image>\nWhat is there?", "word", "And then?"]
+    assert speaker.prompts[1].images == ["a.png"]
+
+
+def test_feedback_is_shown_and_refine_asks_on_it_or_on_the_users_words(tmp_path: Path) -> None:
+    screen, chat = talk(Speaker(longer), "What?", "/feedback", "/refine", "/refine More.", folder=tmp_path)
+    assert "helpfulness –, honesty 1, harmlessness –\ncritique: 1 words.\nrefinement: Say a word more.\n" in screen
+    assert [user["content"] for user, _ in chat.turns[1:]] == [
+        "1 words. Say a word more. Please answer again.",
+        "More.",
+    ]
+    assert chat.turns[0][1].feedback == Feedback({"honesty": 1}, "1 words.", "Say a word more.", "critic")
+
+
+def test_refine_has_the_answer_judged_where_that_was_not_asked_for(tmp_path: Path) -> None:
+    _, chat = talk(Speaker(longer), "What?", "/refine", folder=tmp_path)
+    assert len(chat.turns) == 2 and chat.turns[0][1].feedback is not None
+
+
+def test_a_condition_answers_the_last_request_again(tmp_path: Path) -> None:
+    model = Conditioned(Speaker(lambda m: m[-1]["content"]), Conditions(TEMPLATE, ("honesty",), ""))
+    screen, chat = talk(model, "What?", "/condition 2", "/condition none", folder=tmp_path, judged=False)
+    assert "Feedback: Honesty: 4." in screen and "Feedback: Honesty: 2." in screen
+    assert [response.text for _, response in chat.turns] == ["<image>\nWhat?"]
+    assert chat.turns[0][1].condition == ""
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        (["/feedback"], "nothing has been said yet"),
+        (["/refine"], "nothing has been said yet"),
+        (["/condition top"], "was not trained on conditions"),
+        (["/nonsense"], "/nonsense is no command; /help lists them"),
+        (["", "   "], ""),
+        ([KeyboardInterrupt], "Ctrl-D or /quit leaves"),
+    ],
+)
+def test_a_mistake_gets_a_line_and_the_chat_goes_on(tmp_path: Path, lines: list[str], said: str) -> None:
+    screen, chat = talk(Speaker(longer), *lines, "What?", "/quit", "Never.", folder=tmp_path)
+    assert said in screen
+    assert len(chat.turns) == 1
+
+
+def test_without_a_judge_feedback_says_how_to_have_one(tmp_path: Path) -> None:
+    screen, _ = talk(Speaker(longer), "What?", "/feedback", folder=tmp_path, judged=False)
+    assert "start the chat with --judge MODEL" in screen
+
+
+def test_ctrl_c_stops_the_answer_and_keeps_what_was_said(tmp_path: Path) -> None:
+    class Slow(Speaker):
+        def stream(self, prompt: Prompt, sampling: Sampling) -> Iterator[str]:
+            yield "A cup"
+            raise KeyboardInterrupt
+
+    screen, chat = talk(Slow(longer), "What?", folder=tmp_path)
+    assert "A cup …\n" in screen
+    assert [response.text for _, response in chat.turns] == ["A cup"]
+
+
+def test_the_conversation_is_saved_as_one_record_with_its_feedback(tmp_path: Path) -> None:
+    screen, _ = talk(Speaker(longer), "What?", "/feedback", "/refine", folder=tmp_path)
+    assert screen.endswith(f"saved: {tmp_path / 'said.jsonl'}\n")
+    [record] = [json.loads(line) for line in (tmp_path / "said.jsonl").read_text().splitlines()]
+    first, second = record["interaction"]
+    assert (first["user"], first["model"], first["rating"]) == ("What?", "word", {"honesty": 1})
+    assert (second["user"], second["model"]) == ("1 words. Say a word more. Please answer again.", "word word")
+
+
+def test_nothing_said_is_nothing_saved(tmp_path: Path) -> None:
+    talk(Speaker(longer), "/help", folder=tmp_path)
+    assert not (tmp_path / "said.jsonl").exists()
+
+
+def test_pieces_of_a_local_model_are_its_answer_and_closing_stops_it(tmp_path: Path) -> None:
+    path, _ = named_picture("world:dev/0")
+    model = load_model(str(model_path("xs")), device="cpu")
+    prompt = Prompt([Message(role="user", content="<image>\nDescribe the image in detail.")], [path])
+    [whole] = model.generate([prompt], Sampling(max_new_tokens=40))
+    assert "".join(model.stream(prompt, Sampling(max_new_tokens=40))).strip() == whole.text
+    pieces = model.stream(prompt, Sampling(max_new_tokens=400))
+    next(pieces)
+    pieces.close()  # type: ignore[attr-defined]
+    assert threading.active_count() == 1 or all(not t.name.startswith("Thread-") for t in threading.enumerate())
+
+
+def test_the_worlds_pictures_come_with_what_they_hold() -> None:
+    path, lines = named_picture("world:test/3")
+    assert Path(path).is_file()
+    assert lines[0].startswith("setting: ")
+
+
+def test_a_picture_that_is_not_there_is_refused() -> None:
+    assert "picture nowhere.png does not exist" in refused("chat", "world:xs", "--image", "nowhere.png")
+    assert "no such picture" in refused("chat", "world:xs", "--image", "world:test/9999")
+
+
+def test_the_command_reads_lines_from_a_pipe(tmp_path: Path) -> None:
+    code, out, errors = call("chat", "world:xs", "--image", "world:dev/0", "--save", tmp_path / "c.jsonl",
+                             input="What is in the image?\n/feedback\n/quit\n")  # fmt: skip
+    assert code == 0, errors
+    assert "critique:" in out
+    assert (tmp_path / "c.jsonl").is_file()
