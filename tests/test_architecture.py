@@ -21,6 +21,7 @@ CORE = {
     "images",
     "formats",
     "judge",
+    "templates",
     "nlf",
     "models",
     "language",

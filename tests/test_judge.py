@@ -10,8 +10,9 @@ import pytest
 from pydantic import BaseModel, Field
 
 from seelevel.errors import InputError
-from seelevel.judge import Judge, Unscored, json_verdict, last_object, quoted
+from seelevel.judge import Judge, Unscored, json_verdict, last_object
 from seelevel.models.base import Completion, Prompt, Sampling
+from seelevel.templates import quoted
 
 pytestmark = pytest.mark.unit
 

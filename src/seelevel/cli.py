@@ -205,9 +205,9 @@ def threshold(
         if recipe.check is not None:
             encoder, parser = encoder or recipe.check.encoder, parser or recipe.check.parser
     from seelevel.check.curve import show_curve
-    from seelevel.pipeline import Run
+    from seelevel.naming import named_model
 
-    reference = None if encoder is None else Run.model(encoder)
+    reference = None if encoder is None else named_model(encoder)
     found = show_curve(path, order, None if reference is None else reference.path, parser, limit, plot)
     if as_json:
         typer.echo(json.dumps(found))

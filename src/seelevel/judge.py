@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import jinja2
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 from pydantic import BaseModel, ValidationError
 
 from seelevel.errors import InputError
 from seelevel.ladder import IMAGE_MARK, Ladder, Message
 from seelevel.models.base import Generator, Prompt, Sampling
+from seelevel.templates import template_environment
 
 Record = Mapping[str, Any]
 V = TypeVar("V")
@@ -41,24 +41,6 @@ class Unscored:
     reply: str
     reason: str
     note: str = ""
-
-
-def quoted(value: object) -> str:
-    """A value as one line of JSON: whatever a text holds, it cannot end its line, pass for another field or stand for a
-    picture."""
-    if isinstance(value, jinja2.Undefined):
-        str(value)  # raises, naming the field
-    text = json.dumps(value, ensure_ascii=False).replace(IMAGE_MARK, "\\u003c" + IMAGE_MARK[1:])
-    return text.replace("\x85", "\\u0085").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
-
-
-def template_environment() -> jinja2.Environment:
-    """What templates may do: nothing but text, from what they are given; an unknown name is an error."""
-    environment = ImmutableSandboxedEnvironment(
-        undefined=jinja2.StrictUndefined, autoescape=False, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters["quoted"] = quoted
-    return environment
 
 
 class Judge(Generic[V]):

@@ -68,7 +68,7 @@ def test_a_model_of_conditions_is_also_asked_for_the_worst(tmp_path: Path) -> No
 
 def test_what_is_not_answered_or_not_rated_is_unscored(tmp_path: Path) -> None:
     found = benchmark(questions(tmp_path, 3), SETTINGS)
-    judge = Critic(lambda text: "?" if text == "odd" else counted(text))
+    judge = Critic(counted)
     answers = [Answer(("",), "too long"), Answer(("odd",)), Answer(("one",))]
     items = found.items(answers, Context(judge, tmp_path / "kept", lambda: Speaker(lambda _: "odd")))
     assert [item["ratings"] for item in items] == [None, None, {"honesty": 1}]

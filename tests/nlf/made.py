@@ -46,8 +46,10 @@ class Speaker:
         return [Completion(self.say(prompt.messages), 1, True) for prompt in prompts]
 
 
-def counted(text: str) -> dict[str, Any]:
-    """Honesty by the number of words, 4 at most; a word more is the wish."""
+def counted(text: str) -> dict[str, Any] | str:
+    """Honesty by the number of words, 4 at most; a word more is the wish. Nothing is said of 'odd'."""
+    if text == "odd":
+        return "?"
     rating = min(len(text.split()), 4)
     return {"honesty": rating, "critique": f"{rating} words.", "refinement": "Say a word more."}
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from seelevel.align.settings import AlignSettings
 from seelevel.models.base import ModelRef
 from seelevel.store import StageFolder
+from seelevel.training.settings import TrainSettings
 
 
 def run(
-    source: Path, stage: StageFolder, settings: AlignSettings, model: ModelRef, root: Path, seed: int
+    source: Path, stage: StageFolder, settings: TrainSettings, model: ModelRef, root: Path, seed: int
 ) -> dict[str, Any]:
     """Train `model` on the ladders of `source` into `stage.path/model` (or `adapter`, with LoRA).
 

@@ -10,11 +10,11 @@ from typing import Any
 from seelevel.evaluate.answers import Answer, Benchmark, Context, Items, answer_questions
 from seelevel.evaluate.intervals import RESAMPLES, differences, figures
 from seelevel.evaluate.settings import EvaluateSettings
-from seelevel.judge import quoted
 from seelevel.lookup import choose
 from seelevel.models.base import Generator, ModelRef
 from seelevel.progress import say
 from seelevel.store import StageFolder, write_atomically, write_json
+from seelevel.templates import quoted
 
 BENCHMARKS = {
     "chair": "seelevel.evaluate.chair:benchmark",

@@ -11,12 +11,12 @@ from typing import Any
 from seelevel.errors import InputError
 from seelevel.evaluate.files import Entry
 from seelevel.evaluate.intervals import Measure
-from seelevel.judge import quoted
 from seelevel.ladder import IMAGE_MARK, Message
 from seelevel.models.base import Generator, Sampling
 from seelevel.models.rollout import Dialogue, rollout
 from seelevel.progress import Progress
 from seelevel.store import batched, write_atomically
+from seelevel.templates import quoted
 
 SHARD = 256
 

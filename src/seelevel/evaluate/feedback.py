@@ -157,9 +157,8 @@ def _difference(*places: tuple[str, int]) -> Callable[[Item], Sequence[float] | 
 
     def sums(item: Item) -> Sequence[float] | None:
         values = [item.get("worst") if arm == "worst" else item[arm][number - 1] for arm, number in places]
-        if any(value is None for value in values):
-            return None
-        return (values[0] - sum(values[1:]), 1)
+        known = [float(value) for value in values if value is not None]
+        return (known[0] - sum(known[1:]), 1) if len(known) == len(values) else None
 
     return sums
 

@@ -7,9 +7,10 @@ from typing import Annotated, Literal, Self
 import jinja2
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from seelevel.judge import JUDGE_SAMPLING, template_environment
+from seelevel.judge import JUDGE_SAMPLING
 from seelevel.models.base import Sampling, is_server
 from seelevel.nlf.interact import REQUEST
+from seelevel.templates import template_environment
 
 Name = Annotated[str, Field(min_length=1)]
 

@@ -1,4 +1,4 @@
-"""Requests that should be refused (VLSafe, DRESS, arXiv 2311.10081): a model writes them from what is known of pictures.
+"""Requests that should be refused (VLSafe, arXiv 2311.10081): a model writes them from what is known of pictures.
 
 Level 0 is the writer's refusal, levels 1.. are the experts' answers, best first. What the paper leaves open and is
 decided here: a judge reads each request alone, without the picture, and those that it finds harmless are set aside; so

@@ -208,7 +208,7 @@ class DialoguesSettings(Answering):
 
 
 class RequestsSettings(Answering):
-    """Requests that should be refused (VLSafe, arXiv 2311.10081): `writer` writes them, with refusals, from what is known
+    """Requests to refuse (VLSafe, arXiv 2311.10081): `writer` writes them, with refusals, from what is known
     of the pictures; `judge` sets harmless ones aside; `experts`, best first, answer them too."""
 
     asks_only = True

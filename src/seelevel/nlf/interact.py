@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from seelevel.judge import Unscored, template_environment
+from seelevel.judge import Unscored
 from seelevel.ladder import Feedback, Interaction, Ladder, Message, Response
 from seelevel.models.base import Generator, Prompt, Sampling
 from seelevel.nlf.annotate import Annotator
+from seelevel.templates import template_environment
 
 TOP = 4
 REQUEST = "{{ critique }} {{ refinement }} Please answer again."

@@ -18,8 +18,8 @@ from pathlib import Path
 import jinja2
 
 from seelevel.errors import InputError
-from seelevel.judge import template_environment
 from seelevel.ladder import CRITERIA, Feedback, Ladder, Message
+from seelevel.templates import template_environment
 
 TEMPLATE = """\
 Feedback:{% for name, rating in ratings %} {{ name | capitalize }}: {{ rating }}.{% endfor %}\

@@ -30,7 +30,7 @@ def write_dialogue(head: str, facts: Facts) -> str | None:
 
 
 def write_requests(head: str, facts: Facts) -> str | None:
-    """Requests to refuse in JSON, with refusals, as many as a prompt's instructions ask for and the world's language has
+    """Requests to refuse in JSON, with refusals, as many as a prompt's instructions ask for and the world has
     of them; None where they ask for none. The same scene and number give the same requests."""
     wanted = REQUESTED.search(head)
     if wanted is None or facts.setting is None or not facts.groups:
