@@ -27,7 +27,7 @@ CORE = {
     "language",
     "training",
 }
-TOP = {"recipe", "naming", "examine", "pipeline", "forecast", "chat", "cli"}
+TOP = {"recipe", "naming", "examine", "stages", "pipeline", "forecast", "chat", "scoring", "cli"}
 KNOW_THE_WORLD = {"naming", "pipeline", "forecast", "cli", "world"}
 
 

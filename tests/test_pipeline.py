@@ -49,7 +49,7 @@ def test_a_stage_alone_takes_what_was_made_under_its_recipes_settings_and_nothin
     for name in ("data", "generate", "check"):
         folder = StageFolder(tmp_path / name, "x")
         folder.begin()
-        folder.finish(settings=settings_digest(before, "generate" if name == "data" else name))
+        folder.finish(settings=settings_digest(before.recipe, "generate" if name == "data" else name))
     before.alone("align")
     Run(load_recipe("world-quick", ["align.learning_rate=0.01"]), tmp_path).alone("align")
     written = (tmp_path / "recipe.yaml").read_bytes()

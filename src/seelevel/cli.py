@@ -6,13 +6,13 @@ import errno
 import json
 import os
 import sys
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from seelevel.errors import DiskFullError, InputError, NonFiniteLossError, ServerError, free_bytes, is_disk_full
+from seelevel.scoring import JsonOption, print_scores, score_app
 
 if TYPE_CHECKING:
     from seelevel.recipe import Recipe
@@ -25,7 +25,6 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
 )
-score_app = typer.Typer(help="Score answers or judgements that exist already.", no_args_is_help=True)
 world_app = typer.Typer(help="The embedded world: its models, its scenes.", no_args_is_help=True)
 parser_app = typer.Typer(help="The shipped parser of English: train it, measure it.", no_args_is_help=True)
 app.add_typer(score_app, name="score")
@@ -40,7 +39,6 @@ SetOption = Annotated[
 DryOption = Annotated[
     bool, typer.Option("--dry-run", help="Say what would run, on how much, at what cost; run nothing.")
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
 def _recipe(name: str, overrides: list[str] | None, out: Path | None) -> tuple[Recipe, Path]:
@@ -241,77 +239,6 @@ UsageError: Any = typer.BadParameter.__bases__[0]
 INTERRUPTED = 130
 
 
-class Rule(StrEnum):
-    published = "published"
-    strict = "strict"
-
-
-class Lemmatizer(StrEnum):
-    singularize = "singularize"
-    wordnet = "wordnet"
-
-
-def _print_scores(scores: dict[str, Any], as_json: bool) -> None:
-    if as_json:
-        typer.echo(json.dumps(scores))
-    else:
-        for name, value in scores.items():
-            if isinstance(value, dict):  # the same figures by another rule: only in the JSON
-                continue
-            typer.echo(f"{name:24}{value:.4f}" if isinstance(value, float) else f"{name:24}{value}")
-
-
-@score_app.command("pope")
-def score_pope(
-    questions: Annotated[Path, typer.Option(help="POPE question file: one JSON object a line.")],
-    predictions: Annotated[Path, typer.Option(help="Answers: question_id and text, one JSON object a line.")],
-    rule: Annotated[Rule, typer.Option(help="How an answer is read as yes or no.")] = Rule.published,
-    as_json: JsonOption = False,
-) -> None:
-    """POPE: yes-or-no questions about objects."""
-    from seelevel.evaluate import pope
-
-    _print_scores(pope.score_files(questions, predictions, rule=rule.value), as_json)
-
-
-@score_app.command("chair")
-def score_chair(
-    predictions: Annotated[Path, typer.Option(help="Captions: image and caption, one JSON object a line.")],
-    objects: Annotated[Path, typer.Option(help="Objects of every image: one JSON object.")],
-    synonyms: Annotated[Path, typer.Option(help="Synonym list: one object a line, separated by commas.")],
-    lemmatizer: Annotated[Lemmatizer, typer.Option(help="How words become singular.")] = Lemmatizer.singularize,
-    as_json: JsonOption = False,
-) -> None:
-    """CHAIR: objects that captions invent."""
-    from seelevel.evaluate import chair
-
-    _print_scores(chair.score_files(predictions, objects, synonyms, lemmatizer=lemmatizer.value), as_json)
-
-
-@score_app.command("mrhal")
-def score_mrhal(
-    judgements: Annotated[Path, typer.Option(help="A judge's replies, one a dialogue.")],
-    rule: Annotated[Rule, typer.Option(help="Whether N/A counts 0 (published) or is left out.")] = Rule.published,
-    as_json: JsonOption = False,
-) -> None:
-    """MRHal-Bench: multi-round dialogues rated by a judge."""
-    from seelevel.evaluate import mrhal
-
-    _print_scores(mrhal.score_files(judgements, rule=rule.value), as_json)
-
-
-@score_app.command("capability")
-def score_capability(
-    questions: Annotated[Path, typer.Option(help="Questions with label and category, one JSON object a line.")],
-    predictions: Annotated[Path, typer.Option(help="Answers: question_id and text, one JSON object a line.")],
-    as_json: JsonOption = False,
-) -> None:
-    """Capability: colour, count and place questions, by exact match."""
-    from seelevel.evaluate import capability
-
-    _print_scores(capability.score_files(questions, predictions), as_json)
-
-
 @world_app.command("train")
 def world_train(
     out: Annotated[Path, typer.Option(help="Folder for the models.")],
@@ -382,7 +309,7 @@ def parser_evaluate(
     """Measure a parser on a treebank's dev set: attachment, tags, noun chunks."""
     from seelevel.language.parse import evaluate_parser
 
-    _print_scores(evaluate_parser(parser, treebank), as_json)
+    print_scores(evaluate_parser(parser, treebank), as_json)
 
 
 def main() -> None:

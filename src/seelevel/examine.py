@@ -13,7 +13,7 @@ from seelevel.models.base import is_object, is_server
 from seelevel.models.hub import hub_config
 from seelevel.models.kinds import check_answers, check_encodes
 from seelevel.naming import WORLD
-from seelevel.recipe import DataSettings
+from seelevel.recipe import DataSettings, Recipe
 from seelevel.store import digest, read_manifest
 from seelevel.training.beforehand import examine_training
 
@@ -166,10 +166,10 @@ def _examine_far(job: Run) -> None:
             )
 
 
-def settings_digest(job: Run, stage: str) -> str:
+def settings_digest(recipe: Recipe, stage: str) -> str:
     """A fingerprint of the settings that a stage and those before it have in the recipe: its manifest keeps it."""
-    recipe = job.recipe.model_dump(mode="json")
-    return digest({key: recipe[key] for key in ("seed", "data", *_before(job, stage), stage)})
+    dumped = recipe.model_dump(mode="json")
+    return digest({key: dumped[key] for key in ("seed", "data", *_before(recipe, stage), stage)})
 
 
 def made_under_these_settings(job: Run, stage: str) -> bool:
@@ -177,8 +177,10 @@ def made_under_these_settings(job: Run, stage: str) -> bool:
     later stages don't count: a server may be gone once it has answered, while others are aligned on its answers."""
     if read_manifest(job.out / "data") is None:
         return False
-    stages = (*_before(job, stage), stage)
-    return all((read_manifest(job.out / name) or {}).get("settings") == settings_digest(job, name) for name in stages)
+    stages = (*_before(job.recipe, stage), stage)
+    return all(
+        (read_manifest(job.out / name) or {}).get("settings") == settings_digest(job.recipe, name) for name in stages
+    )
 
 
 def examine_predecessors(job: Run, stage: str) -> None:
@@ -190,7 +192,7 @@ def examine_predecessors(job: Run, stage: str) -> None:
         if not any((job.out / name).is_dir() for name in STAGE_FOLDERS):
             raise InputError(f"{job.out} holds no run to report on; name its folder with --out")
         return
-    for earlier in _before(job, stage):
+    for earlier in _before(job.recipe, stage):
         if read_manifest(job.out / earlier) is None:
             raise InputError(f"{job.out / earlier} is not finished; run `seelevel {earlier}` on this recipe first")
         if not made_under_these_settings(job, earlier):
@@ -200,5 +202,5 @@ def examine_predecessors(job: Run, stage: str) -> None:
             )
 
 
-def _before(job: Run, stage: str) -> tuple[str, ...]:
-    return job.recipe.stages[: job.recipe.stages.index(stage)]
+def _before(recipe: Recipe, stage: str) -> tuple[str, ...]:
+    return recipe.stages[: recipe.stages.index(stage)]

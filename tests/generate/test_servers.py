@@ -93,7 +93,7 @@ class TestBeforeARunStarts:
             for name in ("data", "generate"):
                 folder = StageFolder(tmp_path / name, "x")
                 folder.begin()
-                folder.finish(settings=settings_digest(self.recipe(gone), "generate"))
+                folder.finish(settings=settings_digest(self.recipe(gone).recipe, "generate"))
             examine(gone)
             examine(gone, "align.learning_rate=0.001")
             for other in ((gone + "2",), (gone, "generate.sampling.max_new_tokens=9"), (gone, "seed=1")):
