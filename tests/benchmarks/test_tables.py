@@ -51,10 +51,11 @@ def test_a_sweep_over_k_compares_the_growth_of_time_with_that_of_tokens(tmp_path
 
 
 def test_only_what_stands_between_the_marks_is_exchanged(tmp_path):
-    page = f"before\n{tables.BEGIN}\nold\n{tables.END}\nafter\n"
-    assert tables.replaced(page, "new") == f"before\n{tables.BEGIN}\nnew\n{tables.END}\nafter\n"
+    page = f"before\n{tables.BEGIN}\n**K = 2**: a; old\n\n| 1 |\n\n**K = 5**: a; kept\n{tables.END}\nafter\n"
+    between = "**K = 5**: a; kept\n\n**K = 2**: a; new"
+    assert tables.replaced(page, ["**K = 2**: a; new"]) == f"before\n{tables.BEGIN}\n{between}\n{tables.END}\nafter\n"
     with pytest.raises(ValueError, match="has no"):
-        tables.replaced("nothing", "new")
+        tables.replaced("nothing", [])
 
 
 def test_a_report_is_the_last_line_of_its_file(tmp_path):

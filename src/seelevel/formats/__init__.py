@@ -13,7 +13,7 @@ from seelevel.formats.records import Record, Rejected, load_json, screened
 from seelevel.images import ImageStore
 from seelevel.ladder import Ladder
 from seelevel.lookup import choose
-from seelevel.store import write_atomically
+from seelevel.store import read_manifest, write_atomically
 
 READERS = {
     "llava": "seelevel.formats.llava:parse",
@@ -113,6 +113,8 @@ def convert(
     to `<target>.rejected.jsonl`. Records that the format cannot hold (AMP: no response; TRL: no pair) are not written.
     """
     source, target = Path(source), Path(target)
+    if read_manifest(target.parent) is not None:
+        raise InputError(f"{target} lies in a stage of a run, which would read it as its own; name another OUT")
     to = target_format or _target_format(target)
     write = choose("format", to, WRITERS)
     store = ImageStore(target.parent) if to in TEXT_FORMATS and target.suffix != ".parquet" else None
