@@ -35,7 +35,7 @@ def result(peer, seconds, **more):
 def test_a_point_is_a_row_a_peer():
     report = {"settings": SETTINGS, "results": [result("trl", 44.0, times_shared=22.0)]}
     text = tables.section(report)
-    assert "| TRL's DPOTrainer, its defaults | 44.00 | 22.0 | 1,000 | 250 MB | 2.00 |" in text
+    assert "| TRL's DPOTrainer, its defaults | 44.00 | 22.00 | 1,000 | 250 MB | 2.00 |" in text
     assert "K = 5" in text
     assert "Largest difference between peers: 3e-07" in text
 
