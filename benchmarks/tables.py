@@ -3,7 +3,7 @@
     python -m benchmarks.tables FOLDER
 
 reads FOLDER/*.json, each what one call of `benchmarks.train_step` printed, and writes the part of docs/benchmarks.md
-between the two marks, and docs/img/cost-against-k.svg.
+between the two marks, and docs/img/cost-against-k.svg. A table of other settings that stands there already is kept.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     (folder,) = sys.argv[1:] if arguments is None else arguments
     reports = {path.stem: read(path) for path in sorted(Path(folder).glob("*.json"))}
     page = DOCS / "benchmarks.md"
-    page.write_text(replaced(page.read_text(), "\n\n".join(section(report) for report in ordered(reports))))
+    page.write_text(replaced(page.read_text(), [section(report) for report in ordered(reports)]))
     for report in reports.values():
         if report["settings"]["sweep"] == "k":
             plot(report["results"], DOCS / "img" / "cost-against-k.svg")
@@ -48,13 +48,22 @@ def ordered(reports: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
     return sorted(reports.values(), key=lambda r: (r["settings"]["sweep"] or "", r["settings"]["vocab"]))
 
 
-def replaced(page: str, tables: str) -> str:
-    """The page with what stands between the marks exchanged."""
+def replaced(page: str, sections: Sequence[str]) -> str:
+    """The page with these between its marks, after those that were there and had other settings."""
     head, _, rest = page.partition(BEGIN)
-    _, mark, tail = rest.partition(END)
+    between, mark, tail = rest.partition(END)
     if not mark:
         raise ValueError(f"the page has no {BEGIN} … {END}")
-    return f"{head}{BEGIN}\n{tables}\n{END}{tail}"
+    new = {subject(text) for text in sections}
+    there = between.strip().split("\n\n**")
+    there = [text if text.startswith("**") else f"**{text}" for text in there if text]
+    tables = [text for text in there if subject(text) not in new] + list(sections)
+    return head + BEGIN + "\n" + "\n\n".join(tables) + "\n" + END + tail
+
+
+def subject(section: str) -> str:
+    """What a table is of: its caption as far as the machine that measured it."""
+    return section.partition(";")[0]
 
 
 def section(report: dict[str, Any]) -> str:

@@ -22,6 +22,14 @@ from tests.test_cli import refused
 pytestmark = pytest.mark.unit
 
 
+@pytest.mark.parametrize("step", [Run.plan, Run.everything])
+@pytest.mark.parametrize("out", ["file", "file/below/it", "n" * 300])
+def test_a_folder_that_cannot_be_one_is_refused_before_anything_runs_and_in_a_dry_run_too(tmp_path, out, step):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="cannot be a run folder"):
+        step(Run(load_recipe("world-quick"), tmp_path / out))
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

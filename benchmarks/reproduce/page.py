@@ -25,7 +25,8 @@ COLUMNS = {
     "repetition": "repetition ↓",
     "words": "words",
 }
-LOWER_IS_BETTER = "chair_i"
+JUDGED_BY = {"chair_i": -1, "mrhal_score_c": 1}
+"""What the paper's orders are looked for in, and whether more is better; MRHal's judge is nearest to its own."""
 
 
 @dataclass
@@ -158,24 +159,23 @@ def _table(results: Results, table: Table) -> list[str]:
 
 
 def _trends(results: Results, table: Table) -> list[str]:
-    """Of every two rows that the paper ranks: does CHAIRi rank them so, the other way, or not at all?"""
-    ranked = [(row.paper, row) for row in table.rows if row.paper is not None and row.experiment in results.items]
-    same, other, open_ = [], [], []
-    for (_, worse), (_, better) in combinations(sorted(ranked, key=lambda pair: pair[0]), 2):
-        change = results.differences(worse.experiment, better.experiment)[LOWER_IS_BETTER]
-        names = f"{better.label} over {worse.label}"
-        if change["high"] is not None and change["high"] < 0:
-            same.append(names)
-        elif change["low"] is not None and change["low"] > 0:
-            other.append(names)
-        else:
-            open_.append(names)
-    if not ranked or not (same or other or open_):
-        return []
-    lines = [f"Of the paper's {len(same) + len(other) + len(open_)} orders, by CHAIRi:", ""]
-    for word, found in (("appear", same), ("are reversed", other), ("cannot be told apart", open_)):
-        lines.append(f"- {len(found)} {word}" + (f": {'; '.join(found)}." if found else "."))
-    return lines
+    """Of every two rows that the paper ranks: does a measure rank them so, the other way, or not at all?"""
+    ranked = sorted((row.paper, row.experiment, row.label) for row in table.rows if row.paper is not None)
+    orders = list(combinations([row for row in ranked if row[1] in results.items], 2))
+    changes = [results.differences(worse, better) for (_, worse, _), (_, better, _) in orders]
+    lines = []
+    for measure, sign in JUDGED_BY.items() if orders else ():
+        found: dict[str, list[str]] = {"appear": [], "are reversed": [], "cannot be told apart": []}
+        for ((_, _, worse), (_, _, better)), change in zip(orders, changes, strict=True):
+            low, high = sorted(sign * (change[measure][end] or 0.0) for end in ("low", "high"))
+            verdict = "appear" if low > 0 else "are reversed" if high < 0 else "cannot be told apart"
+            found[verdict].append(f"{better} over {worse}")
+        lines += ["", f"Of the paper's {len(orders)} orders, by {COLUMNS[measure]}:", ""]
+        lines += [
+            f"- {len(names)} {verdict}" + (f": {'; '.join(names)}." if names else ".")
+            for verdict, names in found.items()
+        ]
+    return lines[1:]
 
 
 def plot(results: Results, table: Table, path: Path) -> None:

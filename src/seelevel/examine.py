@@ -48,7 +48,15 @@ def examine(job: Run) -> None:
 
 
 def _examine_places(job: Run) -> None:
-    """What the recipe names must not lie in the run's own stages: a stage that starts anew empties its folder."""
+    """The run folder can be one. What the recipe names must not lie in the run's own stages: a stage that starts anew
+    empties its folder."""
+    try:
+        there = next(place for place in (job.out, *job.out.parents) if place.exists())
+    except OSError as error:  # a name too long for the system
+        raise InputError(f"{job.out} cannot be a run folder ({error.strerror}); choose another --out") from error
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        why = "may not be written to" if there.is_dir() else "is not a folder"
+        raise InputError(f"{job.out} cannot be a run folder ({there} {why}); choose another --out")
     for key, value in _texts(job.recipe.model_dump(mode="json")):
         place = Path(value).resolve() if len(value) < PATH_LENGTH else job.out
         if any(place.is_relative_to(job.out / stage) for stage in STAGE_FOLDERS) and place.exists():

@@ -3,7 +3,7 @@
 import pytest
 
 from benchmarks.reproduce.experiments import AGAINST, COMPARED, EXPERIMENTS, ORDERS, SOURCES, TABLES
-from benchmarks.reproduce.page import Results, _comparisons, _trends
+from benchmarks.reproduce.page import JUDGED_BY, Results, _comparisons, _trends
 from benchmarks.reproduce.runs import TEXT_MEASURES, repetition, settings_of
 from seelevel.evaluate.intervals import Measure, ratio
 from seelevel.ladder import Image, Ladder, Message, Response
@@ -39,7 +39,7 @@ def test_every_experiment_trains_for_equally_many_steps_whatever_counts():
 
 
 def test_a_trend_is_claimed_only_where_the_paired_interval_leaves_zero():
-    rate = [Measure("chair_i", lambda item: (item["wrong"], 1), ratio)]
+    rate = [Measure(name, lambda item: (item["wrong"], 1), ratio) for name in JUDGED_BY]  # less is better, more is
 
     def items(wrong):
         return {"chair": [{"wrong": w, "cluster": str(n)} for n, w in enumerate(wrong)]}
@@ -49,10 +49,12 @@ def test_a_trend_is_claimed_only_where_the_paired_interval_leaves_zero():
     by_name = {"k2": bad, "k3": bad, "mdpo": good, "k5": good}
     results = Results({n: items(by_name[n]) for n in names}, {n: [0] for n in names}, {"chair": rate})
     lines = _trends(results, TABLES[0])
-    assert lines[0] == "Of the paper's 6 orders, by CHAIRi:"
+    assert lines[0] == "Of the paper's 6 orders, by CHAIRi ↓:"
     assert lines[2].startswith("- 4 appear: ")
     assert lines[3] == "- 0 are reversed."
     assert lines[4] == "- 2 cannot be told apart: K = 3 over K = 2; K = 4 over K = 5."
+    assert lines[6:9] == ["Of the paper's 6 orders, by MRHal score ↑:", "", "- 0 appear."]
+    assert lines[9].startswith("- 4 are reversed: ")
 
 
 def test_what_preferences_changed_is_the_paired_difference_and_its_share_of_what_was():

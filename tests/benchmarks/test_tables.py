@@ -35,7 +35,7 @@ def result(peer, seconds, **more):
 def test_a_point_is_a_row_a_peer():
     report = {"settings": SETTINGS, "results": [result("trl", 44.0, times_shared=22.0)]}
     text = tables.section(report)
-    assert "| TRL's DPOTrainer, its defaults | 44.00 | 22.0 | 1,000 | 250 MB | 2.00 |" in text
+    assert "| TRL's DPOTrainer, its defaults | 44.00 | 22.00 | 1,000 | 250 MB | 2.00 |" in text
     assert "K = 5" in text
     assert "Largest difference between peers: 3e-07" in text
 
@@ -51,10 +51,11 @@ def test_a_sweep_over_k_compares_the_growth_of_time_with_that_of_tokens(tmp_path
 
 
 def test_only_what_stands_between_the_marks_is_exchanged(tmp_path):
-    page = f"before\n{tables.BEGIN}\nold\n{tables.END}\nafter\n"
-    assert tables.replaced(page, "new") == f"before\n{tables.BEGIN}\nnew\n{tables.END}\nafter\n"
+    page = f"before\n{tables.BEGIN}\n**K = 2**: a; old\n\n| 1 |\n\n**K = 5**: a; kept\n{tables.END}\nafter\n"
+    between = "**K = 5**: a; kept\n\n**K = 2**: a; new"
+    assert tables.replaced(page, ["**K = 2**: a; new"]) == f"before\n{tables.BEGIN}\n{between}\n{tables.END}\nafter\n"
     with pytest.raises(ValueError, match="has no"):
-        tables.replaced("nothing", "new")
+        tables.replaced("nothing", [])
 
 
 def test_a_report_is_the_last_line_of_its_file(tmp_path):

@@ -75,6 +75,12 @@ def test_what_is_set_aside_stands_beside_the_result(tmp_path: Path) -> None:
     assert [line["where"] for line in lines] == ["p.json[1]", "p.json[2]"]
 
 
+def test_a_run_s_own_shards_are_not_written_over(tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").write_text("{}")
+    with pytest.raises(InputError, match="lies in a stage of a run"):
+        convert(amp_file(tmp_path), tmp_path / "00000.parquet", images=tmp_path / "pictures")
+
+
 def test_a_name_that_does_not_tell_the_format_asks_for_to(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="add --to llava, amp, trl, nlf, ladders"):
         convert(amp_file(tmp_path), tmp_path / "x.json")

@@ -13,7 +13,7 @@ from seelevel.formats.records import Record, Rejected, load_json, screened
 from seelevel.images import ImageStore
 from seelevel.ladder import Ladder
 from seelevel.lookup import choose
-from seelevel.store import write_atomically
+from seelevel.store import read_manifest, write_atomically
 
 READERS = {
     "llava": "seelevel.formats.llava:parse",
@@ -123,6 +123,8 @@ def convert(
     LVLM_NLF's records are read as a ladder a round, and counted as such; written is how many records these make.
     """
     source, target = Path(source), Path(target)
+    if read_manifest(target.parent) is not None:
+        raise InputError(f"{target} lies in a stage of a run, which would read it as its own; name another OUT")
     to = target_format or _target_format(target)
     if to in READERS and to not in WRITERS:
         raise InputError(f"format '{to}' is read but not written; convert to {', '.join(WRITERS)}")
