@@ -71,7 +71,7 @@ def test_what_is_not_answered_or_not_rated_is_unscored(tmp_path: Path) -> None:
     judge = Critic(counted)
     answers = [Answer(("",), "too long"), Answer(("odd",)), Answer(("one",))]
     items = found.items(answers, Context(judge, tmp_path / "kept", lambda: Speaker(lambda _: "odd")))
-    assert [item["ratings"] for item in items] == [None, None, {"honesty": 1}]
+    assert [item["criteria"] for item in items] == [None, None, {"honesty": 1}]
     assert items[2]["feedback"] == [1, None, None, None]
     assert figures(found.measures, items)["quality_round_1"]["n"] == 1
 

@@ -85,7 +85,7 @@ class _Talks:
         ladders = [_ladder(question) for question, _ in asked]
         first = self._rated(ladders, [text for _, text in asked])
         rows: list[dict[str, Any]] = [
-            {"ratings": None if f is None else f.ratings, "critique": "" if f is None else f.critique} for f in first
+            {"criteria": None if f is None else f.ratings, "critique": "" if f is None else f.critique} for f in first
         ]
         for arm, request in ARMS.items():
             refiner = Refiner(model, self.annotator, request, {})
@@ -144,12 +144,12 @@ def _qualities(talk: Conversation | None) -> list[float | None]:
 
 
 def _item(question: Question, row: dict[str, Any] | None) -> dict[str, Any]:
-    empty = {"ratings": None, "feedback": [None] * ROUNDS, "again": [None] * ROUNDS}
+    empty = {"criteria": None, "feedback": [None] * ROUNDS, "again": [None] * ROUNDS}
     return {**(empty if row is None else row), "cluster": question.image}
 
 
 def _rating(criterion: str) -> Callable[[Item], Sequence[float] | None]:
-    return lambda item: (item["ratings"][criterion], 1) if criterion in (item["ratings"] or {}) else None
+    return lambda item: (item["criteria"][criterion], 1) if criterion in (item["criteria"] or {}) else None
 
 
 def _difference(*places: tuple[str, int]) -> Callable[[Item], Sequence[float] | None]:
