@@ -185,7 +185,7 @@ def test_a_question_that_is_not_answered_is_unscored_in_every_benchmark_and_coun
         assert (metrics["base"][key]["n"], metrics["differences"][key]["n"]) == (n - 1, n - 1)
         assert metrics["differences"][key]["value"] == 0.0  # of the questions that both answered
     noted = {}
-    for name in evaluate.BENCHMARKS:
+    for name in settings.benchmarks:
         rows = [json.loads(line) for line in (stage.path / "base" / f"{name}.jsonl").read_text().splitlines()]
         [noted[name]] = [row for row in rows if "note" in row]
         assert noted[name]["note"] == "too long a prompt"
