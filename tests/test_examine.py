@@ -151,3 +151,34 @@ def test_an_input_inside_the_runs_own_stages_is_refused_and_stands(tmp_path):
         job.examine()
     assert (adapter / "config.json").exists()
     Run(load_recipe("world-quick", [f"align.model={adapter}"]), tmp_path / "other").examine()
+
+
+def test_a_recipe_that_makes_its_own_base_is_examined_before_the_base_is_there(tmp_path):
+    job = Run(load_recipe("world-dress"), tmp_path)
+    states = job.plan()
+    assert [name for name in states if "/" not in name] == [
+        "base-data", "base", "data", "generate", "feedback", "align", "evaluate",
+    ]  # fmt: skip
+    assert all(states.values())
+    assert job.recipe.before("align") == "feedback"
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (["base=null"], "model run:base: this recipe makes none"),
+        (["base.model=run:base"], "name the model to make it of"),
+        (["base.prompts=world:test"], "base.prompts: world:test is unknown"),
+        (["feedback.judge=world:clip"], "is of kind clip"),
+        (["feedback.judge_template=nowhere.j2"], "feedback.judge_template: nowhere.j2 does not exist"),
+    ],
+)
+def test_what_a_recipe_of_feedback_cannot_have_is_refused(tmp_path, changes, message):
+    with pytest.raises(InputError, match=message):
+        Run(load_recipe("world-dress", changes), tmp_path).examine()
+
+
+def test_a_stage_that_the_recipe_has_not_is_refused(tmp_path):
+    with pytest.raises(InputError, match="this recipe has no check; it has base, generate, feedback, align"):
+        Run(load_recipe("world-dress"), tmp_path).alone("check")
