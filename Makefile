@@ -57,6 +57,7 @@ bench: setup
 	$(TRAIN_STEP) --peers rows shared --sweep response --repeats 3 > $(BENCH)/sweep-response.json
 	$(TRAIN_STEP) --peers rows shared --k 5 --vocab 152000 --repeats 3 > $(BENCH)/vocab-152k.json
 	$(BIN)/python -m benchmarks.tables $(BENCH)
+	HF_HUB_OFFLINE=1 $(BIN)/python -m benchmarks.check --json > $(RUNS)/bench-check.json
 
 wheel: setup
 	$(BIN)/python -m build --wheel

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 import pytest
@@ -12,7 +12,8 @@ import pytest
 from seelevel.chat import Chat, Terminal
 from seelevel.ladder import Feedback, Message
 from seelevel.models import load_model
-from seelevel.models.base import Generator, Prompt, Sampling
+from seelevel.models.base import Generator as Model
+from seelevel.models.base import Prompt, Sampling
 from seelevel.models.conditioned import Conditioned
 from seelevel.naming import named_picture
 from seelevel.nlf.annotate import Annotator
@@ -37,7 +38,7 @@ def typed(*lines: str | type[BaseException]) -> Callable[[str], str]:
     return read
 
 
-def talk(model: Generator, *lines: str | type[BaseException], folder: Path, judged: bool = True) -> tuple[str, Chat]:
+def talk(model: Model, *lines: str | type[BaseException], folder: Path, judged: bool = True) -> tuple[str, Chat]:
     """What stands on the screen, and the chat."""
     chat = Chat(model, "a.png", Sampling(), Annotator(Critic(counted), "critic") if judged else None)
     screen: list[str] = []
@@ -100,7 +101,7 @@ def test_without_a_judge_feedback_says_how_to_have_one(tmp_path: Path) -> None:
 
 def test_ctrl_c_stops_the_answer_and_keeps_what_was_said(tmp_path: Path) -> None:
     class Slow(Speaker):
-        def stream(self, prompt: Prompt, sampling: Sampling) -> Iterator[str]:
+        def stream(self, prompt: Prompt, sampling: Sampling) -> Generator[str]:
             yield "A cup"
             raise KeyboardInterrupt
 
@@ -131,8 +132,9 @@ def test_pieces_of_a_local_model_are_its_answer_and_closing_stops_it(tmp_path: P
     assert "".join(model.stream(prompt, Sampling(max_new_tokens=40))).strip() == whole.text
     pieces = model.stream(prompt, Sampling(max_new_tokens=400))
     next(pieces)
-    pieces.close()  # type: ignore[attr-defined]
-    assert threading.active_count() == 1 or all(not t.name.startswith("Thread-") for t in threading.enumerate())
+    assert any(thread.name == "answer" for thread in threading.enumerate())
+    pieces.close()
+    assert not any(thread.name == "answer" for thread in threading.enumerate())
 
 
 def test_the_worlds_pictures_come_with_what_they_hold() -> None:
@@ -152,3 +154,25 @@ def test_the_command_reads_lines_from_a_pipe(tmp_path: Path) -> None:
     assert code == 0, errors
     assert "critique:" in out
     assert (tmp_path / "c.jsonl").is_file()
+
+
+def test_a_condition_whose_answer_fails_leaves_the_answer_there_was(tmp_path: Path) -> None:
+    said = iter(["A cup.", ""])
+    model = Conditioned(Speaker(lambda _: next(said)), Conditions(TEMPLATE, ("honesty",), ""))
+    talk(model, "What?", "/condition 1", KeyboardInterrupt, folder=tmp_path)
+    [record] = [json.loads(line) for line in (tmp_path / "said.jsonl").read_text().splitlines()]
+    assert [turn["model"] for turn in record["interaction"]] == ["A cup."]
+
+
+def test_all_conversations_are_saved_and_a_file_that_cannot_be_written_loses_none(tmp_path: Path) -> None:
+    talk(Speaker(longer), "One?", "/new", "Two?", folder=tmp_path)
+    lines = (tmp_path / "said.jsonl").read_text().splitlines()
+    assert [json.loads(line)["interaction"][0]["user"] for line in lines] == ["One?", "Two?"]
+    (tmp_path / "file").write_text("")
+    screen, _ = talk(Speaker(longer), "What?", folder=tmp_path / "file")
+    assert "cannot be written" in screen
+    assert Path(screen.rstrip().rpartition("saved: ")[2]).is_file()
+
+
+def test_a_condition_that_the_model_does_not_know_is_refused() -> None:
+    assert "was not trained on conditions" in refused("chat", "world:xs", "--condition", "2/4/4")

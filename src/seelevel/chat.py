@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from collections.abc import Generator as Pieces
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from seelevel.errors import InputError
+from seelevel.errors import InputError, ServerError
 from seelevel.judge import Unscored
 from seelevel.ladder import CRITERIA, IMAGE_MARK, Feedback, Image, Interaction, Ladder, Message, Response
 from seelevel.models.base import Generator, Prompt, Sampling, streamed
@@ -37,21 +38,25 @@ class Chat:
     contents: list[str] = field(default_factory=list)
     turns: list[tuple[Message, Response]] = field(default_factory=list)
 
-    def ask(self, text: str) -> Iterator[str]:
+    def ask(self, text: str) -> Pieces[str]:
         """The answer to what the user says, piece by piece; what was said when the iterator is closed is kept."""
         marked = self.image is not None and not self.turns
         user = Message(role="user", content=f"{IMAGE_MARK}\n{text}" if marked else text)
         yield from self._answer(user)
 
-    def again(self) -> Iterator[str]:
+    def again(self) -> Pieces[str]:
         """Another answer to the last request, in place of the one there is. Raises `InputError` where there is none."""
-        user, _ = self._last()
+        last = self._last()
         self.turns.pop()
-        yield from self._answer(user)
+        try:
+            yield from self._answer(last[0])
+        finally:
+            if not self.turns or self.turns[-1][0] is not last[0]:  # nothing was said in its place
+                self.turns.append(last)
 
-    def refine(self, words: str = "") -> Iterator[str]:
+    def refine(self, words: str = "") -> Pieces[str]:
         """An answer on the user's words, or else on the judge's. Raises `InputError` where there is nothing to refine,
-        or the judge wishes nothing."""
+        or the judge cannot judge it."""
         _, response = self._last()
         if not words:
             feedback = response.feedback or self.feedback()
@@ -89,7 +94,7 @@ class Chat:
             raise InputError("nothing has been said yet; ask something first")
         return self.turns[-1]
 
-    def _answer(self, user: Message) -> Iterator[str]:
+    def _answer(self, user: Message) -> Pieces[str]:
         said = [message for asked, response in self.turns for message in (asked, response.messages[0])]
         prompt = Prompt([*said, user], [self.image] if self.image is not None else [])
         condition = self.model.text if isinstance(self.model, Conditioned) else ""
@@ -119,6 +124,7 @@ class Terminal:
 
     def __init__(self, chat: Chat, read: Callable[[str], str], write: Callable[[str], Any], save: Path | None) -> None:
         self.chat, self.read, self.write, self.save = chat, read, write, save
+        self.said: list[Interaction] = []
 
     def run(self) -> None:
         """Until the user leaves. A mistake gets a line and the chat goes on."""
@@ -135,7 +141,7 @@ class Terminal:
             if line:
                 try:
                     self.do(line)
-                except InputError as error:
+                except (InputError, ServerError) as error:
                     self.write(f"{error}\n")
         self.keep()
 
@@ -154,41 +160,50 @@ class Terminal:
             if self.chat.turns:
                 self.show(self.chat.again())
         elif command == "/new":
-            self.keep()
-            self.chat.turns = []
+            self.forget()
         elif command == "/help":
             self.write(HELP + "\n")
         else:
             self.write(f"{command} is no command; /help lists them\n")
 
-    def show(self, pieces: Iterator[str]) -> None:
+    def show(self, pieces: Pieces[str]) -> None:
         """Write an answer as it comes; Ctrl-C ends it and keeps what was said."""
         try:
             for piece in pieces:
                 self.write(piece)
         except KeyboardInterrupt:
-            close = getattr(pieces, "close", None)
-            if close is not None:
-                close()
+            pieces.close()
             self.write(" …")
         self.write("\n")
 
+    def forget(self) -> None:
+        """Begin anew; what was said is kept for the end."""
+        self.said += self.current()
+        self.chat.turns = []
+
+    def current(self) -> list[Interaction]:
+        """The conversation that is going on, if anything was said in it."""
+        name = f"{time.strftime('chat-%Y%m%d-%H%M%S')}-{len(self.said)}"
+        return [self.chat.interaction(name)] if self.chat.turns else []
+
     def keep(self) -> None:
-        """Save the conversation as one record of LVLM_NLF's form, if anything was said."""
-        if not self.chat.turns:
-            return
+        """Save all conversations as records of LVLM_NLF's form, if anything was said; where the user's file cannot be
+        written, in the cache."""
         from seelevel.formats.nlf import write
 
-        name = time.strftime("chat-%Y%m%d-%H%M%S")
-        place = self.save if self.save is not None else cache_folder() / "chats" / f"{name}.jsonl"
-        place.parent.mkdir(parents=True, exist_ok=True)
-        write(self.chat.interaction(name).rounds(), place)
-        self.write(f"saved: {place}\n")
-
-
-def read_line(prompt: str) -> str:
-    """A line with editing and a history that outlives the chat, where the terminal has them."""
-    return input(prompt)
+        talks = [*self.said, *self.current()]
+        if not talks:
+            return
+        own = cache_folder() / "chats" / f"{talks[0].id}.jsonl"
+        for place in dict.fromkeys((self.save or own, own)):
+            try:
+                place.parent.mkdir(parents=True, exist_ok=True)
+                write([ladder for one in talks for ladder in one.rounds()], place)
+            except OSError as error:
+                self.write(f"{place} cannot be written ({error.strerror or error})\n")
+            else:
+                self.write(f"saved: {place}\n")
+                return
 
 
 def remember() -> None:

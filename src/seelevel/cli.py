@@ -130,7 +130,7 @@ def convert(
     to: Annotated[str | None, typer.Option("--to", help="Format of OUT, where its name does not tell.")] = None,
     images: Annotated[Path | None, typer.Option("--images", help="Folder of the pictures that IN names.")] = None,
 ) -> None:
-    """Convert between ladders (Parquet), LLaVA conversations, AMP's output_1..K and TRL preference rows."""
+    """Convert between ladders (Parquet), LLaVA conversations, AMP's output_1..K, TRL preference rows and LVLM_NLF."""
     from seelevel.formats import convert as convert_file
 
     facts = convert_file(source, target, source_format=from_, target_format=to, images=images)
@@ -165,7 +165,7 @@ def chat(
     judging = named_generator(judge, ApiSettings()) if judge is not None else None
     if judge is None and image is not None and image.startswith("world:"):
         judging = named_generator("world:oracle", ApiSettings())
-    from seelevel.chat import HELP, Chat, Terminal, read_line, remember
+    from seelevel.chat import HELP, Chat, Terminal, remember
     from seelevel.models import load_generator
     from seelevel.nlf.annotate import Annotator
 
@@ -175,7 +175,7 @@ def chat(
     talk = Chat(load_generator(reference), picture, sampling, annotator, contents)
     remember()
     typer.echo(f"{talk.model.describe()}\n{HELP}")
-    Terminal(talk, read_line, lambda text: typer.echo(text, nl=False), save).run()
+    Terminal(talk, input, lambda text: typer.echo(text, nl=False), save).run()
 
 
 @app.command()

@@ -16,6 +16,7 @@ from seelevel.naming import WORLD
 from seelevel.recipe import DataSettings, Recipe
 from seelevel.store import digest, read_manifest
 from seelevel.training.beforehand import examine_training
+from seelevel.training.conditions import check_condition
 
 if TYPE_CHECKING:
     from seelevel.generate.settings import FinetuneSettings
@@ -142,6 +143,10 @@ def _examine_kinds(job: Run) -> None:
             load_parser(parser)
     for key, settings, model in recipe.training:
         examine_training(key, settings, job.ancestor(model).path)
+    try:
+        check_condition(recipe.align.objective.asked_for([]), recipe.evaluate.condition)
+    except InputError as error:
+        raise InputError(f"evaluate.condition: {error}") from error
 
 
 def _examine_processes(job: Run) -> None:
@@ -183,7 +188,7 @@ def settings_digest(recipe: Recipe, stage: str) -> str:
 def made_under_these_settings(job: Run, stage: str) -> bool:
     """Whether a stage and all before it are finished, under the settings that today's recipe has for them. Settings of
     later stages don't count: a server may be gone once it has answered, while others are aligned on its answers."""
-    if read_manifest(job.out / "data") is None:
+    if stage != "base" and read_manifest(job.out / "data") is None:  # which alone needs none
         return False
     stages = (*_before(job.recipe, stage), stage)
     return all(

@@ -90,7 +90,7 @@ def test_rounds_that_are_kept_are_not_held_again(tmp_path: Path) -> None:
     assert speaker.prompts == critic.prompts == []
 
 
-@pytest.mark.parametrize("contents", ["a cup", [3], None])
+@pytest.mark.parametrize("contents", [{"a": "cup"}, [3], None])
 def test_contents_that_are_no_list_of_texts_are_refused_with_file_and_line(tmp_path: Path, contents: Any) -> None:
     with pytest.raises(InputError, match=r"questions\.jsonl, line 1"):
         benchmark(questions(tmp_path, image_content=contents), SETTINGS)

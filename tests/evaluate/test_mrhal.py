@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from seelevel.errors import InputError
+from seelevel.evaluate.answers import picture_contents
 from seelevel.evaluate.files import Entry
-from seelevel.evaluate.mrhal import _contents, parse_ratings, score, score_files, turns_of
+from seelevel.evaluate.mrhal import parse_ratings, score, score_files, turns_of
 
 pytestmark = pytest.mark.unit
 
@@ -116,8 +117,8 @@ def test_dialogues_are_read_in_llavas_form_and_as_plain_turns() -> None:
 
 
 def test_what_is_in_the_picture_is_a_list_of_texts_or_one_text():
-    assert _contents(Entry({"image_content": ["a dog", "a mat"]}, "d.json, record 1")) == ["a dog", "a mat"]
-    assert _contents(Entry({"image_content": "a dog on a mat"}, "d.json, record 1")) == ["a dog on a mat"]
+    assert picture_contents(Entry({"image_content": ["a dog", "a mat"]}, "d.json, record 1")) == ["a dog", "a mat"]
+    assert picture_contents(Entry({"image_content": "a dog on a mat"}, "d.json, record 1")) == ["a dog on a mat"]
     for wrong in (5, ["a dog", 5], {"dog": 1}):
         with pytest.raises(InputError, match=r"d\.json, record 1: 'image_content' is .* not a list of texts"):
-            _contents(Entry({"image_content": wrong}, "d.json, record 1"))
+            picture_contents(Entry({"image_content": wrong}, "d.json, record 1"))

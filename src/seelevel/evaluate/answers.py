@@ -78,6 +78,15 @@ def find_image(data: Path, entry: Entry) -> str:
     raise InputError(f"{entry.where}: no image {name:.80} in {data / 'images'}; put it there or drop the question")
 
 
+def picture_contents(entry: Entry) -> list[str]:
+    """What is in the picture, a line each. Raises `InputError` where that is neither a list of texts nor a text."""
+    found = entry.first(("image_content",), "image contents")
+    lines = [found] if isinstance(found, str) else found
+    if not isinstance(lines, list) or not all(isinstance(line, str) for line in lines):
+        raise InputError(f"{entry.where}: 'image_content' is {found!r:.60}, not a list of texts; write it as one")
+    return lines
+
+
 def question_text(entry: Entry, keys: Sequence[str]) -> str:
     """What is asked about the one picture. Raises InputError where the text marks more pictures than that."""
     text = entry.text(keys, "question")

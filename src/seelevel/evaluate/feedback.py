@@ -13,7 +13,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from seelevel.errors import InputError
 from seelevel.evaluate.answers import (
     Answer,
     Benchmark,
@@ -22,9 +21,10 @@ from seelevel.evaluate.answers import (
     Question,
     find_image,
     keep_shards,
+    picture_contents,
     question_text,
 )
-from seelevel.evaluate.files import Entry, read_entries
+from seelevel.evaluate.files import read_entries
 from seelevel.evaluate.intervals import Item, Measure, ratio
 from seelevel.evaluate.settings import EvaluateSettings
 from seelevel.judge import Unscored
@@ -48,7 +48,7 @@ def benchmark(data: Path, settings: EvaluateSettings) -> Benchmark:
             entry.text(("question_id", "id"), "id"),
             find_image(data, entry),
             (question_text(entry, ("text", "question")),),
-            {"image_content": _contents(entry), "answer": entry.record.get("reference")},
+            {"image_content": picture_contents(entry), "answer": entry.record.get("reference")},
         )
         for entry in entries
     ]
@@ -64,13 +64,6 @@ def benchmark(data: Path, settings: EvaluateSettings) -> Benchmark:
         return [_item(q, None if a.note else next(rows)) for q, a in zip(questions, answers, strict=True)]
 
     return Benchmark("feedback", questions, settings.sampling.max_new_tokens, items, MEASURES)
-
-
-def _contents(entry: Entry) -> list[str]:
-    lines = entry.first(("image_content",), "image contents")
-    if not isinstance(lines, list) or not all(isinstance(line, str) for line in lines):
-        raise InputError(f"{entry.where}: 'image_content' is {lines!r:.60}, not a list of texts; write it as one")
-    return lines
 
 
 class _Talks:

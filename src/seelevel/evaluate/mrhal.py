@@ -14,7 +14,16 @@ from pathlib import Path
 from typing import Any
 
 from seelevel.errors import InputError
-from seelevel.evaluate.answers import Answer, Benchmark, Context, Items, Question, find_image, keep_shards
+from seelevel.evaluate.answers import (
+    Answer,
+    Benchmark,
+    Context,
+    Items,
+    Question,
+    find_image,
+    keep_shards,
+    picture_contents,
+)
 from seelevel.evaluate.files import Entry, read_entries
 from seelevel.evaluate.intervals import Item, Measure, ratio
 from seelevel.evaluate.judge_prompts import MRHAL
@@ -149,7 +158,7 @@ def benchmark(data: Path, settings: EvaluateSettings) -> Benchmark:
     questions = []
     for entry in read_entries(data / "mrhal" / "dialogues.json")[: settings.limit]:
         turns = turns_of(entry)
-        reference = {"answers": turns[1::2], "image_content": _contents(entry)}
+        reference = {"answers": turns[1::2], "image_content": picture_contents(entry)}
         questions.append(Question(entry.text(("id",), "id"), find_image(data, entry), tuple(turns[::2]), reference))
 
     def items(answers: Sequence[Answer], context: Context) -> Items:
@@ -164,15 +173,6 @@ def benchmark(data: Path, settings: EvaluateSettings) -> Benchmark:
         ]
 
     return Benchmark("mrhal", questions, settings.sampling.max_new_tokens, items, MEASURES, dialogues=True)
-
-
-def _contents(entry: Entry) -> list[str]:
-    """What is in the picture, a line each. Raises `InputError` where that is neither a list of texts nor a text."""
-    found = entry.first(("image_content",), "image contents")
-    lines = [found] if isinstance(found, str) else found
-    if not isinstance(lines, list) or not all(isinstance(line, str) for line in lines):
-        raise InputError(f"{entry.where}: 'image_content' is {found!r:.60}, not a list of texts; write it as one")
-    return lines
 
 
 def judge_dialogues(

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from seelevel.formats.records import BadRecord, Pictures, Record, Rejected, load_json, mapping, record_id, split, turns
+from seelevel.formats.records import BadRecord, Pictures, Record, Rejected, each_record, mapping, split, turns
 from seelevel.ladder import Ladder, Message, Response
 from seelevel.store import write_json
 
@@ -22,20 +22,8 @@ NAMES = {"user": "human", "assistant": "gpt", "system": "system"}
 
 
 def parse(path: Path, images: Path | None) -> Iterator[Record | Rejected]:
-    """Records in order, their pictures present but not yet decoded.
-
-    `images` defaults to the file's own folder and its `images`. Raises `InputError` where the file as a whole is wrong.
-    """
-    pictures = Pictures(images, path)
-    for number, (where, record) in enumerate(load_json(path)):
-        name = ""
-        try:
-            if not isinstance(record, dict):
-                raise BadRecord("not a mapping")
-            name = record_id(record, f"{path.stem}-{number}")
-            yield Record(where, _ladder(name, record, pictures))
-        except BadRecord as error:
-            yield Rejected(where, name, str(error))
+    """The file's ladders, and the records set aside (`each_record`)."""
+    return each_record(path, images, lambda name, record, pictures: [_ladder(name, record, pictures)])
 
 
 def _ladder(name: str, record: dict[str, Any], pictures: Pictures) -> Ladder:

@@ -18,17 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from seelevel.formats.llava import relative
-from seelevel.formats.records import (
-    BadRecord,
-    Pictures,
-    Record,
-    Rejected,
-    checked_text,
-    load_json,
-    mapping,
-    record_id,
-    settled,
-)
+from seelevel.formats.records import BadRecord, Pictures, Record, Rejected, checked_text, each_record, mapping, settled
 from seelevel.ladder import CRITERIA, IMAGE_MARK, Feedback, Image, Interaction, Ladder, Message, Response
 from seelevel.store import write_atomically
 
@@ -39,28 +29,17 @@ UNNAMED = "helpfulness"
 
 
 def parse(path: Path, images: Path | None) -> Iterator[Record | Rejected]:
-    """The rounds of each record in order, their pictures present but not yet decoded; a record with a bad turn is set
-    aside as a whole.
-
-    `images` defaults to the file's own folder and its `images`. Raises `InputError` where the file as a whole is wrong.
-    """
-    pictures = Pictures(images, path)
+    """The rounds of each record in order, and the records set aside, those with a bad turn (`each_record`)."""
     seen: set[str] = set()
-    for number, (where, record) in enumerate(load_json(path)):
-        name = ""
-        try:
-            if not isinstance(record, dict):
-                raise BadRecord("not a mapping")
-            name = record_id(record, f"{path.stem}-{number}")
-            found = _interaction(name, record, pictures)
-            if name in seen:  # by rounds alone, a longer record would lend its last ones to a shorter one before it
-                raise BadRecord("id seen before (the first record stays)")
-        except BadRecord as error:
-            yield Rejected(where, name, str(error))
-            continue
+
+    def rounds(name: str, record: dict[str, Any], pictures: Pictures) -> list[Ladder]:
+        found = _interaction(name, record, pictures)
+        if name in seen:  # by rounds alone, a longer record would lend its last ones to a shorter one before it
+            raise BadRecord("id seen before (the first record stays)")
         seen.add(name)
-        for ladder in found.rounds():
-            yield Record(where, ladder)
+        return found.rounds()
+
+    return each_record(path, images, rounds)
 
 
 def _interaction(name: str, record: dict[str, Any], pictures: Pictures) -> Interaction:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -93,6 +93,28 @@ def _is_json(line: str) -> bool:
 def _kind(value: Any) -> str:
     names = {dict: "a mapping", list: "a list", str: "a text", bool: "true or false", type(None): "null"}
     return names.get(type(value), "a number")
+
+
+def each_record(
+    path: Path, images: Path | None, ladders_of: Callable[[str, dict[str, Any], Pictures], Iterable[Ladder]]
+) -> Iterator[Record | Rejected]:
+    """The records of a JSON file in order, as the ladders that `ladders_of(id, record, pictures)` makes of each: their
+    pictures are there, but not yet decoded. A record that it raises `BadRecord` for is set aside as a whole.
+
+    `images` defaults to the file's own folder and its `images`. Raises `InputError` where the file as a whole is wrong.
+    """
+    pictures = Pictures(images, path)
+    for number, (where, record) in enumerate(load_json(path)):
+        name = ""
+        try:
+            if not isinstance(record, dict):
+                raise BadRecord("not a mapping")
+            name = record_id(record, f"{path.stem}-{number}")
+            ladders = list(ladders_of(name, record, pictures))
+        except BadRecord as error:
+            yield Rejected(where, name, str(error))
+            continue
+        yield from (Record(where, ladder) for ladder in ladders)
 
 
 def record_id(record: dict[str, Any], place: str) -> str:

@@ -9,8 +9,6 @@ after one repair, is set aside with its reply and the reason, in `set_aside/`, a
 
 from __future__ import annotations
 
-import json
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,16 +16,14 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from seelevel.errors import InputError
-from seelevel.formats.parquet import read_ladders, write_shard
-from seelevel.generate.answering import Answerer, answer_prompts
 from seelevel.generate.settings import DialoguesSettings
+from seelevel.generate.writing import SetAside, Write, write_and_answer
 from seelevel.judge import Judge, Record, Unscored, image_content, json_verdict
 from seelevel.ladder import IMAGE_MARK, Ladder, Message, Response
 from seelevel.models import load_generator
 from seelevel.models.base import ModelRef
-from seelevel.progress import Progress, say
-from seelevel.store import StageFolder, digest, shards, write_atomically
+from seelevel.progress import say
+from seelevel.store import StageFolder, digest
 
 TEMPLATE = """\
 {% for _ in range(pictures) %}<image>
@@ -85,53 +81,33 @@ def generate(
     `models` are the writer and the experts. Raises `InputError` where no question set can be used.
     """
     writer, *experts = models
-    asked = stage.path / "partial" / "asked"
-    todo = [path for path in shards(source) if not any((f / path.name).exists() for f in (stage.path, asked))]
-    if todo:
-        _write_shards(todo, asked, stage, settings, writer, root, seed)
-    bad = [json.loads(line) for file in _set_aside(stage) for line in file.read_text("utf-8").split("\n") if line]
-    reasons = Counter(entry["reason"].partition(":")[0] for entry in bad)
-    if bad and not any(read_ladders(path, root) for folder in (stage.path, asked) for path in shards(folder)):
-        why = ", ".join(f"{count} × {reason}" for reason, count in reasons.most_common(3))
-        raise InputError(f"generate.writer: {writer.name} wrote no question set that can be used: {why}; try another")
-    facts = answer_prompts(asked, stage, settings, [Answerer.of_expert(expert) for expert in experts], root, seed)
-    return {**facts, "set_aside": len(bad), "set_aside_reasons": dict(reasons.most_common())} if bad else facts
+
+    def load() -> Write:
+        model = load_generator(writer, settings.batch_size)
+        say(f"generate: {model.describe()} writes the questions")
+        template = TEMPLATE if settings.template is None else Path(settings.template)
+        fewest = settings.rounds[0]
+        judge = Judge(
+            template, lambda reply, record: read_turns(reply, record, fewest), model, settings.writer_sampling
+        )
+        return lambda ladders: _dialogues(ladders, judge, settings, writer.name, seed)
+
+    return write_and_answer(source, stage, settings, load, experts, root, seed, "question set")
 
 
-def _write_shards(
-    paths: Sequence[Path],
-    asked: Path,
-    stage: StageFolder,
-    settings: DialoguesSettings,
-    writer: ModelRef,
-    root: Path,
-    seed: int,
-) -> None:
-    """Each shard's prompts in place of which the writer's questions stand, and what could not be used."""
-    model = load_generator(writer, settings.batch_size)
-    say(f"generate: {model.describe()} writes the questions")
-    template = TEMPLATE if settings.template is None else Path(settings.template)
-    fewest = settings.rounds[0]
-    judge = Judge(template, lambda reply, record: read_turns(reply, record, fewest), model, settings.writer_sampling)
-    with Progress("generate questions", total=len(paths), unit="shards") as bar:
-        for path in paths:
-            ladders = read_ladders(path, root)
-            records = [_record(ladder, settings, seed) for ladder in ladders]
-            shown = [[i.path for i in ladder.images] if settings.writer_sees_pictures else [] for ladder in ladders]
-            found = judge.judge(records, shown)
-            pairs = list(zip(ladders, found, strict=True))
-            bad = [
-                {"id": ladder.id, "reason": f"{turns.reason}", "reply": turns.reply}
-                for ladder, turns in pairs
-                if isinstance(turns, Unscored)
-            ]
-            lines = "".join(json.dumps(entry, ensure_ascii=True) + "\n" for entry in bad)
-            write_atomically(stage.path / "set_aside" / f"{path.stem}.jsonl", lines)
-            if bad:
-                say(f"generate: {len(bad)} of {len(ladders)} question sets set aside, the first: {bad[0]['reason']}")
-            good = [asking(ladder, turns, writer.name) for ladder, turns in pairs if not isinstance(turns, Unscored)]
-            write_shard(asked / path.name, good, root)
-            bar.advance()
+def _dialogues(
+    ladders: Sequence[Ladder], judge: Judge[list[Turn]], settings: DialoguesSettings, writer: str, seed: int
+) -> tuple[list[Ladder], list[SetAside]]:
+    """The ladders with the writer's questions in place of their prompts, and what could not be used."""
+    records = [_record(ladder, settings, seed) for ladder in ladders]
+    shown = [[i.path for i in ladder.images] if settings.writer_sees_pictures else [] for ladder in ladders]
+    pairs = list(zip(ladders, judge.judge(records, shown), strict=True))
+    bad = [
+        {"id": ladder.id, "reason": turns.reason, "reply": turns.reply}
+        for ladder, turns in pairs
+        if isinstance(turns, Unscored)
+    ]
+    return [asking(ladder, turns, writer) for ladder, turns in pairs if not isinstance(turns, Unscored)], bad
 
 
 def _record(ladder: Ladder, settings: DialoguesSettings, seed: int) -> dict[str, Any]:
@@ -170,7 +146,3 @@ def asking(ladder: Ladder, turns: Sequence[Turn], writer: str) -> Ladder:
     response = Response(messages, 0, {"kind": "writer", "model": writer})
     question = Message(role="user", content=marks + turns[0].question)
     return replace(ladder, prompt=[*system, question], responses=[response])
-
-
-def _set_aside(stage: StageFolder) -> list[Path]:
-    return sorted((stage.path / "set_aside").glob("*.jsonl"))

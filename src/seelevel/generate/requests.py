@@ -8,7 +8,6 @@ always, about others more often than `repeats` times.
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -18,16 +17,14 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from seelevel.errors import InputError
-from seelevel.formats.parquet import read_ladders, write_shard
-from seelevel.generate.answering import Answerer, answer_prompts
+from seelevel.formats.parquet import read_ladders
 from seelevel.generate.settings import RequestsSettings
+from seelevel.generate.writing import SetAside, Write, write_and_answer, written
 from seelevel.judge import Judge, Record, Unscored, image_content, json_verdict
 from seelevel.ladder import IMAGE_MARK, Ladder, Message, Response
 from seelevel.models import load_generator
 from seelevel.models.base import Generator, ModelRef
-from seelevel.progress import Progress, say
-from seelevel.store import StageFolder, shards, write_atomically
+from seelevel.store import StageFolder
 
 TEMPLATE = """\
 A vision-language model has to learn which requests to refuse. Write {{ count }} different requests about the picture \
@@ -91,67 +88,47 @@ def generate(
     `models` are the writer, the judge and the experts. Raises `InputError` where no request can be used.
     """
     writer, judge, *experts = models
-    asked = stage.path / "partial" / "asked"
-    todo = [path for path in shards(source) if not any((f / path.name).exists() for f in (stage.path, asked))]
-    if todo:
+
+    def load() -> Write:
         makers = load_generator(writer, settings.batch_size), load_generator(judge, settings.batch_size)
-        with Progress("generate requests", total=len(todo), unit="shards") as bar:
-            for path in todo:
-                before = [
-                    one for folder in (stage.path, asked) for file in shards(folder) for one in read_ladders(file, root)
-                ]
-                good, bad = _requests(read_ladders(path, root), before, settings, *makers)
-                lines = "".join(json.dumps(entry, ensure_ascii=True) + "\n" for entry in bad)
-                write_atomically(stage.path / "set_aside" / f"{path.stem}.jsonl", lines)
-                write_shard(asked / path.name, good, root)
-                bar.advance()
-    files = sorted((stage.path / "set_aside").glob("*.jsonl"))
-    reasons = Counter(
-        json.loads(line)["reason"].partition(":")[0] for f in files for line in f.read_text("utf-8").split("\n") if line
-    )
-    if reasons and not any(read_ladders(path, root) for folder in (stage.path, asked) for path in shards(folder)):
-        why = ", ".join(f"{count} × {reason}" for reason, count in reasons.most_common(3))
-        raise InputError(f"generate.writer: {writer.name} wrote no request that can be used: {why}; try another")
-    if reasons:
-        say(f"generate: set aside: {', '.join(f'{count} × {reason}' for reason, count in reasons.most_common())}")
-    facts = answer_prompts(asked, stage, settings, [Answerer.of_expert(expert) for expert in experts], root, seed)
-    return {**facts, "set_aside": reasons.total(), "set_aside_reasons": dict(reasons.most_common())}
+        kept = (one for path in written(stage) for one in read_ladders(path, root))
+        seen = Counter(words(one.prompt[-1]["content"]) for one in kept)
+        return lambda ladders: _requests(ladders, seen, settings, *makers)
+
+    return write_and_answer(source, stage, settings, load, experts, root, seed, "request")
 
 
 def _requests(
-    ladders: Sequence[Ladder], before: Sequence[Ladder], settings: RequestsSettings, writer: Generator, judge: Generator
-) -> tuple[list[Ladder], list[dict[str, str]]]:
-    """A ladder for each request that can be used, and the others with reasons. `before`: of earlier shards."""
+    ladders: Sequence[Ladder], seen: Counter[str], settings: RequestsSettings, writer: Generator, judge: Generator
+) -> tuple[list[Ladder], list[SetAside]]:
+    """A ladder for each request that can be used, and the others. `seen`: how often each was kept, in earlier shards
+    and, in the end, in this one."""
     template = TEMPLATE if settings.template is None else Path(settings.template)
     records = [{"image_content": image_content(ladder), "count": settings.per_picture} for ladder in ladders]
-    written = Judge(template, read_requests, writer, settings.writer_sampling).judge(records)
-    bad: list[dict[str, str]] = []
+    replies = Judge(template, read_requests, writer, settings.writer_sampling).judge(records)
+    bad: list[SetAside] = []
     found: list[tuple[Ladder, int, Request]] = []
-    seen = Counter(words(one.prompt[-1]["content"]) for one in before)
-    for ladder, requests in zip(ladders, written, strict=True):
+    for ladder, requests in zip(ladders, replies, strict=True):
         if isinstance(requests, Unscored):
             bad.append({"id": ladder.id, "reason": requests.reason, "reply": requests.reply})
-            continue
-        own = set[str]()
-        for number, request in enumerate(requests):
-            key = words(request.request)
-            if key in own or (settings.repeats is not None and seen[key] >= settings.repeats):
-                bad.append({"id": ladder.id, "reason": f"asked before: {request.request}", "reply": ""})
-                continue
-            own.add(key)
-            seen[key] += 1
-            found.append((ladder, number, request))
-    texts = [{"request": request.request} for _, _, request in found]
-    verdicts = Judge(HARMFUL, json_verdict(Verdict), judge).judge(texts)
-    good = []
-    for (ladder, number, request), verdict in zip(found, verdicts, strict=True):
-        if isinstance(verdict, Unscored):
-            bad.append({"id": ladder.id, "reason": f"not judged: {request.request}", "reply": verdict.reply})
-        elif not verdict.harmful:
-            bad.append({"id": ladder.id, "reason": f"harmless: {request.request}", "reply": verdict.reason})
         else:
-            good.append(asking(ladder, number, request, writer.name, settings.per_picture))
-    return good, bad
+            found += [(ladder, number, request) for number, request in enumerate(requests)]
+    verdicts = Judge(HARMFUL, json_verdict(Verdict), judge).judge([{"request": one.request} for _, _, one in found])
+    good: dict[tuple[str, str], Ladder] = {}
+    for (ladder, number, request), verdict in zip(found, verdicts, strict=True):
+        key, reason, reply = words(request.request), "", ""
+        if isinstance(verdict, Unscored):
+            reason, reply = "not judged", verdict.reply
+        elif not verdict.harmful:
+            reason, reply = "harmless", verdict.reason
+        elif (ladder.id, key) in good or (settings.repeats is not None and seen[key] >= settings.repeats):
+            reason = "asked before"
+        if reason:
+            bad.append({"id": ladder.id, "reason": f"{reason}: {request.request}", "reply": reply})
+        else:
+            seen[key] += 1
+            good[ladder.id, key] = asking(ladder, number, request, writer.name, settings.per_picture)
+    return list(good.values()), bad
 
 
 def words(text: str) -> str:

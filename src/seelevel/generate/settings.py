@@ -170,18 +170,36 @@ class PerturbationSettings(Method):
         return [self.parser]
 
 
-class DialoguesSettings(Answering):
+class Writing(Answering):
+    """A method in which `writer` writes the prompts, with answers, and `experts`, best first, answer them too."""
+
+    asks_only = True
+    writer: Name
+    experts: list[Name]
+    writer_sampling: Sampling = Sampling(max_new_tokens=1024)
+    template: str | None = Field(default=None, description="a file in place of the package's template for the writer")
+
+    @property
+    def answering(self) -> list[str]:
+        return list(self.experts)
+
+    @property
+    def levels_at_most(self) -> int:
+        return len(self.experts) + 1
+
+    @property
+    def files(self) -> list[str]:
+        return [] if self.template is None else [self.template]
+
+
+class DialoguesSettings(Writing):
     """Dialogues of several rounds (AMP A.2): `writer` writes questions about the pictures and answers them, `experts`,
     best first, answer the same questions round by round."""
 
-    asks_only = True
     method: Literal["dialogues"] = "dialogues"
-    writer: Name
     experts: list[Name] = Field(min_length=1)
     rounds: tuple[Rounds, Rounds] = Field(default=(2, 5), description="fewest and most questions of a dialogue")
-    writer_sampling: Sampling = Sampling(max_new_tokens=1024)
     writer_sees_pictures: bool = True
-    template: str | None = Field(default=None, description="a file in place of the package's template for the writer")
 
     @field_validator("rounds")
     @classmethod
@@ -194,50 +212,22 @@ class DialoguesSettings(Answering):
     def models(self) -> list[str]:
         return [self.writer, *self.experts]
 
-    @property
-    def answering(self) -> list[str]:
-        return list(self.experts)
 
-    @property
-    def levels_at_most(self) -> int:
-        return len(self.experts) + 1
-
-    @property
-    def files(self) -> list[str]:
-        return [] if self.template is None else [self.template]
-
-
-class RequestsSettings(Answering):
+class RequestsSettings(Writing):
     """Requests to refuse (VLSafe, arXiv 2311.10081): `writer` writes them, with refusals, from what is known
     of the pictures; `judge` sets harmless ones aside; `experts`, best first, answer them too."""
 
-    asks_only = True
     method: Literal["requests"] = "requests"
-    writer: Name
     judge: Name
     experts: list[Name] = []
     per_picture: int = Field(default=1, ge=1, le=20, description="requests about each picture")
     repeats: int | None = Field(
         default=1, ge=1, description="pictures that may have the same request; null: any number"
     )
-    writer_sampling: Sampling = Sampling(max_new_tokens=1024)
-    template: str | None = Field(default=None, description="a file in place of the package's template for the writer")
 
     @property
     def models(self) -> list[str]:
         return [self.writer, self.judge, *self.experts]
-
-    @property
-    def answering(self) -> list[str]:
-        return list(self.experts)
-
-    @property
-    def levels_at_most(self) -> int:
-        return len(self.experts) + 1
-
-    @property
-    def files(self) -> list[str]:
-        return [] if self.template is None else [self.template]
 
 
 class GivenSettings(Method):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from seelevel.lookup import load
 from seelevel.models.base import Generator, ModelRef, is_object, is_server
 from seelevel.models.conditioned import Conditioned
-from seelevel.training.conditions import read_conditions
+from seelevel.training.conditions import check_condition, read_conditions
 
 if TYPE_CHECKING:
     from seelevel.models.api import ApiModel
@@ -26,7 +26,7 @@ def load_generator(model: ModelRef | str, batch_size: int | None = None) -> Gene
     """Whatever answers under a model's name: a server's model, an object of this package, a local model.
 
     batch_size: prompts, or a server's calls, at once; None leaves it to the model. A folder whose model was trained on
-    conditions is asked under the reference's.
+    conditions is asked under the reference's. Raises `InputError` for a condition that the model does not know.
     """
     ref = ModelRef(model, model) if isinstance(model, str) else model
     if is_object(ref.path):
@@ -41,6 +41,6 @@ def load_generator(model: ModelRef | str, batch_size: int | None = None) -> Gene
         answering = load_model(ref.path)
     if batch_size is not None:
         answering.batch_size = batch_size
-    if not is_server(ref.path) and (conditions := read_conditions(Path(ref.path))) is not None:
-        return Conditioned(answering, conditions, ref.condition)
-    return answering
+    conditions = None if is_server(ref.path) else read_conditions(Path(ref.path))
+    check_condition(conditions, ref.condition)
+    return answering if conditions is None else Conditioned(answering, conditions, ref.condition)

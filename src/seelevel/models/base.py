@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator as Pieces
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Protocol, runtime_checkable
 
@@ -133,12 +134,12 @@ class Generator(Protocol):
 class Streaming(Protocol):
     """A model that gives its answer piece by piece."""
 
-    def stream(self, prompt: Prompt, sampling: Sampling) -> Iterator[str]:
+    def stream(self, prompt: Prompt, sampling: Sampling) -> Pieces[str]:
         """The pieces of one answer; closing the iterator stops the model."""
         ...
 
 
-def streamed(model: Generator, prompt: Prompt, sampling: Sampling) -> Iterator[str]:
+def streamed(model: Generator, prompt: Prompt, sampling: Sampling) -> Pieces[str]:
     """An answer piece by piece, or whole from a model that gives no pieces. Raises `InputError` where there is none and
     the model says why."""
     if isinstance(model, Streaming):

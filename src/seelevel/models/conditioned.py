@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator as Pieces
+from collections.abc import Sequence
 from dataclasses import replace
 
 from seelevel.models.base import Completion, Generator, Prompt, Sampling, streamed
@@ -33,7 +34,7 @@ class Conditioned:
     def generate(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[Completion]:
         return self.model.generate([self._asked(prompt) for prompt in prompts], sampling)
 
-    def stream(self, prompt: Prompt, sampling: Sampling) -> Iterator[str]:
+    def stream(self, prompt: Prompt, sampling: Sampling) -> Pieces[str]:
         return streamed(self.model, self._asked(prompt), sampling)
 
     def _asked(self, prompt: Prompt) -> Prompt:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator as Pieces
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -140,7 +141,7 @@ class LocalModel:
                 number += 1
         return [completions[i] for i in range(len(prompts))]
 
-    def stream(self, prompt: Prompt, sampling: Sampling) -> Iterator[str]:
+    def stream(self, prompt: Prompt, sampling: Sampling) -> Pieces[str]:
         """One answer, piece by piece, as `generate` gives it; closing the iterator stops the model. Raises `InputError`
         for a prompt that holds a special token, and for beams, which have no pieces."""
         if (why := self._refusal(prompt)) or sampling.num_beams > 1:
@@ -158,7 +159,7 @@ class LocalModel:
             finally:
                 pieces.end()
 
-        thread = threading.Thread(target=answer, daemon=True)
+        thread = threading.Thread(target=answer, name="answer", daemon=True)
         thread.start()
         try:
             yield from (piece for piece in pieces if piece)

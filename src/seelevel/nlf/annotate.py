@@ -13,7 +13,7 @@ from seelevel.judge import JUDGE_SAMPLING, Judge, Record, Unscored, json_verdict
 from seelevel.judge import image_content as contents
 from seelevel.ladder import CRITERIA, IMAGE_MARK, Feedback, Ladder, Message, Response
 from seelevel.models.base import Generator, Sampling
-from seelevel.nlf.judge_prompts import CRITERIA as TEMPLATE
+from seelevel.nlf.judge_prompts import FEEDBACK
 
 Rating = Annotated[int, Field(ge=1, le=4)] | None
 
@@ -61,7 +61,7 @@ class Annotator:
         sampling: Sampling = JUDGE_SAMPLING,
         sees: bool = False,
     ) -> None:
-        self.judge = Judge(TEMPLATE if template is None else Path(template), parse, model, sampling)
+        self.judge = Judge(FEEDBACK if template is None else Path(template), parse, model, sampling)
         self.name, self.sees = name, sees
 
     def annotate(self, asked: Sequence[tuple[Ladder, Response]]) -> list[Feedback | Unscored]:

@@ -1,7 +1,7 @@
-"""Templates of judges that give feedback. They are Python text, not files beside it, so that a stage's fingerprint,
+"""The template of judges that give feedback. It is Python text, not files beside it, so that a stage's fingerprint,
 which covers sources, changes with them."""
 
-CRITERIA = """\
+FEEDBACK = """\
 {% for _ in range(pictures) %}<image>
 {% endfor %}
 You are an impartial judge of what a vision-language model says about a picture. \

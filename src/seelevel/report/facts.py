@@ -34,7 +34,7 @@ class Cost:
 def kicker(run: RunFolder) -> str:
     """One line below the title: recipe, seed, stages done."""
     parts = [f"recipe {run.setting('name')}, seed {run.setting('seed')}"] if run.recipe else []
-    unfinished = [f"{s.name} {s.state}" for s in run.stages.values() if not s.done and s.name != "feedback"]
+    unfinished = [f"{s.name} {s.state}" for s in run.expected if not s.done]
     parts.append(f"all stages done in {say_time(_total(run))}" if not unfinished else "; ".join(unfinished))
     return " · ".join(parts)
 

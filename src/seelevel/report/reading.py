@@ -13,7 +13,7 @@ import yaml
 from seelevel.errors import InputError
 from seelevel.store import BEGUN, read_manifest
 
-STAGES = ("data", "generate", "check", "feedback", "align", "evaluate")
+STAGES = ("data", "base", "generate", "check", "feedback", "align", "evaluate")
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,11 @@ class RunFolder:
     log: list[dict[str, Any]]
     metrics: dict[str, Any] | None
     benchmarks: list[str] = field(default_factory=list)
+
+    @property
+    def expected(self) -> list[Stage]:
+        """The stages that the recipe has; all of them where there is no recipe."""
+        return [s for n, s in self.stages.items() if not self.recipe or n == "data" or self.recipe.get(n) is not None]
 
     def answers(self, side: str, benchmark: str) -> list[dict[str, Any]]:
         """Answers and per-item scores of `side` ('base' or 'aligned'); empty where there are none."""

@@ -108,6 +108,14 @@ class Conditions:
         return dict(zip(self.criteria, map(int, parts), strict=True))
 
 
+def check_condition(known: Conditions | None, which: str) -> None:
+    """Raise `InputError` where a policy cannot be asked for a condition; `known` is None for one that knows none."""
+    if known is not None:
+        known.text(which)
+    elif which not in ("top", "none"):
+        raise InputError(f"condition '{which}': the model was not trained on conditions; take it away")
+
+
 def conditions_of(ladders: Iterable[Ladder], template: str, criteria: Sequence[str]) -> Conditions:
     """What a policy trained on these ladders can be asked for. Its critique is the commonest one of those responses
     that have the best rating in every criterion they were rated on; none where there is no such response."""

@@ -1,0 +1,74 @@
+"""Prompts that a model has written, a shard at a time, and what it wrote that could not be used."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from seelevel.errors import InputError
+from seelevel.formats.parquet import read_ladders, write_shard
+from seelevel.generate.answering import Answerer, answer_prompts
+from seelevel.generate.settings import Writing
+from seelevel.ladder import Ladder
+from seelevel.models.base import ModelRef
+from seelevel.progress import Progress, say
+from seelevel.store import StageFolder, shards, write_atomically
+
+SetAside = dict[str, str]
+"""`id`, `reason` (what stands before a colon is its kind) and `reply` of what could not be used."""
+Write = Callable[[Sequence[Ladder]], tuple[list[Ladder], list[SetAside]]]
+
+
+def written(stage: StageFolder) -> list[Path]:
+    """The shards whose prompts have been written: those that all models have answered, and the others."""
+    return [path for folder in (stage.path, _asked(stage)) for path in shards(folder)]
+
+
+def write_and_answer(
+    source: Path,
+    stage: StageFolder,
+    settings: Writing,
+    writer: Callable[[], Write],
+    experts: Sequence[ModelRef],
+    root: Path,
+    seed: int,
+    what: str,
+) -> dict[str, Any]:
+    """Put what `writer()` writes in place of each shard's prompts, have the experts answer it; returns counts over all.
+
+    The writer is loaded only where a shard is missing; what could not be used is kept in `set_aside/`, a file a shard.
+    Raises `InputError` where there is nothing that can be used; `what` is its name, in the singular.
+    """
+    done = {path.name for path in written(stage)}
+    todo = [path for path in shards(source) if path.name not in done]
+    if todo:
+        write = writer()
+        with Progress(f"generate {what}s", total=len(todo), unit="shards") as bar:
+            for path in todo:
+                good, bad = write(read_ladders(path, root))
+                lines = "".join(json.dumps(entry, ensure_ascii=True) + "\n" for entry in bad)
+                write_atomically(stage.path / "set_aside" / f"{path.stem}.jsonl", lines)
+                if bad:
+                    say(f"generate: {len(bad)} {what}s set aside, the first: {bad[0]['reason']}")
+                write_shard(_asked(stage) / path.name, good, root)
+                bar.advance()
+    reasons = _reasons(stage)
+    if reasons and not any(read_ladders(path, root) for path in written(stage)):
+        why = ", ".join(f"{count} × {reason}" for reason, count in reasons.most_common(3))
+        raise InputError(f"generate.writer: {settings.writer} wrote no {what} that can be used: {why}; try another")
+    answerers = [Answerer.of_expert(expert) for expert in experts]
+    facts = answer_prompts(_asked(stage), stage, settings, answerers, root, seed)
+    return {**facts, "set_aside": reasons.total(), "set_aside_reasons": dict(reasons.most_common())}
+
+
+def _asked(stage: StageFolder) -> Path:
+    return stage.path / "partial" / "asked"
+
+
+def _reasons(stage: StageFolder) -> Counter[str]:
+    files = sorted((stage.path / "set_aside").glob("*.jsonl"))
+    lines = [line for file in files for line in file.read_text("utf-8").split("\n") if line]
+    return Counter(json.loads(line)["reason"].partition(":")[0] for line in lines)
