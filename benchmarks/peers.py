@@ -25,7 +25,7 @@ from seelevel.training.logprobs import token_logprobs
 from seelevel.training.objectives import OBJECTIVES
 from seelevel.training.packing import PADDING, Batch, collate
 from seelevel.training.settings import Layout, TrainSettings
-from seelevel.training.tokens import ImageReader, TokenisedLadder, tokenise
+from seelevel.training.tokens import ImageReader, tokenise
 
 BETA = 0.1
 OBJECTIVE = {"name": "mdpo", "beta": BETA, "penalty": "none", "pairs": "all"}
@@ -45,12 +45,18 @@ PEERS = {
 
 @dataclass(frozen=True)
 class Task:
-    """What every peer is given: a model's shape, ladders for one optimiser step, a device."""
+    """What every peer is given: a model's shape, ladders for one optimiser step, so many of them in one forward pass
+    (TRL's trainer takes one at a time), a device."""
 
     shape: Shape
     ladders: Sequence[Ladder]
     device: torch.device
     checkpointing: bool = False
+    together: int = 1
+
+    def passes(self) -> list[Sequence[Ladder]]:
+        """The ladders of each forward pass."""
+        return [self.ladders[n : n + self.together] for n in range(0, len(self.ladders), self.together)]
 
 
 class Peer(ABC):
@@ -120,14 +126,16 @@ class Peer(ABC):
         low = self.task.shape.dtype == torch.bfloat16
         return torch.autocast(self.task.device.type, torch.bfloat16) if low else contextlib.nullcontext()
 
-    def tokenised(self) -> tuple[list[TokenisedLadder], ImageReader]:
-        """The ladders as tokens, the pictures read anew: part of every step, as nothing is trained on twice."""
+    def packed(self, layout: Layout) -> Iterator[Batch]:
+        """A batch a forward pass, the pictures read anew: part of every step, as nothing is trained on twice."""
         images = ImageReader(self.processor)
-        return [tokenise(ladder, self.processor, images) for ladder in self.task.ladders], images
+        for ladders in self.task.passes():
+            batch = collate([tokenise(ladder, self.processor, images) for ladder in ladders], images, layout)
+            yield _typed(batch, self.task.shape.dtype).to(self.task.device)
 
 
 class PackedPeer(Peer):
-    """Our code: logits of scored tokens alone, MDPO without penalty over all pairs, one ladder a pass."""
+    """Our code: logits of scored tokens alone, MDPO without penalty over all pairs."""
 
     layout: Layout
 
@@ -140,10 +148,7 @@ class PackedPeer(Peer):
             self.kept = [self.reference_logprobs(batch) for batch in self.batches()]
 
     def batches(self) -> Iterator[Batch]:
-        ladders, images = self.tokenised()
-        for ladder in ladders:
-            batch = collate([ladder], images, self.layout)
-            yield _typed(batch, self.task.shape.dtype).to(self.task.device)
+        return self.packed(self.layout)
 
     def tokens(self) -> int:
         return sum(int((batch.segments != PADDING).sum()) for batch in self.batches())
@@ -151,7 +156,7 @@ class PackedPeer(Peer):
     @torch.no_grad()
     def logprobs(self) -> list[Tensor]:
         with self.autocast():
-            return [token_logprobs(self.policy, batch).per_response(0.0)[0] for batch in self.batches()]
+            return [k for batch in self.batches() for k in token_logprobs(self.policy, batch).per_response(0.0)]
 
     def reference_logprobs(self, batch: Batch) -> Any:
         with self.frozen() as model:
@@ -159,13 +164,13 @@ class PackedPeer(Peer):
 
     def backward(self) -> float:
         total = 0.0
-        for number, (batch, ladder) in enumerate(zip(self.batches(), self.task.ladders, strict=True)):
+        for number, (batch, ladders) in enumerate(zip(self.batches(), self.task.passes(), strict=True)):
             reference = self.kept[number] if self.cached else self.reference_logprobs(batch)
             self.policy.train()
             with self.autocast():
                 policy = token_logprobs(self.policy, batch)
-            loss, _ = self.objective(policy, reference, [ladder], self.settings)
-            loss = loss / len(self.task.ladders)
+            loss, _ = self.objective(policy, reference, ladders, self.settings)
+            loss = loss * len(ladders) / len(self.task.ladders)
             loss.backward()
             total += float(loss.detach())
         return total
@@ -193,9 +198,7 @@ class RowsFullPeer(Peer):
     """AMP's way: K rows, each with picture and prompt, and logits of the whole vocabulary at every position."""
 
     def batches(self) -> Iterator[Batch]:
-        ladders, images = self.tokenised()
-        for ladder in ladders:
-            yield _typed(collate([ladder], images, "rows"), self.task.shape.dtype).to(self.task.device)
+        return self.packed("rows")
 
     def tokens(self) -> int:
         return sum(int((batch.segments != PADDING).sum()) for batch in self.batches())
@@ -203,7 +206,7 @@ class RowsFullPeer(Peer):
     @torch.no_grad()
     def logprobs(self) -> list[Tensor]:
         with self.autocast():
-            return [self.sums(self.policy, batch) for batch in self.batches()]
+            return [k for batch in self.batches() for k in self.sums(self.policy, batch).split(batch.sizes)]
 
     def sums(self, model: Any, batch: Batch) -> Tensor:
         mask = (batch.segments != PADDING).long()
@@ -216,14 +219,17 @@ class RowsFullPeer(Peer):
 
     def backward(self) -> float:
         total = 0.0
-        for batch, ladder in zip(self.batches(), self.task.ladders, strict=True):
+        for batch, ladders in zip(self.batches(), self.task.passes(), strict=True):
             with self.frozen() as model:
                 reference = self.sums(model, batch)
             self.policy.train()
             with self.autocast():
-                r = self.sums(self.policy, batch) - reference
-            better, worse = (torch.tensor(part, device=r.device) for part in zip(*ladder.pairs("all"), strict=True))
-            loss = -logsigmoid(BETA * (r[better] - r[worse])).mean() / len(self.task.ladders)
+                ratios = self.sums(self.policy, batch) - reference
+            losses = []
+            for r, ladder in zip(ratios.split(batch.sizes), ladders, strict=True):
+                better, worse = (torch.tensor(part, device=r.device) for part in zip(*ladder.pairs("all"), strict=True))
+                losses.append(-logsigmoid(BETA * (r[better] - r[worse])).mean())
+            loss = torch.stack(losses).sum() / len(self.task.ladders)
             loss.backward()
             total += float(loss.detach())
         return total

@@ -73,7 +73,7 @@ def measure(
     lengths = (round(SPREAD[0] * response), round(SPREAD[1] * response))
     with tempfile.TemporaryDirectory() as folder:
         ladders = [make_ladder(shape, Path(folder), k, prefix, lengths, seed) for seed in range(options.ladders)]
-        task = Task(shape, ladders, device, options.checkpointing)
+        task = Task(shape, ladders, device, options.checkpointing, options.together)
         names = list(options.peers)
         if device.type == "cuda":  # one after the other: memory is short there, and the machine our own
             times, facts, agreement = _one_by_one(names, task, options.repeats)
@@ -195,7 +195,8 @@ def _settings(
 ) -> dict[str, Any]:
     return {
         **{
-            name: getattr(options, name) for name in ("shape", "k", "prefix", "response", "ladders", "repeats", "sweep")
+            name: getattr(options, name)
+            for name in ("shape", "k", "prefix", "response", "ladders", "together", "repeats", "sweep")
         },
         "vocab": shape.vocab,
         "dtype": str(shape.dtype).removeprefix("torch."),
@@ -231,6 +232,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--vocab", type=int, default=None, help="in place of the shape's own")
     parser.add_argument("--dtype", choices=list(DTYPES), default=None, help="in place of the shape's own")
     parser.add_argument("--ladders", type=int, default=1, help="ladders in one optimiser step")
+    parser.add_argument("--together", type=int, default=1, help="of them in one forward pass")
     parser.add_argument("--repeats", type=int, default=5, help="timed steps; the median counts")
     parser.add_argument("--sweep", choices=list(SWEEPS), default=None, help="over K, prefix or response length")
     parser.add_argument("--checkpointing", action="store_true", help="compute activations again in the backward pass")
