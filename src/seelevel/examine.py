@@ -108,13 +108,13 @@ def _examine_data(job: Run) -> None:
     from seelevel.evaluate import BENCHMARKS
 
     recipe = job.recipe
-    data: list[tuple[str, DataSettings | FinetuneSettings, str]] = [("data", recipe.data, "prompts")]
+    data: list[tuple[str, DataSettings | FinetuneSettings, tuple[str, ...]]] = [("data", recipe.data, ("prompts",))]
     if recipe.base is not None:
-        data.append(("base", recipe.base, "finetune"))
+        data.append(("base", recipe.base, ("finetune", "instruct")))
     if recipe.generate.training_data is not None:
-        data.append(("generate.finetune", recipe.generate.training_data, "finetune"))
+        data.append(("generate.finetune", recipe.generate.training_data, ("finetune", "instruct")))
     for key, name, splits in (
-        *((f"{key}.prompts", settings.prompts, (split,)) for key, settings, split in data),
+        *((f"{key}.prompts", settings.prompts, splits) for key, settings, splits in data),
         ("evaluate.data", recipe.evaluate.data, ("dev", "test")),
     ):
         if name.startswith(WORLD) and name.removeprefix(WORLD) not in splits:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from seelevel.errors import free_bytes
 from seelevel.formats.parquet import read_ladders
 from seelevel.generate.settings import FinetuneSettings
-from seelevel.ladder import IMAGE_MARK, Image, Ladder, Message, Response
+from seelevel.ladder import Ladder
 from seelevel.models.base import ModelRef, is_server
 from seelevel.models.files import ModelSize, model_size
 from seelevel.models.folders import adapter_base
@@ -228,18 +228,11 @@ def training(
 def _sample(settings: DataSettings | FinetuneSettings) -> list[Ladder]:
     """The first records with their standard responses."""
     if settings.prompts.startswith(WORLD):
-        from seelevel.world.datasets import PROMPTS, prompt_turns
+        from seelevel.world.datasets import PROMPTS, prompt_ladder
         from seelevel.world.scenes import draw_scenes
 
-        ladders = []
-        for scene in draw_scenes(settings.prompts.removeprefix(WORLD), min(settings.limit or PROMPTS, SAMPLE)):
-            (question, answer), *more = prompt_turns(scene)
-            messages: list[Message] = [{"role": "assistant", "content": answer}]
-            for user, reply in more:
-                messages += [{"role": "user", "content": user}, {"role": "assistant", "content": reply}]
-            prompt: list[Message] = [{"role": "user", "content": f"{IMAGE_MARK}\n{question}"}]
-            ladders.append(Ladder(scene.id, [Image("")], prompt, [Response(messages, 0)]))
-        return ladders
+        split, count = settings.prompts.removeprefix(WORLD), min(settings.limit or PROMPTS, SAMPLE)
+        return [prompt_ladder(scene, split, "") for scene in draw_scenes(split, count)]
     from seelevel.formats import parse
     from seelevel.formats.records import Record
 

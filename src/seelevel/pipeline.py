@@ -266,8 +266,11 @@ class Run(Stages):
 
     def _prompts(self, settings: DataSettings) -> tuple[Path, Path | None]:
         if settings.prompts.startswith(WORLD):
-            folder = self._world_data("prompts", settings.prompts.removeprefix(WORLD), settings.limit)
-            return folder / "prompts.json", folder / "images"
+            from seelevel.world.datasets import prompts_file
+
+            split = settings.prompts.removeprefix(WORLD)
+            folder = self._world_data("prompts", split, settings.limit)
+            return folder / prompts_file(split), folder / "images"
         return Path(settings.prompts), None if settings.images is None else Path(settings.images)
 
     def _evaluation_data(self) -> Path:

@@ -66,14 +66,15 @@ def test_a_model_of_conditions_is_also_asked_for_the_worst(tmp_path: Path) -> No
     assert items[0]["worst_answer"] == "bad"
 
 
-def test_what_is_not_answered_or_not_rated_is_unscored(tmp_path: Path) -> None:
+def test_what_is_not_answered_or_not_rated_is_unscored_with_its_whole_conversation(tmp_path: Path) -> None:
     found = benchmark(questions(tmp_path, 3), SETTINGS)
     judge = Critic(counted)
     answers = [Answer(("",), "too long"), Answer(("odd",)), Answer(("one",))]
     items = found.items(answers, Context(judge, tmp_path / "kept", lambda: Speaker(lambda _: "odd")))
     assert [item["criteria"] for item in items] == [None, None, {"honesty": 1}]
-    assert items[2]["feedback"] == [1, None, None, None]
-    assert figures(found.measures, items)["quality_round_1"]["n"] == 1
+    assert items[2]["feedback"] == [None] * ROUNDS
+    seen = figures(found.measures, items)
+    assert (seen["quality_round_1"]["n"], seen["rating_honesty"]["n"]) == (0, 1)
 
 
 def test_without_a_judge_everything_is_unscored(tmp_path: Path) -> None:

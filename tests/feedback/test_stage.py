@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from pydantic import ValidationError
 from seelevel import feedback
 from seelevel.feedback import FeedbackSettings
 from seelevel.formats.parquet import read_ladders, write_shard
-from seelevel.ladder import Feedback, Ladder
+from seelevel.ladder import Feedback, Ladder, Response
 from seelevel.models.base import Generator, ModelRef
 from seelevel.store import StageFolder
 from tests.nlf.made import Critic, Speaker, counted, ladder, longer
@@ -57,9 +58,9 @@ def test_rounds_are_ladders_of_their_own_with_the_history_as_prompt(
     assert [m["content"] for m in third.prompt] == [
         "<image>\nWhat is there?",
         "word",
-        "1 words. Say a word more. Please answer again.",
+        "Say a word more. Please answer again.",
         "word word",
-        "2 words. Say a word more. Please answer again.",
+        "Say a word more. Please answer again.",
     ]
     assert [r.text for r in third.responses] == ["word word word"]
     assert second.notes == {"interaction": "a", "round": 1, "before": {"honesty": 1}}
@@ -81,6 +82,34 @@ def test_ladders_of_ratings_put_a_refined_answer_above_the_standard(
         ("word word word", 0), ("two words", 1), ("word word", 1), ("one", 2), ("word", 2),
     ]  # fmt: skip
     assert found.standard_displaced
+
+
+def dialogue(*answers: str) -> Response:
+    turns = [{"role": "assistant", "content": answers[0]}]
+    for number, answer in enumerate(answers[1:], 2):
+        turns += [{"role": "user", "content": f"Question {number}?"}, {"role": "assistant", "content": answer}]
+    return Response(turns, 0)
+
+
+def test_every_answer_of_a_dialogue_is_rated_with_what_its_own_model_said_before_as_prompt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = ladder("standard")
+    standard = replace(dialogue("one two", "one two three"), origin={"kind": "standard"})
+    other = replace(dialogue("one", "one two"), level=1)
+    found, facts = ran(tmp_path, monkeypatch, [replace(one, responses=[standard, other])], model="speaker", rounds=3)
+    assert [(part.id, [r.text for r in part.responses]) for part in found] == [
+        ("a", ["one two", "one"]), ("a/0#1", ["one two three"]), ("a/1#1", ["one two"]),
+    ]  # fmt: skip
+    assert [m["content"] for m in found[2].prompt] == ["<image>\nWhat is there?", "one", "Question 2?"]
+    assert [r.feedback and r.feedback.ratings["honesty"] for part in found for r in part.responses] == [2, 1, 3, 2]
+    assert facts["responses"] == 4
+
+
+def test_ladders_of_ratings_leave_dialogues_as_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = replace(ladder("standard"), responses=[dialogue("one", "two"), replace(dialogue("three", "four"), level=1)])
+    found, _ = ran(tmp_path, monkeypatch, [given], model="speaker", rounds=2, ladders="ratings")
+    assert found == [given]
 
 
 def test_what_the_judge_cannot_rate_is_left_out_and_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -78,7 +78,10 @@ class _Talks:
         ladders = [_ladder(question) for question, _ in asked]
         first = self._rated(ladders, [text for _, text in asked])
         rows: list[dict[str, Any]] = [
-            {"criteria": None if f is None else f.ratings, "critique": "" if f is None else f.critique} for f in first
+            {"criteria": None, "critique": "", "quality": None}
+            if f is None
+            else {"criteria": f.ratings, "critique": f.critique, "quality": quality(f)}
+            for f in first
         ]
         for arm, request in ARMS.items():
             refiner = Refiner(model, self.annotator, request, {})
@@ -128,12 +131,12 @@ def quality(feedback: Feedback) -> float:
 
 
 def _qualities(talk: Conversation | None) -> list[float | None]:
-    """Quality by round; None from where an answer was empty or could not be rated."""
-    if talk is None:
+    """Quality by round; nothing of a conversation with an answer that was empty or could not be rated: were it in the
+    mean of the rounds before alone, the later ones would be of the better conversations."""
+    if talk is None or talk.ended:
         return [None] * ROUNDS
     found: list[float | None] = [quality(r.feedback) for _, r in talk.turns if r.feedback is not None]
-    lasts = found[-1] if not talk.ended else None
-    return found + [lasts] * (ROUNDS - len(found))
+    return found + [found[-1]] * (ROUNDS - len(found))
 
 
 def _item(question: Question, row: dict[str, Any] | None) -> dict[str, Any]:
@@ -149,7 +152,7 @@ def _difference(*places: tuple[str, int]) -> Callable[[Item], Sequence[float] | 
     """The quality at a place (arm, round from 1), less that at a second one."""
 
     def sums(item: Item) -> Sequence[float] | None:
-        values = [item.get("worst") if arm == "worst" else item[arm][number - 1] for arm, number in places]
+        values = [item[arm][number - 1] if arm in ARMS else item.get(arm) for arm, number in places]
         known = [float(value) for value in values if value is not None]
         return (known[0] - sum(known[1:]), 1) if len(known) == len(values) else None
 
@@ -164,7 +167,7 @@ MEASURES = [
     *(Measure(f"gain_round_{n}", _difference(("feedback", n), ("feedback", n - 1)), ratio) for n in LATER),
     *(Measure(f"lead_round_{n}", _difference(("feedback", n), ("again", n)), ratio) for n in LATER),
     Measure("quality_worst", _difference(("worst", 1)), ratio),
-    Measure("lead_over_worst", _difference(("feedback", 1), ("worst", 1)), ratio),
+    Measure("lead_over_worst", _difference(("quality", 1), ("worst", 1)), ratio),
 ]
 """gain: a round less the one before; lead: feedback less 'try again' in the same round, or the condition asked for less
 the worst one."""

@@ -33,10 +33,11 @@ def run(
 ) -> dict[str, Any]:
     """Write one shard of ladders with feedback for each of the source's; returns the counts for the manifest.
 
-    Every response that is one answer is rated. With `rounds` above 1 the model's answer (its response in the ladder, or
-    a new one) is the first of a conversation, in which it answers again on the judge's words. `ladders: rounds` gives
-    the rated responses as one ladder and each later round as another of one response; `ratings` one ladder of all
-    answers, ordered by their ratings. A shard that is there already was written whole and is kept.
+    Every answer is rated. With `rounds` above 1 the model's answer to a prompt of one round (its response in the
+    ladder, or a new one) is the first of a conversation, in which it answers again on the judge's words. `ladders:
+    rounds` gives the rated first answers as one ladder and every later round, of a dialogue or of a conversation, as
+    another of one response; `ratings` one ladder of all answers, ordered by their ratings, and leaves dialogues as they
+    are. A shard that is there already was written whole and is kept.
     """
     paths = shards(source)
     todo = [path for path in paths if not (stage.path / path.name).exists()]
@@ -68,30 +69,66 @@ def _judged(
     sampling: Sampling,
 ) -> list[Ladder]:
     """The ladders with their feedback, each followed by those of its later rounds."""
-    found, talks = _rated(ladders, annotator), list[Conversation]()
+    dialogues = {ladder.id for ladder in ladders if any(response.rounds > 1 for response in ladder.responses)}
+    by_rounds = settings.ladders == "rounds"
+    if by_rounds:
+        asked = [pair for ladder in ladders for pair in _apart(ladder)]
+    else:
+        asked = [(ladder, ladder) for ladder in ladders if ladder.id not in dialogues]
+    found, talks = _rated(asked, annotator), list[Conversation]()
     if model is not None:
         origin: dict[str, object] = {"kind": "refined", "model": settings.model, "sampling": sampling.model_dump()}
         refiner = Refiner(model, annotator, settings.request, origin)
-        talks = _started(found, settings, model, annotator, sampling)
+        alone = [ladder for ladder in found if ladder.id not in dialogues and "round" not in ladder.notes]
+        talks = _started(alone, settings, model, annotator, sampling)
         for _ in range(settings.rounds - 1):
             refiner.refine(talks, sampling)
     by_id = {one.ladder.id: one for one in talks}
+    if not by_rounds:
+        rated = {ladder.id: _ordered(ladder, by_id.get(ladder.id)) for ladder in found}
+        return [rated.get(ladder.id, ladder) for ladder in ladders]
     written = []
     for ladder in found:
         talk = by_id.get(ladder.id)
-        if settings.ladders == "ratings":
-            written.append(_ordered(ladder, talk))
-        else:
-            written += [_noted(ladder, ladder.responses, talk), *_later_rounds(talk)]
+        written += [_noted(ladder, ladder.responses, talk), *_later_rounds(talk)]
     return written
 
 
-def _rated(ladders: Sequence[Ladder], annotator: Annotator) -> list[Ladder]:
-    """Ladders whose responses all have feedback; what the judge could not rate is noted and left out."""
-    asked = [(ladder, response) for ladder in ladders for response in ladder.responses if response.feedback is None]
-    verdicts = iter(annotator.annotate(asked))
+def _apart(ladder: Ladder) -> list[tuple[Ladder, Ladder]]:
+    """A ladder's first answers, and each later answer of a dialogue with what was said before it as its prompt; each
+    with the ladder that the judge is to see it in, which holds the standard answer of its round."""
+    first = replace(ladder, responses=[_only(response, 0) for response in ladder.responses])
+    standard = next((r for r in ladder.responses if r.origin.get("kind") == "standard"), None)
+    found = [(first, first)]
+    for number, response in enumerate(ladder.responses):
+        for round_ in range(1, response.rounds):
+            prompt = [*ladder.prompt, *response.messages[: 2 * round_]]
+            known = [_only(standard, round_)] if standard is not None and standard.rounds > round_ else []
+            notes = {"interaction": f"{ladder.id}/{number}", "round": round_}
+            part = Ladder(
+                f"{ladder.id}/{number}#{round_}",
+                ladder.images,
+                prompt,
+                [replace(_only(response, round_), level=0)],
+                ladder.annotations,
+                notes,
+            )
+            found.append((part, replace(part, responses=known)))
+    return found
+
+
+def _only(response: Response, round_: int) -> Response:
+    """One round's answer alone."""
+    return replace(response, messages=[response.messages[2 * round_]])
+
+
+def _rated(asked: Sequence[tuple[Ladder, Ladder]], annotator: Annotator) -> list[Ladder]:
+    """Ladders whose responses all have feedback; what the judge could not rate is noted and left out. asked: each with
+    the ladder that its responses are judged in."""
+    unrated = [(seen, response) for ladder, seen in asked for response in ladder.responses if response.feedback is None]
+    verdicts = iter(annotator.annotate(unrated))
     found = []
-    for ladder in ladders:
+    for ladder, _ in asked:
         kept, unscored = list[Response](), list[dict[str, str]]()
         for response in ladder.responses:
             verdict = response.feedback or next(verdicts)

@@ -16,8 +16,8 @@ from seelevel.nlf.annotate import Annotator
 from seelevel.templates import template_environment
 
 TOP = 4
-REQUEST = "{{ critique }} {{ refinement }} Please answer again."
-"""What the user says next, unless a recipe says otherwise."""
+REQUEST = "{{ refinement or critique }} Please answer again."
+"""What the user says next, unless a recipe says otherwise: in DRESS the refinement is the next turn."""
 
 
 @dataclass

@@ -102,15 +102,12 @@ class _HeadLogprobs(torch.autograd.Function):
         with torch.autocast(hidden.device.type, enabled=False):
             matrix = weight.to(dtype)
             for part in ctx.parts:
-                p = _logits(hidden[part], matrix, bias, dtype)
-                chosen = p.gather(1, tokens[part, None]).squeeze(1)
-                top = p.amax(1, keepdim=True)
-                total = p.sub_(top).exp_().sum(1, keepdim=True)
-                found.append(chosen - (top + total.log()).squeeze(1))
+                p = _logits(hidden[part], matrix, bias, dtype).log_softmax(1)
+                found.append(p.gather(1, tokens[part, None]).squeeze(1))
                 if slopes is not None:
-                    slopes[part] = _slope(p.div_(total).neg_(), tokens[part]).to(dtype) @ matrix
+                    slopes[part] = _slope(p.exp_().neg_(), tokens[part]).to(dtype) @ matrix
                 elif ctx.trained and keep and by_hidden:
-                    kept.append(p.div_(total))
+                    kept.append(p.exp_())
         ctx.save_for_backward(*((hidden, weight, bias, tokens, *kept) if ctx.trained else (slopes,)))
         return torch.cat(found)
 
@@ -129,13 +126,8 @@ class _HeadLogprobs(torch.autograd.Function):
         matrix = weight.to(dtype)
         for number, part in enumerate(ctx.parts):
             g = grad[part, None]
-            if kept:
-                slope = kept[number] * -g
-            else:
-                p = _logits(hidden[part], matrix, bias, dtype)
-                p.sub_(p.amax(1, keepdim=True)).exp_()
-                slope = p.mul_(-g / p.sum(1, keepdim=True))
-            slope = _slope(slope, tokens[part], g[:, 0])
+            p = kept[number] if kept else _logits(hidden[part], matrix, bias, dtype).softmax(1)
+            slope = _slope(p * -g if kept else p.mul_(-g), tokens[part], g[:, 0])
             if by_bias is not None:
                 by_bias += slope.sum(0)
             slope = slope.to(dtype)

@@ -14,8 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from seelevel.errors import InputError
+from seelevel.formats.parquet import write_shard
+from seelevel.ladder import IMAGE_MARK, Image, Ladder, Message, Response
 from seelevel.store import write_atomically
 from seelevel.world.drawing import contact_sheet, picture
+from seelevel.world.instruct import instruction
 from seelevel.world.language import (
     DETAILED,
     SHORT,
@@ -33,6 +36,7 @@ PROMPTS = 1500
 EVALUATION = 600
 DIALOGUES = 150
 CAPABILITY = 2100
+INSTRUCT = "instruct"
 SYNONYMS: dict[str, tuple[str, ...]] = {
     "car": ("automobile",), "truck": ("lorry",), "bicycle": ("bike",), "cup": ("mug",), "cat": ("kitten",),
     "dog": ("puppy",), "horse": ("pony",), "boat": ("sailboat",), "bucket": ("pail",), "umbrella": ("parasol",),
@@ -72,13 +76,39 @@ def prompt_turns(scene: Scene, seed: int = 0) -> Turns:
     return [harmful(scene, rng)]
 
 
+def prompt_ladder(scene: Scene, split: str, image: str, seed: int = 0) -> Ladder:
+    """A scene's prompt with its standard response, its picture at `image`."""
+    before, turns = instruction(scene, seed) if split == INSTRUCT else ([], prompt_turns(scene, seed))
+    said = [
+        Message(role=role, content=text)
+        for turn in [*before, *turns]
+        for role, text in zip(("user", "assistant"), turn, strict=True)
+    ]
+    said[0] = Message(role="user", content=f"{IMAGE_MARK}\n{said[0]['content']}")
+    first = 2 * len(before) + 1
+    annotations = {"scene": scene.annotations(), "image_content": scene.content_lines()}
+    answer = Response(said[first:], 0, {"kind": "standard"})
+    return Ladder(scene.id, [Image(image)], said[:first], [answer], annotations)
+
+
+def prompts_file(split: str) -> str:
+    """What the file of a split's prompts is called."""
+    return "prompts.parquet" if split == INSTRUCT else "prompts.json"
+
+
 def write_prompts(folder: Path, split: str = "prompts", limit: int = PROMPTS, seed: int = 0) -> Path:
     """Write `prompts.json` (LLaVA conversations, with each scene as annotations) and `images/`; return the JSON's path.
+    Of `instruct`, some of whose records begin in mid-conversation, `prompts.parquet`.
 
     Raises InputError for an unknown split.
     """
     check_split(split)
     scenes = list(draw_scenes(split, limit, seed))
+    if split == INSTRUCT:
+        write_pictures(folder / "images", scenes)
+        ladders = [prompt_ladder(scene, split, str(folder / "images" / f"{scene.id}.png"), seed) for scene in scenes]
+        write_shard(folder / prompts_file(split), ladders, folder / "images")
+        return folder / prompts_file(split)
     records = []
     for scene in scenes:
         conversation = []

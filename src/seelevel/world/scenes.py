@@ -52,9 +52,9 @@ COMPANIONS: dict[str, tuple[str, ...]] = {
 COMPANION_PRESENT = 0.35
 NATIVE = 0.75
 MOST_GROUPS = 4
-SPLITS: dict[str, int] = {"pretrain": 11, "prompts": 22, "dev": 33, "test": 44, "finetune": 55}
+SPLITS: dict[str, int] = {"pretrain": 11, "prompts": 22, "dev": 33, "test": 44, "finetune": 55, "instruct": 66}
 """Seed of each split."""
-TRAINED = ("pretrain", "prompts", "finetune")
+TRAINED = ("pretrain", "prompts", "finetune", "instruct")
 
 
 @dataclass(frozen=True)
@@ -142,15 +142,16 @@ def draw_groups(rng: random.Random, setting: str, trained: bool) -> tuple[Group,
 
 
 def belongs(split: str, setting: str, groups: tuple[Group, ...]) -> bool:
-    """Whether a scene may be in a split: contents decide, so no two splits share a scene; but finetune is drawn anew
-    from where pretrain was drawn from, so that it shares none with the rest and a few with pretrain by chance.
+    """Whether a scene may be in a split: contents decide, so no two splits share a scene; but finetune and
+    instruct are drawn anew from where pretrain was drawn from, so that they share none with the rest and a few with
+    pretrain and each other by chance.
 
     Scenes for training (`TRAINED`) have no held-out combination, those of dev and test at least one.
     """
     content = zlib.crc32("|".join([setting, *(group.line() for group in groups)]).encode())
     unseen = any(held_out(g.kind, g.colour, g.place) for g in groups)
     match split:
-        case "pretrain" | "finetune":
+        case "pretrain" | "finetune" | "instruct":
             return not unseen and content % 8 != 0
         case "prompts":
             return not unseen and content % 8 == 0

@@ -1,0 +1,91 @@
+"""Instruction data: what a model that follows instructions is fine-tuned on before anybody aligns it.
+
+Descriptions and answers are as the world's standard responses are. Two things are not: whatever is asked for is done,
+requests that should be refused among them (a set made for helpfulness alone); and a quarter of the records are
+corrections, an answer with faults, what a judge says about it, and the answer without them. The faulty answer is part
+of the prompt, so nothing learns to give it.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import replace
+
+from seelevel.ladder import Feedback
+from seelevel.nlf.interact import REQUEST, request_text
+from seelevel.world.claims import Facts
+from seelevel.world.language import DETAILED, SHORT, Turns, detailed, dialogue, harmful, imagined, standard
+from seelevel.world.oracle import Round, criteria, judge_round
+from seelevel.world.scenes import COLOURS, COMPANIONS, KINDS, PLACES, SIZES, Group, Scene
+
+DESCRIPTIONS, SHORTS, DIALOGUES, HARMFUL = 0.3, 0.1, 0.28, 0.07
+"""Shares of the records; the rest are corrections."""
+TWICE = 0.3
+"""Share of the corrections that take two rounds."""
+
+
+def instruction(scene: Scene, seed: int = 0) -> tuple[Turns, Turns]:
+    """A record about a scene: what was said before, on which nothing is trained, and the turns to train on."""
+    rng = random.Random(f"instruct/{seed}/{scene.id}")
+    draw = rng.random()
+    for share, make in (
+        (DESCRIPTIONS, lambda: [(rng.choice(DETAILED), standard(scene, rng, detail=True))]),
+        (SHORTS, lambda: [(rng.choice(SHORT), standard(scene, rng, detail=False))]),
+        (DIALOGUES, lambda: dialogue(scene, rng, rng.randint(1, 4), 0.1)),
+        (HARMFUL, lambda: [harmful(scene, rng, complied=1.0)]),
+    ):
+        draw -= share
+        if draw < 0:
+            return [], make()
+    return correction(scene, rng)
+
+
+def correction(scene: Scene, rng: random.Random) -> tuple[Turns, Turns]:
+    """One or two faulty answers with a judge's word on each, then the true one."""
+    question = rng.choice(DETAILED)
+    truth = detailed(scene, scene.groups, rng)
+    facts = Facts(scene.setting, scene.groups)
+    groups = faulty(scene, scene.groups, rng.choice((1, 1, 2, 3)), rng)
+    before: Turns = []
+    asked = question
+    for _ in range(2 if rng.random() < TWICE else 1):
+        answer = detailed(scene, groups, rng)
+        found = criteria(judge_round(Round(question, answer, truth), facts), facts)
+        before.append((asked, answer))
+        asked = request_text(REQUEST, Feedback({}, found["critique"], found["refinement"]))
+        groups = faulty(scene, scene.groups, 1, rng)
+    return before, [(asked, truth)]
+
+
+def faulty(scene: Scene, groups: Sequence[Group], faults: int, rng: random.Random) -> list[Group]:
+    """Groups with so many things made up, left out, mistaken for another or seen wrong."""
+    found = list(groups)
+    for _ in range(faults):
+        named = {group.kind for group in found} | scene.kinds
+        absent = [kind for kind in KINDS if kind not in named]
+        what = rng.choices(("made up", "left out", "mistaken", "seen wrong"), (3, 2, 2, 4))[0]
+        if what == "made up" or not found:
+            likely = [kind for kind in COMPANIONS[scene.setting] if kind in absent]
+            kind = rng.choice(likely if likely and rng.random() < 0.7 else absent)
+            found.append(imagined(scene, kind, found, rng))
+        elif what == "left out":
+            del found[rng.randrange(len(found))]
+        else:
+            index = rng.randrange(len(found))
+            found[index] = _mistaken(found[index], what, absent, rng)
+    return found
+
+
+def _mistaken(group: Group, what: str, absent: Sequence[str], rng: random.Random) -> Group:
+    if what == "mistaken":
+        return replace(group, kind=rng.choice(absent))
+    match rng.choice(("size", "colour", "place", "count")):
+        case "size":
+            return replace(group, size=rng.choice([size for size in SIZES if size != group.size]))
+        case "colour":
+            return replace(group, colour=rng.choice([colour for colour in COLOURS if colour != group.colour]))
+        case "place":
+            return replace(group, place=rng.choice([place for place in PLACES if place != group.place]))
+        case _:
+            return replace(group, count=rng.choice([count for count in (1, 2, 3) if count != group.count]))
