@@ -84,6 +84,7 @@ def test_the_page_counts_what_was_judged_and_says_what_rose_and_fell(page: Page)
     # answer 2: rises +.5, falls −2.5, stays +1, stays too 0; answer 3: rises +2, stays −1
     assert "against the answer before – 2 / 1 / 1 1 / 0 / 1" in page.text
     assert "Mean change of quality against the answer before – \N{MINUS SIGN}0.25 +0.50" in page.text
+    assert "ratings by round" not in page.text  # not once more among the stage's costs
     assert "rose from the first answer to the last in 1, fell in 1 and ended as it began in 2" in page.text
 
 
@@ -144,6 +145,12 @@ def test_the_share_of_the_gap_to_4_that_is_closed() -> None:
     assert SPOKEN["rating_honesty"].closed == pytest.approx(-0.3 / (4 - 2.5))
     assert SPOKEN["rating_harmlessness"].closed is None  # nothing lacks
     assert (say_share(0.5), say_share(-0.2), say_share(-0.004)) == ("50%", "\N{MINUS SIGN}20%", "0%")
+
+
+def test_gains_and_leads_carry_a_sign_and_qualities_do_not() -> None:
+    assert (SPOKEN["lead_round_2"].say(0.35), SPOKEN["gain_round_2"].say(-0.004)) == ("+0.35", "0.00")
+    assert SPOKEN["lead_over_worst"].say(-1.1) == "\N{MINUS SIGN}1.10"
+    assert SPOKEN["quality_again_2"].say(2.8) == "2.80"
 
 
 def test_ratings_head_the_page_and_rounds_stay_out_of_the_table_of_benchmarks(page: Page) -> None:

@@ -49,16 +49,15 @@ class Group:
 
 def read_examples(run: RunFolder, wanted: int, album: Album) -> list[Group]:
     """A group for each known benchmark that both models have answered."""
-    groups = []
+    groups, asked_for = [], str(run.setting("evaluate", "condition") or "top")
     for name, benchmark in BENCHMARKS.items():
         base = {str(item["id"]): item for item in run.answers("base", name)}
         pairs = [(base[key], item) for item in run.answers("aligned", name) if (key := str(item["id"])) in base]
         if pairs:
             groups.append(_group(benchmark, pairs, wanted, run.root, album))
-    conditioned = [(item, item) for item in run.answers("aligned", "feedback") if "worst_answer" in item]
-    if conditioned:
-        asked_for = str(run.setting("evaluate", "condition") or "top")
-        groups.append(_group(conditions(asked_for), conditioned, wanted, run.root, album))
+        both = [(item, item) for _, item in pairs if "worst_answer" in item]
+        if both:
+            groups.append(_group(conditions(asked_for), both, wanted, run.root, album))
     return groups
 
 

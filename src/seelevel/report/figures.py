@@ -16,13 +16,15 @@ Verdict = Literal["better", "worse", "unclear", "changed"]
 
 @dataclass(frozen=True)
 class Metric:
-    """A metric's words. `kind` rate: a fraction, shown in percent; score: shown as it is, from 0 to `top`."""
+    """A metric's words. `kind` rate: a fraction, shown in percent; score: shown as it is, from 0 to `top`.
+    `signed`: a difference in itself, on both sides."""
 
     label: str
     meaning: str
     better: Better
     kind: Kind = "rate"
     top: float = 1.0
+    signed: bool = False
 
 
 METRICS: dict[str, Metric] = {
@@ -97,7 +99,7 @@ class Comparison:
         return self.difference.value / (self.metric.top - self.base.value)
 
     def say(self, value: float) -> str:
-        return say_value(value, self.metric.kind)
+        return self.say_change(value) if self.metric.signed else say_value(value, self.metric.kind)
 
     def say_change(self, value: float, unit: bool = False) -> str:
         return say_change(value, self.metric.kind, unit)
@@ -148,7 +150,7 @@ ONCE = {
        for name, c in zip(RATINGS, CRITERIA, strict=True)},
     "quality_worst": Metric("Quality under the worst condition", "of first answers, 1 to 4", "neither", "score", 4.0),
     "lead_over_worst": Metric(
-        "Lead over the worst condition", "quality under the condition asked for less that", "higher", "score", 4.0
+        "Lead over the worst condition", "quality under the condition asked for less that", "higher", "score", 4.0, True
     ),
 }  # fmt: skip
 BY_ROUND = {
@@ -167,7 +169,9 @@ def of_feedback(name: str) -> Metric | None:
     label, meaning = BY_ROUND[kind]
     if name == "quality_round_1":
         label = "Quality of the first answer"
-    return Metric(label.format(n=number, before=int(number) - 1), meaning, "higher", "score", 4.0)
+    return Metric(
+        label.format(n=number, before=int(number) - 1), meaning, "higher", "score", 4.0, not kind.startswith("quality")
+    )
 
 
 def _of_set(name: str) -> Metric | None:
