@@ -234,7 +234,7 @@ def test_held_out_conversations_stand_side_by_side_with_the_quality_of_every_rou
         in page.text
     )
     assert "1 could not be scored on both sides" in page.text
-    assert "Better: quality of answer 4 1.0 → 4.0" in page.text and "Worse: quality of answer 2 3.5 → 1.0" in page.text
+    assert "Better: answer 4, quality 1.0 → 4.0" in page.text and "Worse: answer 2, quality 3.5 → 1.0" in page.text
     assert "helpfulness 2, honesty 2" in page.text and "Answer 2, after the judge's words on each" in page.text
     assert "(ended: nothing left to mend)" in page.text and "(no answer that could be rated)" in page.text
     assert "base 2.0 · 2.0 · 1.0 · 1.0, with ‘try again’ 2.0 · 2.0 · 2.0 · 2.0; aligned 2.0 · 4.0" in page.text

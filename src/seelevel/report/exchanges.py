@@ -30,7 +30,7 @@ def _title(base: Item, aligned: Item) -> str:
     found = _latest(base, aligned)
     assert found is not None
     number, before, after = found
-    return f"quality of answer {number} {before:.1f} → {after:.1f}"
+    return f"answer {number}, quality {before:.1f} → {after:.1f}"
 
 
 def _rounds(base: Item, aligned: Item) -> list[Round]:
