@@ -12,36 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from markupsafe import Markup
-
 from seelevel.language.mentions import singular
+from seelevel.report.exchanges import CONVERSATIONS, conditions
 from seelevel.report.pictures import Album, Picture
 from seelevel.report.reading import RunFolder
+from seelevel.report.replies import Benchmark, Item, Reply, Round
 from seelevel.report.sample import largest
 from seelevel.report.text import Span, marked
 
-Item = dict[str, Any]
 Pair = tuple[Item, Item]
-
-
-@dataclass(frozen=True)
-class Reply:
-    """One model's answer; `note` is its score in words, `tone` a verdict's class."""
-
-    text: Markup
-    note: str = ""
-    tone: str = ""
-    extra: str = ""
-
-
-@dataclass(frozen=True)
-class Round:
-    """A question, both answers, and what was expected."""
-
-    question: str
-    base: Reply
-    aligned: Reply
-    expected: str = ""
 
 
 @dataclass(frozen=True)
@@ -54,6 +33,7 @@ class Example:
     rounds: list[Round]
     short: bool = False
     alt: str = ""
+    sides: tuple[str, str] = ("base", "aligned")
 
 
 @dataclass(frozen=True)
@@ -67,31 +47,17 @@ class Group:
     key: str = ""
 
 
-@dataclass(frozen=True)
-class Benchmark:
-    """How a benchmark's items are read: `by` is what they are compared by, `gain` how much better the aligned answer is
-    (None: not scored on both sides), `rounds` what is shown; of `long` ones half as many are shown."""
-
-    title: str
-    things: str
-    by: str
-    gain: Callable[[Item, Item], float | None]
-    rounds: Callable[[Item, Item], list[Round]]
-    better: Callable[[Item, Item], str]
-    worse: Callable[[Item, Item], str]
-    key: str = ""
-    short: bool = False
-    long: bool = False
-
-
 def read_examples(run: RunFolder, wanted: int, album: Album) -> list[Group]:
     """A group for each known benchmark that both models have answered."""
-    groups = []
+    groups, asked_for = [], str(run.setting("evaluate", "condition") or "top")
     for name, benchmark in BENCHMARKS.items():
         base = {str(item["id"]): item for item in run.answers("base", name)}
         pairs = [(base[key], item) for item in run.answers("aligned", name) if (key := str(item["id"])) in base]
         if pairs:
             groups.append(_group(benchmark, pairs, wanted, run.root, album))
+        both = [(item, item) for _, item in pairs if "worst_answer" in item]
+        if both:
+            groups.append(_group(conditions(asked_for), both, wanted, run.root, album))
     return groups
 
 
@@ -100,8 +66,8 @@ def _group(benchmark: Benchmark, pairs: Sequence[Pair], wanted: int, root: Path,
     better, worse = [g for g in gains if g[0] > 0], [g for g in gains if g[0] < 0]
     same, unscored = len(gains) - len(better) - len(worse), len(pairs) - len(gains)
     words = (
-        f"Of {len(gains):,} {benchmark.things}, {len(better):,} got better, {len(worse):,} got worse and {same:,} "
-        f"stayed as they were{benchmark.by}."
+        f"Of {len(gains):,} {benchmark.things}, {len(better):,} {benchmark.verbs[0]}, {len(worse):,} "
+        f"{benchmark.verbs[1]} and {same:,} {benchmark.verbs[2]}{benchmark.by}."
     )
     if unscored:
         words += f" {unscored:,} could not be scored on both sides."
@@ -115,6 +81,7 @@ def _group(benchmark: Benchmark, pairs: Sequence[Pair], wanted: int, root: Path,
                 benchmark.rounds(base, aligned),
                 benchmark.short,
                 _words_for(base),
+                benchmark.sides,
             )
             for base, aligned in largest(_once(found), (wanted + 1) // 2 if benchmark.long else wanted)
         ]
@@ -273,6 +240,7 @@ BENCHMARKS = {
         lambda b, a: f"Worse: {_means(b, a)}",
         long=True,
     ),
+    "feedback": CONVERSATIONS,
     "pope": Benchmark(
         "Is there a …? (POPE)",
         "questions",

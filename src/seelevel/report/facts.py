@@ -46,6 +46,7 @@ def missing(run: RunFolder) -> dict[str, str]:
         "ladders": f"No ladders yet: generate is {state['generate']}.",
         "align": f"No training curve yet: align is {state['align']}.",
         "evaluate": f"No figures yet: evaluate is {state['evaluate']}.",
+        "feedback": f"No feedback yet: feedback is {state['feedback']}.",
         "examples": f"No answers of both models to compare: evaluate is {state['evaluate']}.",
     }
 
@@ -58,6 +59,7 @@ def run_facts(run: RunFolder) -> list[tuple[str, str]]:
         ("Experts, best first", _listed(run.setting("generate", "experts"))),
         ("Levels from", _levels(run)),
         ("Check", _check(run)),
+        ("Feedback", _feedback(run)),
         ("Objective", _objective(objective)),
         ("Training", _training(run)),
         ("Prompts", run.setting("data", "prompts")),
@@ -120,11 +122,22 @@ def checked(run: RunFolder) -> list[str]:
     return said
 
 
+def _feedback(run: RunFolder) -> str:
+    feedback = run.setting("feedback")
+    if not isinstance(feedback, dict):
+        return ""
+    rounds, ladders = feedback.get("rounds", 1), "of all answers" if feedback.get("ladders") == "ratings" else "a round"
+    again = f", up to {rounds} answers a conversation, by {feedback.get('model')}" if rounds > 1 else ""
+    return f"judge {feedback.get('judge')}{again}; one ladder {ladders}"
+
+
 def _objective(objective: Any) -> str:
     if not isinstance(objective, dict):
         return str(objective or "")
     rest = [
-        f"{key.replace('_', ' ')} {value}" for key, value in objective.items() if key != "name" and value is not None
+        f"{key.replace('_', ' ')} {'/'.join(value) if key == 'criteria' else value}"
+        for key, value in objective.items()
+        if key != "name" and value is not None
     ]
     return f"{objective.get('name', '')} ({', '.join(rest)})" if rest else str(objective.get("name", ""))
 
@@ -261,7 +274,7 @@ def _counts(facts: Mapping[str, Any]) -> str:
     """A manifest's plain facts in words: numbers, short texts, and small tables of them."""
     said = []
     for key, value in facts.items():
-        if key in ("fingerprint", "seconds", "peak_bytes"):
+        if key in ("fingerprint", "seconds", "peak_bytes", "ratings_by_round"):  # these stand elsewhere on the page
             continue
         text = _plain(value)
         if text:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
+
+from seelevel.ladder import CRITERIA
 
 Better = Literal["lower", "higher", "neither"]
 Kind = Literal["rate", "score"]
@@ -13,13 +16,15 @@ Verdict = Literal["better", "worse", "unclear", "changed"]
 
 @dataclass(frozen=True)
 class Metric:
-    """A metric's words. `kind` rate: a fraction, shown in percent; score: shown as it is, from 0 to `top`."""
+    """A metric's words. `kind` rate: a fraction, shown in percent; score: shown as it is, from 0 to `top`.
+    `signed`: a difference in itself, on both sides."""
 
     label: str
     meaning: str
     better: Better
     kind: Kind = "rate"
     top: float = 1.0
+    signed: bool = False
 
 
 METRICS: dict[str, Metric] = {
@@ -35,7 +40,8 @@ METRICS: dict[str, Metric] = {
     "mrhal_hallucination_m": Metric("MRHal hallucination (dialogues)", "dialogues whose mean is below 3", "lower"),
     "capability_accuracy": Metric("Capability", "colour, count and place questions answered exactly", "higher"),
 }
-HEADLINE = ("chair_i", "chair_s", "chair_recall", "pope_f1", "mrhal_score_m", "capability_accuracy")
+RATINGS = tuple(f"rating_{criterion}" for criterion in CRITERIA)
+HEADLINE = ("chair_i", "chair_s", "chair_recall", "pope_f1", "mrhal_score_m", "capability_accuracy", *RATINGS)
 
 
 @dataclass(frozen=True)
@@ -85,8 +91,15 @@ class Comparison:
             return None
         return self.difference.value / self.base.value
 
+    @property
+    def closed(self) -> float | None:
+        """Of what the base lacks to the best score, the fraction that the difference makes up; negative: it grew."""
+        if self.difference is None or self.base is None or self.base.value >= self.metric.top:
+            return None
+        return self.difference.value / (self.metric.top - self.base.value)
+
     def say(self, value: float) -> str:
-        return say_value(value, self.metric.kind)
+        return self.say_change(value) if self.metric.signed else say_value(value, self.metric.kind)
 
     def say_change(self, value: float, unit: bool = False) -> str:
         return say_change(value, self.metric.kind, unit)
@@ -105,6 +118,11 @@ def say_change(value: float, kind: Kind, unit: bool = False) -> str:
     return text.replace("-", "\N{MINUS SIGN}") + (" points" if unit and kind == "rate" else "")
 
 
+def say_share(value: float) -> str:
+    """`38%` for .38, with a true minus sign."""
+    return f"{100 * value:.0f}%".replace("-0%", "0%").replace("-", "\N{MINUS SIGN}")
+
+
 def comparisons(metrics: Mapping[str, Any] | None) -> list[Comparison]:
     """All metrics of a metrics.json, the known ones in their order, then the others by name."""
     if not metrics:
@@ -117,9 +135,43 @@ def comparisons(metrics: Mapping[str, Any] | None) -> list[Comparison]:
         figures = {side: Figure.read(values.get(name)) for side, values in sides.items()}
         if figures["base"] is None and figures["aligned"] is None:
             continue
-        metric = METRICS.get(name) or _of_set(name) or _unknown(name, [f for f in figures.values() if f is not None])
+        metric = (
+            METRICS.get(name)
+            or of_feedback(name)
+            or _of_set(name)
+            or _unknown(name, [f for f in figures.values() if f is not None])
+        )
         found.append(Comparison(name, metric, figures["base"], figures["aligned"], figures["differences"]))
     return found
+
+
+ONCE = {
+    **{name: Metric(c.capitalize(), "judge's rating of the first answer, 1 to 4", "higher", "score", 4.0)
+       for name, c in zip(RATINGS, CRITERIA, strict=True)},
+    "quality_worst": Metric("Quality under the worst condition", "of first answers, 1 to 4", "neither", "score", 4.0),
+    "lead_over_worst": Metric(
+        "Lead over the worst condition", "quality under the condition asked for less that", "higher", "score", 4.0, True
+    ),
+}  # fmt: skip
+BY_ROUND = {
+    "quality_round": ("Quality of answer {n}, with feedback", "mean of the ratings that apply, 1 to 4"),
+    "quality_again": ("Quality of answer {n}, with ‘try again’", "mean of the ratings that apply, 1 to 4"),
+    "gain_round": ("Gain from answer {before} to {n}, with feedback", "change of quality in the same conversations"),
+    "lead_round": ("Lead of feedback over ‘try again’, answer {n}", "by quality, from the same first answers"),
+}
+
+
+def of_feedback(name: str) -> Metric | None:
+    """The words for a figure of the benchmark `feedback`: the first answer's, or a round's; None for other figures."""
+    kind, _, number = name.rpartition("_")
+    if kind not in BY_ROUND or not re.fullmatch(r"[1-9]\d*", number):
+        return ONCE.get(name)
+    label, meaning = BY_ROUND[kind]
+    if name == "quality_round_1":
+        label = "Quality of the first answer"
+    return Metric(
+        label.format(n=number, before=int(number) - 1), meaning, "higher", "score", 4.0, not kind.startswith("quality")
+    )
 
 
 def _of_set(name: str) -> Metric | None:
@@ -159,7 +211,10 @@ def outcome(found: list[Comparison]) -> str:
     return "; ".join(clauses) + "."
 
 
-GLOSSES = {"chair_i": "CHAIRi, the share of named objects that are not in the picture,"}
+GLOSSES = {
+    "chair_i": "CHAIRi, the share of named objects that are not in the picture,",
+    "rating_helpfulness": "Helpfulness, as the judge rates it from 1 to 4,",
+}
 
 
 def _moved(c: Comparison) -> str:

@@ -15,10 +15,12 @@ from markupsafe import Markup
 from seelevel import __version__
 from seelevel.report import facts, plots
 from seelevel.report.examples import read_examples
-from seelevel.report.figures import HEADLINE, METRICS, Comparison, comparisons, outcome
+from seelevel.report.feedback import feedback_facts
+from seelevel.report.figures import HEADLINE, METRICS, Comparison, comparisons, of_feedback, outcome, say_share
 from seelevel.report.ladders import LadderFacts, read_facts_and_choice, show
 from seelevel.report.pictures import Album
 from seelevel.report.reading import RunFolder, read_run
+from seelevel.report.rounds import rounds_facts
 from seelevel.report.settings import ReportSettings
 from seelevel.store import write_atomically
 
@@ -46,6 +48,7 @@ def render(run: RunFolder, settings: ReportSettings) -> str:
         title=settings.title or run.setting("name") or run.root.name,
         kicker=facts.kicker(run),
         words=plots.WORDS,
+        say_share=say_share,
         missing=facts.missing(run),
         facts=facts.run_facts(run),
         rejected=facts.rejected(run),
@@ -53,6 +56,8 @@ def render(run: RunFolder, settings: ReportSettings) -> str:
         files=f"the run folder {run.root.name}/",
         **_scores(run),
         **_ladders(run, settings, album),
+        has_feedback=run.stages["feedback"].begun or run.setting("feedback") is not None,
+        feedback=feedback_facts(run, settings.examples, album),
         **_training(run),
         examples=read_examples(run, settings.examples, album) if settings.examples else [],
         costs=facts.costs(run),
@@ -61,16 +66,19 @@ def render(run: RunFolder, settings: ReportSettings) -> str:
 
 
 def _scores(run: RunFolder) -> dict[str, Any]:
-    everything = comparisons(run.metrics)
+    found = comparisons(run.metrics)
+    spoken = [c for c in found if of_feedback(c.name) is not None]  # many, with a part of their own
+    everything = [c for c in found if c not in spoken]
     known = [c for c in everything if c.name in METRICS]
     compared = known or everything
-    head = [c for c in compared if c.name in HEADLINE]
+    head = sorted((c for c in (*compared, *spoken) if c.name in HEADLINE), key=lambda c: HEADLINE.index(c.name))
     return {
-        "outcome": outcome(compared),
+        "outcome": outcome(head or compared or found),
         "head": head,
         "differ": any(c.difference is not None for c in head),
         "compared": compared,
         "others": [c for c in everything if c not in compared],
+        "rounds": rounds_facts(spoken, run),
         "score_plots": [_score_plot(rows) for rows in _by_scale(compared)],
     }
 

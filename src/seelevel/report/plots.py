@@ -9,10 +9,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from markupsafe import Markup
 
-from seelevel.report.figures import Comparison, say_change
+from seelevel.report.figures import Comparison, Figure, say_change, say_value
 
 WIDTH = 460
 ROW = 34
@@ -182,6 +183,70 @@ def curves(series: Sequence[Series], key: str, title: str, x_label: str = "step"
         parts.append(_path([place(p) for p in smooth], f"curve c{number % COLOURS}"))
         said.append(f"{one.name}: from {smooth[0][1]:.4g} to {smooth[-1][1]:.4g}")
     return _svg(bottom + 40, title, "; ".join(said) + ".", parts, key)
+
+
+JOINED = 0.95
+
+
+@dataclass(frozen=True)
+class Rounds:
+    """A score round by round, with intervals: `side` is base or aligned, `dashed` the second of two lines of a side."""
+
+    name: str
+    side: str
+    points: Mapping[int, Figure]
+    dashed: bool = False
+
+
+def by_round(lines: Sequence[Rounds], ticks: Sequence[float], key: str, title: str, x_label: str) -> Markup:
+    """Scores over rounds on an axis of `ticks`, each with its 95% interval, and below how many are behind each. A line
+    joins two rounds where the second has at least `JOINED` of the first's: else they are means of different things."""
+    left, right = 104, WIDTH - 14
+    places = _legend([line.name for line in lines], left, right)
+    above = 12 + places[-1][1] + 7
+    bottom = above + 170
+    numbers = sorted({number for line in lines for number in line.points})
+    slot = (right - left) / len(numbers)
+
+    def y(value: float) -> float:
+        return bottom - (bottom - above) * (value - ticks[0]) / (ticks[-1] - ticks[0])
+
+    def say(value: float) -> str:
+        return say_change(value, "score") if signed else say_value(value, "score")
+
+    signed = min(ticks) < 0
+    parts, said = list[Markup](), list[str]()
+    for tick in ticks:
+        parts.append(_line(left, y(tick), right, y(tick), "zero" if signed and tick == 0 else "grid"))
+        parts.append(_text(left - 8, y(tick) + 4, ("+" if signed and tick > 0 else "") + _number(tick), "end", "tick"))
+    middles = {number: left + slot * (n + 0.5) for n, number in enumerate(numbers)}
+    parts += [_text(x, bottom + 18, f"{x_label} {number}", "middle", "tick") for number, x in middles.items()]
+    for n, (line, spot) in enumerate(zip(lines, places, strict=True)):
+        shift = 9 * (n - (len(lines) - 1) / 2)
+        look = f"{line.side} {'open' if line.dashed else 'full'}"
+        middle = spot[0] + KEY / 2
+        parts += [
+            _line(spot[0], spot[1], spot[0] + KEY, spot[1], f"path {look}"),
+            _dot(middle, spot[1], f"dot {look}", line.name),
+            _text(spot[0] + KEY + 6, spot[1] + 4, line.name, "start", "label"),
+        ]
+        spots = [(middles[number] + shift, figure) for number, figure in sorted(line.points.items())]
+        parts += [
+            _line(x, y(figure.value), later, y(after.value), f"path {look}")
+            for (x, figure), (later, after) in pairwise(spots)
+            if figure.n is None or (after.n or 0) >= JOINED * figure.n
+        ]
+        row = bottom + 38 + 16 * n
+        parts.append(_text(left - 8, row, f"n, {line.name}", "end", "tick"))
+        for number, figure in sorted(line.points.items()):
+            x = middles[number] + shift
+            note = f"{line.name}, {x_label} {number}: {say(figure.value)} ({say(figure.low)} to {say(figure.high)})"
+            parts.append(_line(x, y(figure.low), x, y(figure.high), f"bar {line.side}"))
+            parts.append(_dot(x, y(figure.value), f"dot {look}", note))
+            if figure.n is not None:
+                parts.append(_text(middles[number], row, f"{figure.n:,}", "middle", "tick"))
+            said.append(note)
+    return _svg(bottom + 26 + 16 * len(lines), title, "; ".join(said) + ".", parts, key)
 
 
 KEY = 22
