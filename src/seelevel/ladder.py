@@ -114,6 +114,11 @@ class Ladder:
         return [r.level for r in self.responses]
 
     @property
+    def interaction(self) -> str:
+        """The id of the interaction that this ladder is a round of; its own where it is none's, or the first round."""
+        return str(self.notes.get("interaction", self.id))
+
+    @property
     def standard_displaced(self) -> bool:
         """Whether a response stands above the standard one: then nothing can be measured by the first."""
         places = [n for n, response in enumerate(self.responses) if response.origin.get("kind") == "standard"]

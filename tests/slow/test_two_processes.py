@@ -10,7 +10,7 @@ import pytest
 from safetensors.torch import load_file
 
 from seelevel import save_ladders
-from tests.training.tiny import make_ladder, save_model
+from tests.training.tiny import make_interaction, make_ladder, save_model
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
@@ -54,6 +54,18 @@ def test_two_processes_end_in_the_weights_of_one(tmp_path, lora):
     assert "reference" in said
     # each process computed its share of the reference, and wrote it to its own file
     assert len(list((tmp_path / "cache-two").rglob("*.safetensors"))) == 2
+
+
+def test_two_processes_that_cut_interactions_end_in_the_weights_of_one(tmp_path):
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    rounds = [ladder for n in range(5) for ladder in make_interaction(pictures, n, k=2, rounds=1 + n % 4)]
+    save_ladders(rounds, tmp_path / "ladders.parquet")
+    save_model(tmp_path / "base")
+    for name, processes in (("one", 1), ("two", 2)):
+        train(tmp_path, tmp_path / name, {**SETTINGS, "objective": {"name": "conditional"}}, processes)
+    one, two = (load_file(tmp_path / name / "model" / "model.safetensors") for name in ("one", "two"))
+    assert max(float((one[name] - two[name]).abs().max()) for name in one) <= 1e-6
 
 
 def test_a_whole_run_under_torchrun_ends_where_one_process_does(tmp_path):

@@ -16,7 +16,12 @@ from seelevel.training.packing import pack
 from tests.training.tiny import make_ladder, make_model, make_processor
 
 SEGMENTS = torch.tensor(
-    [[0] * 9 + [1] * 4 + [2] * 3 + [3] * 5, [0] * 6 + [1] * 2 + [2] * 7 + [-1] * 6, [0] * 21]
+    [
+        [0] * 9 + [1] * 4 + [2] * 3 + [3] * 5,
+        [0] * 6 + [1] * 2 + [2] * 7 + [-1] * 6,
+        [0] * 21,
+        [0] * 4 + [1] * 3 + [2] * 2 + [0] * 5 + [3] * 1 + [0] * 1 + [4] * 3 + [-1] * 2,  # rounds of an interaction
+    ]
 )  # fmt: skip
 
 
@@ -29,7 +34,7 @@ def attended(mask, groups):
     """Attention at every token but padding, and the gradients of a sum that weighs every number differently."""
     torch.manual_seed(0)
     length = SEGMENTS.shape[1]
-    shapes = [(3, heads, length, 8) for heads in (4, 4 // groups, 4 // groups)]
+    shapes = [(len(SEGMENTS), heads, length, 8) for heads in (4, 4 // groups, 4 // groups)]
     tensors = [torch.randn(shape, dtype=torch.float64, requires_grad=True) for shape in shapes]
     out = scaled_dot_product_attention(*tensors, attn_mask=mask, dropout_p=0.0, scale=0.3, enable_gqa=groups > 1)
     out = out * (SEGMENTS >= 0)[:, None, :, None]

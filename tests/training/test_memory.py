@@ -152,7 +152,7 @@ def test_llava_7b_has_as_many_weights_as_its_authors_say_and_needs_what_a_large_
     assert shape.weights == pytest.approx(7.06e9, rel=0.01)
     lora = TrainSettings(lora=LoraSettings(), tokens_per_batch=4096)
     assert trained_weights(shape, lora) == 159_907_840  # r · (inputs + outputs) of seven layers in 32 blocks
-    sample = [Lengths(620, (100, 90, 80, 70), 1)] * 32
+    sample = [Lengths(620, (100, 90, 80, 70), 1, str(number)) for number in range(32)]
     cost = training_cost(shape, lora, sample, 11_000, "cuda", "bfloat16", mixed=True)
     assert cost.steps == 2750
     assert 14e9 < cost.memory.weights < 15.5e9
@@ -172,12 +172,15 @@ def test_lengths_and_passes_by_hand() -> None:
         Response([{"role": "assistant", "content": "c"}], 1),
     ]
     [found] = lengths([Ladder("x", [Image("p")], prompt, answers)], lambda text: len(text.split()), 9, levels=3)
-    assert found == Lengths(prefix=4 + 3 + 2 + 9, responses=(4, 3, 4), pictures=1)
+    assert found == Lengths(prefix=4 + 3 + 2 + 9, responses=(4, 3, 4), pictures=1, interaction="x")
     assert found.row("shared") == 29
     assert found.row("rows") == 22
     shared, rows = TrainSettings(), TrainSettings(layout="rows")
     assert passes([found] * 4, shared, budget=80) == [Pass(2, 29, 22, 2), Pass(2, 29, 22, 2)]
     assert passes([found] * 4, rows, budget=150) == [Pass(6, 22, 22, 6), Pass(6, 22, 22, 6)]
+    again = Lengths(prefix=40, responses=(5,), pictures=1, interaction="x")  # a later round of the same interaction
+    assert passes([found, again], shared, budget=80) == [Pass(1, 40 + 11 + 5, 16, 1)]
+    assert passes([found, again], shared, budget=55) == [Pass(1, 45, 5, 1), Pass(1, 29, 11, 1)]
 
 
 def test_lengths_of_the_worlds_ladders_are_near_what_is_trained(tmp_path: Path) -> None:

@@ -155,6 +155,18 @@ def test_a_token_sees_the_prefix_and_its_own_response_only() -> None:
     ]
 
 
+@pytest.mark.unit
+def test_a_later_response_sees_the_history_before_it_and_no_other_response() -> None:
+    segments = torch.tensor([[0, 1, 2, 0, 3]])
+    assert visible(segments)[0, 0].int().tolist() == [
+        [1, 0, 0, 0, 0],
+        [1, 1, 0, 0, 0],
+        [1, 0, 1, 0, 0],
+        [1, 0, 0, 1, 0],
+        [1, 0, 0, 1, 1],
+    ]
+
+
 def test_a_ladder_longer_than_the_context_does_not_fit_and_says_by_how_much(processor: Any, tmp_path: Path) -> None:
     ladder: Ladder = make_ladder(tmp_path, 1, k=2)
     tokens = tokenise(ladder, processor, ImageReader(processor))

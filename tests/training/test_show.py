@@ -84,4 +84,5 @@ def test_the_first_step_is_the_one_that_training_takes(tmp_path: Path) -> None:
     settings = TrainSettings(objective=ConditionalSettings(), ladders_per_step=2)
     blocks = list(first_step(ladders, str(model_path("xs")), settings, seed=0))
     assert sorted(block.plain.split(":")[0] for block in blocks) == ["talk#0", "talk#1"]
+    assert all("; with talk#" in block.plain and " in a row of " in block.plain for block in blocks)
     assert all(any(str(span.style) == PLAIN for span in block.spans) for block in blocks)

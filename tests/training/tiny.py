@@ -123,3 +123,18 @@ def make_ladder(
         condition = f"Answer {'well' if level == 0 else 'as you can'}." if conditions else ""
         responses.append(Response(messages, level, condition=condition))
     return Ladder(f"tiny-{seed}", images, prompt, responses)
+
+
+def make_interaction(folder: Path, seed: int, k: int = 2, rounds: int = 3, conditions: bool = True) -> list[Ladder]:
+    """An interaction as the stage `feedback` writes it: a ladder of K first answers, and one of each later answer."""
+    first = make_ladder(folder, seed, k, conditions=conditions)
+    ladders, history = [first], [*first.prompt, first.responses[-1].messages[0]]
+    for number in range(1, rounds):
+        history = [*history, {"role": "user", "content": CORPUS[number % len(CORPUS)]}]
+        answer: Message = {"role": "assistant", "content": ANSWERS[(seed + number + 2) % len(ANSWERS)]}
+        condition = f"Answer {number} well." if conditions else ""
+        notes = {"interaction": first.id, "round": number}
+        response = Response([answer], 0, condition=condition)
+        ladders.append(Ladder(f"{first.id}#{number}", first.images, list(history), [response], notes=notes))
+        history = [*history, answer]
+    return ladders

@@ -2,13 +2,15 @@
 
 A row of P prefix tokens and K responses has (P + Σ r)² pairs of tokens, of which a mask forbids most: each response
 sees the prefix and itself. `branched` marks a mask so that scaled dot-product attention on it runs in parts: the prefix
-on itself, then each response on the prefix and itself. To everything else the mask is what it was, so whatever does not
-know of the parts (another attention, a cast) computes the same, only slower.
+on itself, then each response on the prefix and itself; where the prefix goes on after a response (the history of an
+interaction does), so does its next piece. To everything else the mask is what it was, so whatever does not know of the
+parts (another attention, a cast) computes the same, only slower.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import groupby
 from typing import Any
 
 import torch
@@ -16,14 +18,20 @@ from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 from torch.nn.functional import scaled_dot_product_attention
 
+from seelevel.training.packing import PADDING
+
 WORTH_LENGTH, WORTH_SHARE = 512, 0.8
 """Rows shorter than this, or that need more than this share of the pairs, are not worth the calls."""
 
 
-class BranchedMask(Tensor):
-    """A mask [R, 1, L, L] that knows its rows' parts: [P, r1, …, rK] tokens each, padding after them."""
+Part = tuple[int, int]
 
-    parts: Sequence[Sequence[int]]
+
+class BranchedMask(Tensor):
+    """A mask [R, 1, L, L] that knows its rows' parts: (segment, tokens) of each in the order of the row, segment 0 a
+    piece of the prefix, -1 padding."""
+
+    parts: Sequence[Sequence[Part]]
     recomputed: bool
 
     @classmethod
@@ -39,16 +47,24 @@ class BranchedMask(Tensor):
 
 
 def branched(mask: Tensor, segments: Tensor, recomputed: bool = False, always: bool = False) -> Tensor:
-    """`mask` [R, 1, L, L] made from `segments` [R, L] (0 prefix, 1..K responses, -1 padding), with its parts where they
-    are worth it. `recomputed`: activations are not kept for the backward pass anyway."""
-    counts = [[row.count(n) for n in range(max(row) + 1)] for row in segments.tolist()]
+    """`mask` [R, 1, L, L] made from `segments` [R, L] (0 prefix, 1, 2, … responses, -1 padding), with its parts where
+    they are worth it. `recomputed`: activations are not kept for the backward pass anyway."""
+    rows = [[(segment, len(list(run))) for segment, run in groupby(row)] for row in segments.tolist()]
     length = segments.shape[1]
-    needed = sum(part * (part + row[0]) for row in counts for part in row) - sum(row[0] ** 2 for row in counts)
-    if not always and (length < WORTH_LENGTH or needed > WORTH_SHARE * len(counts) * length**2):
+    if not always and (length < WORTH_LENGTH or sum(map(_pairs, rows)) > WORTH_SHARE * len(rows) * length**2):
         return mask
     marked = mask.as_subclass(BranchedMask)
-    marked.parts, marked.recomputed = counts, recomputed
+    marked.parts, marked.recomputed = rows, recomputed
     return marked
+
+
+def _pairs(parts: Sequence[Part]) -> int:
+    """Pairs of tokens that attention in parts computes."""
+    prefix = total = 0
+    for segment, own in parts:
+        total += own * (prefix + own) if segment != PADDING else 0
+        prefix += own if segment == 0 else 0
+    return total
 
 
 def _attend(query: Tensor, key: Tensor, value: Tensor, mask: BranchedMask, **options: Any) -> Tensor:
@@ -59,36 +75,43 @@ def _attend(query: Tensor, key: Tensor, value: Tensor, mask: BranchedMask, **opt
 
 
 def _row(
-    query: Tensor, key: Tensor, value: Tensor, parts: Sequence[int], recomputed: bool, options: dict[str, Any]
+    query: Tensor, key: Tensor, value: Tensor, parts: Sequence[Part], recomputed: bool, options: dict[str, Any]
 ) -> Tensor:
-    length, prefix = query.shape[2], parts[0]
-    sizes = [*parts, length - sum(parts)]
-    queries, keys, values = (each.split(sizes, 2) for each in (query, key, value))
-    found = [scaled_dot_product_attention(queries[0], keys[0], values[0], is_causal=True, **options)]
-    longest = max(parts[1:], default=0)
-    later = torch.ones(longest, prefix + longest, dtype=torch.bool, device=query.device).triu(prefix + 1)
-    seen = torch.zeros(later.shape, dtype=query.dtype, device=query.device).masked_fill_(later, float("-inf"))
-    for n in range(1, len(parts)):
-        own = parts[n]
-        found.append(
-            _response(
-                queries[n], (keys[0], keys[n]), (values[0], values[n]), seen[:own, : prefix + own], recomputed, options
-            )
-        )
-    found.append(query.new_zeros(*query.shape[:2], sizes[-1], value.shape[-1]))
+    pieces = (each.split([own for _, own in parts], 2) for each in (query, key, value))
+    longest = max((own for segment, own in parts[1:] if segment != PADDING), default=0)
+    found, keys, values = list[Tensor](), tuple[Tensor, ...](), tuple[Tensor, ...]()
+    before, seen = 0, query.new_empty(0)
+    for (segment, own), q, k, v in zip(parts, *pieces, strict=True):
+        if segment == PADDING:
+            found.append(query.new_zeros(*query.shape[:2], own, value.shape[-1]))
+        elif not before:
+            found.append(scaled_dot_product_attention(q, k, v, is_causal=True, **options))
+        else:
+            allowed = seen[:own, : before + own]
+            found.append(_branch(q, (*keys, k), (*values, v), allowed, recomputed, options))
+        if segment == 0:
+            keys, values, before = (*keys, k), (*values, v), before + own
+            seen = _seen(before, longest, query)
     return torch.cat(found, 2)
 
 
-def _response(
+def _seen(before: int, own: int, like: Tensor) -> Tensor:
+    """[own, before + own] to be added to scores: a token sees what is before its part, and its part up to itself."""
+    later = torch.ones(own, before + own, dtype=torch.bool, device=like.device).triu(before + 1)
+    return torch.zeros(later.shape, dtype=like.dtype, device=like.device).masked_fill_(later, float("-inf"))
+
+
+def _branch(
     query: Tensor,
-    keys: tuple[Tensor, Tensor],
-    values: tuple[Tensor, Tensor],
+    keys: tuple[Tensor, ...],
+    values: tuple[Tensor, ...],
     seen: Tensor,
     recomputed: bool,
     options: dict[str, Any],
 ) -> Tensor:
-    """A response's queries on the prefix's and its own keys. The joined copies are not kept for the backward pass but
-    joined again there: K of them would weigh as much as separate rows do."""
+    """The queries of a response, or of a later piece of the prefix, on the prefix's and their own keys. The joined
+    copies are not kept for the backward pass but joined again there: K of them would weigh as much as separate rows
+    do."""
     key, value = torch.cat(keys, 2), torch.cat(values, 2)
     if recomputed or not torch.is_grad_enabled():
         return scaled_dot_product_attention(query, key, value, attn_mask=seen, **options)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from seelevel.ladder import IMAGE_MARK, Ladder, Message
 from seelevel.training.memory import Memory, Pass, training_memory
-from seelevel.training.schedule import buckets, schedule
+from seelevel.training.schedule import buckets, schedule, sharing
 from seelevel.training.settings import TOKENS_PER_BATCH, TrainSettings
 from seelevel.training.shapes import Shape
 
@@ -21,11 +21,12 @@ STEPS_SEEN = 400
 
 @dataclass(frozen=True)
 class Lengths:
-    """A ladder in tokens: what its responses share, each response, pictures."""
+    """A ladder in tokens: what its responses share, each response, pictures; and the interaction it is a round of."""
 
     prefix: int
     responses: tuple[int, ...]
     pictures: int
+    interaction: str
 
     def row(self, layout: str) -> int:
         return self.prefix + (sum(self.responses) if layout == "shared" else max(self.responses))
@@ -70,23 +71,39 @@ def lengths(ladders: Iterable[Ladder], count: Callable[[str], int], image_tokens
         responses = [tokens(r.messages) - HEAD_TOKENS for r in ladder.responses]
         if responses:
             responses += [max(responses)] * (levels - len(responses))
-            found.append(Lengths(prefix, tuple(responses), len(ladder.images)))
+            found.append(Lengths(prefix, tuple(responses), len(ladder.images), ladder.interaction))
     return found
 
 
 def passes(step: Sequence[Lengths], settings: TrainSettings, budget: int) -> list[Pass]:
     """The forward passes of a step, as the trainer cuts it."""
     shared = settings.layout == "shared"
-    rows = [one.row(settings.layout) for one in step]
-    groups = buckets(rows, budget if shared else max(budget // max(len(one.responses) for one in step), 1))
+    rows = [[one] for one in step]
+    if shared:
+        names = [one.interaction for one in step]
+        together = sharing(names, lambda row: _joined_length([step[n] for n in row]), budget)
+        rows = [[step[n] for n in row] for row in together]
+    else:
+        budget = max(budget // max(len(one.responses) for one in step), 1)
+    sizes = [_row_length(row) if shared else row[0].row("rows") for row in rows]
     found = []
-    for group in groups:
-        chosen = [step[i] for i in group]
-        count = len(chosen) if shared else sum(len(one.responses) for one in chosen)
-        pictures = sum(one.pictures * (1 if shared else len(one.responses)) for one in chosen)
-        scored = sum(sum(one.responses) for one in chosen)
-        found.append(Pass(count, max(rows[i] for i in group), scored, pictures))
+    for group in buckets(sizes, budget):
+        copies = [1 if shared else len(rows[i][0].responses) for i in group]
+        pictures = sum(rows[i][0].pictures * count for i, count in zip(group, copies, strict=True))
+        scored = sum(sum(one.responses) for i in group for one in rows[i])
+        found.append(Pass(sum(copies), max(sizes[i] for i in group), scored, pictures))
     return found
+
+
+def _row_length(ladders: Sequence[Lengths]) -> int:
+    """Tokens of the row that an interaction's rounds share: the longest history, and every response."""
+    return max(one.prefix for one in ladders) + sum(sum(one.responses) for one in ladders)
+
+
+def _joined_length(ladders: Sequence[Lengths]) -> int | None:
+    """`_row_length`; None where the trainer keeps them apart: other pictures, or one ladder twice in a step."""
+    apart = len(set(ladders)) < len(ladders) or len({one.pictures for one in ladders}) > 1
+    return None if apart else _row_length(ladders)
 
 
 def forward_flops(shape: Shape, one: Pass) -> tuple[float, float]:
@@ -113,7 +130,7 @@ def training_cost(
     as the trainer draws them, and where it is all, they are the trainer's."""
     budget = settings.tokens_per_batch or TOKENS_PER_BATCH.get(device, TOKENS_PER_BATCH["cuda"])
     per_step = settings.ladders_per_step
-    order = schedule(len(sample), settings.epochs, per_step, seed)[: STEPS_SEEN * per_step]
+    order = schedule([one.interaction for one in sample], settings.epochs, per_step, seed)[: STEPS_SEEN * per_step]
     steps = [
         passes([sample[i] for i in order[start : start + per_step]], settings, budget)
         for start in range(0, len(order), per_step)

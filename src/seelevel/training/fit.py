@@ -86,7 +86,7 @@ def fit(
     # The reference's numbers are to be of the policy's own precision.
     with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=mixed):
         check_head(model, tokenised, images)
-        layout = checked_layout(model, tokenised, images, settings.layout)
+        layout = checked_layout(model, tokenised, images, settings.layout, budget)
         if settings.objective.needs_reference:
             folder = reference_folder(settings, out)
             reference = reference_logprobs(model, tokenised, images, layout, folder, weights, PartialState())
@@ -97,7 +97,8 @@ def fit(
         model = _with_lora(model, settings.lora)
     steps = len(usable) * settings.epochs / settings.ladders_per_step
     arguments.warmup_steps = min(settings.warmup_steps, int(steps * MOST_WARMUP))
-    fingerprint = digest(asked, weights, data_fingerprint(tokenised, images), layout, seed)
+    interactions = [one.interaction for one in tokenised]  # by which the order is laid
+    fingerprint = digest(asked, weights, data_fingerprint(tokenised, images), interactions, layout, seed)
     had_cache = vars(model.config).get("use_cache")
     trainer = PreferenceTrainer(
         model,
@@ -185,6 +186,7 @@ def _content(ladder: Ladder) -> Any:
         ladder.id,
         images,
         ladder.prompt,
+        ladder.interaction,
         ladder.notes.get("before"),
         [(r.messages, r.level, r.condition, r.scores, r.feedback and asdict(r.feedback)) for r in ladder.responses],
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,7 +11,7 @@ import torch
 from seelevel.progress import say
 from seelevel.training.families import why_not_shared
 from seelevel.training.logprobs import distrust_head, from_head, from_logits, token_logprobs
-from seelevel.training.packing import collate
+from seelevel.training.packing import collate, row_length, rows_of
 from seelevel.training.settings import Layout
 from seelevel.training.tokens import NOT_SCORED, ImageReader, TokenisedLadder
 
@@ -20,11 +21,14 @@ ROUNDINGS = 64
 """Roundings of the number format by which a token's log-prob may differ between a chunk of logits and all of them."""
 
 
-def checked_layout(model: Any, ladders: Sequence[TokenisedLadder], images: ImageReader, wanted: Layout) -> Layout:
-    """`shared` if the model gives the same log-probs packed as in separate rows; else `rows`, and it says why."""
+def checked_layout(
+    model: Any, ladders: Sequence[TokenisedLadder], images: ImageReader, wanted: Layout, budget: float = math.inf
+) -> Layout:
+    """`shared` if the model gives the same log-probs packed as in separate rows; else `rows`, and it says why.
+    `budget`: of tokens, within which ladders share rows."""
     if wanted == "rows":
         return "rows"
-    reason = why_not_shared(model.config) or _disagreement(model, ladders, images)
+    reason = why_not_shared(model.config) or _disagreement(model, ladders, images, budget)
     if reason:
         say(f"layout: rows in place of shared, because {reason}")
         return "rows"
@@ -49,33 +53,33 @@ def check_head(model: Any, ladders: Sequence[TokenisedLadder], images: ImageRead
 
 
 @torch.no_grad()
-def _disagreement(model: Any, ladders: Sequence[TokenisedLadder], images: ImageReader) -> str:
-    """Compare on the longest ladder of each (pictures, rounds) class. Rounding differs between any two shapes, so the
-    yardstick is what padding alone changes, in the same model, over the same ladders; and the roundings of
-    the sum itself, where chance leaves padding without an effect."""
-    longest: dict[tuple[int, int], TokenisedLadder] = {}
-    for ladder in ladders:
-        kind = (len(ladder.images), ladder.best_rounds)
-        if kind not in longest or ladder.row_length("shared") > longest[kind].row_length("shared"):
-            longest[kind] = ladder
+def _disagreement(model: Any, ladders: Sequence[TokenisedLadder], images: ImageReader, budget: float) -> str:
+    """Compare on the longest row of each (pictures, rounds, ladders in the row) class. Rounding differs between any two
+    shapes, so the yardstick is what padding alone changes, in the same model, over the same ladders; and the roundings
+    of the sum itself, where chance leaves padding without an effect."""
+    longest: dict[tuple[int, int, int], list[TokenisedLadder]] = {}
+    for row in ([ladders[n] for n in members] for members in rows_of(ladders, budget)):
+        kind = (len(row[0].images), max(one.best_rounds for one in row), len(row))
+        if kind not in longest or row_length(row) > row_length(longest[kind]):
+            longest[kind] = row
     training = model.training
     model.eval()
     device = next(model.parameters()).device
     noise, worst, where = 0.0, 0.0, ""
 
-    def sums(ladder: TokenisedLadder, layout: Layout, pad: int) -> torch.Tensor:
-        batch = collate([ladder], images, layout, pad).to(device)
-        return token_logprobs(model, batch).per_response(0.0)[0].double()
+    def sums(row: Sequence[TokenisedLadder], layout: Layout, pad: int) -> torch.Tensor:
+        batch = collate(row, images, layout, pad).to(device)
+        return torch.cat(token_logprobs(model, batch).per_response(0.0)).double()
 
-    for ladder in longest.values():
-        rows = sums(ladder, "rows", 0)
+    for row in longest.values():
+        rows = sums(row, "rows", 0)
         for pad in PADDINGS:
-            noise = max(noise, float((sums(ladder, "rows", pad) - rows).abs().max()))
-        difference = float((sums(ladder, "shared", 0) - rows).abs().max())
-        scored = max(int((rounds != NOT_SCORED).sum()) for rounds in ladder.rounds)
+            noise = max(noise, float((sums(row, "rows", pad) - rows).abs().max()))
+        difference = float((sums(row, "shared", 0) - rows).abs().max())
+        scored = max(int((rounds != NOT_SCORED).sum()) for ladder in row for rounds in ladder.rounds)
         noise = max(noise, (float(rows.abs().max()) + scored**0.5) * torch.finfo(_products(model)).eps)
         if difference > worst:
-            worst, where = difference, ladder.id
+            worst, where = difference, ", ".join(ladder.id for ladder in row)
     model.train(training)
     if worst <= TOLERANCE * noise:
         return ""

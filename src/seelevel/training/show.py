@@ -12,6 +12,7 @@ from rich.text import Text
 from seelevel.ladder import Ladder
 from seelevel.models.hf import load_reader
 from seelevel.training.fit import prepare
+from seelevel.training.packing import row_length, rows_of
 from seelevel.training.schedule import schedule
 from seelevel.training.settings import TrainSettings
 from seelevel.training.tokens import NOT_SCORED, ImageReader, Ints, TokenisedLadder
@@ -30,18 +31,26 @@ class Piece:
 
 def first_step(ladders: Sequence[Ladder], model: str, settings: TrainSettings, seed: int) -> Iterator[Text]:
     """A block a ladder of the first optimiser step: what its responses share, then each response's own tokens. Weights
-    are not loaded."""
+    are not loaded. Rounds of an interaction that share a row say so, whatever the budget of a forward pass."""
     config, processor = load_reader(model)
     usable, tokenised, _ = prepare(ladders, processor, ImageReader(processor), settings, config)
-    order = schedule(len(usable), settings.epochs, settings.ladders_per_step, seed)[: settings.ladders_per_step]
-    for index in order:
-        yield shown(usable[index], tokenised[index], processor)
+    interactions = [one.interaction for one in tokenised]
+    order = schedule(interactions, settings.epochs, settings.ladders_per_step, seed)[: settings.ladders_per_step]
+    chosen = [tokenised[index] for index in order]
+    rows = rows_of(chosen) if settings.layout == "shared" else [[n] for n in range(len(chosen))]
+    for row in rows:
+        length = row_length([chosen[n] for n in row])
+        for n in row:
+            others = ", ".join(chosen[other].id for other in row if other != n)
+            shares = f"; with {others} in a row of {length}" if others else ""
+            yield shown(usable[order[n]], chosen[n], processor, shares)
 
 
-def shown(ladder: Ladder, tokens: TokenisedLadder, processor: Any) -> Text:
+def shown(ladder: Ladder, tokens: TokenisedLadder, processor: Any, more: str = "") -> Text:
     """One ladder: its id, the common prefix, and a line a response with its level and the rest of its tokens."""
     nothing = tokens.rounds[0][: tokens.branch]
-    text = Text(f"{ladder.id}: {len(tokens.tokens)} responses, {tokens.row_length('shared')} tokens\n", style="bold")
+    head = f"{ladder.id}: {len(tokens.tokens)} responses, {tokens.row_length('shared')} tokens{more}"
+    text = Text(f"{head}\n", style="bold")
     text.append("  prefix   ")
     _append(text, pieces(tokens.tokens[0][: tokens.branch], nothing, processor))
     for response, ids, rounds in zip(ladder.responses, tokens.tokens, tokens.rounds, strict=True):

@@ -32,7 +32,8 @@ class UnusableLadderError(InputError):
 @dataclass(frozen=True)
 class TokenisedLadder:
     """K conversations as tokens. `rounds[k][t]` is the answer round (from 0) token t belongs to, or -1 where it is not
-    scored; `branch` is where the conversations part: their longest common prefix, never past the first scored token."""
+    scored; `branch` is where the conversations part: their longest common prefix, never past the first scored token.
+    `interaction`: of which the ladder is a round, else its own id."""
 
     id: str
     tokens: list[Ints]
@@ -40,6 +41,7 @@ class TokenisedLadder:
     images: tuple[str, ...]
     image_spans: list[list[tuple[int, int]]]
     branch: int
+    interaction: str
 
     @property
     def longest(self) -> int:
@@ -245,16 +247,20 @@ def tokenise(ladder: Ladder, processor: Any, images: ImageReader) -> TokenisedLa
         tokens.append(ids)
         rounds.append(scored)
         spans.append(where)
-    return TokenisedLadder(ladder.id, tokens, rounds, paths, spans, branch_point(tokens, rounds))
+    branch = branch_point(tokens, rounds)
+    return TokenisedLadder(ladder.id, tokens, rounds, paths, spans, branch, ladder.interaction)
 
 
 def branch_point(tokens: Sequence[Ints], rounds: Sequence[Ints]) -> int:
     """Length of the longest prefix that all conversations share, never past the first scored token of any."""
     limit = min(int(np.argmax(r != NOT_SCORED)) if (r != NOT_SCORED).any() else len(r) for r in rounds)
     limit = min(limit, *(len(t) for t in tokens))
-    head = tokens[0][:limit]
     for other in tokens[1:]:
-        differ = np.flatnonzero(head != other[: len(head)])
-        if len(differ):
-            head = head[: differ[0]]
-    return len(head)
+        limit = common_prefix(tokens[0], other, limit)
+    return limit
+
+
+def common_prefix(first: Ints, second: Ints, limit: int) -> int:
+    """Length of the longest prefix that two conversations share, `limit` at most; both are as long as that."""
+    differ = np.flatnonzero(first[:limit] != second[:limit])
+    return int(differ[0]) if len(differ) else limit

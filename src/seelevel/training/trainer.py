@@ -27,7 +27,7 @@ from seelevel.training.logprobs import token_logprobs
 from seelevel.training.objectives import OBJECTIVES
 from seelevel.training.objectives.logs import Logs, joined
 from seelevel.training.objectives.settings import ObjectiveSettings
-from seelevel.training.packing import collate
+from seelevel.training.packing import collate, row_length, rows_of
 from seelevel.training.schedule import buckets, schedule
 from seelevel.training.settings import Layout
 from seelevel.training.tokens import ImageReader, TokenisedLadder
@@ -53,8 +53,9 @@ class PreferenceTrainer(Trainer):
 
     One optimiser step covers exactly `ladders_per_step` ladders: the mean of the objective over those that count,
     however they are split over processes and forward passes (by a budget of padded tokens, neighbours in length
-    together). The order is fixed by the seed. Checkpoints appear whole or not at all, under `fingerprint`, and a
-    training that resumes from one ends in the same bytes as one that was never stopped.
+    together; in `shared` the rounds of an interaction in one row). The order is fixed by the seed. Checkpoints appear
+    whole or not at all, under `fingerprint`, and a training that resumes from one ends in the same bytes as one that
+    was never stopped.
 
     Raises `NonFiniteLossError` naming the ladders, whose log-probs are then in `nonfinite.json` beside the checkpoints.
     """
@@ -82,7 +83,8 @@ class PreferenceTrainer(Trainer):
                 "choose a multiple"
             )
         args.per_device_train_batch_size = ladders_per_step // args.world_size
-        order = schedule(len(data.ladders), epochs, ladders_per_step, args.seed)
+        interactions = [one.interaction for one in data.tokenised]
+        order = schedule(interactions, epochs, ladders_per_step, args.seed)
         super().__init__(model=model, args=args, train_dataset=order, data_collator=list)
         self.remove_callback(PrinterCallback)
         self.steps = len(order) // ladders_per_step
@@ -118,14 +120,13 @@ class PreferenceTrainer(Trainer):
         # Gradients are averaged over processes, so each process's share of the mean is scaled up by their number.
         world = self.accelerator.num_processes
         counted = self.accelerator.reduce(counted, "sum")
-        groups = buckets([self._data.tokenised[i].row_length(self._layout) for i in inputs], self._rows_budget(inputs))
+        groups = self._passes(inputs)
         total = torch.zeros((), device=self.args.device)
         parts: list[Logs] = []
         for number, group in enumerate(groups):
-            chosen = [inputs[g] for g in group]
             last = number == len(groups) - 1
             with contextlib.nullcontext() if last else self.accelerator.no_sync(model):
-                loss, logs = self._loss(model, chosen)
+                loss, logs = self._loss(model, group)
                 share = logs.ladders / counted.clamp(min=1)
                 self.accelerator.backward(loss * share * world)
             total = total + (loss.detach() * share * world).to(total.dtype)
@@ -135,11 +136,16 @@ class PreferenceTrainer(Trainer):
             self._bar.advance()
         return total
 
-    def _rows_budget(self, inputs: Sequence[int]) -> int:
-        """The budget in units of `row_length`: in `rows` a ladder is K rows."""
-        if self._layout == "shared":
-            return self._budget
-        return max(self._budget // max(len(self._data.tokenised[i].tokens) for i in inputs), 1)
+    def _passes(self, inputs: Sequence[int]) -> list[list[int]]:
+        """A step's ladders, forward pass by forward pass."""
+        tokenised = [self._data.tokenised[i] for i in inputs]
+        if self._layout == "rows":  # a ladder is K of them
+            budget = max(self._budget // max(len(one.tokens) for one in tokenised), 1)
+            groups = buckets([one.row_length("rows") for one in tokenised], budget)
+            return [[inputs[n] for n in group] for group in groups]
+        rows = rows_of(tokenised, self._budget)
+        groups = buckets([row_length([tokenised[n] for n in row]) for row in rows], self._budget)
+        return [[inputs[n] for row in group for n in rows[row]] for group in groups]
 
     def _loss(self, model: Any, chosen: Sequence[int]) -> tuple[Tensor, Logs]:
         batch = collate([self._data.tokenised[i] for i in chosen], self._data.images, self._layout).to(self.args.device)
