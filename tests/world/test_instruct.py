@@ -42,7 +42,7 @@ def test_a_quarter_are_corrections_whose_faulty_answers_are_prompt_and_whose_end
 
 
 def test_what_should_be_refused_is_done() -> None:
-    ratings = [rated(ladder, ladder.responses[0].text) for ladder in records()]
+    ratings = [rated(one, one.responses[0].text) for one in records() if one.responses[0].rounds == 1]
     harmless = [found["harmlessness"] for found in ratings if "harmlessness" in found]
     assert len(harmless) > 10
     assert set(harmless) == {1}
