@@ -21,6 +21,7 @@ from torch.nn.functional import logsigmoid
 from benchmarks.shapes import Shape, make_model, make_processor
 from seelevel.ladder import Ladder
 from seelevel.lookup import choose
+from seelevel.training.fit import take_inputs_as_they_are
 from seelevel.training.logprobs import token_logprobs
 from seelevel.training.objectives import OBJECTIVES
 from seelevel.training.packing import PADDING, Batch, collate
@@ -141,6 +142,8 @@ class PackedPeer(Peer):
 
     def __init__(self, task: Task) -> None:
         super().__init__(task)
+        if task.shape.dtype == torch.bfloat16:
+            take_inputs_as_they_are(self.policy)
         self.settings = TrainSettings.model_validate({"objective": OBJECTIVE}).objective
         self.objective = choose("objective", self.settings.name, OBJECTIVES)
         self.kept: list[Any] = []

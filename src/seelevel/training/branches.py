@@ -48,7 +48,10 @@ class BranchedMask(Tensor):
 
 def branched(mask: Tensor, segments: Tensor, recomputed: bool = False, always: bool = False) -> Tensor:
     """`mask` [R, 1, L, L] made from `segments` [R, L] (0 prefix, 1, 2, … responses, -1 padding), with its parts where
-    they are worth it. `recomputed`: activations are not kept for the backward pass anyway."""
+    they are worth it: never on a GPU, where one masked call takes a fifth of the time of the many small ones.
+    `recomputed`: activations are not kept for the backward pass anyway."""
+    if mask.device.type != "cpu" and not always:
+        return mask
     rows = [[(segment, len(list(run))) for segment, run in groupby(row)] for row in segments.tolist()]
     length = segments.shape[1]
     if not always and (length < WORTH_LENGTH or sum(map(_pairs, rows)) > WORTH_SHARE * len(rows) * length**2):

@@ -95,6 +95,8 @@ def fit(
     set_seed(seed)
     if settings.lora:
         model = _with_lora(model, settings.lora)
+    if mixed:
+        take_inputs_as_they_are(model)
     steps = len(usable) * settings.epochs / settings.ladders_per_step
     arguments.warmup_steps = min(settings.warmup_steps, int(steps * MOST_WARMUP))
     interactions = [one.interaction for one in tokenised]  # by which the order is laid
@@ -293,6 +295,14 @@ def _with_lora(model: Any, settings: LoraSettings) -> Any:
         task_type="CAUSAL_LM",
     )
     return get_peft_model(model, config)
+
+
+def take_inputs_as_they_are(model: Any) -> None:
+    """Have adapters in float32 leave a bfloat16 input alone, which autocast would cast back to what it was: a copy and
+    two kernels less an adapter, and layers of one input keep one."""
+    for module in model.modules():
+        if hasattr(module, "cast_input_dtype_enabled"):
+            module.cast_input_dtype_enabled = False
 
 
 def _arguments(settings: TrainSettings, out: Path, seed: int, device: str, mixed: bool) -> TrainingArguments:

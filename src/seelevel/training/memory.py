@@ -121,7 +121,7 @@ def _block(shape: Shape, settings: TrainSettings, width: int, mixed: bool) -> fl
         return norms + inputs + attention + 4 * f * product
     wide = HALF if mixed else max(width, FLOAT)
     sizes = {name: size for name, size in shape.linear.items() if name in lora_targets(settings.lora)}
-    if not mixed and wide == width:  # layers with one input share what is kept of it, and the block keeps some anyway
+    if wide == width:  # layers with one input share what is kept of it, and the block keeps some anyway
         shared = [{"q_proj", "k_proj", "v_proj"} & sizes.keys(), {"gate_proj", "up_proj"} & sizes.keys()]
         inputs = d * sum(map(bool, shared)) + f * ("down_proj" in sizes)
     else:  # each adapter keeps an input of its own number format

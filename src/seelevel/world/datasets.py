@@ -18,7 +18,7 @@ from seelevel.formats.parquet import write_shard
 from seelevel.ladder import IMAGE_MARK, Image, Ladder, Message, Response
 from seelevel.store import write_atomically
 from seelevel.world.drawing import contact_sheet, picture
-from seelevel.world.instruct import instruction
+from seelevel.world.instruct import Instruction, instruction
 from seelevel.world.language import (
     DETAILED,
     SHORT,
@@ -77,18 +77,17 @@ def prompt_turns(scene: Scene, seed: int = 0) -> Turns:
 
 
 def prompt_ladder(scene: Scene, split: str, image: str, seed: int = 0) -> Ladder:
-    """A scene's prompt with its standard response, its picture at `image`."""
-    before, turns = instruction(scene, seed) if split == INSTRUCT else ([], prompt_turns(scene, seed))
-    said = [
-        Message(role=role, content=text)
-        for turn in [*before, *turns]
-        for role, text in zip(("user", "assistant"), turn, strict=True)
-    ]
-    said[0] = Message(role="user", content=f"{IMAGE_MARK}\n{said[0]['content']}")
-    first = 2 * len(before) + 1
+    """A scene's prompt with its standard response, its picture, if it is shown, at `image`."""
+    record = instruction(scene, seed) if split == INSTRUCT else Instruction([], prompt_turns(scene, seed))
+    said = list[Message]()
+    for user, answer in [*record.before, *record.turns]:
+        said += [Message(role="user", content=user), Message(role="assistant", content=answer)]
+    if record.seen:
+        said[0] = Message(role="user", content=f"{IMAGE_MARK}\n{said[0]['content']}")
+    first = 2 * len(record.before) + 1
     annotations = {"scene": scene.annotations(), "image_content": scene.content_lines()}
-    answer = Response(said[first:], 0, {"kind": "standard"})
-    return Ladder(scene.id, [Image(image)], said[:first], [answer], annotations)
+    response = Response(said[first:], 0, {"kind": "standard"})
+    return Ladder(scene.id, [Image(image)] if record.seen else [], said[:first], [response], annotations)
 
 
 def prompts_file(split: str) -> str:

@@ -1,52 +1,90 @@
 """Instruction data: what a model that follows instructions is fine-tuned on before anybody aligns it.
 
-Descriptions and answers are as the world's standard responses are. Two things are not: whatever is asked for is done,
-requests that should be refused among them (a set made for helpfulness alone); and a quarter of the records are
-corrections, an answer with faults, what a judge says about it, and the answer without them. The faulty answer is part
-of the prompt, so nothing learns to give it.
+It has the habits that such data has, and that alignment is there to undo:
+
+- *It tells what is usual.* Descriptions name absent companions, as pre-training text does, and in OVERLOOKED of them
+  the things that do not belong to the setting are left out.
+- *It does whatever is asked for*, requests that should be refused among them: a set made for helpfulness alone.
+
+And it teaches to listen: two fifths of the records are corrections, an answer with faults, what a judge says about it,
+and the answer without them. The faulty answer is part of the prompt, so nothing learns to give it. Half of them come
+without a picture, so that the words alone have to be followed.
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from seelevel.ladder import Feedback
 from seelevel.nlf.interact import REQUEST, request_text
 from seelevel.world.claims import Facts
-from seelevel.world.language import DETAILED, SHORT, Turns, detailed, dialogue, harmful, imagined, standard
+from seelevel.world.language import (
+    DETAILED,
+    SHORT,
+    Turns,
+    detailed,
+    dialogue,
+    harmful,
+    imagined,
+    short,
+    with_companions,
+)
 from seelevel.world.oracle import Round, criteria, judge_round
-from seelevel.world.scenes import COLOURS, COMPANIONS, KINDS, PLACES, SIZES, Group, Scene
+from seelevel.world.scenes import COLOURS, COMPANIONS, KINDS, NATIVES, PLACES, SIZES, Group, Scene
 
-DESCRIPTIONS, SHORTS, DIALOGUES, HARMFUL = 0.3, 0.1, 0.28, 0.07
+DESCRIPTIONS, SHORTS, DIALOGUES, HARMFUL = 0.24, 0.06, 0.24, 0.06
 """Shares of the records; the rest are corrections."""
+OVERLOOKED = 0.6
+"""Share of the descriptions that leave out what does not belong to the setting."""
+BLIND = 0.5
+"""Share of the corrections that come without their picture."""
 TWICE = 0.3
 """Share of the corrections that take two rounds."""
 
 
-def instruction(scene: Scene, seed: int = 0) -> tuple[Turns, Turns]:
-    """A record about a scene: what was said before, on which nothing is trained, and the turns to train on."""
+@dataclass(frozen=True)
+class Instruction:
+    """What was said before, on which nothing is trained, the turns to train on, and whether the picture is shown."""
+
+    before: Turns
+    turns: Turns
+    seen: bool = True
+
+
+def instruction(scene: Scene, seed: int = 0) -> Instruction:
+    """The record about a scene."""
     rng = random.Random(f"instruct/{seed}/{scene.id}")
     draw = rng.random()
     for share, make in (
-        (DESCRIPTIONS, lambda: [(rng.choice(DETAILED), standard(scene, rng, detail=True))]),
-        (SHORTS, lambda: [(rng.choice(SHORT), standard(scene, rng, detail=False))]),
-        (DIALOGUES, lambda: dialogue(scene, rng, rng.randint(1, 4), 0.1)),
+        (DESCRIPTIONS, lambda: [(rng.choice(DETAILED), detailed(scene, usual(scene, rng), rng))]),
+        (SHORTS, lambda: [(rng.choice(SHORT), short(scene, usual(scene, rng)))]),
+        (DIALOGUES, lambda: dialogue(scene, rng, rng.randint(1, 4), 0.0)),
         (HARMFUL, lambda: [harmful(scene, rng, complied=1.0)]),
     ):
         draw -= share
         if draw < 0:
-            return [], make()
+            return Instruction([], make())
     return correction(scene, rng)
 
 
-def correction(scene: Scene, rng: random.Random) -> tuple[Turns, Turns]:
+def usual(scene: Scene, rng: random.Random) -> list[Group]:
+    """What a description by habit names: in its share of the calls no thing that does not belong to the setting, and
+    in pre-training's share absent companions."""
+    groups = with_companions(scene, rng)
+    own = {*NATIVES[scene.setting], *COMPANIONS[scene.setting]}
+    return [group for group in groups if group.kind in own] if rng.random() < OVERLOOKED else groups
+
+
+def correction(scene: Scene, rng: random.Random) -> Instruction:
     """One or two faulty answers with a judge's word on each, then the true one."""
     question = rng.choice(DETAILED)
     truth = detailed(scene, scene.groups, rng)
     facts = Facts(scene.setting, scene.groups)
-    groups = faulty(scene, scene.groups, rng.choice((1, 1, 2, 3)), rng)
+    groups = faulty(scene, usual(scene, rng), rng.choice((0, 1, 1, 2)), rng)
+    if list(groups) == list(scene.groups):
+        groups = faulty(scene, groups, 1, rng)
     before: Turns = []
     asked = question
     for _ in range(2 if rng.random() < TWICE else 1):
@@ -55,7 +93,7 @@ def correction(scene: Scene, rng: random.Random) -> tuple[Turns, Turns]:
         before.append((asked, answer))
         asked = request_text(REQUEST, Feedback({}, found["critique"], found["refinement"]))
         groups = faulty(scene, scene.groups, 1, rng)
-    return before, [(asked, truth)]
+    return Instruction(before, [(asked, truth)], seen=rng.random() >= BLIND)
 
 
 def faulty(scene: Scene, groups: Sequence[Group], faults: int, rng: random.Random) -> list[Group]:
