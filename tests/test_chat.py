@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from seelevel.chat import Chat, Terminal
+from seelevel.chat import Chat
 from seelevel.ladder import Feedback, Message
 from seelevel.models import load_model
 from seelevel.models.base import Generator as Model
@@ -17,6 +17,7 @@ from seelevel.models.base import Prompt, Sampling
 from seelevel.models.conditioned import Conditioned
 from seelevel.naming import named_picture
 from seelevel.nlf.annotate import Annotator
+from seelevel.terminal import Terminal
 from seelevel.training.conditions import TEMPLATE, Conditions
 from seelevel.world import model_path
 from tests.nlf.made import Critic, Speaker, counted, longer
@@ -86,6 +87,8 @@ def test_a_condition_answers_the_last_request_again(tmp_path: Path) -> None:
         (["/nonsense"], "/nonsense is no command; /help lists them"),
         (["", "   "], ""),
         ([KeyboardInterrupt], "Ctrl-D or /quit leaves"),
+        (["<image> this"], "<image> stands for a picture and cannot be typed"),
+        (["caf\udce9"], "what was typed is not UTF-8"),
     ],
 )
 def test_a_mistake_gets_a_line_and_the_chat_goes_on(tmp_path: Path, lines: list[str], said: str) -> None:
@@ -143,9 +146,22 @@ def test_the_worlds_pictures_come_with_what_they_hold() -> None:
     assert lines[0].startswith("setting: ")
 
 
-def test_a_picture_that_is_not_there_is_refused() -> None:
-    assert "picture nowhere.png does not exist" in refused("chat", "world:xs", "--image", "nowhere.png")
-    assert "no such picture" in refused("chat", "world:xs", "--image", "world:test/9999")
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--image", "nowhere.png"], "picture nowhere.png does not exist"),
+        (["--image", "README.md"], "picture README.md: not a picture"),
+        (["--image", "world:test/9999"], "no such picture"),
+        (["--image", "world:test/0", "--about", "nowhere.txt"], "nowhere.txt cannot be read as text"),
+        (["--about", "README.md"], "--about tells of a picture; name it with --image"),
+        (["--save", "README.md"], "--save README.md is there already; name a new file"),
+        (["--save", "README.md/said.jsonl"], "--save README.md/said.jsonl: File exists (README.md)"),
+        (["--judge", "nowhere/at/all"], "model folder nowhere/at/all does not exist"),
+        (["--temperature", "0.001"], "--temperature 0.001"),
+    ],
+)
+def test_what_cannot_be_had_is_refused_before_a_model_is_loaded(arguments: list[str], said: str) -> None:
+    assert said in refused("chat", "world:xs", *arguments)
 
 
 def test_the_command_reads_lines_from_a_pipe(tmp_path: Path) -> None:
