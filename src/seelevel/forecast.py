@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import os
 import platform
@@ -241,10 +240,10 @@ def _sample(settings: DataSettings | FinetuneSettings) -> list[Ladder]:
             ladders.append(Ladder(scene.id, [Image("")], prompt, [Response(messages, 0)]))
         return ladders
     from seelevel.formats import parse
-    from seelevel.formats.records import Record
+    from seelevel.formats.records import Record, first_records
 
     images = None if settings.images is None else Path(settings.images)
-    found = itertools.islice(parse(Path(settings.prompts), images), min(settings.limit or SAMPLE, SAMPLE))
+    found = first_records(parse(Path(settings.prompts), images), min(settings.limit or SAMPLE, SAMPLE))
     return [record.ladder for record in found if isinstance(record, Record)]
 
 
@@ -274,9 +273,10 @@ def _count_records(settings: DataSettings | FinetuneSettings) -> int:
 
         return settings.limit or PROMPTS
     from seelevel.formats import parse
+    from seelevel.formats.records import first_records
 
     images = None if settings.images is None else Path(settings.images)
-    return sum(1 for _ in itertools.islice(parse(Path(settings.prompts), images), settings.limit))
+    return sum(1 for _ in first_records(parse(Path(settings.prompts), images), settings.limit))
 
 
 def _count_questions(job: Run) -> int:

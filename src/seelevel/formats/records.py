@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator
@@ -283,6 +284,14 @@ def _names(image_id: str) -> list[str]:
     if number.isascii() and number.isdecimal() and len(number) <= 12:
         names += [f"{prefix}{number:0>12}.jpg" for prefix in ("", "COCO_train2014_", "COCO_val2014_")]
     return names
+
+
+def first_records(found: Iterable[Record | Rejected], limit: int | None) -> Iterator[Record | Rejected]:
+    """What the first `limit` records of a file have become: one of LVLM_NLF's is a ladder a round."""
+    for number, (_, record) in enumerate(itertools.groupby(found, key=lambda one: one.where)):
+        if number == limit:
+            return
+        yield from record
 
 
 def screened(records: Iterable[Record | Rejected], need_answer: bool = False) -> Iterator[Ladder | Rejected]:

@@ -63,7 +63,11 @@ def marked(block: Text) -> Text:
 def shown(ladder: Ladder, tokens: TokenisedLadder, processor: Any) -> Text:
     """One ladder: its id, the common prefix, and a line a response with its level and the rest of its tokens."""
     nothing = tokens.rounds[0][: tokens.branch]
-    text = Text(f"{ladder.id}: {len(tokens.tokens)} responses, {tokens.row_length('shared')} tokens\n", style="bold")
+    count = len(tokens.tokens)
+    text = Text()
+    text.append(
+        f"{ladder.id}: {count} response{'s' * (count != 1)}, {tokens.row_length('shared')} tokens\n", style="bold"
+    )
     text.append("  prefix   ")
     _append(text, pieces(tokens.tokens[0][: tokens.branch], nothing, processor))
     for response, ids, rounds in zip(ladder.responses, tokens.tokens, tokens.rounds, strict=True):
