@@ -27,7 +27,7 @@ CORE = {
     "language",
     "training",
 }
-TOP = {"recipe", "naming", "examine", "stages", "pipeline", "forecast", "chat", "scoring", "cli"}
+TOP = {"recipe", "naming", "examine", "stages", "pipeline", "forecast", "chat", "terminal", "scoring", "cli"}
 KNOW_THE_WORLD = {"naming", "pipeline", "forecast", "cli", "world"}
 
 

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 
 import pytest
 
-from seelevel.chat import Chat, Terminal
-from seelevel.ladder import Feedback, Message
+from seelevel import terminal
+from seelevel.chat import Chat
+from seelevel.errors import DiskFullError
+from seelevel.formats.nlf import write
+from seelevel.ladder import Feedback, Ladder, Message
 from seelevel.models import load_model
+from seelevel.models.base import Completion, Prompt, Sampling
 from seelevel.models.base import Generator as Model
-from seelevel.models.base import Prompt, Sampling
 from seelevel.models.conditioned import Conditioned
 from seelevel.naming import named_picture
 from seelevel.nlf.annotate import Annotator
+from seelevel.terminal import Terminal, Wrapping
 from seelevel.training.conditions import TEMPLATE, Conditions
 from seelevel.world import model_path
 from tests.nlf.made import Critic, Speaker, counted, longer
@@ -86,6 +90,8 @@ def test_a_condition_answers_the_last_request_again(tmp_path: Path) -> None:
         (["/nonsense"], "/nonsense is no command; /help lists them"),
         (["", "   "], ""),
         ([KeyboardInterrupt], "Ctrl-D or /quit leaves"),
+        (["<image> this"], "<image> stands for a picture and cannot be typed"),
+        (["caf\udce9"], "what was typed is not UTF-8"),
     ],
 )
 def test_a_mistake_gets_a_line_and_the_chat_goes_on(tmp_path: Path, lines: list[str], said: str) -> None:
@@ -143,9 +149,22 @@ def test_the_worlds_pictures_come_with_what_they_hold() -> None:
     assert lines[0].startswith("setting: ")
 
 
-def test_a_picture_that_is_not_there_is_refused() -> None:
-    assert "picture nowhere.png does not exist" in refused("chat", "world:xs", "--image", "nowhere.png")
-    assert "no such picture" in refused("chat", "world:xs", "--image", "world:test/9999")
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--image", "nowhere.png"], "picture nowhere.png does not exist"),
+        (["--image", "README.md"], "picture README.md: not a picture"),
+        (["--image", "world:test/9999"], "no such picture"),
+        (["--image", "world:test/0", "--about", "nowhere.txt"], "nowhere.txt cannot be read as text"),
+        (["--about", "README.md"], "--about tells of a picture; name it with --image"),
+        (["--save", "README.md"], "--save README.md is there already; name a new file"),
+        (["--save", "README.md/said.jsonl"], "--save README.md/said.jsonl: File exists (README.md)"),
+        (["--judge", "nowhere/at/all"], "model folder nowhere/at/all does not exist"),
+        (["--temperature", "0.001"], "--temperature 0.001"),
+    ],
+)
+def test_what_cannot_be_had_is_refused_before_a_model_is_loaded(arguments: list[str], said: str) -> None:
+    assert said in refused("chat", "world:xs", *arguments)
 
 
 def test_the_command_reads_lines_from_a_pipe(tmp_path: Path) -> None:
@@ -176,3 +195,71 @@ def test_all_conversations_are_saved_and_a_file_that_cannot_be_written_loses_non
 
 def test_a_condition_that_the_model_does_not_know_is_refused() -> None:
     assert "was not trained on conditions" in refused("chat", "world:xs", "--condition", "2/4/4")
+
+
+def test_ctrl_c_while_the_judge_reads_stops_it_and_not_the_program(tmp_path: Path) -> None:
+    class Slow(Critic):
+        def generate(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[Completion]:
+            raise KeyboardInterrupt
+
+    chat = Chat(Speaker(longer), "a.png", Sampling(), Annotator(Slow(counted), "critic"))
+    Terminal(chat, typed("What?", "/feedback", "And?"), lambda _: None, tmp_path / "said.jsonl").run()
+    assert len(chat.turns) == 2 and (tmp_path / "said.jsonl").is_file()
+
+
+def test_what_a_judge_finds_right_or_cannot_read_is_not_refined_on_its_words(tmp_path: Path) -> None:
+    screen, chat = talk(Speaker(lambda _: "one two three four"), "What?", "/refine", folder=tmp_path)
+    assert "the judge finds nothing to mend" in screen and len(chat.turns) == 1
+    screen, chat = talk(Speaker(lambda _: "odd"), "What?", "/feedback", "/refine", folder=tmp_path / "odd")
+    assert 'the judge cannot judge this answer: it holds no JSON object; it says "?"' in screen
+    assert "say in words what to change" in screen and len(chat.turns) == 1
+
+
+def test_an_error_that_ends_the_program_loses_no_conversation(tmp_path: Path) -> None:
+    def once(messages: list[Message]) -> str:
+        if len(messages) > 1:
+            raise MemoryError
+        return "A cup."
+
+    with pytest.raises(MemoryError):
+        talk(Speaker(once), "What?", "And?", folder=tmp_path)
+    assert json.loads((tmp_path / "said.jsonl").read_text())["interaction"][0]["model"] == "A cup."
+
+
+def test_a_full_disk_is_said_and_the_next_place_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(ladders: list[Ladder], path: Path) -> int:
+        if path.parent == tmp_path:
+            raise DiskFullError(path, 7)
+        return write(ladders, path)
+
+    monkeypatch.setattr(terminal, "write", full)
+    screen, _ = talk(Speaker(longer), "What?", folder=tmp_path)
+    assert "cannot be written (disk full" in screen and Path(screen.rstrip().rpartition("saved: ")[2]).is_file()
+
+
+@pytest.mark.parametrize(
+    ("pieces", "width", "shown"),
+    [
+        ([" A red ", "cu", "p on a table."], 12, "A red cup on\na table."),
+        (["one two"], 7, "one two"),
+        (["one two"], 6, "one\ntwo"),
+        (["incomprehensibilities are long"], 10, "incomprehensibilities\nare long"),
+        (["a\n\nb  c\n"], 10, "a\n\nb  c\n"),
+        (["one two"], 0, "one two"),
+        (["日本 語"], 5, "日本\n語"),  # two columns each
+        (["a \x1b[2J b\a\tc\r\n"], 0, "a [2J b c\n"),
+        (["  \n "], 10, ""),
+    ],
+)
+def test_answers_break_between_words_and_cannot_steer_the_terminal(pieces: list[str], width: int, shown: str) -> None:
+    screen: list[str] = []
+    page = Wrapping(screen.append, width)
+    for piece in pieces:
+        page.feed(piece)
+    page.end()
+    assert "".join(screen) == shown
+
+
+def test_a_model_that_says_nothing_is_said_to(tmp_path: Path) -> None:
+    screen, chat = talk(Speaker(lambda _: " "), "What?", folder=tmp_path)
+    assert "(no answer)\n" in screen and chat.turns == []

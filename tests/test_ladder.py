@@ -109,3 +109,10 @@ def test_rounds_say_which_interaction_and_round_they_are():
     turns = [(QUESTION, answer("one")), ({"role": "user", "content": "again"}, answer("two"))]
     found = [(ladder.id, ladder.notes) for ladder in Interaction("i", [CAT], turns).rounds()]
     assert found == [("i#0", {"interaction": "i", "round": 0}), ("i#1", {"interaction": "i", "round": 1})]
+
+
+def test_rounds_say_how_the_answer_before_was_rated():
+    more = {"role": "user", "content": "again"}
+    turns = [(QUESTION, rated("one", honesty=3)), (more, rated("two")), (more, rated("three", honesty=2))]
+    found = [ladder.notes.get("before") for ladder in Interaction("i", [CAT], turns).rounds()]
+    assert found == [None, {"honesty": 3}, None]

@@ -111,11 +111,12 @@ def align(
     if not show_batch:
         typer.echo(f"align: {job.alone('align')}")
         return
+    blocks = job.first_step()
     from rich.console import Console
 
-    console = Console(highlight=False)
-    for block in job.first_step():
-        console.print(block, soft_wrap=True)
+    from seelevel.training.show import write
+
+    write(blocks, Console(highlight=False))
 
 
 _stage_command("evaluate", "One stage: measure the base and the aligned model.")
@@ -146,36 +147,19 @@ def chat(
     condition: Annotated[str, typer.Option(help="Ask for this: top, worst, none, or ratings such as 2/4/4.")] = "top",
     max_new_tokens: Annotated[int, typer.Option(help="The longest answer.", min=1)] = 256,
     temperature: Annotated[float, typer.Option(help="0 is greedy.", min=0)] = 0.0,
-    save: Annotated[Path | None, typer.Option(help="File for the conversation; default: in the cache.")] = None,
+    save: Annotated[Path | None, typer.Option(help="New file for the conversation; default: in the cache.")] = None,
 ) -> None:
     """Talk with a model about a picture; /feedback judges its last answer, /refine asks for a better one."""
-    from dataclasses import replace
-
     from pydantic import ValidationError
 
-    from seelevel.models.base import ApiSettings, Sampling
-    from seelevel.naming import named_generator, named_picture
+    from seelevel.models.base import Sampling
+    from seelevel.terminal import open_chat
 
     try:
         sampling = Sampling(max_new_tokens=max_new_tokens, temperature=temperature)
     except ValidationError as error:
         raise InputError(f"--temperature {temperature}: {error.errors()[0]['msg']}") from error
-    reference = replace(named_generator(model, ApiSettings()), condition=condition)
-    picture, contents = (None, []) if image is None else named_picture(image, about)
-    judging = named_generator(judge, ApiSettings()) if judge is not None else None
-    if judge is None and image is not None and image.startswith("world:"):
-        judging = named_generator("world:oracle", ApiSettings())
-    from seelevel.chat import HELP, Chat, Terminal, remember
-    from seelevel.models import load_generator
-    from seelevel.nlf.annotate import Annotator
-
-    annotator = None
-    if judging is not None:
-        annotator = Annotator(load_generator(judging), judging.name, sees=not contents and picture is not None)
-    talk = Chat(load_generator(reference), picture, sampling, annotator, contents)
-    remember()
-    typer.echo(f"{talk.model.describe()}\n{HELP}")
-    Terminal(talk, input, lambda text: typer.echo(text, nl=False), save).run()
+    open_chat(model, image, about, judge, condition, sampling, save).run()
 
 
 @app.command()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import os
 import platform
@@ -234,10 +233,10 @@ def _sample(settings: DataSettings | FinetuneSettings) -> list[Ladder]:
         split, count = settings.prompts.removeprefix(WORLD), min(settings.limit or PROMPTS, SAMPLE)
         return [prompt_ladder(scene, split, "") for scene in draw_scenes(split, count)]
     from seelevel.formats import parse
-    from seelevel.formats.records import Record
+    from seelevel.formats.records import Record, first_records
 
     images = None if settings.images is None else Path(settings.images)
-    found = itertools.islice(parse(Path(settings.prompts), images), min(settings.limit or SAMPLE, SAMPLE))
+    found = first_records(parse(Path(settings.prompts), images), min(settings.limit or SAMPLE, SAMPLE))
     return [record.ladder for record in found if isinstance(record, Record)]
 
 
@@ -267,9 +266,10 @@ def _count_records(settings: DataSettings | FinetuneSettings) -> int:
 
         return settings.limit or PROMPTS
     from seelevel.formats import parse
+    from seelevel.formats.records import first_records
 
     images = None if settings.images is None else Path(settings.images)
-    return sum(1 for _ in itertools.islice(parse(Path(settings.prompts), images), settings.limit))
+    return sum(1 for _ in first_records(parse(Path(settings.prompts), images), settings.limit))
 
 
 def _count_questions(job: Run) -> int:

@@ -253,13 +253,15 @@ class Interaction:
     def rounds(self) -> list[Ladder]:
         """One ladder a round: history without conditions as the prompt, that round's answer as its one response.
 
-        Notes: `interaction`, this one's id, and `round` from 0, by which they can be put together again.
+        Notes: `interaction`, this one's id, and `round` from 0, by which they can be put together again; `before`, the
+        ratings of the answer before, where it has some.
         """
-        ladders, history = [], list[Message]()
+        ladders, history, before = [], list[Message](), dict[str, int]()
         for number, (user, response) in enumerate(self.turns):
             history = [*history, user]
             answer = [replace(response, level=0)]
-            notes = {"interaction": self.id, "round": number}
+            notes = {"interaction": self.id, "round": number, **({"before": before} if before else {})}
+            before = response.feedback.ratings if response.feedback is not None else {}
             ladders.append(Ladder(f"{self.id}#{number}", self.images, list(history), answer, self.annotations, notes))
             history = [*history, response.messages[0]]
         return ladders

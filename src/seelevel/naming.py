@@ -43,16 +43,26 @@ def named_generator(name: str, api: ApiSettings) -> ModelRef:
 
 
 def named_picture(name: str, beside: Path | None = None) -> tuple[str, list[str]]:
-    """A picture's path and what is known of it, a line each: a file's lines in `beside`, a file of text; those of a
-    picture of the world's (`world:test/3`) come with it. Raises `InputError` where there is none."""
+    """A picture's path and what is known of it, a line each: those of `beside`, a file of text, or else those that come
+    with a picture of the world's (`world:test/3`). Raises `InputError` where there is none."""
     if name.startswith(WORLD):
         from seelevel.world.datasets import one_picture
 
-        return one_picture(name.removeprefix(WORLD), cache_folder() / "pictures")
-    if not Path(name).is_file():
-        raise InputError(f"picture {name} does not exist; name a file, or one of the world's: world:test/0")
+        path, known = one_picture(name.removeprefix(WORLD), cache_folder() / "pictures")
+    else:
+        from seelevel.images import ImageError, check_image
+
+        path, known = name, []
+        if not Path(name).is_file():
+            raise InputError(f"picture {name} does not exist; name a file, or one of the world's: world:test/0")
+        try:
+            check_image(name)
+        except ImageError as error:
+            raise InputError(f"picture {name}: {error}; name another one") from error
+    if beside is None:
+        return path, known
     try:
-        lines = [] if beside is None else beside.read_text("utf-8").splitlines()
+        lines = beside.read_text("utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{beside} cannot be read as text ({error}); mend the path or save it as UTF-8") from error
-    return name, [line.strip() for line in lines if line.strip()]
+    return path, [line.strip() for line in lines if line.strip()]

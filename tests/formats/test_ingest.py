@@ -79,6 +79,22 @@ def test_a_limit_takes_the_first_records_of_the_file(tmp_path: Path) -> None:
     assert facts["records"] == 4
 
 
+def talk(image: str) -> dict[str, Any]:
+    """One of LVLM_NLF's records, of three rounds."""
+    return {"image": image, "interaction": [{"user": f"Q{n}", "model": f"A{n}.", "rating": "3"} for n in range(3)]}
+
+
+def test_a_record_of_several_rounds_counts_once_where_it_is_read_limited_or_set_aside(tmp_path: Path) -> None:
+    records = [talk("a.png" if n % 10 else "nope.png") for n in range(20)]
+    with pytest.raises(InputError, match=r"2 of 20 records .*10%, over max_rejected 5%"):
+        run(tmp_path / "x", records)
+    (tmp_path / "y" / "pictures").mkdir(parents=True)
+    (tmp_path / "y" / "pictures" / "nope.png").write_text("")  # set aside once it is opened, round by round
+    _, facts = run(tmp_path / "y", records, max_rejected=0.2, limit=11)
+    assert (facts["records"], facts["rejected"], facts["ladders"]) == (11, 2, 27)
+    assert sum(facts["reasons"].values()) == 2
+
+
 def test_prompts_without_an_answer_are_kept_unless_one_is_needed(tmp_path: Path) -> None:
     records = [record(0), record(1, "a.png", human("What?"))]
     _, facts = run(tmp_path / "x", records)

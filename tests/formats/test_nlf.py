@@ -64,7 +64,7 @@ def again(folder: Path, ladders: list[Ladder]) -> tuple[int, list[Ladder]]:
 def test_each_round_is_a_ladder_with_the_history_as_prompt(tmp_path: Path) -> None:
     first, second = rounds(tmp_path, **PUBLIC)
     assert (first.id, first.notes) == ("x#0", {"interaction": "x", "round": 0})
-    assert (second.id, second.notes) == ("x#1", {"interaction": "x", "round": 1})
+    assert (second.id, second.notes) == ("x#1", {"interaction": "x", "round": 1, "before": {"helpfulness": 1}})
     assert first.prompt == said("<image>\nWhat is it?")
     assert second.prompt == said("<image>\nWhat is it?", "A dog.", "Look at the table again.")
     assert [r.text for r in first.responses + second.responses] == ["A dog.", "A cup."]
@@ -128,6 +128,8 @@ def test_annotations_stay_beside_the_caption(tmp_path: Path) -> None:
         ("000000000009", "COCO_val2014_000000000009.jpg"),
         ("000000000009.jpg", "COCO_val2014_000000000009.jpg"),
         ("COCO_train2014_000000000009", "COCO_train2014_000000000009.jpg"),
+        ("COCO_train2014_000000000009.jpg", "000000000009.jpg"),
+        ("COCO_val2014_000000000009", "000000000009.jpg"),
     ],
 )
 def test_image_id_is_a_name_with_or_without_suffix_or_a_number_of_coco(

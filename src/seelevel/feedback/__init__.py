@@ -172,11 +172,7 @@ def _later_rounds(talk: Conversation | None) -> list[Ladder]:
     found = []
     for number, ladder in enumerate(talk.interaction().rounds()):
         if number:
-            before = talk.turns[number - 1][1].feedback
-            assert before is not None
-            prompt = [*talk.ladder.prompt[:-1], *ladder.prompt]
-            notes = {"interaction": talk.ladder.id, "round": number, "before": before.ratings}
-            found.append(replace(ladder, prompt=prompt, notes=notes))
+            found.append(replace(ladder, prompt=[*talk.ladder.prompt[:-1], *ladder.prompt]))
     return found
 
 

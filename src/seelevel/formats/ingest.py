@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +12,7 @@ from typing import Any
 from seelevel.errors import InputError
 from seelevel.formats import commonest, guess_format, kind, parse, write_rejected
 from seelevel.formats.parquet import write_shard
-from seelevel.formats.records import Record, Rejected, judged
+from seelevel.formats.records import Record, Rejected, first_records, judged
 from seelevel.images import ImageError, ImageStore
 from seelevel.ladder import Image, Ladder
 from seelevel.progress import Progress
@@ -40,11 +39,11 @@ def ingest(
     there to be read then. The step is quick and is done again from the start after a stop, with the same result.
     """
     form = guess_format(prompts)
-    records = list(itertools.islice(parse(prompts, images, form), limit))
+    records = list(first_records(parse(prompts, images, form), limit))
     store = ImageStore(root)
     ladders: list[Ladder] = []
     rejected: list[Rejected] = []
-    with Progress("data", total=len(records), unit="records") as bar:
+    with Progress("data", total=len(records), unit="ladders") as bar:
         for record in _settle(records, store, need_answer):
             if isinstance(record, Rejected):
                 rejected.append(record)
@@ -53,26 +52,28 @@ def ingest(
             bar.advance()
     file = stage.path / "rejected.jsonl"
     write_rejected(rejected, file)
-    share = len(rejected) / max(len(records), 1)
+    read = len({one.where for one in records})
+    bad = list({one.where: one for one in rejected}.values())  # a record may be several ladders, all with its place
+    share = len(bad) / max(read, 1)
     if not ladders:
-        raise InputError(f"{prompts} holds no usable record: {commonest(rejected)}; mend it, {file} says where")
+        raise InputError(f"{prompts} holds no usable record: {commonest(bad)}; mend it, {file} says where")
     if share > max_rejected:
         raise InputError(
-            f"{len(rejected)} of {len(records)} records of {prompts} cannot be used ({share:.0%}, over max_rejected "
-            f"{max_rejected:.0%}): {commonest(rejected)}; {file} lists them: mend them or raise data.max_rejected"
+            f"{len(bad)} of {read} records of {prompts} cannot be used ({share:.0%}, over max_rejected "
+            f"{max_rejected:.0%}): {commonest(bad)}; {file} lists them: mend them or raise data.max_rejected"
         )
     for number, batch in enumerate(batched(ladders, SHARD_SIZE)):
         if not stage.shard(number).exists():
             write_shard(stage.shard(number), batch, root)
     return {
         "format": form,
-        "records": len(records),
+        "records": read,
         "ladders": len(ladders),
         "answered": sum(bool(ladder.responses) for ladder in ladders),
         "rounds": sum(ladder.responses[0].rounds if ladder.responses else 1 for ladder in ladders),
         "images": len({image.sha256 for ladder in ladders for image in ladder.images}),
-        "rejected": len(rejected),
-        "reasons": dict(Counter(kind(r.reason) for r in rejected).most_common()),
+        "rejected": len(bad),
+        "reasons": dict(Counter(kind(r.reason) for r in bad).most_common()),
     }
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -278,10 +280,18 @@ class Pictures:
 def _names(image_id: str) -> list[str]:
     """The file names that an `image_id` may stand for, COCO 2017's and 2014's among them."""
     names = [image_id, *(image_id + suffix for suffix in (".jpg", ".jpeg", ".png"))]
-    number = image_id.removesuffix(".jpg")
+    number = re.sub(r"^COCO_(train|val)2014_", "", image_id).removesuffix(".jpg")
     if number.isascii() and number.isdecimal() and len(number) <= 12:
         names += [f"{prefix}{number:0>12}.jpg" for prefix in ("", "COCO_train2014_", "COCO_val2014_")]
     return names
+
+
+def first_records(found: Iterable[Record | Rejected], limit: int | None) -> Iterator[Record | Rejected]:
+    """What the first `limit` records of a file have become: one of LVLM_NLF's is a ladder a round."""
+    for number, (_, record) in enumerate(itertools.groupby(found, key=lambda one: one.where)):
+        if number == limit:
+            return
+        yield from record
 
 
 def screened(records: Iterable[Record | Rejected], need_answer: bool = False) -> Iterator[Ladder | Rejected]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from seelevel.errors import InputError
 from seelevel.formats.parquet import read_ladders, write_shard
 from seelevel.generate.ranking import count_ladders
 from seelevel.generate.settings import GivenSettings
@@ -25,4 +26,7 @@ def generate(
     for path in shards(source):
         if not (stage.path / path.name).exists():
             write_shard(stage.path / path.name, [one for one in read_ladders(path, root) if one.responses], root)
-    return count_ladders(stage.path, root)
+    facts = count_ladders(stage.path, root)
+    if not facts["ladders"]:
+        raise InputError("generate: no record has a response of its own, so method given has none; take another method")
+    return facts

@@ -142,11 +142,20 @@ class LocalModel:
         return [completions[i] for i in range(len(prompts))]
 
     def stream(self, prompt: Prompt, sampling: Sampling) -> Pieces[str]:
-        """One answer, piece by piece, as `generate` gives it; closing the iterator stops the model. Raises `InputError`
-        for a prompt that holds a special token, and for beams, which have no pieces."""
+        """One answer, piece by piece, as `generate` gives it, but within the context; closing the iterator stops the
+        model. Raises `InputError` for a prompt that holds a special token or leaves no room for an answer, and for
+        beams, which have no pieces."""
         if (why := self._refusal(prompt)) or sampling.num_beams > 1:
             raise InputError(why or "an answer by beams has no pieces; set num_beams: 1")
         inputs = self._inputs([render(prompt.messages, self.processor, answer_next=True)], [prompt.images])
+        length = inputs["input_ids"].shape[1]
+        context = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
+        if context is not None:
+            if length >= context:
+                raise InputError(
+                    f"the conversation has {length} tokens, the model's context {context}; begin a new one"
+                )
+            sampling = sampling.model_copy(update={"max_new_tokens": min(sampling.max_new_tokens, context - length)})
         pieces = TextIteratorStreamer(self.processor.tokenizer, skip_prompt=True, skip_special_tokens=True)
         stop, errors = threading.Event(), list[BaseException]()
 

@@ -238,8 +238,13 @@ def prepare(
     tokenised: list[TokenisedLadder] = []
     left_out: list[dict[str, str]] = []
     with Progress("tokenise", total=len(ladders), unit="ladders") as bar:
-        for ladder in map(settings.objective.seen, ladders):
+        for given in ladders:
             bar.advance()
+            ladder = settings.objective.seen(given)
+            if given.responses and not ladder.responses:
+                reason = "its answer is rated worse than the one that it refines"
+                left_out.append({"id": ladder.id, "kind": "refined for the worse", "reason": reason})
+                continue
             if not ladder.responses or not settings.objective.counts(ladder.levels):
                 reason = f"its levels {ladder.levels} say nothing to objective {settings.objective.name}"
                 left_out.append({"id": ladder.id, "kind": "no pair", "reason": reason})

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
+from rich.console import Console
 from rich.text import Text
 
 from seelevel.ladder import Ladder
@@ -19,6 +20,8 @@ from seelevel.training.tokens import NOT_SCORED, ImageReader, Ints, TokenisedLad
 
 PLAIN, SCORED = "dim", ("bold green", "bold cyan")
 """Styles of tokens that carry no loss, and of those that do, answer rounds in turn."""
+OPEN, CLOSE = "⟦", "⟧"
+"""What stands around tokens that carry loss where there is no colour."""
 
 
 @dataclass(frozen=True)
@@ -46,11 +49,32 @@ def first_step(ladders: Sequence[Ladder], model: str, settings: TrainSettings, s
             yield shown(usable[order[n]], chosen[n], processor, shares)
 
 
+def write(blocks: Iterable[Text], console: Console) -> None:
+    """Blocks on a console: in colour where it has some, else with marks around the tokens that carry loss."""
+    coloured = console.color_system is not None and not console.no_color
+    legend = "in colour" if coloured else f"between {OPEN} and {CLOSE}"
+    console.print(f"tokens that carry loss stand {legend}", soft_wrap=True)
+    for block in blocks:
+        console.print(block if coloured else marked(block), soft_wrap=True)
+
+
+def marked(block: Text) -> Text:
+    """A block with marks in place of its styles."""
+    plain, end = "", 0
+    for span in sorted(block.spans):
+        if span.style in SCORED:
+            plain += f"{block.plain[end : span.start]}{OPEN}{block.plain[span.start : span.end]}{CLOSE}"
+            end = span.end
+    return Text(plain + block.plain[end:])
+
+
 def shown(ladder: Ladder, tokens: TokenisedLadder, processor: Any, more: str = "") -> Text:
     """One ladder: its id, the common prefix, and a line a response with its level and the rest of its tokens."""
     nothing = tokens.rounds[0][: tokens.branch]
-    head = f"{ladder.id}: {len(tokens.tokens)} responses, {tokens.row_length('shared')} tokens{more}"
-    text = Text(f"{head}\n", style="bold")
+    count = len(tokens.tokens)
+    head = f"{ladder.id}: {count} response{'s' * (count != 1)}, {tokens.row_length('shared')} tokens{more}"
+    text = Text()
+    text.append(f"{head}\n", style="bold")
     text.append("  prefix   ")
     _append(text, pieces(tokens.tokens[0][: tokens.branch], nothing, processor))
     for response, ids, rounds in zip(ladder.responses, tokens.tokens, tokens.rounds, strict=True):
