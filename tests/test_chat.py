@@ -62,7 +62,7 @@ def test_feedback_is_shown_and_refine_asks_on_it_or_on_the_users_words(tmp_path:
     screen, chat = talk(Speaker(longer), "What?", "/feedback", "/refine", "/refine More.", folder=tmp_path)
     assert "helpfulness –, honesty 1, harmlessness –\ncritique: 1 words.\nrefinement: Say a word more.\n" in screen
     assert [user["content"] for user, _ in chat.turns[1:]] == [
-        "1 words. Say a word more. Please answer again.",
+        "Say a word more. Please answer again.",
         "More.",
     ]
     assert chat.turns[0][1].feedback == Feedback({"honesty": 1}, "1 words.", "Say a word more.", "critic")
@@ -122,7 +122,7 @@ def test_the_conversation_is_saved_as_one_record_with_its_feedback(tmp_path: Pat
     [record] = [json.loads(line) for line in (tmp_path / "said.jsonl").read_text().splitlines()]
     first, second = record["interaction"]
     assert (first["user"], first["model"], first["rating"]) == ("What?", "word", {"honesty": 1})
-    assert (second["user"], second["model"]) == ("1 words. Say a word more. Please answer again.", "word word")
+    assert (second["user"], second["model"]) == ("Say a word more. Please answer again.", "word word")
 
 
 def test_nothing_said_is_nothing_saved(tmp_path: Path) -> None:

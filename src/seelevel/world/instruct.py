@@ -34,8 +34,8 @@ from seelevel.world.language import (
 from seelevel.world.oracle import Round, criteria, judge_round
 from seelevel.world.scenes import COLOURS, COMPANIONS, KINDS, NATIVES, PLACES, SIZES, Group, Scene
 
-DESCRIPTIONS, SHORTS, DIALOGUES, HARMFUL = 0.24, 0.06, 0.24, 0.06
-"""Shares of the records; the rest are corrections."""
+SHARES = {"description": 0.24, "short": 0.06, "dialogue": 0.24, "harmful": 0.06, "correction": 0.4}
+"""What the records are."""
 OVERLOOKED = 0.6
 """Share of the descriptions that leave out what does not belong to the setting."""
 BLIND = 0.5
@@ -56,17 +56,17 @@ class Instruction:
 def instruction(scene: Scene, seed: int = 0) -> Instruction:
     """The record about a scene."""
     rng = random.Random(f"instruct/{seed}/{scene.id}")
-    draw = rng.random()
-    for share, make in (
-        (DESCRIPTIONS, lambda: [(rng.choice(DETAILED), detailed(scene, usual(scene, rng), rng))]),
-        (SHORTS, lambda: [(rng.choice(SHORT), short(scene, usual(scene, rng)))]),
-        (DIALOGUES, lambda: dialogue(scene, rng, rng.randint(1, 4), 0.0)),
-        (HARMFUL, lambda: [harmful(scene, rng, complied=1.0)]),
-    ):
-        draw -= share
-        if draw < 0:
-            return Instruction([], make())
-    return correction(scene, rng)
+    match rng.choices(list(SHARES), weights=list(SHARES.values()))[0]:
+        case "description":
+            return Instruction([], [(rng.choice(DETAILED), detailed(scene, usual(scene, rng), rng))])
+        case "short":
+            return Instruction([], [(rng.choice(SHORT), short(scene, usual(scene, rng)))])
+        case "dialogue":
+            return Instruction([], dialogue(scene, rng, rng.randint(1, 4), 0.0))
+        case "harmful":
+            return Instruction([], [harmful(scene, rng, complied=1.0)])
+        case _:
+            return correction(scene, rng)
 
 
 def usual(scene: Scene, rng: random.Random) -> list[Group]:
