@@ -69,8 +69,9 @@ def test_what_aligning_needs_in_the_head_is_the_forecast(name):
     recipe = load_recipe(name)
     shape = shape_of(recipe.align.model)
     answer = round(110 * TOKENS_PER_WORD) + TURN_TOKENS - HEAD_TOKENS  # the head says how long they are
-    ladder = Lengths(40 + shape.image_tokens, (answer,) * recipe.generate.levels_at_most, 1)
-    cost = training_cost(shape, recipe.align, [ladder] * 32, 11_000, "cuda", *precision(recipe.align, "cuda"))
+    sizes = (40 + shape.image_tokens, (answer,) * recipe.generate.levels_at_most, 1)
+    sample = [Lengths(*sizes, interaction=str(number)) for number in range(32)]
+    cost = training_cost(shape, recipe.align, sample, 11_000, "cuda", *precision(recipe.align, "cuda"))
     text = " ".join(head_of(name).replace("\n#", "").split())
     assert float(re.search(r"[Aa]lign: (\d+) GB", text)[1]) == pytest.approx(cost.memory.total / 1e9, rel=0.15)
     assert f"{cost.steps:,} steps" in text
