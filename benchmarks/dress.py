@@ -92,8 +92,8 @@ def page(out: Path, split: str, seeds: Sequence[int]) -> str:
         "",
         f"Written by `python -m benchmarks.dress`: the recipe `world-dress`, split `{split}`, seeds "
         f"{', '.join(map(str, seeds))}. The base is `world:s` fine-tuned on instruction data (docs/world.md) and "
-        "aligned by conditional training on judged answers; the judge is the world's oracle. A figure is over the answers "
-        "of all seeds together; its 95% interval resamples pictures, each with all of its answers.",
+        "aligned by conditional training on judged answers; the judge is the world's oracle. A figure is over the "
+        "answers of all seeds together; its 95% interval resamples pictures, each with all of its answers.",
         "",
         "## Ratings, 1 to 4",
         "",

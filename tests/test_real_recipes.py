@@ -77,3 +77,29 @@ def test_what_aligning_needs_in_the_head_is_the_forecast(name):
     assert f"{cost.steps:,} steps" in text
     hours = (cost.flops + cost.reference_flops) / 150e12 / 3600
     assert float(re.search(r"Align: ([\d.]+) hours", text)[1]) == pytest.approx(hours, rel=0.15)
+
+
+def test_feedback_on_a_real_model_is_judged_by_a_server_within_a_budget():
+    recipe = load_recipe("llava15-7b-dress")
+    assert (recipe.check, recipe.align.objective.name, recipe.feedback.rounds) == (None, "conditional", 3)
+    assert recipe.feedback.judge == recipe.evaluate.judge
+    assert recipe.feedback.judge.rpartition("#")[2] in recipe.api.prices
+    assert recipe.api.budget is not None
+
+
+def test_what_aligning_on_feedback_needs_in_the_head_is_the_forecast():
+    recipe = load_recipe("llava15-7b-dress")
+    shape = shape_of(recipe.align.model)
+    answer = round(110 * TOKENS_PER_WORD) + TURN_TOKENS - HEAD_TOKENS
+    first, later = 40 + shape.image_tokens, answer + 60  # a round more: the answer before and the user's words
+    sample = [
+        Lengths(first + round_ * later, (answer,) * (1 if round_ else 2), 1, interaction=str(number))
+        for number in range(64)
+        for round_ in range(recipe.feedback.rounds)
+    ]
+    cost = training_cost(shape, recipe.align, sample, 33_000, "cuda", *precision(recipe.align, "cuda"))
+    text = " ".join(head_of("llava15-7b-dress").replace("\n#", "").split())
+    assert float(re.search(r"Align: (\d+) GB", text)[1]) == pytest.approx(cost.memory.total / 1e9, rel=0.15)
+    assert f"{cost.steps:,} steps" in text
+    hours = cost.flops / 150e12 / 3600
+    assert float(re.search(r"Align: ([\d.]+) hours", text)[1]) == pytest.approx(hours, rel=0.15)
