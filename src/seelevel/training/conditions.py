@@ -51,9 +51,12 @@ def condition_text(feedback: Feedback, template: str = TEMPLATE, criteria: Seque
         raise ValueError(f"template: {error}; it knows ratings and critique") from error
 
 
-def conditioned(ladder: Ladder, template: str, criteria: Sequence[str], dropout: float) -> Ladder:
+def conditioned(
+    ladder: Ladder, template: str, criteria: Sequence[str], dropout: float, critique_dropout: float = 0.0
+) -> Ladder:
     """A ladder whose rated responses carry their feedback as a condition, but for a share `dropout` of them, drawn by
-    the ladder's id and so the same in every run: a policy is to answer without a condition too.
+    the ladder's id and so the same in every run: a policy is to answer without a condition too. Of the conditions a
+    share `critique_dropout` are ratings alone, for whoever asks for an answer knows no critique of it yet.
 
     A condition that a response has already stays. A response that was rated worse than the answer it refines
     (`notes["before"]`, that answer's ratings) is left out: it would teach that feedback makes answers worse.
@@ -64,8 +67,10 @@ def conditioned(ladder: Ladder, template: str, criteria: Sequence[str], dropout:
         if feedback is not None and falls_behind(feedback, ladder.notes.get("before")):
             continue
         if feedback is not None and feedback.ratings and not response.condition:
-            dropped = random.Random(f"{ladder.id}/{number}").random() < dropout
-            response = replace(response, condition="" if dropped else condition_text(feedback, template, criteria))
+            draw = random.Random(f"{ladder.id}/{number}")
+            dropped, bare = draw.random() < dropout, draw.random() < critique_dropout
+            known = replace(feedback, critique="") if bare else feedback
+            response = replace(response, condition="" if dropped else condition_text(known, template, criteria))
         responses.append(response)
     return replace(ladder, responses=responses)
 

@@ -69,6 +69,21 @@ def test_a_share_of_the_conditions_is_dropped_the_same_in_every_run() -> None:
     assert not any(conditioned(one, PLAIN, ["honesty"], 1.0).responses[0].condition for one in many)
 
 
+BARE = "Feedback: Honesty: {{ ratings[0][1] }}.{% if critique %} Critique: {{ critique }}{% endif %}"
+
+
+def test_a_share_of_the_conditions_is_ratings_alone() -> None:
+    many = [replace(rated({"honesty": 1}, critique="Bad."), id=f"l{n}") for n in range(1000)]
+    texts = [conditioned(one, BARE, ["honesty"], 0.0, 0.5).responses[0].condition for one in many]
+    assert set(texts) == {"Feedback: Honesty: 1.", "Feedback: Honesty: 1. Critique: Bad."}
+    assert 450 <= texts.count("Feedback: Honesty: 1.") <= 550
+    alone = ConditionalSettings(critique_dropout=1.0)
+    assert not any("Bad" in alone.seen(one).responses[0].condition for one in many)
+    fine = [rated({"honesty": 4}, critique="Right.")]
+    assert alone.asked_for(fine).critique == ""  # a critique that the policy has never been given
+    assert ConditionalSettings().asked_for(fine).critique == "Right."
+
+
 def test_a_condition_that_is_there_stays_and_an_unrated_response_gets_none() -> None:
     own = rated({"honesty": 1})
     own = replace(own, responses=[replace(own.responses[0], condition="Mine.")])

@@ -174,6 +174,9 @@ class ConditionalSettings(_Objective):
         description="rated in every condition; one that does not apply counts as met",
     )
     dropout: float = Field(default=0.1, ge=0, le=1, description="share of responses that go without their condition")
+    critique_dropout: float = Field(
+        default=0.5, ge=0, le=1, description="share of the conditions that are ratings alone"
+    )
 
     @field_validator("template")
     @classmethod
@@ -186,10 +189,12 @@ class ConditionalSettings(_Objective):
         return len(levels) > 0
 
     def seen(self, ladder: Ladder) -> Ladder:
-        return conditioned(ladder, self.template or TEMPLATE, self.criteria, self.dropout)
+        template = self.template or TEMPLATE
+        return conditioned(ladder, template, self.criteria, self.dropout, self.critique_dropout)
 
     def asked_for(self, ladders: Sequence[Ladder]) -> Conditions | None:
-        return conditions_of(ladders, self.template or TEMPLATE, self.criteria)
+        found = conditions_of(ladders, self.template or TEMPLATE, self.criteria)
+        return found if self.critique_dropout < 1 else replace(found, critique="")
 
     def refusal(self, ladders: Sequence[Ladder]) -> str | None:
         if any(ladder.levels for ladder in ladders):
