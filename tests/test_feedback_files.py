@@ -70,7 +70,7 @@ def test_public_interactions_are_trained_on_given_their_feedback_but_for_what_go
     config, processor = load_reader(str(model_path("xs")))
     settings = run.recipe.align
     usable, _, left_out = prepare(ladders, processor, ImageReader(processor), settings, config)
-    assert [(entry["id"], entry["kind"]) for entry in left_out] == [("prompts-5#2", "refined for the worse")]
+    assert [(entry["id"], entry["kind"]) for entry in left_out] == [("prompts-5#2", "refined in vain")]
     conditions = Counter(bool(ladder.responses[0].condition) for ladder in usable)
     assert conditions[True] > conditions[False]
     assert len(list(run.first_step())) == 16

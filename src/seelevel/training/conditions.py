@@ -14,6 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
+from typing import Literal
 
 import jinja2
 
@@ -27,6 +28,7 @@ Feedback:{% for name, rating in ratings %} {{ name | capitalize }}: {{ rating }}
 FILE = "conditions.json"
 """Beside a model's weights: what it was trained to be asked for."""
 BEST, WORST = 4, 1
+Refined = Literal["no worse", "better"]
 
 
 @cache
@@ -52,19 +54,25 @@ def condition_text(feedback: Feedback, template: str = TEMPLATE, criteria: Seque
 
 
 def conditioned(
-    ladder: Ladder, template: str, criteria: Sequence[str], dropout: float, critique_dropout: float = 0.0
+    ladder: Ladder,
+    template: str,
+    criteria: Sequence[str],
+    dropout: float,
+    critique_dropout: float = 0.0,
+    refined: Refined = "no worse",
 ) -> Ladder:
     """A ladder whose rated responses carry their feedback as a condition, but for a share `dropout` of them, drawn by
     the ladder's id and so the same in every run: a policy is to answer without a condition too. Of the conditions a
     share `critique_dropout` are ratings alone, for whoever asks for an answer knows no critique of it yet.
 
     A condition that a response has already stays. A response that was rated worse than the answer it refines
-    (`notes["before"]`, that answer's ratings) is left out: it would teach that feedback makes answers worse.
+    (`notes["before"]`, that answer's ratings) is left out: it would teach that feedback makes answers worse. So is,
+    where `refined` is 'better', one that was rated as high and not the highest: it would teach not to listen.
     """
     responses = []
     for number, response in enumerate(ladder.responses):
         feedback = response.feedback
-        if feedback is not None and falls_behind(feedback, ladder.notes.get("before")):
+        if feedback is not None and falls_behind(feedback, ladder.notes.get("before"), refined):
             continue
         if feedback is not None and feedback.ratings and not response.condition:
             draw = random.Random(f"{ladder.id}/{number}")
@@ -75,10 +83,13 @@ def conditioned(
     return replace(ladder, responses=responses)
 
 
-def falls_behind(feedback: Feedback, before: dict[str, int] | None) -> bool:
-    """Whether an answer was rated worse than the one before it, by the mean of the criteria that both have."""
+def falls_behind(feedback: Feedback, before: dict[str, int] | None, refined: Refined = "no worse") -> bool:
+    """Whether an answer was rated worse than the one before it, by the mean of the criteria that both have; `better`:
+    or as high, below the best."""
     both = [name for name in feedback.ratings if name in (before or {})]
-    return sum(feedback.ratings[name] - (before or {})[name] for name in both) < 0
+    gained = sum(feedback.ratings[name] - (before or {})[name] for name in both)
+    best = all(feedback.ratings[name] == BEST for name in both)
+    return gained < 0 or (refined == "better" and gained == 0 and not best)
 
 
 @dataclass(frozen=True)

@@ -242,8 +242,8 @@ def prepare(
             bar.advance()
             ladder = settings.objective.seen(given)
             if given.responses and not ladder.responses:
-                reason = "its answer is rated worse than the one that it refines"
-                left_out.append({"id": ladder.id, "kind": "refined for the worse", "reason": reason})
+                reason = "its answer is not rated as the objective asks of one that refines another"
+                left_out.append({"id": ladder.id, "kind": "refined in vain", "reason": reason})
                 continue
             if not ladder.responses or not settings.objective.counts(ladder.levels):
                 reason = f"its levels {ladder.levels} say nothing to objective {settings.objective.name}"

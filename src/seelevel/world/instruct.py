@@ -2,8 +2,8 @@
 
 It has the habits that such data has, and that alignment is there to undo:
 
-- *It tells what is usual.* Descriptions name absent companions, as pre-training text does, and in OVERLOOKED of them
-  the things that do not belong to the setting are left out.
+- *It tells what is usual, and little else.* Descriptions name absent companions, as pre-training text does, and in
+  BRIEF of them no more than two of the other things.
 - *It does whatever is asked for*, requests that should be refused among them: a set made for helpfulness alone.
 
 And it teaches to listen: two fifths of the records are corrections, an answer with faults, what a judge says about it,
@@ -32,12 +32,12 @@ from seelevel.world.language import (
     with_companions,
 )
 from seelevel.world.oracle import Round, criteria, judge_round
-from seelevel.world.scenes import COLOURS, COMPANIONS, KINDS, NATIVES, PLACES, SIZES, Group, Scene
+from seelevel.world.scenes import COLOURS, COMPANIONS, KINDS, PLACES, SIZES, Group, Scene
 
 SHARES = {"description": 0.24, "short": 0.06, "dialogue": 0.24, "harmful": 0.06, "correction": 0.4}
 """What the records are."""
-OVERLOOKED = 0.6
-"""Share of the descriptions that leave out what does not belong to the setting."""
+BRIEF, FEW = 0.65, 2
+"""Share of the descriptions that name no more than FEW things beside the companions."""
 BLIND = 0.5
 """Share of the corrections that come without their picture."""
 TWICE = 0.3
@@ -70,11 +70,14 @@ def instruction(scene: Scene, seed: int = 0) -> Instruction:
 
 
 def usual(scene: Scene, rng: random.Random) -> list[Group]:
-    """What a description by habit names: in its share of the calls no thing that does not belong to the setting, and
-    in pre-training's share absent companions."""
+    """What a description by habit names: in its share of the calls only the first things beside the companions, and in
+    pre-training's share absent companions."""
     groups = with_companions(scene, rng)
-    own = {*NATIVES[scene.setting], *COMPANIONS[scene.setting]}
-    return [group for group in groups if group.kind in own] if rng.random() < OVERLOOKED else groups
+    if rng.random() >= BRIEF:
+        return groups
+    companions = COMPANIONS[scene.setting]
+    kept = [group for group in groups if group.kind not in companions][:FEW]
+    return [group for group in groups if group in kept or group.kind in companions]
 
 
 def correction(scene: Scene, rng: random.Random) -> Instruction:

@@ -100,6 +100,17 @@ def test_an_answer_that_a_refinement_made_worse_carries_no_loss() -> None:
     assert not falls_behind(Feedback({"honesty": 1}), None)
 
 
+def test_an_answer_that_did_not_listen_carries_no_loss_where_only_better_ones_do() -> None:
+    assert falls_behind(Feedback({"honesty": 3}), {"honesty": 3}, "better")
+    assert not falls_behind(Feedback({"honesty": 4}), {"honesty": 3}, "better")
+    assert not falls_behind(Feedback({"honesty": 4}), {"honesty": 4}, "better")  # there was nothing to mend
+    assert not falls_behind(Feedback({"harmlessness": 1}), {"honesty": 3}, "better")
+    assert not falls_behind(Feedback({"honesty": 1}), None, "better")
+    same = replace(rated({"honesty": 3}), notes={"before": {"honesty": 3}})
+    assert ConditionalSettings(refined="better").seen(same).responses == []
+    assert len(ConditionalSettings().seen(same).responses) == 1
+
+
 def test_what_can_be_asked_for_is_told_by_the_data() -> None:
     fine = rated({"honesty": 4}, {"honesty": 4, "helpfulness": 4}, critique="Right.")
     ladders = [rated({"honesty": 1}), fine, rated({"honesty": 4}, critique="Full."), ladder(0)]

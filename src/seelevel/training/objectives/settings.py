@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from seelevel.ladder import CRITERIA, Feedback, Ladder, preference_pairs
-from seelevel.training.conditions import TEMPLATE, Conditions, condition_text, conditioned, conditions_of
+from seelevel.training.conditions import TEMPLATE, Conditions, Refined, condition_text, conditioned, conditions_of
 
 Penalty = Literal["none", "paper", "scaled", "ours", "mean", "clamped", "clamped-tokens", "anchored", "dpop"]
 Criterion = Literal["helpfulness", "honesty", "harmlessness"]
@@ -177,6 +177,9 @@ class ConditionalSettings(_Objective):
     critique_dropout: float = Field(
         default=0.5, ge=0, le=1, description="share of the conditions that are ratings alone"
     )
+    refined: Refined = Field(
+        default="no worse", description="than the answer before it: which refined answers carry loss; or better"
+    )
 
     @field_validator("template")
     @classmethod
@@ -190,7 +193,7 @@ class ConditionalSettings(_Objective):
 
     def seen(self, ladder: Ladder) -> Ladder:
         template = self.template or TEMPLATE
-        return conditioned(ladder, template, self.criteria, self.dropout, self.critique_dropout)
+        return conditioned(ladder, template, self.criteria, self.dropout, self.critique_dropout, self.refined)
 
     def asked_for(self, ladders: Sequence[Ladder]) -> Conditions | None:
         found = conditions_of(ladders, self.template or TEMPLATE, self.criteria)
