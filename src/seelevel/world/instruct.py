@@ -2,13 +2,14 @@
 
 It has the habits that such data has, and that alignment is there to undo:
 
-- *It tells what is usual, and little else.* Descriptions name absent companions, as pre-training text does, and in
-  BRIEF of them no more than two of the other things.
+- *It tells what is usual.* Descriptions name absent companions, as pre-training text does, and in OVERLOOKED of them
+  the things that do not belong to the setting are left out.
 - *It does whatever is asked for*, requests that should be refused among them: a set made for helpfulness alone.
 
 And it teaches to listen: two fifths of the records are corrections, an answer with faults, what a judge says about it,
 and the answer without them. The faulty answer is part of the prompt, so nothing learns to give it. Half of them come
-without a picture, so that the words alone have to be followed.
+without a picture, so that the words alone have to be followed. Conditions stand anywhere and say nothing, as in
+pre-training.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from seelevel.world.language import (
     DETAILED,
     SHORT,
     Turns,
+    condition,
     detailed,
     dialogue,
     harmful,
@@ -32,16 +34,19 @@ from seelevel.world.language import (
     with_companions,
 )
 from seelevel.world.oracle import Round, criteria, judge_round
-from seelevel.world.scenes import COLOURS, COMPANIONS, KINDS, PLACES, SIZES, Group, Scene
+from seelevel.world.scenes import COLOURS, COMPANIONS, KINDS, NATIVES, PLACES, SIZES, Group, Scene
 
 SHARES = {"description": 0.24, "short": 0.06, "dialogue": 0.24, "harmful": 0.06, "correction": 0.4}
 """What the records are."""
-BRIEF, FEW = 0.65, 2
-"""Share of the descriptions that name no more than FEW things beside the companions."""
+OVERLOOKED = 0.6
+"""Share of the descriptions that leave out what does not belong to the setting."""
 BLIND = 0.5
 """Share of the corrections that come without their picture."""
 TWICE = 0.3
 """Share of the corrections that take two rounds."""
+CONDITIONED = 0.4
+"""Share of the records whose last request ends in a condition, drawn without regard to the answer, so that the model
+does what was asked whether there is one or not, and no more."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +61,17 @@ class Instruction:
 def instruction(scene: Scene, seed: int = 0) -> Instruction:
     """The record about a scene."""
     rng = random.Random(f"instruct/{seed}/{scene.id}")
+    record = _record(scene, rng)
+    if rng.random() >= CONDITIONED:
+        return record
+    text = condition(scene, rng)
+    if rng.random() < 0.5:  # ratings alone
+        text = text.partition(" Critique:")[0]
+    *turns, (user, answer) = record.turns
+    return replace(record, turns=[*turns, (user + text, answer)])
+
+
+def _record(scene: Scene, rng: random.Random) -> Instruction:
     match rng.choices(list(SHARES), weights=list(SHARES.values()))[0]:
         case "description":
             return Instruction([], [(rng.choice(DETAILED), detailed(scene, usual(scene, rng), rng))])
@@ -70,14 +86,11 @@ def instruction(scene: Scene, seed: int = 0) -> Instruction:
 
 
 def usual(scene: Scene, rng: random.Random) -> list[Group]:
-    """What a description by habit names: in its share of the calls only the first things beside the companions, and in
-    pre-training's share absent companions."""
+    """What a description by habit names: in its share of the calls no thing that does not belong to the setting, and
+    in pre-training's share absent companions."""
     groups = with_companions(scene, rng)
-    if rng.random() >= BRIEF:
-        return groups
-    companions = COMPANIONS[scene.setting]
-    kept = [group for group in groups if group.kind not in companions][:FEW]
-    return [group for group in groups if group in kept or group.kind in companions]
+    own = {*NATIVES[scene.setting], *COMPANIONS[scene.setting]}
+    return [group for group in groups if group.kind in own] if rng.random() < OVERLOOKED else groups
 
 
 def correction(scene: Scene, rng: random.Random) -> Instruction:
