@@ -56,7 +56,7 @@ def test_a_first_answer_that_is_right_is_not_asked_again() -> None:
 def test_an_answer_that_cannot_be_judged_ends_the_conversation_before_it(verdict: Any) -> None:
     found = talk(Speaker(longer), Critic(lambda _: verdict), 3)
     assert len(found.turns) == 1
-    assert [type(one) for one in found.unscored] == [Unscored]
+    assert [(text, type(verdict)) for text, verdict in found.unscored] == [("word word", Unscored)]
     assert found.ended
 
 
