@@ -56,7 +56,7 @@ def test_a_first_answer_that_is_right_is_not_asked_again() -> None:
 def test_an_answer_that_cannot_be_judged_ends_the_conversation_before_it(verdict: Any) -> None:
     found = talk(Speaker(longer), Critic(lambda _: verdict), 3)
     assert len(found.turns) == 1
-    assert [type(one) for one in found.unscored] == [Unscored]
+    assert [(text, type(verdict)) for text, verdict in found.unscored] == [("word word", Unscored)]
     assert found.ended
 
 
@@ -74,3 +74,12 @@ def test_the_users_words_are_one_line() -> None:
     assert request_text("{{ critique }}\n\n{{ refinement }}", Feedback({}, "No\ndog. ", "Look  again.")) == (
         "No dog. Look again."
     )
+
+
+def test_a_mark_that_the_judge_repeats_is_no_picture_of_the_next_turn() -> None:
+    speaker = Speaker(longer)
+    said = '{"honesty": 2, "critique": "What is \\u003cimage>?", "refinement": "Leave \\u003cimage> out."}'
+    found = talk(speaker, Critic(lambda _: said), 2)
+    assert found.turns[2][0]["content"] == "What is ? Leave out. Please answer again."
+    assert [len(prompt.images) for prompt in speaker.prompts] == [1, 1]
+    assert [ladder.id for ladder in found.interaction().rounds()] == ["a#0", "a#1", "a#2"]

@@ -39,6 +39,9 @@ MANY = 8
 """Prompts that a server refuses, all of them and before any answer, so that more than the prompts must be wrong."""
 SAID_FROM = 15.0
 """Seconds of a pause that is worth a line."""
+SECRET_LENGTH = 12
+"""A key of so many characters is taken out of replies too; shorter ones are words that local servers are given: EMPTY.
+"""
 
 
 def split_name(name: str) -> tuple[str, str]:
@@ -244,7 +247,7 @@ class ApiModel:
             say(f"{self.name}: {why}; a call is made again in {seconds:.0f} s")
 
     def _send(self, body: dict[str, Any], timeout: float, retries: int = 0) -> str:
-        """The text of the reply, whatever it is. Raises the library's errors for all but 200."""
+        """The text of the reply, whatever it is, without the key. Raises the library's errors for all but 200."""
         import openai
 
         sent = dict(body)
@@ -254,7 +257,8 @@ class ApiModel:
             sent.pop("temperature", None)
         try:
             client = self._client.with_options(timeout=timeout, max_retries=retries)
-            return str(client.chat.completions.with_raw_response.create(**sent).http_response.text)
+            raw = str(client.chat.completions.with_raw_response.create(**sent).http_response.text)
+            return raw.replace(self._secret, "…") if len(self._secret) >= SECRET_LENGTH else raw
         except openai.BadRequestError as error:
             # Newer models of OpenAI's take another name for the limit, and no temperature but their own.
             if error.param not in ("max_tokens", "temperature") or error.param not in sent:

@@ -22,12 +22,12 @@ REQUEST = "{{ refinement or critique }} Please answer again."
 
 @dataclass
 class Conversation:
-    """A ladder's prompt with the answers so far, the last of which has feedback. `unscored`: what the judge said of an
-    answer that it could not judge, which ends the conversation and is not in it."""
+    """A ladder's prompt with the answers so far, the last of which has feedback. `unscored`: an answer that the judge
+    could not judge, which ends the conversation and is not in it, and what the judge said."""
 
     ladder: Ladder
     turns: list[tuple[Message, Response]]
-    unscored: list[Unscored] = field(default_factory=list)
+    unscored: list[tuple[str, Unscored]] = field(default_factory=list)
     ended: bool = False
 
     @property
@@ -38,8 +38,10 @@ class Conversation:
 
     @property
     def goes_on(self) -> bool:
+        if self.ended:
+            return False
         top = all(rating == TOP for rating in self.last.ratings.values())
-        return not self.ended and not top and bool(self.last.critique.strip() or self.last.refinement.strip())
+        return not top and bool(self.last.critique.strip() or self.last.refinement.strip())
 
     def history(self) -> list[Message]:
         """Prompt and turns so far, without conditions."""
@@ -79,7 +81,7 @@ class Refiner:
         verdicts = self.annotator.annotate([(one.ladder, response) for one, _, response in said])
         for (one, request, response), verdict in zip(said, verdicts, strict=True):
             if isinstance(verdict, Unscored):
-                one.unscored.append(verdict)
+                one.unscored.append((response.text, verdict))
                 one.ended = True
             else:
                 rated = Response(response.messages, 0, response.origin, feedback=verdict)

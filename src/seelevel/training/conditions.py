@@ -18,7 +18,7 @@ from pathlib import Path
 import jinja2
 
 from seelevel.errors import InputError
-from seelevel.ladder import CRITERIA, Feedback, Ladder, Message
+from seelevel.ladder import CRITERIA, IMAGE_MARK, Feedback, Ladder, Message
 from seelevel.templates import template_environment
 
 TEMPLATE = """\
@@ -44,7 +44,7 @@ def condition_text(feedback: Feedback, template: str = TEMPLATE, criteria: Seque
     A criterion that does not apply counts as met, for when an answer is asked for nobody knows yet which ones will.
     """
     ratings = [(name, feedback.ratings.get(name, BEST)) for name in criteria]
-    critique = " ".join(feedback.critique.split())
+    critique = " ".join(feedback.critique.replace(IMAGE_MARK, "").split())  # a mark would stand for a picture
     try:
         return " ".join(_compiled(template).render(ratings=ratings, critique=critique).split())
     except jinja2.TemplateError as error:
