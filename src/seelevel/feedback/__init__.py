@@ -146,7 +146,7 @@ def _started(
 ) -> list[Conversation]:
     """Conversations on the model's first answers: those that stand in the ladders, and new ones where none does."""
     own: dict[str, Response] = {}
-    never = list[Conversation]()  # begun: the first answer was unscored
+    unscored = list[Conversation]()  # they have no turn, only what the judge said of the first answer
     for ladder in ladders:
         for response in ladder.responses:
             if response.rounds == 1 and response.origin.get("model") == settings.model:
@@ -164,8 +164,8 @@ def _started(
             if isinstance(verdict, Feedback):
                 own[ladder.id] = replace(response, feedback=verdict)
             else:
-                never.append(Conversation(ladder, [], [(response.text, verdict)], ended=True))
-    return [*never, *(Conversation(one, [(one.prompt[-1], own[one.id])]) for one in ladders if one.id in own)]
+                unscored.append(Conversation(ladder, [], [(response.text, verdict)], ended=True))
+    return [*unscored, *(Conversation(one, [(one.prompt[-1], own[one.id])]) for one in ladders if one.id in own)]
 
 
 def _later_rounds(talk: Conversation | None) -> list[Ladder]:
