@@ -118,7 +118,7 @@ def check_condition(known: Conditions | None, which: str) -> None:
     if known is not None:
         known.text(which)
     elif which not in ("top", "none"):
-        raise InputError(f"condition '{which}': the model was not trained on conditions; take it away")
+        raise InputError(f"condition '{which}': the model was not trained on conditions; take the condition away")
 
 
 def conditions_of(ladders: Iterable[Ladder], template: str, criteria: Sequence[str]) -> Conditions:
