@@ -40,6 +40,7 @@ POLL_SECONDS = 0.02
 
 
 def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
+    """Run every source with every judge and print the report."""
     options = _options(arguments)
     with contextlib.ExitStack() as stack:
         work = options.work or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bookkeeping-")))

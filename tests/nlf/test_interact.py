@@ -35,7 +35,7 @@ def test_each_round_asks_on_the_last_judgement_and_sees_the_conversation_so_far(
     assert [r.text for _, r in found.turns] == ["word", "word word", "word word word"]
     assert [r.feedback.ratings["honesty"] for _, r in found.turns if r.feedback] == [1, 2, 3]
     assert found.turns[1][0]["content"] == "Bad. Please answer again."
-    assert found.turns[2][0]["content"] == "2 words. Say a word more. Please answer again."
+    assert found.turns[2][0]["content"] == "Say a word more. Please answer again."
     assert [m["role"] for m in speaker.prompts[1].messages] == ["user", "assistant", "user", "assistant", "user"]
     assert found.turns[2][1].origin == {"kind": "refined", "round": 2}
 
@@ -80,6 +80,7 @@ def test_a_mark_that_the_judge_repeats_is_no_picture_of_the_next_turn() -> None:
     speaker = Speaker(longer)
     said = '{"honesty": 2, "critique": "What is \\u003cimage>?", "refinement": "Leave \\u003cimage> out."}'
     found = talk(speaker, Critic(lambda _: said), 2)
-    assert found.turns[2][0]["content"] == "What is ? Leave out. Please answer again."
+    assert found.turns[2][0]["content"] == "Leave out. Please answer again."
+    assert found.last.critique == "What is ?"
     assert [len(prompt.images) for prompt in speaker.prompts] == [1, 1]
     assert [ladder.id for ladder in found.interaction().rounds()] == ["a#0", "a#1", "a#2"]

@@ -32,16 +32,15 @@ class Conversation:
 
     @property
     def last(self) -> Feedback:
+        """The judge's word on the last answer."""
         feedback = self.turns[-1][1].feedback
         assert feedback is not None
         return feedback
 
     @property
     def goes_on(self) -> bool:
-        if self.ended:
-            return False
-        top = all(rating == TOP for rating in self.last.ratings.values())
-        return not top and bool(self.last.critique.strip() or self.last.refinement.strip())
+        """Whether there is something left to mend, and to say about it."""
+        return not self.ended and leaves_wishes(self.last)
 
     def history(self) -> list[Message]:
         """Prompt and turns so far, without conditions."""
@@ -49,6 +48,7 @@ class Conversation:
         return [*self.ladder.prompt[:-1], *later]
 
     def interaction(self) -> Interaction:
+        """The conversation as it is kept."""
         return Interaction(self.ladder.id, self.ladder.images, self.turns, self.ladder.annotations)
 
 
@@ -60,6 +60,7 @@ class Refiner:
         self.model, self.annotator, self.request, self.origin = model, annotator, request, origin
 
     def ask(self, feedback: Feedback) -> Message:
+        """The user's next turn on a judge's word."""
         return Message(role="user", content=request_text(self.request, feedback))
 
     def refine(self, conversations: Sequence[Conversation], sampling: Sampling) -> None:
@@ -86,6 +87,12 @@ class Refiner:
             else:
                 rated = Response(response.messages, 0, response.origin, feedback=verdict)
                 one.turns.append((request, rated))
+
+
+def leaves_wishes(feedback: Feedback) -> bool:
+    """Whether a judge finds something to mend in an answer, and says what."""
+    top = all(rating == TOP for rating in feedback.ratings.values())
+    return not top and bool(feedback.critique.strip() or feedback.refinement.strip())
 
 
 def request_text(request: str, feedback: Feedback) -> str:

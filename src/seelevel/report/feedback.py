@@ -46,6 +46,7 @@ class Talk:
 
     @property
     def gain(self) -> float | None:
+        """Quality of the last answer less that of the first, as `change` has it."""
         return change(self.turns[0].feedback, self.turns[-1].feedback)
 
 
