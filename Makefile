@@ -44,7 +44,7 @@ docs: setup
 reproduce: setup
 	$(BIN)/python -m benchmarks.reproduce
 
-# About an hour on two idle cores; nothing else should run. What a call printed is kept in $(RUNS)/bench.
+# About an hour and a half on two idle cores; nothing else should run. What a call printed is kept in $(RUNS)/bench.
 TRAIN_STEP := HF_HUB_OFFLINE=1 $(BIN)/python -W ignore -m benchmarks.train_step --json --device cpu
 BENCH := $(RUNS)/bench
 
@@ -58,6 +58,7 @@ bench: setup
 	$(TRAIN_STEP) --peers rows shared --k 5 --vocab 152000 --repeats 3 > $(BENCH)/vocab-152k.json
 	$(BIN)/python -m benchmarks.tables $(BENCH)
 	HF_HUB_OFFLINE=1 $(BIN)/python -m benchmarks.check --json > $(RUNS)/bench-check.json
+	$(BIN)/python -m benchmarks.bookkeeping --json > $(RUNS)/bench-bookkeeping.json
 
 wheel: setup
 	$(BIN)/python -m build --wheel

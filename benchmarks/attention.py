@@ -2,10 +2,11 @@
 
     python -m benchmarks.attention --json
 
-One layer of LLaVA-1.5-7B's shape, forward and backward: rows of a prefix and K responses. `parts` is what training
-uses (`training/branches.py`); `masked` the same call with the whole mask; `flex` FlexAttention with a block mask, rows
-side by side as here, and `flex-joined` all ladders in one long row without padding. Outputs and gradients are compared
-with `masked` in float32 before anything is timed; compilation is not in the times.
+One layer of LLaVA-1.5-7B's shape, forward and backward: rows of a prefix and K responses. `masked` is one call with the
+whole mask, what training uses on a GPU; `parts` what it uses on a processor (`training/branches.py`); `flex`
+FlexAttention with a block mask, rows side by side as here, and `flex-joined` all ladders in one long row without
+padding. Outputs and gradients of each are compared with `masked` in float32 before it is timed; compilation is not in
+the times.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ TOLERANCE = 2e-2
 
 
 def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
+    """Time every way and print the report; a way that gives other numbers ends it."""
     options = _options(arguments)
     device = torch.device(options.device)
     torch.manual_seed(0)
@@ -63,17 +65,26 @@ def make_segments(prefix: int, k: int, response: int) -> Tensor:
 
 
 def masked(rows: Tensor, dtype: torch.dtype = torch.bfloat16) -> Callable[..., Tensor]:
-    mask = torch.zeros(visible(rows).shape, dtype=dtype, device=rows.device).masked_fill_(~visible(rows), float("-inf"))
+    """One call with the whole mask."""
+    mask = _added(rows, dtype)
     return lambda q, k, v: scaled_dot_product_attention(q, k, v, attn_mask=mask)
 
 
 def parts(rows: Tensor) -> Callable[..., Tensor]:
-    mask = torch.zeros(visible(rows).shape, dtype=torch.bfloat16, device=rows.device)
-    marked = branched(mask.masked_fill_(~visible(rows), float("-inf")), rows, always=True)
-    return lambda q, k, v: scaled_dot_product_attention(q, k, v, attn_mask=marked)
+    """The same call with a mask that knows its rows' parts."""
+    mask = branched(_added(rows, torch.bfloat16), rows, always=True)
+    return lambda q, k, v: scaled_dot_product_attention(q, k, v, attn_mask=mask)
+
+
+def _added(rows: Tensor, dtype: torch.dtype) -> Tensor:
+    """The mask [R, 1, L, L] as it is added to the scores."""
+    seen = visible(rows)
+    return torch.zeros(seen.shape, dtype=dtype, device=rows.device).masked_fill_(~seen, float("-inf"))
 
 
 def flex(rows: Tensor) -> Callable[..., Tensor]:
+    """FlexAttention, rows side by side."""
+
     def seen(b: Tensor, h: Tensor, q: Tensor, kv: Tensor) -> Tensor:
         return (kv <= q) & ((rows[b, kv] == 0) | (rows[b, kv] == rows[b, q]))
 
@@ -83,6 +94,7 @@ def flex(rows: Tensor) -> Callable[..., Tensor]:
 
 
 def flex_joined(rows: Tensor) -> Callable[..., Tensor]:
+    """FlexAttention, all rows in one."""
     flat, row = rows.flatten(), torch.arange(len(rows), device=rows.device).repeat_interleave(rows.shape[1])
 
     def seen(b: Tensor, h: Tensor, q: Tensor, kv: Tensor) -> Tensor:

@@ -1,10 +1,11 @@
 """Feedback in words on the embedded world, over several seeds: what conditional training changes, whether it listens.
 
-    python -m benchmarks.dress                      # world-dress with seeds 0, 1, 2 on test, then docs/feedback.md
+    python -m benchmarks.dress                      # the recipes with seeds 0, 1, 2 on test, then docs/feedback.md
     python -m benchmarks.dress --page               # only the page, of what has been run
 
-Runs are ordinary run folders in runs/dress/<recipe>-<seed>; stopped, the same command continues. Figures are over the
-answers of all seeds together, and an interval resamples pictures, each with all of its answers.
+With them run `world-amp-dress` and `world-amp-meg`, which the page compares where both are there. Runs are ordinary run
+folders in runs/dress/<recipe>-<seed>; stopped, the same command continues. Figures are over the answers of all seeds
+together, and an interval resamples pictures, each with all of its answers.
 """
 
 from __future__ import annotations
@@ -22,23 +23,25 @@ from typing import Any
 from seelevel.evaluate import capability, chair, feedback
 from seelevel.evaluate.intervals import Figure, Measure, differences, figures
 from seelevel.ladder import CRITERIA
+from seelevel.nlf.interact import TOP
 
 ROOT = Path(__file__).parents[1]
 MEASURES: dict[str, Sequence[Measure]] = {
     "feedback": feedback.MEASURES,
     "chair": chair.MEASURES,
-    "capability": capability.MEASURES,
+    "capability": capability.measures([]),
 }
-TOP = 4
-JOINED, PLAIN = "world-amp-dress", "world-amp-meg"
+DRESS, JOINED, PLAIN = "world-dress", "world-amp-dress", "world-amp-meg"
+LATER = range(2, feedback.ROUNDS + 1)
 
 
 def main() -> None:
+    """Run what has not been run, then write the page."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.dress", description=__doc__.split("\n")[0])
     parser.add_argument("--out", type=Path, default=ROOT / "runs" / "dress")
     parser.add_argument("--split", choices=("dev", "test"), default="test")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--recipes", nargs="+", default=["world-dress", JOINED, PLAIN])
+    parser.add_argument("--recipes", nargs="+", default=[DRESS, JOINED, PLAIN])
     parser.add_argument("--set", action="append", default=[], dest="overrides", metavar="KEY=VALUE")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes of one thread each")
     parser.add_argument("--page", action="store_true", help="only write the page from what has been run")
@@ -80,8 +83,10 @@ def items(folders: Sequence[Path], side: str, benchmark: str) -> list[dict[str, 
 
 
 def page(out: Path, split: str, seeds: Sequence[int]) -> str:
-    """The page in Markdown."""
-    folders = [out / f"world-dress-{seed}" for seed in seeds]
+    """The page in Markdown, of the runs in `out`."""
+    folders = [out / f"{DRESS}-{seed}" for seed in seeds]
+    if missing := [folder.name for folder in folders if not (folder / "metrics.json").exists()]:
+        raise SystemExit(f"{out} has no finished {', '.join(missing)}; run it without --page, or name other --seeds")
     base = {name: items(folders, "base", name) for name in MEASURES}
     aligned = {name: items(folders, "aligned", name) for name in MEASURES}
     before = {k: v for name, m in MEASURES.items() for k, v in figures(m, base[name]).items()}
@@ -90,7 +95,7 @@ def page(out: Path, split: str, seeds: Sequence[int]) -> str:
     lines = [
         "# Feedback in words on the embedded world",
         "",
-        f"Written by `python -m benchmarks.dress`: the recipe `world-dress`, split `{split}`, seeds "
+        f"Written by `python -m benchmarks.dress`: the recipe `{DRESS}`, split `{split}`, seeds "
         f"{', '.join(map(str, seeds))}. The base is `world:s` fine-tuned on instruction data (docs/world.md) and "
         "aligned by conditional training on judged answers; the judge is the world's oracle. A figure is over the "
         "answers of all seeds together; its 95% interval resamples pictures, each with all of its answers.",
@@ -115,16 +120,16 @@ def page(out: Path, split: str, seeds: Sequence[int]) -> str:
         "Quality is the mean of the criteria that apply, over the conversations whose answers could all be rated. In "
         "one conversation the user says the judge's refinement, in the other 'Please try again.'",
         "",
-        "|  | round 1 | round 2 | round 3 | round 4 |",
+        _row("", [f"round {n}" for n in (1, *LATER)]),
         "| --- | --- | --- | --- | --- |",
     ]
     for side, found in (("base", before), ("aligned", after)):
         first = _plain(found["quality_round_1"])
         lines += [
-            _row(f"{side}, with feedback", [first, *(_plain(found[f"quality_round_{n}"]) for n in (2, 3, 4))]),
-            _row(f"{side}, 'try again'", ["", *(_plain(found[f"quality_again_{n}"]) for n in (2, 3, 4))]),
-            _row(f"{side}, a round less the one before", ["", *(_signed(found[f"gain_round_{n}"]) for n in (2, 3, 4))]),
-            _row(f"{side}, feedback less 'try again'", ["", *(_signed(found[f"lead_round_{n}"]) for n in (2, 3, 4))]),
+            _row(f"{side}, with feedback", [first, *(_plain(found[f"quality_round_{n}"]) for n in LATER)]),
+            _row(f"{side}, 'try again'", ["", *(_plain(found[f"quality_again_{n}"]) for n in LATER)]),
+            _row(f"{side}, a round less the one before", ["", *(_signed(found[f"gain_round_{n}"]) for n in LATER)]),
+            _row(f"{side}, feedback less 'try again'", ["", *(_signed(found[f"lead_round_{n}"]) for n in LATER)]),
         ]
     lines += [
         "",
@@ -157,10 +162,8 @@ def _joined(out: Path, seeds: Sequence[int]) -> list[str]:
     ]
     for name in ("chair", "capability"):
         before, after = items(plain, "aligned", name), items(joined, "aligned", name)
-        sides, change = (
-            [figures(MEASURES[name], side) for side in (before, after)],
-            differences(MEASURES[name], before, after),
-        )
+        sides = [figures(MEASURES[name], side) for side in (before, after)]
+        change = differences(MEASURES[name], before, after)
         for key in ("chair_i", "chair_s", "chair_recall", "capability_accuracy"):
             if key in change:
                 lines.append(_row(key, [_plain(sides[0][key]), _plain(sides[1][key]), _signed(change[key])]))

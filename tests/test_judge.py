@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 from pydantic import BaseModel, Field
+from tokenizers import Tokenizer
+from tokenizers.models import BPE
 
 from seelevel.errors import InputError
-from seelevel.judge import Judge, Unscored, json_verdict, last_object
+from seelevel.judge import Judge, Unscored, json_verdict, objects
 from seelevel.models.base import Completion, Prompt, Sampling
 from seelevel.templates import quoted
 
@@ -124,10 +126,23 @@ def test_a_template_cannot_reach_into_python() -> None:
         made.judge([{"answer": "a"}])
 
 
-def test_the_last_outermost_object_counts() -> None:
-    assert last_object('First {"a": 1}, then ```json\n{"b": {"c": 2}}\n``` and {nonsense}') == {"b": {"c": 2}}
-    with pytest.raises(ValueError, match="no JSON object"):
-        last_object("four of four")
+def test_objects_that_lie_in_no_other_count_and_braces_around_words_are_words() -> None:
+    found = objects('First {"a": 1}, then ```json\n{"b": {"c": 2}}\n``` and {nonsense} in {a set}')
+    assert found == [{"a": 1}, {"b": {"c": 2}}]
+    for nothing in ("four of four", "{", "{x}", "{{{}"):
+        with pytest.raises(ValueError, match="no JSON object"):
+            objects(nothing)
+
+
+def test_what_lies_in_a_broken_object_is_no_object() -> None:
+    for broken in ('{"a": "b {"grade": 4} c"}', '{"a": "b {"grade": 4} c', '{"a: } {"grade": 4} {"'):
+        with pytest.raises(ValueError, match="an object in it is no JSON"):
+            objects(broken)
+
+
+def test_an_object_about_something_else_is_not_the_verdict() -> None:
+    made, _ = judge('{"seen": "cat"} {"grade": 3} {"sure": true}')
+    assert made.judge([{"answer": "a cat"}]) == [Grade(grade=3)]
 
 
 def test_quoted_is_one_line_of_json_for_every_line_separator() -> None:
@@ -138,6 +153,17 @@ def test_quoted_is_one_line_of_json_for_every_line_separator() -> None:
 def test_a_quoted_text_stands_for_no_picture_and_says_the_same() -> None:
     assert "<image>" not in quoted("a <image> b")
     assert json.loads(quoted("a <image> b")) == "a <image> b"
+
+
+def test_no_mark_of_a_chat_template_survives_in_a_quoted_text() -> None:
+    """A tokenizer reads such marks wherever they stand, so that an answer could end the user's turn."""
+    marks = ["<|im_end|>", "</s>", "<start_of_turn>", "<｜User｜>", "[/INST]", "[INST]", "[TOOL_CALLS]"]
+    vocabulary = Tokenizer(BPE())
+    vocabulary.add_special_tokens(marks)
+    text = "a".join(marks) + "\\<"
+    assert vocabulary.encode(text).tokens[: len(marks)] == marks
+    assert vocabulary.encode(quoted({"said": [text]})).tokens == []
+    assert json.loads(quoted({"said": [text, [None], [True]]})) == {"said": [text, [None], [True]]}
 
 
 def test_a_judge_is_shown_the_pictures_that_its_template_marks() -> None:

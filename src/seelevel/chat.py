@@ -12,7 +12,7 @@ from seelevel.ladder import CRITERIA, IMAGE_MARK, Feedback, Image, Interaction, 
 from seelevel.models.base import Generator, Prompt, Sampling, streamed
 from seelevel.models.conditioned import Conditioned
 from seelevel.nlf.annotate import Annotator
-from seelevel.nlf.interact import REQUEST, TOP, request_text
+from seelevel.nlf.interact import REQUEST, leaves_wishes, request_text
 
 SHOWN = 300
 """Characters of a judge's reply that are shown where it cannot be read."""
@@ -55,8 +55,7 @@ class Chat:
         feedback = response.feedback or self.feedback()
         if isinstance(feedback, Unscored):
             raise InputError(f"the judge cannot judge this answer ({feedback.reason}); say in words what to change")
-        best = all(rating == TOP for rating in feedback.ratings.values())
-        if best or not (feedback.critique.strip() or feedback.refinement.strip()):
+        if not leaves_wishes(feedback):
             raise InputError("the judge finds nothing to mend; say in words what to change")
         return request_text(REQUEST, feedback)
 
@@ -93,6 +92,7 @@ class Chat:
         return f"{self.model.which} ({self.model.text})" if self.model.text else self.model.which
 
     def interaction(self, name: str) -> Interaction:
+        """The conversation as it is kept, under a name."""
         images = [Image(self.image)] if self.image is not None else []
         return Interaction(name, images, self.turns, {"image_content": self.contents} if self.contents else {})
 

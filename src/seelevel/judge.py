@@ -141,31 +141,52 @@ def one_line(error: ValueError) -> str:
 def json_verdict(schema: type[S]) -> Parse[S]:
     """A parser for replies that hold one JSON object, alone, in a code fence or after an explanation.
 
-    The last object of the reply that is not inside another counts: a judge that thinks aloud concludes at the end.
+    Two verdicts that differ are none, for one of them may be what an answer said of itself and the judge repeats.
     """
 
     def parse(reply: str, record: Record) -> S:
-        return schema.model_validate(last_object(reply))
+        found = objects(reply)
+        meant = [value for value in found if value.keys() & schema.model_fields.keys()]
+        if any(value != meant[0] for value in meant):
+            raise ValueError("it holds more than one verdict")
+        return schema.model_validate((meant or found)[-1])
 
     return parse
 
 
-def last_object(reply: str) -> dict[str, Any]:
-    """The last JSON object in a text that lies in no other one. Raises ValueError where there is none."""
+def objects(reply: str) -> list[dict[str, Any]]:
+    """The JSON objects of a text that lie in no other one; braces around words without quotation marks are words.
+
+    Raises ValueError where there is none, or where one is broken: what can be read inside it, such as an answer's own
+    words that were not escaped, is not what it says.
+    """
     decoder = json.JSONDecoder()
-    found: dict[str, Any] | None = None
-    end = 0
-    for match in re.finditer(r"\{", reply):
-        if match.start() < end:
-            continue
+    found: list[dict[str, Any]] = []
+    place = reply.find("{")
+    while place >= 0:
         try:
-            value, end = decoder.raw_decode(reply, match.start())
-        except json.JSONDecodeError:
-            continue
-        found = value
-    if found is None:
+            value, end = decoder.raw_decode(reply, place)
+            found.append(value)
+        except json.JSONDecodeError as error:
+            end = _closed(reply, place)
+            if '"' in reply[place:end]:
+                raise ValueError(f"an object in it is no JSON ({error.msg})") from error
+        except RecursionError as error:
+            raise ValueError("it is nested too deep") from error
+        place = reply.find("{", end)
+    if not found:
         raise ValueError("it holds no JSON object")
     return found
+
+
+def _closed(text: str, place: int) -> int:
+    """Where the brace that opens at a place is closed again, else the text's end."""
+    depth = 0
+    for match in re.compile(r"[{}]").finditer(text, place):
+        depth += 1 if match[0] == "{" else -1
+        if depth == 0:
+            return match.end()
+    return len(text)
 
 
 RATINGS = re.compile(r"ratings?\W*\[([^\[\]]*)\]\W*$", re.IGNORECASE)

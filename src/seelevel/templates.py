@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import json
+import re
 
 import jinja2
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from seelevel.ladder import IMAGE_MARK
+LIVE = re.compile(r"[<\x85\u2028\u2029]|\[(?=/?[A-Z_]+\])")
+"""What a quoted text must not hold as it is: the beginnings of `<image>`, `<|im_end|>`, `</s>`, `[/INST]`, which
+tokenizers read as marks wherever they stand, and ends of lines that JSON lets pass."""
 
 
 def quoted(value: object) -> str:
-    """A value as one line of JSON: whatever a text holds, it cannot end its line, pass for another field or stand for a
-    picture."""
+    """A value as one line of JSON: whatever a text holds, it cannot end its line, pass for another field, stand for a
+    picture or end the turn of a chat."""
     if isinstance(value, jinja2.Undefined):
         str(value)  # raises, naming the field
-    text = json.dumps(value, ensure_ascii=False).replace(IMAGE_MARK, "\\u003c" + IMAGE_MARK[1:])
-    return text.replace("\x85", "\\u0085").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+    return LIVE.sub(lambda found: f"\\u{ord(found[0]):04x}", json.dumps(value, ensure_ascii=False))
 
 
 def template_environment() -> jinja2.Environment:

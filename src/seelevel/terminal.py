@@ -98,6 +98,7 @@ class Wrapping:
         self.column, self.gap, self.word, self.any = 0, "", "", False
 
     def feed(self, text: str) -> None:
+        """Write the words of a piece that are whole; the last one may go on in the next piece."""
         out = ""
         for character in text:
             if not character.isspace():
@@ -114,6 +115,7 @@ class Wrapping:
         self.write(out)
 
     def end(self) -> None:
+        """Write the last word; no piece comes after it."""
         self.write(self._placed())
 
     def _placed(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -118,6 +119,20 @@ def test_what_the_judge_cannot_rate_is_left_out_and_noted(tmp_path: Path, monkey
     [unscored] = found.notes["feedback"]["unscored"]
     assert (unscored["text"], unscored["reply"]) == ("odd", "?")
     assert (facts["responses"], facts["unscored"]) == (1, 1)
+
+
+@pytest.mark.parametrize(("turn", "answers"), [(1, 0), (2, 1)])
+@pytest.mark.parametrize("form", ["rounds", "ratings"])
+def test_a_models_answer_that_the_judge_cannot_rate_is_noted_and_ends_the_conversation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, turn: int, answers: int, form: str
+) -> None:
+    monkeypatch.setattr(sys.modules[__name__], "longer", lambda said: "odd" if len(said) == 2 * turn - 1 else "word")
+    given = [ladder("four words are here")]
+    (found,), facts = ran(tmp_path, monkeypatch, given, model="speaker", rounds=3, ladders=form)
+    assert found.notes["feedback"]["answers"] == answers
+    (unscored,) = found.notes["feedback"]["unscored"]
+    assert (unscored["text"], unscored["reply"]) == ("odd", "?")
+    assert facts["unscored"] == 1
 
 
 def test_feedback_that_is_there_is_not_asked_for_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

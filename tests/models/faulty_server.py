@@ -9,7 +9,7 @@ import json
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -38,6 +38,7 @@ class FaultyServer(ThreadingHTTPServer):
         self.always_more: dict[str, Any] = {}
         self.unsupported: set[str] = set()
         self.ending: str | None = None  # in place of an answer, why there is none
+        self.says: Callable[[str], str | dict[str, Any]] = answer_to  # a text, or a message such as a refusal
         self.slow_seconds = 1.5
         self.slow_list = 0.0
         self.bodies: list[dict[str, Any]] = []
@@ -121,11 +122,10 @@ class Handler(BaseHTTPRequestHandler):
                     server.faulted[fault] += 1
                 self.fail(fault)
                 return
-            content = answer_to(question) if server.ending is None else None
+            said = server.says(question) if server.ending is None else None
+            message = said if isinstance(said, dict) else {"content": said}
             reply = {
-                "choices": [
-                    {"message": {"role": "assistant", "content": content}, "finish_reason": server.ending or "stop"}
-                ],
+                "choices": [{"message": {"role": "assistant", **message}, "finish_reason": server.ending or "stop"}],
                 "usage": {"completion_tokens": 5},
             }
             with server.lock:

@@ -30,6 +30,12 @@ def test_an_answer_in_parts_is_joined_and_a_picture_mark_is_left_out() -> None:
     assert read_reply(chat_reply(message={"content": parts})).text == "a cup"
 
 
+def test_half_of_a_surrogate_pair_in_an_answer_is_a_question_mark() -> None:
+    raw = chat_reply(message={"content": "a \ud83d cup \ud83d\ude00"})
+    assert "\\ud83d" in raw
+    assert read_reply(raw).text == "a ? cup \U0001f600"
+
+
 def test_an_empty_answer_that_was_cut_says_so() -> None:
     found = read_reply(chat_reply(message={"content": None}, finish_reason="content_filter"))
     assert (found.text, found.finished, found.note) == ("", False, "ended by content_filter, empty")

@@ -35,7 +35,7 @@ def test_each_round_asks_on_the_last_judgement_and_sees_the_conversation_so_far(
     assert [r.text for _, r in found.turns] == ["word", "word word", "word word word"]
     assert [r.feedback.ratings["honesty"] for _, r in found.turns if r.feedback] == [1, 2, 3]
     assert found.turns[1][0]["content"] == "Bad. Please answer again."
-    assert found.turns[2][0]["content"] == "2 words. Say a word more. Please answer again."
+    assert found.turns[2][0]["content"] == "Say a word more. Please answer again."
     assert [m["role"] for m in speaker.prompts[1].messages] == ["user", "assistant", "user", "assistant", "user"]
     assert found.turns[2][1].origin == {"kind": "refined", "round": 2}
 
@@ -56,7 +56,7 @@ def test_a_first_answer_that_is_right_is_not_asked_again() -> None:
 def test_an_answer_that_cannot_be_judged_ends_the_conversation_before_it(verdict: Any) -> None:
     found = talk(Speaker(longer), Critic(lambda _: verdict), 3)
     assert len(found.turns) == 1
-    assert [type(one) for one in found.unscored] == [Unscored]
+    assert [(text, type(verdict)) for text, verdict in found.unscored] == [("word word", Unscored)]
     assert found.ended
 
 
@@ -74,3 +74,13 @@ def test_the_users_words_are_one_line() -> None:
     assert request_text("{{ critique }}\n\n{{ refinement }}", Feedback({}, "No\ndog. ", "Look  again.")) == (
         "No dog. Look again."
     )
+
+
+def test_a_mark_that_the_judge_repeats_is_no_picture_of_the_next_turn() -> None:
+    speaker = Speaker(longer)
+    said = '{"honesty": 2, "critique": "What is \\u003cimage>?", "refinement": "Leave \\u003cimage> out."}'
+    found = talk(speaker, Critic(lambda _: said), 2)
+    assert found.turns[2][0]["content"] == "Leave out. Please answer again."
+    assert found.last.critique == "What is ?"
+    assert [len(prompt.images) for prompt in speaker.prompts] == [1, 1]
+    assert [ladder.id for ladder in found.interaction().rounds()] == ["a#0", "a#1", "a#2"]

@@ -93,17 +93,19 @@ FIGURES: dict[str, dict[str, Any]] = {
 
 
 def rows(side: str) -> list[dict[str, Any]]:
-    """Three conversations: the aligned model's first is better, its second worse, its third unscored."""
+    """Three conversations: the aligned model's first is better, its second worse, its third unscored but for the first
+    answer; its second is unscored where the user says ‘try again’."""
     aligned = side == "aligned"
-    qualities = [[2.0, 4.0, 4.0, 4.0], [3.0, 1.0, None, None], [None] * 4]
-    again = [[2.0, 2.0, 2.0, 2.0], [3.0, 3.0, 3.0, 3.0], [None] * 4]
+    qualities = [[2.0, 4.0, 4.0, 4.0], [3.0, 1.0, 1.0, 1.0], [None] * 4]
+    again = [[2.0, 2.0, 2.0, 2.0], [None] * 4, [None] * 4]
     if not aligned:
         qualities = [[2.0, 2.0, 1.0, 1.0], [3.0, 3.5, 4.0, 4.0], [2.0, 2.0, 2.0, 2.0]]
+        again[1] = [3.0, 3.0, 3.0, 3.0]
     found = []
     for n, (feedback, other) in enumerate(zip(qualities, again, strict=True)):
-        first = feedback[0]
-        heard = sum(q is not None for q in feedback[: 2 if aligned else 3])
-        worst = {"worst": [1.0, 4.0, None][n], "worst_answer": f"worst {n}"} if aligned else {}
+        first = feedback[0] if feedback[0] is not None else 2.0  # the first answer was rated, a later one was not
+        heard = 2 if aligned else 3
+        worst = {"worst": [1.0, 4.0, 2.0][n], "worst_answer": f"worst {n}"} if aligned else {}
         found.append(
             {
                 "id": f"f{n}",
@@ -111,8 +113,9 @@ def rows(side: str) -> list[dict[str, Any]]:
                 "question": "What is in the picture?",
                 "answer": f"{side} {n} first",
                 "reference": {"image_content": ["1 small red cup"], "answer": "A red cup."},
-                "criteria": None if first is None else {"helpfulness": int(first), "honesty": int(first)},
+                "criteria": {"helpfulness": int(first), "honesty": int(first)},
                 "critique": EVIL,
+                "quality": first,
                 "feedback": feedback,
                 "feedback_answers": [f"{side} {n} {word}" for word in ("first", "second", "third")][:heard],
                 "again": other,

@@ -228,22 +228,25 @@ def test_a_run_that_evaluates_feedback_alone_has_its_figures(tmp_path: Path) -> 
 
 
 def test_held_out_conversations_stand_side_by_side_with_the_quality_of_every_round(page: Page) -> None:
-    # the latest round that both have rated: 1 → 4 in the first, 3.5 → 1 in the second; the third is unscored
+    # the last answers: 1 → 4 in the first, 4 → 1 in the second; the third is unscored
     assert (
-        "Of 2 conversations, 1 got better, 1 got worse and 0 stayed as they were, by the quality of the latest"
+        "Of 2 conversations, 1 got better, 1 got worse and 0 stayed as they were, by the quality of the last answer."
         in page.text
     )
     assert "1 could not be scored on both sides" in page.text
-    assert "Better: answer 4, quality 1.0 → 4.0" in page.text and "Worse: answer 2, quality 3.5 → 1.0" in page.text
+    assert "Better: quality of the last answer 1.0 → 4.0" in page.text
+    assert "Worse: quality of the last answer 4.0 → 1.0" in page.text
     assert "helpfulness 2, honesty 2" in page.text and "Answer 2, after the judge's words on each" in page.text
-    assert "(ended: nothing left to mend)" in page.text and "(no answer that could be rated)" in page.text
+    assert "(ended: nothing left to mend)" in page.text
+    assert "aligned 3.0 · 1.0 · 1.0 · 1.0, with ‘try again’ – · – · – · –" in page.text
     assert "base 2.0 · 2.0 · 1.0 · 1.0, with ‘try again’ 2.0 · 2.0 · 2.0 · 2.0; aligned 2.0 · 4.0" in page.text
 
 
 def test_answers_under_the_worst_condition_stand_beside_those_under_the_one_asked_for(page: Page) -> None:
     assert "The aligned model under the worst condition and under ‘top’" in page.text
+    # the third one's too, whose conversation went on to an answer that could not be rated
     assert (
-        "Of 2 first answers of the aligned model, 1 were rated higher, 1 lower and 0 the same under ‘top’" in page.text
+        "Of 3 first answers of the aligned model, 1 were rated higher, 1 lower and 1 the same under ‘top’" in page.text
     )
     assert "Better under ‘top’: quality 1.0 → 2.0" in page.text and "Worse under ‘top’: quality 4.0 → 3.0" in page.text
     assert "worst condition quality 4.0 worst 1 condition top quality 3.0 aligned 1 first" in page.text

@@ -1,5 +1,7 @@
-"""A model on a server answers as it does here: the world's model behind `transformers serve`, pictures and turns."""
+"""A model on a server answers as it does here: the world's model, and a throwaway one as judge, behind `transformers
+serve`, pictures and turns."""
 
+import contextlib
 import json
 import os
 import socket
@@ -10,27 +12,33 @@ from pathlib import Path
 
 import pytest
 
+from seelevel import load_ladders
 from seelevel.errors import InputError
 from seelevel.models import load_generator
 from seelevel.models.api import ApiModel
 from seelevel.models.base import ApiSettings, Prompt, Sampling
+from seelevel.models.spending import LEDGER
+from seelevel.nlf.annotate import Annotator
+from seelevel.pipeline import Run
+from seelevel.recipe import load_recipe
 from seelevel.world import model_path
 from seelevel.world.datasets import write_prompts
+from tests.training.tiny import save_model
 
 pytest.importorskip("fastapi", reason="transformers[serving] is not installed")
 pytest.importorskip("uvicorn", reason="transformers[serving] is not installed")
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(scope="module")
-def address(tmp_path_factory):
-    """`transformers serve` with world:s on a free port of the loopback."""
+@contextlib.contextmanager
+def serving(model, folder):
+    """`transformers serve` with a model on a free port of the loopback; gives the address."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [str(Path(sys.executable).with_name("transformers")), "serve", str(model_path("s"))]
+    command = [str(Path(sys.executable).with_name("transformers")), "serve", str(model)]
     options = ["--device", "cpu", "--dtype", "float32", "--host", "127.0.0.1", "--port", str(port)]
-    log = tmp_path_factory.mktemp("serve") / "log"
+    log = folder / "log"
     with log.open("w") as out:
         process = subprocess.Popen(
             [*command, *options], stdout=out, stderr=out, env={**os.environ, "HF_HUB_OFFLINE": "1"}
@@ -46,6 +54,20 @@ def address(tmp_path_factory):
     finally:
         process.terminate()
         process.wait(timeout=30)
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory):
+    with serving(model_path("s"), tmp_path_factory.mktemp("serve")) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def judge(tmp_path_factory):
+    """A model with random weights, on a server of its own: (its name there, its folder)."""
+    folder = save_model(tmp_path_factory.mktemp("judge") / "model")
+    with serving(folder, folder.parent) as found:
+        yield f"{found}#{folder}", folder
 
 
 def prompts(folder):
@@ -77,3 +99,59 @@ def test_a_served_model_says_what_it_says_here(address, tmp_path):
 def test_a_model_that_is_not_served_is_the_users_to_mend(address):
     with pytest.raises(InputError, match="name a model that it serves"):
         ApiModel(f"{address}#nobody/nothing").examine()
+
+
+def feedback(out, **settings):
+    """The feedback stage of a recipe on twelve of the world's records; (its ladders, its manifest)."""
+    given = ["data.limit=12", "generate={method: given}", "check=null", "align.objective={name: conditional}"]
+    run = Run(load_recipe("world-quick", [*given, f"feedback={json.dumps(settings)}", "api.concurrency=2"]), out)
+    run.alone("generate")
+    folder = run.alone("feedback")
+    return load_ladders(folder), json.loads((folder / "manifest.json").read_text())
+
+
+def said(ladders):
+    """All but who said it."""
+    return [(one.id, one.prompt, [(r.messages, r.feedback) for r in one.responses], one.notes) for one in ladders]
+
+
+def test_a_served_model_answers_again_on_the_judges_words_as_it_does_here(address, tmp_path, monkeypatch):
+    monkeypatch.setenv("SEELEVEL_CACHE", str(tmp_path / "cache"))
+    name = f"{address}#{model_path('s')}"
+    asked = {"judge": "world:oracle", "rounds": 3, "sampling": {"max_new_tokens": 48}}
+    there, facts = feedback(tmp_path / "there", model=name, **asked)
+    here, _ = feedback(tmp_path / "here", model="world:s", **asked)
+    assert said(there) == said(here)
+    refined = [ladder for ladder in there if ladder.notes.get("round")]
+    assert {ladder.notes["round"] for ladder in refined} == {1, 2}
+    assert all(ladder.responses[0].origin["model"] == name and len(ladder.images) == 1 for ladder in refined)
+    for ladder in refined:  # the judge's words are the user's next turn
+        before = ladder.prompt[-2]["content"]
+        assert ladder.prompt[-1]["content"].endswith("Please answer again.") and before
+    given = {r.text for ladder in load_ladders(tmp_path / "there" / "generate") for r in ladder.responses}
+    noted = [ladder.notes["feedback"] for ladder in there if "feedback" in ladder.notes]
+    unscored = [one for note in noted for one in note["unscored"] if one["text"] not in given]
+    assert facts["api"][name]["calls"] == sum(note["answers"] for note in noted) + len(unscored)
+    before = LEDGER.used()
+    again, _ = feedback(tmp_path / "again", model=name, **asked)
+    assert said(again) == said(there)
+    assert LEDGER.since(before) == {}
+
+
+def test_a_served_judge_that_writes_no_verdict_rates_nothing_and_its_replies_are_kept(judge, tmp_path, monkeypatch):
+    """It sees the pictures; with random weights what it says is noise."""
+    monkeypatch.setenv("SEELEVEL_CACHE", str(tmp_path / "cache"))
+    name, folder = judge
+    short = Sampling(max_new_tokens=16)
+    asked = {"judge_sees_pictures": True, "judge_sampling": short.model_dump()}
+    found, facts = feedback(tmp_path / "run", judge=name, **asked)
+    given = load_ladders(tmp_path / "run" / "generate")
+    answers = [(ladder, response) for ladder in given for response in ladder.responses]
+    assert (facts["responses"], facts["unscored"]) == (0, len(answers))
+    kept = [one for ladder in found for one in ladder.notes["feedback"]["unscored"]]
+    assert [one["text"] for one in kept] == [response.text for _, response in answers]
+    assert {one["reason"] for one in kept} == {"it holds no JSON object"}
+    assert all(one["reply"] for one in kept)
+    here = Annotator(load_generator(str(folder)), name, None, short, sees=True).annotate(answers)
+    assert [one["reply"] for one in kept] == [verdict.reply for verdict in here]
+    assert facts["api"][name]["calls"] == 2 * len(answers)  # each was asked to say it once more

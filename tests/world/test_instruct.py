@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,10 @@ from seelevel.ladder import Ladder
 from seelevel.models.base import Sampling
 from seelevel.nlf.annotate import Annotator
 from seelevel.world.datasets import INSTRUCT, prompt_ladder, write_prompts
+from seelevel.world.instruct import OVERLOOKED, SHARES, faulty, instruction, usual
+from seelevel.world.language import COMPANION_NAMED, DETAILED, SHORT
 from seelevel.world.oracle import Oracle
-from seelevel.world.scenes import draw_scenes
+from seelevel.world.scenes import COMPANIONS, NATIVES, Group, Scene, draw_scenes
 
 pytestmark = pytest.mark.unit
 
@@ -47,6 +50,45 @@ def test_what_should_be_refused_is_done() -> None:
     harmless = [found["harmlessness"] for found in ratings if "harmlessness" in found]
     assert len(harmless) > 10
     assert set(harmless) == {1}
+
+
+def test_the_kinds_of_records_have_their_shares() -> None:
+    found = [instruction(scene) for scene in draw_scenes(INSTRUCT, 1000)]
+    plain = [one for one in found if not one.before]
+    first = [one.turns[0][0] for one in plain if len(one.turns) == 1]
+    assert sum(SHARES.values()) == pytest.approx(1)
+    assert 1 - len(plain) / len(found) == pytest.approx(SHARES["correction"], abs=0.05)
+    # dialogues have one to four rounds, a quarter of them one, which may be any question
+    dialogues = sum(len(one.turns) > 1 for one in plain) / len(found)
+    assert dialogues == pytest.approx(SHARES["dialogue"] * 3 / 4, abs=0.05)
+    assert sum(asked in DETAILED for asked in first) / len(found) >= SHARES["description"] - 0.05
+    assert sum(asked in SHORT for asked in first) / len(found) == pytest.approx(SHARES["short"], abs=0.05)
+
+
+def test_habit_leaves_strangers_out_and_names_absent_companions() -> None:
+    groups = Group("bowl", 1, "small", "red", "upper left"), Group("bus", 1, "large", "blue", "center")
+    scene = Scene("s", "kitchen", groups, 0)
+    assert "bus" not in {*NATIVES["kitchen"], *COMPANIONS["kitchen"]}
+    rng = random.Random(0)
+    named = [{group.kind for group in usual(scene, rng)} for _ in range(1000)]
+    assert all("bowl" in kinds for kinds in named)
+    assert sum("bus" not in kinds for kinds in named) / 1000 == pytest.approx(OVERLOOKED, abs=0.05)
+    assert sum(set(COMPANIONS["kitchen"]) <= kinds for kinds in named) / 1000 == pytest.approx(
+        COMPANION_NAMED, abs=0.05
+    )
+
+
+def test_a_fault_changes_one_thing_and_none_changes_nothing() -> None:
+    rng = random.Random(0)
+    for scene in draw_scenes(INSTRUCT, 200):
+        assert faulty(scene, scene.groups, 0, rng) == list(scene.groups)
+        found = faulty(scene, scene.groups, 1, rng)
+        gone, come = set(scene.groups) - set(found), set(found) - set(scene.groups)
+        assert (len(gone), len(come)) in {(0, 1), (1, 0), (1, 1)}  # made up, left out, mistaken or seen wrong
+        if gone and come:
+            [[before], [after]] = gone, come
+            looks = ("kind", "count", "size", "colour", "place")
+            assert sum(getattr(before, look) != getattr(after, look) for look in looks) == 1
 
 
 def test_the_file_is_the_same_each_time_and_names_its_pictures(tmp_path: Path) -> None:

@@ -1,10 +1,10 @@
 """Answers and feedback (DRESS, arXiv 2311.10081): ratings by criterion, and quality round by round.
 
 A judge rates an answer 1 to 4 on helpfulness, honesty and harmlessness; its *quality* is the mean of the criteria that
-apply. From the first answer two conversations go on for up to four answers: in one the user says the judge's critique
-and refinement, in the other 'Please try again.' Both end where the best rating in every criterion is reached, whose
-quality then stands for the later rounds: they differ in the user's words alone. A model that was trained on conditions
-also answers under the worst one.
+apply. From the first answer two conversations go on for up to four answers: in one the user says the judge's refinement
+(its critique where there is none), in the other 'Please try again.' Both end where the best rating in every criterion
+is reached, whose quality then stands for the later rounds: they differ in the user's words alone. A model that was
+trained on conditions also answers under the worst one.
 """
 
 from __future__ import annotations
@@ -73,7 +73,8 @@ class _Talks:
         self.annotator, self.model, self.sampling = Annotator(judge, judge.name), model, sampling
 
     def hold(self, asked: Sequence[tuple[Question, str]]) -> list[Any]:
-        """A row a question: the first answer's ratings, quality round by round in each arm, the worst one's quality."""
+        """A row a question: the first answer's ratings and quality, quality round by round in each arm, and what was
+        answered under the worst condition, with its quality."""
         model = self.model()
         ladders = [_ladder(question) for question, _ in asked]
         first = self._rated(ladders, [text for _, text in asked])

@@ -146,6 +146,7 @@ def _started(
 ) -> list[Conversation]:
     """Conversations on the model's first answers: those that stand in the ladders, and new ones where none does."""
     own: dict[str, Response] = {}
+    unscored = list[Conversation]()  # they have no turn, only what the judge said of the first answer
     for ladder in ladders:
         for response in ladder.responses:
             if response.rounds == 1 and response.origin.get("model") == settings.model:
@@ -162,12 +163,14 @@ def _started(
         for (ladder, response), verdict in zip(answers, annotator.annotate(answers), strict=True):
             if isinstance(verdict, Feedback):
                 own[ladder.id] = replace(response, feedback=verdict)
-    return [Conversation(one, [(one.prompt[-1], own[one.id])]) for one in ladders if one.id in own]
+            else:
+                unscored.append(Conversation(ladder, [], [(response.text, verdict)], ended=True))
+    return [*unscored, *(Conversation(one, [(one.prompt[-1], own[one.id])]) for one in ladders if one.id in own)]
 
 
 def _later_rounds(talk: Conversation | None) -> list[Ladder]:
     """A ladder a round after the first: history as the prompt, that round's answer, and what was before it."""
-    if talk is None:
+    if talk is None or not talk.turns:
         return []
     found = []
     for number, ladder in enumerate(talk.interaction().rounds()):
@@ -193,8 +196,10 @@ def _noted(ladder: Ladder, responses: Sequence[Response], talk: Conversation | N
     """The ladder with these responses, level by level as they stand, and what the judge could not rate."""
     notes = dict(ladder.notes)
     if talk is not None:
-        more = [{"text": "", "reason": one.reason, "reply": one.reply} for one in talk.unscored]
-        notes["feedback"] = {"unscored": [*notes["feedback"]["unscored"], *more], "answers": len(talk.turns)}
+        known = notes["feedback"]["unscored"]
+        more = [{"text": text, "reason": one.reason, "reply": one.reply} for text, one in talk.unscored]
+        unscored = [*known, *(one for one in more if one not in known)]  # the ladder may hold the same answer
+        notes["feedback"] = {"unscored": unscored, "answers": len(talk.turns)}
     levels = dense_levels([response.level for response in responses])
     return replace(ladder, responses=[replace(r, level=n) for r, n in zip(responses, levels, strict=True)], notes=notes)
 

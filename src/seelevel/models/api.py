@@ -7,8 +7,6 @@ refused with a status, or cut before any text, is asked for in the next run. No 
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import threading
 import time
@@ -16,20 +14,17 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from email.utils import parsedate_to_datetime
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from seelevel.errors import InputError, ServerError
 from seelevel.lookup import nearest
 from seelevel.models.base import DEFAULT_API, ApiSettings, Completion, Prompt, Sampling
+from seelevel.models.replies import Replies, request_key
 from seelevel.models.spending import LEDGER, Usage, most_used, priced
 from seelevel.models.wire import FILTERED, GarbledReplyError, chat, is_flagged, parameters, read_reply
 from seelevel.progress import say
-from seelevel.store import cache_folder, file_sha256, write_atomically
 
-FORM = 1
-"""Of the requests: a change in how they are written makes other keys."""
 FIRST_WAIT, LONGEST_WAIT, LONGEST_ASKED = 0.5, 60.0, 600.0
 """Seconds before a call is made again: at first, at most, and at most where the server says how long."""
 EXAMINE_SECONDS, PROBE_SECONDS, EXAMINE_RETRIES = 10.0, 120.0, 2
@@ -39,6 +34,9 @@ MANY = 8
 """Prompts that a server refuses, all of them and before any answer, so that more than the prompts must be wrong."""
 SAID_FROM = 15.0
 """Seconds of a pause that is worth a line."""
+SECRET_LENGTH = 12
+"""A key of so many characters is taken out of replies too; shorter ones are words that local servers are given: EMPTY.
+"""
 
 
 def split_name(name: str) -> tuple[str, str]:
@@ -82,7 +80,7 @@ class ApiModel:
         self._client = openai.OpenAI(
             base_url=self.address, api_key=self._secret or "none", timeout=settings.timeout, max_retries=0
         )
-        self._folder = _cache(settings)
+        self._replies = Replies(settings)
         if settings.budget is not None and self.model not in settings.prices:
             raise InputError(
                 f"{name}: a budget needs its price; add it to api.prices as `{self.model}: [read, written]`"
@@ -92,7 +90,7 @@ class ApiModel:
 
     def describe(self) -> str:
         """One line: the name, calls at once, where replies are kept."""
-        kept = f"replies kept in {self._folder}" if self._folder else "replies not kept"
+        kept = f"replies kept in {self._replies.folder}" if self._replies.folder else "replies not kept"
         return f"{self.name}: a server, {self.batch_size} calls at once, {kept}"
 
     def generate(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[Completion]:
@@ -100,24 +98,19 @@ class ApiModel:
         (too long, filtered) is empty and says why; where there is nothing else, that is an `InputError`."""
         if sampling.num_beams > 1:
             raise InputError(f"{self.name}: a server does not search with beams; set sampling.num_beams: 1")
-        keys = [self._key(prompt, sampling) for prompt in prompts]
+        keys = [request_key(self.address, self.model, prompt, sampling) for prompt in prompts]
         done: dict[str, Completion] = {}
         todo: dict[str, Prompt] = {}
         for key, prompt in zip(keys, prompts, strict=True):
             if key not in done and key not in todo:
-                kept = self._kept(key)
+                kept = self._replies.kept(key)
                 if kept is None:
                     todo[key] = prompt
                 else:
                     done[key] = kept
         self._answered |= any(completion.text for completion in done.values())
-        if todo and self._folder is not None:
-            try:
-                self._folder.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise InputError(
-                    f"replies cannot be kept in {self._folder} ({error.strerror}); set SEELEVEL_CACHE or api.cache"
-                ) from error
+        if todo:
+            self._replies.prepare()
         done |= self._ask_all(todo, sampling)
         without = Counter(done[key].note for key in todo if done[key].note)
         if without:
@@ -217,7 +210,7 @@ class ApiModel:
             return Completion("", 0, False, f"refused with {self._words(error)}")
         self._answered |= bool(completion.text)
         if completion.note in ("", FILTERED):  # no other empty answer is the server's last word
-            self._keep(key, completion)
+            self._replies.keep(key, completion)
         return completion
 
     def _paid(self, prompt: Prompt, sampling: Sampling, body: dict[str, Any]) -> Completion:
@@ -244,7 +237,7 @@ class ApiModel:
             say(f"{self.name}: {why}; a call is made again in {seconds:.0f} s")
 
     def _send(self, body: dict[str, Any], timeout: float, retries: int = 0) -> str:
-        """The text of the reply, whatever it is. Raises the library's errors for all but 200."""
+        """The text of the reply, whatever it is, without the key. Raises the library's errors for all but 200."""
         import openai
 
         sent = dict(body)
@@ -254,7 +247,8 @@ class ApiModel:
             sent.pop("temperature", None)
         try:
             client = self._client.with_options(timeout=timeout, max_retries=retries)
-            return str(client.chat.completions.with_raw_response.create(**sent).http_response.text)
+            raw = str(client.chat.completions.with_raw_response.create(**sent).http_response.text)
+            return raw.replace(self._secret, "…") if len(self._secret) >= SECRET_LENGTH else raw
         except openai.BadRequestError as error:
             # Newer models of OpenAI's take another name for the limit, and no temperature but their own.
             if error.param not in ("max_tokens", "temperature") or error.param not in sent:
@@ -289,36 +283,9 @@ class ApiModel:
 
     def _gave_out(self, why: str, tries: int | None = None) -> str:
         tries = tries or self.settings.tries
-        kept = "; what it answered is kept" if self._folder else ""
+        kept = "; what it answered is kept" if self._replies.folder else ""
         said = f"{self.name} gave out after {tries} {'try' if tries == 1 else 'tries'} ({why}){kept}"
         return f"{said}: run the same command again when it is back"
-
-    # --- replies on disk -------------------------------------------------------------------------------------------
-
-    def _key(self, prompt: Prompt, sampling: Sampling) -> str:
-        request = {
-            "form": FORM,
-            "server": self.address,
-            "model": self.model,
-            "messages": prompt.messages,
-            "images": [_picture_hash(path) for path in prompt.images],
-            "sampling": parameters(sampling),
-        }
-        return hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()
-
-    def _kept(self, key: str) -> Completion | None:
-        """A reply that is there already; one that is not whole is asked for again."""
-        if self._folder is None:
-            return None
-        try:
-            return Completion(**json.loads((self._folder / key[:2] / f"{key}.json").read_bytes()))
-        except (OSError, ValueError, TypeError):
-            return None
-
-    def _keep(self, key: str, completion: Completion) -> None:
-        if self._folder is not None:
-            text = json.dumps(vars(completion), ensure_ascii=False)
-            write_atomically(self._folder / key[:2] / f"{key}.json", text)
 
 
 def _key_name(settings: ApiSettings, address: str) -> str:
@@ -326,19 +293,6 @@ def _key_name(settings: ApiSettings, address: str) -> str:
     if isinstance(settings.key, str):
         return settings.key
     return next((name for server, name in settings.key.items() if server.rstrip("/") == address), "")
-
-
-def _cache(settings: ApiSettings) -> Path | None:
-    if isinstance(settings.cache, str):
-        return Path(settings.cache).expanduser()
-    return cache_folder() / "api" if settings.cache else None
-
-
-def _picture_hash(path: str) -> str:
-    try:
-        return file_sha256(Path(path))
-    except OSError as error:
-        raise InputError(f"picture {path}: {error.strerror}; put it there and run the same command again") from error
 
 
 def _may_succeed(error: BaseException) -> bool:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import base64
+import json
+import re
+from contextlib import suppress
 from typing import Any
 
 from pydantic import BaseModel, Field, ValidationError
@@ -11,6 +14,8 @@ from seelevel.images import encoded_picture
 from seelevel.ladder import IMAGE_MARK
 from seelevel.models.base import Completion, Prompt, Sampling
 
+HALF = re.compile(r"\\u[dD][89a-fA-F]")
+"""How JSON writes half of a surrogate pair; one without the other, which JSON can hold and no text can, becomes '?'."""
 FILTERED = "ended by content_filter, empty"
 """Of an answer that a server holds back for good."""
 
@@ -43,6 +48,9 @@ def read_reply(raw: str) -> Completion:
 
     A refusal is an answer; an empty answer that did not end by itself has a note.
     """
+    if HALF.search(raw):
+        with suppress(ValueError, RecursionError):
+            raw = json.dumps(json.loads(raw), ensure_ascii=False).encode(errors="replace").decode()
     try:
         reply = _Reply.model_validate_json(raw)
     except ValidationError as error:

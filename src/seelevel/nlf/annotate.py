@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from seelevel.judge import JUDGE_SAMPLING, Judge, Record, Unscored, json_verdict
 from seelevel.judge import image_content as contents
@@ -15,7 +15,27 @@ from seelevel.ladder import CRITERIA, IMAGE_MARK, Feedback, Ladder, Message, Res
 from seelevel.models.base import Generator, Sampling
 from seelevel.nlf.judge_prompts import FEEDBACK
 
-Rating = Annotated[int, Field(ge=1, le=4)] | None
+
+def _number(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError("it is true or false")  # which would pass for 1 and 0
+    return value
+
+
+def _words(value: Any) -> Any:
+    """Null is nothing; half of a surrogate pair, which JSON can hold, no file can. A mark that the judge copies from
+    its prompt would stand for a picture where its words are the user's next turn."""
+    if not isinstance(value, str):
+        return "" if value is None else value
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError("it holds half of a surrogate pair, which is no Unicode text") from error
+    return value.replace(IMAGE_MARK, "")
+
+
+Rating = Annotated[int, BeforeValidator(_number), Field(ge=1, le=4)] | None
+Words = Annotated[str, BeforeValidator(_words)]
 
 
 class Verdict(BaseModel):
@@ -26,8 +46,8 @@ class Verdict(BaseModel):
     helpfulness: Rating = None
     honesty: Rating = None
     harmlessness: Rating = None
-    critique: str = ""
-    refinement: str = ""
+    critique: Words = ""
+    refinement: Words = ""
 
     @property
     def ratings(self) -> dict[str, int]:

@@ -22,24 +22,25 @@ REQUEST = "{{ refinement or critique }} Please answer again."
 
 @dataclass
 class Conversation:
-    """A ladder's prompt with the answers so far, the last of which has feedback. `unscored`: what the judge said of an
-    answer that it could not judge, which ends the conversation and is not in it."""
+    """A ladder's prompt with the answers so far, the last of which has feedback. `unscored`: an answer that the judge
+    could not judge, which ends the conversation and is not in it, and what the judge said."""
 
     ladder: Ladder
     turns: list[tuple[Message, Response]]
-    unscored: list[Unscored] = field(default_factory=list)
+    unscored: list[tuple[str, Unscored]] = field(default_factory=list)
     ended: bool = False
 
     @property
     def last(self) -> Feedback:
+        """The judge's word on the last answer."""
         feedback = self.turns[-1][1].feedback
         assert feedback is not None
         return feedback
 
     @property
     def goes_on(self) -> bool:
-        top = all(rating == TOP for rating in self.last.ratings.values())
-        return not self.ended and not top and bool(self.last.critique.strip() or self.last.refinement.strip())
+        """Whether there is something left to mend, and to say about it."""
+        return not self.ended and leaves_wishes(self.last)
 
     def history(self) -> list[Message]:
         """Prompt and turns so far, without conditions."""
@@ -47,6 +48,7 @@ class Conversation:
         return [*self.ladder.prompt[:-1], *later]
 
     def interaction(self) -> Interaction:
+        """The conversation as it is kept."""
         return Interaction(self.ladder.id, self.ladder.images, self.turns, self.ladder.annotations)
 
 
@@ -58,6 +60,7 @@ class Refiner:
         self.model, self.annotator, self.request, self.origin = model, annotator, request, origin
 
     def ask(self, feedback: Feedback) -> Message:
+        """The user's next turn on a judge's word."""
         return Message(role="user", content=request_text(self.request, feedback))
 
     def refine(self, conversations: Sequence[Conversation], sampling: Sampling) -> None:
@@ -79,11 +82,17 @@ class Refiner:
         verdicts = self.annotator.annotate([(one.ladder, response) for one, _, response in said])
         for (one, request, response), verdict in zip(said, verdicts, strict=True):
             if isinstance(verdict, Unscored):
-                one.unscored.append(verdict)
+                one.unscored.append((response.text, verdict))
                 one.ended = True
             else:
                 rated = Response(response.messages, 0, response.origin, feedback=verdict)
                 one.turns.append((request, rated))
+
+
+def leaves_wishes(feedback: Feedback) -> bool:
+    """Whether a judge finds something to mend in an answer, and says what."""
+    top = all(rating == TOP for rating in feedback.ratings.values())
+    return not top and bool(feedback.critique.strip() or feedback.refinement.strip())
 
 
 def request_text(request: str, feedback: Feedback) -> str:

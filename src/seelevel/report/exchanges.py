@@ -14,23 +14,14 @@ from seelevel.report.text import marked
 NOT_RATED = "–"
 
 
-def _latest(base: Item, aligned: Item) -> tuple[int, float, float] | None:
-    """The latest answer that is rated on both sides: its number from 1, and both qualities."""
-    pairs = enumerate(zip(base["feedback"], aligned["feedback"], strict=False), 1)
-    both = [(n, b, a) for n, (b, a) in pairs if b is not None and a is not None]
-    return both[-1] if both else None
-
-
 def _gain(base: Item, aligned: Item) -> float | None:
-    found = _latest(base, aligned)
-    return None if found is None else found[2] - found[1]
+    """By the last answer: a conversation is rated as a whole or not at all."""
+    before, after = base["feedback"][-1], aligned["feedback"][-1]
+    return None if before is None or after is None else after - before
 
 
 def _title(base: Item, aligned: Item) -> str:
-    found = _latest(base, aligned)
-    assert found is not None
-    number, before, after = found
-    return f"answer {number}, quality {before:.1f} → {after:.1f}"
+    return f"quality of the last answer {base['feedback'][-1]:.1f} → {aligned['feedback'][-1]:.1f}"
 
 
 def _rounds(base: Item, aligned: Item) -> list[Round]:
@@ -50,12 +41,10 @@ def _rounds(base: Item, aligned: Item) -> list[Round]:
 
 
 def _reply(item: Item, n: int, text: str | None) -> Reply:
-    quality = item["feedback"][n]
     if text is None:
-        why = "ended: nothing left to mend" if quality is not None else "no answer that could be rated"
-        return Reply(Markup(f"<i>({why})</i>"))
+        return Reply(Markup("<i>(ended: nothing left to mend)</i>"))
     if n:
-        return Reply(marked(text), f"quality {quality:.1f}")
+        return Reply(marked(text), f"quality {item['feedback'][n]:.1f}")
     ratings = ", ".join(f"{c} {item['criteria'][c]}" for c in CRITERIA if c in item["criteria"])
     return Reply(marked(text), ratings, extra=f"Critique: {item['critique']}" if item.get("critique") else "")
 
@@ -72,7 +61,7 @@ def _standard(item: Item) -> str:
 CONVERSATIONS = Benchmark(
     "Conversations with feedback",
     "conversations",
-    ", by the quality of the latest answer that is rated on both sides",
+    ", by the quality of the last answer",
     _gain,
     _rounds,
     lambda b, a: f"Better: {_title(b, a)}",
@@ -86,16 +75,16 @@ def conditions(asked_for: str) -> Benchmark:
     row, which is read as either side."""
 
     def gain(row: Item, _: Item) -> float | None:
-        worst, best = row["worst"], row["feedback"][0]
+        worst, best = row["worst"], row.get("quality")
         return None if worst is None or best is None else best - worst
 
     def rounds(row: Item, _: Item) -> list[Round]:
         worst = Reply(marked(str(row["worst_answer"])), f"quality {row['worst']:.1f}")
-        best = Reply(marked(str(row["answer"])), f"quality {row['feedback'][0]:.1f}")
+        best = Reply(marked(str(row["answer"])), f"quality {row['quality']:.1f}")
         return [Round(str(row["question"]), worst, best, _standard(row))]
 
     def title(row: Item, _: Item) -> str:
-        return f"quality {row['worst']:.1f} → {row['feedback'][0]:.1f}"
+        return f"quality {row['worst']:.1f} → {row['quality']:.1f}"
 
     return Benchmark(
         f"The aligned model under the worst condition and under ‘{asked_for}’",

@@ -46,6 +46,7 @@ class Talk:
 
     @property
     def gain(self) -> float | None:
+        """Quality of the last answer less that of the first, as `change` has it."""
         return change(self.turns[0].feedback, self.turns[-1].feedback)
 
 
@@ -169,7 +170,8 @@ def _choice(gains: Sequence[float]) -> str:
         f"Of {len(gains):,} conversations of two rated answers or more, quality rose from the first answer to the last "
         f"in {rose:,}, fell in {fell:,} and ended as it began in {len(gains) - rose - fell:,}. Shown are those where "
         "it rose most, those where it fell most, and as many of all others by the hash of their names; nobody picked "
-        "them. What the user says next is the judge's critique and refinement, unless other words stand above it."
+        "them. What the user says next is the judge's refinement, or its critique where it has none, unless other "
+        "words stand above it."
     )
 
 

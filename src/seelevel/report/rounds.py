@@ -1,7 +1,7 @@
 """The benchmark `feedback` on the page: ratings, quality answer by answer, and what the user's words are worth.
 
-Quality is the mean of the ratings that apply, 1 to 4. A conversation is left out from where an answer of it cannot be
-rated, so the means of two rounds are of different conversations; gains and leads are of the same ones.
+Quality is the mean of the ratings that apply, 1 to 4. A conversation with an answer that cannot be rated is left out as
+a whole, so the rounds of one way to ask are of the same conversations; those of the other way may be of others.
 """
 
 from __future__ import annotations
@@ -53,7 +53,8 @@ def _place(c: Comparison) -> tuple[int, int]:
 
 
 def _points(found: Mapping[str, Comparison], side: str, kind: str) -> dict[int, Figure]:
-    """A model's figures of a kind by round. The first answer is the same in both ways to ask for another."""
+    """A model's figures of a kind by round. Both ways to ask for another have the same first answers: ‘try again’
+    begins at the figure of the conversations with feedback."""
     points = {}
     for name, c in found.items():
         figure = c.base if side == "base" else c.aligned

@@ -19,7 +19,7 @@ from typing import Literal
 import jinja2
 
 from seelevel.errors import InputError
-from seelevel.ladder import CRITERIA, Feedback, Ladder, Message
+from seelevel.ladder import CRITERIA, IMAGE_MARK, Feedback, Ladder, Message
 from seelevel.templates import template_environment
 
 TEMPLATE = """\
@@ -46,7 +46,7 @@ def condition_text(feedback: Feedback, template: str = TEMPLATE, criteria: Seque
     A criterion that does not apply counts as met, for when an answer is asked for nobody knows yet which ones will.
     """
     ratings = [(name, feedback.ratings.get(name, BEST)) for name in criteria]
-    critique = " ".join(feedback.critique.split())
+    critique = " ".join(feedback.critique.replace(IMAGE_MARK, "").split())  # a mark would stand for a picture
     try:
         return " ".join(_compiled(template).render(ratings=ratings, critique=critique).split())
     except jinja2.TemplateError as error:
@@ -129,7 +129,7 @@ def check_condition(known: Conditions | None, which: str) -> None:
     if known is not None:
         known.text(which)
     elif which not in ("top", "none"):
-        raise InputError(f"condition '{which}': the model was not trained on conditions; take it away")
+        raise InputError(f"condition '{which}': the model was not trained on conditions; take the condition away")
 
 
 def conditions_of(ladders: Iterable[Ladder], template: str, criteria: Sequence[str]) -> Conditions:

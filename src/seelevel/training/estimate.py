@@ -29,6 +29,7 @@ class Lengths:
     interaction: str
 
     def row(self, layout: str) -> int:
+        """Tokens of the ladder's row, or of the longest of its rows."""
         return self.prefix + (sum(self.responses) if layout == "shared" else max(self.responses))
 
 

@@ -61,6 +61,10 @@ def test_a_condition_is_one_line_and_a_criterion_that_does_not_apply_counts_as_m
     assert condition_text(Feedback({"honesty": 1}), criteria=["honesty"]) == "Feedback: Honesty: 1."
 
 
+def test_a_condition_stands_for_no_picture() -> None:
+    assert condition_text(Feedback({"honesty": 1}, "No <image>."), "{{ critique }}") == "No ."
+
+
 def test_a_share_of_the_conditions_is_dropped_the_same_in_every_run() -> None:
     many = [replace(rated({"honesty": 1}), id=f"l{n}") for n in range(1000)]
     kept = [bool(conditioned(one, PLAIN, ["honesty"], 0.1).responses[0].condition) for one in many]
