@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from seelevel.formats.parquet import read_ladders
-from seelevel.ladder import Ladder
+from seelevel.ladder import Ladder, Message
 from seelevel.models.base import Sampling
 from seelevel.nlf.annotate import Annotator
 from seelevel.world.datasets import INSTRUCT, prompt_ladder, write_prompts
-from seelevel.world.instruct import OVERLOOKED, SHARES, faulty, instruction, usual
+from seelevel.world.instruct import CONDITIONED, OVERLOOKED, SHARES, faulty, instruction, usual
 from seelevel.world.language import COMPANION_NAMED, DETAILED, SHORT
 from seelevel.world.oracle import Oracle
 from seelevel.world.scenes import COMPANIONS, NATIVES, Group, Scene, draw_scenes
@@ -24,10 +24,16 @@ def records(count: int = 400) -> list[Ladder]:
     return [prompt_ladder(scene, INSTRUCT, f"{scene.id}.png") for scene in draw_scenes(INSTRUCT, count)]
 
 
+def asked(text: str) -> str:
+    """A request without its condition."""
+    return text.partition("\nFeedback:")[0]
+
+
 def rated(ladder: Ladder, text: str) -> dict[str, int]:
     """The oracle's ratings of an answer to the record's first question."""
     answer = type(ladder.responses[0])([{"role": "assistant", "content": text}], 0)
-    first = Ladder(ladder.id, ladder.images, ladder.prompt[:1], ladder.responses[:0], ladder.annotations)
+    question = Message(role="user", content=asked(ladder.prompt[0]["content"]))
+    first = Ladder(ladder.id, ladder.images, [question], ladder.responses[:0], ladder.annotations)
     [feedback] = Annotator(Oracle(), "oracle", sampling=Sampling()).annotate([(first, answer)])
     return feedback.ratings
 
@@ -42,7 +48,7 @@ def test_two_fifths_are_corrections_whose_faulty_answers_are_prompt_and_whose_en
         faulty = [message["content"] for message in ladder.prompt if message["role"] == "assistant"]
         assert all(min(rated(ladder, text).values()) < 4 for text in faulty)
         assert set(rated(ladder, ladder.responses[0].text).values()) == {4}
-        assert ladder.prompt[-1]["content"].endswith("Please answer again.")
+        assert asked(ladder.prompt[-1]["content"]).endswith("Please answer again.")
 
 
 def test_what_should_be_refused_is_done() -> None:
@@ -55,14 +61,21 @@ def test_what_should_be_refused_is_done() -> None:
 def test_the_kinds_of_records_have_their_shares() -> None:
     found = [instruction(scene) for scene in draw_scenes(INSTRUCT, 1000)]
     plain = [one for one in found if not one.before]
-    first = [one.turns[0][0] for one in plain if len(one.turns) == 1]
+    first = [asked(one.turns[0][0]) for one in plain if len(one.turns) == 1]
     assert sum(SHARES.values()) == pytest.approx(1)
     assert 1 - len(plain) / len(found) == pytest.approx(SHARES["correction"], abs=0.05)
     # dialogues have one to four rounds, a quarter of them one, which may be any question
     dialogues = sum(len(one.turns) > 1 for one in plain) / len(found)
     assert dialogues == pytest.approx(SHARES["dialogue"] * 3 / 4, abs=0.05)
-    assert sum(asked in DETAILED for asked in first) / len(found) >= SHARES["description"] - 0.05
-    assert sum(asked in SHORT for asked in first) / len(found) == pytest.approx(SHARES["short"], abs=0.05)
+    assert sum(text in DETAILED for text in first) / len(found) >= SHARES["description"] - 0.05
+    assert sum(text in SHORT for text in first) / len(found) == pytest.approx(SHARES["short"], abs=0.05)
+
+
+def test_two_fifths_end_in_a_condition_half_of_which_are_ratings_alone() -> None:
+    last = [instruction(scene).turns[-1][0] for scene in draw_scenes(INSTRUCT, 1000)]
+    conditions = [text for text in last if "\nFeedback: Helpfulness: " in text]
+    assert len(conditions) / 1000 == pytest.approx(CONDITIONED, abs=0.05)
+    assert sum("Critique:" not in text for text in conditions) / len(conditions) == pytest.approx(0.5, abs=0.08)
 
 
 def test_habit_leaves_strangers_out_and_names_absent_companions() -> None:
