@@ -255,16 +255,17 @@ def _process(told: Sequence[object], kill_when: Callable[[], bool] | None) -> di
             text=True,
         )
         if kill_when is not None:
-            while not kill_when():
+            ended = os.WEXITED | os.WNOHANG | os.WNOWAIT  # a run that fails before would be waited for without end
+            while not kill_when() and os.waitid(os.P_PID, process.pid, ended) is None:
                 time.sleep(POLL_SECONDS)
-            process.send_signal(signal.SIGKILL)
+            os.kill(process.pid, signal.SIGKILL)
         assert process.stdout is not None
         said = process.stdout.read()
         _, status, used = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
         complaints.seek(0)
         if process.returncode != (0 if kill_when is None else -signal.SIGKILL):
-            raise SystemExit(complaints.read())
+            raise SystemExit(complaints.read() or "a run ended before it was killed; give it more --annotations")
     peak = used.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     facts = json.loads(said.splitlines()[-1]) if kill_when is None else {}
     return {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -28,3 +29,12 @@ def test_every_answer_is_judged_once_and_a_killed_run_ends_as_a_whole_one(
         assert (found["fresh"]["calls"], found["again"]["calls"]) == (COUNT, 0)
         assert COUNT <= found["killed"]["calls"] + found["resumed"]["calls"] <= COUNT + 8  # those in flight
         assert found["resumed"]["reply_files"] == COUNT
+
+
+@pytest.mark.parametrize(("source", "words"), [("records", "records.jsonl"), ("ladders", "ended before it was killed")])
+def test_a_run_that_is_over_before_it_is_killed_ends_the_benchmark_in_words(
+    source: str, words: str, tmp_path: Path
+) -> None:
+    told = ["annotate", source, tmp_path / "nothing", "local", tmp_path / "out", "false"]
+    with pytest.raises(SystemExit, match=words):
+        bookkeeping._process(told, lambda: False)
