@@ -22,6 +22,7 @@ import json
 import os
 import platform
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -210,7 +211,7 @@ def _annotate(name: str, source: Path, judge: str, out: Path, cache: str) -> Non
     stage.begin()
     facts = feedback.run(data, stage, feedback.FeedbackSettings(judge=judge), ref, None, out, 0)
     now = time.perf_counter()
-    print(json.dumps({"read_seconds": read - start, "judge_seconds": now - read, **facts}))
+    print(json.dumps({"read_seconds": read - start, "judge_seconds": now - read, "peak_bytes": _peak(), **facts}))
 
 
 def _measured(name: str, source: Path, judge: str, work: Path, options: argparse.Namespace) -> Iterator[dict[str, Any]]:
@@ -246,7 +247,7 @@ def _half(stage: Path, ladders: int) -> Callable[[], bool]:
 
 def _process(told: Sequence[object], kill_when: Callable[[], bool] | None) -> dict[str, Any]:
     """A run in a process: seconds, peak memory, what it said last; killed as soon as `kill_when` says so."""
-    start = time.perf_counter()
+    start, before = time.perf_counter(), None
     with tempfile.TemporaryFile("w+") as complaints:
         process = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.bookkeeping", *map(str, told)],
@@ -258,6 +259,7 @@ def _process(told: Sequence[object], kill_when: Callable[[], bool] | None) -> di
             ended = os.WEXITED | os.WNOHANG | os.WNOWAIT  # a run that fails before would be waited for without end
             while not kill_when() and os.waitid(os.P_PID, process.pid, ended) is None:
                 time.sleep(POLL_SECONDS)
+            before = _peak(process.pid)
             os.kill(process.pid, signal.SIGKILL)
         assert process.stdout is not None
         said = process.stdout.read()
@@ -266,14 +268,22 @@ def _process(told: Sequence[object], kill_when: Callable[[], bool] | None) -> di
         complaints.seek(0)
         if process.returncode != (0 if kill_when is None else -signal.SIGKILL):
             raise SystemExit(complaints.read() or "a run ended before it was killed; give it more --annotations")
-    peak = used.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    facts = json.loads(said.splitlines()[-1]) if kill_when is None else {}
+    facts = json.loads(said.splitlines()[-1]) if kill_when is None else {"peak_bytes": before}
+    peak = facts["peak_bytes"] or used.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     return {
         "seconds": time.perf_counter() - start,
         "processor_seconds": used.ru_utime + used.ru_stime,
         "peak_bytes": peak,
         **{key: facts[key] for key in ("read_seconds", "judge_seconds", "responses", "unscored") if key in facts},
     }
+
+
+def _peak(process: int | str = "self") -> int | None:
+    """Peak of a process's resident memory; None where there is no /proc. Not `ru_maxrss`, in which Linux counts what
+    the process was a copy of before its program was loaded: a test's, with all that it has imported."""
+    status = Path(f"/proc/{process}/status")
+    found = re.search(r"^VmHWM:\s*(\d+) kB", status.read_text(), re.MULTILINE) if status.exists() else None
+    return int(found[1]) * 1024 if found else None
 
 
 def _command(*told: str) -> None:
