@@ -16,9 +16,9 @@ def run(
     """Train `model` on the ladders of `source` into `stage.path/model` (or `adapter`, with LoRA).
 
     A call that was killed continues from its last whole checkpoint and ends with the same weights, byte for byte.
-    Returns counts for the manifest.
+    Returns counts for the manifest. What is printed opens with the stage's name.
     """
     from seelevel.formats.parquet import read_ladders
     from seelevel.training.fit import fit
 
-    return fit(read_ladders(source, root), model.path, settings, stage.path, seed=seed)
+    return fit(read_ladders(source, root), model.path, settings, stage.path, seed=seed, label=stage.path.name)
