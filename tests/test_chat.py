@@ -77,7 +77,7 @@ def test_a_condition_answers_the_last_request_again(tmp_path: Path) -> None:
     model = Conditioned(Speaker(lambda m: m[-1]["content"]), Conditions(TEMPLATE, ("honesty",), ""))
     screen, chat = talk(model, "What?", "/condition 2", "/condition none", folder=tmp_path, judged=False)
     assert "Feedback: Honesty: 4." in screen and "Feedback: Honesty: 2." in screen
-    assert [response.text for _, response in chat.turns] == ["<image>\nWhat?"]
+    assert [response.text for _, response in chat.turns] == ["What?"]  # the mark that it repeats is no picture
     assert chat.turns[0][1].condition == ""
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from seelevel.errors import InputError
 from seelevel.judge import Unscored
-from seelevel.ladder import CRITERIA, IMAGE_MARK, Feedback, Image, Interaction, Ladder, Message, Response
+from seelevel.ladder import CRITERIA, IMAGE_MARK, Feedback, Image, Interaction, Ladder, Message, Response, unmarked
 from seelevel.models.base import Generator, Prompt, Sampling, streamed
 from seelevel.models.conditioned import Conditioned
 from seelevel.nlf.annotate import Annotator
@@ -111,9 +111,9 @@ class Chat:
                 text += piece
                 yield piece
         finally:
-            if text.strip():
+            if text := unmarked(text).strip():  # a mark would stand for a picture in the next prompt
                 origin = {"kind": "answer", "model": self.model.name, "sampling": self.sampling.model_dump(mode="json")}
-                message = Message(role="assistant", content=text.strip())
+                message = Message(role="assistant", content=text)
                 self.turns.append((user, Response([message], 0, origin, condition)))
 
 

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ValidationError
 from seelevel.errors import InputError
 from seelevel.ladder import IMAGE_MARK, Ladder, Message
 from seelevel.models.base import Generator, Prompt, Sampling
-from seelevel.templates import template_environment
+from seelevel.templates import NOT_TO_BE_DONE, template_environment, what_went_wrong
 
 Record = Mapping[str, Any]
 V = TypeVar("V")
@@ -28,8 +28,6 @@ Parse = Callable[[str, Record], V]
 """Makes a verdict of a judge's reply to a record; raises ValueError with the reason where it cannot."""
 
 JUDGE_SAMPLING = Sampling(max_new_tokens=1024)
-NOT_TO_BE_DONE = (ArithmeticError, AttributeError, LookupError, MemoryError, RecursionError, TypeError, ValueError)
-"""What a template asks for that no record can give: `1 / 0`, a sum of a text and a number, a range of a milliard."""
 REPAIR = "Your reply could not be read: {reason}. Please reply once more, in exactly the form that was asked for."
 
 
@@ -72,7 +70,7 @@ class Judge(Generic[V]):
         except jinja2.TemplateSyntaxError as error:
             raise InputError(f"{self.source}, line {error.lineno}: {error.message}; mend the template") from error
         except NOT_TO_BE_DONE as error:
-            raise InputError(f"{self.source}: {_said(error)}; mend the template") from error
+            raise InputError(f"{self.source}: {what_went_wrong(error)}; mend the template") from error
         self.parse, self.model, self.sampling, self.repairs = parse, model, sampling, repairs
 
     def render(self, record: Record) -> str:
@@ -82,7 +80,7 @@ class Judge(Generic[V]):
         except jinja2.TemplateError as error:
             raise InputError(f"{self.source}: {error}; a record has {', '.join(sorted(record))}") from error
         except NOT_TO_BE_DONE as error:
-            raise InputError(f"{self.source}: {_said(error)}; mend the template") from error
+            raise InputError(f"{self.source}: {what_went_wrong(error)}; mend the template") from error
 
     def judge(self, records: Sequence[Record], images: Sequence[Sequence[str]] | None = None) -> list[V | Unscored]:
         """One verdict a record. All prompts go to the model in one call, all repairs in a second.
@@ -125,10 +123,6 @@ class Judge(Generic[V]):
             except ValueError as error:
                 verdicts.append(Unscored(reply.text, reply.note or one_line(error), reply.note))
         return verdicts
-
-
-def _said(error: BaseException) -> str:
-    return " ".join(f"{type(error).__name__} {error}".split())[:200]
 
 
 def one_line(error: ValueError) -> str:

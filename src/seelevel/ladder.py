@@ -32,6 +32,19 @@ class Image:
     sha256: str = ""
 
 
+def unmarked(text: str, *marks: str) -> str:
+    """A text without picture marks, `marks` among them, and without those that taking others away would make."""
+    while any(mark in text for mark in (IMAGE_MARK, *marks)):
+        for mark in (IMAGE_MARK, *marks):
+            text = text.replace(mark, "")
+    return text
+
+
+def pictures_of(prompt: Sequence[Message], images: Sequence[Image]) -> list[Image]:
+    """The pictures that the beginning of a conversation has marks for, of all that the conversation shows."""
+    return list(images[: sum(message["content"].count(IMAGE_MARK) for message in prompt)])
+
+
 @dataclass(frozen=True)
 class Feedback:
     """A judge's word on one response: ratings 1 (worst) to 4 for any subset of the criteria, in words what is good and

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import json
 import re
+from functools import cache
 
 import jinja2
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from seelevel.errors import InputError
+from seelevel.ladder import unmarked
+
+NOT_TO_BE_DONE = (ArithmeticError, AttributeError, LookupError, MemoryError, RecursionError, TypeError, ValueError)
+"""What a template asks for that nothing can give: `1 / 0`, a sum of a text and a number, a range of a milliard."""
 LIVE = re.compile(r"[<\x85\u2028\u2029]|\[(?=/?[A-Z_]+\])")
 """What a quoted text must not hold as it is: the beginnings of `<image>`, `<|im_end|>`, `</s>`, `[/INST]`, which
 tokenizers read as marks wherever they stand, and ends of lines that JSON lets pass."""
@@ -28,3 +34,30 @@ def template_environment() -> jinja2.Environment:
     )
     environment.filters["quoted"] = quoted
     return environment
+
+
+class BadTemplateError(InputError, ValueError):
+    """A template of a recipe's that is none, or that cannot be filled in."""
+
+
+@cache
+def _compiled(template: str) -> jinja2.Template:
+    return template_environment().from_string(template)
+
+
+def filled(template: str, **values: object) -> str:
+    """A template filled in, in one line and without a picture's mark. Raises `BadTemplateError` where that cannot be
+    done."""
+    try:
+        return " ".join(unmarked(_compiled(template).render(**values)).split())
+    except jinja2.TemplateSyntaxError as error:
+        said = f"no template, line {error.lineno}: {error.message}"
+    except (jinja2.TemplateError, *NOT_TO_BE_DONE) as error:
+        said = what_went_wrong(error)
+    raise BadTemplateError(f"{said}; it knows {' and '.join(values)}")
+
+
+def what_went_wrong(error: BaseException) -> str:
+    """An exception in a line, by its name where its words alone would say little."""
+    name = "" if isinstance(error, jinja2.TemplateError) else f"{type(error).__name__} "
+    return " ".join(f"{name}{error}".split())[:200]

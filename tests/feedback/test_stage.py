@@ -12,9 +12,10 @@ import pytest
 from pydantic import ValidationError
 
 from seelevel import feedback
+from seelevel.errors import InputError
 from seelevel.feedback import FeedbackSettings
 from seelevel.formats.parquet import read_ladders, write_shard
-from seelevel.ladder import Feedback, Ladder, Response
+from seelevel.ladder import Feedback, Image, Ladder, Message, Response
 from seelevel.models.base import Generator, ModelRef
 from seelevel.store import StageFolder
 from tests.nlf.made import Critic, Speaker, counted, ladder, longer
@@ -174,9 +175,45 @@ def test_a_stopped_stage_continues_and_ends_as_an_unbroken_one(tmp_path: Path, m
         ({"rounds": 3}, "who answers again"),
         ({"request": "{{ wish }}"}, "it knows critique and refinement"),
         ({"request": "{% if %}"}, "it knows critique and refinement"),
+        ({"request": "{% if critique %}{{ wish }}{% endif %}"}, "it knows critique and refinement"),
+        ({"request": "{{ 1 / 0 }}"}, "ZeroDivisionError division by zero; it knows"),
+        ({"request": "{% include 'a' %}"}, "it knows critique and refinement"),
+        ({"request": " "}, "it says nothing"),
+        ({"request": "<image> {{ critique }}"}, "stands for a picture"),
         ({"model": "http://127.0.0.1:1/v1#m", "rounds": 2, "sampling": {"num_beams": 2}}, "does not search with beams"),
     ],
 )
 def test_settings_that_cannot_work_are_refused(wrong: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         FeedbackSettings(judge="critic", **wrong)
+
+
+def test_a_judge_that_can_rate_nothing_is_named_with_its_commonest_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(InputError, match="critic rated none of 2 responses: 2 × it holds no JSON object; take another"):
+        ran(tmp_path, monkeypatch, [ladder("odd"), ladder("odd", id="b")])
+
+
+@pytest.mark.parametrize("ladders", ["rounds", "ratings"])
+@pytest.mark.parametrize("role", ["system", "user"])
+def test_a_picture_shown_before_the_last_question_stays_with_every_round(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ladders: str, role: Any
+) -> None:
+    before = [Message(role=role, content="<image>")]
+    if role == "user":
+        before.append(Message(role="assistant", content="I see."))
+    one = replace(ladder("one two", "one"), prompt=[*before, Message(role="user", content="What is there?")])
+    found, _ = ran(tmp_path, monkeypatch, [one], model="speaker", rounds=3, ladders=ladders)
+    assert [len(part.images) for part in found] == [1] * (3 if ladders == "rounds" else 1)
+    assert all(part.prompt[: len(before)] == before for part in found)
+
+
+def test_a_picture_of_a_later_question_is_not_shown_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    turns = dialogue("one two", "one").messages
+    turns[1] = Message(role="user", content="<image>\nAnd here?")
+    one = ladder("standard")
+    found, _ = ran(
+        tmp_path, monkeypatch, [replace(one, images=[Image("a.png"), Image("b.png")], responses=[Response(turns, 0)])]
+    )
+    assert [[Path(image.path).name for image in part.images] for part in found] == [["a.png"], ["a.png", "b.png"]]

@@ -78,9 +78,16 @@ def test_the_users_words_are_one_line() -> None:
 
 def test_a_mark_that_the_judge_repeats_is_no_picture_of_the_next_turn() -> None:
     speaker = Speaker(longer)
-    said = '{"honesty": 2, "critique": "What is \\u003cimage>?", "refinement": "Leave \\u003cimage> out."}'
+    said = '{"honesty": 2, "critique": "What?", "refinement": "Leave \\u003cimage> and <im<image>age> out."}'
     found = talk(speaker, Critic(lambda _: said), 2)
-    assert found.turns[2][0]["content"] == "Leave out. Please answer again."
-    assert found.last.critique == "What is ?"
+    assert found.turns[2][0]["content"] == "Leave and out. Please answer again."
     assert [len(prompt.images) for prompt in speaker.prompts] == [1, 1]
     assert [ladder.id for ladder in found.interaction().rounds()] == ["a#0", "a#1", "a#2"]
+
+
+def test_a_judge_whose_word_leaves_the_request_empty_ends_the_conversation() -> None:
+    speaker, one = Speaker(longer), ladder("A red cup.")
+    first = Response([Message(role="assistant", content="word")], 0, feedback=Feedback({"honesty": 1}, "Bad."))
+    found = Conversation(one, [(one.prompt[-1], first)])
+    Refiner(speaker, Annotator(Critic(counted), "critic"), "{{ refinement }}", {}).refine([found], Sampling())
+    assert (len(found.turns), speaker.prompts) == (1, [])

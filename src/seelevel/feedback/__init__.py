@@ -8,10 +8,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from seelevel.errors import InputError
 from seelevel.feedback.settings import FeedbackSettings
 from seelevel.formats.parquet import iter_shards, read_ladders, write_shard
 from seelevel.judge import Unscored
-from seelevel.ladder import CRITERIA, Feedback, Interaction, Ladder, Response, dense_levels
+from seelevel.ladder import (
+    CRITERIA,
+    Feedback,
+    Interaction,
+    Ladder,
+    Message,
+    Response,
+    dense_levels,
+    pictures_of,
+    unmarked,
+)
 from seelevel.models import load_generator
 from seelevel.models.base import Generator, ModelRef, Prompt, Sampling
 from seelevel.nlf.annotate import Annotator
@@ -20,6 +31,9 @@ from seelevel.progress import Progress, say
 from seelevel.store import StageFolder, digest, shards
 
 __all__ = ["FeedbackSettings", "run"]
+
+COMMON = 3
+"""Reasons for unscored answers that are named."""
 
 
 def run(
@@ -52,7 +66,13 @@ def run(
                 bar.advance()
     facts = _facts(ladder for _, ladders in iter_shards(stage.path, root) for ladder in ladders)
     if facts["unscored"]:
-        say(f"feedback: {facts['unscored']} of {facts['responses'] + facts['unscored']} responses unscored")
+        why = ", ".join(f"{count} × {reason}" for reason, count in facts["unscored_reasons"].items())
+        if not facts["ratings_by_round"]:
+            raise InputError(
+                f"feedback.judge: {settings.judge} rated none of {facts['unscored']} responses: {why}; take "
+                "another judge, or mend its template"
+            )
+        say(f"feedback: {facts['unscored']} of {facts['responses'] + facts['unscored']} responses unscored: {why}")
     return facts
 
 
@@ -97,7 +117,8 @@ def _judged(
 def _apart(ladder: Ladder) -> list[tuple[Ladder, Ladder]]:
     """A ladder's first answers, and each later answer of a dialogue with what was said before it as its prompt; each
     with the ladder that the judge is to see it in, which holds the standard answer of its round."""
-    first = replace(ladder, responses=[_only(response, 0) for response in ladder.responses])
+    shown = pictures_of(ladder.prompt, ladder.images)
+    first = replace(ladder, images=shown, responses=[_only(response, 0) for response in ladder.responses])
     standard = next((r for r in ladder.responses if r.origin.get("kind") == "standard"), None)
     found = [(first, first)]
     for number, response in enumerate(ladder.responses):
@@ -107,7 +128,7 @@ def _apart(ladder: Ladder) -> list[tuple[Ladder, Ladder]]:
             notes = {"interaction": f"{ladder.id}/{number}", "round": round_}
             part = Ladder(
                 f"{ladder.id}/{number}#{round_}",
-                ladder.images,
+                pictures_of(prompt, ladder.images),
                 prompt,
                 [replace(_only(response, round_), level=0)],
                 ladder.annotations,
@@ -175,7 +196,8 @@ def _later_rounds(talk: Conversation | None) -> list[Ladder]:
     found = []
     for number, ladder in enumerate(talk.interaction().rounds()):
         if number:
-            found.append(replace(ladder, prompt=[*talk.ladder.prompt[:-1], *ladder.prompt]))
+            prompt = [*talk.ladder.prompt[:-1], *ladder.prompt]
+            found.append(replace(ladder, prompt=prompt, images=talk.ladder.images))
     return found
 
 
@@ -185,10 +207,11 @@ def _ordered(ladder: Ladder, talk: Conversation | None) -> Ladder:
     for _, response in talk.turns if talk is not None else []:
         if all(response.text != known.text for known in answers):
             answers.append(response)
-    turns = [(ladder.prompt[-1], response) for response in answers if response.rounds == 1]
+    asked = Message(role="user", content=unmarked(ladder.prompt[-1]["content"]))  # the order is all that is wanted
+    turns = [(asked, response) for response in answers if response.rounds == 1]
     if not turns:
         return _noted(ladder, [], talk)
-    responses = Interaction(ladder.id, ladder.images, turns, ladder.annotations).ladder().responses
+    responses = Interaction(ladder.id, [], turns, ladder.annotations).ladder().responses
     return _noted(ladder, responses, talk)
 
 
@@ -207,10 +230,13 @@ def _noted(ladder: Ladder, responses: Sequence[Response], talk: Conversation | N
 def _facts(ladders: Iterable[Ladder]) -> dict[str, Any]:
     """Counts and mean ratings, by round of a conversation (0: the first answers)."""
     counts: Counter[str] = Counter({"ladders": 0, "responses": 0, "unscored": 0})
+    reasons: Counter[str] = Counter()
     sums: dict[int, dict[str, list[int]]] = {}
     for ladder in ladders:
         counts["ladders"] += 1
-        counts["unscored"] += len(ladder.notes.get("feedback", {}).get("unscored", []))
+        unscored = ladder.notes.get("feedback", {}).get("unscored", [])
+        counts["unscored"] += len(unscored)
+        reasons.update(entry["reason"] for entry in unscored)
         for response in ladder.responses:
             counts["responses"] += 1
             number = int(response.origin.get("round", 0))
@@ -220,7 +246,7 @@ def _facts(ladders: Iterable[Ladder]) -> dict[str, Any]:
         str(number): {c: {"mean": sum(v) / len(v), "n": len(v)} for c in CRITERIA if (v := sums[number].get(c))}
         for number in sorted(sums)
     }
-    return {**counts, "ratings_by_round": rounds}
+    return {**counts, "unscored_reasons": dict(reasons.most_common(COMMON)), "ratings_by_round": rounds}
 
 
 def _sampling(settings: FeedbackSettings, seed: int, shard: Path) -> Sampling:

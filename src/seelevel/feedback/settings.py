@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Annotated, Literal, Self
 
-import jinja2
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from seelevel.judge import JUDGE_SAMPLING
+from seelevel.ladder import IMAGE_MARK, Feedback
 from seelevel.models.base import Sampling, is_server
-from seelevel.nlf.interact import REQUEST
-from seelevel.templates import template_environment
+from seelevel.nlf.interact import REQUEST, request_text
 
 Name = Annotated[str, Field(min_length=1)]
 
@@ -39,10 +39,12 @@ class FeedbackSettings(BaseModel):
     @field_validator("request")
     @classmethod
     def _can_be_filled(cls, request: str) -> str:
-        try:
-            template_environment().from_string(request).render(critique="", refinement="")
-        except jinja2.TemplateError as error:
-            raise ValueError(f"{error}; it knows critique and refinement") from error
+        if IMAGE_MARK in request:
+            raise ValueError(f"{IMAGE_MARK} stands for a picture, and the conversation has shown it; take it away")
+        for critique, refinement in product(("", "critique"), ("", "refinement")):
+            text = request_text(request, Feedback({}, critique, refinement))
+        if not text:
+            raise ValueError("it says nothing, and the model would answer an empty turn")
         return request
 
     @model_validator(mode="after")

@@ -27,7 +27,7 @@ from transformers.utils import logging as hf_logging
 
 from seelevel.errors import InputError
 from seelevel.images import model_picture
-from seelevel.ladder import IMAGE_MARK
+from seelevel.ladder import IMAGE_MARK, unmarked
 from seelevel.models.base import Completion, Prompt, Sampling
 from seelevel.models.folders import adapter_base, check_model_folder
 from seelevel.progress import say
@@ -236,9 +236,9 @@ class LocalModel:
         stop = next((n for n, token in enumerate(row) if token in ends), None)
         kept = row if stop is None else row[:stop]
         text = self.processor.tokenizer.decode(kept, skip_special_tokens=True)
-        for mark in (IMAGE_MARK, getattr(self.processor, "image_token", None) or IMAGE_MARK):
-            text = text.replace(mark, "")  # a mark in an answer would stand for a picture that is not there
-        return Completion(text.strip(), len(kept) + (stop is not None), stop is not None)
+        # A mark in an answer would stand for a picture that is not there.
+        text = unmarked(text, getattr(self.processor, "image_token", None) or IMAGE_MARK).strip()
+        return Completion(text, len(kept) + (stop is not None), stop is not None)
 
 
 class Stopping(StoppingCriteria):

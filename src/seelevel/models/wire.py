@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel, Field, ValidationError
 
 from seelevel.images import encoded_picture
-from seelevel.ladder import IMAGE_MARK
+from seelevel.ladder import IMAGE_MARK, unmarked
 from seelevel.models.base import Completion, Prompt, Sampling
 
 HALF = re.compile(r"\\u[dD][89a-fA-F]")
@@ -63,7 +63,7 @@ def read_reply(raw: str) -> Completion:
     text = choice.message.content or ""
     if isinstance(text, list):
         text = "".join(str(part.get("text", "")) for part in text if part.get("type") == "text")
-    text = (text or choice.message.refusal or "").replace(IMAGE_MARK, "").strip()
+    text = unmarked(text or choice.message.refusal or "").strip()
     note = "" if text or choice.finish_reason in (None, "stop") else f"ended by {choice.finish_reason}, empty"
     return Completion(text, tokens, choice.finish_reason not in ("length", "content_filter"), note, read)
 

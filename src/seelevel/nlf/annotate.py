@@ -11,7 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from seelevel.judge import JUDGE_SAMPLING, Judge, Record, Unscored, json_verdict
 from seelevel.judge import image_content as contents
-from seelevel.ladder import CRITERIA, IMAGE_MARK, Feedback, Ladder, Message, Response
+from seelevel.ladder import CRITERIA, Feedback, Ladder, Message, Response, unmarked
 from seelevel.models.base import Generator, Sampling
 from seelevel.nlf.judge_prompts import FEEDBACK
 
@@ -31,7 +31,7 @@ def _words(value: Any) -> Any:
         value.encode()
     except UnicodeEncodeError as error:
         raise ValueError("it holds half of a surrogate pair, which is no Unicode text") from error
-    return value.replace(IMAGE_MARK, "")
+    return unmarked(value)
 
 
 Rating = Annotated[int, BeforeValidator(_number), Field(ge=1, le=4)] | None
@@ -114,4 +114,4 @@ def _answers(messages: Sequence[Message]) -> list[str]:
 
 
 def _plain(message: Message) -> str:
-    return message["content"].replace(IMAGE_MARK, "").strip()
+    return unmarked(message["content"]).strip()

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from seelevel.judge import Unscored
-from seelevel.ladder import Feedback, Interaction, Ladder, Message, Response
+from seelevel.ladder import Feedback, Interaction, Ladder, Message, Response, pictures_of
 from seelevel.models.base import Generator, Prompt, Sampling
 from seelevel.nlf.annotate import Annotator
-from seelevel.templates import template_environment
+from seelevel.templates import filled
 
 TOP = 4
 REQUEST = "{{ refinement or critique }} Please answer again."
@@ -48,8 +48,9 @@ class Conversation:
         return [*self.ladder.prompt[:-1], *later]
 
     def interaction(self) -> Interaction:
-        """The conversation as it is kept."""
-        return Interaction(self.ladder.id, self.ladder.images, self.turns, self.ladder.annotations)
+        """From the last turn of the prompt on, with the pictures that are shown there."""
+        before = pictures_of(self.ladder.prompt[:-1], self.ladder.images)
+        return Interaction(self.ladder.id, self.ladder.images[len(before) :], self.turns, self.ladder.annotations)
 
 
 class Refiner:
@@ -65,15 +66,14 @@ class Refiner:
 
     def refine(self, conversations: Sequence[Conversation], sampling: Sampling) -> None:
         """All that go on are answered in one call and judged in another."""
-        going = [one for one in conversations if one.goes_on]
-        requests = [self.ask(one.last) for one in going]
+        asked = [(one, self.ask(one.last)) for one in conversations if one.goes_on]
+        going = [(one, request) for one, request in asked if request["content"]]  # else the judge's word asks nothing
         prompts = [
-            Prompt([*one.history(), request], [image.path for image in one.ladder.images])
-            for one, request in zip(going, requests, strict=True)
+            Prompt([*one.history(), request], [image.path for image in one.ladder.images]) for one, request in going
         ]
         answers = self.model.generate(prompts, sampling) if prompts else []
         said: list[tuple[Conversation, Message, Response]] = []
-        for one, request, answer in zip(going, requests, answers, strict=True):
+        for (one, request), answer in zip(going, answers, strict=True):
             if answer.text.strip():
                 message = Message(role="assistant", content=answer.text)
                 said.append((one, request, Response([message], 0, {**self.origin, "round": len(one.turns)})))
@@ -96,7 +96,5 @@ def leaves_wishes(feedback: Feedback) -> bool:
 
 
 def request_text(request: str, feedback: Feedback) -> str:
-    """What the user says on a judge's word, in one line."""
-    template = template_environment().from_string(request)
-    text = template.render(critique=feedback.critique.strip(), refinement=feedback.refinement.strip())
-    return " ".join(text.split())
+    """What the user says on a judge's word, in one line. Raises `BadTemplateError` where it cannot be filled in."""
+    return filled(request, critique=feedback.critique.strip(), refinement=feedback.refinement.strip())

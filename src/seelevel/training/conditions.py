@@ -12,15 +12,12 @@ import random
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
 from typing import Literal
 
-import jinja2
-
 from seelevel.errors import InputError
-from seelevel.ladder import CRITERIA, IMAGE_MARK, Feedback, Ladder, Message
-from seelevel.templates import template_environment
+from seelevel.ladder import CRITERIA, IMAGE_MARK, Feedback, Ladder, Message, unmarked
+from seelevel.templates import BadTemplateError, filled
 
 TEMPLATE = """\
 Feedback:{% for name, rating in ratings %} {{ name | capitalize }}: {{ rating }}.{% endfor %}\
@@ -31,26 +28,30 @@ BEST, WORST = 4, 1
 Refined = Literal["no worse", "better"]
 
 
-@cache
-def _compiled(template: str) -> jinja2.Template:
-    try:
-        return template_environment().from_string(template)
-    except jinja2.TemplateSyntaxError as error:
-        raise ValueError(f"no template, line {error.lineno}: {error.message}") from error
-
-
 def condition_text(feedback: Feedback, template: str = TEMPLATE, criteria: Sequence[str] = CRITERIA) -> str:
     """A condition in one line. The template's variables: `ratings`, (criterion, 1 to 4) for each of the criteria, and
-    `critique`. Raises ValueError for a template that is none or asks for anything else.
+    `critique`. Raises `BadTemplateError` for a template that is none or asks for anything else.
 
     A criterion that does not apply counts as met, for when an answer is asked for nobody knows yet which ones will.
     """
     ratings = [(name, feedback.ratings.get(name, BEST)) for name in criteria]
-    critique = " ".join(feedback.critique.replace(IMAGE_MARK, "").split())  # a mark would stand for a picture
+    critique = " ".join(unmarked(feedback.critique).split())  # a mark would stand for a picture
     try:
-        return " ".join(_compiled(template).render(ratings=ratings, critique=critique).split())
-    except jinja2.TemplateError as error:
-        raise ValueError(f"template: {error}; it knows ratings and critique") from error
+        return filled(template, ratings=ratings, critique=critique)
+    except BadTemplateError as error:
+        raise BadTemplateError(f"template: {error}") from error
+
+
+def check_template(template: str, criteria: Sequence[str]) -> None:
+    """Raise `BadTemplateError` where a template cannot say how good an answer is, whatever the feedback on it."""
+    if IMAGE_MARK in template:
+        raise BadTemplateError(f"template: {IMAGE_MARK} stands for a picture, and the prompt has it; take it away")
+    texts = [
+        condition_text(Feedback(dict.fromkeys(criteria, rating), critique), template, criteria)
+        for rating, critique in ((BEST, ""), (WORST, ""), (BEST, "It is right."), (WORST, "It is wrong."))
+    ]
+    if len(set(texts)) == 1:
+        raise BadTemplateError("template: it says the same of good and bad answers; have it name ratings or critique")
 
 
 def conditioned(
@@ -155,9 +156,12 @@ def read_conditions(model: Path) -> Conditions | None:
         return None
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-        return Conditions(str(found["template"]), tuple(map(str, found["criteria"])), str(found["critique"]))
-    except (ValueError, KeyError, TypeError) as error:
+        known = Conditions(str(found["template"]), tuple(map(str, found["criteria"])), str(found["critique"]))
+        for which in ("top", "worst"):
+            known.text(which)
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(f"{path} holds no conditions; copy the model again or remove the file") from error
+    return known
 
 
 def with_condition(prompt: Sequence[Message], condition: str) -> list[Message]:

@@ -139,7 +139,19 @@ def test_what_a_model_can_be_asked_for_lies_beside_its_weights(tmp_path: Path) -
         read_conditions(tmp_path)
 
 
-@pytest.mark.parametrize("template", ["{{ rating }}", "{% if %}", "{{ ratings[7] + 1 }}"])
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{{ rating }}",
+        "{% if %}",
+        "{{ ratings[7] + 1 }}",
+        "{{ 1 / 0 }}",
+        "",
+        "Feedback.",
+        "<image> {{ ratings }}",
+        "{% if not critique %}{{ a }}{% endif %}",
+    ],
+)
 def test_a_template_that_cannot_be_filled_is_refused_with_the_recipe(template: str) -> None:
     with pytest.raises(ValidationError, match="template"):
         ConditionalSettings(template=template)
@@ -149,3 +161,29 @@ def test_a_condition_ends_the_last_user_turn() -> None:
     prompt = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}, {"role": "user", "content": "c"}]
     assert with_condition(prompt, "F.")[-1] == {"role": "user", "content": "c\nF."}  # type: ignore[arg-type]
     assert with_condition(prompt, "") == prompt  # type: ignore[arg-type]
+
+
+def test_a_criterion_is_named_once() -> None:
+    with pytest.raises(ValidationError, match="name each once"):
+        ConditionalSettings(criteria=["honesty", "honesty"])
+
+
+def test_ladders_without_a_rating_are_refused_for_bad_answers_would_be_learnt_as_good_ones() -> None:
+    plain = ladder(0, 1)
+    rated = replace(plain, responses=[replace(r, feedback=Feedback({"honesty": 1})) for r in plain.responses])
+    words = replace(plain, responses=[replace(r, feedback=Feedback({}, "Bad.")) for r in plain.responses])
+    asked = replace(plain, responses=[replace(r, feedback=None, condition="Be brief.") for r in plain.responses])
+    plain = replace(plain, responses=[replace(r, feedback=None) for r in plain.responses])
+    settings = ConditionalSettings()
+    assert "of 4 in 2 ladders none is; have a feedback: stage rate them" in str(settings.refusal([plain, words]))
+    assert settings.refusal([plain, rated]) is None and settings.refusal([plain, asked]) is None
+
+
+@pytest.mark.parametrize("wrong", [{"criteria": ["beauty"]}, {"template": "{{ a }}"}, {"criteria": 3}])
+def test_conditions_of_a_folder_that_cannot_be_asked_for_are_said_with_their_file(
+    tmp_path: Path, wrong: dict[str, object]
+) -> None:
+    known = {"template": PLAIN, "criteria": ["honesty"], "critique": "", **wrong}
+    (tmp_path / "conditions.json").write_text(json.dumps(known))
+    with pytest.raises(InputError, match=r"conditions\.json holds no conditions"):
+        read_conditions(tmp_path)

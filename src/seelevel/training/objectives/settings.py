@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from seelevel.ladder import CRITERIA, Feedback, Ladder, preference_pairs
-from seelevel.training.conditions import TEMPLATE, Conditions, Refined, condition_text, conditioned, conditions_of
+from seelevel.ladder import Ladder, preference_pairs
+from seelevel.training.conditions import TEMPLATE, Conditions, Refined, check_template, conditioned, conditions_of
 
 Penalty = Literal["none", "paper", "scaled", "ours", "mean", "clamped", "clamped-tokens", "anchored", "dpop"]
 Criterion = Literal["helpfulness", "honesty", "harmlessness"]
@@ -181,12 +181,18 @@ class ConditionalSettings(_Objective):
         default="no worse", description="than the answer before it: which refined answers carry loss; or better"
     )
 
-    @field_validator("template")
+    @field_validator("criteria")
     @classmethod
-    def _can_be_filled(cls, template: str | None) -> str | None:
-        if template is not None:
-            condition_text(Feedback({CRITERIA[0]: 1}, "critique"), template)
-        return template
+    def _each_once(cls, criteria: list[Criterion]) -> list[Criterion]:
+        if len(set(criteria)) < len(criteria):
+            raise ValueError("name each once")
+        return criteria
+
+    @model_validator(mode="after")
+    def _can_be_filled(self) -> Self:
+        if self.template is not None:
+            check_template(self.template, self.criteria)
+        return self
 
     def counts(self, levels: Sequence[int]) -> bool:
         return len(levels) > 0
@@ -200,9 +206,13 @@ class ConditionalSettings(_Objective):
         return found if self.critique_dropout < 1 else replace(found, critique="")
 
     def refusal(self, ladders: Sequence[Ladder]) -> str | None:
-        if any(ladder.levels for ladder in ladders):
+        responses = [response for ladder in ladders for response in ladder.responses]
+        if any(response.condition or (response.feedback and response.feedback.ratings) for response in responses):
             return None
-        return f"objective {self.name} needs a ladder with a response; {len(ladders)} ladders have none; generate some"
+        return (
+            f"objective {self.name} needs responses that are rated; of {len(responses)} in {len(ladders)} ladders none "
+            "is; have a feedback: stage rate them or, to learn the best ones alone, use objective sft"
+        )
 
 
 ObjectiveSettings = Annotated[
