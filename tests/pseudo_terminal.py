@@ -89,7 +89,8 @@ class PseudoTerminal:
         self.columns, self._written, self._code = columns, b"", None
         self._process, self._file = pty.fork()
         if not self._process:
-            os.execvpe(command[0], list(command), {**os.environ, "TERM": "xterm", **environment})
+            own = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
+            os.execvpe(command[0], list(command), {**own, "TERM": "xterm", **environment})
         fcntl.ioctl(self._file, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
 
     _code: int | None
