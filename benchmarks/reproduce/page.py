@@ -106,20 +106,22 @@ def _head(results: Results, split: str, seeds: Sequence[int]) -> list[str]:
         "# AMP's tables on the embedded world",
         "",
         f"Written by `make reproduce`: split `{split}`, seeds {', '.join(map(str, seeds))}, {STEPS} optimiser steps of "
-        "16 ladders for every training, so that all see equally many ladders (not responses or pairs). What the paper measured with MMHal-Bench on "
-        "LLaVA-1.5 stands in its own column: the world's figures and the paper's are of different models on different "
-        "questions, and only their orders can be compared. Every two of the paper's figures make an order, however near; "
-        "it gives no intervals. An order appears where the 95% interval of the paired difference excludes 0 in its "
-        "direction, not corrected for the number of comparisons. In place of GPT-4V stands the world's oracle, which is "
-        "told what each picture holds. The base answers POPE at chance (accuracy .49), so its F1 only follows how often a "
-        "model says yes (always yes is .6667, always no 0): nothing can be concluded from that column.",
+        "16 ladders for every training, so that all see equally many ladders (not responses or pairs). What the paper measured "
+        "with MMHal-Bench on LLaVA-1.5 stands in its own column: the world's figures and the paper's are of "
+        "different models on different questions, and only their orders can be compared. Every two of the "
+        "paper's figures make an order, however near; it gives no intervals. An order appears where the 95% "
+        "interval of the paired difference excludes 0 in its direction, not corrected for the number of "
+        "comparisons. In place of GPT-4V stands the world's oracle, which is told what each picture holds. The "
+        "base answers POPE at chance (accuracy .49), so its F1 only follows how often a model says yes (always "
+        "yes is .6667, always no 0): nothing can be concluded from that column.",
         "",
-        "A figure is over the answers of all seeds together; its 95% interval resamples pictures, each with all of its "
-        "answers. Seeds are not resampled: intervals say what other pictures would give with these trainings, not what "
-        "other trainings would; CHAIRi moves by up to .013 between seeds of one setting, POPE F1 by up to .2. Where one "
-        "side of a pair has no score, a difference leaves both out, so that it need not be the difference of the table's "
-        "values. Multi-size experts and the check draw nothing at random, so there a seed is an order of training; incremental "
-        "and perturbed levels are drawn anew for each seed.",
+        "A figure is over the answers of all seeds together; its 95% interval resamples pictures, each with all "
+        "of its answers. Seeds are not resampled: intervals say what other pictures would give with these "
+        "trainings, not what other trainings would; CHAIRi moves by up to .013 between seeds of one setting, "
+        "POPE F1 by up to .2. Where one side of a pair has no score, a difference leaves both out, so that it "
+        "need not be the difference of the table's values. Multi-size experts and the check draw nothing at "
+        "random, so there a seed is an order of training; incremental and perturbed levels are drawn anew for "
+        "each seed.",
         "",
         *_markdown(rows),
         "",
