@@ -106,8 +106,8 @@ def _head(results: Results, split: str, seeds: Sequence[int]) -> list[str]:
         "# AMP's tables on the embedded world",
         "",
         f"Written by `make reproduce`: split `{split}`, seeds {', '.join(map(str, seeds))}, {STEPS} optimiser steps of "
-        "16 ladders for every training, so that all see equally many ladders (not responses or pairs). What the paper measured "
-        "with MMHal-Bench on LLaVA-1.5 stands in its own column: the world's figures and the paper's are of "
+        "16 ladders for every training, so that all see equally many ladders (not responses or pairs). What the paper "
+        "measured with MMHal-Bench on LLaVA-1.5 stands in its own column: the world's figures and the paper's are of "
         "different models on different questions, and only their orders can be compared. Every two of the "
         "paper's figures make an order, however near; it gives no intervals. An order appears where the 95% "
         "interval of the paired difference excludes 0 in its direction, not corrected for the number of "

@@ -131,15 +131,17 @@ def _block(shape: Shape, settings: TrainSettings, width: int, mixed: bool) -> fl
 
 
 def _head(shape: Shape, settings: TrainSettings, one: Pass, width: int, mixed: bool) -> tuple[float, float]:
-    """What the head takes in the forward and the backward pass: a chunk of logits, the probabilities that a head that
-    trains keeps, and the gradients that leave it."""
+    """What the head takes in the forward and the backward pass: a chunk of logits beside its log-softmax, the
+    probabilities that a head that trains keeps, and the gradients that leave it."""
     rows, product = min(one.scored, max(CHUNK // shape.vocabulary, 1)), HALF if mixed else width
-    chunk = rows * shape.vocabulary * (FLOAT if product == FLOAT else FLOAT + product)
+    logits = rows * shape.vocabulary * FLOAT
+    chunk = logits if product == FLOAT else rows * shape.vocabulary * (FLOAT + product)
     matrix = shape.vocabulary * shape.hidden
     copy = matrix * HALF if mixed and width != HALF else 0
     if settings.lora:
-        return chunk + copy, one.tokens * shape.hidden * width
+        return 2 * logits + copy, one.tokens * shape.hidden * width
     probabilities = one.scored * shape.vocabulary * FLOAT
     few = probabilities <= PROBABILITIES * FLOAT
     leaving = (one.scored + one.tokens) * shape.hidden * width + matrix * FLOAT
-    return (max(probabilities, chunk) if few else chunk) + copy, chunk + (probabilities if few else 0) + leaving + copy
+    forward = probabilities + logits if few else 2 * logits
+    return forward + copy, (chunk + probabilities if few else 2 * logits) + leaving + copy
