@@ -14,6 +14,7 @@ import pytest
 
 from seelevel import load_ladders
 from seelevel.errors import InputError
+from seelevel.feedback import apart
 from seelevel.models import load_generator
 from seelevel.models.api import ApiModel
 from seelevel.models.base import ApiSettings, Prompt, Sampling
@@ -122,16 +123,17 @@ def test_a_served_model_answers_again_on_the_judges_words_as_it_does_here(addres
     there, facts = feedback(tmp_path / "there", model=name, **asked)
     here, _ = feedback(tmp_path / "here", model="world:s", **asked)
     assert said(there) == said(here)
-    refined = [ladder for ladder in there if ladder.notes.get("round")]
+    refined = [ladder for ladder in there if ladder.responses and ladder.responses[0].origin.get("kind") == "refined"]
     assert {ladder.notes["round"] for ladder in refined} == {1, 2}
     assert all(ladder.responses[0].origin["model"] == name and len(ladder.images) == 1 for ladder in refined)
     for ladder in refined:  # the judge's words are the user's next turn
         before = ladder.prompt[-2]["content"]
         assert ladder.prompt[-1]["content"].endswith("Please answer again.") and before
-    given = {r.text for ladder in load_ladders(tmp_path / "there" / "generate") for r in ladder.responses}
+    answered = [r for ladder in load_ladders(tmp_path / "there" / "generate") for r in ladder.responses]
+    given = {message["content"] for r in answered for message in r.messages}
     noted = [ladder.notes["feedback"] for ladder in there if "feedback" in ladder.notes]
     unscored = [one for note in noted for one in note["unscored"] if one["text"] not in given]
-    assert facts["api"][name]["calls"] == sum(note["answers"] for note in noted) + len(unscored)
+    assert facts["api"][name]["calls"] == sum(note.get("answers", 0) for note in noted) + len(unscored)
     before = LEDGER.used()
     again, _ = feedback(tmp_path / "again", model=name, **asked)
     assert said(again) == said(there)
@@ -144,14 +146,17 @@ def test_a_served_judge_that_writes_no_verdict_rates_nothing_and_its_replies_are
     name, folder = judge
     short = Sampling(max_new_tokens=16)
     asked = {"judge_sees_pictures": True, "judge_sampling": short.model_dump()}
-    found, facts = feedback(tmp_path / "run", judge=name, **asked)
+    before = LEDGER.used()
+    with pytest.raises(InputError, match="rated none of"):  # and so nothing can be learnt
+        feedback(tmp_path / "run", judge=name, **asked)
+    found = load_ladders(tmp_path / "run" / "feedback")
     given = load_ladders(tmp_path / "run" / "generate")
-    answers = [(ladder, response) for ladder in given for response in ladder.responses]
-    assert (facts["responses"], facts["unscored"]) == (0, len(answers))
+    parts = [pair for ladder in given for pair in apart(ladder)]
+    answers = [(seen, response) for part, seen in parts for response in part.responses]
     kept = [one for ladder in found for one in ladder.notes["feedback"]["unscored"]]
     assert [one["text"] for one in kept] == [response.text for _, response in answers]
     assert {one["reason"] for one in kept} == {"it holds no JSON object"}
     assert all(one["reply"] for one in kept)
     here = Annotator(load_generator(str(folder)), name, None, short, sees=True).annotate(answers)
     assert [one["reply"] for one in kept] == [verdict.reply for verdict in here]
-    assert facts["api"][name]["calls"] == 2 * len(answers)  # each was asked to say it once more
+    assert LEDGER.since(before)[name].calls == 2 * len(answers)  # each was asked to say it once more

@@ -92,7 +92,7 @@ def _judged(
     dialogues = {ladder.id for ladder in ladders if any(response.rounds > 1 for response in ladder.responses)}
     by_rounds = settings.ladders == "rounds"
     if by_rounds:
-        asked = [pair for ladder in ladders for pair in _apart(ladder)]
+        asked = [pair for ladder in ladders for pair in apart(ladder)]
     else:
         asked = [(ladder, ladder) for ladder in ladders if ladder.id not in dialogues]
     found, talks = _rated(asked, annotator), list[Conversation]()
@@ -114,7 +114,7 @@ def _judged(
     return written
 
 
-def _apart(ladder: Ladder) -> list[tuple[Ladder, Ladder]]:
+def apart(ladder: Ladder) -> list[tuple[Ladder, Ladder]]:
     """A ladder's first answers, and each later answer of a dialogue with what was said before it as its prompt; each
     with the ladder that the judge is to see it in, which holds the standard answer of its round."""
     shown = pictures_of(ladder.prompt, ladder.images)
