@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
+from unicodedata import category
 
 from rich.console import Console
 from rich.text import Text
@@ -20,6 +21,8 @@ from seelevel.training.tokens import NOT_SCORED, ImageReader, Ints, TokenisedLad
 
 PLAIN, SCORED = "dim", ("bold green", "bold cyan")
 """Styles of tokens that carry no loss, and of those that do, answer rounds in turn."""
+JOINERS = "\u200c\u200d"
+"""Of characters without a form of their own those that letters and emoji need."""
 OPEN, CLOSE = "⟦", "⟧"
 """What stands around tokens that carry loss where there is no colour."""
 
@@ -72,7 +75,7 @@ def shown(ladder: Ladder, tokens: TokenisedLadder, processor: Any, more: str = "
     """One ladder: its id, the common prefix, and a line a response with its level and the rest of its tokens."""
     nothing = tokens.rounds[0][: tokens.branch]
     count = len(tokens.tokens)
-    head = f"{ladder.id}: {count} response{'s' * (count != 1)}, {tokens.row_length('shared')} tokens{more}"
+    head = f"{visible(ladder.id)}: {count} response{'s' * (count != 1)}, {tokens.row_length('shared')} tokens{more}"
     text = Text()
     text.append(f"{head}\n", style="bold")
     text.append("  prefix   ")
@@ -102,8 +105,14 @@ def _decoded(ids: Ints, processor: Any) -> str:
     return str(processor.tokenizer.decode(ids.tolist(), **options))
 
 
+def visible(text: str) -> str:
+    """A text in one line; characters that would steer the terminal, or turn its lines round, by their numbers."""
+    line = text.replace("\n", "⏎")
+    return "".join(f"\\x{ord(c):02x}" if category(c) in ("Cc", "Cf") and c not in JOINERS else c for c in line)
+
+
 def _append(text: Text, found: Sequence[Piece], more: str = "") -> None:
     for piece in found:
         style = PLAIN if piece.round == NOT_SCORED else SCORED[piece.round % len(SCORED)]
-        text.append(piece.text.replace("\n", "⏎"), style=style)
+        text.append(visible(piece.text), style=style)
     text.append(f"{more}\n")
