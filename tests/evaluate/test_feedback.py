@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from seelevel.errors import InputError
+from seelevel.evaluate import _say_unscored
 from seelevel.evaluate.answers import Answer, Context
 from seelevel.evaluate.feedback import AGAIN, ROUNDS, benchmark
 from seelevel.evaluate.intervals import figures
@@ -95,3 +96,8 @@ def test_rounds_that_are_kept_are_not_held_again(tmp_path: Path) -> None:
 def test_contents_that_are_no_list_of_texts_are_refused_with_file_and_line(tmp_path: Path, contents: Any) -> None:
     with pytest.raises(InputError, match=r"questions\.jsonl, line 1"):
         benchmark(questions(tmp_path, image_content=contents), SETTINGS)
+
+
+def test_answers_that_the_judge_could_not_rate_are_said(capsys: pytest.CaptureFixture[str]) -> None:
+    _say_unscored("base feedback", [{"criteria": None}, {"criteria": {"honesty": 2}}, {"criteria": None, "note": "no"}])
+    assert "base feedback: 1 of 3 answers unscored: empty, or not rated by the judge" in capsys.readouterr().err

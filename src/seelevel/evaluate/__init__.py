@@ -88,6 +88,9 @@ def _say_unscored(label: str, rows: Items) -> None:
     notes = [row["note"] for row in rows if row.get("note")]
     if notes:
         say(f"{label}: {len(notes)} of {len(rows)} questions not answered and so unscored: {notes[0]:.200}")
+    unrated = sum("criteria" in row and row["criteria"] is None and not row.get("note") for row in rows)
+    if unrated:
+        say(f"{label}: {unrated} of {len(rows)} answers unscored: empty, or not rated by the judge")
     rounds = sum(len(row.get("ratings", ())) for row in rows)
     left = sum(row.get("unscored_rounds", 0) for row in rows)
     if left:
