@@ -217,3 +217,12 @@ def test_a_picture_of_a_later_question_is_not_shown_before(tmp_path: Path, monke
         tmp_path, monkeypatch, [replace(one, images=[Image("a.png"), Image("b.png")], responses=[Response(turns, 0)])]
     )
     assert [[Path(image.path).name for image in part.images] for part in found] == [["a.png"], ["a.png", "b.png"]]
+
+
+def test_a_model_that_could_begin_no_conversation_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one = replace(ladder("one two"), notes={"interaction": "a", "round": 0})
+    _, facts = ran(tmp_path, monkeypatch, [one], model="speaker", rounds=3)
+    assert facts["conversations"] == 0
+    assert "no conversation was begun" in capsys.readouterr().err

@@ -65,6 +65,8 @@ def run(
                 write_shard(stage.path / path.name, _judged(ladders, settings, annotator, answering, sampling), root)
                 bar.advance()
     facts = _facts(ladder for _, ladders in iter_shards(stage.path, root) for ladder in ladders)
+    if facts["ladders"] and settings.rounds > 1 and not facts["conversations"]:
+        say("feedback: no conversation was begun: the records are dialogues or rounds of some, or nothing was answered")
     if facts["unscored"]:
         why = ", ".join(f"{count} × {reason}" for reason, count in facts["unscored_reasons"].items())
         if not facts["ratings_by_round"]:
@@ -229,12 +231,14 @@ def _noted(ladder: Ladder, responses: Sequence[Response], talk: Conversation | N
 
 def _facts(ladders: Iterable[Ladder]) -> dict[str, Any]:
     """Counts and mean ratings, by round of a conversation (0: the first answers)."""
-    counts: Counter[str] = Counter({"ladders": 0, "responses": 0, "unscored": 0})
+    counts: Counter[str] = Counter({"ladders": 0, "responses": 0, "unscored": 0, "conversations": 0})
     reasons: Counter[str] = Counter()
     sums: dict[int, dict[str, list[int]]] = {}
     for ladder in ladders:
         counts["ladders"] += 1
-        unscored = ladder.notes.get("feedback", {}).get("unscored", [])
+        noted = ladder.notes.get("feedback", {})
+        unscored = noted.get("unscored", [])
+        counts["conversations"] += bool(noted.get("answers"))
         counts["unscored"] += len(unscored)
         reasons.update(entry["reason"] for entry in unscored)
         for response in ladder.responses:
