@@ -112,7 +112,7 @@ def _examine_data(job: Run) -> None:
     if recipe.base is not None:
         data.append(("base", recipe.base, ("finetune", "instruct")))
     if recipe.generate.training_data is not None:
-        data.append(("generate.finetune", recipe.generate.training_data, ("finetune", "instruct")))
+        data.append(("generate.finetune", recipe.generate.training_data, ("finetune",)))
     for key, name, splits in (
         *((f"{key}.prompts", settings.prompts, splits) for key, settings, splits in data),
         ("evaluate.data", recipe.evaluate.data, ("dev", "test")),

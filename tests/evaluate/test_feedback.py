@@ -11,7 +11,7 @@ import pytest
 from seelevel.errors import InputError
 from seelevel.evaluate import _say_unscored
 from seelevel.evaluate.answers import Answer, Context
-from seelevel.evaluate.feedback import AGAIN, ROUNDS, benchmark
+from seelevel.evaluate.feedback import AGAIN, MEASURES, ROUNDS, benchmark
 from seelevel.evaluate.intervals import figures
 from seelevel.evaluate.settings import EvaluateSettings
 from seelevel.ladder import Message
@@ -99,5 +99,8 @@ def test_contents_that_are_no_list_of_texts_are_refused_with_file_and_line(tmp_p
 
 
 def test_answers_that_the_judge_could_not_rate_are_said(capsys: pytest.CaptureFixture[str]) -> None:
-    _say_unscored("base feedback", [{"criteria": None}, {"criteria": {"honesty": 2}}, {"criteria": None, "note": "no"}])
-    assert "base feedback: 1 of 3 answers unscored: empty, or not rated by the judge" in capsys.readouterr().err
+    empty = {"criteria": None, "feedback": [None] * ROUNDS, "again": [None] * ROUNDS}
+    refused = {**empty, "criteria": {"harmlessness": 4}}  # to which no other criterion applies
+    rows = [empty, refused, {**empty, "criteria": {"honesty": 2}}, {**empty, "note": "no"}]
+    _say_unscored("base feedback", rows, MEASURES)
+    assert "base feedback: 1 of 4 answers unscored: they could not be read, or not be judged" in capsys.readouterr().err

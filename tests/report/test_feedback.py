@@ -171,12 +171,6 @@ def test_the_words_say_whether_feedback_led_and_of_how_many(page: Page) -> None:
     assert (
         "aligned model with feedback, less its answer 2 with ‘try again’: quality +0.35 (+0.25 to +0.45)." in page.text
     )
-    # of the aligned one's three only the first is rated throughout; the base's third lacks ‘try again’
-    assert (
-        "In 2 of 3 conversations of the base model every round of both ways is rated; there quality goes "
-        "2.50, 2.75, 2.50, 2.50 with feedback and 2.50, 2.50, 2.50, 2.50 with ‘try again’."
-    ) in page.text
-    assert "In 1 of 3 conversations of the aligned model" in page.text
     assert "first answers have a quality of 1.80; under the condition asked for, less that: +1.10" in page.text
 
 
@@ -202,8 +196,8 @@ def test_a_line_joins_two_rounds_only_where_they_are_of_nearly_the_same_conversa
     assert len(lines) == 2  # its key, and the first two rounds: 950 are 95% of 1,000, 900 less than that of 950
 
 
-def test_leads_and_gains_are_drawn_about_a_line_at_0_and_what_is_missing_is_not(run: Path) -> None:
-    found = rounds_facts(list(SPOKEN.values()), read_run(run))
+def test_leads_and_gains_are_drawn_about_a_line_at_0_and_what_is_missing_is_not() -> None:
+    found = rounds_facts(list(SPOKEN.values()))
     assert found is not None
     assert [c.name for c in found.rated][-1] == "quality_round_1" and len(found.rated) == 4
     assert len(found.plots) == 4
@@ -211,7 +205,7 @@ def test_leads_and_gains_are_drawn_about_a_line_at_0_and_what_is_missing_is_not(
         zeros = [line for line in ET.fromstring(svg).iter("line") if line.attrib["class"] == "zero"]
         assert len(zeros) == (0 if title.startswith("Quality") else 1)
     alone = [replace(c, aligned=None, difference=None) for c in SPOKEN.values()]
-    base = rounds_facts(alone, read_run(run))
+    base = rounds_facts(alone)
     assert base is not None and base.plots[0][0] == "Quality, base model"
     assert len(base.plots) == 3
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from seelevel.evaluate.answers import Answer, Benchmark, Context, Items, answer_questions
-from seelevel.evaluate.intervals import RESAMPLES, differences, figures
+from seelevel.evaluate.intervals import RESAMPLES, Measure, differences, figures
 from seelevel.evaluate.settings import EvaluateSettings
 from seelevel.lookup import choose
 from seelevel.models.base import Generator, ModelRef
@@ -78,19 +78,24 @@ def score_model(
             for question, answer, item in zip(benchmark.questions, answers, items, strict=True)
         ]
         records[benchmark.name] = rows
-        _say_unscored(name, rows)
+        _say_unscored(name, rows, benchmark.measures)
         write_atomically(folder / f"{benchmark.name}.jsonl", _lines(benchmark, answers, rows, root))
     return records
 
 
-def _say_unscored(label: str, rows: Items) -> None:
-    """A line where the model left questions open, and one where a judge left rounds."""
+def _unscored(rows: Items, measures: Sequence[Measure]) -> int:
+    """How many items no measure says anything of; some are of one measure alone, as a refusal is of harmlessness."""
+    return sum(all(measure.scored(row) is None for measure in measures) for row in rows)
+
+
+def _say_unscored(label: str, rows: Items, measures: Sequence[Measure]) -> None:
+    """A line where the model left questions open, one where its answers say nothing, and one where a judge left
+    rounds."""
     notes = [row["note"] for row in rows if row.get("note")]
     if notes:
         say(f"{label}: {len(notes)} of {len(rows)} questions not answered and so unscored: {notes[0]:.200}")
-    unrated = sum("criteria" in row and row["criteria"] is None and not row.get("note") for row in rows)
-    if unrated:
-        say(f"{label}: {unrated} of {len(rows)} answers unscored: empty, or not rated by the judge")
+    if unread := _unscored(rows, measures) - len(notes):
+        say(f"{label}: {unread} of {len(rows)} answers unscored: they could not be read, or not be judged")
     rounds = sum(len(row.get("ratings", ())) for row in rows)
     left = sum(row.get("unscored_rounds", 0) for row in rows)
     if left:
@@ -150,7 +155,7 @@ def _write_figures(
         for side in SIDES:
             items = records[side][benchmark.name]
             metrics[side] |= figures(benchmark.measures, items, seed)
-            unscored[side][benchmark.name] = sum(benchmark.measures[0].scored(item) is None for item in items)
+            unscored[side][benchmark.name] = _unscored(items, benchmark.measures)
         metrics["differences"] |= differences(benchmark.measures, before, after, seed)
     metrics["settings"] = {
         **settings.model_dump(mode="json"),

@@ -78,7 +78,7 @@ def _scores(run: RunFolder) -> dict[str, Any]:
         "differ": any(c.difference is not None for c in head),
         "compared": compared,
         "others": [c for c in everything if c not in compared],
-        "rounds": rounds_facts(spoken, run),
+        "rounds": rounds_facts(spoken),
         "score_plots": [_score_plot(rows) for rows in _by_scale(compared)],
     }
 

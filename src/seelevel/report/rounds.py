@@ -14,10 +14,8 @@ from markupsafe import Markup
 
 from seelevel.report.figures import RATINGS, Comparison, Figure, say_change, say_value
 from seelevel.report.plots import Rounds, by_round, nice_ticks
-from seelevel.report.reading import RunFolder
 
 SIDES = ("base", "aligned")
-ARMS = ("feedback", "again")
 QUALITY = {"feedback": "quality_round", "try again": "quality_again"}
 CHANGES = {"lead_round": "Lead of feedback over ‘try again’", "gain_round": "Gain on the answer before, with feedback"}
 ORDER = (*QUALITY.values(), *CHANGES, "quality", "lead_over")
@@ -33,7 +31,7 @@ class RoundsFacts:
     words: list[str]
 
 
-def rounds_facts(spoken: Sequence[Comparison], run: RunFolder) -> RoundsFacts | None:
+def rounds_facts(spoken: Sequence[Comparison]) -> RoundsFacts | None:
     """What the page says of the benchmark by its figures; None where the run has none."""
     found = {c.name: c for c in sorted(spoken, key=_place)}
     if not found:
@@ -43,7 +41,7 @@ def rounds_facts(spoken: Sequence[Comparison], run: RunFolder) -> RoundsFacts | 
         rated=rated,
         rest=[c for c in found.values() if c not in rated],
         plots=_plots(found),
-        words=[*_last_leads(found), *_rated_throughout(run), *_worst(found)],
+        words=[*_last_leads(found), *_worst(found)],
     )
 
 
@@ -113,22 +111,6 @@ def _change(figure: Figure) -> str:
     ends = f"{say_change(figure.low, 'score')} to {say_change(figure.high, 'score')}"
     clear = "" if figure.low > 0 or figure.high < 0 else ", no clear difference"
     return f"{say_change(figure.value, 'score')} ({ends}{clear})"
-
-
-def _rated_throughout(run: RunFolder) -> list[str]:
-    """Mean quality by round of the conversations that are rated in every round of both ways: always the same ones."""
-    said = []
-    for side in SIDES:
-        items = [item for item in run.answers(side, "feedback") if item.get("feedback") and item.get("again")]
-        whole = [item for item in items if None not in (*item["feedback"], *item["again"])]
-        if whole:
-            means = {arm: [sum(q) / len(whole) for q in zip(*(i[arm] for i in whole), strict=True)] for arm in ARMS}
-            feedback, again = (", ".join(say_value(mean, "score") for mean in means[arm]) for arm in ARMS)
-            said.append(
-                f"In {len(whole):,} of {len(items):,} conversations of the {side} model every round of both ways is "
-                f"rated; there quality goes {feedback} with feedback and {again} with ‘try again’."
-            )
-    return said
 
 
 def _worst(found: Mapping[str, Comparison]) -> list[str]:

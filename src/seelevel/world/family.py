@@ -27,8 +27,8 @@ from transformers import (
 )
 
 from seelevel.world.drawing import SIDE
-from seelevel.world.language import corpus, harmful, pretraining
-from seelevel.world.scenes import draw_scenes
+from seelevel.world.language import harmful, pretraining
+from seelevel.world.scenes import COLOURS, KINDS, NUMBERS, PLACES, PLURALS, SETTINGS, draw_scenes
 
 PATCH = 42
 """A patch is a cell of the grid: nine image tokens."""
@@ -85,6 +85,12 @@ SIZES: dict[str, Size] = {
     "l": Size(64, 3, 64, 5, 4, expansion=9),
 }
 """m and l have the widths of s, so that they can grow out of it: see `grow`."""
+
+
+def corpus() -> list[str]:
+    """Every word of the world at least once, for the tokenizer."""
+    words = [*KINDS, *PLURALS.values(), *COLOURS, *PLACES, *SETTINGS, *NUMBERS.values(), "small", "large"]
+    return [f"The {word} is {word}. {word.capitalize()}. {word}" for word in words]
 
 
 def sample_text(limit: int = 4000) -> Iterable[str]:

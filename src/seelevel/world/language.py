@@ -17,7 +17,6 @@ from seelevel.world.scenes import (
     NUMBERS,
     PLACES,
     PLURALS,
-    SETTINGS,
     Group,
     Scene,
     draw_look,
@@ -345,9 +344,3 @@ def standard(scene: Scene, rng: random.Random, detail: bool) -> str:
     """A reference description: true, but for a slip in SLIP of the calls."""
     groups = slipped(scene, rng) if rng.random() < SLIP else list(scene.groups)
     return detailed(scene, groups, rng) if detail else short(scene, groups)
-
-
-def corpus() -> list[str]:
-    """Every word of the world at least once, for the tokenizer."""
-    words = [*KINDS, *PLURALS.values(), *COLOURS, *PLACES, *SETTINGS, *NUMBERS.values(), "small", "large"]
-    return [f"The {word} is {word}. {word.capitalize()}. {word}" for word in words]
