@@ -57,6 +57,27 @@ def test_a_method_of_generation_knows_its_own_keys_alone(overrides, message):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("align.objective.dropout=7", r": align\.objective\.dropout: .*, not 7$"),
+        ("align.objective.dropuot=.1", r"key 'align\.objective\.dropuot' is unknown; did you mean 'dropout'\?$"),
+        (
+            "align.objective={name: mdpo}",
+            r": feedback\.ladders: rounds .*mdpo learns nothing; set",
+        ),
+    ],
+)
+def test_a_line_names_keys_that_a_recipe_has(override, message):
+    with pytest.raises(InputError, match=message):
+        load_recipe("world-dress", [override])
+
+
+@pytest.mark.parametrize("override", ["feedback.ladders=ratings", "feedback.rounds=1"])
+def test_preferences_are_learnt_where_a_ladder_has_all_answers_or_there_are_no_later_rounds(override):
+    assert load_recipe("world-dress", ["align.objective={name: mdpo}", override]).align.objective.name == "mdpo"
+
+
 def test_overrides_are_yaml_values():
     recipe = load_recipe("world-quick", ["align.epochs=7", "generate.experts=[a, b]", "seed=3"])
     assert (recipe.align.epochs, list(recipe.generate.experts), recipe.seed) == (7, ["a", "b"], 3)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from seelevel.errors import DiskFullError, InputError, NonFiniteLossError, ServerError, free_bytes, is_disk_full
+from seelevel.progress import say
 from seelevel.scoring import JsonOption, print_scores, score_app
 
 if TYPE_CHECKING:
@@ -327,5 +328,5 @@ def main() -> None:
 
 
 def _stop(message: str, code: int) -> None:
-    print(f"seelevel: {' '.join(message.split())}", file=sys.stderr)
+    say(f"seelevel: {' '.join(message.split())}")
     sys.exit(code)

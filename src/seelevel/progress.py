@@ -5,8 +5,11 @@ from __future__ import annotations
 import sys
 import time
 from types import TracebackType
+from unicodedata import category
 
 LINE_SECONDS = 10.0
+JOINERS = "\u200c\u200d"
+"""Of characters without a form of their own those that letters and emoji need."""
 
 
 class Progress:
@@ -79,4 +82,14 @@ class Progress:
 
 def say(text: str) -> None:
     """One line of plain log on standard error."""
-    print(text, file=sys.stderr, flush=True)
+    print(visible(text), file=sys.stderr, flush=True)
+
+
+def visible(text: str) -> str:
+    """A text in one line; characters that would steer the terminal, or turn its lines round, by their numbers."""
+    return "".join(f"\\x{ord(c):02x}" if steers(c) else c for c in text.replace("\n", "⏎"))
+
+
+def steers(character: str) -> bool:
+    """Whether a terminal would obey a character and not show it."""
+    return category(character) in ("Cc", "Cf") and character not in JOINERS

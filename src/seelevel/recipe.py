@@ -7,10 +7,10 @@ import typing
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from seelevel.align.settings import AlignSettings
 from seelevel.check.settings import CheckSettings
@@ -68,6 +68,16 @@ class Recipe(BaseModel):
     evaluate: EvaluateSettings
     report: ReportSettings = ReportSettings()
     api: ApiSettings = ApiSettings()
+
+    @model_validator(mode="after")
+    def _learns_from_later_rounds(self) -> Self:
+        feedback, objective = self.feedback, self.align.objective
+        if feedback is not None and feedback.rounds > 1 and feedback.ladders == "rounds" and not objective.counts([0]):
+            raise ValueError(
+                "feedback.ladders: rounds makes a ladder of one answer of each later round, from which "
+                f"{objective.name} learns nothing; set feedback.ladders: ratings"
+            )
+        return self
 
     @property
     def stages(self) -> tuple[str, ...]:
@@ -186,17 +196,30 @@ def _explain(error: ValidationError, raw: dict[str, Any]) -> str:
     for it may be the missing one written wrong."""
     first, *others = sorted(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
     location = [str(part) for part in first["loc"]]
-    key = ".".join(location)
+    key = ".".join(_without_tags(location, raw))
     if first["type"] == "extra_forbidden":
         line = f"key '{key}' is unknown; {nearest(location[-1], _known_keys(location[:-1], raw))}"
     elif first["type"] == "missing":
         line = f"key '{key}' is missing; add it"
     else:
         said = first["msg"][:1].lower() + first["msg"][1:]
-        line = f"{key}: {said.removeprefix('value error, ')}"
+        line = ": ".join(filter(None, (key, said.removeprefix("value error, "))))
         if not isinstance(first["input"], dict) and location[:2] != ["api", "key"]:  # which may be the key itself
             line += f", not {first['input']!r}"
     return line + (f" (and {len(others)} more)" if others else "")
+
+
+def _without_tags(location: Sequence[str], raw: dict[str, Any]) -> list[str]:
+    """A location in the recipe without the tags of unions, which are part of pydantic's and no keys."""
+    keys: list[str] = []
+    value: Any = raw
+    for number, part in enumerate(location, 1):
+        inside = value.get(part) if isinstance(value, dict) else None
+        if isinstance(value, dict) and part not in value and number < len(location):
+            continue
+        keys.append(part)
+        value = inside
+    return keys
 
 
 def _known_keys(location: Sequence[str], raw: dict[str, Any]) -> set[str]:

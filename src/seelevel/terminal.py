@@ -13,7 +13,6 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from unicodedata import category
 
 from rich.cells import cell_len
 
@@ -25,6 +24,7 @@ from seelevel.models import load_generator
 from seelevel.models.base import DEFAULT_API, Sampling
 from seelevel.naming import ORACLE, WORLD, named_generator, named_picture
 from seelevel.nlf.annotate import Annotator
+from seelevel.progress import steers
 from seelevel.store import cache_folder
 
 HELP = """\
@@ -90,8 +90,8 @@ def _examine(save: Path) -> None:
 
 
 class Wrapping:
-    """Text as it comes, in lines that break between words. `width`: of the screen; 0 breaks no line. Control characters
-    are left out, for they would steer the terminal."""
+    """Text as it comes, in lines that break between words. `width`: of the screen; 0 breaks no line. Characters
+    that would steer the terminal are left out."""
 
     def __init__(self, write: Callable[[str], Any], width: int) -> None:
         self.write, self.width = write, width
@@ -102,7 +102,7 @@ class Wrapping:
         out = ""
         for character in text:
             if not character.isspace():
-                self.word += character if category(character) != "Cc" else ""
+                self.word += "" if steers(character) else character
                 continue
             out += self._placed()
             if not self.any:  # what opens an answer is the template's

@@ -75,6 +75,16 @@ def test_what_is_set_aside_stands_beside_the_result(tmp_path: Path) -> None:
     assert [line["where"] for line in lines] == ["p.json[1]", "p.json[2]"]
 
 
+def test_what_stands_in_the_target_is_kept_where_nothing_can_be_written(tmp_path: Path) -> None:
+    picture(tmp_path, "a.png")
+    target = tmp_path / "pairs.jsonl"
+    target.write_text("from before")
+    with pytest.raises(InputError, match=r"p\.json: none of its 1 records can be written as trl; name another --to"):
+        convert(write(tmp_path / "p.json", [record(1)]), target, target_format="trl")
+    assert target.read_text() == "from before"
+    assert [path.name for path in tmp_path.glob(".part*")] == []
+
+
 def test_a_run_s_own_shards_are_not_written_over(tmp_path: Path) -> None:
     (tmp_path / "manifest.json").write_text("{}")
     with pytest.raises(InputError, match="lies in a stage of a run"):

@@ -19,7 +19,7 @@ from seelevel.training.fit import fit
 from seelevel.training.objectives.settings import ConditionalSettings
 from seelevel.training.packing import Batch
 from seelevel.training.settings import TrainSettings
-from seelevel.training.show import first_step, pieces, shown, visible, write
+from seelevel.training.show import first_step, pieces, shown, write
 from seelevel.training.tokens import NOT_SCORED, ImageReader, tokenise
 from seelevel.training.trainer import PreferenceTrainer
 from seelevel.world import model_path
@@ -234,7 +234,3 @@ def test_what_is_shown_is_what_the_first_step_of_training_scores_token_by_token(
             count = sum(scored for _, scored in conversation)
             assert "".join(character for character, _ in rest) == f" [{count} scored]"
     assert seen == set(trained)
-
-
-def test_a_text_cannot_steer_the_terminal() -> None:
-    assert visible("red\x1b[2J\u202eder\r\n👩‍🌾 \U000e0041") == "red\\x1b[2J\\x202eder\\x0d⏎👩‍🌾 \\xe0041"

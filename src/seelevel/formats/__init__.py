@@ -141,7 +141,14 @@ def convert(
             ladders.append(replace(record, images=[store.put(image.path) for image in record.images]))
     if not ladders:
         raise InputError(f"{source} holds no usable record; {commonest(rejected)}")
-    written: int = write(ladders, target)
+    part = target.with_name(f".part-{target.name}")  # what stands in the target is not lost to nothing
+    try:
+        written: int = write(ladders, part)
+        if not written:
+            raise InputError(f"{source}: none of its {len(ladders)} records can be written as {to}; name another --to")
+        part.replace(target)
+    finally:
+        part.unlink(missing_ok=True)
     if rejected:
         write_rejected(rejected, target.with_name(target.name + ".rejected.jsonl"))
     return {"read": len(ladders) + len(rejected), "written": written, "rejected": len(rejected)}

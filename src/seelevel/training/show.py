@@ -6,13 +6,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
-from unicodedata import category
 
 from rich.console import Console
 from rich.text import Text
 
 from seelevel.ladder import Ladder
 from seelevel.models.hf import load_reader
+from seelevel.progress import visible
 from seelevel.training.fit import prepare
 from seelevel.training.packing import row_length, rows_of
 from seelevel.training.schedule import schedule
@@ -21,8 +21,6 @@ from seelevel.training.tokens import NOT_SCORED, ImageReader, Ints, TokenisedLad
 
 PLAIN, SCORED = "dim", ("bold green", "bold cyan")
 """Styles of tokens that carry no loss, and of those that do, answer rounds in turn."""
-JOINERS = "\u200c\u200d"
-"""Of characters without a form of their own those that letters and emoji need."""
 OPEN, CLOSE = "⟦", "⟧"
 """What stands around tokens that carry loss where there is no colour."""
 
@@ -103,12 +101,6 @@ def pieces(ids: Ints, rounds: Ints, processor: Any) -> list[Piece]:
 def _decoded(ids: Ints, processor: Any) -> str:
     options = {"skip_special_tokens": False, "clean_up_tokenization_spaces": False}
     return str(processor.tokenizer.decode(ids.tolist(), **options))
-
-
-def visible(text: str) -> str:
-    """A text in one line; characters that would steer the terminal, or turn its lines round, by their numbers."""
-    line = text.replace("\n", "⏎")
-    return "".join(f"\\x{ord(c):02x}" if category(c) in ("Cc", "Cf") and c not in JOINERS else c for c in line)
 
 
 def _append(text: Text, found: Sequence[Piece], more: str = "") -> None:
