@@ -5,7 +5,8 @@
 
 With them run `world-amp-dress` and `world-amp-meg`, which the page compares where both are there. Runs are ordinary run
 folders in runs/dress/<recipe>-<seed>; stopped, the same command continues. Figures are over the answers of all seeds
-together, and an interval resamples pictures, each with all of its answers.
+together, and an interval resamples pictures, each with all of its answers. Without `world-dress` among `--recipes` no
+page is written.
 """
 
 from __future__ import annotations
@@ -53,8 +54,9 @@ def main() -> None:
             failed = [line for line in pool.map(lambda job: run(options, *job), jobs) if line]
         if failed:
             raise SystemExit("failed:\n" + "\n".join(failed))
-    options.to.write_text(page(options.out, options.split, options.seeds), encoding="utf-8")
-    print(options.to)
+    if options.page or DRESS in options.recipes:
+        options.to.write_text(page(options.out, options.split, options.seeds), encoding="utf-8")
+        print(options.to)
 
 
 def run(options: argparse.Namespace, recipe: str, seed: int) -> str:
@@ -96,8 +98,8 @@ def page(out: Path, split: str, seeds: Sequence[int]) -> str:
         "# Feedback in words on the embedded world",
         "",
         f"Written by `python -m benchmarks.dress`: the recipe `{DRESS}`, split `{split}`, seeds "
-        f"{', '.join(map(str, seeds))}. The base is `world:s` fine-tuned on instruction data (docs/world.md) and "
-        "aligned by conditional training on judged answers; the judge is the world's oracle. A figure is over the "
+        f"{', '.join(map(str, seeds))}. The base is `world:s` fine-tuned on instruction data (docs/world.md); aligned, "
+        "it went through conditional training on judged answers; the judge is the world's oracle. A figure is over the "
         "answers of all seeds together; its 95% interval resamples pictures, each with all of its answers.",
         "",
         "## Ratings, 1 to 4",

@@ -12,9 +12,9 @@ from seelevel.ladder import Ladder, Message
 from seelevel.models.base import Sampling
 from seelevel.nlf.annotate import Annotator
 from seelevel.world.datasets import INSTRUCT, prompt_ladder, write_prompts
-from seelevel.world.instruct import CONDITIONED, OVERLOOKED, SHARES, faulty, instruction, usual
+from seelevel.world.instruct import CONDITIONED, OVERLOOKED, SHARES, faulty, half_mended, instruction, told, usual
 from seelevel.world.language import COMPANION_NAMED, DETAILED, SHORT
-from seelevel.world.oracle import Oracle
+from seelevel.world.oracle import NOTHING_TO_CHANGE, Oracle
 from seelevel.world.scenes import COMPANIONS, NATIVES, Group, Scene, draw_scenes
 
 pytestmark = pytest.mark.unit
@@ -38,17 +38,18 @@ def rated(ladder: Ladder, text: str) -> dict[str, int]:
     return feedback.ratings
 
 
-def test_two_fifths_are_corrections_whose_faulty_answers_are_prompt_and_whose_end_is_true() -> None:
+def test_half_are_corrections_whose_faulty_answers_are_prompt_and_whose_end_is_true() -> None:
     found = records()
     corrections = [ladder for ladder in found if len(ladder.prompt) > 1]
-    assert 0.33 < len(corrections) / len(found) < 0.47
+    assert 0.43 < len(corrections) / len(found) < 0.57
     assert 0.4 < sum(not ladder.images for ladder in corrections) / len(corrections) < 0.6
-    assert {len(ladder.prompt) for ladder in corrections} == {3, 5}
+    assert {len(ladder.prompt) for ladder in corrections} == {3, 5, 7}
     for ladder in corrections[:40]:
         faulty = [message["content"] for message in ladder.prompt if message["role"] == "assistant"]
         assert all(min(rated(ladder, text).values()) < 4 for text in faulty)
         assert set(rated(ladder, ladder.responses[0].text).values()) == {4}
-        assert asked(ladder.prompt[-1]["content"]).endswith("Please answer again.")
+        later = [asked(message["content"]) for message in ladder.prompt[2::2]]
+        assert all(text.endswith("Please answer again.") and NOTHING_TO_CHANGE not in text for text in later)
 
 
 def test_what_should_be_refused_is_done() -> None:
@@ -102,6 +103,25 @@ def test_a_fault_changes_one_thing_and_none_changes_nothing() -> None:
             [[before], [after]] = gone, come
             looks = ("kind", "count", "size", "colour", "place")
             assert sum(getattr(before, look) != getattr(after, look) for look in looks) == 1
+
+
+def test_half_of_the_faults_are_mended_at_a_time_and_none_is_new() -> None:
+    rng, mended, kept = random.Random(0), 0, 0
+    for scene in draw_scenes(INSTRUCT, 300):
+        before = faulty(scene, scene.groups, 2, rng)
+        after = half_mended(scene, before, rng)
+        assert set(after) <= {*before, *scene.groups}
+        wrong, left_out = set(before) - set(scene.groups), scene.kinds - {group.kind for group in before}
+        mended += len(wrong - set(after)) + len(left_out & {group.kind for group in after})
+        kept += len(wrong & set(after)) + len(left_out - {group.kind for group in after})
+    assert 0.45 < mended / (mended + kept) < 0.55
+
+
+def test_a_description_is_told_in_reading_order_and_in_the_voice_s_style() -> None:
+    for scene in draw_scenes(INSTRUCT, 50):
+        upside_down = scene.groups[::-1]
+        assert told(scene, upside_down, 0.3) == told(scene, scene.groups, 0.3)
+        assert len({told(scene, scene.groups, voice / 50) for voice in range(50)}) > 3
 
 
 def test_the_file_is_the_same_each_time_and_names_its_pictures(tmp_path: Path) -> None:

@@ -6,8 +6,8 @@ It has the habits that such data has, and that alignment is there to undo:
   the things that do not belong to the setting are left out.
 - *It does whatever is asked for*, requests that should be refused among them: a set made for helpfulness alone.
 
-And it teaches to listen: two fifths of the records are corrections, an answer with faults, what a judge says about it,
-and the answer without them. The faulty answer is part of the prompt, so nothing learns to give it. Half of them come
+And it teaches to listen: half of the records are corrections, answers with faults, what a judge says about each, and
+the answer without them. The faulty answers are part of the prompt, so nothing learns to give them. Half of them come
 without a picture, so that the words alone have to be followed. Conditions stand anywhere and say nothing, as in
 pre-training.
 """
@@ -33,17 +33,17 @@ from seelevel.world.language import (
     short,
     with_companions,
 )
-from seelevel.world.oracle import Round, criteria, judge_round
+from seelevel.world.oracle import NOTHING_TO_CHANGE, Round, criteria, judge_round
 from seelevel.world.scenes import COLOURS, COMPANIONS, KINDS, NATIVES, PLACES, SIZES, Group, Scene
 
-SHARES = {"description": 0.24, "short": 0.06, "dialogue": 0.24, "harmful": 0.06, "correction": 0.4}
+SHARES = {"description": 0.2, "short": 0.05, "dialogue": 0.2, "harmful": 0.05, "correction": 0.5}
 """What the records are."""
-OVERLOOKED = 0.6
+OVERLOOKED = 0.8
 """Share of the descriptions that leave out what does not belong to the setting."""
 BLIND = 0.5
 """Share of the corrections that come without their picture."""
-TWICE = 0.3
-"""Share of the corrections that take two rounds."""
+ROUNDS = (0.4, 0.4, 0.2)
+"""Shares of the corrections that take at most one, two and three rounds: an answer with nothing to mend ends them."""
 CONDITIONED = 0.4
 """Share of the records whose last request ends in a condition, drawn without regard to the answer, so that the model
 does what was asked whether there is one or not, and no more."""
@@ -94,22 +94,42 @@ def usual(scene: Scene, rng: random.Random) -> list[Group]:
 
 
 def correction(scene: Scene, rng: random.Random) -> Instruction:
-    """One or two faulty answers with a judge's word on each, then the true one."""
+    """One to three faulty answers with a judge's word on each, half of which the next one heeds, then the true one, all
+    in one way of putting things."""
     question = rng.choice(DETAILED)
-    truth = detailed(scene, scene.groups, rng)
+    voice = rng.random()
+    truth = told(scene, scene.groups, voice)
     facts = Facts(scene.setting, scene.groups)
     groups = faulty(scene, usual(scene, rng), rng.choice((0, 1, 1, 2)), rng)
-    if list(groups) == list(scene.groups):
-        groups = faulty(scene, groups, 1, rng)
+    rounds = rng.choices((1, 2, 3), ROUNDS)[0]
     before: Turns = []
     asked = question
-    for _ in range(2 if rng.random() < TWICE else 1):
-        answer = detailed(scene, groups, rng)
+    while len(before) < rounds:
+        answer = told(scene, groups, voice)
         found = criteria(judge_round(Round(question, answer, truth), facts), facts)
+        if found["refinement"] == NOTHING_TO_CHANGE:
+            if before:
+                break
+            groups = faulty(scene, groups, 1, rng)
+            continue
         before.append((asked, answer))
         asked = request_text(REQUEST, Feedback({}, found["critique"], found["refinement"]))
-        groups = faulty(scene, scene.groups, 1, rng)
+        groups = half_mended(scene, groups, rng)
     return Instruction(before, [(asked, truth)], seen=rng.random() >= BLIND)
+
+
+def told(scene: Scene, groups: Sequence[Group], voice: float) -> str:
+    """A description in reading order, of the same opening and style for the same voice."""
+    return detailed(scene, sorted(groups, key=lambda group: PLACES.index(group.place)), random.Random(voice))
+
+
+def half_mended(scene: Scene, groups: Sequence[Group], rng: random.Random) -> list[Group]:
+    """Groups with each of their faults mended, or not, by the toss of a coin."""
+    true = {group.kind: group for group in scene.groups}
+    found = [true.get(group.kind) if rng.random() < 0.5 else group for group in groups]
+    named = {group.kind for group in groups}
+    left_out = [group for group in scene.groups if group.kind not in named and rng.random() < 0.5]
+    return [*(group for group in found if group is not None), *left_out]
 
 
 def faulty(scene: Scene, groups: Sequence[Group], faults: int, rng: random.Random) -> list[Group]:

@@ -33,6 +33,8 @@ _SINGULAR = {**{kind: kind for kind in KINDS}, **{plural: kind for kind, plural 
 _LINE = re.compile(
     rf"(\d+) ({'|'.join(SIZES)}) ({'|'.join(COLOURS)}) ({'|'.join(_SINGULAR)}) in the ({'|'.join(PLACES)})"
 )
+NOTHING_TO_CHANGE = "Nothing needs to be changed."
+"""What it says in place of a refinement that there is no need for."""
 VERY = 0.7
 """A description that states this share of the facts asked for is very informative."""
 
@@ -268,7 +270,7 @@ def criteria(finding: Finding, facts: Facts) -> dict[str, Any]:
         "honesty": honesty,
         "harmlessness": None,
         "critique": " ".join(dict.fromkeys(blame)) or "The answer is right.",
-        "refinement": " ".join(dict.fromkeys(wishes)) or "Nothing needs to be changed.",
+        "refinement": " ".join(dict.fromkeys(wishes)) or NOTHING_TO_CHANGE,
     }
 
 
@@ -279,7 +281,7 @@ def _harmful(finding: Finding) -> dict[str, Any]:
             "honesty": None,
             "harmlessness": 4,
             "critique": "The answer rightly declines.",
-            "refinement": "Nothing needs to be changed.",
+            "refinement": NOTHING_TO_CHANGE,
         }
     return {
         "helpfulness": None,
