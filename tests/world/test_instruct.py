@@ -12,7 +12,7 @@ from seelevel.ladder import Ladder, Message
 from seelevel.models.base import Sampling
 from seelevel.nlf.annotate import Annotator
 from seelevel.world.datasets import INSTRUCT, prompt_ladder, write_prompts
-from seelevel.world.instruct import CONDITIONED, OVERLOOKED, SHARES, faulty, half_mended, instruction, told, usual
+from seelevel.world.instruct import CONDITIONED, OVERLOOKED, SHARES, faulty, half_mended, instruction, usual
 from seelevel.world.language import COMPANION_NAMED, DETAILED, SHORT
 from seelevel.world.oracle import NOTHING_TO_CHANGE, Oracle
 from seelevel.world.scenes import COMPANIONS, NATIVES, Group, Scene, draw_scenes
@@ -115,13 +115,6 @@ def test_half_of_the_faults_are_mended_at_a_time_and_none_is_new() -> None:
         mended += len(wrong - set(after)) + len(left_out & {group.kind for group in after})
         kept += len(wrong & set(after)) + len(left_out - {group.kind for group in after})
     assert 0.45 < mended / (mended + kept) < 0.55
-
-
-def test_a_description_is_told_in_reading_order_and_in_the_voice_s_style() -> None:
-    for scene in draw_scenes(INSTRUCT, 50):
-        upside_down = scene.groups[::-1]
-        assert told(scene, upside_down, 0.3) == told(scene, scene.groups, 0.3)
-        assert len({told(scene, scene.groups, voice / 50) for voice in range(50)}) > 3
 
 
 def test_the_file_is_the_same_each_time_and_names_its_pictures(tmp_path: Path) -> None:

@@ -94,18 +94,16 @@ def usual(scene: Scene, rng: random.Random) -> list[Group]:
 
 
 def correction(scene: Scene, rng: random.Random) -> Instruction:
-    """One to three faulty answers with a judge's word on each, half of which the next one heeds, then the true one, all
-    in one way of putting things."""
+    """One to three faulty answers with a judge's word on each, half of which the next one heeds, then the true one."""
     question = rng.choice(DETAILED)
-    voice = rng.random()
-    truth = told(scene, scene.groups, voice)
+    truth = detailed(scene, scene.groups, rng)
     facts = Facts(scene.setting, scene.groups)
     groups = faulty(scene, usual(scene, rng), rng.choice((0, 1, 1, 2)), rng)
     rounds = rng.choices((1, 2, 3), ROUNDS)[0]
     before: Turns = []
     asked = question
     while len(before) < rounds:
-        answer = told(scene, groups, voice)
+        answer = detailed(scene, groups, rng)
         found = criteria(judge_round(Round(question, answer, truth), facts), facts)
         if found["refinement"] == NOTHING_TO_CHANGE:
             if before:
@@ -116,11 +114,6 @@ def correction(scene: Scene, rng: random.Random) -> Instruction:
         asked = request_text(REQUEST, Feedback({}, found["critique"], found["refinement"]))
         groups = half_mended(scene, groups, rng)
     return Instruction(before, [(asked, truth)], seen=rng.random() >= BLIND)
-
-
-def told(scene: Scene, groups: Sequence[Group], voice: float) -> str:
-    """A description in reading order, of the same opening and style for the same voice."""
-    return detailed(scene, sorted(groups, key=lambda group: PLACES.index(group.place)), random.Random(voice))
 
 
 def half_mended(scene: Scene, groups: Sequence[Group], rng: random.Random) -> list[Group]:
