@@ -96,6 +96,15 @@ def test_an_interaction_orders_by_mean_then_lowest_criterion_then_tie():
     ]
 
 
+def test_an_interaction_whose_answers_share_no_criterion_is_a_tie():
+    turns = [
+        (QUESTION, rated("one", harmlessness=4)),
+        ({"role": "user", "content": "again"}, rated("two", honesty=4, helpfulness=2)),
+    ]
+    result = Interaction("i", [CAT], turns).ladder()
+    assert [(r.text, r.level) for r in result.responses] == [("one", 0), ("two", 0)]
+
+
 def test_rounds_carry_history_without_conditions():
     first, second = answer("one", condition="Rating: 4"), answer("two", condition="Rating: 2")
     more = {"role": "user", "content": "again"}

@@ -73,9 +73,22 @@ def test_a_line_names_keys_that_a_recipe_has(override, message):
         load_recipe("world-dress", [override])
 
 
-@pytest.mark.parametrize("override", ["feedback.ladders=ratings", "feedback.rounds=1"])
-def test_preferences_are_learnt_where_a_ladder_has_all_answers_or_there_are_no_later_rounds(override):
-    assert load_recipe("world-dress", ["align.objective={name: mdpo}", override]).align.objective.name == "mdpo"
+def test_preferences_are_learnt_from_feedback_where_it_orders_the_ladders():
+    recipe = load_recipe("world-dress", ["align.objective={name: mdpo}", "feedback.ladders=ratings"])
+    assert recipe.align.objective.name == "mdpo"
+    assert load_recipe("world-dress", ["align.objective={name: sft}"]).align.objective.name == "sft"
+
+
+@pytest.mark.parametrize(
+    ("name", "overrides"),
+    [
+        ("world-dress", ["align.objective={name: dpo}", "feedback.rounds=1"]),
+        ("world-amp-dress", ["generate={method: dialogues, writer: a, experts: [b]}", "feedback={judge: c}"]),
+    ],
+)
+def test_a_judge_whose_ratings_preferences_would_not_see_is_refused(name, overrides):
+    with pytest.raises(InputError, match=r"learns nothing; set feedback\.ladders: ratings"):
+        load_recipe(name, overrides)
 
 
 def test_overrides_are_yaml_values():

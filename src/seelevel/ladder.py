@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypedDict
 
@@ -147,7 +147,7 @@ class Ladder:
 
     def ordered(self, responses: Iterable[Response], **notes: Any) -> Ladder:
         """This ladder with its responses replaced, sorted by level (stable), and notes added. Levels that people have
-        set (`overridden`) stand; their notes then say which levels they take the place of."""
+        set (`overridden`) stand; their notes say which of a checker's levels they take the place of."""
         ranked = sorted(responses, key=lambda r: r.level)
         found = replace(self, responses=ranked, notes={**self.notes, **notes})
         entries = found.notes.get("overrides", [])
@@ -183,16 +183,25 @@ class Ladder:
         wanted = {entry["text"]: int(entry["to"]) for entry in entries}
         levels = [wanted.get(response.text, response.level) for response in self.responses]
         order = sorted(range(len(levels)), key=levels.__getitem__)
-        notes = {**self.notes, "overrides": entries}
-        check = dict(notes.get("check", {}))
-        for name in NOTED_PER_RESPONSE:
-            if isinstance(check.get(name), list):
-                check[name] = [check[name][n] for n in order]
-        if "order" in check:
-            check["reordered"] = check["order"] != sorted(check["order"])
-        if check:
-            notes["check"] = check
+        notes = notes_moved({**self.notes, "overrides": entries}, order)
         return replace(self, responses=[replace(self.responses[n], level=levels[n]) for n in order], notes=notes)
+
+
+def notes_moved(notes: Mapping[str, Any], places: Sequence[int]) -> dict[str, Any]:
+    """A ladder's notes where its responses now are those that stood at `places`: what a checker noted of each goes
+    along. Of a response at a place beyond them it noted nothing; where there is one, what it noted of each is left out.
+    """
+    if not notes.get("check"):
+        return dict(notes)
+    check = dict(notes["check"])
+    for name in NOTED_PER_RESPONSE:
+        noted = check.pop(name, None)
+        if isinstance(noted, list) and all(n < len(noted) for n in places):
+            check[name] = [noted[n] for n in places]
+    check.pop("reordered", None)
+    if "order" in check:
+        check["reordered"] = check["order"] != sorted(check["order"])
+    return {**notes, "check": check}
 
 
 def preference_pairs(levels: Sequence[int], which: PairSet | Sequence[Sequence[int]] = "all") -> list[tuple[int, int]]:
@@ -222,6 +231,19 @@ def dense_levels(keys: Sequence[Any]) -> list[int]:
     return [order[key] for key in keys]
 
 
+def shared_criteria(ratings: Sequence[Mapping[str, int]]) -> list[str]:
+    """The criteria that all of several ratings have."""
+    return [name for name in CRITERIA if all(name in own for own in ratings)]
+
+
+def rating_levels(ratings: Sequence[Mapping[str, int]]) -> list[int]:
+    """Levels 0.. by the mean of the criteria that all have (two at a time, each pair by what both have, could run in a
+    circle); equal, then by the lowest criterion; equal, then a tie. Where they share no criterion, all are a tie."""
+    shared = shared_criteria(ratings)
+    values = [[own[name] for name in shared] for own in ratings]
+    return dense_levels([(-sum(own), -min(own, default=0)) for own in values])
+
+
 @dataclass(frozen=True)
 class Interaction:
     """A conversation with feedback: (user message, response) a round, the responses carrying their feedback."""
@@ -239,26 +261,11 @@ class Interaction:
                 raise ValueError(f"interaction {self.id}: a turn is one user message and one answer")
 
     def ladder(self) -> Ladder:
-        """The answers of all rounds as responses to the first question, ordered by rating.
-
-        Order: mean of the criteria that all rated answers have (two at a time, each pair by what both have, could run
-        in a circle); equal, then the lowest criterion; equal, then a tie. Answers without ratings are left out.
-        """
-        rated = [r for _, r in self.turns if r.feedback is not None and r.feedback.ratings]
-        shared = set(CRITERIA)
-        for response in rated:
-            assert response.feedback is not None
-            shared &= set(response.feedback.ratings)
-        if not shared:
-            return Ladder(self.id, self.images, [self.turns[0][0]], [], self.annotations)
-
-        def key(response: Response) -> tuple[float, int]:
-            assert response.feedback is not None
-            values = [response.feedback.ratings[c] for c in sorted(shared)]
-            return (-sum(values) / len(values), -min(values))
-
-        levels = dense_levels([key(r) for r in rated])
-        responses = [replace(r, level=level) for r, level in zip(rated, levels, strict=True)]
+        """The answers of all rounds as responses to the first question, by their ratings (`rating_levels`). Answers
+        without ratings are left out."""
+        rated = [(r, r.feedback.ratings) for _, r in self.turns if r.feedback is not None and r.feedback.ratings]
+        levels = rating_levels([ratings for _, ratings in rated])
+        responses = [replace(r, level=level) for (r, _), level in zip(rated, levels, strict=True)]
         return Ladder(
             self.id, self.images, [self.turns[0][0]], sorted(responses, key=lambda r: r.level), self.annotations
         )

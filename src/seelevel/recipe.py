@@ -70,12 +70,12 @@ class Recipe(BaseModel):
     api: ApiSettings = ApiSettings()
 
     @model_validator(mode="after")
-    def _learns_from_later_rounds(self) -> Self:
+    def _learns_from_feedback(self) -> Self:
         feedback, objective = self.feedback, self.align.objective
-        if feedback is not None and feedback.rounds > 1 and feedback.ladders == "rounds" and not objective.counts([0]):
+        if feedback is not None and feedback.ladders == "rounds" and not objective.counts([0]):
             raise ValueError(
-                "feedback.ladders: rounds makes a ladder of one answer of each later round, from which "
-                f"{objective.name} learns nothing; set feedback.ladders: ratings"
+                "feedback.ladders: rounds leaves the order as it is and makes a ladder of one answer of each later "
+                f"round, from which {objective.name} learns nothing; set feedback.ladders: ratings"
             )
         return self
 

@@ -47,7 +47,8 @@ def test_every_response_is_rated_and_order_and_levels_stay(tmp_path: Path, monke
     assert [r.feedback and r.feedback.ratings["honesty"] for r in found.responses] == [4, 1, 2]
     assert found.responses[1].feedback == Feedback({"honesty": 1}, "1 words.", "Say a word more.", "critic")
     assert facts["responses"] == 3
-    assert facts["ratings_by_round"] == {"0": {"honesty": {"mean": pytest.approx(7 / 3), "n": 3}}}
+    assert facts["ratings"] == {"honesty": {"mean": pytest.approx(7 / 3), "n": 3}}
+    assert facts["ratings_by_round"] == {}  # no conversation was held
 
 
 def test_rounds_are_ladders_of_their_own_with_the_history_as_prompt(
@@ -56,7 +57,7 @@ def test_rounds_are_ladders_of_their_own_with_the_history_as_prompt(
     found, facts = ran(tmp_path, monkeypatch, [ladder("four words are here")], model="speaker", rounds=3)
     assert [one.id for one in found] == ["a", "a#1", "a#2"]
     first, second, third = found
-    assert [r.text for r in first.responses] == ["four words are here"]
+    assert [(r.text, r.level) for r in first.responses] == [("four words are here", 0), ("word", 1)]
     assert [m["content"] for m in third.prompt] == [
         "<image>\nWhat is there?",
         "word",
@@ -66,7 +67,18 @@ def test_rounds_are_ladders_of_their_own_with_the_history_as_prompt(
     ]
     assert [r.text for r in third.responses] == ["word word word"]
     assert second.notes == {"interaction": "a", "round": 1, "before": {"honesty": 1}}
-    assert {k: v["honesty"]["mean"] for k, v in facts["ratings_by_round"].items()} == {"0": 4, "1": 2, "2": 3}
+    assert facts["responses"] == 4
+
+
+@pytest.mark.parametrize("form", ["rounds", "ratings"])
+def test_ratings_by_round_are_of_the_conversations_own_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    given = [ladder("four words are here", "two words"), ladder("word", "one two", id="b")]
+    _, facts = ran(tmp_path, monkeypatch, given, model="speaker", rounds=3, ladders=form)
+    # both begin at 'word', which the second ladder holds already, as its standard response
+    assert facts["ratings_by_round"] == {str(n): {"honesty": {"mean": n + 1, "n": 2}} for n in range(3)}
+    assert facts["ratings"] == {"honesty": {"mean": pytest.approx(20 / 9), "n": 9}}  # 4 2 1 2 3, 1 2 2 3
 
 
 def test_a_models_answer_in_the_ladder_begins_the_conversation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,6 +86,84 @@ def test_a_models_answer_in_the_ladder_begins_the_conversation(tmp_path: Path, m
     own = [one.responses[0], type(one.responses[1])(one.responses[1].messages, 1, {"model": "speaker"})]
     found, _ = ran(tmp_path, monkeypatch, [Ladder("a", one.images, one.prompt, own)], model="speaker", rounds=2)
     assert [m["content"] for m in found[1].prompt][1] == "its own answer"
+    assert [r.text for r in found[0].responses] == ["four words are here", "its own answer"]
+
+
+def test_a_new_first_answer_ties_with_the_last_level_but_for_a_standard_response(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = [ladder("one two", "two", "three words here"), ladder("one two", id="b", standard=False)]
+    found, _ = ran(tmp_path, monkeypatch, given, model="speaker", rounds=2)
+    levels = {one.id: [(r.text, r.level) for r in one.responses] for one in found if "round" not in one.notes}
+    assert levels == {
+        "a": [("one two", 0), ("two", 1), ("three words here", 2), ("word", 2)],
+        "b": [("one two", 0), ("word", 0)],
+    }
+
+
+def checked(*texts: str) -> Ladder:
+    """A ladder whose checker left the order as it was and noted of each response its text."""
+    order = list(range(len(texts)))
+    note = {"checker": "x", "initial_levels": order, "order": order, "reordered": False, "responses": list(texts)}
+    return replace(ladder(*texts), notes={"check": note})
+
+
+@pytest.mark.parametrize("form", ["rounds", "ratings"])
+def test_levels_that_people_have_set_stand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str) -> None:
+    one = checked("a b", "b", "c d e").overridden(1, 0, "Ada").overridden(0, 1, "Ada")
+    found, _ = ran(tmp_path, monkeypatch, [one], ladders=form)
+    levels = {r.text: r.level for r in found[0].responses}
+    assert (levels["b"], levels["a b"]) == (0, 1)  # by ratings 'b' is last
+    assert [(e["text"], e["to"]) for e in found[0].notes["overrides"]] == [("b", 0), ("a b", 1)]
+
+
+def test_what_a_checker_noted_of_each_response_goes_along(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = checked("a b", "odd", "c d e")
+    for form, texts, order in (("rounds", ["a b", "c d e"], [0, 2]), ("ratings", ["c d e", "a b"], [2, 0])):
+        (tmp_path / form).mkdir()
+        (found,), _ = ran(tmp_path / form, monkeypatch, [given], ladders=form)
+        assert [r.text for r in found.responses] == texts
+        note = found.notes["check"]
+        assert (note["responses"], note["order"], note["reordered"]) == (texts, order, order != [0, 2])
+
+
+@pytest.mark.parametrize("form", ["rounds", "ratings"])
+def test_where_an_answer_is_added_that_no_checker_saw_what_it_noted_of_each_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    given = checked("a b", "b").overridden(1, 5, "Ada")
+    found, _ = ran(tmp_path, monkeypatch, [given], model="speaker", rounds=2, ladders=form)
+    assert found[0].notes["check"] == {"checker": "x", "initial_levels": [0, 1]}
+    assert {r.text: r.level for r in found[0].responses}["b"] == 5
+
+
+def rated(text: str, level: int, ratings: dict[str, int]) -> Response:
+    said = Feedback(ratings, "Given.", "", "a person")
+    return Response([Message(role="assistant", content=text)], level, feedback=said)
+
+
+def test_ladders_of_ratings_are_a_tie_where_answers_share_no_criterion(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    responses = [rated("one", 0, {"harmlessness": 4}), rated("two", 1, {"honesty": 4, "helpfulness": 2})]
+    given = replace(ladder("x"), responses=responses)
+    (found,), facts = ran(tmp_path, monkeypatch, [given], ladders="ratings")
+    assert [(r.text, r.level) for r in found.responses] == [("one", 0), ("two", 0)]
+    assert found.notes["feedback"] == {"unscored": [], "not_compared": "its answers share no rated criterion"}
+    assert facts["not_compared"] == 1
+    assert "1 of 1 ladders are ties, for their answers share no rated criterion" in capsys.readouterr().err
+
+
+def test_an_answer_that_feedback_says_no_rating_of_has_no_place_by_ratings_and_is_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = replace(ladder("x"), responses=[rated("one", 0, {}), rated("two", 1, {"honesty": 4})])
+    (found,), facts = ran(tmp_path, monkeypatch, [given], ladders="ratings")
+    assert [(r.text, r.level) for r in found.responses] == [("two", 0)]
+    reason = "its feedback has words and no rating"
+    assert found.notes["feedback"]["unscored"] == [{"text": "one", "reason": reason, "reply": ""}]
+    assert (facts["responses"], facts["unscored"]) == (1, 1)
+    assert f"1 of 2 responses unscored: 1 × {reason}" in capsys.readouterr().err
 
 
 def test_ladders_of_ratings_put_a_refined_answer_above_the_standard(
@@ -110,8 +200,9 @@ def test_every_answer_of_a_dialogue_is_rated_with_what_its_own_model_said_before
 
 def test_ladders_of_ratings_leave_dialogues_as_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     given = replace(ladder("standard"), responses=[dialogue("one", "two"), replace(dialogue("three", "four"), level=1)])
-    found, _ = ran(tmp_path, monkeypatch, [given], model="speaker", rounds=2, ladders="ratings")
+    found, facts = ran(tmp_path, monkeypatch, [given], model="speaker", rounds=2, ladders="ratings")
     assert [one.responses for one in found] == [given.responses]
+    assert facts["responses"] == 0  # none is rated
 
 
 def test_what_the_judge_cannot_rate_is_left_out_and_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -132,9 +132,11 @@ def add_feedback(root: Path) -> Path:
     stage = StageFolder(root / "feedback", "0" * 16)
     stage.begin()
     write_shard(stage.shard(0), stage_ladders(root), root)
-    means = {"helpfulness": {"mean": 2.6, "n": 5}, "honesty": {"mean": 2.4, "n": 5}}
-    later = {"1": {"helpfulness": {"mean": 1.75, "n": 4}, "honesty": {"mean": 2.0, "n": 4}}}
-    stage.finish(ladders=11, responses=1234, unscored=66, ratings_by_round={"0": means, **later}, seconds=3.0)
+    everything = {"helpfulness": {"mean": 2.25, "n": 12}, "honesty": {"mean": 2.5, "n": 12}}
+    first = {"helpfulness": {"mean": 2.6, "n": 5}, "honesty": {"mean": 2.4, "n": 5}}
+    later = {"helpfulness": {"mean": 1.75, "n": 4}, "honesty": {"mean": 2.0, "n": 4}}
+    means = {"ratings": everything, "ratings_by_round": {"0": first, "1": later}}
+    stage.finish(ladders=11, responses=1234, unscored=66, **means, seconds=3.0)
     for side in ("base", "aligned"):
         folder = root / "evaluate" / side
         folder.mkdir(parents=True, exist_ok=True)

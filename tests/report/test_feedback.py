@@ -80,11 +80,13 @@ def test_the_page_counts_what_was_judged_and_says_what_rose_and_fell(page: Page)
     assert (
         "1,234 responses were rated by the judge judge; 66 of 1,300 (5.1%) could not be, and are left out." in page.text
     )
-    assert "Helpfulness 2.60 (n = 5) 1.75 (n = 4) –" in page.text
+    assert "Criterion All responses Answer 1 Answer 2 Answer 3" in page.text
+    assert "Helpfulness 2.25 (n = 12) 2.60 (n = 5) 1.75 (n = 4) –" in page.text
     # answer 2: rises +.5, falls −2.5, stays +1, stays too 0; answer 3: rises +2, stays −1
-    assert "against the answer before – 2 / 1 / 1 1 / 0 / 1" in page.text
-    assert "Mean change of quality against the answer before – \N{MINUS SIGN}0.25 +0.50" in page.text
+    assert "against the answer before – – 2 / 1 / 1 1 / 0 / 1" in page.text
+    assert "Mean change of quality against the answer before – – \N{MINUS SIGN}0.25 +0.50" in page.text
     assert "ratings by round" not in page.text  # not once more among the stage's costs
+    assert "ratings helpfulness" not in page.text
     assert "rose from the first answer to the last in 1, fell in 1 and ended as it began in 2" in page.text
 
 

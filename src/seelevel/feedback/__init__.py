@@ -15,13 +15,12 @@ from seelevel.judge import Unscored
 from seelevel.ladder import (
     CRITERIA,
     Feedback,
-    Interaction,
     Ladder,
-    Message,
     Response,
-    dense_levels,
+    notes_moved,
     pictures_of,
-    unmarked,
+    rating_levels,
+    shared_criteria,
 )
 from seelevel.models import load_generator
 from seelevel.models.base import Generator, ModelRef, Prompt, Sampling
@@ -34,6 +33,8 @@ __all__ = ["FeedbackSettings", "run"]
 
 COMMON = 3
 """Reasons for unscored answers that are named."""
+NOT_RATED = "its feedback has words and no rating"
+NOT_COMPARED = "its answers share no rated criterion"
 
 
 def run(
@@ -47,11 +48,12 @@ def run(
 ) -> dict[str, Any]:
     """Write one shard of ladders with feedback for each of the source's; returns the counts for the manifest.
 
-    Every answer is rated. With `rounds` above 1 the model's answer to a prompt of one round (its response in the
-    ladder, or a new one) is the first of a conversation, in which it answers again on the judge's words. `ladders:
-    rounds` gives the rated first answers as one ladder and every later round, of a dialogue or of a conversation, as
-    another of one response; `ratings` one ladder of all answers, ordered by their ratings, and leaves dialogues as they
-    are. A shard that is there already was written whole and is kept.
+    With `rounds` above 1 the model's answer (its response in the ladder, or a new one) is the first of a conversation,
+    in which it answers again on the judge's words; ladders whose responses have several rounds (dialogues), or that are
+    a round of an interaction themselves (`notes["round"]`), begin none. `ladders: rounds` rates every answer and gives
+    the first ones as one ladder, in their order, and every later round, of a dialogue or of a conversation, as another
+    of one response; `ratings` gives one ladder of all answers, ordered by their ratings, and leaves dialogues as they
+    are, unrated. A shard that is there already was written whole and is kept.
     """
     paths = shards(source)
     todo = [path for path in paths if not (stage.path / path.name).exists()]
@@ -69,12 +71,14 @@ def run(
         say("feedback: no conversation was begun: the records are dialogues or rounds of some, or nothing was answered")
     if facts["unscored"]:
         why = ", ".join(f"{count} × {reason}" for reason, count in facts["unscored_reasons"].items())
-        if not facts["ratings_by_round"]:
+        if not facts["responses"]:
             raise InputError(
                 f"feedback.judge: {settings.judge} rated none of {facts['unscored']} responses: {why}; take "
                 "another judge, or mend its template"
             )
         say(f"feedback: {facts['unscored']} of {facts['responses'] + facts['unscored']} responses unscored: {why}")
+    if count := facts.get("not_compared"):
+        say(f"feedback: {count} of {facts['ladders']} ladders are ties, for their answers share no rated criterion")
     return facts
 
 
@@ -112,7 +116,7 @@ def _judged(
     written = []
     for ladder in found:
         talk = by_id.get(ladder.id)
-        written += [_noted(ladder, ladder.responses, talk), *_later_rounds(talk)]
+        written += [_first_round(ladder, talk), *_later_rounds(talk)]
     return written
 
 
@@ -152,15 +156,15 @@ def _rated(asked: Sequence[tuple[Ladder, Ladder]], annotator: Annotator) -> list
     verdicts = iter(annotator.annotate(unrated))
     found = []
     for ladder, _ in asked:
-        kept, unscored = list[Response](), list[dict[str, str]]()
-        for response in ladder.responses:
+        kept, unscored = dict[int, Response](), list[dict[str, str]]()
+        for place, response in enumerate(ladder.responses):
             verdict = response.feedback or next(verdicts)
             if isinstance(verdict, Unscored):
                 unscored.append({"text": response.text, "reason": verdict.reason, "reply": verdict.reply})
             else:
-                kept.append(replace(response, feedback=verdict))
-        notes = {**ladder.notes, "feedback": {"unscored": unscored}}
-        found.append(replace(ladder, responses=kept, notes=notes))
+                kept[place] = replace(response, feedback=verdict)
+        notes = {**notes_moved(ladder.notes, list(kept)), "feedback": {"unscored": unscored}}
+        found.append(replace(ladder, responses=list(kept.values()), notes=notes))
     return found
 
 
@@ -191,6 +195,17 @@ def _started(
     return [*unscored, *(Conversation(one, [(one.prompt[-1], own[one.id])]) for one in ladders if one.id in own)]
 
 
+def _first_round(ladder: Ladder, talk: Conversation | None) -> Ladder:
+    """The ladder with its conversation's first answer too, where that is a new one. Nobody has ranked it: it ties with
+    the last level, or stands below it where that is a standard response's."""
+    new = [] if talk is None else [answer for _, answer in talk.turns[:1]]
+    new = [answer for answer in new if all(answer.text != known.text for known in ladder.responses)]
+    last = max((known.level + (known.origin.get("kind") == "standard") for known in ladder.responses), default=0)
+    responses = [*ladder.responses, *(replace(answer, level=last) for answer in new)]
+    notes = {**notes_moved(ladder.notes, range(len(responses))), "feedback": _noted(ladder, talk)}
+    return replace(ladder, responses=responses, notes=notes)
+
+
 def _later_rounds(talk: Conversation | None) -> list[Ladder]:
     """A ladder a round after the first: history as the prompt, that round's answer, and what was before it."""
     if talk is None or not talk.turns:
@@ -204,53 +219,72 @@ def _later_rounds(talk: Conversation | None) -> list[Ladder]:
 
 
 def _ordered(ladder: Ladder, talk: Conversation | None) -> Ladder:
-    """All answers to the prompt by their ratings: mean of the criteria that all have, then the lowest, else a tie."""
+    """All rated answers to the prompt by their ratings (`rating_levels`), but for levels that people have set; those
+    without ratings are noted as unscored and left out. Where the rest share no criterion they are a tie, noted too."""
     answers = list(ladder.responses)
     for _, response in talk.turns if talk is not None else []:
         if all(response.text != known.text for known in answers):
             answers.append(response)
-    asked = Message(role="user", content=unmarked(ladder.prompt[-1]["content"]))  # the order is all that is wanted
-    turns = [(asked, response) for response in answers if response.rounds == 1]
-    if not turns:
-        return _noted(ladder, [], talk)
-    responses = Interaction(ladder.id, [], turns, ladder.annotations).ladder().responses
-    return _noted(ladder, responses, talk)
+    found = _noted(ladder, talk)
+    rated: dict[int, dict[str, int]] = {}
+    for place, response in enumerate(answers):
+        if response.feedback is not None and response.feedback.ratings:
+            rated[place] = response.feedback.ratings
+        else:
+            found["unscored"].append({"text": response.text, "reason": NOT_RATED, "reply": ""})
+    ratings = list(rated.values())
+    if ratings and not shared_criteria(ratings):
+        found["not_compared"] = NOT_COMPARED
+    levels = dict(zip(rated, rating_levels(ratings), strict=True))
+    order = sorted(rated, key=levels.__getitem__)
+    moved = replace(ladder, notes={**notes_moved(ladder.notes, order), "feedback": found})
+    return moved.ordered(replace(answers[place], level=levels[place]) for place in order)
 
 
-def _noted(ladder: Ladder, responses: Sequence[Response], talk: Conversation | None) -> Ladder:
-    """The ladder with these responses, level by level as they stand, and what the judge could not rate."""
-    notes = dict(ladder.notes)
-    if talk is not None:
-        known = notes["feedback"]["unscored"]
-        more = [{"text": text, "reason": one.reason, "reply": one.reply} for text, one in talk.unscored]
-        unscored = [*known, *(one for one in more if one not in known)]  # the ladder may hold the same answer
-        notes["feedback"] = {"unscored": unscored, "answers": len(talk.turns)}
-    levels = dense_levels([response.level for response in responses])
-    return replace(ladder, responses=[replace(r, level=n) for r, n in zip(responses, levels, strict=True)], notes=notes)
+def _noted(ladder: Ladder, talk: Conversation | None) -> dict[str, Any]:
+    """`notes["feedback"]`: what the judge could not rate, how many answers the ladder's conversation has, and the
+    ratings of each."""
+    known = ladder.notes["feedback"]["unscored"]
+    if talk is None:
+        return {"unscored": list(known)}
+    more = [{"text": text, "reason": one.reason, "reply": one.reply} for text, one in talk.unscored]
+    unscored = [*known, *(one for one in more if one not in known)]  # the ladder may hold the same answer
+    ratings = [answer.feedback.ratings for _, answer in talk.turns if answer.feedback is not None]
+    return {"unscored": unscored, "answers": len(talk.turns), "ratings": ratings}
 
 
 def _facts(ladders: Iterable[Ladder]) -> dict[str, Any]:
-    """Counts and mean ratings, by round of a conversation (0: the first answers)."""
+    """Counts (`responses`: that are rated) and mean ratings, of all responses and by round of the conversations that
+    were held (0: the first answers)."""
     counts: Counter[str] = Counter({"ladders": 0, "responses": 0, "unscored": 0, "conversations": 0})
     reasons: Counter[str] = Counter()
-    sums: dict[int, dict[str, list[int]]] = {}
+    everything: list[dict[str, int]] = []
+    rounds: dict[int, list[dict[str, int]]] = {}
     for ladder in ladders:
         counts["ladders"] += 1
         noted = ladder.notes.get("feedback", {})
         unscored = noted.get("unscored", [])
         counts["conversations"] += bool(noted.get("answers"))
         counts["unscored"] += len(unscored)
+        if "not_compared" in noted:
+            counts["not_compared"] += 1
         reasons.update(entry["reason"] for entry in unscored)
-        for response in ladder.responses:
-            counts["responses"] += 1
-            number = int(response.origin.get("round", 0))
-            for criterion, rating in (response.feedback.ratings if response.feedback else {}).items():
-                sums.setdefault(number, {}).setdefault(criterion, []).append(rating)
-    rounds = {
-        str(number): {c: {"mean": sum(v) / len(v), "n": len(v)} for c in CRITERIA if (v := sums[number].get(c))}
-        for number in sorted(sums)
-    }
-    return {**counts, "unscored_reasons": dict(reasons.most_common(COMMON)), "ratings_by_round": rounds}
+        everything += [r.feedback.ratings for r in ladder.responses if r.feedback is not None and r.feedback.ratings]
+        for number, ratings in enumerate(noted.get("ratings", [])):
+            rounds.setdefault(number, []).append(ratings)
+    counts["responses"] = len(everything)
+    by_round = {str(number): _means(rounds[number]) for number in sorted(rounds)}
+    common = dict(reasons.most_common(COMMON))
+    return {**counts, "unscored_reasons": common, "ratings": _means(everything), "ratings_by_round": by_round}
+
+
+def _means(ratings: Iterable[dict[str, int]]) -> dict[str, dict[str, float]]:
+    """Mean and number of ratings by criterion."""
+    found: dict[str, list[int]] = {}
+    for own in ratings:
+        for criterion, rating in own.items():
+            found.setdefault(criterion, []).append(rating)
+    return {c: {"mean": sum(v) / len(v), "n": len(v)} for c in CRITERIA if (v := found.get(c))}
 
 
 def _sampling(settings: FeedbackSettings, seed: int, shard: Path) -> Sampling:

@@ -274,7 +274,7 @@ def _counts(facts: Mapping[str, Any]) -> str:
     """A manifest's plain facts in words: numbers, short texts, and small tables of them."""
     said = []
     for key, value in facts.items():
-        if key in ("fingerprint", "seconds", "peak_bytes", "ratings_by_round"):  # these stand elsewhere on the page
+        if key in ("fingerprint", "seconds", "peak_bytes", "ratings", "ratings_by_round"):  # these stand elsewhere
             continue
         text = _plain(value)
         if text:

@@ -90,7 +90,7 @@ class ShownTalk:
 
 @dataclass(frozen=True)
 class FeedbackFacts:
-    """`rows` of a table: a name and a cell a round; `columns` are the rounds' names."""
+    """`rows` of a table: a name and a cell a column; `columns` are their names."""
 
     words: str
     columns: list[str]
@@ -126,7 +126,7 @@ def feedback_facts(run: RunFolder, wanted: int, album: Album) -> FeedbackFacts |
     rose, fell = (largest([g for g in gains if sign * g[0] > 0], each) for sign in (1, -1))
     rest = [key for _, key in gains if key not in rose and key not in fell]
     others = sorted(rest, key=lambda key: digest(key[1]))[:each]
-    columns, rows = _table(stage.manifest.get("ratings_by_round") or {}, steps)
+    columns, rows = _table(stage.manifest, steps)
     return FeedbackFacts(
         words=_words(run, stage.manifest),
         columns=columns,
@@ -146,22 +146,24 @@ def _words(run: RunFolder, facts: Mapping[str, Any]) -> str:
     return said + f"{unscored:,} of {rated + unscored:,} ({share}) could not be, and are left out."
 
 
-def _table(ratings: Mapping[str, Any], steps: Mapping[int, Step]) -> tuple[list[str], list[tuple[str, list[str]]]]:
-    """Mean ratings by criterion and round (the manifest counts rounds from 0), and what changed from round to round."""
-    numbers = sorted({int(number) + 1 for number in ratings} | set(steps))
-    by_number = {int(number) + 1: means for number, means in ratings.items()}
+def _table(facts: Mapping[str, Any], steps: Mapping[int, Step]) -> tuple[list[str], list[tuple[str, list[str]]]]:
+    """Mean ratings by criterion, of all responses and by round of the conversations (the manifest counts rounds from
+    0), and what changed from round to round."""
+    by_number = {int(number) + 1: means for number, means in (facts.get("ratings_by_round") or {}).items()}
+    numbers = sorted({*by_number, *steps})
+    columns = [facts.get("ratings") or {}, *(by_number.get(number, {}) for number in numbers)]
 
-    def mean(number: int, criterion: str) -> str:
-        found = by_number.get(number, {}).get(criterion)
+    def mean(means: Mapping[str, Any], criterion: str) -> str:
+        found = means.get(criterion)
         return f"{say_value(found['mean'], 'score')} (n = {found['n']:,})" if found else "–"
 
-    rows = [(c.capitalize(), [mean(number, c) for number in numbers]) for c in CRITERIA]
+    rows = [(c.capitalize(), [mean(means, c) for means in columns]) for c in CRITERIA]
     rows = [(name, cells) for name, cells in rows if set(cells) != {"–"}]
     if steps:
-        said = [steps[number].words if number in steps else ("–", "–") for number in numbers]
+        said = [("–", "–"), *(steps[number].words if number in steps else ("–", "–") for number in numbers)]
         rows.append(("Rose / stayed / fell against the answer before", [counts for counts, _ in said]))
         rows.append(("Mean change of quality against the answer before", [moved for _, moved in said]))
-    return [f"Answer {number}" for number in numbers], rows
+    return ["All responses", *(f"Answer {number}" for number in numbers)], rows
 
 
 def _choice(gains: Sequence[float]) -> str:
