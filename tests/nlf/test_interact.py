@@ -48,6 +48,14 @@ def test_the_best_ratings_end_a_conversation_and_every_round_is_kept() -> None:
     assert not found.goes_on
 
 
+def test_every_answer_is_judged_as_one_to_the_first_question() -> None:
+    critic = Critic(counted)
+    talk(Speaker(longer), critic, 2)
+    first, second = (prompt.messages[0]["content"] for prompt in critic.prompts)
+    assert 'Question: "What is there?"\n' in first and "Said before" not in first
+    assert second == first.replace('"word word"', '"word word word"')
+
+
 def test_a_first_answer_that_is_right_is_not_asked_again() -> None:
     assert len(talk(Speaker(longer), Critic(counted), 3, {"honesty": 4, "helpfulness": 4}).turns) == 1
 
