@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from seelevel.judge import Unscored
 from seelevel.ladder import Feedback, Message, Response
 from seelevel.models.base import Sampling
 from seelevel.nlf.annotate import Annotator
-from seelevel.nlf.interact import REQUEST, Conversation, Refiner, request_text
+from seelevel.nlf.interact import REQUEST, Conversation, Refiner, leaves_wishes, request_text
 
 from .made import Critic, Speaker, counted, ladder, longer
 
@@ -76,6 +77,13 @@ def test_an_empty_answer_ends_the_conversation() -> None:
 def test_a_judge_with_nothing_to_say_ends_the_conversation() -> None:
     found = talk(Speaker(longer), Critic(lambda _: {"honesty": 2, "critique": " ", "refinement": ""}), 5)
     assert len(found.turns) == 2
+
+
+def test_words_without_ratings_are_no_top_marks() -> None:
+    one = ladder("A cat.")
+    said = replace(one.responses[0], feedback=Feedback({}, "Wrong.", "Say dog."))
+    assert Conversation(one, [(one.prompt[-1], said)]).goes_on
+    assert not leaves_wishes(Feedback({}))
 
 
 def test_the_users_words_are_one_line() -> None:
