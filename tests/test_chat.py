@@ -23,8 +23,10 @@ from seelevel.nlf.annotate import Annotator
 from seelevel.terminal import Terminal, Wrapping
 from seelevel.training.conditions import TEMPLATE, Conditions
 from seelevel.world import model_path
+from seelevel.world.oracle import Oracle
 from tests.nlf.made import Critic, Speaker, counted, longer
 from tests.test_cli import call, refused
+from tests.world.kitchen import LINES
 
 pytestmark = pytest.mark.unit
 
@@ -71,6 +73,41 @@ def test_feedback_is_shown_and_refine_asks_on_it_or_on_the_users_words(tmp_path:
 def test_refine_has_the_answer_judged_where_that_was_not_asked_for(tmp_path: Path) -> None:
     _, chat = talk(Speaker(longer), "What?", "/refine", folder=tmp_path)
     assert len(chat.turns) == 2 and chat.turns[0][1].feedback is not None
+
+
+def test_a_refined_answer_is_judged_as_one_to_the_question() -> None:
+    """A setting alone is no description; to 'Leave out the chair. Please answer again.' it would be right."""
+    said = iter(["There is a small red chair in the lower left.", "The image shows a kitchen."])
+    chat = Chat(Speaker(lambda _: next(said)), "a.png", Sampling(), Annotator(Oracle(), "world:oracle"), LINES)
+    list(chat.ask("Describe the image."))
+    list(chat.refine(chat.request()))
+    refined = chat.feedback()
+    assert isinstance(refined, Feedback) and refined.critique.startswith("The answer leaves out the cups.")
+
+
+def judged(*ask: str, answers: list[str]) -> str:
+    """What the judge is shown of the conversation after these questions and, of the last, 'Look again.'."""
+    said = iter(answers)
+    chat = Chat(Speaker(lambda _: next(said)), "a.png", Sampling(), Annotator(critic := Critic(counted), "critic"))
+    for pieces in (*map(chat.ask, ask), chat.refine("Look again.")):
+        list(pieces)
+    chat.feedback()
+    return critic.prompts[0].messages[0]["content"].partition("### Conversation\n")[2]
+
+
+def test_the_judge_is_told_what_was_said_before_the_question() -> None:
+    shown = judged("What is there?", "Which colour?", answers=["A cup.", "Blue.", "Red."])
+    assert [line for line in shown.splitlines() if ": " in line] == [
+        'Said before by "user": "What is there?"',
+        'Said before by "assistant": "A cup."',
+        'Question: "Which colour?"',
+        'Answer to judge: "Red."',
+    ]
+
+
+def test_a_question_that_got_no_answer_is_not_the_one_judged_by() -> None:
+    shown = judged("What is there?", "And then?", answers=["A cup.", "", "A dog."])
+    assert shown == '\nQuestion: "What is there?"\nAnswer to judge: "A dog."\n'
 
 
 def test_a_condition_answers_the_last_request_again(tmp_path: Path) -> None:
