@@ -20,6 +20,7 @@ from seelevel.models.base import Generator as Model
 from seelevel.models.conditioned import Conditioned
 from seelevel.naming import named_picture
 from seelevel.nlf.annotate import Annotator
+from seelevel.store import cache_folder
 from seelevel.terminal import Terminal, Wrapping
 from seelevel.training.conditions import TEMPLATE, Conditions
 from seelevel.world import model_path
@@ -230,6 +231,16 @@ def test_all_conversations_are_saved_and_a_file_that_cannot_be_written_loses_non
     assert Path(screen.rstrip().rpartition("saved: ")[2]).is_file()
 
 
+def test_two_chats_that_end_in_one_second_are_both_saved(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(terminal.time, "strftime", lambda _: "chat-20260101-000000")
+    for question in ("One?", "Two?"):
+        chat = Chat(Speaker(longer), None, Sampling())
+        Terminal(chat, typed(question), lambda _: None, None).run()
+    files = sorted((cache_folder() / "chats").iterdir())
+    assert [file.name for file in files] == ["chat-20260101-000000-0-2.jsonl", "chat-20260101-000000-0.jsonl"]
+    assert [json.loads(f.read_text())["interaction"][0]["user"] for f in files] == ["Two?", "One?"]
+
+
 def test_a_condition_that_the_model_does_not_know_is_refused() -> None:
     assert "was not trained on conditions" in refused("chat", "world:xs", "--condition", "2/4/4")
 
@@ -272,6 +283,7 @@ def test_a_full_disk_is_said_and_the_next_place_taken(tmp_path: Path, monkeypatc
     monkeypatch.setattr(terminal, "write", full)
     screen, _ = talk(Speaker(longer), "What?", folder=tmp_path)
     assert "cannot be written (disk full" in screen and Path(screen.rstrip().rpartition("saved: ")[2]).is_file()
+    assert not (tmp_path / "said.jsonl").exists()
 
 
 @pytest.mark.parametrize(
