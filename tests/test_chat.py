@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Generator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -174,11 +175,30 @@ def test_pieces_of_a_local_model_are_its_answer_and_closing_stops_it(tmp_path: P
     prompt = Prompt([Message(role="user", content="<image>\nDescribe the image in detail.")], [path])
     [whole] = model.generate([prompt], Sampling(max_new_tokens=40))
     assert "".join(model.stream(prompt, Sampling(max_new_tokens=40))).strip() == whole.text
+    assert [ended(model.stream(prompt, Sampling(max_new_tokens=limit))) for limit in (5, 400)] == [False, True]
     pieces = model.stream(prompt, Sampling(max_new_tokens=400))
     next(pieces)
     assert any(thread.name == "answer" for thread in threading.enumerate())
     pieces.close()
     assert not any(thread.name == "answer" for thread in threading.enumerate())
+
+
+def ended(pieces: Generator[str, None, bool]) -> bool:
+    """What an answer's pieces return."""
+    while True:
+        try:
+            next(pieces)
+        except StopIteration as end:
+            return bool(end.value)
+
+
+def test_an_answer_that_the_limit_cuts_is_marked(tmp_path: Path) -> None:
+    class Limited(Speaker):
+        def generate(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[Completion]:
+            return [replace(one, finished=one.text != "word") for one in super().generate(prompts, sampling)]
+
+    screen, _ = talk(Limited(longer), "What?", "And?", "/quit", folder=tmp_path)
+    assert screen.startswith("word\n(cut short; --max-new-tokens is 512)\nword word\nsaved: ")
 
 
 def test_the_worlds_pictures_come_with_what_they_hold() -> None:

@@ -21,7 +21,8 @@ SHOWN = 300
 @dataclass
 class Chat:
     """A conversation about one picture. `contents`: what is known of it, a line each, for the judge; `asked`: the turn
-    whose question the last answer is one to, which `refine` leaves as it is."""
+    whose question the last answer is one to, which `refine` leaves as it is; `cut`: whether that answer stopped
+    before its end, as at the limit of tokens."""
 
     model: Generator
     image: str | None
@@ -30,6 +31,7 @@ class Chat:
     contents: list[str] = field(default_factory=list)
     turns: list[tuple[Message, Response]] = field(default_factory=list)
     asked: int = 0
+    cut: bool = False
 
     def ask(self, text: str) -> Pieces[str]:
         """The answer to what the user says, piece by piece; what was said when the iterator is closed is kept. Raises
@@ -114,11 +116,13 @@ class Chat:
         said = self._said(len(self.turns))
         prompt = Prompt([*said, user], [self.image] if self.image is not None else [])
         condition = self.model.text if isinstance(self.model, Conditioned) else ""
-        text = ""
+        pieces, text, self.cut = streamed(self.model, prompt, self.sampling), "", False
         try:
-            for piece in streamed(self.model, prompt, self.sampling):
-                text += piece
+            while True:
+                text += (piece := next(pieces))
                 yield piece
+        except StopIteration as end:
+            self.cut = not end.value
         finally:
             if text := unmarked(text).strip():  # a mark would stand for a picture in the next prompt
                 origin = {"kind": "answer", "model": self.model.name, "sampling": self.sampling.model_dump(mode="json")}

@@ -218,6 +218,8 @@ class Terminal:
             page.feed(" …")
         page.end()
         self.write("\n" if page.any else "(no answer)\n")
+        if self.chat.cut:
+            self.tell(f"(cut short; --max-new-tokens is {self.chat.sampling.max_new_tokens})")
 
     def forget(self) -> None:
         """Begin anew; what was said is kept for the end."""
