@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Generator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,11 +21,14 @@ from seelevel.models.base import Generator as Model
 from seelevel.models.conditioned import Conditioned
 from seelevel.naming import named_picture
 from seelevel.nlf.annotate import Annotator
+from seelevel.store import cache_folder
 from seelevel.terminal import Terminal, Wrapping
 from seelevel.training.conditions import TEMPLATE, Conditions
 from seelevel.world import model_path
+from seelevel.world.oracle import Oracle
 from tests.nlf.made import Critic, Speaker, counted, longer
 from tests.test_cli import call, refused
+from tests.world.kitchen import LINES
 
 pytestmark = pytest.mark.unit
 
@@ -71,6 +75,41 @@ def test_feedback_is_shown_and_refine_asks_on_it_or_on_the_users_words(tmp_path:
 def test_refine_has_the_answer_judged_where_that_was_not_asked_for(tmp_path: Path) -> None:
     _, chat = talk(Speaker(longer), "What?", "/refine", folder=tmp_path)
     assert len(chat.turns) == 2 and chat.turns[0][1].feedback is not None
+
+
+def test_a_refined_answer_is_judged_as_one_to_the_question() -> None:
+    """A setting alone is no description; to 'Leave out the chair. Please answer again.' it would be right."""
+    said = iter(["There is a small red chair in the lower left.", "The image shows a kitchen."])
+    chat = Chat(Speaker(lambda _: next(said)), "a.png", Sampling(), Annotator(Oracle(), "world:oracle"), LINES)
+    list(chat.ask("Describe the image."))
+    list(chat.refine(chat.request()))
+    refined = chat.feedback()
+    assert isinstance(refined, Feedback) and refined.critique.startswith("The answer leaves out the cups.")
+
+
+def judged(*ask: str, answers: list[str]) -> str:
+    """What the judge is shown of the conversation after these questions and, of the last, 'Look again.'."""
+    said = iter(answers)
+    chat = Chat(Speaker(lambda _: next(said)), "a.png", Sampling(), Annotator(critic := Critic(counted), "critic"))
+    for pieces in (*map(chat.ask, ask), chat.refine("Look again.")):
+        list(pieces)
+    chat.feedback()
+    return critic.prompts[0].messages[0]["content"].partition("### Conversation\n")[2]
+
+
+def test_the_judge_is_told_what_was_said_before_the_question() -> None:
+    shown = judged("What is there?", "Which colour?", answers=["A cup.", "Blue.", "Red."])
+    assert [line for line in shown.splitlines() if ": " in line] == [
+        'Said before by "user": "What is there?"',
+        'Said before by "assistant": "A cup."',
+        'Question: "Which colour?"',
+        'Answer to judge: "Red."',
+    ]
+
+
+def test_a_question_that_got_no_answer_is_not_the_one_judged_by() -> None:
+    shown = judged("What is there?", "And then?", answers=["A cup.", "", "A dog."])
+    assert shown == '\nQuestion: "What is there?"\nAnswer to judge: "A dog."\n'
 
 
 def test_a_condition_answers_the_last_request_again(tmp_path: Path) -> None:
@@ -136,11 +175,30 @@ def test_pieces_of_a_local_model_are_its_answer_and_closing_stops_it(tmp_path: P
     prompt = Prompt([Message(role="user", content="<image>\nDescribe the image in detail.")], [path])
     [whole] = model.generate([prompt], Sampling(max_new_tokens=40))
     assert "".join(model.stream(prompt, Sampling(max_new_tokens=40))).strip() == whole.text
+    assert [ended(model.stream(prompt, Sampling(max_new_tokens=limit))) for limit in (5, 400)] == [False, True]
     pieces = model.stream(prompt, Sampling(max_new_tokens=400))
     next(pieces)
     assert any(thread.name == "answer" for thread in threading.enumerate())
     pieces.close()
     assert not any(thread.name == "answer" for thread in threading.enumerate())
+
+
+def ended(pieces: Generator[str, None, bool]) -> bool:
+    """What an answer's pieces return."""
+    while True:
+        try:
+            next(pieces)
+        except StopIteration as end:
+            return bool(end.value)
+
+
+def test_an_answer_that_the_limit_cuts_is_marked(tmp_path: Path) -> None:
+    class Limited(Speaker):
+        def generate(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[Completion]:
+            return [replace(one, finished=one.text != "word") for one in super().generate(prompts, sampling)]
+
+    screen, _ = talk(Limited(longer), "What?", "And?", "/quit", folder=tmp_path)
+    assert screen.startswith("word\n(cut short; --max-new-tokens is 512)\nword word\nsaved: ")
 
 
 def test_the_worlds_pictures_come_with_what_they_hold() -> None:
@@ -193,6 +251,16 @@ def test_all_conversations_are_saved_and_a_file_that_cannot_be_written_loses_non
     assert Path(screen.rstrip().rpartition("saved: ")[2]).is_file()
 
 
+def test_two_chats_that_end_in_one_second_are_both_saved(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(terminal.time, "strftime", lambda _: "chat-20260101-000000")
+    for question in ("One?", "Two?"):
+        chat = Chat(Speaker(longer), None, Sampling())
+        Terminal(chat, typed(question), lambda _: None, None).run()
+    files = sorted((cache_folder() / "chats").iterdir())
+    assert [file.name for file in files] == ["chat-20260101-000000-0-2.jsonl", "chat-20260101-000000-0.jsonl"]
+    assert [json.loads(f.read_text())["interaction"][0]["user"] for f in files] == ["Two?", "One?"]
+
+
 def test_a_condition_that_the_model_does_not_know_is_refused() -> None:
     assert "was not trained on conditions" in refused("chat", "world:xs", "--condition", "2/4/4")
 
@@ -235,6 +303,7 @@ def test_a_full_disk_is_said_and_the_next_place_taken(tmp_path: Path, monkeypatc
     monkeypatch.setattr(terminal, "write", full)
     screen, _ = talk(Speaker(longer), "What?", folder=tmp_path)
     assert "cannot be written (disk full" in screen and Path(screen.rstrip().rpartition("saved: ")[2]).is_file()
+    assert not (tmp_path / "said.jsonl").exists()
 
 
 @pytest.mark.parametrize(

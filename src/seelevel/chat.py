@@ -20,7 +20,9 @@ SHOWN = 300
 
 @dataclass
 class Chat:
-    """A conversation about one picture. `contents`: what is known of it, a line each, for the judge."""
+    """A conversation about one picture. `contents`: what is known of it, a line each, for the judge; `asked`: the turn
+    whose question the last answer is one to, which `refine` leaves as it is; `cut`: whether that answer stopped
+    before its end, as at the limit of tokens."""
 
     model: Generator
     image: str | None
@@ -28,22 +30,20 @@ class Chat:
     annotator: Annotator | None = None
     contents: list[str] = field(default_factory=list)
     turns: list[tuple[Message, Response]] = field(default_factory=list)
+    asked: int = 0
+    cut: bool = False
 
     def ask(self, text: str) -> Pieces[str]:
         """The answer to what the user says, piece by piece; what was said when the iterator is closed is kept. Raises
         `InputError` for a picture's mark in it."""
-        if IMAGE_MARK in text:
-            raise InputError(f"{IMAGE_MARK} stands for a picture and cannot be typed; name one with --image")
-        marked = self.image is not None and not self.turns
-        user = Message(role="user", content=f"{IMAGE_MARK}\n{text}" if marked else text)
-        yield from self._answer(user)
+        yield from self._say(text, len(self.turns))
 
     def again(self) -> Pieces[str]:
         """Another answer to the last request, in place of the one there is. Raises `InputError` where there is none."""
         last = self._last()
         self.turns.pop()
         try:
-            yield from self._answer(last[0])
+            yield from self._answer(last[0], self.asked)
         finally:
             if not self.turns or self.turns[-1][0] is not last[0]:  # nothing was said in its place
                 self.turns.append(last)
@@ -60,19 +60,20 @@ class Chat:
         return request_text(REQUEST, feedback)
 
     def refine(self, words: str) -> Pieces[str]:
-        """An answer on the user's words on the last one. Raises `InputError` where there is none."""
+        """Another answer to the question, on the user's words on the last one. Raises `InputError` where there is
+        none, and for a picture's mark."""
         self._last()
-        yield from self.ask(words)
+        yield from self._say(words, self.asked)
 
     def feedback(self) -> Feedback | Unscored:
-        """The judge's word on the last answer, which is kept with it. Raises `InputError` where there is no judge."""
+        """The judge's word on the last answer, as one to the question that was asked; it is kept with the answer.
+        Raises `InputError` where there is no judge."""
         user, response = self._last()
         if self.annotator is None:
             raise InputError("there is no judge; start the chat with --judge MODEL to have one")
         images = [Image(self.image)] if self.image is not None else []
-        asked = user["content"].replace(IMAGE_MARK, "").strip()
-        prompt = Message(role="user", content=f"{IMAGE_MARK}\n{asked}" if images else asked)
-        ladder = Ladder("chat", images, [prompt], [], {"image_content": self.contents})
+        prompt = [*self._said(self.asked), self.turns[self.asked][0]]
+        ladder = Ladder("chat", images, prompt, [], {"image_content": self.contents})
         [verdict] = self.annotator.annotate([(ladder, response)])
         if isinstance(verdict, Feedback):
             self.turns[-1] = (user, replace(response, feedback=verdict))
@@ -101,20 +102,33 @@ class Chat:
             raise InputError("nothing has been said yet; ask something first")
         return self.turns[-1]
 
-    def _answer(self, user: Message) -> Pieces[str]:
-        said = [message for asked, response in self.turns for message in (asked, response.messages[0])]
+    def _said(self, turns: int) -> list[Message]:
+        """What was said in the first so many turns."""
+        return [message for user, response in self.turns[:turns] for message in (user, response.messages[0])]
+
+    def _say(self, text: str, asked: int) -> Pieces[str]:
+        if IMAGE_MARK in text:
+            raise InputError(f"{IMAGE_MARK} stands for a picture and cannot be typed; name one with --image")
+        marked = self.image is not None and not self.turns
+        yield from self._answer(Message(role="user", content=f"{IMAGE_MARK}\n{text}" if marked else text), asked)
+
+    def _answer(self, user: Message, asked: int) -> Pieces[str]:
+        said = self._said(len(self.turns))
         prompt = Prompt([*said, user], [self.image] if self.image is not None else [])
         condition = self.model.text if isinstance(self.model, Conditioned) else ""
-        text = ""
+        pieces, text, self.cut = streamed(self.model, prompt, self.sampling), "", False
         try:
-            for piece in streamed(self.model, prompt, self.sampling):
-                text += piece
+            while True:
+                text += (piece := next(pieces))
                 yield piece
+        except StopIteration as end:
+            self.cut = not end.value
         finally:
             if text := unmarked(text).strip():  # a mark would stand for a picture in the next prompt
                 origin = {"kind": "answer", "model": self.model.name, "sampling": self.sampling.model_dump(mode="json")}
                 message = Message(role="assistant", content=text)
                 self.turns.append((user, Response([message], 0, origin, condition)))
+                self.asked = asked
 
 
 def described(verdict: Feedback | Unscored) -> str:

@@ -15,8 +15,8 @@ JOINERS = "\u200c\u200d"
 class Progress:
     """`with Progress("generate", total=300, unit="responses") as bar: bar.advance(16)`.
 
-    In a terminal a bar on standard error; elsewhere a line at the end and one every ten seconds. What ends within two
-    seconds prints nothing but its last line.
+    In a terminal a bar on standard error; elsewhere a line at the end, unless an error ends it, and one whenever
+    something is done more than `LINE_SECONDS` after the last line or the start.
     """
 
     def __init__(self, label: str, total: int, unit: str = "items", done: int = 0) -> None:

@@ -7,10 +7,11 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from collections.abc import Generator as Pieces
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -217,6 +218,8 @@ class Terminal:
             page.feed(" …")
         page.end()
         self.write("\n" if page.any else "(no answer)\n")
+        if self.chat.cut:
+            self.tell(f"(cut short; --max-new-tokens is {self.chat.sampling.max_new_tokens})")
 
     def forget(self) -> None:
         """Begin anew; what was said is kept for the end."""
@@ -230,19 +233,37 @@ class Terminal:
 
     def keep(self) -> None:
         """Save all conversations as records of LVLM_NLF's form, if anything was said; where the user's file cannot be
-        written, in the cache."""
+        written, in the cache. A file that is there is never written over."""
         talks = [*self.said, *self.current()]
         if not talks:
             return
         own = cache_folder() / "chats" / f"{talks[0].id}.jsonl"
         for place in dict.fromkeys((self.save or own, own)):
             try:
-                write([ladder for one in talks for ladder in one.rounds()], place)
+                with free_name(place) as file:
+                    write([ladder for one in talks for ladder in one.rounds()], file)
             except (OSError, DiskFullError) as error:
                 self.write(f"{place} cannot be written ({getattr(error, 'strerror', None) or error})\n")
             else:
-                self.write(f"saved: {place}\n")
+                self.write(f"saved: {file}\n")
                 return
+
+
+@contextmanager
+def free_name(file: Path) -> Iterator[Path]:
+    """The first of `a.jsonl`, `a-2.jsonl`, `a-3.jsonl` … that is not there. It is made at once, so that no other chat
+    takes it, and taken away again where it cannot be written."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    for number in count(1):
+        found = file if number == 1 else file.with_stem(f"{file.stem}-{number}")
+        with suppress(FileExistsError):
+            found.touch(exist_ok=False)
+            break
+    try:
+        yield found
+    except BaseException:
+        found.unlink(missing_ok=True)
+        raise
 
 
 def remember() -> None:

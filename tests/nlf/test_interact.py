@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from seelevel.judge import Unscored
 from seelevel.ladder import Feedback, Message, Response
 from seelevel.models.base import Sampling
 from seelevel.nlf.annotate import Annotator
-from seelevel.nlf.interact import REQUEST, Conversation, Refiner, request_text
+from seelevel.nlf.interact import REQUEST, Conversation, Refiner, leaves_wishes, request_text
 
 from .made import Critic, Speaker, counted, ladder, longer
 
@@ -48,6 +49,14 @@ def test_the_best_ratings_end_a_conversation_and_every_round_is_kept() -> None:
     assert not found.goes_on
 
 
+def test_every_answer_is_judged_as_one_to_the_first_question() -> None:
+    critic = Critic(counted)
+    talk(Speaker(longer), critic, 2)
+    first, second = (prompt.messages[0]["content"] for prompt in critic.prompts)
+    assert 'Question: "What is there?"\n' in first and "Said before" not in first
+    assert second == first.replace('"word word"', '"word word word"')
+
+
 def test_a_first_answer_that_is_right_is_not_asked_again() -> None:
     assert len(talk(Speaker(longer), Critic(counted), 3, {"honesty": 4, "helpfulness": 4}).turns) == 1
 
@@ -68,6 +77,13 @@ def test_an_empty_answer_ends_the_conversation() -> None:
 def test_a_judge_with_nothing_to_say_ends_the_conversation() -> None:
     found = talk(Speaker(longer), Critic(lambda _: {"honesty": 2, "critique": " ", "refinement": ""}), 5)
     assert len(found.turns) == 2
+
+
+def test_words_without_ratings_are_no_top_marks() -> None:
+    one = ladder("A cat.")
+    said = replace(one.responses[0], feedback=Feedback({}, "Wrong.", "Say dog."))
+    assert Conversation(one, [(one.prompt[-1], said)]).goes_on
+    assert not leaves_wishes(Feedback({}))
 
 
 def test_the_users_words_are_one_line() -> None:

@@ -134,18 +134,18 @@ class Generator(Protocol):
 class Streaming(Protocol):
     """A model that gives its answer piece by piece."""
 
-    def stream(self, prompt: Prompt, sampling: Sampling) -> Pieces[str]:
-        """The pieces of one answer; closing the iterator stops the model."""
+    def stream(self, prompt: Prompt, sampling: Sampling) -> Pieces[str, None, bool]:
+        """The pieces of one answer, and whether it ended by itself; closing the iterator stops the model."""
         ...
 
 
-def streamed(model: Generator, prompt: Prompt, sampling: Sampling) -> Pieces[str]:
-    """An answer piece by piece, or whole from a model that gives no pieces. Raises `InputError` where there is none and
-    the model says why."""
+def streamed(model: Generator, prompt: Prompt, sampling: Sampling) -> Pieces[str, None, bool]:
+    """An answer piece by piece, or whole from a model that gives no pieces, and whether it ended by itself. Raises
+    `InputError` where there is none and the model says why."""
     if isinstance(model, Streaming):
-        yield from model.stream(prompt, sampling)
-        return
+        return (yield from model.stream(prompt, sampling))
     [completion] = model.generate([prompt], sampling)
     if completion.note and not completion.text:
         raise InputError(completion.note)
     yield completion.text
+    return completion.finished

@@ -34,7 +34,7 @@ class Conditioned:
     def generate(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[Completion]:
         return self.model.generate([self._asked(prompt) for prompt in prompts], sampling)
 
-    def stream(self, prompt: Prompt, sampling: Sampling) -> Pieces[str]:
+    def stream(self, prompt: Prompt, sampling: Sampling) -> Pieces[str, None, bool]:
         return streamed(self.model, self._asked(prompt), sampling)
 
     def _asked(self, prompt: Prompt) -> Prompt:

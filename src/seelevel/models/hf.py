@@ -141,10 +141,10 @@ class LocalModel:
                 number += 1
         return [completions[i] for i in range(len(prompts))]
 
-    def stream(self, prompt: Prompt, sampling: Sampling) -> Pieces[str]:
-        """One answer, piece by piece, as `generate` gives it, but within the context; closing the iterator stops the
-        model. Raises `InputError` for a prompt that holds a special token or leaves no room for an answer, and for
-        beams, which have no pieces."""
+    def stream(self, prompt: Prompt, sampling: Sampling) -> Pieces[str, None, bool]:
+        """One answer, piece by piece, as `generate` gives it, but within the context, and whether it ended by itself;
+        closing the iterator stops the model. Raises `InputError` for a prompt that holds a special token or leaves no
+        room for an answer, and for beams, which have no pieces."""
         if (why := self._refusal(prompt)) or sampling.num_beams > 1:
             raise InputError(why or "an answer by beams has no pieces; set num_beams: 1")
         inputs = self._inputs([render(prompt.messages, self.processor, answer_next=True)], [prompt.images])
@@ -157,12 +157,13 @@ class LocalModel:
                 )
             sampling = sampling.model_copy(update={"max_new_tokens": min(sampling.max_new_tokens, context - length)})
         pieces = TextIteratorStreamer(self.processor.tokenizer, skip_prompt=True, skip_special_tokens=True)
-        stop, errors = threading.Event(), list[BaseException]()
+        stop, ended, errors = threading.Event(), list[bool](), list[BaseException]()
 
         def answer() -> None:
             try:
                 with torch.inference_mode():
-                    self._generate(inputs, sampling, 0, streamer=pieces, stopping_criteria=[Stopping(stop)])
+                    out = self._generate(inputs, sampling, 0, streamer=pieces, stopping_criteria=[Stopping(stop)])
+                ended.append(int(out[0, -1]) in self._ends())
             except BaseException as error:  # raised where the pieces are read
                 errors.append(error)
             finally:
@@ -177,6 +178,7 @@ class LocalModel:
             thread.join()
         if errors:
             raise errors[0]
+        return ended[0]
 
     def _refusal(self, prompt: Prompt) -> str:
         """Why a prompt is not answered; empty where it is."""

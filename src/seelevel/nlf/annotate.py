@@ -69,8 +69,10 @@ def parse(reply: str, record: Record) -> Verdict:
 class Annotator:
     """`Annotator(judge).annotate([(ladder, response), ...])`: feedback on each, or `Unscored`, in order.
 
-    name: what the feedback says of who gave it; template: Jinja text or its file, None for the package's; sees: whether
-    the judge is shown the pictures.
+    name: what the feedback says of who gave it; template: a file of Jinja text, None for the package's; sees: whether
+    the judge is shown the pictures. The template's variables: `image_content`, the lines known of the pictures;
+    `context`, the turns before the question (`role`, `content`), system turns included; `question`, `answer` and
+    `reference`, empty where there is no standard answer; `pictures`, how many are shown.
     """
 
     def __init__(
@@ -85,7 +87,8 @@ class Annotator:
         self.name, self.sees = name, sees
 
     def annotate(self, asked: Sequence[tuple[Ladder, Response]]) -> list[Feedback | Unscored]:
-        """One judgement a response, each beside its ladder's prompt, picture contents and standard answer."""
+        """One judgement a response of one answer, each beside its ladder's prompt, picture contents and standard
+        answer."""
         records = [self._record(ladder, response) for ladder, response in asked]
         images = [[image.path for image in ladder.images] if self.sees else [] for ladder, _ in asked]
         return [
@@ -97,21 +100,13 @@ class Annotator:
 
     def _record(self, ladder: Ladder, response: Response) -> dict[str, Any]:
         standard = next((r for r in ladder.responses if r.origin.get("kind") == "standard"), None)
-        talk = [ladder.prompt[-1], *response.messages]
-        references = [] if standard is None else _answers(standard.messages)
-        rounds = [
-            {"question": _plain(question), "answer": answer, "reference": ""}
-            for question, answer in zip(talk[::2], _answers(response.messages), strict=True)
-        ]
-        for asked, reference in zip(rounds, references, strict=False):
-            asked["reference"] = reference
-        pictures = len(ladder.images) if self.sees else 0
-        return {"image_content": contents(ladder), "rounds": rounds, "pictures": pictures}
-
-
-def _answers(messages: Sequence[Message]) -> list[str]:
-    return [message["content"] for message in messages if message["role"] == "assistant"]
-
-
-def _plain(message: Message) -> str:
-    return unmarked(message["content"]).strip()
+        *before, asked = [Message(role=m["role"], content=unmarked(m["content"]).strip()) for m in ladder.prompt]
+        [answer] = response.messages
+        return {
+            "image_content": contents(ladder),
+            "context": [turn for turn in before if turn["content"]],  # a picture alone is shown, or told of, above
+            "question": asked["content"],
+            "answer": answer["content"],
+            "reference": "" if standard is None else standard.messages[0]["content"],
+            "pictures": len(ladder.images) if self.sees else 0,
+        }

@@ -1,7 +1,8 @@
-"""Conversations with feedback (DRESS, arXiv 2311.10081): answer, judgement, refined answer, up to so many rounds.
+"""Conversations with feedback (DRESS, arXiv 2311.10081): answer, judgement, refined answer, one a call of `refine`.
 
-A conversation ends when its answer has the best rating in every criterion, when the judge has nothing to say, or after
-`rounds` answers. Every round is kept.
+A conversation ends where an answer has the best rating in every criterion that it was rated on, where the judge says
+nothing of it, or nothing that the user's next turn is made of, and where an answer is empty or cannot be judged. Every
+answer that was judged is kept, and what the judge said of one that it could not judge.
 """
 
 from __future__ import annotations
@@ -91,7 +92,7 @@ class Refiner:
 
 def leaves_wishes(feedback: Feedback) -> bool:
     """Whether a judge finds something to mend in an answer, and says what."""
-    top = all(rating == TOP for rating in feedback.ratings.values())
+    top = bool(feedback.ratings) and all(rating == TOP for rating in feedback.ratings.values())
     return not top and bool(feedback.critique.strip() or feedback.refinement.strip())
 
 

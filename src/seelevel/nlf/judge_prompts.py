@@ -31,12 +31,18 @@ Reply with one JSON object and nothing else:
 {% endfor %}
 
 ### Conversation
-{% for round in rounds %}
+{% if context %}
 
-Question: {{ round.question | quoted }}
-{% if round.reference %}
-Standard answer: {{ round.reference | quoted }}
-{% endif %}
-Answer to judge: {{ round.answer | quoted }}
+What was said before the question is context and not to be rated.
+{% for turn in context %}
+Said before by {{ turn.role | quoted }}: {{ turn.content | quoted }}
 {% endfor %}
+{% endif %}
+
+Question: {{ question | quoted }}
+{% if reference %}
+Standard answer: {{ reference | quoted }}
+{% endif %}
+Answer to judge: {{ answer | quoted }}
+
 """

@@ -152,13 +152,15 @@ def read_conditions(model: Path) -> Conditions | None:
     Raises `InputError` where the file is there and cannot be read.
     """
     path = model / FILE
-    if not path.is_file():
-        return None
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         known = Conditions(str(found["template"]), tuple(map(str, found["criteria"])), str(found["critique"]))
         for which in ("top", "worst"):
             known.text(which)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}); mend that or copy the model again") from error
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(f"{path} holds no conditions; copy the model again or remove the file") from error
     return known
