@@ -179,6 +179,34 @@ def test_what_a_recipe_of_feedback_cannot_have_is_refused(tmp_path, changes, mes
         Run(load_recipe("world-dress", changes), tmp_path).examine()
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{{ question }} {{ nope }}", r"mine\.j2: 'nope' is undefined; a record has answer, context"),
+        ("", r"mine\.j2 says the same whatever the answers are; have it show them"),
+        ("<image> {{ answer | quoted }}", r"mine\.j2 marks 1 pictures, but 0 are shown"),
+        ("{{ answer }} {{ 1 / 0 }}", r"mine\.j2: .*division by zero"),
+    ],
+)
+def test_a_judge_s_template_that_cannot_work_is_refused_beforehand(tmp_path, text, message):
+    file = tmp_path / "mine.j2"
+    file.write_text(text)
+    with pytest.raises(InputError, match=message):
+        Run(load_recipe("world-dress", [f"feedback.judge_template={file}"]), tmp_path / "run").examine()
+    file.write_text("{{ question | quoted }} {{ answer | quoted }}")
+    Run(load_recipe("world-dress", [f"feedback.judge_template={file}"]), tmp_path / "run").examine()
+
+
+def test_the_template_of_a_check_s_judge_is_looked_at_too(tmp_path):
+    file = tmp_path / "mine.j2"
+    file.write_text("{{ answer }}")
+    judged = ["check={checker: judge, judge: 'world:oracle'}", f"check.judge_template={file}"]
+    with pytest.raises(InputError, match=r"mine\.j2: 'answer' is undefined; a record has answers"):
+        Run(load_recipe("world-quick", judged), tmp_path / "run").examine()
+    file.write_text("{{ answers }}")
+    Run(load_recipe("world-quick", judged), tmp_path / "run").examine()
+
+
 def test_a_stage_that_the_recipe_has_not_is_refused(tmp_path):
     with pytest.raises(InputError, match="this recipe has no check; it has base, generate, feedback, align"):
         Run(load_recipe("world-dress"), tmp_path).alone("check")

@@ -75,8 +75,9 @@ def _texts(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
 
 def _examine_names(job: Run) -> None:
     """Models, files of templates and overrides, names of checkers and benchmarks."""
-    from seelevel.check import CHECKERS
+    from seelevel.check import CHECKERS, judged
     from seelevel.evaluate import BENCHMARKS
+    from seelevel.nlf import annotate
 
     recipe, check, feedback = job.recipe, job.recipe.check, job.recipe.feedback
     for name in (None if check is None else check.encoder, *(model for _, _, model in recipe.training)):
@@ -94,6 +95,10 @@ def _examine_names(job: Run) -> None:
     for key, file in files:
         if file is not None and not Path(file).is_file():
             raise InputError(f"{key}: {file} does not exist; relative paths start at {Path.cwd()}")
+    if check is not None and check.judge_template is not None:
+        judged.examine_template(Path(check.judge_template), check.judge_sees_pictures)
+    if feedback is not None and feedback.judge_template is not None:
+        annotate.examine_template(Path(feedback.judge_template), feedback.judge_sees_pictures)
     for key, names, table in (
         ("check.checker", [] if check is None else [check.checker], CHECKERS),
         ("evaluate.benchmarks", recipe.evaluate.benchmarks, BENCHMARKS),

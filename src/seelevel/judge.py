@@ -17,7 +17,7 @@ import jinja2
 from pydantic import BaseModel, ValidationError
 
 from seelevel.errors import InputError
-from seelevel.ladder import IMAGE_MARK, Ladder, Message
+from seelevel.ladder import IMAGE_MARK, Image, Ladder, Message, Response
 from seelevel.models.base import Generator, Prompt, Sampling
 from seelevel.templates import NOT_TO_BE_DONE, template_environment, what_went_wrong
 
@@ -41,14 +41,59 @@ class Unscored:
     note: str = ""
 
 
+class JudgeTemplate:
+    """`JudgeTemplate(template).turn(record, pictures)`: the prompt that a judge sees.
+
+    template: Jinja text, or the file that holds it; a record's keys are its variables.
+    Raises InputError for a template that cannot be read, is no template, asks for a field that a record lacks or for
+    what cannot be done, or has not one `<image>` mark for each picture.
+    """
+
+    def __init__(self, template: str | Path) -> None:
+        self.source = str(template) if isinstance(template, Path) else "the judge's template"
+        try:
+            text = template.read_text(encoding="utf-8") if isinstance(template, Path) else template
+            self._template = template_environment().from_string(text)
+        except OSError as error:
+            raise InputError(f"{self.source}: cannot be read ({error.strerror}); check the path") from error
+        except UnicodeDecodeError as error:
+            raise InputError(f"{self.source}: not UTF-8 text (byte {error.start}); save it as UTF-8") from error
+        except jinja2.TemplateSyntaxError as error:
+            raise InputError(f"{self.source}, line {error.lineno}: {error.message}; mend the template") from error
+        except NOT_TO_BE_DONE as error:
+            raise InputError(f"{self.source}: {what_went_wrong(error)}; mend the template") from error
+
+    def turn(self, record: Record, pictures: int = 0) -> Message:
+        """The user's turn for a record that comes with so many pictures."""
+        try:
+            text = self._template.render(**record)
+        except jinja2.TemplateError as error:
+            raise InputError(f"{self.source}: {error}; a record has {', '.join(sorted(record))}") from error
+        except NOT_TO_BE_DONE as error:
+            raise InputError(f"{self.source}: {what_went_wrong(error)}; mend the template") from error
+        if (marks := text.count(IMAGE_MARK)) != pictures:
+            raise InputError(f"{self.source} marks {marks} pictures, but {pictures} are shown; mend the template")
+        return Message(role="user", content=text)
+
+    def examine(self, record: Record, other: Record, pictures: int) -> None:
+        """Raise `InputError` where it cannot be filled in with a record, or says the same of one with other answers."""
+        if self.turn(record, pictures) == self.turn(other, pictures):
+            raise InputError(f"{self.source} says the same whatever the answers are; have it show them")
+
+
+def sample_ladder() -> tuple[Ladder, list[Response]]:
+    """A ladder of one picture with two answers, to look at a template with before anything is judged."""
+    prompt = Message(role="user", content=f"{IMAGE_MARK}\nWhat is there?")
+    answers = [Response([Message(role="assistant", content=text)], n) for n, text in enumerate(("A cat.", "A dog."))]
+    return Ladder("sample", [Image("picture.png")], [prompt], answers, {"image_content": ["a cat"]}), answers
+
+
 class Judge(Generic[V]):
     """`Judge(template, parse, model).judge(records)` gives a verdict or `Unscored` a record, in order.
 
-    template: Jinja text, or the file that holds it; a record's keys are its variables.
     repairs: 1 shows a reply that could not be read to the judge again, once, with the reason; 0 never does. Where there
     was no reply, none is asked for again.
-    Raises InputError for a template that cannot be read, is no template, or asks for a field that a record lacks or for
-    what cannot be done.
+    Raises InputError for a template as `JudgeTemplate` does.
     """
 
     def __init__(
@@ -59,28 +104,8 @@ class Judge(Generic[V]):
         sampling: Sampling = JUDGE_SAMPLING,
         repairs: int = 1,
     ) -> None:
-        self.source = str(template) if isinstance(template, Path) else "the judge's template"
-        try:
-            text = template.read_text(encoding="utf-8") if isinstance(template, Path) else template
-            self.template = template_environment().from_string(text)
-        except OSError as error:
-            raise InputError(f"{self.source}: cannot be read ({error.strerror}); check the path") from error
-        except UnicodeDecodeError as error:
-            raise InputError(f"{self.source}: not UTF-8 text (byte {error.start}); save it as UTF-8") from error
-        except jinja2.TemplateSyntaxError as error:
-            raise InputError(f"{self.source}, line {error.lineno}: {error.message}; mend the template") from error
-        except NOT_TO_BE_DONE as error:
-            raise InputError(f"{self.source}: {what_went_wrong(error)}; mend the template") from error
+        self.template = JudgeTemplate(template)
         self.parse, self.model, self.sampling, self.repairs = parse, model, sampling, repairs
-
-    def render(self, record: Record) -> str:
-        """The prompt that the judge sees for a record."""
-        try:
-            return self.template.render(**record)
-        except jinja2.TemplateError as error:
-            raise InputError(f"{self.source}: {error}; a record has {', '.join(sorted(record))}") from error
-        except NOT_TO_BE_DONE as error:
-            raise InputError(f"{self.source}: {what_went_wrong(error)}; mend the template") from error
 
     def judge(self, records: Sequence[Record], images: Sequence[Sequence[str]] | None = None) -> list[V | Unscored]:
         """One verdict a record. All prompts go to the model in one call, all repairs in a second.
@@ -88,10 +113,7 @@ class Judge(Generic[V]):
         images: each record's picture files, where the template has an `<image>` mark for each of them.
         """
         pictures = [[] for _ in records] if images is None else [list(paths) for paths in images]
-        talks: list[list[Message]] = [[{"role": "user", "content": self.render(r)}] for r in records]
-        for talk, paths in zip(talks, pictures, strict=True):
-            if (marks := talk[0]["content"].count(IMAGE_MARK)) != len(paths):
-                raise InputError(f"{self.source} marks {marks} pictures, but {len(paths)} are shown; mend the template")
+        talks = [[self.template.turn(r, len(paths))] for r, paths in zip(records, pictures, strict=True)]
         verdicts = self._ask(talks, records, pictures)
         for _ in range(self.repairs):
             failed = {i: v for i, v in enumerate(verdicts) if isinstance(v, Unscored) and not v.note}

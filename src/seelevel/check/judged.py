@@ -26,7 +26,7 @@ from typing import Any, Protocol
 
 from seelevel.check.judge_prompts import LISTWISE, PAIRWISE
 from seelevel.check.settings import CheckSettings
-from seelevel.judge import Judge, Record, Unscored, image_content, parse_ratings
+from seelevel.judge import Judge, JudgeTemplate, Record, Unscored, image_content, parse_ratings, sample_ladder
 from seelevel.ladder import IMAGE_MARK, NO_STANDARD, Ladder, dense_levels
 from seelevel.models import load_generator
 from seelevel.models.base import Generator, ModelRef
@@ -133,6 +133,23 @@ def contradictions(responses: Sequence[int], better: Mapping[tuple[int, int], bo
     return circle, len(threes)
 
 
+def _compared(ladder: Ladder, group: Sequence[int], shown: bool) -> dict[str, Any]:
+    """What the judge's template is filled with."""
+    return {
+        "pictures": len(ladder.images) if shown else 0,
+        "image_content": image_content(ladder),
+        "rounds": ladder.responses[group[0]].rounds,
+        "answers": [rounds_of(ladder, n) for n in group],
+    }
+
+
+def examine_template(file: Path, shown: bool) -> None:
+    """Raise `InputError` for a judge's template that cannot be filled in, or that does not show the answers."""
+    sample, _ = sample_ladder()
+    one, other = (_compared(sample, group, shown) for group in ((0, 1), (1, 0)))
+    JudgeTemplate(file).examine(one, other, int(shown))
+
+
 def _winner(a: int, b: int, better: Mapping[tuple[int, int], bool]) -> int | None:
     return a if better[a, b] else b if better[b, a] else None
 
@@ -168,7 +185,7 @@ class JudgeOrder:
         for block in batched(ladders, BLOCK):
             groups = [self._groups(ladder) for ladder in block]
             asked = [(ladder, group) for ladder, own in zip(block, groups, strict=True) for group in own]
-            records = [self._record(ladder, group) for ladder, group in asked]
+            records = [_compared(ladder, group, self.show_pictures) for ladder, group in asked]
             pictures = [[i.path for i in ladder.images] if self.show_pictures else [] for ladder, _ in asked]
             verdicts = iter(self._judge.judge(records, pictures))
             for ladder, own in zip(block, groups, strict=True):
@@ -181,15 +198,6 @@ class JudgeOrder:
             return []
         rng = random.Random(digest("judge's order", self.seed, ladder.id))
         return [tuple(rng.sample(group, len(group))) for group in self._mode.groups(places)]
-
-    def _record(self, ladder: Ladder, group: Sequence[int]) -> dict[str, Any]:
-        """What the judge's template is filled with."""
-        return {
-            "pictures": len(ladder.images) if self.show_pictures else 0,
-            "image_content": image_content(ladder),
-            "rounds": ladder.responses[group[0]].rounds,
-            "answers": [rounds_of(ladder, n) for n in group],
-        }
 
     def _ordered(self, ladder: Ladder, groups: list[tuple[int, ...]], verdicts: list[Verdict | Unscored]) -> Ladder:
         note: dict[str, Any] = {

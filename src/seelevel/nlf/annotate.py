@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from seelevel.judge import JUDGE_SAMPLING, Judge, Record, Unscored, json_verdict
+from seelevel.judge import JUDGE_SAMPLING, Judge, JudgeTemplate, Record, Unscored, json_verdict, sample_ladder
 from seelevel.judge import image_content as contents
 from seelevel.ladder import CRITERIA, Feedback, Ladder, Message, Response, unmarked
 from seelevel.models.base import Generator, Sampling
@@ -89,7 +89,7 @@ class Annotator:
     def annotate(self, asked: Sequence[tuple[Ladder, Response]]) -> list[Feedback | Unscored]:
         """One judgement a response of one answer, each beside its ladder's prompt, picture contents and standard
         answer."""
-        records = [self._record(ladder, response) for ladder, response in asked]
+        records = [judged(ladder, response, self.sees) for ladder, response in asked]
         images = [[image.path for image in ladder.images] if self.sees else [] for ladder, _ in asked]
         return [
             verdict
@@ -98,15 +98,24 @@ class Annotator:
             for verdict in self.judge.judge(records, images)
         ]
 
-    def _record(self, ladder: Ladder, response: Response) -> dict[str, Any]:
-        standard = next((r for r in ladder.responses if r.origin.get("kind") == "standard"), None)
-        *before, asked = [Message(role=m["role"], content=unmarked(m["content"]).strip()) for m in ladder.prompt]
-        [answer] = response.messages
-        return {
-            "image_content": contents(ladder),
-            "context": [turn for turn in before if turn["content"]],  # a picture alone is shown, or told of, above
-            "question": asked["content"],
-            "answer": answer["content"],
-            "reference": "" if standard is None else standard.messages[0]["content"],
-            "pictures": len(ladder.images) if self.sees else 0,
-        }
+
+def judged(ladder: Ladder, response: Response, sees: bool) -> dict[str, Any]:
+    """What a judge's template is filled with."""
+    standard = next((r for r in ladder.responses if r.origin.get("kind") == "standard"), None)
+    *before, asked = [Message(role=m["role"], content=unmarked(m["content"]).strip()) for m in ladder.prompt]
+    [answer] = response.messages
+    return {
+        "image_content": contents(ladder),
+        "context": [turn for turn in before if turn["content"]],  # a picture alone is shown, or told of, above
+        "question": asked["content"],
+        "answer": answer["content"],
+        "reference": "" if standard is None else standard.messages[0]["content"],
+        "pictures": len(ladder.images) if sees else 0,
+    }
+
+
+def examine_template(file: Path, sees: bool) -> None:
+    """Raise `InputError` for a judge's template that cannot be filled in, or that does not show the answer."""
+    sample, answers = sample_ladder()
+    one, other = (judged(sample, answer, sees) for answer in answers)
+    JudgeTemplate(file).examine(one, other, int(sees))
