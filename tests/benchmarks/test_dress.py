@@ -61,6 +61,13 @@ def test_a_picture_of_two_seeds_is_one_cluster(runs: Path) -> None:
     assert [row["cluster"] for row in found] == ["0.png", "1.png", "0.png", "1.png"]
 
 
+def test_an_answer_may_hold_a_character_that_ends_a_line_of_text_but_not_of_json(tmp_path: Path) -> None:
+    path = tmp_path / "evaluate" / "base" / "chair.jsonl"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps({"image": "0.png", "answer": "a\u2028b"}, ensure_ascii=False) + "\n", "utf-8")
+    assert [row["answer"] for row in items([tmp_path], "base", "chair")] == ["a\u2028b"]
+
+
 def test_ratings_stand_with_their_change_and_its_share_of_the_gap(runs: Path) -> None:
     text = page(runs, "dev", [0, 1])
     assert cells(text, "helpfulness") == ["2.0000", "3.0000", "+1.0000 [+1.0000, +1.0000]", "50%", "4"]

@@ -13,6 +13,7 @@ from seelevel import report
 from seelevel.errors import InputError
 from seelevel.report.examples import invented_spans
 from seelevel.report.ladders import read_facts_and_choice
+from seelevel.report.reading import read_run
 from seelevel.report.settings import ReportSettings
 from seelevel.report.text import Span, marked
 from seelevel.store import MANIFEST, write_json
@@ -155,6 +156,16 @@ def test_pictures_stay_within_their_budget_and_a_lost_one_is_said_to_be_lost(tmp
     for file in (root / "images").iterdir():
         file.unlink()
     assert "picture cannot be shown: missing" in report.run(root, ReportSettings()).read_text(encoding="utf-8")
+
+
+@pytest.mark.unit
+@pytest.mark.parametrize("character", ["\u2028", "\u2029", "\x85"])
+def test_an_id_may_hold_a_character_that_ends_a_line_of_text_but_not_of_json(tmp_path: Path, character: str) -> None:
+    root = make_run(tmp_path / "run", count=2, stages=("data",))
+    rows = [{"where": "record 1", "id": f"r{character}{n}", "reason": "no answer"} for n in range(2)]
+    lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    (root / "data" / "rejected.jsonl").write_text(lines, encoding="utf-8")
+    assert [row["id"] for row in read_run(root).rejected] == [f"r{character}0", f"r{character}1"]
 
 
 @pytest.mark.unit

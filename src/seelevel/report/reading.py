@@ -99,7 +99,8 @@ def _jsonl(path: Path) -> Iterator[dict[str, Any]]:
     """The records of a file of JSON lines. A last line that a killed stage left half written is passed over."""
     if not path.exists():
         return
-    lines = path.read_text(encoding="utf-8").splitlines()
+    # not splitlines(), which also splits at characters that JSON texts may hold
+    lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
     for number, line in enumerate(lines, 1):
         try:
             record = json.loads(line)
