@@ -139,6 +139,7 @@ def test_figures_of_a_model_that_was_trained_again_are_not_shown(tmp_path: Path)
     text = Page(report.run(root, ReportSettings()).read_text(encoding="utf-8")).text
     assert "No figures yet: evaluate is of a model that has been trained again since." in text
     assert "fell from" not in text
+    assert "No answers of both models to compare: evaluate is of a model that has been trained again since." in text
 
 
 @pytest.mark.unit
