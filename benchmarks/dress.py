@@ -183,7 +183,8 @@ def _plain(figure: Figure) -> str:
 def _signed(figure: Figure) -> str:
     if figure["value"] is None:
         return "–"
-    return f"{figure['value']:+.4f} [{figure['low']:+.4f}, {figure['high']:+.4f}]"
+    interval = "–" if figure["low"] is None else f"{figure['low']:+.4f}, {figure['high']:+.4f}"
+    return f"{figure['value']:+.4f} [{interval}]"
 
 
 if __name__ == "__main__":

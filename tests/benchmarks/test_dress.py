@@ -87,6 +87,13 @@ def test_rounds_gains_and_leads_are_those_of_the_conversations(runs: Path) -> No
     assert cells(text, "capability_accuracy")[:2] == ["0.0000", "1.0000"]
 
 
+def test_a_difference_of_one_picture_has_no_interval(tmp_path: Path) -> None:
+    write_run(tmp_path / f"{DRESS}-0", 1)
+    for path in tmp_path.glob(f"{DRESS}-0/evaluate/*/*.jsonl"):
+        path.write_text(path.read_text().splitlines()[0] + "\n")
+    assert cells(page(tmp_path, "dev", [0]), "chair_i") == ["1.0000", "0.5000", "-0.5000 [–]"]
+
+
 def test_both_methods_are_compared_only_where_both_have_been_run(runs: Path) -> None:
     write_run(runs / f"{JOINED}-0", 0)
     assert JOINED not in page(runs, "dev", [0])

@@ -18,6 +18,7 @@ from seelevel.report.settings import ReportSettings
 from seelevel.report.text import Span, marked
 from seelevel.store import MANIFEST, write_json
 
+from .make_feedback import add_feedback
 from .make_run import EVIL, make_run
 
 VOID = {"meta", "img", "br"}
@@ -140,6 +141,22 @@ def test_figures_of_a_model_that_was_trained_again_are_not_shown(tmp_path: Path)
     assert "No figures yet: evaluate is of a model that has been trained again since." in text
     assert "fell from" not in text
     assert "No answers of both models to compare: evaluate is of a model that has been trained again since." in text
+
+
+@pytest.mark.unit
+def test_figures_of_one_picture_are_shown_without_interval_and_verdict(tmp_path: Path) -> None:
+    root = add_feedback(make_run(tmp_path / "run", count=4))
+    metrics = json.loads((root / "metrics.json").read_text())
+    sides = ("base", "aligned", "differences")
+    alone = {side: {k: {**v, "low": None, "high": None} for k, v in metrics[side].items()} for side in sides}
+    write_json(root / "metrics.json", {**metrics, **alone})
+    page = Page(report.run(root, ReportSettings()).read_text(encoding="utf-8"))
+    assert "CHAIRi, base: 21.3% (no interval)" in page.text
+    assert "CHAIRi: \N{MINUS SIGN}8.4 points (no interval);" in page.text
+    assert "Capability 68.1% was 70.3% \N{MINUS SIGN}2.2 points, no interval" in page.text
+    assert "with ‘try again’: quality +0.35 (no interval)." in page.text
+    classes = " ".join(attrs.get("class") or "" for _, attrs in page.tags)
+    assert not re.search(r"(verdict|change|label|dot|bar) (better|worse|None)", classes)
 
 
 @pytest.mark.unit
