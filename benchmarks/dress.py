@@ -78,9 +78,9 @@ def items(folders: Sequence[Path], side: str, benchmark: str) -> list[dict[str, 
     """Items of a benchmark over runs, with the pictures that they are resampled by."""
     found = []
     for folder in folders:
-        for line in (folder / "evaluate" / side / f"{benchmark}.jsonl").read_text("utf-8").splitlines():
-            row = json.loads(line)
-            found.append({**row, "cluster": Path(row["image"]).name})
+        with (folder / "evaluate" / side / f"{benchmark}.jsonl").open(encoding="utf-8") as lines:
+            rows = [json.loads(line) for line in lines]
+        found += [{**row, "cluster": Path(row["image"]).name} for row in rows]
     return found
 
 
@@ -183,7 +183,8 @@ def _plain(figure: Figure) -> str:
 def _signed(figure: Figure) -> str:
     if figure["value"] is None:
         return "–"
-    return f"{figure['value']:+.4f} [{figure['low']:+.4f}, {figure['high']:+.4f}]"
+    interval = "–" if figure["low"] is None else f"{figure['low']:+.4f}, {figure['high']:+.4f}"
+    return f"{figure['value']:+.4f} [{interval}]"
 
 
 if __name__ == "__main__":

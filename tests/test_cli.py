@@ -118,16 +118,18 @@ def test_dry_run_says_what_would_run_and_writes_nothing(tmp_path):
 def test_a_figure_that_is_undefined_is_a_dash(tmp_path, capsys):
     none = {"value": None, "low": None, "high": None, "n": 0}
     half, less = {"value": 0.5, "low": 0.4, "high": 0.6, "n": 9}, {"value": -0.25, "low": -0.3, "high": -0.2, "n": 9}
+    alone = {"value": 0.125, "low": None, "high": None, "n": 1}  # one picture: no interval
     metrics = {
-        "base": {"chair_i": half, "mrhal_score_c": none},
-        "aligned": {"chair_i": {**half, "value": 0.25}, "mrhal_score_c": none},
-        "differences": {"chair_i": less, "mrhal_score_c": none},
+        "base": {"chair_i": half, "mrhal_score_c": none, "chair_s": alone},
+        "aligned": {"chair_i": {**half, "value": 0.25}, "mrhal_score_c": none, "chair_s": alone},
+        "differences": {"chair_i": less, "mrhal_score_c": none, "chair_s": alone},
     }
     (tmp_path / "metrics.json").write_text(json.dumps(metrics))
     _print_metrics(tmp_path)
     rows = [line.split() for line in capsys.readouterr().out.splitlines()[1:]]
     assert rows[0] == ["chair_i", "0.5000", "0.2500", "-0.2500", "[-0.3000,", "-0.2000]"]
     assert rows[1] == ["mrhal_score_c", "–", "–", "–"]
+    assert rows[2] == ["chair_s", "0.1250", "0.1250", "+0.1250", "[–]"]
 
 
 def test_dry_run_names_a_missing_file_in_one_line(tmp_path):

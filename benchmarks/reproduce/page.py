@@ -232,7 +232,8 @@ def _number(value: float) -> str:
 def _interval(figure: Figure) -> str:
     if figure["value"] is None:
         return "–"
-    return f"{figure['value']:+.4f} [{figure['low']:+.4f}, {figure['high']:+.4f}]"
+    interval = "–" if figure["low"] is None else f"{figure['low']:+.4f}, {figure['high']:+.4f}"
+    return f"{figure['value']:+.4f} [{interval}]"
 
 
 def _share(change: Figure, was: Figure) -> str:

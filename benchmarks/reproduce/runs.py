@@ -87,7 +87,8 @@ def score(out: Path, result: Path, model: ModelRef, split: str, facts: dict[str,
     data = evaluation(out, split)
     settings = EvaluateSettings(data=str(data))
     found = score_model(result, model.name, model, chosen_benchmarks(settings, data), settings, Oracle(), out)
-    texts = [json.loads(line)["answer"] for line in (result / "chair.jsonl").read_text("utf-8").splitlines()]
+    with (result / "chair.jsonl").open(encoding="utf-8") as lines:
+        texts = [json.loads(line)["answer"] for line in lines]
     found["text"] = [
         {**repetition(text), "id": item["id"], "cluster": item["cluster"]}
         for text, item in zip(texts, found["chair"], strict=True)

@@ -61,6 +61,13 @@ def test_a_picture_of_two_seeds_is_one_cluster(runs: Path) -> None:
     assert [row["cluster"] for row in found] == ["0.png", "1.png", "0.png", "1.png"]
 
 
+def test_an_answer_may_hold_a_character_that_ends_a_line_of_text_but_not_of_json(tmp_path: Path) -> None:
+    path = tmp_path / "evaluate" / "base" / "chair.jsonl"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps({"image": "0.png", "answer": "a\u2028b"}, ensure_ascii=False) + "\n", "utf-8")
+    assert [row["answer"] for row in items([tmp_path], "base", "chair")] == ["a\u2028b"]
+
+
 def test_ratings_stand_with_their_change_and_its_share_of_the_gap(runs: Path) -> None:
     text = page(runs, "dev", [0, 1])
     assert cells(text, "helpfulness") == ["2.0000", "3.0000", "+1.0000 [+1.0000, +1.0000]", "50%", "4"]
@@ -78,6 +85,13 @@ def test_rounds_gains_and_leads_are_those_of_the_conversations(runs: Path) -> No
     assert cells(text, "base, feedback less 'try again'")[3] == "+0.0000 [+0.0000, +0.0000]"
     assert "the top condition less the worst: +1.5000 [+1.5000, +1.5000] of quality (4 answers)" in text
     assert cells(text, "capability_accuracy")[:2] == ["0.0000", "1.0000"]
+
+
+def test_a_difference_of_one_picture_has_no_interval(tmp_path: Path) -> None:
+    write_run(tmp_path / f"{DRESS}-0", 1)
+    for path in tmp_path.glob(f"{DRESS}-0/evaluate/*/*.jsonl"):
+        path.write_text(path.read_text().splitlines()[0] + "\n")
+    assert cells(page(tmp_path, "dev", [0]), "chair_i") == ["1.0000", "0.5000", "-0.5000 [–]"]
 
 
 def test_both_methods_are_compared_only_where_both_have_been_run(runs: Path) -> None:

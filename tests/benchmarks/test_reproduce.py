@@ -68,4 +68,7 @@ def test_what_preferences_changed_is_the_paired_difference_and_its_share_of_what
     assert len(table) == 3  # what has not been run is left out
     assert table[2].startswith("| ours less base | -0.2000 [-0.2000, -0.2000] |")
     assert table[2].endswith("| -40% / -40% |")
+    one = {n: {"chair": found["chair"][:1]} for n, found in items.items()}  # one picture: no interval
+    lines = _comparisons(Results(one, {"base": [0], "ours": [0]}, {"chair": rate}))
+    assert any(line.startswith("| ours less base | -0.2000 [–] |") for line in lines)
     assert {*COMPARED, *AGAINST.values()} <= {"base", *EXPERIMENTS}

@@ -63,6 +63,15 @@ def test_the_same_seed_gives_the_same_interval_and_nothing_scored_gives_none() -
     assert figures([SHARE], rows([(0, 0)]))["share"]["value"] is None
 
 
+def test_one_cluster_has_figures_without_an_interval() -> None:
+    before, after = rows([(1, 2), (0, 1), None], [0, 0, 1]), rows([(1, 2), (1, 1), (1, 1)], [0, 0, 1])
+    assert figures([SHARE], before)["share"] == {"value": 1 / 3, "low": None, "high": None, "n": 2}
+    # the second cluster is scored on one side alone
+    found = differences([SHARE], before, after)["share"]
+    assert found == {"value": pytest.approx(1 / 3), "low": None, "high": None, "n": 2}
+    assert figures([SHARE], after)["share"]["low"] == pytest.approx(2 / 3)
+
+
 def test_pope_f1_is_the_mean_of_the_sets_f1() -> None:
     # set a: tp 1, fn 1 -> 2/3; set b: tp 1, fp 1 -> 2/3 ... and two right noes -> accuracy 1/2 and 3/4
     cells = {"a": ["tp", "fn"], "b": ["tp", "fp", "tn", "tn"]}

@@ -248,6 +248,15 @@ def test_answers_under_the_worst_condition_stand_beside_those_under_the_one_aske
     assert "worst condition quality 4.0 worst 1 condition top quality 3.0 aligned 1 first" in page.text
 
 
+def test_the_condition_asked_for_is_the_one_that_was_evaluated_whatever_the_recipe_says(tmp_path: Path) -> None:
+    root = add_feedback(make_run(tmp_path / "run", 2))
+    metrics = json.loads((root / "metrics.json").read_text())
+    write_json(root / "metrics.json", {**metrics, "settings": {"condition": "2/4/4"}})
+    text = Page(report.run(root, ReportSettings()).read_text(encoding="utf-8")).text
+    assert "under the worst condition and under ‘2/4/4’" in text and "condition 2/4/4 quality 3.0" in text
+    assert "‘top’" not in text
+
+
 def test_a_page_with_feedback_is_read_by_everyone(page: Page) -> None:
     assert all(attrs.get("alt") for attrs in page.named("img"))
     ids = [attrs["id"] for _, attrs in page.tags if "id" in attrs]

@@ -12,7 +12,7 @@ from .make_run import METRICS
 pytestmark = pytest.mark.unit
 
 
-def metrics(name: str, value: float, low: float, high: float) -> dict[str, Any]:
+def metrics(name: str, value: float, low: float | None, high: float | None) -> dict[str, Any]:
     """Metrics of one name whose paired difference is as given; base .2."""
     figure = {"value": 0.2, "low": 0.1, "high": 0.3, "n": 10}
     moved = {**figure, "value": 0.2 + value}
@@ -37,13 +37,14 @@ def sentence(found: dict[str, Any]) -> str:
         ("chair_recall", 0.1, 0.08, 0.12, "better"),
         ("chair_recall", -0.1, -0.12, -0.08, "worse"),
         ("capability_accuracy", -0.1, -0.12, 0.02, "unclear"),
+        ("capability_accuracy", -0.1, None, None, None),
         ("pope_yes", -0.1, -0.12, -0.08, "changed"),
         ("pope_random_f1", -0.1, -0.12, -0.08, "worse"),
         ("never_heard_of", -0.1, -0.12, -0.08, "changed"),
     ],
 )
 def test_a_verdict_needs_an_interval_without_0_and_knows_the_metrics_good_direction(
-    name: str, value: float, low: float, high: float, verdict: str
+    name: str, value: float, low: float | None, high: float | None, verdict: str | None
 ) -> None:
     assert comparisons(metrics(name, value, low, high))[0].verdict == verdict
 
@@ -63,6 +64,12 @@ def test_the_outcome_never_says_a_metric_moved_when_every_interval_holds_0() -> 
     said = sentence(found)
     assert said.startswith("No clear change in CHAIRi (21.3% → 12.9%)")
     assert not any(word in said for word in ("fell", "rose", "better", "worse"))
+
+
+def test_the_outcome_names_what_has_no_interval() -> None:
+    assert sentence(metrics("chair_i", -0.1, None, None)) == (
+        "No interval, and so no verdict, for CHAIRi (20.0% → 10.0%)."
+    )
 
 
 def test_one_evaluated_side_is_said_to_be_the_only_one() -> None:

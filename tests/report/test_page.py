@@ -13,10 +13,12 @@ from seelevel import report
 from seelevel.errors import InputError
 from seelevel.report.examples import invented_spans
 from seelevel.report.ladders import read_facts_and_choice
+from seelevel.report.reading import read_run
 from seelevel.report.settings import ReportSettings
 from seelevel.report.text import Span, marked
 from seelevel.store import MANIFEST, write_json
 
+from .make_feedback import add_feedback
 from .make_run import EVIL, make_run
 
 VOID = {"meta", "img", "br"}
@@ -138,6 +140,23 @@ def test_figures_of_a_model_that_was_trained_again_are_not_shown(tmp_path: Path)
     text = Page(report.run(root, ReportSettings()).read_text(encoding="utf-8")).text
     assert "No figures yet: evaluate is of a model that has been trained again since." in text
     assert "fell from" not in text
+    assert "No answers of both models to compare: evaluate is of a model that has been trained again since." in text
+
+
+@pytest.mark.unit
+def test_figures_of_one_picture_are_shown_without_interval_and_verdict(tmp_path: Path) -> None:
+    root = add_feedback(make_run(tmp_path / "run", count=4))
+    metrics = json.loads((root / "metrics.json").read_text())
+    sides = ("base", "aligned", "differences")
+    alone = {side: {k: {**v, "low": None, "high": None} for k, v in metrics[side].items()} for side in sides}
+    write_json(root / "metrics.json", {**metrics, **alone})
+    page = Page(report.run(root, ReportSettings()).read_text(encoding="utf-8"))
+    assert "CHAIRi, base: 21.3% (no interval)" in page.text
+    assert "CHAIRi: \N{MINUS SIGN}8.4 points (no interval);" in page.text
+    assert "Capability 68.1% was 70.3% \N{MINUS SIGN}2.2 points, no interval" in page.text
+    assert "with ‘try again’: quality +0.35 (no interval)." in page.text
+    classes = " ".join(attrs.get("class") or "" for _, attrs in page.tags)
+    assert not re.search(r"(verdict|change|label|dot|bar) (better|worse|None)", classes)
 
 
 @pytest.mark.unit
@@ -155,6 +174,16 @@ def test_pictures_stay_within_their_budget_and_a_lost_one_is_said_to_be_lost(tmp
     for file in (root / "images").iterdir():
         file.unlink()
     assert "picture cannot be shown: missing" in report.run(root, ReportSettings()).read_text(encoding="utf-8")
+
+
+@pytest.mark.unit
+@pytest.mark.parametrize("character", ["\u2028", "\u2029", "\x85"])
+def test_an_id_may_hold_a_character_that_ends_a_line_of_text_but_not_of_json(tmp_path: Path, character: str) -> None:
+    root = make_run(tmp_path / "run", count=2, stages=("data",))
+    rows = [{"where": "record 1", "id": f"r{character}{n}", "reason": "no answer"} for n in range(2)]
+    lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    (root / "data" / "rejected.jsonl").write_text(lines, encoding="utf-8")
+    assert [row["id"] for row in read_run(root).rejected] == [f"r{character}0", f"r{character}1"]
 
 
 @pytest.mark.unit

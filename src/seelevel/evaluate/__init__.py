@@ -150,7 +150,7 @@ def _write_figures(
     groups = {b.name: len({item["cluster"] for item in records["base"][b.name]}) for b in benchmarks}
     for benchmark in benchmarks:
         if groups[benchmark.name] == 1:
-            say(f"{benchmark.name}: all questions are about one picture, so the intervals have no width")
+            say(f"{benchmark.name}: all questions are about one picture, so there are no intervals")
         before, after = (records[side][benchmark.name] for side in SIDES)
         for side in SIDES:
             items = records[side][benchmark.name]

@@ -2,6 +2,7 @@
 
 Percentile intervals at 95% over 2,000 resamples of whole clusters (an image with its questions, a dialogue with its
 rounds). A difference resamples the same clusters on both sides and leaves out, pairwise, what either side lacks.
+One cluster alone says nothing of how others would differ: its figure has no interval.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ Array = NDArray[np.float64]
 
 
 class Figure(TypedDict):
-    """A figure with its 95% interval; `value` is None where it is undefined (no mention, no item)."""
+    """A figure with its 95% interval; `value` is None where it is undefined (no mention, no item), `low` and `high`
+    there and where fewer than two clusters are scored."""
 
     value: float | None
     low: float | None
@@ -96,6 +98,8 @@ def _figure(table: Array, n: int, value: Callable[[Array], Array], seed: int) ->
     samples = samples[np.isfinite(samples)]
     if not np.isfinite(point) or not len(samples):
         return Figure(value=None, low=None, high=None, n=n)
+    if len(table) < 2:
+        return Figure(value=point, low=None, high=None, n=n)
     low, high = np.percentile(samples, [TAIL, 100 - TAIL])
     return Figure(value=point, low=float(low), high=float(high), n=n)
 

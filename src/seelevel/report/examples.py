@@ -49,7 +49,8 @@ class Group:
 
 def read_examples(run: RunFolder, wanted: int, album: Album) -> list[Group]:
     """A group for each known benchmark that both models have answered."""
-    groups, asked_for = [], str(run.setting("evaluate", "condition") or "top")
+    evaluated = (run.metrics or {}).get("settings") or {}  # the recipe may say another condition: `--set` changes one
+    groups, asked_for = [], str(evaluated.get("condition") or run.setting("evaluate", "condition") or "top")
     for name, benchmark in BENCHMARKS.items():
         base = {str(item["id"]): item for item in run.answers("base", name)}
         pairs = [(base[key], item) for item in run.answers("aligned", name) if (key := str(item["id"])) in base]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -46,11 +46,11 @@ HEADLINE = ("chair_i", "chair_s", "chair_recall", "pope_f1", "mrhal_score_m", "c
 
 @dataclass(frozen=True)
 class Figure:
-    """A value with its 95% interval and the number of items behind it."""
+    """A value with its 95% interval, as far as it has one, and the number of items behind it."""
 
     value: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
     n: int | None = None
 
     @classmethod
@@ -58,9 +58,22 @@ class Figure:
         """A figure as metrics.json writes it; None for what is not one (a value of null: nothing could be scored)."""
         if not isinstance(found, Mapping) or not isinstance(found.get("value"), int | float):
             return None
-        value = float(found["value"])
-        low, high = (float(value if found.get(key) is None else found[key]) for key in ("low", "high"))
-        return cls(value, low, high, found.get("n"))
+        low, high = (None if found.get(key) is None else float(found[key]) for key in ("low", "high"))
+        return cls(float(found["value"]), low, high, found.get("n"))
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """Where its bar begins and ends: both at the value where there is no interval."""
+        return (self.value, self.value) if self.low is None or self.high is None else (self.low, self.high)
+
+    @property
+    def clear(self) -> bool | None:
+        """Whether the interval leaves out 0; None where there is none."""
+        return None if self.low is None or self.high is None else not self.low <= 0 <= self.high
+
+    def interval(self, say: Callable[[float], str]) -> str:
+        """`12.0% to 15.1%` as `say` says its ends; ‘no interval’ where there is none."""
+        return "no interval" if self.clear is None else " to ".join(map(say, self.ends))
 
 
 @dataclass(frozen=True)
@@ -75,10 +88,10 @@ class Comparison:
 
     @property
     def verdict(self) -> Verdict | None:
-        """‘better’ or ‘worse’ only where the interval of the difference leaves out 0; None without a difference."""
-        if self.difference is None:
+        """‘better’ or ‘worse’ only where the interval of the difference leaves out 0; None without an interval."""
+        if self.difference is None or self.difference.clear is None:
             return None
-        if self.difference.low <= 0 <= self.difference.high:
+        if not self.difference.clear:
             return "unclear"
         if self.metric.better == "neither":
             return "changed"
@@ -184,7 +197,7 @@ def _of_set(name: str) -> Metric | None:
 
 def _unknown(name: str, figures: list[Figure]) -> Metric:
     """A metric this page has no words for: shown by its name, judged neither good nor bad."""
-    top = max(f.high for f in figures)
+    top = max(f.ends[1] for f in figures)
     return Metric(name.replace("_", " "), "", "neither", "rate" if top <= 1 else "score", max(top, 1.0))
 
 
@@ -208,6 +221,9 @@ def outcome(found: list[Comparison]) -> str:
     still = [_still(c) for c in head if c.verdict == "unclear"]
     if still:
         clauses.append(f"{'no clear change' if clauses else 'No clear change'} in {_joined(still)}")
+    unknown = [_still(c) for c in head if c.difference is not None and c.verdict is None]
+    if unknown:
+        clauses.append(f"{'no interval' if clauses else 'No interval'}, and so no verdict, for {_joined(unknown)}")
     return "; ".join(clauses) + "."
 
 

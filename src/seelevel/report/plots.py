@@ -91,9 +91,9 @@ def levels(rows: Sequence[Comparison], top: float, key: str, title: str) -> Mark
             if figure is None:
                 continue
             y = middle + shift
-            interval = f"{row.say(figure.low)} to {row.say(figure.high)}"
-            note = f"{row.metric.label}, {kind}: {row.say(figure.value)} ({interval})"
-            parts.append(_line(x(figure.low), y, x(figure.high), y, f"bar {kind}"))
+            note = f"{row.metric.label}, {kind}: {row.say(figure.value)} ({figure.interval(row.say)})"
+            low, high = figure.ends
+            parts.append(_line(x(low), y, x(high), y, f"bar {kind}"))
             parts.append(_dot(x(figure.value), y, f"dot {kind}", note))
             said.append(note)
     return _svg(bottom + 26, title, "; ".join(said) + ".", parts, key)
@@ -106,7 +106,7 @@ def differences(rows: Sequence[Comparison], key: str, title: str) -> Markup:
     scale = 100 if kind == "rate" else 1
     left, right, above = LABELS, WIDTH - 18, 14
     bottom = above + ROW * len(rows)
-    ends = [scale * e for row in rows if (d := row.difference) for e in (d.low, d.high, d.value)]
+    ends = [scale * e for row in rows if (d := row.difference) for e in (*d.ends, d.value)]
     ticks = nice_ticks(min([0.0, *ends]), max([0.0, *ends]), 4)
 
     def x(value: float) -> float:
@@ -121,10 +121,11 @@ def differences(rows: Sequence[Comparison], key: str, title: str) -> Markup:
         assert d is not None
         verdict = row.verdict or "unclear"
         sign = {"better": "✓ ", "worse": "✗ ", "unclear": "", "changed": ""}[verdict]
-        interval = f"{say_change(d.low, kind)} to {say_change(d.high, kind)}"
-        note = f"{row.metric.label}: {say_change(d.value, kind, True)} ({interval}), {WORDS[verdict]}"
+        reading = f", {WORDS[row.verdict]}" if row.verdict else ""
+        note = f"{row.metric.label}: {row.say_change(d.value, True)} ({d.interval(row.say_change)}){reading}"
+        low, high = d.ends
         parts.append(_text(left - 12, y + 4, sign + short(row.metric.label), "end", f"label {verdict}"))
-        parts.append(_line(x(scale * d.low), y, x(scale * d.high), y, f"bar {verdict}"))
+        parts.append(_line(x(scale * low), y, x(scale * high), y, f"bar {verdict}"))
         parts.append(_dot(x(scale * d.value), y, f"dot {verdict}", note))
         said.append(note)
     return _svg(bottom + 26, title, "; ".join(said) + ".", parts, key)
@@ -240,8 +241,9 @@ def by_round(lines: Sequence[Rounds], ticks: Sequence[float], key: str, title: s
         parts.append(_text(left - 8, row, f"n, {line.name}", "end", "tick"))
         for number, figure in sorted(line.points.items()):
             x = middles[number] + shift
-            note = f"{line.name}, {x_label} {number}: {say(figure.value)} ({say(figure.low)} to {say(figure.high)})"
-            parts.append(_line(x, y(figure.low), x, y(figure.high), f"bar {line.side}"))
+            note = f"{line.name}, {x_label} {number}: {say(figure.value)} ({figure.interval(say)})"
+            low, high = figure.ends
+            parts.append(_line(x, y(low), x, y(high), f"bar {line.side}"))
             parts.append(_dot(x, y(figure.value), f"dot {look}", note))
             if figure.n is not None:
                 parts.append(_text(middles[number], row, f"{figure.n:,}", "middle", "tick"))

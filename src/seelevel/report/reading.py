@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +50,6 @@ class RunFolder:
     rejected: list[dict[str, Any]]
     log: list[dict[str, Any]]
     metrics: dict[str, Any] | None
-    benchmarks: list[str] = field(default_factory=list)
 
     @property
     def expected(self) -> list[Stage]:
@@ -58,7 +57,9 @@ class RunFolder:
         return [s for n, s in self.stages.items() if not self.recipe or n == "data" or self.recipe.get(n) is not None]
 
     def answers(self, side: str, benchmark: str) -> list[dict[str, Any]]:
-        """Answers and per-item scores of `side` ('base' or 'aligned'); empty where there are none."""
+        """Answers and per-item scores of `side` ('base' or 'aligned'); empty where there are none, or stale ones."""
+        if self.stages["evaluate"].stale:
+            return []
         return list(_jsonl(self.root / "evaluate" / side / f"{benchmark}.jsonl"))
 
     def setting(self, *keys: str) -> Any:
@@ -79,11 +80,6 @@ def read_run(root: Path) -> RunFolder:
     if stale:
         stages["evaluate"] = Stage("evaluate", root / "evaluate", None, stale=True)
     recipe, metrics = root / "recipe.yaml", root / "metrics.json"
-    found = (
-        set()
-        if stale
-        else {path.stem for side in ("base", "aligned") for path in (root / "evaluate" / side).glob("*.jsonl")}
-    )
     return RunFolder(
         root=root,
         recipe=(yaml.safe_load(recipe.read_text(encoding="utf-8")) or {}) if recipe.exists() else {},
@@ -91,7 +87,6 @@ def read_run(root: Path) -> RunFolder:
         rejected=list(_jsonl(root / "data" / "rejected.jsonl")),
         log=list(_jsonl(root / "align" / "log.jsonl")),
         metrics=json.loads(metrics.read_text(encoding="utf-8")) if metrics.exists() and not stale else None,
-        benchmarks=sorted(found),
     )
 
 
@@ -99,7 +94,8 @@ def _jsonl(path: Path) -> Iterator[dict[str, Any]]:
     """The records of a file of JSON lines. A last line that a killed stage left half written is passed over."""
     if not path.exists():
         return
-    lines = path.read_text(encoding="utf-8").splitlines()
+    # not splitlines(), which also splits at characters that JSON texts may hold
+    lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
     for number, line in enumerate(lines, 1):
         try:
             record = json.loads(line)

@@ -83,7 +83,7 @@ def _drawn(
     """Panels that share a scale, on which the values `within` are too."""
     kept = {title: shown for title, lines in panels.items() if (shown := [line for line in lines if line.points])}
     figures = [f for lines in kept.values() for line in lines for f in line.points.values()]
-    ends = [*within, *(end for f in figures for end in (f.low, f.high, f.value))]
+    ends = [*within, *(end for f in figures for end in (*f.ends, f.value))]
     return [
         (title, unit, by_round(lines, nice_ticks(min(ends), max(ends), 4), _key(title), title, "answer"))
         for title, lines in kept.items()
@@ -108,9 +108,9 @@ def _last_leads(found: Mapping[str, Comparison]) -> list[str]:
 
 
 def _change(figure: Figure) -> str:
-    ends = f"{say_change(figure.low, 'score')} to {say_change(figure.high, 'score')}"
-    clear = "" if figure.low > 0 or figure.high < 0 else ", no clear difference"
-    return f"{say_change(figure.value, 'score')} ({ends}{clear})"
+    interval = figure.interval(lambda end: say_change(end, "score"))
+    reading = ", no clear difference" if figure.clear is False else ""
+    return f"{say_change(figure.value, 'score')} ({interval}{reading})"
 
 
 def _worst(found: Mapping[str, Comparison]) -> list[str]:
