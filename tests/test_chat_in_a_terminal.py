@@ -183,7 +183,7 @@ def test_a_full_context_is_said_and_a_closed_terminal_loses_nothing(talkative: P
         terminal.until(lambda screen: len(screen) > before + 100, "answer that has begun")
         terminal.hang_up()
         assert terminal.ends() != 0
-    [file] = (cache_folder() / "chats").iterdir()
+    [file] = (cache_folder() / "chats").glob("*.jsonl")
     first, second = (json.loads(line)["interaction"] for line in file.read_text().splitlines())
     assert (first[0]["user"], second[0]["user"]) == ("Describe the image.", "Is there a dog?")
 
