@@ -124,6 +124,22 @@ def test_a_condition_answers_the_last_request_again(tmp_path: Path) -> None:
     assert chat.turns[0][1].condition == ""
 
 
+def test_an_answer_that_a_condition_replaces_is_saved_with_its_feedback(tmp_path: Path) -> None:
+    said = iter(["A cup.", "A red cup.", "", "A dog.", "A cat."])
+    model = Conditioned(Speaker(lambda _: next(said)), Conditions(TEMPLATE, ("honesty",), ""))
+    lines = ("What?", "And?", "/feedback", "/condition 1", "/condition 2", "/condition 3")
+    _, chat = talk(model, *lines, folder=tmp_path)
+    assert [response.text for _, response in chat.turns] == ["A cup.", "A cat."]
+    records = [json.loads(line) for line in (tmp_path / "said.jsonl").read_text().splitlines()]
+    talks = [[(turn["model"], turn.get("rating")) for turn in record["interaction"]] for record in records]
+    assert talks == [  # under the first condition it said nothing, by which nothing was replaced
+        [("A cup.", None), ("A red cup.", {"honesty": 3})],
+        [("A cup.", None), ("A dog.", None)],
+        [("A cup.", None), ("A cat.", None)],
+    ]
+    assert len({record["id"] for record in records}) == 3
+
+
 @pytest.mark.parametrize(
     ("lines", "said"),
     [

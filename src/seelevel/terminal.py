@@ -192,7 +192,7 @@ class Terminal:
                 self.chat.under(rest)
             self.tell(f"condition: {self.chat.condition}")
             if rest and self.chat.turns:
-                self.show(self.chat.again())
+                self.again()
         elif command == "/new":
             self.forget()
         elif command == "/help":
@@ -221,6 +221,15 @@ class Terminal:
         self.write("\n" if page.any else "(no answer)\n")
         if self.chat.cut:
             self.tell(f"(cut short; --max-new-tokens is {self.chat.sampling.max_new_tokens})")
+
+    def again(self) -> None:
+        """Show another answer to the last request; the conversation with the one it replaces is kept for the end."""
+        before, last = self.current(), self.chat.turns[-1]
+        try:
+            self.show(self.chat.again())
+        finally:
+            if last not in self.chat.turns:
+                self.said += before
 
     def forget(self) -> None:
         """Begin anew; what was said is kept for the end."""
