@@ -252,11 +252,13 @@ class Terminal:
         for place in dict.fromkeys((self.save or own, own)):
             try:
                 with free_name(place) as file:
-                    kept = [replace(one, images=[beside(i, file.parent) for i in one.images]) for one in talks]
-                    write([ladder for one in kept for ladder in one.rounds()], file)
+                    write([ladder for one in talks for ladder in one.rounds()], file)
             except (OSError, DiskFullError) as error:
                 self.write(f"{place} cannot be written ({getattr(error, 'strerror', None) or error})\n")
-            else:
+            else:  # the words are safe now, should a closed terminal's signal come
+                kept = [replace(one, images=[beside(i, file.parent) for i in one.images]) for one in talks]
+                with suppress(OSError, DiskFullError):
+                    write([ladder for one in kept for ladder in one.rounds()], file)
                 if talks[0].images and kept[0].images == talks[0].images:
                     self.write(
                         f"the picture cannot be copied to {file.parent / 'images'}; the file names it as it is\n"
