@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
@@ -13,8 +14,10 @@ import pytest
 from seelevel import terminal
 from seelevel.chat import Chat
 from seelevel.errors import DiskFullError
+from seelevel.formats import read
 from seelevel.formats.nlf import write
-from seelevel.ladder import Feedback, Ladder, Message
+from seelevel.images import ImageStore
+from seelevel.ladder import Feedback, Image, Ladder, Message
 from seelevel.models import load_model
 from seelevel.models.base import Completion, Prompt, Sampling
 from seelevel.models.base import Generator as Model
@@ -26,6 +29,7 @@ from seelevel.terminal import Terminal, Wrapping
 from seelevel.training.conditions import TEMPLATE, Conditions
 from seelevel.world import model_path
 from seelevel.world.oracle import Oracle
+from tests.formats.made import picture
 from tests.nlf.made import Critic, Speaker, counted, longer
 from tests.test_cli import call, refused
 from tests.world.kitchen import LINES
@@ -120,6 +124,22 @@ def test_a_condition_answers_the_last_request_again(tmp_path: Path) -> None:
     assert chat.turns[0][1].condition == ""
 
 
+def test_an_answer_that_a_condition_replaces_is_saved_with_its_feedback(tmp_path: Path) -> None:
+    said = iter(["A cup.", "A red cup.", "", "A dog.", "A cat."])
+    model = Conditioned(Speaker(lambda _: next(said)), Conditions(TEMPLATE, ("honesty",), ""))
+    lines = ("What?", "And?", "/feedback", "/condition 1", "/condition 2", "/condition 3")
+    _, chat = talk(model, *lines, folder=tmp_path)
+    assert [response.text for _, response in chat.turns] == ["A cup.", "A cat."]
+    records = [json.loads(line) for line in (tmp_path / "said.jsonl").read_text().splitlines()]
+    talks = [[(turn["model"], turn.get("rating")) for turn in record["interaction"]] for record in records]
+    assert talks == [  # under the first condition it said nothing, by which nothing was replaced
+        [("A cup.", None), ("A red cup.", {"honesty": 3})],
+        [("A cup.", None), ("A dog.", None)],
+        [("A cup.", None), ("A cat.", None)],
+    ]
+    assert len({record["id"] for record in records}) == 3
+
+
 @pytest.mark.parametrize(
     ("lines", "said"),
     [
@@ -198,7 +218,8 @@ def test_an_answer_that_the_limit_cuts_is_marked(tmp_path: Path) -> None:
             return [replace(one, finished=one.text != "word") for one in super().generate(prompts, sampling)]
 
     screen, _ = talk(Limited(longer), "What?", "And?", "/quit", folder=tmp_path)
-    assert screen.startswith("word\n(cut short; --max-new-tokens is 512)\nword word\nsaved: ")
+    assert screen.startswith("word\n(cut short; --max-new-tokens is 512)\nword word\n")
+    assert screen.count("cut short") == 1
 
 
 def test_the_worlds_pictures_come_with_what_they_hold() -> None:
@@ -304,6 +325,32 @@ def test_a_full_disk_is_said_and_the_next_place_taken(tmp_path: Path, monkeypatc
     screen, _ = talk(Speaker(longer), "What?", folder=tmp_path)
     assert "cannot be written (disk full" in screen and Path(screen.rstrip().rpartition("saved: ")[2]).is_file()
     assert not (tmp_path / "said.jsonl").exists()
+
+
+@pytest.mark.parametrize("place", ["said.jsonl", None])
+def test_what_is_saved_can_be_read_and_moved_with_its_picture(tmp_path: Path, place: str | None) -> None:
+    chat = Chat(Speaker(longer), str(picture(tmp_path / "elsewhere", "a.png")), Sampling())
+    screen: list[str] = []
+    save = None if place is None else tmp_path / "saved" / place
+    Terminal(chat, typed("What?", "/new", "And?"), screen.append, save).run()
+    file = Path(screen[-1].removeprefix("saved: ").rstrip())
+    moved = shutil.move(file.parent, tmp_path / "moved")
+    found = [one for one in read(Path(moved) / file.name) if isinstance(one, Ladder)]
+    assert [one.prompt[0]["content"] for one in found] == ["<image>\nWhat?", "<image>\nAnd?"]
+    assert all(Path(one.images[0].path).parent == tmp_path / "moved" / "images" for one in found)
+
+
+def test_a_picture_that_cannot_be_copied_keeps_no_word_from_being_saved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(self: ImageStore, path: Path | str) -> Image:
+        raise DiskFullError(path, 7)
+
+    monkeypatch.setattr(ImageStore, "put", full)
+    screen, _ = talk(Speaker(longer), "What?", folder=tmp_path)
+    assert f"the picture cannot be copied to {tmp_path / 'images'}; the file names it as it is\nsaved: " in screen
+    [record] = [json.loads(line) for line in (tmp_path / "said.jsonl").read_text().splitlines()]
+    assert (record["image_id"], record["interaction"][0]["model"]) == ("a.png", "word")
 
 
 @pytest.mark.parametrize(

@@ -55,10 +55,16 @@ def talkative(tmp_path: Path) -> Path:
     return folder
 
 
+def conversations(file: Path) -> list[list[tuple[str, str]]]:
+    """Who said what, in each record of a file."""
+    records = [json.loads(line) for line in file.read_text().splitlines()]
+    return [[(turn["user"], turn["model"]) for turn in record["interaction"]] for record in records]
+
+
 def spoken(file: Path) -> list[tuple[str, str]]:
     """Who said what, in the one record of a file."""
-    [record] = [json.loads(line) for line in file.read_text().splitlines()]
-    return [(turn["user"], turn["model"]) for turn in record["interaction"]]
+    [found] = conversations(file)
+    return found
 
 
 def test_ask_be_told_what_is_wrong_have_it_mended_and_leave(tmp_path: Path) -> None:
@@ -92,14 +98,15 @@ def test_a_worse_condition_is_asked_for_and_answered_under(tmp_path: Path) -> No
         talk = Talk(terminal)
         best = "condition: top (Feedback: Helpfulness: 4. Honesty: 4. Harmlessness: 4. Critique:"
         assert best in talk.opening
-        talk.say("What is in the image?")
+        first = talk.say("What is in the image?")
         line, *answer = talk.say("/condition 2/4/4")
         assert line == "condition: 2/4/4 (Feedback: Helpfulness: 2. Honesty: 4. Harmlessness: 4.)"
         assert "top, worst and none" in talk.say("/condition best")[0]
         assert talk.say("/condition") == [line]
         terminal.type(CTRL_D)
         assert terminal.ends() == 0
-    assert spoken(tmp_path / "said.jsonl") == [("What is in the image?", " ".join(answer))]
+    both = [[("What is in the image?", " ".join(lines))] for lines in (first, answer)]
+    assert conversations(tmp_path / "said.jsonl") == both
 
 
 def test_ctrl_c_stops_an_answer_and_not_the_program(tmp_path: Path, talkative: Path) -> None:
@@ -183,7 +190,7 @@ def test_a_full_context_is_said_and_a_closed_terminal_loses_nothing(talkative: P
         terminal.until(lambda screen: len(screen) > before + 100, "answer that has begun")
         terminal.hang_up()
         assert terminal.ends() != 0
-    [file] = (cache_folder() / "chats").iterdir()
+    [file] = (cache_folder() / "chats").glob("*.jsonl")
     first, second = (json.loads(line)["interaction"] for line in file.read_text().splitlines())
     assert (first[0]["user"], second[0]["user"]) == ("Describe the image.", "Is there a dog?")
 

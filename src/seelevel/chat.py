@@ -95,7 +95,7 @@ class Chat:
     def interaction(self, name: str) -> Interaction:
         """The conversation as it is kept, under a name."""
         images = [Image(self.image)] if self.image is not None else []
-        return Interaction(name, images, self.turns, {"image_content": self.contents} if self.contents else {})
+        return Interaction(name, images, list(self.turns), {"image_content": self.contents} if self.contents else {})
 
     def _last(self) -> tuple[Message, Response]:
         if not self.turns:

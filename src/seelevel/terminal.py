@@ -20,7 +20,8 @@ from rich.cells import cell_len
 from seelevel.chat import Chat, described
 from seelevel.errors import DiskFullError, InputError, ServerError
 from seelevel.formats.nlf import write
-from seelevel.ladder import Interaction
+from seelevel.images import ImageError, ImageStore
+from seelevel.ladder import Image, Interaction
 from seelevel.models import load_generator
 from seelevel.models.base import DEFAULT_API, Sampling
 from seelevel.naming import ORACLE, WORLD, named_generator, named_picture
@@ -191,7 +192,7 @@ class Terminal:
                 self.chat.under(rest)
             self.tell(f"condition: {self.chat.condition}")
             if rest and self.chat.turns:
-                self.show(self.chat.again())
+                self.again()
         elif command == "/new":
             self.forget()
         elif command == "/help":
@@ -221,6 +222,15 @@ class Terminal:
         if self.chat.cut:
             self.tell(f"(cut short; --max-new-tokens is {self.chat.sampling.max_new_tokens})")
 
+    def again(self) -> None:
+        """Show another answer to the last request; the conversation with the one it replaces is kept for the end."""
+        before, last = self.current(), self.chat.turns[-1]
+        try:
+            self.show(self.chat.again())
+        finally:
+            if last not in self.chat.turns:
+                self.said += before
+
     def forget(self) -> None:
         """Begin anew; what was said is kept for the end."""
         self.said += self.current()
@@ -233,7 +243,8 @@ class Terminal:
 
     def keep(self) -> None:
         """Save all conversations as records of LVLM_NLF's form, if anything was said; where the user's file cannot be
-        written, in the cache. A file that is there is never written over."""
+        written, in the cache. The picture is copied to `images` beside it, by which the file can be read and moved. A
+        file that is there is never written over."""
         talks = [*self.said, *self.current()]
         if not talks:
             return
@@ -244,9 +255,24 @@ class Terminal:
                     write([ladder for one in talks for ladder in one.rounds()], file)
             except (OSError, DiskFullError) as error:
                 self.write(f"{place} cannot be written ({getattr(error, 'strerror', None) or error})\n")
-            else:
+            else:  # the words are safe now, should a closed terminal's signal come
+                kept = [replace(one, images=[beside(i, file.parent) for i in one.images]) for one in talks]
+                with suppress(OSError, DiskFullError):
+                    write([ladder for one in kept for ladder in one.rounds()], file)
+                if talks[0].images and kept[0].images == talks[0].images:
+                    self.write(
+                        f"the picture cannot be copied to {file.parent / 'images'}; the file names it as it is\n"
+                    )
                 self.write(f"saved: {file}\n")
                 return
+
+
+def beside(picture: Image, folder: Path) -> Image:
+    """The picture's copy in `images` of a folder; itself where there can be none, for the words are kept anyway."""
+    try:
+        return ImageStore(folder).put(picture.path)
+    except (ImageError, OSError, DiskFullError):
+        return picture
 
 
 @contextmanager

@@ -14,10 +14,12 @@ from pydantic import ValidationError
 from seelevel import feedback
 from seelevel.errors import InputError
 from seelevel.feedback import FeedbackSettings
+from seelevel.formats import convert, read
 from seelevel.formats.parquet import read_ladders, write_shard
 from seelevel.ladder import Feedback, Image, Ladder, Message, Response
 from seelevel.models.base import Generator, ModelRef
 from seelevel.store import StageFolder
+from tests.formats.made import picture
 from tests.nlf.made import Critic, Speaker, counted, ladder, longer
 
 pytestmark = pytest.mark.unit
@@ -196,6 +198,33 @@ def test_every_answer_of_a_dialogue_is_rated_with_what_its_own_model_said_before
     assert [m["content"] for m in found[2].prompt] == ["<image>\nWhat is there?", "one", "Question 2?"]
     assert [r.feedback and r.feedback.ratings["honesty"] for part in found for r in part.responses] == [2, 1, 3, 2]
     assert facts["responses"] == 4
+
+
+def test_rounds_written_as_lvlm_nlf_hold_every_rated_answer_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image = Image(str(picture(tmp_path, "a.png")))
+    talk = [dialogue("one two", "one two three"), replace(dialogue("one", "one two"), level=1)]
+    given = [ladder("four words are here", "one"), replace(ladder("x", id="d"), responses=talk), ladder("odd", id="b")]
+    found, facts = ran(
+        tmp_path, monkeypatch, [replace(one, images=[image]) for one in given], model="speaker", rounds=3
+    )
+    assert convert(tmp_path / "feedback", tmp_path / "out" / "fb.jsonl", target_format="nlf")["written"] == 6
+    back = [one for one in read(tmp_path / "out" / "fb.jsonl") if isinstance(one, Ladder)]
+
+    def heard(ladders: list[Ladder]) -> list[Any]:
+        return sorted(
+            ([m["content"] for m in one.prompt], r.text, repr(r.feedback)) for one in ladders for r in one.responses
+        )
+
+    assert heard(back) == heard(found) and len(back) == facts["responses"]
+    talks = {n: [r.text for one in back if one.interaction == n for r in one.responses] for n in ("a", "d/1", "a/0")}
+    assert talks == {
+        "a": ["word", "word word", "word word word"],
+        "d/1": ["one", "one two"],
+        "a/0": ["four words are here"],
+    }
+    assert "not written" not in capsys.readouterr().err
 
 
 def test_ladders_of_ratings_leave_dialogues_as_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -291,13 +291,43 @@ def test_a_dialogue_is_a_record_of_its_rounds_with_the_feedback_at_the_last(tmp_
     ]
 
 
-def test_rounds_that_do_not_fit_together_stay_apart(tmp_path: Path) -> None:
+def test_rounds_that_do_not_fit_are_not_written_and_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     first, second = rounds(tmp_path, **PUBLIC)
     other = replace(second, prompt=[first.prompt[0], *said("", "Another answer.", "Look again.")[1:]])
-    for ladders in ([first, other], [second], [first, replace(second, responses=second.responses * 2)]):
-        write_nlf(ladders, tmp_path / "again.jsonl")
-        names = [json.loads(line)["id"] for line in (tmp_path / "again.jsonl").read_text().splitlines()]
-        assert "x" not in names and len(names) >= len(ladders)
+    for ladders, kept in (
+        ([first, other], 1),
+        ([first, replace(second, responses=second.responses * 2)], 1),
+        ([second], 0),
+    ):
+        count, back = again(tmp_path, ladders)
+        assert (count, [r.text for ladder in back for r in ladder.responses]) == (kept, ["A dog."] * kept)
+        answers = sum(len(ladder.responses) for ladder in ladders)
+        assert f"{answers - kept} of {answers} answers not written" in capsys.readouterr().err
+
+
+def test_an_answer_is_round_0_of_the_rounds_that_go_on_from_it(tmp_path: Path) -> None:
+    first, second = rounds(tmp_path, **PUBLIC)
+    expert = Response(said("", "A bowl.")[1:], 1, {"kind": "given"}, feedback=Feedback({"honesty": 1}))
+    whole = replace(first, id="x", responses=[*first.responses, expert], notes={})
+    for ladders in ([whole, second], [second, whole]):
+        count, back = again(tmp_path, ladders)
+        assert count == 2
+        assert sorted((one.interaction, one.responses[0].text) for one in back) == [
+            ("x", "A cup."), ("x", "A dog."), ("x/0", "A bowl."),
+        ]  # fmt: skip
+        assert [one for one in back if one.interaction == "x"] == [first, second]
+
+
+def test_a_response_of_its_own_takes_no_conversations_name(tmp_path: Path) -> None:
+    """Of responses 0 to 2 the first was left out as unscored; response 1 is a dialogue, `k/1`."""
+    responses = [Response(said("", text)[1:], n, {"kind": "given"}) for n, text in enumerate(["One.", "Other."])]
+    later = Ladder("k/1#1", [], said("What?", "One.", "And?"), [Response(said("", "Two.")[1:], 0, {"kind": "given"})],
+                   notes={"interaction": "k/1", "round": 1})  # fmt: skip
+    count, back = again(tmp_path, [Ladder("k", [], said("What?"), responses), later])
+    assert count == 2
+    assert [(one.id, one.responses[0].text) for one in back] == [
+        ("k/1#0", "One."), ("k/1#1", "Two."), ("k/0#0", "Other."),
+    ]  # fmt: skip
 
 
 def test_what_a_record_has_no_place_for_is_not_written(tmp_path: Path) -> None:

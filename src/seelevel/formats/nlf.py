@@ -11,15 +11,18 @@ which they are put together again; what no record can hold (conditions, levels, 
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from seelevel.formats.llava import relative
 from seelevel.formats.records import BadRecord, Pictures, Record, Rejected, checked_text, each_record, mapping, settled
 from seelevel.ladder import CRITERIA, IMAGE_MARK, Feedback, Image, Interaction, Ladder, Message, Response
+from seelevel.progress import say
 from seelevel.store import write_atomically
 
 CRITIQUES = ("critique NLF", "critique_NLF")
@@ -124,47 +127,96 @@ def write(ladders: Iterable[Ladder], path: Path) -> int:
     """Write ladders as JSON lines; returns how many records that makes.
 
     Ladders of one interaction are put together; any other response is a record of its own, `id/0`, `id/1` and so on
-    where a ladder has several. What a record has no place for (no answer, a system turn, a picture in a later turn) is
-    not written. Image names are relative to the file's folder where the pictures lie below it.
+    where a ladder has several. What a record has no place for is not written, and how many answers that are is said: a
+    system turn, a picture in a later turn, an empty turn, and a prompt with answers that are no rounds with it, for
+    read again these would be answers to train on. Image names are relative to the file's folder where the pictures
+    lie below it.
     """
-    records = [_record(found, path) for found in interactions(ladders)]
-    write_atomically(path, "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records))
-    return len(records)
+    given = list(ladders)
+    found = list(interactions(given))
+    write_atomically(path, "".join(json.dumps(_record(one, path), ensure_ascii=False) + "\n" for one in found))
+    answers = sum(response.rounds for ladder in given for response in ladder.responses)
+    if missing := answers - sum(len(one.turns) for one in found):
+        say(f"nlf: {missing} of {answers} answers not written, for records have no place for them (docs/formats.md)")
+    return len(found)
 
 
 def interactions(ladders: Iterable[Ladder]) -> Iterator[Interaction]:
     """Ladders as interactions, in the order of their first ones: the inverse of `Interaction.rounds()`.
 
-    Rounds that do not make one whole (one is missing, or its history is another) stay apart.
+    A response that the rounds from 1 on go on from is their round 0 (`_with_first_rounds`). An interaction ends before
+    the first round that does not fit: one before it is missing, or its history is another.
     """
     groups: dict[tuple[str, int], list[Ladder]] = {}
-    for number, ladder in enumerate(ladders):
-        name, round_ = ladder.notes.get("interaction"), ladder.notes.get("round")
-        noted = isinstance(name, str) and isinstance(round_, int)
-        groups.setdefault((str(name), -1) if noted else ("", number), []).append(ladder)
+    for number, ladder in enumerate(_with_first_rounds(list(ladders))):
+        key = (str(ladder.notes["interaction"]), -1) if _is_round(ladder) else ("", number)
+        groups.setdefault(key, []).append(ladder)
     for (name, _), group in groups.items():
-        whole = _whole(name, group) if name else None
+        whole = None
+        if name:
+            group.sort(key=lambda ladder: int(ladder.notes["round"]))
+            whole = _whole(name, group)
         if whole is not None:
             yield whole
-        else:
-            for ladder in group:
-                yield from _apart(ladder)
+        for ladder in group[len(whole.turns) if whole is not None else 0 :]:
+            yield from _apart(ladder)
+
+
+def _is_round(ladder: Ladder) -> bool:
+    return isinstance(ladder.notes.get("interaction"), str) and isinstance(ladder.notes.get("round"), int)
+
+
+def _with_first_rounds(ladders: list[Ladder]) -> Iterator[Ladder]:
+    """The ladders, those split up whose responses are round 0 of an interaction that has only the rounds after it: the
+    feedback stage writes a conversation on ladder `a` as `a`, of dialogues (its response 1) as `a/1`."""
+    begun = {ladder.notes["interaction"] for ladder in ladders if _is_round(ladder) and ladder.notes["round"] == 0}
+    second: dict[str, list[Ladder]] = {}
+    for ladder in ladders:
+        if _is_round(ladder) and ladder.notes["round"] == 1:
+            name = ladder.notes["interaction"]
+            for first in {name, re.sub(r"/[0-9]+$", "", name)}:
+                second.setdefault(first, []).append(ladder)
+    for ladder in ladders:
+        names: dict[int, str] = {}
+        for following in second.get(ladder.id, []) if not _is_round(ladder) else []:
+            name = following.notes["interaction"]
+            for place, response in enumerate(ladder.responses):
+                if place not in names and name not in begun and _goes_on(ladder, response, following):
+                    names[place] = name
+                    begun.add(name)
+        if not names:
+            yield ladder
+            continue
+        free = (name for n in itertools.count() if (name := f"{ladder.id}/{n}") not in names.values())
+        for place, response in enumerate(ladder.responses):
+            if place in names:
+                notes = {"interaction": names[place], "round": 0}
+                yield replace(ladder, id=f"{names[place]}#0", responses=[response], notes=notes)
+            else:
+                yield replace(ladder, id=next(free), responses=[response])
+
+
+def _goes_on(ladder: Ladder, response: Response, following: Ladder) -> bool:
+    """Whether a ladder's prompt is this one's with this answer, and the user's next turn."""
+    alike = (ladder.images, ladder.annotations) == (following.images, following.annotations)
+    return alike and response.rounds == 1 and following.prompt[:-1] == [*ladder.prompt, *response.messages]
 
 
 def _whole(name: str, rounds: list[Ladder]) -> Interaction | None:
-    """The interaction that has exactly these rounds, None where there is none."""
-    rounds = sorted(rounds, key=lambda ladder: int(ladder.notes["round"]))
+    """The interaction of these rounds, in their order, up to the first that does not fit; None where none does."""
     history: list[Message] = []
     turns = []
     for number, ladder in enumerate(rounds):
         alike = (ladder.images, ladder.annotations) == (rounds[0].images, rounds[0].annotations)
         if not alike or ladder.notes["round"] != number or ladder.prompt[:-1] != history:
-            return None
+            break
         if len(ladder.responses) != 1 or ladder.responses[0].rounds != 1:
-            return None
-        turns.append((ladder.prompt[-1], ladder.responses[0]))
+            break
         history = [*ladder.prompt, *ladder.responses[0].messages]
-    return Interaction(name, rounds[0].images, turns, rounds[0].annotations) if _readable(history) else None
+        if not _readable(history):
+            break
+        turns.append((ladder.prompt[-1], ladder.responses[0]))
+    return Interaction(name, rounds[0].images, turns, rounds[0].annotations) if turns else None
 
 
 def _readable(spoken: list[Message]) -> bool:
@@ -174,7 +226,10 @@ def _readable(spoken: list[Message]) -> bool:
 
 
 def _apart(ladder: Ladder) -> Iterator[Interaction]:
-    """Each response of a ladder as an interaction, its feedback at the last of its rounds."""
+    """Each response of a ladder as an interaction, its feedback at the last of its rounds; none where the prompt holds
+    answers, which a record could not tell from the response's."""
+    if len(ladder.prompt) > 1:
+        return
     for number, response in enumerate(ladder.responses):
         spoken = [*ladder.prompt, *response.messages]
         if not _readable(spoken):
