@@ -40,9 +40,10 @@ format: setup
 docs: setup
 	$(BIN)/python -m tests.cli_reference > docs/cli.md
 
-# AMP's tables with three seeds: hours; stopped, the same command continues.
+# AMP's tables with three seeds: hours; then feedback in words: one more. Stopped, the same command continues.
 reproduce: setup
 	$(BIN)/python -m benchmarks.reproduce
+	$(BIN)/python -m benchmarks.dress
 
 # About an hour and a half on two idle cores; nothing else should run. What a call printed is kept in $(RUNS)/bench.
 TRAIN_STEP := HF_HUB_OFFLINE=1 $(BIN)/python -W ignore -m benchmarks.train_step --json --device cpu
