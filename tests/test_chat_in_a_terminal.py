@@ -48,8 +48,8 @@ class Talk:
 
 @pytest.fixture
 def talkative(tmp_path: Path) -> Path:
-    """A model that never ends an answer by itself."""
-    folder = shutil.copytree(model_path("xs"), tmp_path / "talkative")
+    """A model that never ends an answer by itself; the slowest there is, so that Ctrl-C comes in time."""
+    folder = shutil.copytree(model_path("l"), tmp_path / "talkative")
     decoding = json.loads((folder / "generation_config.json").read_text())
     (folder / "generation_config.json").write_text(json.dumps({**decoding, "eos_token_id": 5}))
     return folder
@@ -115,7 +115,7 @@ def test_ctrl_c_stops_an_answer_and_not_the_program(tmp_path: Path, talkative: P
         talk = Talk(terminal)
         before = len(terminal.screen)
         terminal.type("Describe the image." + ENTER)
-        terminal.until(lambda screen: len(screen) > before + 200, "answer that has begun")  # of 3,000 characters
+        terminal.until(lambda screen: len(screen) > before + 60, "answer that has begun")  # of 3,000 characters
         terminal.type(CTRL_C)
         assert talk.heard(len(talk.opening))[-1].endswith(" …")
         assert talk.say("/help")[-1].startswith("/quit")

@@ -69,7 +69,7 @@ def test_the_oracle_writes_true_dialogues_of_every_number_of_rounds() -> None:
     for scene in draw_scenes("prompts", 12):
         for rounds in (2, 5):
             record = {"pictures": 0, "image_content": scene.content_lines(), "reference": "", "rounds": rounds}
-            prompt = dialogues.Judge(dialogues.TEMPLATE, lambda r, _: r, Oracle()).render(record)
+            prompt = dialogues.Judge(dialogues.TEMPLATE, lambda r, _: r, Oracle()).template.turn(record)["content"]
             (said,) = Oracle().generate([Prompt([{"role": "user", "content": prompt}])], Sampling())
             turns = read_turns(said.text, record, 2)
             assert len(turns) == rounds

@@ -236,7 +236,7 @@ def ask(rounds: list[tuple[str, str, str]]) -> str:
         "image_content": LINES,
         "rounds": [{"question": q, "reference": r, "answer": a} for q, r, a in rounds],
     }
-    prompt = Judge(MRHAL, lambda reply, _: reply, Oracle()).render(record)
+    prompt = Judge(MRHAL, lambda reply, _: reply, Oracle()).template.turn(record)["content"]
     return Oracle().generate([Prompt([{"role": "user", "content": prompt}])], Sampling())[0].text
 
 

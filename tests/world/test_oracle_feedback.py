@@ -82,7 +82,7 @@ Answer to judge: {{ answer | quoted }}
 
 def ordered(scale: str, question: str, *answers: str) -> str:
     record = {"image_content": LINES, "scale": scale, "question": question, "answers": list(answers)}
-    prompt = Judge(ORDER, lambda reply, _: reply, Oracle()).render(record)
+    prompt = Judge(ORDER, lambda reply, _: reply, Oracle()).template.turn(record)["content"]
     return Oracle().generate([Prompt([{"role": "user", "content": prompt}])], Sampling())[0].text.splitlines()[-1]
 
 
