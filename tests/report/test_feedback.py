@@ -58,6 +58,12 @@ def test_a_first_answer_that_no_ladder_holds_has_the_ratings_that_the_next_round
     assert found.turns[0].feedback.critique == "" and found.gain == 2
 
 
+def test_rounds_of_a_dialogue_are_answers_to_other_questions_and_no_conversation(tmp_path: Path) -> None:
+    ladder, later = talk(tmp_path, "a", [(1, 1), (4, 4), (2, 2)])
+    dialogue = [replace(one, notes={"interaction": "a/0", "round": one.notes["round"]}) for one in later]
+    assert conversations([ladder, *dialogue]) == []
+
+
 def test_a_conversation_that_is_one_ladder_by_ratings_is_shown_in_the_order_it_was_held(tmp_path: Path) -> None:
     ladder, later = talk(tmp_path, "one", [(1, 1), (4, 4), (2, 2)])
     answers = [ladder.responses[1], *(one.responses[0] for one in later), answer("other", 3, 3, model="large")]

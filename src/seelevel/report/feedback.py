@@ -230,14 +230,15 @@ def _repeats(asked: str, feedback: Feedback) -> bool:
 
 
 def conversations(ladders: Sequence[Ladder]) -> list[Talk]:
-    """The conversations that the stage has written into a shard, with `ladders: rounds` or `ratings`."""
+    """The conversations that the stage has written into a shard, with `ladders: rounds` or `ratings`. A later round
+    that notes no ratings of the answer before it (`notes["before"]`) is a dialogue's, on another question."""
     first = {ladder.id: ladder for ladder in ladders}
     later: dict[str, list[Ladder]] = {}
     for ladder in ladders:
         name, number = ladder.notes.get("interaction"), ladder.notes.get("round")
         if isinstance(name, str) and number == 0:
             first.setdefault(name, ladder)
-        elif isinstance(name, str) and isinstance(number, int) and ladder.responses and len(ladder.prompt) > 2:
+        elif isinstance(name, str) and ladder.notes.get("before") and ladder.responses and len(ladder.prompt) > 2:
             later.setdefault(name, []).append(ladder)
     by_rounds = [_of_rounds(name, rounds, first.get(name)) for name, rounds in later.items()]
     by_ratings = [_of_ratings(ladder) for ladder in ladders if ladder.id not in later]
