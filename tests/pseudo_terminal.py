@@ -89,6 +89,7 @@ class PseudoTerminal:
         self.columns, self._written, self._code = columns, b"", None
         self._process, self._file = pty.fork()
         if not self._process:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)  # ignored where a shell started the tests in the background
             own = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
             os.execvpe(command[0], list(command), {**own, "TERM": "xterm", **environment})
         fcntl.ioctl(self._file, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
