@@ -16,13 +16,13 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from seelevel.evaluate import capability, chair, feedback
-from seelevel.evaluate.intervals import Figure, Measure, differences, figures
+from seelevel.evaluate.intervals import Figure, Measure, difference_text, differences, figures
 from seelevel.ladder import CRITERIA
 from seelevel.nlf.interact import TOP
 
@@ -112,7 +112,7 @@ def page(out: Path, split: str, seeds: Sequence[int]) -> str:
         gap, gained = TOP - (before[key]["value"] or 0), change[key]["value"]
         share = "–" if gained is None or gap <= 0 else f"{gained / gap:.0%}"
         lines.append(
-            f"| {name} | {_plain(before[key])} | {_plain(after[key])} | {_signed(change[key])} | {share} | "
+            f"| {name} | {_plain(before[key])} | {_plain(after[key])} | {difference_text(change[key])} | {share} | "
             f"{change[key]['n']} |"
         )
     lines += [
@@ -130,14 +130,19 @@ def page(out: Path, split: str, seeds: Sequence[int]) -> str:
         lines += [
             _row(f"{side}, with feedback", [first, *(_plain(found[f"quality_round_{n}"]) for n in LATER)]),
             _row(f"{side}, 'try again'", ["", *(_plain(found[f"quality_again_{n}"]) for n in LATER)]),
-            _row(f"{side}, a round less the one before", ["", *(_signed(found[f"gain_round_{n}"]) for n in LATER)]),
-            _row(f"{side}, feedback less 'try again'", ["", *(_signed(found[f"lead_round_{n}"]) for n in LATER)]),
+            _row(
+                f"{side}, a round less the one before",
+                ["", *(difference_text(found[f"gain_round_{n}"]) for n in LATER)],
+            ),
+            _row(
+                f"{side}, feedback less 'try again'", ["", *(difference_text(found[f"lead_round_{n}"]) for n in LATER)]
+            ),
         ]
     lines += [
         "",
         "## The condition asked for",
         "",
-        f"Aligned, the top condition less the worst: {_signed(after['lead_over_worst'])} of quality "
+        f"Aligned, the top condition less the worst: {difference_text(after['lead_over_worst'])} of quality "
         f"({after['lead_over_worst']['n']} answers); under the worst one {_plain(after['quality_worst'])}.",
         "",
         "## What else changed",
@@ -146,7 +151,7 @@ def page(out: Path, split: str, seeds: Sequence[int]) -> str:
         "| --- | --- | --- | --- |",
     ]
     for key in ("chair_i", "chair_s", "chair_recall", "capability_accuracy"):
-        lines.append(_row(key, [_plain(before[key]), _plain(after[key]), _signed(change[key])]))
+        lines.append(_row(key, [_plain(before[key]), _plain(after[key]), difference_text(change[key])]))
     return "\n".join([*lines, *_joined(out, seeds), ""])
 
 
@@ -168,7 +173,7 @@ def _joined(out: Path, seeds: Sequence[int]) -> list[str]:
         change = differences(MEASURES[name], before, after)
         for key in ("chair_i", "chair_s", "chair_recall", "capability_accuracy"):
             if key in change:
-                lines.append(_row(key, [_plain(sides[0][key]), _plain(sides[1][key]), _signed(change[key])]))
+                lines.append(_row(key, [_plain(sides[0][key]), _plain(sides[1][key]), difference_text(change[key])]))
     return lines
 
 
@@ -176,15 +181,12 @@ def _row(name: str, cells: Sequence[str]) -> str:
     return f"| {name} | {' | '.join(cells)} |"
 
 
+def _changes(found: Mapping[str, Figure], name: str) -> list[str]:
+    return [difference_text(found[f"{name}_{number}"]) for number in LATER]
+
+
 def _plain(figure: Figure) -> str:
     return "–" if figure["value"] is None else f"{figure['value']:.4f}"
-
-
-def _signed(figure: Figure) -> str:
-    if figure["value"] is None:
-        return "–"
-    interval = "–" if figure["low"] is None else f"{figure['low']:+.4f}, {figure['high']:+.4f}"
-    return f"{figure['value']:+.4f} [{interval}]"
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from typing import Any
 from benchmarks.reproduce.experiments import AGAINST, COMPARED, TABLES, Table
 from benchmarks.reproduce.runs import STEPS, evaluation, measures
 from seelevel.evaluate import chosen_benchmarks
-from seelevel.evaluate.intervals import Figure, differences, figures
+from seelevel.evaluate.intervals import Figure, difference_text, differences, figures
 from seelevel.evaluate.settings import EvaluateSettings
 
 COLUMNS = {
@@ -139,7 +139,7 @@ def _comparisons(results: Results) -> list[str]:
             change = results.differences(before, after)
             was = results.figures(before)
             relative = " / ".join(_share(change[m], was[m]) for m in ("chair_i", "chair_s"))
-            rows.append([f"{after} less {label}", *(_interval(change[m]) for m in chosen), relative])
+            rows.append([f"{after} less {label}", *(difference_text(change[m]) for m in chosen), relative])
     return [
         "## What preferences changed",
         "",
@@ -163,7 +163,7 @@ def _table(results: Results, table: Table) -> list[str]:
         own = results.figures(row.experiment)
         change = ""
         if row.experiment != table.against and table.against in results.items:
-            change = _interval(results.differences(table.against, row.experiment)["chair_i"])
+            change = difference_text(results.differences(table.against, row.experiment)["chair_i"])
         rows.append([row.label, _paper(row.paper), *(_value(own[m]) for m in COLUMNS), change])
     return _markdown(rows)
 
@@ -227,13 +227,6 @@ def _value(figure: Figure) -> str:
 
 def _number(value: float) -> str:
     return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}" if abs(value) >= 1 else f"{value:.4f}"
-
-
-def _interval(figure: Figure) -> str:
-    if figure["value"] is None:
-        return "–"
-    interval = "–" if figure["low"] is None else f"{figure['low']:+.4f}, {figure['high']:+.4f}"
-    return f"{figure['value']:+.4f} [{interval}]"
 
 
 def _share(change: Figure, was: Figure) -> str:

@@ -68,16 +68,15 @@ def run(recipe: RecipeArgument, out: OutOption = None, set_: SetOption = None, d
 
 
 def _print_metrics(folder: Path) -> None:
+    from seelevel.evaluate.intervals import difference_text
+
     metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
     typer.echo(f"{'':26}{'base':>9}{'aligned':>9}{'difference [95% interval]':>34}")
     for name, difference in metrics["differences"].items():
-        # A figure is null where it is undefined (nothing was mentioned, nobody judged), its interval where all it is of
-        # is one picture.
+        # A figure is null where it is undefined: nothing was mentioned, nobody judged.
         found = [metrics[side][name]["value"] for side in ("base", "aligned")]
         base, aligned = ("–" if value is None else f"{value:.4f}" for value in found)
-        interval = "–" if difference["low"] is None else "{low:+.4f}, {high:+.4f}".format(**difference)
-        change = "–" if difference["value"] is None else f"{difference['value']:+.4f} [{interval}]"
-        typer.echo(f"{name:26}{base:>9}{aligned:>9}{change:>34}")
+        typer.echo(f"{name:26}{base:>9}{aligned:>9}{difference_text(difference):>34}")
 
 
 def _stage_command(name: str, help_text: str) -> None:

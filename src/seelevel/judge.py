@@ -81,11 +81,11 @@ class JudgeTemplate:
             raise InputError(f"{self.source} says the same whatever the answers are; have it show them")
 
 
-def sample_ladder() -> tuple[Ladder, list[Response]]:
+def sample_ladder() -> Ladder:
     """A ladder of one picture with two answers, to look at a template with before anything is judged."""
     prompt = Message(role="user", content=f"{IMAGE_MARK}\nWhat is there?")
     answers = [Response([Message(role="assistant", content=text)], n) for n, text in enumerate(("A cat.", "A dog."))]
-    return Ladder("sample", [Image("picture.png")], [prompt], answers, {"image_content": ["a cat"]}), answers
+    return Ladder("sample", [Image("picture.png")], [prompt], answers, {"image_content": ["a cat"]})
 
 
 class Judge(Generic[V]):

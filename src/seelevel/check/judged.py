@@ -145,8 +145,7 @@ def _compared(ladder: Ladder, group: Sequence[int], shown: bool) -> dict[str, An
 
 def examine_template(file: Path, shown: bool) -> None:
     """Raise `InputError` for a judge's template that cannot be filled in, or that does not show the answers."""
-    sample, _ = sample_ladder()
-    one, other = (_compared(sample, group, shown) for group in ((0, 1), (1, 0)))
+    one, other = (_compared(sample_ladder(), group, shown) for group in ((0, 1), (1, 0)))
     JudgeTemplate(file).examine(one, other, int(shown))
 
 

@@ -112,3 +112,11 @@ def _weights(clusters: int, seed: int) -> Iterator[Array]:
         count = min(rows, RESAMPLES - start)
         drawn = rng.integers(0, clusters, size=(count, clusters)) + np.arange(count)[:, None] * clusters
         yield np.bincount(drawn.ravel(), minlength=count * clusters).reshape(count, clusters).astype(np.float64)
+
+
+def difference_text(figure: Figure) -> str:
+    """A difference with its interval, '+0.1250 [+0.1000, +0.1500]'; '–' for what there is not."""
+    if figure["value"] is None:
+        return "–"
+    interval = "–" if figure["low"] is None else f"{figure['low']:+.4f}, {figure['high']:+.4f}"
+    return f"{figure['value']:+.4f} [{interval}]"

@@ -152,13 +152,11 @@ def interactions(ladders: Iterable[Ladder]) -> Iterator[Interaction]:
         key = (str(ladder.notes["interaction"]), -1) if _is_round(ladder) else ("", number)
         groups.setdefault(key, []).append(ladder)
     for (name, _), group in groups.items():
-        whole = None
-        if name:
-            group.sort(key=lambda ladder: int(ladder.notes["round"]))
-            whole = _whole(name, group)
+        rounds = sorted(group, key=lambda ladder: int(ladder.notes["round"])) if name else group
+        whole = _whole(name, rounds) if name else None
         if whole is not None:
             yield whole
-        for ladder in group[len(whole.turns) if whole is not None else 0 :]:
+        for ladder in rounds[len(whole.turns) if whole is not None else 0 :]:
             yield from _apart(ladder)
 
 

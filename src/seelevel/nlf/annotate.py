@@ -116,6 +116,6 @@ def judged(ladder: Ladder, response: Response, sees: bool) -> dict[str, Any]:
 
 def examine_template(file: Path, sees: bool) -> None:
     """Raise `InputError` for a judge's template that cannot be filled in, or that does not show the answer."""
-    sample, answers = sample_ladder()
-    one, other = (judged(sample, answer, sees) for answer in answers)
+    sample = sample_ladder()
+    one, other = (judged(sample, answer, sees) for answer in sample.responses)
     JudgeTemplate(file).examine(one, other, int(sees))
