@@ -157,6 +157,24 @@ def test_source_fingerprints_follow_lazy_imports_and_tables_of_names():
     assert "seelevel.pipeline" in store.imports_of("seelevel.cli")
 
 
+CODE = "def f(x: int) -> int:\n    return x + 1\n"
+SAME_CODE = (
+    '"""A module."""\n\n# Why.\nLIMIT = 3\n"""The limit."""\n\n\n'
+    'def f(\n    x: int,\n) -> int:\n    """Add one."""\n    return (x + 1)  # or so\n'
+)
+
+
+def test_comments_and_docstrings_leave_the_code_digest_alone():
+    assert store.code_digest("LIMIT = 3\n" + CODE) == store.code_digest(SAME_CODE)
+
+
+@pytest.mark.parametrize(
+    "changed", [CODE.replace("+", "-"), CODE.replace("1", "2"), CODE.replace("1", "None"), CODE + "f('a text')\n"]
+)
+def test_a_change_of_code_changes_the_code_digest(changed):
+    assert store.code_digest(changed) != store.code_digest(CODE)
+
+
 def test_disk_full_is_seen_through_a_library_s_own_error():
     class SafetensorError(Exception):
         pass

@@ -154,21 +154,47 @@ def _spec(name: str) -> ModuleSpec:
 
 
 def source_fingerprint(*modules: str) -> str:
-    """A fingerprint of the sources of modules and of all of the package's own that they import, however deep."""
-    seen: set[str] = set()
+    """A fingerprint of the code of modules and of all modules of the package that they import, directly or not.
+
+    Comments, docstrings and layout do not count: a corrected comment must not discard a user's finished stages.
+    """
+    visited: set[str] = set()
     todo = list(modules)
     while todo:
         module = todo.pop()
-        if module in seen:
+        if module in visited:
             continue
-        seen.add(module)
+        visited.add(module)
         todo.extend(imports_of(module))
-    sources = []
-    for module in sorted(seen):
-        spec = importlib.util.find_spec(module)
-        if spec is not None and spec.origin is not None:
-            sources.append((module, file_sha256(Path(spec.origin))))
-    return digest(sources)
+    return digest([(module, code) for module in sorted(visited) if (code := _code_of(module))])
+
+
+@cache
+def _code_of(module: str) -> str:
+    """A digest of a module's syntax tree, or nothing for a module without a source file."""
+    spec = importlib.util.find_spec(module)
+    if spec is None or spec.origin is None:
+        return ""
+    return code_digest(Path(spec.origin).read_text(encoding="utf-8"))
+
+
+def code_digest(source: str) -> str:
+    """A digest of Python code that ignores comments, docstrings and layout, and is the same in every Python version."""
+    return digest(_tree(ast.parse(source)))
+
+
+def _tree(node: object) -> Any:
+    """A syntax tree as nested lists, without strings that stand as statements and without fields that are empty."""
+    if isinstance(node, list):
+        return [_tree(part) for part in node if not _is_docstring(part)]
+    if isinstance(node, ast.AST):
+        parts = ((name, getattr(node, name, None)) for name in node._fields)
+        return [type(node).__name__, *([name, _tree(value)] for name, value in parts if value not in (None, []))]
+    return repr(node)
+
+
+def _is_docstring(node: object) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
 
 
 class StageFolder:
