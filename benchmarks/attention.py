@@ -24,8 +24,8 @@ from torch.nn.attention.flex_attention import create_block_mask, flex_attention
 from torch.nn.functional import scaled_dot_product_attention
 
 from benchmarks.arithmetic import wait
-from seelevel.training.branches import branched
-from seelevel.training.families import visible
+from seelevel.training.packing.branches import branched
+from seelevel.training.packing.families import visible
 
 TOLERANCE = 2e-2
 """Largest difference of an output or gradient, as a share of the largest value: bfloat16 has three digits."""

@@ -27,14 +27,14 @@ from typing import Any
 import torch
 
 from seelevel.check.autocheck import AutoCheck, Units
-from seelevel.evaluate import chair, pope
-from seelevel.evaluate.chair import CAPTION_KEYS
-from seelevel.evaluate.files import read_entries
 from seelevel.ladder import Image, Ladder, Message, Response
 from seelevel.language.chunks import noun_chunks
 from seelevel.language.encoders import PiecewiseEncoder, SentenceEncoder, load_encoder
 from seelevel.language.mentions import LEMMATIZERS
 from seelevel.language.parse import load_parser
+from seelevel.scorers import chair, pope
+from seelevel.scorers.chair import CAPTION_KEYS
+from seelevel.scorers.files import read_entries
 
 DATA = Path("../shared/data")
 WORDS = 100
@@ -76,8 +76,8 @@ def _captions(data: Path, count: int) -> Iterator[tuple[str, str]]:
         for entry in read_entries(file):
             yield entry.text(("image_id",), "image"), entry.text(CAPTION_KEYS, "caption")
     if not files:
-        from seelevel.world.language import standard
-        from seelevel.world.scenes import draw_scenes
+        from seelevel.world.pictures.scenes import draw_scenes
+        from seelevel.world.texts.language import standard
 
         rng = random.Random(0)
         for scene in draw_scenes("prompts", count):
@@ -175,7 +175,7 @@ def time_chair(captions: Sequence[tuple[str, str]], data: Path, count: int, repe
 
 
 def _world_lists(folder: Path, captions: Sequence[tuple[str, str]]) -> tuple[Path, Path]:
-    from seelevel.world.scenes import KINDS
+    from seelevel.world.pictures.scenes import KINDS
 
     objects = folder / "objects.json"
     objects.write_text(json.dumps({image: sorted(KINDS)[:3] for image, _ in captions}))

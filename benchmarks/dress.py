@@ -21,10 +21,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from seelevel.evaluate import capability, chair, feedback
-from seelevel.evaluate.intervals import Figure, Measure, difference_text, differences, figures
+from seelevel.judge.conversation import TOP
 from seelevel.ladder import CRITERIA
-from seelevel.nlf.interact import TOP
+from seelevel.scorers import capability, chair
+from seelevel.scorers import refinement as feedback
+from seelevel.scorers.intervals import Figure, Measure, difference_text, differences, figures
 
 ROOT = Path(__file__).parents[1]
 MEASURES: dict[str, Sequence[Measure]] = {

@@ -20,13 +20,13 @@ from torch.nn.functional import logsigmoid
 
 from benchmarks.shapes import Shape, make_model, make_processor
 from seelevel.ladder import Ladder
-from seelevel.lookup import choose
-from seelevel.training.fit import take_inputs_as_they_are
+from seelevel.registry import choose
+from seelevel.training.loading import skip_adapter_input_cast
 from seelevel.training.logprobs import token_logprobs
 from seelevel.training.objectives import OBJECTIVES
 from seelevel.training.packing import PADDING, Batch, collate
+from seelevel.training.packing.tokens import ImageReader, tokenise
 from seelevel.training.settings import Layout, TrainSettings
-from seelevel.training.tokens import ImageReader, tokenise
 
 BETA = 0.1
 OBJECTIVE = {"name": "mdpo", "beta": BETA, "penalty": "none", "pairs": "all"}
@@ -143,7 +143,7 @@ class PackedPeer(Peer):
     def __init__(self, task: Task) -> None:
         super().__init__(task)
         if task.shape.dtype == torch.bfloat16:
-            take_inputs_as_they_are(self.policy)
+            skip_adapter_input_cast(self.policy)
         self.settings = TrainSettings.model_validate({"objective": OBJECTIVE}).objective
         self.objective = choose("objective", self.settings.name, OBJECTIVES)
         self.kept: list[Any] = []

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from seelevel.chat import Chat
+from seelevel.chat.terminal import Terminal
+from seelevel.judge.annotate import Annotator
 from seelevel.models.base import Generator as Model
 from seelevel.models.base import Sampling
-from seelevel.nlf.annotate import Annotator
-from seelevel.terminal import Terminal
 from tests.nlf.made import Critic, counted
 
 

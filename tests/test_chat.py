@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 
 from seelevel.chat import Chat
+from seelevel.chat.terminal import Terminal, Wrapping
+from seelevel.judge.annotate import Annotator
 from seelevel.ladder import Feedback, Message
 from seelevel.models import load_model
 from seelevel.models.base import Completion, Prompt, Sampling
 from seelevel.models.conditioned import Conditioned
+from seelevel.models.conditions import TEMPLATE, Conditions
 from seelevel.naming import named_picture
-from seelevel.nlf.annotate import Annotator
-from seelevel.terminal import Terminal, Wrapping
-from seelevel.training.conditions import TEMPLATE, Conditions
 from seelevel.world import model_path
 from seelevel.world.oracle import Oracle
 from tests.chats import talk, typed

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from seelevel.models.conditions import TEMPLATE
 from seelevel.store import cache_folder
-from seelevel.training.conditions import TEMPLATE
 from seelevel.world import model_path
 from tests.pseudo_terminal import BACKSPACE, CTRL_C, CTRL_D, END, ENTER, HOME, LEFT, UP, PseudoTerminal
 from tests.test_cli import COMMAND

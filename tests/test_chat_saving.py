@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from seelevel import terminal
-from seelevel.chat import Chat
+from seelevel.chat import Chat, terminal
+from seelevel.chat.terminal import Terminal
 from seelevel.errors import DiskFullError
 from seelevel.formats import read
 from seelevel.formats.nlf import write
@@ -17,9 +17,8 @@ from seelevel.images import ImageStore
 from seelevel.ladder import Image, Ladder, Message
 from seelevel.models.base import Sampling
 from seelevel.models.conditioned import Conditioned
+from seelevel.models.conditions import TEMPLATE, Conditions
 from seelevel.store import cache_folder
-from seelevel.terminal import Terminal
-from seelevel.training.conditions import TEMPLATE, Conditions
 from tests.chats import talk, typed
 from tests.formats.made import picture
 from tests.nlf.made import Speaker, longer

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from seelevel.cli import _print_metrics
+from seelevel.cli.run import _print_metrics
 from tests.cli_reference import reference
 
 pytestmark = pytest.mark.unit

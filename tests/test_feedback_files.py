@@ -12,11 +12,11 @@ import pytest
 from seelevel.errors import InputError
 from seelevel.forecast import forecast
 from seelevel.formats.parquet import read_ladders
-from seelevel.models.hf import load_reader
+from seelevel.models.local import load_reader
 from seelevel.pipeline import Run
 from seelevel.recipe import load_recipe
-from seelevel.training.fit import prepare
-from seelevel.training.tokens import ImageReader
+from seelevel.training.packing.tokens import ImageReader
+from seelevel.training.prepare import prepare
 from seelevel.world import model_path
 from tests.formats.made import picture, write
 from tests.test_cli import call

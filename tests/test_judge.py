@@ -12,7 +12,8 @@ from tokenizers import Tokenizer
 from tokenizers.models import BPE
 
 from seelevel.errors import InputError
-from seelevel.judge import Judge, Unscored, json_verdict, objects
+from seelevel.judge import Judge, Unscored
+from seelevel.judge.replies import json_verdict, objects
 from seelevel.models.base import Completion, Prompt, Sampling
 from seelevel.templates import quoted
 

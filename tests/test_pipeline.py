@@ -6,9 +6,9 @@ import pytest
 
 from seelevel import align, evaluate
 from seelevel.errors import InputError
-from seelevel.examine import settings_digest
 from seelevel.pipeline import Run
 from seelevel.recipe import load_recipe
+from seelevel.stages import settings_digest
 from seelevel.store import StageFolder, write_json
 
 pytestmark = pytest.mark.unit

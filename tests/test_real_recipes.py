@@ -5,11 +5,11 @@ from importlib import resources
 
 import pytest
 
+from seelevel.forecast.shapes import shape_of
+from seelevel.forecast.training import HEAD_TOKENS, TOKENS_PER_WORD, TURN_TOKENS, Lengths, training_cost
 from seelevel.generate.settings import ExpertsSettings, IncrementalSettings
 from seelevel.recipe import load_recipe
-from seelevel.training.estimate import HEAD_TOKENS, TOKENS_PER_WORD, TURN_TOKENS, Lengths, training_cost
 from seelevel.training.settings import precision
-from seelevel.training.shapes import shape_of
 
 pytestmark = pytest.mark.unit
 REAL = ["llava15-7b-amp-meg", "llava15-7b-amp-ig", "qwen25vl-3b-amp"]
@@ -42,7 +42,7 @@ def test_experts_decode_and_the_check_encodes_as_in_the_paper(name):
 def test_the_model_to_align_is_the_smallest_expert_of_four_levels(name):
     recipe = load_recipe(name)
     assert isinstance(recipe.generate, ExpertsSettings)
-    assert recipe.generate.levels_at_most == 4
+    assert recipe.generate.max_levels == 4
     assert recipe.generate.experts[-1] == recipe.align.model
 
 
@@ -69,7 +69,7 @@ def test_what_aligning_needs_in_the_head_is_the_forecast(name):
     recipe = load_recipe(name)
     shape = shape_of(recipe.align.model)
     answer = round(110 * TOKENS_PER_WORD) + TURN_TOKENS - HEAD_TOKENS  # the head says how long they are
-    sizes = (40 + shape.image_tokens, (answer,) * recipe.generate.levels_at_most, 1)
+    sizes = (40 + shape.image_tokens, (answer,) * recipe.generate.max_levels, 1)
     sample = [Lengths(*sizes, interaction=str(number)) for number in range(32)]
     cost = training_cost(shape, recipe.align, sample, 11_000, "cuda", *precision(recipe.align, "cuda"))
     text = " ".join(head_of(name).replace("\n#", "").split())

@@ -30,7 +30,7 @@ def main() -> None:
     parser.add_argument("--job", nargs="+", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.job:
-        from seelevel.world.train import keep_memory
+        from seelevel.world.models.optimizer import keep_memory
 
         keep_memory()
         kind, *rest = arguments.job

@@ -12,8 +12,8 @@ from typing import Any
 from benchmarks.reproduce.experiments import AGAINST, COMPARED, TABLES, Table
 from benchmarks.reproduce.runs import STEPS, evaluation, measures
 from seelevel.evaluate import chosen_benchmarks
-from seelevel.evaluate.intervals import Figure, difference_text, differences, figures
-from seelevel.evaluate.settings import EvaluateSettings
+from seelevel.scorers.intervals import Figure, difference_text, differences, figures
+from seelevel.scorers.settings import EvaluateSettings
 
 COLUMNS = {
     "chair_i": "CHAIRi ↓",

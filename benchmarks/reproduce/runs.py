@@ -10,11 +10,11 @@ from typing import Any
 
 from benchmarks.reproduce.experiments import EXPERIMENTS, ORDERS, SOURCES, Experiment
 from seelevel.evaluate import chosen_benchmarks, score_model
-from seelevel.evaluate.answers import Benchmark
-from seelevel.evaluate.intervals import Measure, ratio
-from seelevel.evaluate.settings import EvaluateSettings
 from seelevel.ladder import Ladder
 from seelevel.models.base import ModelRef
+from seelevel.scorers.intervals import Measure, ratio
+from seelevel.scorers.questions import Benchmark
+from seelevel.scorers.settings import EvaluateSettings
 from seelevel.store import read_manifest, write_json
 from seelevel.training.settings import TrainSettings
 
@@ -24,7 +24,7 @@ STEPS = 336
 
 def evaluation(out: Path, split: str) -> Path:
     """The folder of questions, written once."""
-    from seelevel.world.datasets import write_evaluation
+    from seelevel.world.texts.datasets import write_evaluation
 
     folder = out / f"questions-{split}"
     if not (folder / "done").exists():

@@ -1,17 +1,127 @@
-"""Names of models in recipes: `world:s`, a folder, a hub name, a server's model, `world:oracle`."""
+"""What the names in a recipe mean: models, prompts, evaluation data, pictures.
+
+A model is `world:s`, a folder, a hub name, a server's model, `world:oracle` or `run:base`; data are files, folders or
+splits of the embedded world such as `world:test`.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from seelevel.errors import InputError
 from seelevel.models.base import ApiSettings, ModelRef, is_server
 from seelevel.models.folders import adapter_base, check_model_folder
 from seelevel.store import cache_folder
 
+if TYPE_CHECKING:
+    from seelevel.generate.settings import FinetuneSettings
+    from seelevel.ladder import Ladder
+    from seelevel.recipe import DataSettings, Recipe
+    from seelevel.scorers.settings import EvaluateSettings
+
 WORLD, ORACLE = "world:", "world:oracle"
 OWN_BASE = "run:base"
 """In recipes: the model that the run makes first, under `base:`."""
+
+
+class Names:
+    """What the names in one recipe mean, in one run folder."""
+
+    def __init__(self, recipe: Recipe, out: Path) -> None:
+        self.recipe, self.out = recipe, out
+
+    def model(self, name: str) -> ModelRef:
+        """A model whose weights are here or on the hub; `run:base` is the model that this run makes first."""
+        if name != OWN_BASE:
+            return named_model(name)
+        if self.recipe.base is None:
+            raise InputError(f"model {OWN_BASE}: this recipe makes none; give it a base: or name another model")
+        return ModelRef(OWN_BASE, str(self.weights("base") or self.out / "base" / "model"))
+
+    def answering(self, name: str) -> ModelRef:
+        """Anything that answers prompts: a model, a server's model, the world's oracle."""
+        return self.model(name) if name == OWN_BASE else named_generator(name, self.recipe.api)
+
+    def ancestor(self, name: str) -> ModelRef:
+        """The same, but for `run:base`, which may not exist yet, the model that it is made from."""
+        base = self.recipe.base
+        return self.answering(base.model if base is not None and name == OWN_BASE else name)
+
+    def generating(self, name: str) -> ModelRef:
+        """A model of `generate:`. It may be a server's if it only answers."""
+        return self.answering(name) if self.recipe.generate.inference_only else self.model(name)
+
+    def aligned(self) -> ModelRef:
+        """The model that this run has aligned. Raises `InputError` if there is none yet."""
+        if (weights := self.weights("align")) is None:
+            raise InputError(f"{self.out / 'align'} holds no model; run `seelevel align` on this recipe first")
+        return ModelRef("aligned", str(weights), condition=self.recipe.evaluate.condition)
+
+    def weights(self, stage: str) -> Path | None:
+        """The model or adapter that a training stage has made, or None."""
+        return next((place for kind in ("model", "adapter") if (place := self.out / stage / kind).is_dir()), None)
+
+
+def world_split(name: str) -> str | None:
+    """`test` for `world:test`; None for a file or a folder."""
+    return name.removeprefix(WORLD) if name.startswith(WORLD) else None
+
+
+def world_models() -> list[ModelRef]:
+    """The models that the package ships."""
+    from seelevel.world import MODELS
+
+    return [named_model(WORLD + name) for name in MODELS]
+
+
+def check_data_name(key: str, name: str, splits: Sequence[str]) -> None:
+    """Raise `InputError` for a split that the world does not have, or a path that does not exist."""
+    split = world_split(name)
+    if split is not None and split not in splits:
+        raise InputError(f"{key}: {name} is unknown; the world has {', '.join(WORLD + s for s in splits)}")
+    if split is None and not Path(name).exists():
+        raise InputError(f"{key}: {name} does not exist; relative paths start at {Path.cwd()}")
+
+
+def first_ladders(settings: DataSettings | FinetuneSettings, count: int) -> list[Ladder]:
+    """The first records that can be used, with their standard responses."""
+    split, limit = world_split(settings.prompts), min(settings.limit or count, count)
+    if split is not None:
+        from seelevel.world.pictures.scenes import draw_scenes
+        from seelevel.world.texts.datasets import PROMPTS, prompt_ladder
+
+        scenes = draw_scenes(split, min(settings.limit or PROMPTS, count))
+        return [prompt_ladder(scene, split, "") for scene in scenes]
+    from seelevel.formats import parse
+    from seelevel.formats.records import Record, first_records
+
+    images = None if settings.images is None else Path(settings.images)
+    records = first_records(parse(Path(settings.prompts), images), limit)
+    return [record.ladder for record in records if isinstance(record, Record)]
+
+
+def count_records(settings: DataSettings | FinetuneSettings) -> int:
+    """How many records the data have, up to their limit."""
+    if world_split(settings.prompts) is not None:
+        from seelevel.world.texts.datasets import PROMPTS
+
+        return settings.limit or PROMPTS
+    from seelevel.formats import parse
+    from seelevel.formats.records import first_records
+
+    images = None if settings.images is None else Path(settings.images)
+    return sum(1 for _ in first_records(parse(Path(settings.prompts), images), settings.limit))
+
+
+def count_questions(settings: EvaluateSettings) -> int:
+    """How many questions the evaluation folder has; for the world, about eight per scene."""
+    if world_split(settings.data) is not None:
+        return (settings.limit or 500) * 8
+    folder = Path(settings.data)
+    files = [*folder.glob("chair/questions.jsonl"), *folder.glob("pope/*.json"), *folder.glob("capability/*.jsonl")]
+    return sum(file.read_bytes().count(b"\n") for file in files)
 
 
 def named_model(name: str) -> ModelRef:
@@ -35,7 +145,7 @@ def named_generator(name: str, api: ApiSettings) -> ModelRef:
     if name == ORACLE:
         return ModelRef(name, "seelevel.world.oracle:Oracle")
     if is_server(name):
-        from seelevel.models.api import split_name
+        from seelevel.models.server.client import split_name
 
         split_name(name)
         return ModelRef(name, name, api)
@@ -46,7 +156,7 @@ def named_picture(name: str, beside: Path | None = None) -> tuple[str, list[str]
     """A picture's path and what is known of it, a line each: those of `beside`, a file of text, or else those that come
     with a picture of the world's (`world:test/3`). Raises `InputError` where there is none."""
     if name.startswith(WORLD):
-        from seelevel.world.datasets import one_picture
+        from seelevel.world.texts.datasets import one_picture
 
         path, known = one_picture(name.removeprefix(WORLD), cache_folder() / "pictures")
     else:

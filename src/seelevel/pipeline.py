@@ -10,14 +10,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from seelevel.errors import InputError
-from seelevel.examine import examine, examine_predecessors
+from seelevel.fingerprints import file_sha256, folder_fingerprint, listing_fingerprint
 from seelevel.models.base import ModelRef
 from seelevel.models.files import model_fingerprint
-from seelevel.naming import OWN_BASE, WORLD, named_generator, named_model
+from seelevel.naming import OWN_BASE, world_split
+from seelevel.preflight import check_recipe
 from seelevel.recipe import DataSettings
-from seelevel.stages import Stages
-from seelevel.store import MANIFEST, StageFolder, file_sha256, folder_fingerprint, listing_fingerprint, read_mapping
+from seelevel.stages import Stages, check_predecessors
+from seelevel.store import MANIFEST, StageFolder, read_mapping
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -31,7 +31,7 @@ class Run(Stages):
 
     def everything(self) -> Path:
         """Run what has changed; returns the report's path."""
-        self.examine()
+        self.preflight()
         with self._lock():
             self._until_report()
             return self.report()
@@ -54,7 +54,7 @@ class Run(Stages):
         """
         self.dry = True
         try:
-            self.examine()
+            self.preflight()
             self._fingerprints.clear()
             self._until_report()
         finally:
@@ -67,8 +67,8 @@ class Run(Stages):
     def alone(self, stage: str) -> Path:
         """Run one stage, its predecessors being done under the recipe's settings; returns its folder, or the report's
         path. Raises `InputError` where they are not."""
-        self.examine()
-        examine_predecessors(self, stage)
+        self.preflight()
+        check_predecessors(self.recipe, self.out, stage)
         with self._lock():
             return {
                 "base": self.base,
@@ -85,17 +85,17 @@ class Run(Stages):
         from seelevel.formats.parquet import read_ladders
         from seelevel.training.show import first_step
 
-        self.examine()
-        examine_predecessors(self, "align")
+        self.preflight()
+        check_predecessors(self.recipe, self.out, "align")
         ladders, model = (
             read_ladders(self.out / self.recipe.before("align"), self.out),
-            self.model(self.recipe.align.model),
+            self.names.model(self.recipe.align.model),
         )
         return first_step(ladders, model.path, self.recipe.align, self.recipe.seed)
 
-    def examine(self) -> None:
-        """Raise `InputError` for anything the recipe names that is not there, before anything runs."""
-        examine(self)
+    def preflight(self) -> None:
+        """Raise `InputError` for anything that the recipe names and that is missing, before anything runs."""
+        check_recipe(self.names, hub=not self.dry)
 
     # --- the stages, in order -------------------------------------------------------------------------------------
 
@@ -108,11 +108,11 @@ class Run(Stages):
 
         settings = self.recipe.base
         assert settings is not None
-        source, model = self._training_records("base-data", settings), self.model(settings.model)
+        source, model = self._training_records("base-data", settings), self.names.model(settings.model)
         return self._stage(
             "base",
             "seelevel.align",
-            [self._print_of(source), model_fingerprint(model)],
+            [self._fingerprint_of(source), model_fingerprint(model)],
             settings,
             lambda stage: align.run(source, stage, settings.training(), model, self.out, self.recipe.seed),
         )
@@ -122,13 +122,17 @@ class Run(Stages):
         from seelevel.language.parse import parser_fingerprint
 
         source, settings = self.data(), self.recipe.generate
-        models = [self.generating(name) for name in settings.models]
-        inputs = [self._print_of(source), *map(self._model_print, models), *map(parser_fingerprint, settings.parsers)]
+        models = [self.names.generating(name) for name in settings.models]
+        inputs = [
+            self._fingerprint_of(source),
+            *map(self._model_fingerprint, models),
+            *map(parser_fingerprint, settings.parsers),
+        ]
         inputs += [file_sha256(Path(name)) for name in settings.files]
         used: Method = settings
         if (records := settings.training_data) is not None:
             folder = self._training_records("finetune", records)
-            inputs.append(self._print_of(folder))
+            inputs.append(self._fingerprint_of(folder))
             used = settings.reading(folder)
         return self._stage(
             "generate",
@@ -145,12 +149,12 @@ class Run(Stages):
         settings = self.recipe.check
         assert settings is not None
         source = self.out / self.recipe.before("check")
-        encoder = None if settings.encoder is None else self.model(settings.encoder)
-        judge = None if settings.judge is None else self.answering(settings.judge)
+        encoder = None if settings.encoder is None else self.names.model(settings.encoder)
+        judge = None if settings.judge is None else self.names.answering(settings.judge)
         files = [Path(name) for name in (settings.overrides, settings.judge_template) if name is not None]
         inputs = [
-            self._print_of(source),
-            *(self._model_print(model) for model in (encoder, judge) if model is not None),
+            self._fingerprint_of(source),
+            *(self._model_fingerprint(model) for model in (encoder, judge) if model is not None),
             parser_fingerprint(settings.parser),
             *map(file_sha256, files),
         ]
@@ -167,10 +171,14 @@ class Run(Stages):
 
         settings = self.recipe.feedback
         assert settings is not None
-        source, judge = self.out / self.recipe.before("feedback"), self.answering(settings.judge)
-        model = None if settings.model is None else self.answering(settings.model)
+        source, judge = self.out / self.recipe.before("feedback"), self.names.answering(settings.judge)
+        model = None if settings.model is None else self.names.answering(settings.model)
         files = [] if settings.judge_template is None else [file_sha256(Path(settings.judge_template))]
-        inputs = [self._print_of(source), *(self._model_print(m) for m in (judge, model) if m is not None), *files]
+        inputs = [
+            self._fingerprint_of(source),
+            *(self._model_fingerprint(m) for m in (judge, model) if m is not None),
+            *files,
+        ]
         return self._stage(
             "feedback",
             "seelevel.feedback",
@@ -183,11 +191,11 @@ class Run(Stages):
         from seelevel import align
 
         source, settings = self.out / self.recipe.before("align"), self.recipe.align
-        model = self.model(settings.model)
+        model = self.names.model(settings.model)
         return self._stage(
             "align",
             "seelevel.align",
-            [self._print_of(source), self._model_print(model)],
+            [self._fingerprint_of(source), self._model_fingerprint(model)],
             settings,
             lambda stage: align.run(source, stage, settings, model, self.out, self.recipe.seed),
         )
@@ -195,20 +203,22 @@ class Run(Stages):
     def evaluate(self) -> Path:
         from seelevel import evaluate
 
-        settings, base = self.recipe.evaluate, self.model(self.recipe.align.model)
+        settings, base = self.recipe.evaluate, self.names.model(self.recipe.align.model)
         data = self._evaluation_data()
-        data_print = self._fingerprints.get(data) or listing_fingerprint(data)
-        trained = self._print_of(self.out / "align")
+        data_fingerprint = self._fingerprints.get(data) or listing_fingerprint(data)
+        trained = self._fingerprint_of(self.out / "align")
         if not self.dry and not self.follows and read_mapping(self.out / "metrics.json") is None:
             (self.out / "evaluate" / MANIFEST).unlink(missing_ok=True)  # figured again, from the answers that are kept
         return self._stage(
             "evaluate",
             "seelevel.evaluate",
-            [data_print, self._model_print(base), trained, self._judge_fingerprint()],
+            [data_fingerprint, self._model_fingerprint(base), trained, self._judge_fingerprint()],
             settings,
             lambda stage: {
                 "aligned": trained,  # the report shows no figures of another model's
-                **evaluate.run(stage, settings, data, base, self._aligned(), self._judge(), self.out, self.recipe.seed),
+                **evaluate.run(
+                    stage, settings, data, base, self.names.aligned(), self._judge(), self.out, self.recipe.seed
+                ),
             },
         )
 
@@ -219,27 +229,6 @@ class Run(Stages):
         return page if self.follows else report.run(self.out, self.recipe.report)
 
     # --- what the recipe names, as files and objects ---------------------------------------------------------------
-
-    def model(self, name: str) -> ModelRef:
-        """A model whose weights are here or on the hub; `run:base` is the one that this run makes first."""
-        if name != OWN_BASE:
-            return named_model(name)
-        if self.recipe.base is None:
-            raise InputError(f"model {OWN_BASE}: this recipe makes none; give it a base: or name another model")
-        return ModelRef(OWN_BASE, str(self._weights("base") or self.out / "base" / "model"))
-
-    def answering(self, name: str) -> ModelRef:
-        """Whatever answers prompts: a model, a server's model, the world's oracle."""
-        return self.model(name) if name == OWN_BASE else named_generator(name, self.recipe.api)
-
-    def ancestor(self, name: str) -> ModelRef:
-        """The same; in place of `run:base`, which may not be made yet, the model that it is made of."""
-        base = self.recipe.base
-        return self.answering(base.model if base is not None and name == OWN_BASE else name)
-
-    def generating(self, name: str) -> ModelRef:
-        """A model of `generate:`, which may be a server's where it only answers."""
-        return self.answering(name) if self.recipe.generate.asks_only else self.model(name)
 
     def _training_records(self, name: str, settings: FinetuneSettings) -> Path:
         """Records with answers, to fine-tune on."""
@@ -265,22 +254,21 @@ class Run(Stages):
         )
 
     def _prompts(self, settings: DataSettings) -> tuple[Path, Path | None]:
-        if settings.prompts.startswith(WORLD):
-            from seelevel.world.datasets import prompts_file
+        if (split := world_split(settings.prompts)) is not None:
+            from seelevel.world.texts.datasets import prompts_file
 
-            split = settings.prompts.removeprefix(WORLD)
             folder = self._world_data("prompts", split, settings.limit)
             return folder / prompts_file(split), folder / "images"
         return Path(settings.prompts), None if settings.images is None else Path(settings.images)
 
     def _evaluation_data(self) -> Path:
         settings = self.recipe.evaluate
-        if settings.data.startswith(WORLD):
-            return self._world_data("evaluation", settings.data.removeprefix(WORLD), settings.limit)
+        if (split := world_split(settings.data)) is not None:
+            return self._world_data("evaluation", split, settings.limit)
         return Path(settings.data)
 
     def _world_data(self, kind: str, split: str, limit: int | None) -> Path:
-        from seelevel.world import datasets
+        from seelevel.world.texts import datasets
 
         write = {"prompts": datasets.write_prompts, "evaluation": datasets.write_evaluation}[kind]
 
@@ -288,27 +276,18 @@ class Run(Stages):
             write(stage.path, split=split, **({} if limit is None else {"limit": limit}))
             return {"split": split}
 
-        return self._stage(f"inputs/world-{split}", "seelevel.world.datasets", [kind, split, limit], None, work)
+        return self._stage(f"inputs/world-{split}", "seelevel.world.texts.datasets", [kind, split, limit], None, work)
 
     def _judge(self) -> Generator | None:
         from seelevel.models import load_generator
 
         name = self.recipe.evaluate.judge
-        return None if name is None else load_generator(self.answering(name))
+        return None if name is None else load_generator(self.names.answering(name))
 
     def _judge_fingerprint(self) -> str | None:
         name = self.recipe.evaluate.judge
-        return None if name is None else model_fingerprint(self.answering(name))
+        return None if name is None else model_fingerprint(self.names.answering(name))
 
-    def _aligned(self) -> ModelRef:
-        if (weights := self._weights("align")) is None:
-            raise InputError(f"{self.out / 'align'} holds no model; run `seelevel align` on this recipe first")
-        return ModelRef("aligned", str(weights), condition=self.recipe.evaluate.condition)
-
-    def _weights(self, stage: str) -> Path | None:
-        """What a training stage has made, if it has: a model, or an adapter."""
-        return next((place for kind in ("model", "adapter") if (place := self.out / stage / kind).is_dir()), None)
-
-    def _model_print(self, model: ModelRef) -> str:
+    def _model_fingerprint(self, model: ModelRef) -> str:
         """A model's fingerprint; of the run's own base that of its making, which is known before it is made."""
-        return self._print_of(self.out / "base") if model.name == OWN_BASE else model_fingerprint(model)
+        return self._fingerprint_of(self.out / "base") if model.name == OWN_BASE else model_fingerprint(model)

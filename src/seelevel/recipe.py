@@ -12,16 +12,15 @@ from typing import Any, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from seelevel.align.settings import AlignSettings
 from seelevel.check.settings import CheckSettings
 from seelevel.errors import InputError
-from seelevel.evaluate.settings import EvaluateSettings
 from seelevel.feedback.settings import FeedbackSettings
 from seelevel.generate.settings import FinetuneSettings, GenerateSettings
-from seelevel.lookup import nearest
 from seelevel.models.base import ApiSettings
+from seelevel.registry import nearest
 from seelevel.report.settings import ReportSettings
-from seelevel.training.settings import TrainSettings
+from seelevel.scorers.settings import EvaluateSettings
+from seelevel.training.settings import AlignSettings, TrainSettings
 
 STAGES = ("base", "generate", "check", "feedback", "align", "evaluate", "report")
 """Keys of a recipe that are stages, in their order; `data` comes before them."""

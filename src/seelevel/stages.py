@@ -17,12 +17,25 @@ import yaml
 from pydantic import BaseModel
 
 from seelevel.errors import DiskFullError, InputError, free_bytes, is_disk_full
-from seelevel.examine import settings_digest
-from seelevel.models.spending import LEDGER
+from seelevel.fingerprints import digest, source_fingerprint
+from seelevel.models.server.spending import LEDGER
+from seelevel.naming import Names
 from seelevel.progress import say
 from seelevel.recipe import STAGES, Recipe
-from seelevel.store import StageFolder, digest, lock_folder, read_manifest, source_fingerprint, write_atomically
+from seelevel.store import StageFolder, lock_folder, read_manifest, write_atomically
 
+STAGE_FOLDERS = (
+    "data",
+    "finetune",
+    "base-data",
+    "base",
+    "generate",
+    "check",
+    "feedback",
+    "align",
+    "evaluate",
+    "inputs",
+)
 FOLLOW_SECONDS = 0.2
 STEP_BYTES = 1 << 20  # what a stage should find free before it is worth starting again
 
@@ -35,6 +48,7 @@ class Stages:
             self.recipe, self.out = recipe, out.resolve()
         except RuntimeError as error:
             raise InputError(f"{out} is a link that leads to itself; choose another --out") from error
+        self.names = Names(self.recipe, self.out)
         self.dry = False
         self._fingerprints: dict[Path, str] = {}
 
@@ -95,7 +109,7 @@ class Stages:
         dumped = None if settings is None else settings.model_dump(mode="json")
         return digest(inputs, dumped, self.recipe.seed, source_fingerprint(module), libraries)
 
-    def _print_of(self, folder: Path) -> str:
+    def _fingerprint_of(self, folder: Path) -> str:
         if folder in self._fingerprints:
             return self._fingerprints[folder]
         manifest = read_manifest(folder)
@@ -116,3 +130,41 @@ class Stages:
         with lock_folder(self.out):
             write_atomically(self.out / "recipe.yaml", self._recipe_text)
             yield
+
+
+def settings_digest(recipe: Recipe, stage: str) -> str:
+    """A fingerprint of the settings that a stage and those before it have in the recipe: its manifest keeps it."""
+    dumped = recipe.model_dump(mode="json")
+    return digest({key: dumped[key] for key in ("seed", "data", *_before(recipe, stage), stage)})
+
+
+def made_under_these_settings(recipe: Recipe, out: Path, stage: str) -> bool:
+    """Whether a stage and all before it are finished, under the settings that today's recipe has for them. Settings of
+    later stages don't count: a server may be gone once it has answered, while others are aligned on its answers."""
+    if stage != "base" and read_manifest(out / "data") is None:  # which alone needs none
+        return False
+    stages = (*_before(recipe, stage), stage)
+    return all((read_manifest(out / name) or {}).get("settings") == settings_digest(recipe, name) for name in stages)
+
+
+def check_predecessors(recipe: Recipe, out: Path, stage: str) -> None:
+    """Raise `InputError` where a stage before this one is not finished or was made under other settings, and for a
+    report on nothing."""
+    if stage not in recipe.stages:
+        raise InputError(f"this recipe has no {stage}; it has {', '.join(recipe.stages)}")
+    if stage == "report":  # shows whatever is there
+        if not any((out / name).is_dir() for name in STAGE_FOLDERS):
+            raise InputError(f"{out} holds no run to report on; name its folder with --out")
+        return
+    for earlier in _before(recipe, stage):
+        if read_manifest(out / earlier) is None:
+            raise InputError(f"{out / earlier} is not finished; run `seelevel {earlier}` on this recipe first")
+        if not made_under_these_settings(recipe, out, earlier):
+            raise InputError(
+                f"{out / earlier} was made under other settings than this recipe's; run `seelevel {earlier}` on it "
+                "first, give the settings that it was made under, or choose another --out"
+            )
+
+
+def _before(recipe: Recipe, stage: str) -> tuple[str, ...]:
+    return recipe.stages[: recipe.stages.index(stage)]

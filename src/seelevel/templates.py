@@ -12,7 +12,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from seelevel.errors import InputError
 from seelevel.ladder import unmarked
 
-NOT_TO_BE_DONE = (ArithmeticError, AttributeError, LookupError, MemoryError, RecursionError, TypeError, ValueError)
+RENDER_ERRORS = (ArithmeticError, AttributeError, LookupError, MemoryError, RecursionError, TypeError, ValueError)
 """What a template asks for that nothing can give: `1 / 0`, a sum of a text and a number, a range of a milliard."""
 LIVE = re.compile(r"[<\x85\u2028\u2029]|\[(?=/?[A-Z_]+\])")
 """What a quoted text must not hold as it is: the beginnings of `<image>`, `<|im_end|>`, `</s>`, `[/INST]`, which
@@ -52,7 +52,7 @@ def filled(template: str, **values: object) -> str:
         return " ".join(unmarked(_compiled(template).render(**values)).split())
     except jinja2.TemplateSyntaxError as error:
         said = f"no template, line {error.lineno}: {error.message}"
-    except (jinja2.TemplateError, *NOT_TO_BE_DONE) as error:
+    except (jinja2.TemplateError, *RENDER_ERRORS) as error:
         said = what_went_wrong(error)
     raise BadTemplateError(f"{said}; it knows {' and '.join(values)}")
 

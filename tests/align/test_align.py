@@ -15,10 +15,10 @@ import pytest
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from seelevel import align
-from seelevel.align.settings import AlignSettings
 from seelevel.formats.parquet import write_shard
 from seelevel.models.base import ModelRef
 from seelevel.store import StageFolder
+from seelevel.training.settings import AlignSettings
 from tests.training.tiny import make_ladder, save_model
 
 STAGE = """

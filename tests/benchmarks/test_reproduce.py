@@ -5,8 +5,8 @@ import pytest
 from benchmarks.reproduce.experiments import AGAINST, COMPARED, EXPERIMENTS, ORDERS, SOURCES, TABLES
 from benchmarks.reproduce.page import JUDGED_BY, Results, _comparisons, _trends
 from benchmarks.reproduce.runs import TEXT_MEASURES, repetition, settings_of
-from seelevel.evaluate.intervals import Measure, ratio
 from seelevel.ladder import Image, Ladder, Message, Response
+from seelevel.scorers.intervals import Measure, ratio
 
 pytestmark = pytest.mark.unit
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from seelevel.evaluate.capability import normal, score
-from seelevel.evaluate.files import Entry
+from seelevel.scorers.capability import normal, score
+from seelevel.scorers.files import Entry
 
 pytestmark = pytest.mark.unit
 

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from seelevel.errors import InputError
-from seelevel.evaluate.chair import objects_of, read_objects, score, score_files
-from seelevel.evaluate.files import Entry
 from seelevel.language.mentions import Mentions
+from seelevel.scorers.chair import objects_of, read_objects, score, score_files
+from seelevel.scorers.files import Entry
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data"
 real = pytest.mark.skipif(not (DATA / "chair").is_dir(), reason="../shared/data/chair is not there")

@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 
 from seelevel.errors import InputError
-from seelevel.evaluate import BENCHMARKS, capability, chair, mrhal, pope
-from seelevel.evaluate.files import read_entries
-from seelevel.evaluate.settings import EvaluateSettings
-from seelevel.lookup import choose
+from seelevel.evaluate import BENCHMARKS
+from seelevel.registry import choose
+from seelevel.scorers import capability, chair, mrhal, pope
+from seelevel.scorers.files import read_entries
+from seelevel.scorers.settings import EvaluateSettings
 
 pytestmark = pytest.mark.unit
 

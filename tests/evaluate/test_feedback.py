@@ -10,13 +10,13 @@ import pytest
 
 from seelevel.errors import InputError
 from seelevel.evaluate import _say_unscored
-from seelevel.evaluate.answers import Answer, Context
-from seelevel.evaluate.feedback import AGAIN, MEASURES, ROUNDS, benchmark
-from seelevel.evaluate.intervals import figures
-from seelevel.evaluate.settings import EvaluateSettings
 from seelevel.ladder import Message
 from seelevel.models.conditioned import Conditioned
-from seelevel.training.conditions import TEMPLATE, Conditions
+from seelevel.models.conditions import TEMPLATE, Conditions
+from seelevel.scorers.intervals import figures
+from seelevel.scorers.questions import Answer, Context
+from seelevel.scorers.refinement import AGAIN, MEASURES, ROUNDS, benchmark
+from seelevel.scorers.settings import EvaluateSettings
 from tests.formats.made import picture
 from tests.nlf.made import Critic, Speaker, counted
 

@@ -5,11 +5,11 @@ import json
 import pytest
 
 from seelevel.errors import InputError
-from seelevel.evaluate.answers import SHARD, find_image, keep_shards
-from seelevel.evaluate.chair import read_objects
-from seelevel.evaluate.files import Entry, read_entries
-from seelevel.evaluate.mrhal import turns_of
 from seelevel.language.mentions import read_synonyms
+from seelevel.scorers.chair import read_objects
+from seelevel.scorers.files import Entry, read_entries
+from seelevel.scorers.mrhal import turns_of
+from seelevel.scorers.questions import SHARD, find_image, keep_shards
 
 pytestmark = pytest.mark.unit
 

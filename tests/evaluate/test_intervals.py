@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from seelevel.evaluate.intervals import Measure, differences, figures, ratio
-from seelevel.evaluate.pope import measures as pope_measures
+from seelevel.scorers.intervals import Measure, differences, figures, ratio
+from seelevel.scorers.pope import measures as pope_measures
 
 pytestmark = pytest.mark.unit
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from seelevel.errors import InputError
-from seelevel.evaluate.answers import picture_contents
-from seelevel.evaluate.files import Entry
-from seelevel.evaluate.mrhal import parse_ratings, score, score_files, turns_of
+from seelevel.scorers.files import Entry
+from seelevel.scorers.mrhal import parse_ratings, score, score_files, turns_of
+from seelevel.scorers.questions import picture_contents
 
 pytestmark = pytest.mark.unit
 

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from seelevel.errors import InputError
-from seelevel.evaluate.capability import score as score_capability
-from seelevel.evaluate.files import Entry, read_entries
-from seelevel.evaluate.pope import join, published_answer, score, score_files, strict_answer
+from seelevel.scorers.capability import score as score_capability
+from seelevel.scorers.files import Entry, read_entries
+from seelevel.scorers.pope import join, published_answer, score, score_files, strict_answer
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data" / "pope"
 real = pytest.mark.skipif(not DATA.is_dir(), reason="../shared/data/pope is not there")

@@ -13,13 +13,13 @@ import pytest
 import seelevel.models
 from seelevel import evaluate
 from seelevel.errors import InputError
-from seelevel.evaluate.answers import find_image
-from seelevel.evaluate.files import Entry
-from seelevel.evaluate.settings import EvaluateSettings
 from seelevel.models.base import Completion, ModelRef, Prompt, Sampling
+from seelevel.scorers.files import Entry
+from seelevel.scorers.questions import find_image
+from seelevel.scorers.settings import EvaluateSettings
 from seelevel.store import StageFolder
-from seelevel.world.datasets import write_evaluation
 from seelevel.world.oracle import Oracle
+from seelevel.world.texts.datasets import write_evaluation
 
 SCENES = 12
 

@@ -14,10 +14,10 @@ import pytest
 from seelevel import load_ladders
 from seelevel.formats.parquet import write_shard
 from seelevel.judge import REPAIR
+from seelevel.judge.annotate import Annotator
 from seelevel.ladder import Ladder, Message, Response
-from seelevel.models.api import ApiModel
 from seelevel.models.base import ApiSettings
-from seelevel.nlf.annotate import Annotator
+from seelevel.models.server.client import ApiModel
 from seelevel.store import batched
 from tests.models.faulty_server import FAULTS, KEY, FaultyServer, serving
 from tests.nlf.made import ANSWER

@@ -18,9 +18,9 @@ from seelevel.generate.settings import DialoguesSettings
 from seelevel.ladder import Image, Ladder, Message, Response
 from seelevel.models.base import Completion, ModelRef, Prompt, Sampling
 from seelevel.store import StageFolder
-from seelevel.world.claims import Facts
 from seelevel.world.oracle import Oracle, Round, judge_round
-from seelevel.world.scenes import draw_scenes
+from seelevel.world.oracle.claims import Facts
+from seelevel.world.pictures.scenes import draw_scenes
 from tests.training.tiny import make_picture, save_model
 
 ORACLE = ModelRef("world:oracle", "seelevel.world.oracle:Oracle")

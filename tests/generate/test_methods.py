@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from seelevel.fingerprints import imports_of
 from seelevel.generate import GENERATORS, SETTINGS
-from seelevel.lookup import load
-from seelevel.store import imports_of
+from seelevel.registry import load
 
 pytestmark = pytest.mark.unit
 

@@ -10,13 +10,13 @@ import pytest
 
 from seelevel import generate
 from seelevel.errors import InputError
-from seelevel.examine import settings_digest
 from seelevel.formats.parquet import read_ladders, write_shard
 from seelevel.generate.settings import ExpertsSettings
 from seelevel.ladder import Ladder, Message, Response
 from seelevel.models.base import ApiSettings, ModelRef
 from seelevel.pipeline import Run
 from seelevel.recipe import load_recipe
+from seelevel.stages import settings_digest
 from seelevel.store import StageFolder
 from tests.models.faulty_server import KEY, answer_to, serving
 
@@ -56,22 +56,22 @@ class TestBeforeARunStarts:
         with serving() as server:
             name = f"{server.address}#m"
         with pytest.raises(InputError, match="cannot be reached"):
-            self.recipe(name).examine()
+            self.recipe(name).preflight()
         assert not Path("nowhere").exists()
 
     def test_a_model_that_the_server_lacks_ends_it_too(self) -> None:
         with serving() as server, pytest.raises(InputError, match="does not exist"):
-            self.recipe(f"{server.address}#n").examine()
+            self.recipe(f"{server.address}#n").preflight()
 
     def test_a_judge_on_a_server_is_asked_for_as_well(self) -> None:
         with serving() as server:
-            self.recipe(f"{server.address}#m", f"evaluate.judge={server.address}#m").examine()
+            self.recipe(f"{server.address}#m", f"evaluate.judge={server.address}#m").preflight()
             with pytest.raises(InputError, match="does not exist"):
-                self.recipe(f"{server.address}#m", f"evaluate.judge={server.address}#n").examine()
+                self.recipe(f"{server.address}#m", f"evaluate.judge={server.address}#n").preflight()
 
     def test_a_server_cannot_be_the_model_to_align(self) -> None:
         with pytest.raises(InputError, match="its weights are needed here"):
-            self.recipe("world:s", "align.model=http://127.0.0.1:1/v1#m").examine()
+            self.recipe("world:s", "align.model=http://127.0.0.1:1/v1#m").preflight()
 
     def test_a_key_in_place_of_its_variable_is_refused_and_not_repeated(self) -> None:
         with pytest.raises(InputError, match="environment variable that holds the key") as caught:
@@ -83,10 +83,10 @@ class TestBeforeARunStarts:
             self.recipe("http://127.0.0.1:1/v1#m", "generate.sampling.num_beams=4")
 
     def test_a_stage_that_is_done_under_the_same_settings_needs_no_server_any_more(self, tmp_path: Path) -> None:
-        def examine(*settings: str) -> None:
+        def preflight(*settings: str) -> None:
             run = self.recipe(*settings)
             run.out = tmp_path
-            run.examine()
+            run.preflight()
 
         with serving() as server:
             gone = f"{server.address}#gone"
@@ -94,14 +94,14 @@ class TestBeforeARunStarts:
                 folder = StageFolder(tmp_path / name, "x")
                 folder.begin()
                 folder.finish(settings=settings_digest(self.recipe(gone).recipe, "generate"))
-            examine(gone)
-            examine(gone, "align.learning_rate=0.001")
+            preflight(gone)
+            preflight(gone, "align.learning_rate=0.001")
             for other in ((gone + "2",), (gone, "generate.sampling.max_new_tokens=9"), (gone, "seed=1")):
                 with pytest.raises(InputError, match="does not exist"):
-                    examine(*other)
+                    preflight(*other)
             (tmp_path / "data" / "manifest.json").unlink()
             with pytest.raises(InputError, match="does not exist"):
-                examine(gone)
+                preflight(gone)
 
 
 def test_a_run_whose_server_gives_out_ends_in_one_line_and_goes_on_when_it_is_back(tmp_path: Path) -> None:

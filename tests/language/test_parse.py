@@ -7,14 +7,8 @@ import pytest
 import spacy
 
 from seelevel.errors import InputError
-from seelevel.language.parse import (
-    BUILTIN,
-    evaluate_parser,
-    load_parser,
-    parser_fingerprint,
-    read_treebank,
-    train_parser,
-)
+from seelevel.language.parse import BUILTIN, load_parser, parser_fingerprint
+from seelevel.language.treebank import evaluate_parser, read_treebank, train_parser
 
 TREEBANK = """# text = A dog sees cats.
 1	A	a	DET	DT	_	2	det	_	_

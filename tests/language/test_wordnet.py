@@ -9,11 +9,11 @@ import pytest
 import spacy
 
 from seelevel.errors import InputError
-from seelevel.evaluate.chair import read_objects, score
-from seelevel.evaluate.files import read_entries
 from seelevel.language import wordnet
 from seelevel.language.mentions import Mentions, read_synonyms
 from seelevel.language.wordnet import WordNet
+from seelevel.scorers.chair import read_objects, score
+from seelevel.scorers.files import read_entries
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 REFERENCE = DATA / "chair" / "reference_scores.json"

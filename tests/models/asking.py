@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from seelevel.models.api import ApiModel
 from seelevel.models.base import ApiSettings, Prompt, Sampling
+from seelevel.models.server.client import ApiModel
 
 GREEDY = Sampling(max_new_tokens=16)
 

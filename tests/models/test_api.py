@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from seelevel.errors import InputError, ServerError
-from seelevel.models.api import ApiModel, split_name
 from seelevel.models.base import Sampling
+from seelevel.models.server.client import ApiModel, split_name
 from tests.models.asking import GREEDY, ask, model
 from tests.models.faulty_server import FAULTS, KEY, answer_to, serving
 
@@ -252,7 +252,7 @@ class TestWhatEndsARun:
             assert [bool(c.text) for c in model(server).generate(prompts, GREEDY)] == [True] + [False] * 8
 
     def test_a_long_pause_is_said(self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("seelevel.models.api.SAID_FROM", 0.01)
+        monkeypatch.setattr("seelevel.models.server.client.SAID_FROM", 0.01)
         with serving(share=1.0, faults=["429"]) as server:
             model(server).generate([ask("a")], GREEDY)
         assert "status 429; a call is made again in 0 s" in capsys.readouterr().err
@@ -260,7 +260,7 @@ class TestWhatEndsARun:
     def test_a_wrong_key_is_named_by_its_variable_and_never_shown(self) -> None:
         with serving() as server:
             server.key = "another"
-            for call in (lambda: model(server).generate([ask("a")], GREEDY), model(server).examine):
+            for call in (lambda: model(server).generate([ask("a")], GREEDY), model(server).check_reachable):
                 with pytest.raises(InputError, match=r"refuses the key in \$OPENAI_API_KEY") as caught:
                     call()
                 assert KEY not in str(caught.value)
@@ -270,32 +270,32 @@ class TestWhatEndsARun:
         with serving() as server:
             server.key = KEY
             with pytest.raises(InputError, match=r"asks for a key: set \$OPENAI_API_KEY"):
-                model(server).examine()
+                model(server).check_reachable()
 
     def test_a_model_that_the_server_does_not_have_is_named_with_the_nearest(self) -> None:
         with serving(models=["llava-7b", "qwen-3b"]) as server:
             with pytest.raises(InputError, match=r"llava-8b does not exist.*did you mean 'llava-7b'"):
-                model(server, "llava-8b").examine()
+                model(server, "llava-8b").check_reachable()
             with pytest.raises(InputError, match="llava-8b does not exist"):
                 model(server, "llava-8b").generate([ask("a")], GREEDY)
-            model(server, "llava-7b").examine()
+            model(server, "llava-7b").check_reachable()
 
     def test_a_server_that_is_slow_to_list_its_models_is_asked_for_a_token(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("seelevel.models.api.EXAMINE_SECONDS", 0.1)
+        monkeypatch.setattr("seelevel.models.server.client.EXAMINE_SECONDS", 0.1)
         with serving() as server:
             server.slow_list = 0.5
-            model(server).examine()
+            model(server).check_reachable()
             assert server.bodies[0]["max_tokens"] == 1
             with pytest.raises(InputError, match="n does not exist"):
-                model(server, "n").examine()
+                model(server, "n").check_reachable()
 
     def test_a_server_that_is_not_there_is_said_at_once(self) -> None:
         with serving() as server:
             gone = model(server)
         with pytest.raises(InputError, match="cannot be reached"):
-            gone.examine()
+            gone.check_reachable()
 
     @pytest.mark.parametrize("name", ["http://#m", "http://127.0.0.1:8000/v1", "http://127.0.0.1:99999/v1#m"])
     def test_a_name_without_server_or_model_is_refused(self, name: str) -> None:
@@ -324,5 +324,5 @@ class TestWhatEndsARun:
 
 @pytest.mark.unit
 def test_models_on_servers_need_no_torch() -> None:
-    code = "import seelevel.models.api, seelevel.models, openai, sys; sys.exit('torch' in sys.modules)"
+    code = "import seelevel.models.server.client, seelevel.models, openai, sys; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -14,8 +14,8 @@ from pydantic import ValidationError
 
 from seelevel.errors import InputError
 from seelevel.models import load_generator
-from seelevel.models.api import ApiModel
 from seelevel.models.base import ApiSettings, ModelRef, Prompt
+from seelevel.models.server.client import ApiModel
 from tests.models.asking import GREEDY, ask, model
 from tests.models.faulty_server import KEY, answer_to, serving
 

@@ -12,7 +12,7 @@ from seelevel.errors import InputError
 from seelevel.models import load_generator
 from seelevel.models.base import ModelRef, Prompt, Sampling, streamed
 from seelevel.models.conditioned import Conditioned
-from seelevel.training.conditions import TEMPLATE, Conditions
+from seelevel.models.conditions import TEMPLATE, Conditions
 from seelevel.world import model_path
 from tests.nlf.made import Speaker
 

@@ -6,7 +6,7 @@ import pytest
 
 from seelevel.errors import InputError, ServerError
 from seelevel.models.base import ApiSettings, Sampling
-from seelevel.models.spending import LEDGER, Ledger, Usage, most_used, priced
+from seelevel.models.server.spending import LEDGER, Ledger, Usage, most_used, priced
 from tests.models.asking import GREEDY, ask, model
 from tests.models.faulty_server import serving
 

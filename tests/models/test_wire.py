@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from seelevel.models.base import Completion
-from seelevel.models.wire import GarbledReplyError, read_reply
+from seelevel.models.server.wire import GarbledReplyError, read_reply
 
 pytestmark = pytest.mark.unit
 

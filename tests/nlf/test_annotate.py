@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from seelevel.judge import Unscored
+from seelevel.judge.annotate import Annotator
 from seelevel.ladder import Feedback, Image, Ladder, Message, Response
-from seelevel.nlf.annotate import Annotator
 from seelevel.world.oracle import Oracle
 
 from .made import Critic, ladder

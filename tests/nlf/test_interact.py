@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from seelevel.judge import Unscored
+from seelevel.judge.annotate import Annotator
+from seelevel.judge.conversation import REQUEST, Conversation, Refiner, asks_for_changes, request_text
 from seelevel.ladder import Feedback, Message, Response
 from seelevel.models.base import Sampling
-from seelevel.nlf.annotate import Annotator
-from seelevel.nlf.interact import REQUEST, Conversation, Refiner, leaves_wishes, request_text
 
 from .made import Critic, Speaker, counted, ladder, longer
 
@@ -83,7 +83,7 @@ def test_words_without_ratings_are_no_top_marks() -> None:
     one = ladder("A cat.")
     said = replace(one.responses[0], feedback=Feedback({}, "Wrong.", "Say dog."))
     assert Conversation(one, [(one.prompt[-1], said)]).goes_on
-    assert not leaves_wishes(Feedback({}))
+    assert not asks_for_changes(Feedback({}))
 
 
 def test_the_users_words_are_one_line() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from seelevel import report
 from seelevel.ladder import Interaction
-from seelevel.report.feedback import change, conversations, feedback_facts
+from seelevel.report.conversations import change, conversations, feedback_facts
 from seelevel.report.figures import Figure, comparisons, say_share
 from seelevel.report.pictures import Album
 from seelevel.report.plots import Rounds, by_round

@@ -11,11 +11,12 @@ import pytest
 
 from seelevel import report
 from seelevel.errors import InputError
-from seelevel.report.examples import invented_spans
 from seelevel.report.ladders import read_facts_and_choice
 from seelevel.report.reading import read_run
 from seelevel.report.settings import ReportSettings
-from seelevel.report.text import Span, marked
+from seelevel.report.text import marked
+from seelevel.scorers.chair import invented_spans
+from seelevel.scorers.views import Span
 from seelevel.store import MANIFEST, write_json
 
 from .make_feedback import add_feedback

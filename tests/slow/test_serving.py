@@ -15,15 +15,15 @@ import pytest
 from seelevel import load_ladders
 from seelevel.errors import InputError
 from seelevel.feedback import apart
+from seelevel.judge.annotate import Annotator
 from seelevel.models import load_generator
-from seelevel.models.api import ApiModel
 from seelevel.models.base import ApiSettings, Prompt, Sampling
-from seelevel.models.spending import LEDGER
-from seelevel.nlf.annotate import Annotator
+from seelevel.models.server.client import ApiModel
+from seelevel.models.server.spending import LEDGER
 from seelevel.pipeline import Run
 from seelevel.recipe import load_recipe
 from seelevel.world import model_path
-from seelevel.world.datasets import write_prompts
+from seelevel.world.texts.datasets import write_prompts
 from tests.training.tiny import save_model
 
 pytest.importorskip("fastapi", reason="transformers[serving] is not installed")
@@ -88,7 +88,7 @@ def test_a_served_model_says_what_it_says_here(address, tmp_path):
     asked, greedy = prompts(tmp_path), Sampling(max_new_tokens=48)
     name = f"{address}#{model_path('s')}"
     served = ApiModel(name, ApiSettings(concurrency=2, cache=str(tmp_path / "cache")))
-    served.examine()
+    served.check_reachable()
     there = served.generate(asked, greedy)
     here = load_generator(str(model_path("s"))).generate(asked, greedy)
     assert [c.text for c in there] == [c.text for c in here]
@@ -99,7 +99,7 @@ def test_a_served_model_says_what_it_says_here(address, tmp_path):
 
 def test_a_model_that_is_not_served_is_the_users_to_mend(address):
     with pytest.raises(InputError, match="name a model that it serves"):
-        ApiModel(f"{address}#nobody/nothing").examine()
+        ApiModel(f"{address}#nobody/nothing").check_reachable()
 
 
 def feedback(out, **settings):

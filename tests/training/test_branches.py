@@ -8,11 +8,10 @@ from torch.nn.functional import scaled_dot_product_attention
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.memory import allocations
-from seelevel.training import branches, families
-from seelevel.training.branches import BranchedMask, _attend, branched
-from seelevel.training.families import visible
 from seelevel.training.logprobs import token_logprobs
-from seelevel.training.packing import pack
+from seelevel.training.packing import branches, families, pack
+from seelevel.training.packing.branches import BranchedMask, _attend, branched
+from seelevel.training.packing.families import visible
 from tests.training.tiny import make_ladder, make_model, make_processor
 
 SEGMENTS = torch.tensor(

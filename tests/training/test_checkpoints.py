@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from seelevel.errors import DiskFullError
-from seelevel.training.checkpoints import checkpoints, clear_unfinished, seal, write_folder
+from seelevel.store import clear_unfinished, write_folder
+from seelevel.training.checkpoints import checkpoints, seal
 
 pytestmark = pytest.mark.unit
 

@@ -15,14 +15,15 @@ import torch
 from safetensors.torch import load_file
 
 from seelevel.ladder import Image, Ladder, Message
-from seelevel.training import layouts, packing, trainer
+from seelevel.training import agreement as layouts
+from seelevel.training import packing, trainer
+from seelevel.training.agreement import checked_layout
 from seelevel.training.fit import fit
-from seelevel.training.layouts import checked_layout
-from seelevel.training.logprobs import TokenLogprobs
+from seelevel.training.objectives.logprobs import TokenLogprobs
 from seelevel.training.packing import Batch, collate, pack, row_length, rows_of
+from seelevel.training.packing.tokens import NOT_SCORED, ImageReader, TokenisedLadder, branch_point, tokenise
 from seelevel.training.schedule import buckets
 from seelevel.training.settings import TrainSettings
-from seelevel.training.tokens import NOT_SCORED, ImageReader, TokenisedLadder, branch_point, tokenise
 from seelevel.training.trainer import PreferenceTrainer
 from tests.training.test_packing import run
 from tests.training.test_trainer import Killed, contents

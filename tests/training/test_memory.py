@@ -13,15 +13,16 @@ import torch
 from PIL import Image as Pictures
 from torch.profiler import ProfilerActivity, profile
 
+from seelevel.forecast.memory import CHUNK, LONG, PROBABILITIES, Pass, trained_weights, training_memory
+from seelevel.forecast.shapes import KNOWN, Shape, shape_of
+from seelevel.forecast.training import Lengths, forward_flops, lengths, passes, token_counter, training_cost
 from seelevel.ladder import Image, Ladder, Response
-from seelevel.models.hf import LocalModel
-from seelevel.training import branches, head, trainer
-from seelevel.training.estimate import Lengths, forward_flops, lengths, passes, token_counter, training_cost
+from seelevel.models.local import LocalModel
+from seelevel.training import head, trainer
 from seelevel.training.fit import fit
-from seelevel.training.memory import CHUNK, LONG, PROBABILITIES, Pass, trained_weights, training_memory
+from seelevel.training.packing import branches
+from seelevel.training.packing.tokens import ImageReader, tokenise
 from seelevel.training.settings import LoraSettings, TrainSettings
-from seelevel.training.shapes import KNOWN, Shape, shape_of
-from seelevel.training.tokens import ImageReader, tokenise
 from seelevel.world import model_path
 
 WORDS = ["there", "is", "a", "red", "cup", "on", "the", "table", "and", "two", "small", "dogs"]

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 
 from seelevel.errors import InputError
 from seelevel.ladder import Ladder
-from seelevel.models.hf import LocalModel
+from seelevel.models.local import LocalModel
 from seelevel.training.fit import fit
 from seelevel.training.settings import TrainSettings
 from seelevel.training.trainer import PreferenceTrainer

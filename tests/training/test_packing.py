@@ -12,10 +12,11 @@ import torch
 from torch import Tensor
 
 from seelevel.ladder import Image, Ladder
-from seelevel.training.families import visible, why_not_shared
-from seelevel.training.logprobs import TokenLogprobs, chosen_logprobs, token_logprobs
+from seelevel.training.logprobs import chosen_logprobs, token_logprobs
+from seelevel.training.objectives.logprobs import TokenLogprobs
 from seelevel.training.packing import Batch, fits, pack
-from seelevel.training.tokens import ImageReader, tokenise
+from seelevel.training.packing.families import visible, why_not_shared
+from seelevel.training.packing.tokens import ImageReader, tokenise
 from tests.training.tiny import make_ladder, make_model, make_picture, make_processor
 
 

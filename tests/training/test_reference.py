@@ -20,9 +20,9 @@ from seelevel.training import reference
 from seelevel.training.fit import fit
 from seelevel.training.logprobs import token_logprobs
 from seelevel.training.packing import collate
+from seelevel.training.packing.tokens import ImageReader, TokenisedLadder, tokenise
 from seelevel.training.reference import reference_logprobs
 from seelevel.training.settings import TrainSettings
-from seelevel.training.tokens import ImageReader, TokenisedLadder, tokenise
 from tests.training.tiny import make_ladder, make_model, make_processor, save_model
 
 

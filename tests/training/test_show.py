@@ -13,14 +13,14 @@ from rich.console import Console
 from rich.text import Text
 
 from seelevel.ladder import Feedback, Image, Interaction, Ladder, Message, Response
-from seelevel.models.hf import load_reader
+from seelevel.models.local import load_reader
 from seelevel.training import trainer
 from seelevel.training.fit import fit
 from seelevel.training.objectives.settings import ConditionalSettings
 from seelevel.training.packing import Batch
+from seelevel.training.packing.tokens import NOT_SCORED, ImageReader, tokenise
 from seelevel.training.settings import TrainSettings
 from seelevel.training.show import first_step, pieces, shown, write
-from seelevel.training.tokens import NOT_SCORED, ImageReader, tokenise
 from seelevel.training.trainer import PreferenceTrainer
 from seelevel.world import model_path
 from tests.formats.made import picture

@@ -13,8 +13,9 @@ import pytest
 from seelevel.errors import InputError
 from seelevel.images import open_image
 from seelevel.ladder import Image, Ladder, Message, Response
-from seelevel.training.fit import special_token_in
-from seelevel.training.tokens import NOT_SCORED, ImageReader, TokenisedLadder, chat_messages, render, tokenise
+from seelevel.models.chat_template import chat_messages, render
+from seelevel.training.packing.tokens import NOT_SCORED, ImageReader, TokenisedLadder, tokenise
+from seelevel.training.prepare import special_token_in
 from tests.training.tiny import TEMPLATE, make_ladder, make_picture, make_processor
 
 pytestmark = pytest.mark.unit

@@ -15,13 +15,14 @@ from safetensors.torch import load_file
 
 from seelevel.errors import InputError, NonFiniteLossError
 from seelevel.ladder import Ladder
-from seelevel.training import head, layouts
+from seelevel.training import agreement as layouts
+from seelevel.training import head
+from seelevel.training.agreement import checked_layout
 from seelevel.training.fit import fit
-from seelevel.training.layouts import checked_layout
 from seelevel.training.logprobs import from_logits, token_logprobs
 from seelevel.training.packing import collate
+from seelevel.training.packing.tokens import ImageReader, tokenise
 from seelevel.training.settings import TrainSettings
-from seelevel.training.tokens import ImageReader, tokenise
 from seelevel.training.trainer import FALL_WINDOW, PreferenceTrainer, best_fallen
 from tests.training.tiny import make_ladder, make_model, make_processor, save_model
 

@@ -1,7 +1,7 @@
 """A scene that answers are judged by: as lines of a judge's prompt, and as the facts they say."""
 
-from seelevel.world.claims import Facts
-from seelevel.world.scenes import Group
+from seelevel.world.oracle.claims import Facts
+from seelevel.world.pictures.scenes import Group
 
 LINES = [
     "setting: kitchen",

@@ -12,8 +12,8 @@ from PIL import Image
 
 from seelevel.errors import InputError
 from seelevel.world import model_path
-from seelevel.world.datasets import sample_sheet, write_evaluation, write_prompts
-from seelevel.world.scenes import KINDS, draw_scenes
+from seelevel.world.pictures.scenes import KINDS, draw_scenes
+from seelevel.world.texts.datasets import sample_sheet, write_evaluation, write_prompts
 
 pytestmark = pytest.mark.unit
 

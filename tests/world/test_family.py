@@ -12,9 +12,10 @@ from transformers import AutoModelForImageTextToText, AutoProcessor, AutoTokeniz
 
 from seelevel.errors import InputError
 from seelevel.world import MODELS, WEIGHTS, model_path
-from seelevel.world.family import llava_processor
-from seelevel.world.scenes import draw_scenes
-from seelevel.world.train import BATCH, PLANS, Encoder, rows_loss, train_family
+from seelevel.world.models import train_family
+from seelevel.world.models.family import llava_processor
+from seelevel.world.models.train_llava import BATCH, PLANS, Encoder, rows_loss
+from seelevel.world.pictures.scenes import draw_scenes
 
 NAMES = (*MODELS, "clip")
 CHAT = [
@@ -122,7 +123,7 @@ def test_every_size_has_a_plan() -> None:
 
 
 def test_the_larger_model_recalls_things_of_held_out_scenes() -> None:
-    from seelevel.world.measure import measure
+    from seelevel.world.models.measure import measure
 
     figures = measure(model_path("l"), "dev", limit=60, questions=90)
     assert figures["recall"] > 0.75

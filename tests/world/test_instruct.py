@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 
 from seelevel.formats.parquet import read_ladders
+from seelevel.judge.annotate import Annotator
 from seelevel.ladder import Ladder, Message
 from seelevel.models.base import Sampling
-from seelevel.nlf.annotate import Annotator
-from seelevel.world.datasets import INSTRUCT, prompt_ladder, write_prompts
-from seelevel.world.instruct import CONDITIONED, OVERLOOKED, SHARES, faulty, half_mended, instruction, usual
-from seelevel.world.language import COMPANION_NAMED, DETAILED, SHORT
 from seelevel.world.oracle import NOTHING_TO_CHANGE, Oracle
-from seelevel.world.scenes import COMPANIONS, NATIVES, Group, Scene, draw_scenes
+from seelevel.world.pictures.scenes import COMPANIONS, NATIVES, Group, Scene, draw_scenes
+from seelevel.world.texts.datasets import INSTRUCT, prompt_ladder, write_prompts
+from seelevel.world.texts.instruct import CONDITIONED, OVERLOOKED, SHARES, faulty, half_mended, instruction, usual
+from seelevel.world.texts.language import COMPANION_NAMED, DETAILED, SHORT
 
 pytestmark = pytest.mark.unit
 

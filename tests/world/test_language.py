@@ -7,7 +7,8 @@ import re
 
 import pytest
 
-from seelevel.world.language import (
+from seelevel.world.pictures.scenes import COMPANIONS, KINDS, PLURALS, Group, Scene, draw_scenes, held_out
+from seelevel.world.texts.language import (
     DETAILED,
     HARM,
     REFUSALS,
@@ -26,7 +27,6 @@ from seelevel.world.language import (
     short,
     standard,
 )
-from seelevel.world.scenes import COMPANIONS, KINDS, PLURALS, Group, Scene, draw_scenes, held_out
 
 pytestmark = pytest.mark.unit
 NOUNS = {noun: kind for kind in KINDS for noun in (kind, PLURALS[kind])}

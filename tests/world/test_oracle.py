@@ -6,15 +6,14 @@ import random
 
 import pytest
 
-from seelevel.evaluate.judge_prompts import MRHAL
-from seelevel.evaluate.mrhal import parse_ratings
 from seelevel.judge import Judge
 from seelevel.models.base import Prompt, Sampling
-from seelevel.world import language
-from seelevel.world.claims import Facts, claims_of
+from seelevel.scorers.mrhal import MRHAL, parse_ratings
 from seelevel.world.oracle import Oracle, read_contents, read_prompt
-from seelevel.world.questions import topic_of
-from seelevel.world.scenes import draw_scenes
+from seelevel.world.oracle.claims import Facts, claims_of
+from seelevel.world.oracle.questions import topic_of
+from seelevel.world.pictures.scenes import draw_scenes
+from seelevel.world.texts import language
 from tests.world.kitchen import FACTS, LINES
 
 pytestmark = pytest.mark.unit

@@ -9,9 +9,9 @@ import pytest
 
 from seelevel.judge import Judge, Unscored
 from seelevel.models.base import Prompt, Sampling
-from seelevel.world import language
 from seelevel.world.oracle import Oracle
-from seelevel.world.scenes import draw_scenes
+from seelevel.world.pictures.scenes import draw_scenes
+from seelevel.world.texts import language
 from tests.world.kitchen import LINES
 
 pytestmark = pytest.mark.unit

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from seelevel.world.drawing import SIDE, draw
-from seelevel.world.scenes import (
+from seelevel.world.pictures.drawing import SIDE, draw
+from seelevel.world.pictures.scenes import (
     COLOURS,
     COMPANIONS,
     KINDS,
@@ -19,7 +19,7 @@ from seelevel.world.scenes import (
     draw_scenes,
     held_out,
 )
-from seelevel.world.sprites import COLOUR_RGB, SPRITES, sprite
+from seelevel.world.pictures.sprites import COLOUR_RGB, SPRITES, sprite
 
 pytestmark = pytest.mark.unit
 

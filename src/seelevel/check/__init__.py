@@ -10,9 +10,9 @@ from typing import Any
 from seelevel.check.overrides import Checker, Overridden, read_overrides
 from seelevel.check.settings import CheckSettings
 from seelevel.formats.parquet import iter_shards, read_ladders, write_shard
-from seelevel.lookup import choose
 from seelevel.models.base import ModelRef
 from seelevel.progress import Progress, say
+from seelevel.registry import choose
 from seelevel.store import StageFolder, shards
 
 __all__ = ["CHECKERS", "CheckSettings", "make_checker", "run"]

@@ -26,11 +26,14 @@ from typing import Any, Protocol
 
 from seelevel.check.judge_prompts import LISTWISE, PAIRWISE
 from seelevel.check.settings import CheckSettings
-from seelevel.judge import Judge, JudgeTemplate, Record, Unscored, image_content, parse_ratings, sample_ladder
-from seelevel.ladder import IMAGE_MARK, NO_STANDARD, Ladder, dense_levels
+from seelevel.fingerprints import digest
+from seelevel.judge import Judge, JudgeTemplate, Unscored, image_content, sample_ladder
+from seelevel.judge.replies import Record, parse_ratings
+from seelevel.ladder import IMAGE_MARK, Ladder, dense_levels
 from seelevel.models import load_generator
 from seelevel.models.base import Generator, ModelRef
-from seelevel.store import batched, digest
+from seelevel.notes import NO_STANDARD
+from seelevel.store import batched
 
 # Ladders whose prompts go to the judge in one call.
 BLOCK = 128
@@ -143,10 +146,10 @@ def _compared(ladder: Ladder, group: Sequence[int], shown: bool) -> dict[str, An
     }
 
 
-def examine_template(file: Path, shown: bool) -> None:
+def check_template(file: Path, shown: bool) -> None:
     """Raise `InputError` for a judge's template that cannot be filled in, or that does not show the answers."""
     one, other = (_compared(sample_ladder(), group, shown) for group in ((0, 1), (1, 0)))
-    JudgeTemplate(file).examine(one, other, int(shown))
+    JudgeTemplate(file).check(one, other, int(shown))
 
 
 def _winner(a: int, b: int, better: Mapping[tuple[int, int], bool]) -> int | None:

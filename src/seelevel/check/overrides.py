@@ -20,9 +20,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from seelevel.errors import InputError
 from seelevel.formats.parquet import iter_shards
-from seelevel.judge import one_line
+from seelevel.judge.replies import one_line
 from seelevel.ladder import Ladder
-from seelevel.lookup import nearest
+from seelevel.registry import nearest
 
 Checker = Callable[[Iterable[Ladder]], Iterable[Ladder]]
 MOST_LEVELS = 1000

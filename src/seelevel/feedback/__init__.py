@@ -10,24 +10,17 @@ from typing import Any
 
 from seelevel.errors import InputError
 from seelevel.feedback.settings import FeedbackSettings
+from seelevel.fingerprints import digest
 from seelevel.formats.parquet import iter_shards, read_ladders, write_shard
 from seelevel.judge import Unscored
-from seelevel.ladder import (
-    CRITERIA,
-    Feedback,
-    Ladder,
-    Response,
-    notes_moved,
-    pictures_of,
-    rating_levels,
-    shared_criteria,
-)
+from seelevel.judge.annotate import Annotator
+from seelevel.judge.conversation import Conversation, Refiner
+from seelevel.ladder import CRITERIA, Feedback, Ladder, Response, pictures_of, rating_levels, shared_criteria
 from seelevel.models import load_generator
 from seelevel.models.base import Generator, ModelRef, Prompt, Sampling
-from seelevel.nlf.annotate import Annotator
-from seelevel.nlf.interact import Conversation, Refiner
+from seelevel.notes import notes_moved
 from seelevel.progress import Progress, say
-from seelevel.store import StageFolder, digest, shards
+from seelevel.store import StageFolder, shards
 
 __all__ = ["FeedbackSettings", "run"]
 

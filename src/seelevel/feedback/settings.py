@@ -8,9 +8,9 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from seelevel.judge import JUDGE_SAMPLING
+from seelevel.judge.conversation import REQUEST, request_text
 from seelevel.ladder import IMAGE_MARK, Feedback
 from seelevel.models.base import Sampling, is_server
-from seelevel.nlf.interact import REQUEST, request_text
 
 Name = Annotated[str, Field(min_length=1)]
 

@@ -12,7 +12,7 @@ from seelevel.errors import InputError
 from seelevel.formats.records import Record, Rejected, load_json, screened
 from seelevel.images import ImageStore
 from seelevel.ladder import Ladder
-from seelevel.lookup import choose
+from seelevel.registry import choose
 from seelevel.store import read_manifest, write_atomically
 
 READERS = {

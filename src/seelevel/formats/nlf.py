@@ -20,7 +20,16 @@ from pathlib import Path
 from typing import Any
 
 from seelevel.formats.llava import relative
-from seelevel.formats.records import BadRecord, Pictures, Record, Rejected, checked_text, each_record, mapping, settled
+from seelevel.formats.records import (
+    BadRecord,
+    Pictures,
+    Record,
+    Rejected,
+    checked_text,
+    each_record,
+    mapping,
+    settled,
+)
 from seelevel.ladder import CRITERIA, IMAGE_MARK, Feedback, Image, Interaction, Ladder, Message, Response
 from seelevel.progress import say
 from seelevel.store import write_atomically

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from seelevel.generate.settings import SETTINGS, Method
-from seelevel.lookup import choose
 from seelevel.models.base import ModelRef
+from seelevel.registry import choose
 from seelevel.store import StageFolder
 
 __all__ = ["GENERATORS", "SETTINGS", "run"]

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from seelevel.fingerprints import digest
 from seelevel.formats.parquet import read_ladders, write_shard
 from seelevel.generate.ranking import build_ladder, count_ladders
 from seelevel.generate.settings import Answering
@@ -23,7 +24,7 @@ from seelevel.ladder import Ladder
 from seelevel.models.base import Generator, ModelRef, Sampling
 from seelevel.models.rollout import Dialogue, Talk, rollout
 from seelevel.progress import Progress, say
-from seelevel.store import StageFolder, digest, shards, write_atomically
+from seelevel.store import StageFolder, shards, write_atomically
 
 
 @dataclass(frozen=True)

@@ -16,14 +16,16 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from seelevel.fingerprints import digest
 from seelevel.generate.settings import DialoguesSettings
 from seelevel.generate.writing import SetAside, Write, write_and_answer
-from seelevel.judge import Judge, Record, Unscored, image_content, json_verdict
+from seelevel.judge import Judge, Unscored, image_content
+from seelevel.judge.replies import Record, json_verdict
 from seelevel.ladder import IMAGE_MARK, Ladder, Message, Response
 from seelevel.models import load_generator
 from seelevel.models.base import ModelRef
 from seelevel.progress import say
-from seelevel.store import StageFolder, digest
+from seelevel.store import StageFolder
 
 TEMPLATE = """\
 {% for _ in range(pictures) %}<image>

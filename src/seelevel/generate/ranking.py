@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from seelevel.formats.parquet import iter_shards
-from seelevel.ladder import NO_STANDARD, Ladder, Message, Response
+from seelevel.ladder import Ladder, Message, Response
+from seelevel.notes import NO_STANDARD
 
 NO_ANSWER = "no answer at all"
 REPEATS, EMPTY, NOT_ANSWERED = "repeats a better response", "empty", "not answered"

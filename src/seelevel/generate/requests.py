@@ -20,7 +20,8 @@ from pydantic import BaseModel
 from seelevel.formats.parquet import read_ladders
 from seelevel.generate.settings import RequestsSettings
 from seelevel.generate.writing import SetAside, Write, write_and_answer, written
-from seelevel.judge import Judge, Record, Unscored, image_content, json_verdict
+from seelevel.judge import Judge, Unscored, image_content
+from seelevel.judge.replies import Record, json_verdict
 from seelevel.ladder import IMAGE_MARK, Ladder, Message, Response
 from seelevel.models import load_generator
 from seelevel.models.base import Generator, ModelRef

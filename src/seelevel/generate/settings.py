@@ -8,8 +8,8 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
-from seelevel.lookup import nearest
 from seelevel.models.base import Sampling, is_server
+from seelevel.registry import nearest
 from seelevel.training.objectives.settings import SftSettings
 from seelevel.training.settings import TrainSettings
 
@@ -24,7 +24,7 @@ class Method(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     method: str
-    asks_only: ClassVar[bool] = False
+    inference_only: ClassVar[bool] = False
     """Whether the models only answer prompts, so that they may be on servers."""
 
     @property
@@ -38,12 +38,12 @@ class Method(BaseModel):
         return self.models
 
     @property
-    def longest_answer(self) -> int | None:
+    def max_answer_tokens(self) -> int | None:
         """Tokens that a model may answer with; None where none answers."""
         return None
 
     @property
-    def levels_at_most(self) -> int:
+    def max_levels(self) -> int:
         """K, the standard response among them; 0 where that is known from the records alone."""
         raise NotImplementedError
 
@@ -75,7 +75,7 @@ class Answering(Method):
     batch_size: int | None = Field(default=None, ge=1)
 
     @property
-    def longest_answer(self) -> int:
+    def max_answer_tokens(self) -> int:
         return self.sampling.max_new_tokens
 
     @model_validator(mode="after")
@@ -89,7 +89,7 @@ class ExpertsSettings(Answering):
     """MEG: models of one family, best first (AMP 3.1.1); the paper takes the three larger ones beside the standard
     response, so K = 4."""
 
-    asks_only = True
+    inference_only = True
     method: Literal["experts"] = "experts"
     experts: list[Name] = Field(min_length=1)
 
@@ -98,7 +98,7 @@ class ExpertsSettings(Answering):
         return list(self.experts)
 
     @property
-    def levels_at_most(self) -> int:
+    def max_levels(self) -> int:
         return len(self.experts) + 1
 
 
@@ -136,7 +136,7 @@ class IncrementalSettings(Answering):
         return [self.model] * (self.levels - 1)
 
     @property
-    def levels_at_most(self) -> int:
+    def max_levels(self) -> int:
         return self.levels
 
     @property
@@ -162,7 +162,7 @@ class PerturbationSettings(Method):
         return shares
 
     @property
-    def levels_at_most(self) -> int:
+    def max_levels(self) -> int:
         return len(self.shares) + 1
 
     @property
@@ -173,7 +173,7 @@ class PerturbationSettings(Method):
 class Writing(Answering):
     """A method in which `writer` writes the prompts, with answers, and `experts`, best first, answer them too."""
 
-    asks_only = True
+    inference_only = True
     writer: Name
     experts: list[Name]
     writer_sampling: Sampling = Sampling(max_new_tokens=1024)
@@ -184,7 +184,7 @@ class Writing(Answering):
         return list(self.experts)
 
     @property
-    def levels_at_most(self) -> int:
+    def max_levels(self) -> int:
         return len(self.experts) + 1
 
     @property
@@ -236,7 +236,7 @@ class GivenSettings(Method):
     method: Literal["given"] = "given"
 
     @property
-    def levels_at_most(self) -> int:
+    def max_levels(self) -> int:
         return 0
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Protocol
 
 from seelevel.errors import InputError
-from seelevel.lookup import choose
+from seelevel.registry import choose
 
 LEMMATIZERS = {"singularize": "seelevel.language.mentions:Singularize", "wordnet": "seelevel.language.wordnet:WordNet"}
 

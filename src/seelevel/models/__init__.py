@@ -5,19 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from seelevel.lookup import load
 from seelevel.models.base import Generator, ModelRef, is_object, is_server
 from seelevel.models.conditioned import Conditioned
-from seelevel.training.conditions import check_condition, read_conditions
+from seelevel.models.conditions import check_condition, read_conditions
+from seelevel.registry import load
 
 if TYPE_CHECKING:
-    from seelevel.models.api import ApiModel
-    from seelevel.models.hf import LocalModel
+    from seelevel.models.local import LocalModel
+    from seelevel.models.server.client import ApiModel
 
 
 def load_model(name_or_path: str, **options: Any) -> LocalModel:
     """Load an image-text-to-text model of `transformers` from a folder or hub name (see `LocalModel.load`)."""
-    from seelevel.models.hf import LocalModel
+    from seelevel.models.local import LocalModel
 
     return LocalModel.load(name_or_path, **options)
 
@@ -34,7 +34,7 @@ def load_generator(model: ModelRef | str, batch_size: int | None = None) -> Gene
         return found
     answering: ApiModel | LocalModel
     if is_server(ref.path):
-        from seelevel.models.api import ApiModel
+        from seelevel.models.server.client import ApiModel
 
         answering = ApiModel(ref.path, ref.api)
     else:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from seelevel.models.base import Completion, Generator, Prompt, Sampling, streamed
-from seelevel.training.conditions import Conditions, with_condition
+from seelevel.models.conditions import Conditions, with_condition
 
 
 class Conditioned:

@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from seelevel.errors import InputError
+from seelevel.fingerprints import digest, folder_fingerprint, source_fingerprint
 from seelevel.models.base import ModelRef, is_object, is_server
-from seelevel.models.folders import check_model_folder, read_json
-from seelevel.models.hub import hub_config
-from seelevel.store import digest, folder_fingerprint, source_fingerprint
+from seelevel.models.folders import check_model_folder, hub_config, read_json
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,7 @@ from pathlib import Path
 
 from seelevel.errors import InputError
 from seelevel.models.base import is_object, is_server
-from seelevel.models.folders import adapter_base, read_json
-from seelevel.models.hub import hub_config
+from seelevel.models.folders import adapter_base, hub_config, read_json
 
 WRITES = re.compile(r"For(ConditionalGeneration|CausalLM|ImageTextToText|Vision2Seq)$|LMHeadModel$")
 SEES = re.compile(r"vision|visual|image|img")

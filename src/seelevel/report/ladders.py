@@ -17,7 +17,8 @@ from seelevel.formats.parquet import read_ladders
 from seelevel.ladder import IMAGE_MARK, Ladder, Response
 from seelevel.report.pictures import Album, Picture
 from seelevel.report.sample import spaced
-from seelevel.report.text import Span, marked
+from seelevel.report.text import marked
+from seelevel.scorers.views import Span
 from seelevel.store import shards
 
 SCORES = {"acc": "Acc", "score": "score"}

@@ -14,14 +14,16 @@ from markupsafe import Markup
 
 from seelevel import __version__
 from seelevel.report import facts, plots
+from seelevel.report.conversations import feedback_facts
 from seelevel.report.examples import read_examples
-from seelevel.report.feedback import feedback_facts
-from seelevel.report.figures import HEADLINE, METRICS, Comparison, comparisons, of_feedback, outcome, say_share
+from seelevel.report.figures import Comparison, comparisons, outcome, say_share
 from seelevel.report.ladders import LadderFacts, read_facts_and_choice, show
 from seelevel.report.pictures import Album
 from seelevel.report.reading import RunFolder, read_run
 from seelevel.report.rounds import rounds_facts
 from seelevel.report.settings import ReportSettings
+from seelevel.report.text import marked
+from seelevel.scorers.words import HEADLINE, METRICS, of_feedback
 from seelevel.store import write_atomically
 
 
@@ -41,6 +43,7 @@ def render(run: RunFolder, settings: ReportSettings) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["marked"] = marked
     album = Album(settings.picture_side, settings.picture_bytes)
     return environment.get_template("page.html.j2").render(
         version=__version__,

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from seelevel.report.figures import RATINGS, Comparison, Figure, say_change, say_value
+from seelevel.report.figures import Comparison, Figure, say_change, say_value
 from seelevel.report.plots import Rounds, by_round, nice_ticks
+from seelevel.scorers.words import RATINGS
 
 SIDES = ("base", "aligned")
 QUALITY = {"feedback": "quality_round", "try again": "quality_again"}

@@ -3,21 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
-
-@dataclass(frozen=True)
-class Span:
-    """A stretch `start:end` of a text, to be marked with a CSS class, a note shown on hovering, and words that only a
-    screen reader says."""
-
-    start: int
-    end: int
-    kind: str
-    note: str = ""
-    said: str = ""
+from seelevel.scorers.views import Span
 
 
 def marked(text: str, spans: Sequence[Span] = ()) -> Markup:

@@ -3,62 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import shutil
-from collections.abc import Callable
 from pathlib import Path
 
-from seelevel.errors import DiskFullError, free_bytes, is_disk_full, require_space
 from seelevel.store import write_json
 
 MARKER = "complete.json"
-WRITING = "writing-"
-FULL = 4096
-"""A disk with fewer bytes free than a page is full."""
-
-
-def write_folder(target: Path, write: Callable[[Path], None], size: int) -> None:
-    """Have `write` fill a folder that appears at `target` only once it is whole. `size`: bytes expected.
-
-    Raises `DiskFullError` with the bytes missing.
-    """
-    temporary = target.with_name(WRITING + target.name)
-    shutil.rmtree(temporary, ignore_errors=True)
-    require_space(target, size)
-    try:
-        temporary.mkdir(parents=True)
-        write(temporary)
-        for path in temporary.rglob("*"):
-            if path.is_file():
-                _flush(path)
-    except Exception as error:
-        # torch's own writer says only that a write came up short
-        full = is_disk_full(error) or free_bytes(target.parent) < FULL
-        shutil.rmtree(temporary, ignore_errors=True)
-        if full and not isinstance(error, DiskFullError):
-            raise DiskFullError(target, max(size - free_bytes(target.parent), 1)) from error
-        raise
-    if target.exists():
-        shutil.rmtree(target)
-    temporary.replace(target)
-
-
-def clear_unfinished(folder: Path) -> None:
-    """Remove what a killed process left half-written in a folder."""
-    for leftover in folder.glob(WRITING + "*") if folder.is_dir() else ():
-        if leftover.is_dir():
-            shutil.rmtree(leftover)
-        else:
-            leftover.unlink()
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def seal(folder: Path, fingerprint: str) -> None:

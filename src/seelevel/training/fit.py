@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 from collections import Counter
 from collections.abc import Sequence
@@ -13,31 +12,25 @@ from typing import Any
 
 import torch
 from accelerate import PartialState
-from peft import LoraConfig, PeftModel, get_peft_model
+from peft import PeftModel
 from transformers import TrainingArguments, set_seed
 
 from seelevel.errors import InputError, NonFiniteLossError
-from seelevel.ladder import IMAGE_MARK, Ladder
-from seelevel.lookup import nearest
-from seelevel.models.folders import adapter_base
-from seelevel.models.hf import LocalModel
-from seelevel.progress import Progress, say
-from seelevel.store import cache_folder, digest, write_atomically, write_json
-from seelevel.training.beforehand import check_device
-from seelevel.training.checkpoints import clear_unfinished, write_folder
-from seelevel.training.conditions import FILE as CONDITIONS
-from seelevel.training.layouts import check_head, checked_layout
-from seelevel.training.packing import fits
+from seelevel.fingerprints import digest
+from seelevel.ladder import Ladder
+from seelevel.models.conditions import FILE as CONDITIONS
+from seelevel.progress import say
+from seelevel.store import cache_folder, clear_unfinished, write_atomically, write_folder, write_json
+from seelevel.training.agreement import check_head, checked_layout
+from seelevel.training.loading import _adapted, _device, _freeze_vision, _load, _with_lora, skip_adapter_input_cast
+from seelevel.training.packing.tokens import ImageReader
+from seelevel.training.prepare import _content, prepare
 from seelevel.training.reference import data_fingerprint, reference_logprobs, weights_fingerprint
 from seelevel.training.settings import (
-    LORA_PLACE,
     TOKENS_PER_BATCH,
-    LoraSettings,
     TrainSettings,
-    lora_targets,
     precision,
 )
-from seelevel.training.tokens import ImageReader, TokenisedLadder, UnusableLadderError, tokenise
 from seelevel.training.trainer import FALL_WINDOW, PreferenceTrainer, TrainingData, best_fallen
 
 MOST_WARMUP = 0.1
@@ -96,7 +89,7 @@ def fit(
     if settings.lora:
         model = _with_lora(model, settings.lora)
     if mixed:
-        take_inputs_as_they_are(model)
+        skip_adapter_input_cast(model)
     steps = len(usable) * settings.epochs / settings.ladders_per_step
     arguments.warmup_steps = min(settings.warmup_steps, int(steps * MOST_WARMUP))
     interactions = [one.interaction for one in tokenised]  # by which the order is laid
@@ -121,7 +114,7 @@ def fit(
     )
     trainer.label = label
     trainer.train(resume_from_checkpoint=trainer.last_checkpoint())
-    _examine_weights(model, label)
+    check_weights_finite(model, label)
     if had_cache is None:  # the trainer switches the cache off in the configuration, which is saved with the model
         del model.config.use_cache
     else:
@@ -159,7 +152,7 @@ def fit(
     return facts
 
 
-def _examine_weights(model: Any, label: str) -> None:
+def check_weights_finite(model: Any, label: str) -> None:
     """Raise `NonFiniteLossError` where the last step, whose loss nobody will compute, has ruined what was trained."""
     trained = [(name, weight) for name, weight in model.named_parameters() if weight.requires_grad]
     if ruined := [name for name, weight in trained if not weight.isfinite().all()]:
@@ -174,140 +167,6 @@ def reference_folder(settings: TrainSettings, out: Path) -> Path:
     if settings.cache is False:
         return out / "reference"
     return cache_folder() / "reference" if settings.cache is True else Path(settings.cache).expanduser()
-
-
-def _adapted(model_path: str) -> str | None:
-    """The base of a model path that is an adapter's folder, else None."""
-    return adapter_base(Path(model_path)) if Path(model_path).is_dir() else None
-
-
-def _content(ladder: Ladder) -> Any:
-    """What of a ladder the training depends on."""
-    images = [image.sha256 or image.path for image in ladder.images]
-    return (
-        ladder.id,
-        images,
-        ladder.prompt,
-        ladder.interaction,
-        ladder.notes.get("before"),
-        [(r.messages, r.level, r.condition, r.scores, r.feedback and asdict(r.feedback)) for r in ladder.responses],
-    )
-
-
-def _device(wanted: str) -> str:
-    check_device("align", wanted)
-    return wanted if wanted != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
-
-
-def _load(path: str, settings: TrainSettings, dtype: Any, device: str) -> tuple[Any, Any]:
-    """Model and processor; of an adapter's folder, its base with the adapter, which alone trains."""
-    base = _adapted(path)
-    if base is not None and settings.lora:
-        raise InputError(
-            f"align.lora: model {path} is an adapter already; leave lora out to train it on, or export it to merged "
-            "weights first"
-        )
-    loaded = LocalModel.load(base or path, dtype=dtype, device=device)
-    model, processor = loaded.model, loaded.processor
-    if not getattr(processor.tokenizer, "is_fast", False):
-        raise InputError(f"model {path}: its tokenizer has no offsets (no tokenizer.json); convert it to a fast one")
-    if base is not None:
-        model = PeftModel.from_pretrained(model, path, is_trainable=True)
-        # What is saved has to name its base from wherever it is.
-        model.peft_config["default"].base_model_name_or_path = base
-    return model, processor
-
-
-def special_token_in(ladder: Ladder, special: Sequence[str]) -> str:
-    """The first special token that stands in a ladder's text, or nothing.
-
-    The tokenizer would read it as its own: an end of turn in mid-answer would be learnt as one.
-    """
-    messages = [*ladder.prompt, *(m for r in ladder.responses for m in r.messages)]
-    texts = [m["content"] for m in messages] + [r.condition for r in ladder.responses]
-    return next((token for token in special if token and any(token in text for text in texts)), "")
-
-
-def prepare(
-    ladders: Sequence[Ladder], processor: Any, images: ImageReader, settings: TrainSettings, config: Any
-) -> tuple[list[Ladder], list[TokenisedLadder], list[dict[str, str]]]:
-    """Ladders that can be trained on, their tokens, and those left out with reasons."""
-    limit = settings.max_length or config.get_text_config().max_position_embeddings
-    special = sorted(set(processor.tokenizer.all_special_tokens) - {IMAGE_MARK})
-    usable: list[Ladder] = []
-    tokenised: list[TokenisedLadder] = []
-    left_out: list[dict[str, str]] = []
-    with Progress("tokenise", total=len(ladders), unit="ladders") as bar:
-        for given in ladders:
-            bar.advance()
-            ladder = settings.objective.seen(given)
-            if given.responses and not ladder.responses:
-                reason = "its answer is not rated as the objective asks of one that refines another"
-                left_out.append({"id": ladder.id, "kind": "refined in vain", "reason": reason})
-                continue
-            if not ladder.responses or not settings.objective.counts(ladder.levels):
-                reason = f"its levels {ladder.levels} say nothing to objective {settings.objective.name}"
-                left_out.append({"id": ladder.id, "kind": "no pair", "reason": reason})
-                continue
-            if mark := special_token_in(ladder, special):
-                reason = f"its text holds '{mark}', which this model's tokenizer reads as a special token"
-                left_out.append({"id": ladder.id, "kind": "special token in the text", "reason": reason})
-                say(f"left out: ladder {ladder.id}: {reason}")
-                continue
-            try:
-                tokens = tokenise(ladder, processor, images)
-            except UnusableLadderError as error:
-                left_out.append({"id": ladder.id, "kind": "unusable", "reason": str(error)})
-                say(f"left out: {error}")
-                continue
-            if reason := fits(tokens, limit):
-                left_out.append({"id": ladder.id, "kind": "does not fit", "reason": reason})
-                say(f"left out: ladder {ladder.id}: {reason}")
-                continue
-            usable.append(ladder)
-            tokenised.append(tokens)
-    if not usable:
-        kinds = Counter(entry["kind"] for entry in left_out)
-        raise InputError(
-            f"no ladder to train on: {len(ladders)} ladders, "
-            + ", ".join(f"{count} × {kind}" for kind, count in kinds.items())
-        )
-    return usable, tokenised, left_out
-
-
-def _freeze_vision(model: Any) -> None:
-    """Every module whose name says vision, but not the projector."""
-    for name, parameter in model.named_parameters():
-        if any(part in ("vision_tower", "vision_model", "visual") for part in name.split(".")):
-            parameter.requires_grad_(False)
-
-
-def _with_lora(model: Any, settings: LoraSettings) -> Any:
-    """Adapters on the language model's layers. Raises `InputError` for a layer that the model lacks."""
-    names = lora_targets(settings)
-    linear = [name for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)]
-    for wanted in names:
-        if not any(re.fullmatch(LORA_PLACE.format(wanted), name) for name in linear):
-            inside = {name.rpartition(".")[2] for name in linear if "language_model" in name}
-            raise InputError(
-                f"align.lora.target: the language model has no linear layer '{wanted}'; {nearest(wanted, inside)}"
-            )
-    config = LoraConfig(
-        r=settings.r,
-        lora_alpha=settings.alpha,
-        lora_dropout=settings.dropout,
-        target_modules=LORA_PLACE.format("|".join(names)),
-        task_type="CAUSAL_LM",
-    )
-    return get_peft_model(model, config)
-
-
-def take_inputs_as_they_are(model: Any) -> None:
-    """Have adapters in float32 leave a bfloat16 input alone, which autocast would cast back to what it was: a copy and
-    two kernels less an adapter, and layers of one input keep one."""
-    for module in model.modules():
-        if hasattr(module, "cast_input_dtype_enabled"):
-            module.cast_input_dtype_enabled = False
 
 
 def _arguments(settings: TrainSettings, out: Path, seed: int, device: str, mixed: bool) -> TrainingArguments:

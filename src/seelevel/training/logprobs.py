@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 from weakref import WeakSet
 
@@ -11,48 +10,15 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from seelevel.progress import say
-from seelevel.training.families import model_inputs
 from seelevel.training.head import chunked_head, output_head, read_chunked
+from seelevel.training.objectives.logprobs import TokenLogprobs
 from seelevel.training.packing import Batch
+from seelevel.training.packing.families import model_inputs
 
 CHUNK_ELEMENTS = 1 << 25
 """Logits normalised at a time: 128 MiB in float32."""
 _CHANGED: WeakSet[nn.Module] = WeakSet()
 """Heads whose logits their model changes afterwards."""
-
-
-@dataclass(frozen=True)
-class TokenLogprobs:
-    """Log-probabilities of N scored tokens, ragged: ladder by ladder, response by response, in text order.
-
-    values: [N] in nats, differentiable for a policy; tokens, ladder (index in the batch), response (index in the
-    ladder), round (of answers, from 0): [N]. sizes: K of each ladder.
-    """
-
-    values: Tensor
-    tokens: Tensor
-    ladder: Tensor
-    response: Tensor
-    round: Tensor
-    sizes: tuple[int, ...]
-
-    def per_response(self, round_weight: float = 0.05) -> list[Tensor]:
-        """One tensor [K] a ladder: Σ (1 + round_weight · t) log p over the tokens of each response, t their round."""
-        return self._sums(self.values * (1 + round_weight * self.round.to(self.values.dtype)))
-
-    def lengths(self) -> list[Tensor]:
-        """One tensor [K] a ladder: how many tokens each response scores."""
-        return self._sums(torch.ones_like(self.values))
-
-    def _sums(self, values: Tensor) -> list[Tensor]:
-        starts = torch.tensor([0, *self.sizes], device=values.device).cumsum(0)
-        place = starts[self.ladder] + self.response
-        total = torch.zeros(sum(self.sizes), dtype=values.dtype, device=values.device).index_add(0, place, values)
-        return list(total.split(list(self.sizes)))
-
-    def with_values(self, values: Tensor) -> TokenLogprobs:
-        """The same tokens under another model."""
-        return TokenLogprobs(values, self.tokens, self.ladder, self.response, self.round, self.sizes)
 
 
 def token_logprobs(model: Any, batch: Batch) -> TokenLogprobs:

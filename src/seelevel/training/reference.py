@@ -27,12 +27,13 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from seelevel.errors import DiskFullError, InputError, free_bytes, is_disk_full
+from seelevel.fingerprints import digest, source_fingerprint
 from seelevel.progress import Progress, say
-from seelevel.store import TEMPORARY, batched, digest, source_fingerprint
+from seelevel.store import TEMPORARY, batched
 from seelevel.training.logprobs import token_logprobs
 from seelevel.training.packing import collate
+from seelevel.training.packing.tokens import NOT_SCORED, ImageReader, TokenisedLadder
 from seelevel.training.settings import Layout
-from seelevel.training.tokens import NOT_SCORED, ImageReader, TokenisedLadder
 
 
 def weights_fingerprint(model: Any) -> str:

@@ -81,3 +81,9 @@ def precision(settings: TrainSettings, device: str, adapters: bool = False) -> t
     if adapters:
         return dtype, dtype == "bfloat16"
     return dtype, device != "cpu" and settings.dtype == "auto"
+
+
+class AlignSettings(TrainSettings):
+    """How to train, and on which model: a folder, a hub name or, in recipes, `world:s`."""
+
+    model: str = Field(min_length=1)

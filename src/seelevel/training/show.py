@@ -11,13 +11,13 @@ from rich.console import Console
 from rich.text import Text
 
 from seelevel.ladder import Ladder
-from seelevel.models.hf import load_reader
+from seelevel.models.local import load_reader
 from seelevel.progress import visible
-from seelevel.training.fit import prepare
 from seelevel.training.packing import row_length, rows_of
+from seelevel.training.packing.tokens import NOT_SCORED, ImageReader, Ints, TokenisedLadder
+from seelevel.training.prepare import prepare
 from seelevel.training.schedule import schedule
 from seelevel.training.settings import TrainSettings
-from seelevel.training.tokens import NOT_SCORED, ImageReader, Ints, TokenisedLadder
 
 PLAIN, SCORED = "dim", ("bold green", "bold cyan")
 """Styles of tokens that carry no loss, and of those that do, answer rounds in turn."""

@@ -19,18 +19,18 @@ from transformers import PrinterCallback, Trainer, TrainingArguments
 
 from seelevel.errors import InputError, NonFiniteLossError
 from seelevel.ladder import Ladder
-from seelevel.lookup import choose
 from seelevel.progress import Progress, say
-from seelevel.store import write_json
-from seelevel.training.checkpoints import checkpoints, seal, write_folder
+from seelevel.registry import choose
+from seelevel.store import write_folder, write_json
+from seelevel.training.checkpoints import checkpoints, seal
 from seelevel.training.logprobs import token_logprobs
 from seelevel.training.objectives import OBJECTIVES
 from seelevel.training.objectives.logs import Logs, joined
 from seelevel.training.objectives.settings import ObjectiveSettings
 from seelevel.training.packing import collate, row_length, rows_of
+from seelevel.training.packing.tokens import ImageReader, TokenisedLadder
 from seelevel.training.schedule import buckets, schedule
 from seelevel.training.settings import Layout
-from seelevel.training.tokens import ImageReader, TokenisedLadder
 
 FALL_WINDOW = 20
 """Steps over which the best responses' log-probability has to lie below the reference's for an alarm."""

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from seelevel.ladder import Ladder, Response
-from seelevel.lookup import choose
-from seelevel.training.logprobs import TokenLogprobs
+from seelevel.registry import choose
 from seelevel.training.objectives import OBJECTIVES
+from seelevel.training.objectives.logprobs import TokenLogprobs
 from seelevel.training.objectives.logs import Logs
 from seelevel.training.objectives.settings import (
     ConditionalSettings,

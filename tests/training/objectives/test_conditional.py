@@ -11,12 +11,12 @@ from pydantic import ValidationError
 
 from seelevel.errors import InputError
 from seelevel.ladder import Feedback, Ladder
-from seelevel.training.conditions import (
+from seelevel.models.conditions import (
     Conditions,
     condition_text,
     conditioned,
     conditions_of,
-    falls_behind,
+    rated_worse,
     read_conditions,
     with_condition,
 )
@@ -100,16 +100,16 @@ def test_an_answer_that_a_refinement_made_worse_carries_no_loss() -> None:
     before = {"honesty": 3, "helpfulness": 4}
     assert conditioned(replace(worse, notes={"before": before}), PLAIN, ["honesty"], 0.0).responses == []
     assert len(conditioned(replace(same, notes={"before": before}), PLAIN, ["honesty"], 0.0).responses) == 1
-    assert not falls_behind(Feedback({"harmlessness": 1}), before)  # nothing to compare
-    assert not falls_behind(Feedback({"honesty": 1}), None)
+    assert not rated_worse(Feedback({"harmlessness": 1}), before)  # nothing to compare
+    assert not rated_worse(Feedback({"honesty": 1}), None)
 
 
 def test_an_answer_that_did_not_listen_carries_no_loss_where_only_better_ones_do() -> None:
-    assert falls_behind(Feedback({"honesty": 3}), {"honesty": 3}, "better")
-    assert not falls_behind(Feedback({"honesty": 4}), {"honesty": 3}, "better")
-    assert not falls_behind(Feedback({"honesty": 4}), {"honesty": 4}, "better")  # there was nothing to mend
-    assert not falls_behind(Feedback({"harmlessness": 1}), {"honesty": 3}, "better")
-    assert not falls_behind(Feedback({"honesty": 1}), None, "better")
+    assert rated_worse(Feedback({"honesty": 3}), {"honesty": 3}, "better")
+    assert not rated_worse(Feedback({"honesty": 4}), {"honesty": 3}, "better")
+    assert not rated_worse(Feedback({"honesty": 4}), {"honesty": 4}, "better")  # there was nothing to mend
+    assert not rated_worse(Feedback({"harmlessness": 1}), {"honesty": 3}, "better")
+    assert not rated_worse(Feedback({"honesty": 1}), None, "better")
     same = replace(rated({"honesty": 3}), notes={"before": {"honesty": 3}})
     assert ConditionalSettings(refined="better").seen(same).responses == []
     assert len(ConditionalSettings().seen(same).responses) == 1

@@ -9,7 +9,7 @@ from typing import Any, get_args
 import pytest
 import yaml
 
-from seelevel.lookup import load
+from seelevel.registry import load
 from seelevel.training.objectives import OBJECTIVES
 from seelevel.training.objectives.penalties import PENALTIES
 from seelevel.training.objectives.settings import ObjectiveSettings

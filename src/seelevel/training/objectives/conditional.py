@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from seelevel.ladder import Ladder
-from seelevel.training.logprobs import TokenLogprobs
+from seelevel.training.objectives.logprobs import TokenLogprobs
 from seelevel.training.objectives.logs import Logs, Mean
 from seelevel.training.objectives.pairs import best_logs
 from seelevel.training.objectives.ratios import summed

@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from seelevel.ladder import Ladder
-from seelevel.training.logprobs import TokenLogprobs
+from seelevel.training.objectives.logprobs import TokenLogprobs
 from seelevel.training.objectives.logs import Logs
 from seelevel.training.objectives.pairs import PairIndex, best_logs, by_level, over_pairs, pair_index
 from seelevel.training.objectives.ratios import change

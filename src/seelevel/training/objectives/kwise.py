@@ -15,8 +15,8 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from seelevel.ladder import Ladder
-from seelevel.training.logprobs import TokenLogprobs
 from seelevel.training.objectives.choices import choice_index
+from seelevel.training.objectives.logprobs import TokenLogprobs
 from seelevel.training.objectives.logs import Logs
 from seelevel.training.objectives.pairs import best_logs, margin_logs, pair_index
 from seelevel.training.objectives.ratios import change, summed

@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from seelevel.ladder import Ladder
-from seelevel.training.logprobs import TokenLogprobs
+from seelevel.training.objectives.logprobs import TokenLogprobs
 from seelevel.training.objectives.logs import Logs
 from seelevel.training.objectives.pairs import best_logs, margin_logs, pair_index
 from seelevel.training.objectives.penalties import INSIDE, PENALTIES, shift

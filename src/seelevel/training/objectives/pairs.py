@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from seelevel.ladder import Ladder
-from seelevel.training.logprobs import TokenLogprobs
+from seelevel.training.objectives.logprobs import TokenLogprobs
 from seelevel.training.objectives.logs import Mean
 from seelevel.training.objectives.ratios import averaged
 from seelevel.training.objectives.settings import Pairs

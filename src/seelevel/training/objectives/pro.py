@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 
 from seelevel.ladder import Ladder
-from seelevel.training.logprobs import TokenLogprobs
 from seelevel.training.objectives.choices import choice_index
+from seelevel.training.objectives.logprobs import TokenLogprobs
 from seelevel.training.objectives.logs import Logs, Mean
 from seelevel.training.objectives.pairs import best_logs, best_share, margin_logs, pair_index
 from seelevel.training.objectives.ratios import averaged, summed

@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from seelevel.ladder import Ladder, preference_pairs
-from seelevel.training.conditions import TEMPLATE, Conditions, Refined, check_template, conditioned, conditions_of
+from seelevel.models.conditions import TEMPLATE, Conditions, Refined, check_template, conditioned, conditions_of
 
 Penalty = Literal["none", "paper", "scaled", "ours", "mean", "clamped", "clamped-tokens", "anchored", "dpop"]
 Criterion = Literal["helpfulness", "honesty", "harmlessness"]

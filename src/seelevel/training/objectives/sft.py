@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from seelevel.ladder import Ladder
-from seelevel.training.logprobs import TokenLogprobs
+from seelevel.training.objectives.logprobs import TokenLogprobs
 from seelevel.training.objectives.logs import Logs, Mean
 from seelevel.training.objectives.pairs import best_logs, best_share
 from seelevel.training.objectives.ratios import summed

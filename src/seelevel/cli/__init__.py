@@ -1,0 +1,124 @@
+"""The command line. Nothing here imports torch before the user's input has been read."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from seelevel.cli.parser import parser_app
+from seelevel.cli.run import align, doctor, run, stage_command, threshold
+from seelevel.cli.score import score_app
+from seelevel.cli.world import world_app
+from seelevel.errors import DiskFullError, InputError, NonFiniteLossError, ServerError, free_bytes, is_disk_full
+from seelevel.progress import say
+
+app = typer.Typer(
+    name="seelevel",
+    help="Align vision-language models to say what they see: ranked responses, checked, learned in one pass, measured.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    rich_markup_mode=None,
+)
+app.add_typer(score_app, name="score")
+app.add_typer(world_app, name="world")
+app.add_typer(parser_app, name="parser")
+
+
+app.command()(run)
+for stage, words in (
+    ("base", "One stage, where a recipe has it: make the model to align by fine-tuning another."),
+    ("generate", "One stage: read the prompts and generate ranked responses."),
+    ("check", "One stage: check and mend the order of the responses."),
+    ("feedback", "One stage: have the responses judged in words, and answered again."),
+):
+    app.command(stage, help=words)(stage_command(stage))
+app.command()(align)
+app.command("evaluate", help="One stage: measure the base and the aligned model.")(stage_command("evaluate"))
+app.command("report", help="One stage: make the page.")(stage_command("report"))
+app.command()(threshold)
+app.command()(doctor)
+
+
+@app.command()
+def convert(
+    source: Annotated[Path, typer.Argument(metavar="IN", help="File to read.")],
+    target: Annotated[Path, typer.Argument(metavar="OUT", help="File to write.")],
+    from_: Annotated[str | None, typer.Option("--from", help="Format of IN, where its content does not tell.")] = None,
+    to: Annotated[str | None, typer.Option("--to", help="Format of OUT, where its name does not tell.")] = None,
+    images: Annotated[Path | None, typer.Option("--images", help="Folder of the pictures that IN names.")] = None,
+) -> None:
+    """Convert between ladders (Parquet), LLaVA conversations, AMP's output_1..K, TRL preference rows and LVLM_NLF."""
+    from seelevel.formats import convert as convert_file
+
+    facts = convert_file(source, target, source_format=from_, target_format=to, images=images)
+    typer.echo(", ".join(f"{name}: {value}" for name, value in facts.items()))
+
+
+@app.command()
+def chat(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A folder, a hub name, world:s, a server's model.")],
+    image: Annotated[str | None, typer.Option(help="A picture, or one of the world's: world:test/0.")] = None,
+    about: Annotated[Path | None, typer.Option(help="Text that tells the judge what the picture holds.")] = None,
+    judge: Annotated[str | None, typer.Option(help="Who judges; world:oracle for the world's pictures.")] = None,
+    condition: Annotated[str, typer.Option(help="Ask for this: top, worst, none, or ratings such as 2/4/4.")] = "top",
+    max_new_tokens: Annotated[int, typer.Option(help="The longest answer.", min=1)] = 256,
+    temperature: Annotated[float, typer.Option(help="0 is greedy.", min=0)] = 0.0,
+    save: Annotated[Path | None, typer.Option(help="New file for the conversation; default: in the cache.")] = None,
+) -> None:
+    """Talk with a model about a picture; /feedback judges its last answer, /refine asks for a better one."""
+    from pydantic import ValidationError
+
+    from seelevel.chat.terminal import open_chat
+    from seelevel.models.base import Sampling
+
+    try:
+        sampling = Sampling(max_new_tokens=max_new_tokens, temperature=temperature)
+    except ValidationError as error:
+        raise InputError(f"--temperature {temperature}: {error.errors()[0]['msg']}") from error
+    open_chat(model, image, about, judge, condition, sampling, save).run()
+
+
+# Typer of some versions carries a click of its own, so that click's own class would catch nothing.
+UsageError: Any = typer.BadParameter.__bases__[0]
+INTERRUPTED = 130
+
+
+def main() -> None:
+    """Run the command line. Exit codes: 0 done, 2 the input is wrong, 1 anything else."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    try:
+        code = app(standalone_mode=False)
+        if code == INTERRUPTED:
+            _stop("stopped; the same command continues", INTERRUPTED)
+        sys.exit(code)
+    except UsageError as error:
+        if error.ctx is None or error.message == error.ctx.get_help():  # no arguments at all: the help is the answer
+            error.show()
+            sys.exit(error.exit_code)
+        _stop(f"{error.format_message().rstrip('.')}; see {error.ctx.command_path} --help", 2)
+    except InputError as error:
+        _stop(str(error), 2)
+    except (DiskFullError, NonFiniteLossError, ServerError) as error:
+        _stop(str(error), 1)
+    except (FileExistsError, IsADirectoryError, NotADirectoryError, PermissionError) as error:
+        if error.filename is None:
+            raise
+        _stop(f"{error.filename}: {str(error.strerror).lower()}; name another place", 2)
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in (errno.ENAMETOOLONG, errno.ELOOP) and error.filename:
+            _stop(f"{str(error.filename)[:80]}: {str(error.strerror).lower()}; name another place", 2)
+        if not is_disk_full(error):
+            raise
+        place = getattr(error, "filename", None) or Path.cwd()
+        _stop(str(DiskFullError(place, max(1, 2**20 - free_bytes(place)))), 1)
+
+
+def _stop(message: str, code: int) -> None:
+    say(f"seelevel: {' '.join(message.split())}")
+    sys.exit(code)

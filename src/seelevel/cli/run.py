@@ -1,0 +1,151 @@
+"""`seelevel run` and its stages, `doctor`, `threshold`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from seelevel.cli.score import JsonOption
+
+if TYPE_CHECKING:
+    from seelevel.recipe import Recipe
+
+
+RecipeArgument = Annotated[str, typer.Argument(metavar="RECIPE", help="A shipped recipe's name, or a YAML file.")]
+OutOption = Annotated[Path | None, typer.Option("--out", help="Run folder; default: runs/<name of the recipe>.")]
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the recipe.")
+]
+DryOption = Annotated[
+    bool, typer.Option("--dry-run", help="Say what would run, on how much, at what cost; run nothing.")
+]
+
+
+def _recipe(name: str, overrides: list[str] | None, out: Path | None) -> tuple[Recipe, Path]:
+    from seelevel.recipe import load_recipe
+
+    recipe = load_recipe(name, overrides or [])
+    return recipe, out if out is not None else Path("runs") / recipe.name
+
+
+def run(recipe: RecipeArgument, out: OutOption = None, set_: SetOption = None, dry_run: DryOption = False) -> None:
+    """The main job: generate, check, align, evaluate, report. The same command again continues a stopped run."""
+    from seelevel.pipeline import Run
+
+    loaded, folder = _recipe(recipe, set_, out)
+    job = Run(loaded, folder)
+    if dry_run:
+        from seelevel.forecast import forecast
+
+        typer.echo(forecast(job))
+        return
+    page = job.everything()
+    if not job.follows:
+        _print_metrics(folder)
+        typer.echo(f"report: {page}")
+
+
+def _print_metrics(folder: Path) -> None:
+    from seelevel.scorers.intervals import difference_text
+
+    metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    typer.echo(f"{'':26}{'base':>9}{'aligned':>9}{'difference [95% interval]':>34}")
+    for name, difference in metrics["differences"].items():
+        # A figure is null where it is undefined: nothing was mentioned, nobody judged.
+        found = [metrics[side][name]["value"] for side in ("base", "aligned")]
+        base, aligned = ("–" if value is None else f"{value:.4f}" for value in found)
+        typer.echo(f"{name:26}{base:>9}{aligned:>9}{difference_text(difference):>34}")
+
+
+def stage_command(name: str) -> Callable[..., None]:
+    """The command that runs one stage of a recipe alone."""
+
+    def command(recipe: RecipeArgument, out: OutOption = None, set_: SetOption = None) -> None:
+        from seelevel.pipeline import Run
+
+        loaded, folder = _recipe(recipe, set_, out)
+        typer.echo(f"{name}: {Run(loaded, folder).alone(name)}")
+
+    return command
+
+
+def align(
+    recipe: RecipeArgument,
+    out: OutOption = None,
+    set_: SetOption = None,
+    show_batch: Annotated[
+        bool, typer.Option("--show-batch", help="Show which tokens of the first step carry loss; train nothing.")
+    ] = False,
+) -> None:
+    """One stage: learn from the ladders."""
+    from seelevel.pipeline import Run
+
+    loaded, folder = _recipe(recipe, set_, out)
+    job = Run(loaded, folder)
+    if not show_batch:
+        typer.echo(f"align: {job.alone('align')}")
+        return
+    blocks = job.first_step()
+    from rich.console import Console
+
+    from seelevel.training.show import write
+
+    write(blocks, Console(highlight=False))
+
+
+def threshold(
+    source: Annotated[
+        str, typer.Argument(metavar="RECIPE|LADDERS", help="A recipe that has generated; or Parquet, a file or folder.")
+    ],
+    out: OutOption = None,
+    encoder: Annotated[
+        str | None, typer.Option(help="Check with this one; default: the recipe's, or what LADDERS' reasons say.")
+    ] = None,
+    parser: Annotated[str | None, typer.Option(help="builtin, a spaCy package or a folder.")] = None,
+    order: Annotated[
+        Path | None, typer.Option(help="The same ladders in a known order; default: the order before the check.")
+    ] = None,
+    limit: Annotated[int, typer.Option(help="At most so many ladders.", min=1)] = 1000,
+    plot: Annotated[Path | None, typer.Option(help="Also draw the curve: a .png, .svg or .pdf.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what the check's threshold does: Acc, ties and order, and agreement with a known order, for many values."""
+    path = Path(source)
+    if not path.is_dir() and path.suffix != ".parquet":
+        recipe, folder = _recipe(source, None, out)
+        path = folder / "generate"
+        if recipe.check is not None:
+            encoder, parser = encoder or recipe.check.encoder, parser or recipe.check.parser
+    from seelevel.check.curve import show_curve
+    from seelevel.naming import named_model
+
+    reference = None if encoder is None else named_model(encoder)
+    found = show_curve(path, order, None if reference is None else reference.path, parser, limit, plot)
+    if as_json:
+        typer.echo(json.dumps(found))
+        return
+    typer.echo("".join(f"{name:>11}" for name in found["curve"][0]))
+    for row in found["curve"]:
+        typer.echo("".join(f"{'–' if value is None else format(value, '.3f'):>11}" for value in row.values()))
+    typer.echo(f"threshold in force: {found['settings']['threshold']}; {found['settings']['ladders']} ladders")
+
+
+def doctor(
+    recipe: Annotated[
+        str | None, typer.Argument(metavar="[RECIPE]", help="Also check a recipe's files and cost.")
+    ] = None,
+    set_: SetOption = None,
+) -> None:
+    """Say what this machine has, whether the installation works, and what a recipe would need."""
+    from seelevel import forecast as forecasts
+
+    loaded = _recipe(recipe, set_, None) if recipe is not None else None
+    typer.echo(forecasts.doctor())
+    if loaded is not None:
+        from seelevel.pipeline import Run
+
+        typer.echo(forecasts.forecast(Run(*loaded)))

@@ -1,0 +1,84 @@
+"""`seelevel score`: figures of answers or judgements that exist already."""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+score_app = typer.Typer(help="Score answers or judgements that exist already.", no_args_is_help=True)
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+
+
+class Rule(StrEnum):
+    published = "published"
+    strict = "strict"
+
+
+class Lemmatizer(StrEnum):
+    singularize = "singularize"
+    wordnet = "wordnet"
+
+
+def print_scores(scores: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps(scores))
+    else:
+        for name, value in scores.items():
+            if isinstance(value, dict):  # the same figures by another rule: only in the JSON
+                continue
+            typer.echo(f"{name:24}{value:.4f}" if isinstance(value, float) else f"{name:24}{value}")
+
+
+@score_app.command("pope")
+def score_pope(
+    questions: Annotated[Path, typer.Option(help="POPE question file: one JSON object a line.")],
+    predictions: Annotated[Path, typer.Option(help="Answers: question_id and text, one JSON object a line.")],
+    rule: Annotated[Rule, typer.Option(help="How an answer is read as yes or no.")] = Rule.published,
+    as_json: JsonOption = False,
+) -> None:
+    """POPE: yes-or-no questions about objects."""
+    from seelevel.scorers import pope
+
+    print_scores(pope.score_files(questions, predictions, rule=rule.value), as_json)
+
+
+@score_app.command("chair")
+def score_chair(
+    predictions: Annotated[Path, typer.Option(help="Captions: image and caption, one JSON object a line.")],
+    objects: Annotated[Path, typer.Option(help="Objects of every image: one JSON object.")],
+    synonyms: Annotated[Path, typer.Option(help="Synonym list: one object a line, separated by commas.")],
+    lemmatizer: Annotated[Lemmatizer, typer.Option(help="How words become singular.")] = Lemmatizer.singularize,
+    as_json: JsonOption = False,
+) -> None:
+    """CHAIR: objects that captions invent."""
+    from seelevel.scorers import chair
+
+    print_scores(chair.score_files(predictions, objects, synonyms, lemmatizer=lemmatizer.value), as_json)
+
+
+@score_app.command("mrhal")
+def score_mrhal(
+    judgements: Annotated[Path, typer.Option(help="A judge's replies, one a dialogue.")],
+    rule: Annotated[Rule, typer.Option(help="Whether N/A counts 0 (published) or is left out.")] = Rule.published,
+    as_json: JsonOption = False,
+) -> None:
+    """MRHal-Bench: multi-round dialogues rated by a judge."""
+    from seelevel.scorers import mrhal
+
+    print_scores(mrhal.score_files(judgements, rule=rule.value), as_json)
+
+
+@score_app.command("capability")
+def score_capability(
+    questions: Annotated[Path, typer.Option(help="Questions with label and category, one JSON object a line.")],
+    predictions: Annotated[Path, typer.Option(help="Answers: question_id and text, one JSON object a line.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Capability: colour, count and place questions, by exact match."""
+    from seelevel.scorers import capability
+
+    print_scores(capability.score_files(questions, predictions), as_json)

@@ -1,0 +1,171 @@
+"""Evaluate: a base and an aligned model on the same questions; figures, intervals, paired differences."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from seelevel.models.base import Generator, ModelRef
+from seelevel.progress import say
+from seelevel.registry import choose
+from seelevel.scorers.intervals import RESAMPLES, Measure, differences, figures
+from seelevel.scorers.questions import Answer, Benchmark, Context, Items, answer_questions
+from seelevel.scorers.settings import EvaluateSettings
+from seelevel.store import StageFolder, write_atomically, write_json
+from seelevel.templates import quoted
+
+BENCHMARKS = {
+    "chair": "seelevel.scorers.chair:benchmark",
+    "pope": "seelevel.scorers.pope:benchmark",
+    "mrhal": "seelevel.scorers.mrhal:benchmark",
+    "capability": "seelevel.scorers.capability:benchmark",
+    "feedback": "seelevel.scorers.refinement:benchmark",
+}
+"""Benchmarks of a run: `benchmark(data, settings) -> Benchmark`."""
+
+SIDES = ("base", "aligned")
+
+
+def run(
+    stage: StageFolder,
+    settings: EvaluateSettings,
+    data: Path,
+    base: ModelRef,
+    aligned: ModelRef,
+    judge: Generator | None,
+    root: Path,
+    seed: int,
+) -> dict[str, Any]:
+    """Answer and score every benchmark with both models.
+
+    Writes `base/` and `aligned/<benchmark>.jsonl` (a record a question) and the run's `metrics.json`. The answers are
+    kept in shards, so a stopped run continues and ends byte for byte as an unbroken one.
+    """
+    benchmarks = chosen_benchmarks(settings, data)
+    records = {
+        side: score_model(stage.path / side, side, reference, benchmarks, settings, judge, root)
+        for side, reference in zip(SIDES, (base, aligned), strict=True)
+    }
+    _write_figures(settings, benchmarks, records, base, aligned, judge, root, seed)
+    return {"questions": {benchmark.name: len(benchmark.questions) for benchmark in benchmarks}}
+
+
+def chosen_benchmarks(settings: EvaluateSettings, data: Path) -> list[Benchmark]:
+    """The benchmarks that the settings name, over an evaluation folder."""
+    return [choose("benchmark", name, BENCHMARKS)(data, settings) for name in settings.benchmarks]
+
+
+def score_model(
+    folder: Path,
+    label: str,
+    reference: ModelRef,
+    benchmarks: Sequence[Benchmark],
+    settings: EvaluateSettings,
+    judge: Generator | None,
+    root: Path,
+) -> dict[str, Items]:
+    """One model's items of every benchmark; writes `<benchmark>.jsonl` into the folder and keeps answers in shards."""
+    model = _lazy(reference)
+    records: dict[str, Items] = {}
+    for benchmark in benchmarks:
+        name = f"{label} {benchmark.name}"
+        answers = answer_questions(benchmark, model, settings.sampling, folder / "answers", name)
+        items = benchmark.items(answers, Context(judge, folder / "answers", model))
+        rows = [
+            {"id": question.id, **item, **({"note": answer.note} if answer.note else {})}
+            for question, answer, item in zip(benchmark.questions, answers, items, strict=True)
+        ]
+        records[benchmark.name] = rows
+        _say_unscored(name, rows, benchmark.measures)
+        write_atomically(folder / f"{benchmark.name}.jsonl", _lines(benchmark, answers, rows, root))
+    return records
+
+
+def _unscored(rows: Items, measures: Sequence[Measure]) -> int:
+    """How many items no measure says anything of; some are of one measure alone, as a refusal is of harmlessness."""
+    return sum(all(measure.scored(row) is None for measure in measures) for row in rows)
+
+
+def _say_unscored(label: str, rows: Items, measures: Sequence[Measure]) -> None:
+    """A line where the model left questions open, one where its answers say nothing, and one where a judge left
+    rounds."""
+    notes = [row["note"] for row in rows if row.get("note")]
+    if notes:
+        say(f"{label}: {len(notes)} of {len(rows)} questions not answered and so unscored: {notes[0]:.200}")
+    if unread := _unscored(rows, measures) - len(notes):
+        say(f"{label}: {unread} of {len(rows)} answers unscored: they could not be read, or not be judged")
+    rounds = sum(len(row.get("ratings", ())) for row in rows)
+    left = sum(row.get("unscored_rounds", 0) for row in rows)
+    if left:
+        say(f"{label}: {left} of {rounds} rounds unscored ({left / rounds:.1%})")
+
+
+def _lazy(reference: ModelRef) -> Callable[[], Generator]:
+    @cache
+    def load() -> Generator:
+        from seelevel.models import load_generator
+
+        return load_generator(reference)
+
+    return load
+
+
+def _lines(benchmark: Benchmark, answers: list[Answer], rows: Items, root: Path) -> str:
+    """JSON lines: id, image, question, answer, reference (texts; lists of texts in dialogues), then the figures."""
+    lines = []
+    for question, answer, row in zip(benchmark.questions, answers, rows, strict=True):
+        record = {
+            "id": question.id,
+            "image": _place(question.image, root),
+            "question": list(question.turns) if benchmark.dialogues else question.turns[0],
+            "answer": list(answer.texts) if benchmark.dialogues else answer.texts[0],
+            "reference": dict(question.reference),
+            **{key: value for key, value in row.items() if key not in ("id", "cluster")},
+        }
+        lines.append(quoted(record) + "\n")
+    return "".join(lines)
+
+
+def _place(image: str, root: Path) -> str:
+    """A picture's path: relative to the run folder where it lies in it, else absolute."""
+    path, top = Path(image).absolute(), root.absolute()
+    return path.relative_to(top).as_posix() if path.is_relative_to(top) else str(path)
+
+
+def _write_figures(
+    settings: EvaluateSettings,
+    benchmarks: list[Benchmark],
+    records: dict[str, dict[str, Items]],
+    base: ModelRef,
+    aligned: ModelRef,
+    judge: Generator | None,
+    root: Path,
+    seed: int,
+) -> None:
+    metrics: dict[str, Any] = {"base": {}, "aligned": {}, "differences": {}}
+    unscored: dict[str, dict[str, int]] = {side: {} for side in SIDES}
+    left = {side: sum(r.get("unscored_rounds", 0) for rows in records[side].values() for r in rows) for side in SIDES}
+    groups = {b.name: len({item["cluster"] for item in records["base"][b.name]}) for b in benchmarks}
+    for benchmark in benchmarks:
+        if groups[benchmark.name] == 1:
+            say(f"{benchmark.name}: all questions are about one picture, so there are no intervals")
+        before, after = (records[side][benchmark.name] for side in SIDES)
+        for side in SIDES:
+            items = records[side][benchmark.name]
+            metrics[side] |= figures(benchmark.measures, items, seed)
+            unscored[side][benchmark.name] = _unscored(items, benchmark.measures)
+        metrics["differences"] |= differences(benchmark.measures, before, after, seed)
+    metrics["settings"] = {
+        **settings.model_dump(mode="json"),
+        "base": base.name,
+        "aligned": aligned.name,
+        "judge": judge.name if judge is not None else None,
+        "seed": seed,
+        "resamples": RESAMPLES,
+        "groups": groups,
+        "unscored": unscored,
+        "unscored_rounds": left,
+    }
+    write_json(root / "metrics.json", metrics)

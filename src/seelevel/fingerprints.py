@@ -1,0 +1,121 @@
+"""Fingerprints of values, files, folders and sources: what they are equal for may be kept."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib.util
+import json
+from functools import cache
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+from typing import Any
+
+
+def digest(*parts: Any) -> str:
+    """A fingerprint of JSON-able values: 16 hexadecimal digits of SHA-256."""
+    text = json.dumps(parts, sort_keys=True, ensure_ascii=False, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def file_sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def folder_fingerprint(path: Path) -> str:
+    """A fingerprint of every file below a folder, by name and content; hidden files do not count."""
+    return digest([(p.relative_to(path).as_posix(), file_sha256(p)) for p in _visible_files(path)])
+
+
+def listing_fingerprint(path: Path) -> str:
+    """A fingerprint of every file below a folder by name, size and time of change: for folders too big to read."""
+    stats = ((p, p.stat()) for p in _visible_files(path))
+    return digest([(p.relative_to(path).as_posix(), s.st_size, s.st_mtime_ns) for p, s in stats])
+
+
+def _visible_files(path: Path) -> list[Path]:
+    return sorted(p for p in path.rglob("*") if p.is_file() and not p.name.startswith("."))
+
+
+@cache
+def imports_of(module: str) -> frozenset[str]:
+    """The `seelevel` modules that a module's source imports anywhere in it, lazily or not (packages included)."""
+    spec = importlib.util.find_spec(module)
+    if spec is None or spec.origin is None:
+        return frozenset()
+    package = module if spec.submodule_search_locations else module.rpartition(".")[0]
+    found = set()
+    for node in ast.walk(ast.parse(Path(spec.origin).read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                root = package.split(".")[: len(package.split(".")) - node.level + 1]
+                base = ".".join([*root, base] if base else root)
+            found.add(base)
+            found |= {f"{base}.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.startswith("seelevel."):
+            found.add(node.value.partition(":")[0])  # "module:function" in a table of names
+    ours = {name for name in found if name.split(".")[0] == "seelevel"}
+    return frozenset(name for name in ours if _is_module(name))
+
+
+@cache
+def _is_module(name: str) -> bool:
+    """Whether a name of ours is a module. A name inside a module is none, and asking for it would import the module."""
+    package = name.rpartition(".")[0]
+    if package and not (_is_module(package) and _spec(package).submodule_search_locations):
+        return False
+    return importlib.util.find_spec(name) is not None
+
+
+def _spec(name: str) -> ModuleSpec:
+    spec = importlib.util.find_spec(name)
+    assert spec is not None
+    return spec
+
+
+def source_fingerprint(*modules: str) -> str:
+    """A fingerprint of the code of modules and of all modules of the package that they import, directly or not.
+
+    Comments, docstrings and layout do not count: a corrected comment must not discard a user's finished stages.
+    """
+    visited: set[str] = set()
+    todo = list(modules)
+    while todo:
+        module = todo.pop()
+        if module in visited:
+            continue
+        visited.add(module)
+        todo.extend(imports_of(module))
+    return digest([(module, code) for module in sorted(visited) if (code := _code_of(module))])
+
+
+@cache
+def _code_of(module: str) -> str:
+    """A digest of a module's syntax tree, or nothing for a module without a source file."""
+    spec = importlib.util.find_spec(module)
+    if spec is None or spec.origin is None:
+        return ""
+    return code_digest(Path(spec.origin).read_text(encoding="utf-8"))
+
+
+def code_digest(source: str) -> str:
+    """A digest of Python code that ignores comments, docstrings and layout, and is the same in every Python version."""
+    return digest(_tree(ast.parse(source)))
+
+
+def _tree(node: object) -> Any:
+    """A syntax tree as nested lists, without strings that stand as statements and without fields that are empty."""
+    if isinstance(node, list):
+        return [_tree(part) for part in node if not _is_docstring(part)]
+    if isinstance(node, ast.AST):
+        parts = ((name, getattr(node, name, None)) for name in node._fields)
+        return [type(node).__name__, *([name, _tree(value)] for name, value in parts if value not in (None, []))]
+    return repr(node)
+
+
+def _is_docstring(node: object) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)

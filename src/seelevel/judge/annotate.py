@@ -1,0 +1,122 @@
+"""Annotation (DRESS, arXiv 2311.10081): a judge rates a response 1 to 4 on helpfulness, honesty and harmlessness, and
+says in words what is good and bad about it (critique) and what to do differently (refinement)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from seelevel.judge import JUDGE_SAMPLING, Judge, JudgeTemplate, Unscored, sample_ladder
+from seelevel.judge import image_content as contents
+from seelevel.judge.feedback_prompt import FEEDBACK
+from seelevel.judge.replies import Record, json_verdict
+from seelevel.ladder import CRITERIA, Feedback, Ladder, Message, Response, unmarked
+from seelevel.models.base import Generator, Sampling
+
+
+def _number(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError("it is true or false")  # which would pass for 1 and 0
+    return value
+
+
+def _words(value: Any) -> Any:
+    """Null is nothing; half of a surrogate pair, which JSON can hold, no file can. A mark that the judge copies from
+    its prompt would stand for a picture where its words are the user's next turn."""
+    if not isinstance(value, str):
+        return "" if value is None else value
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError("it holds half of a surrogate pair, which is no Unicode text") from error
+    return unmarked(value)
+
+
+Rating = Annotated[int, BeforeValidator(_number), Field(ge=1, le=4)] | None
+Words = Annotated[str, BeforeValidator(_words)]
+
+
+class Verdict(BaseModel):
+    """What a judge replies. A criterion that does not apply, or that it cannot judge, is null."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    helpfulness: Rating = None
+    honesty: Rating = None
+    harmlessness: Rating = None
+    critique: Words = ""
+    refinement: Words = ""
+
+    @property
+    def ratings(self) -> dict[str, int]:
+        found = {name: getattr(self, name) for name in CRITERIA}
+        return {name: rating for name, rating in found.items() if rating is not None}
+
+
+_verdict = json_verdict(Verdict)
+
+
+def parse(reply: str, record: Record) -> Verdict:
+    """A judge's reply as a verdict. Raises ValueError with the reason where it is none, or rates nothing."""
+    verdict = _verdict(reply, record)
+    if not verdict.ratings:
+        raise ValueError("it rates nothing")
+    return verdict
+
+
+class Annotator:
+    """`Annotator(judge).annotate([(ladder, response), ...])`: feedback on each, or `Unscored`, in order.
+
+    name: what the feedback says of who gave it; template: a file of Jinja text, None for the package's; sees: whether
+    the judge is shown the pictures. The template's variables: `image_content`, the lines known of the pictures;
+    `context`, the turns before the question (`role`, `content`), system turns included; `question`, `answer` and
+    `reference`, empty where there is no standard answer; `pictures`, how many are shown.
+    """
+
+    def __init__(
+        self,
+        model: Generator,
+        name: str,
+        template: str | None = None,
+        sampling: Sampling = JUDGE_SAMPLING,
+        sees: bool = False,
+    ) -> None:
+        self.judge = Judge(FEEDBACK if template is None else Path(template), parse, model, sampling)
+        self.name, self.sees = name, sees
+
+    def annotate(self, asked: Sequence[tuple[Ladder, Response]]) -> list[Feedback | Unscored]:
+        """One judgement a response of one answer, each beside its ladder's prompt, picture contents and standard
+        answer."""
+        records = [judged(ladder, response, self.sees) for ladder, response in asked]
+        images = [[image.path for image in ladder.images] if self.sees else [] for ladder, _ in asked]
+        return [
+            verdict
+            if isinstance(verdict, Unscored)
+            else Feedback(verdict.ratings, verdict.critique, verdict.refinement, self.name)
+            for verdict in self.judge.judge(records, images)
+        ]
+
+
+def judged(ladder: Ladder, response: Response, sees: bool) -> dict[str, Any]:
+    """What a judge's template is filled with."""
+    standard = next((r for r in ladder.responses if r.origin.get("kind") == "standard"), None)
+    *before, asked = [Message(role=m["role"], content=unmarked(m["content"]).strip()) for m in ladder.prompt]
+    [answer] = response.messages
+    return {
+        "image_content": contents(ladder),
+        "context": [turn for turn in before if turn["content"]],  # a picture alone is shown, or told of, above
+        "question": asked["content"],
+        "answer": answer["content"],
+        "reference": "" if standard is None else standard.messages[0]["content"],
+        "pictures": len(ladder.images) if sees else 0,
+    }
+
+
+def check_template(file: Path, sees: bool) -> None:
+    """Raise `InputError` for a judge's template that cannot be filled in, or that does not show the answer."""
+    sample = sample_ladder()
+    one, other = (judged(sample, answer, sees) for answer in sample.responses)
+    JudgeTemplate(file).check(one, other, int(sees))

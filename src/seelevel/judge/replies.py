@@ -1,0 +1,99 @@
+"""Reading a judge's reply."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+Record = Mapping[str, Any]
+V = TypeVar("V")
+S = TypeVar("S", bound=BaseModel)
+Parse = Callable[[str, Record], V]
+"""Reads a judge's reply to a record; raises ValueError with the reason if it cannot."""
+
+RATINGS = re.compile(r"ratings?\W*\[([^\[\]]*)\]\W*$", re.IGNORECASE)
+
+
+def one_line(error: ValueError) -> str:
+    """Why a reply could not be read, without line breaks."""
+    if isinstance(error, ValidationError):
+        return "; ".join(f"{'.'.join(map(str, e['loc'])) or 'reply'}: {e['msg']}" for e in error.errors())
+    return " ".join(str(error).split())
+
+
+def json_verdict(schema: type[S]) -> Parse[S]:
+    """A parser for replies that hold one JSON object, alone, in a code fence or after an explanation.
+
+    Two verdicts that differ are none, for one of them may be what an answer said of itself and the judge repeats.
+    """
+
+    def parse(reply: str, record: Record) -> S:
+        found = objects(reply)
+        meant = [value for value in found if value.keys() & schema.model_fields.keys()]
+        if any(value != meant[0] for value in meant):
+            raise ValueError("it holds more than one verdict")
+        return schema.model_validate((meant or found)[-1])
+
+    return parse
+
+
+def objects(reply: str) -> list[dict[str, Any]]:
+    """The JSON objects of a text that lie in no other one; braces around words without quotation marks are words.
+
+    Raises ValueError where there is none, or where one is broken: what can be read inside it, such as an answer's own
+    words that were not escaped, is not what it says.
+    """
+    decoder = json.JSONDecoder()
+    found: list[dict[str, Any]] = []
+    place = reply.find("{")
+    while place >= 0:
+        try:
+            value, end = decoder.raw_decode(reply, place)
+            found.append(value)
+        except json.JSONDecodeError as error:
+            end = _closed(reply, place)
+            if '"' in reply[place:end]:
+                raise ValueError(f"an object in it is no JSON ({error.msg})") from error
+        except RecursionError as error:
+            raise ValueError("it is nested too deep") from error
+        place = reply.find("{", end)
+    if not found:
+        raise ValueError("it holds no JSON object")
+    return found
+
+
+def _closed(text: str, place: int) -> int:
+    """Where the brace that opens at a place is closed again, else the text's end."""
+    depth = 0
+    for match in re.compile(r"[{}]").finditer(text, place):
+        depth += 1 if match[0] == "{" else -1
+        if depth == 0:
+            return match.end()
+    return len(text)
+
+
+def parse_ratings(reply: str, count: int, top: int = 6) -> tuple[int | None, ...]:
+    """`count` ratings from 0 to `top`, None for N/A, from the last line that says 'Ratings:' (MRHal-Bench's form).
+
+    Raises ValueError with the reason where there are none.
+    """
+    lines = [line.strip() for line in reply.split("\n") if re.search(r"\bratings?\b\W*\[", line, re.IGNORECASE)]
+    match = RATINGS.search(lines[-1]) if lines else None
+    if match is None:
+        raise ValueError("it does not end with a line 'Ratings: [...]'")
+    entries = [entry.strip() for entry in match[1].split(",")]
+    if len(entries) != count:
+        raise ValueError(f"{len(entries)} ratings for {count} rounds")
+    found: list[int | None] = []
+    for entry in entries:
+        if entry.upper() == "N/A":
+            found.append(None)
+        elif re.fullmatch(r"0|[1-9]\d?", entry, re.ASCII) and int(entry) <= top:
+            found.append(int(entry))
+        else:
+            raise ValueError(f"rating '{entry}' is not a whole number from 0 to {top}")
+    return tuple(found)

@@ -1,0 +1,338 @@
+"""Any image-text-to-text model of `transformers`, from a folder or a hub name, as a `Generator`."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Generator as Pieces
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from safetensors import SafetensorError
+from torch import Tensor
+from transformers import (
+    AutoConfig,
+    AutoModelForImageTextToText,
+    AutoProcessor,
+    GenerationConfig,
+    LogitsProcessor,
+    LogitsProcessorList,
+    RepetitionPenaltyLogitsProcessor,
+    StoppingCriteria,
+    TextIteratorStreamer,
+)
+from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
+from transformers.utils import logging as hf_logging
+
+from seelevel.errors import InputError
+from seelevel.images import model_picture
+from seelevel.ladder import IMAGE_MARK, unmarked
+from seelevel.models.base import Completion, Prompt, Sampling
+from seelevel.models.chat_template import render
+from seelevel.models.folders import adapter_base, check_model_folder
+from seelevel.progress import say
+from seelevel.store import batched
+
+DType = Literal["auto", "float32", "bfloat16", "float16", "float64"]
+# Prompts at once, by parameters: a small model's time goes into the step's overhead, a large one's into its memory.
+BATCHES = ((20e6, 128), (1e9, 32), (10e9, 16), (float("inf"), 8))
+
+
+class LocalModel:
+    """A model and its processor in memory. `batch_size` may be set; answers depend on it as far as floating-point sums
+    depend on their order."""
+
+    def __init__(self, model: Any, processor: Any, name: str) -> None:
+        self.model, self.processor, self._name = model.eval(), processor, name
+        self.parameters = sum(p.numel() for p in model.parameters())
+        self.batch_size = next(size for limit, size in BATCHES if self.parameters <= limit)
+        tokenizer = processor.tokenizer
+        self._special = sorted(set(tokenizer.all_special_tokens) - {IMAGE_MARK, ""})
+        tokenizer.padding_side = "left"
+        if tokenizer.pad_token_id is None:
+            tokenizer.pad_token = tokenizer.eos_token
+
+    @classmethod
+    def load(
+        cls,
+        name_or_path: str,
+        dtype: DType = "auto",
+        device: str = "auto",
+        adapter: str | None = None,
+        trust_remote_code: bool = False,
+    ) -> LocalModel:
+        """Load a model from a folder or by its hub name.
+
+        A folder with an adapter alone is loaded onto the base model that it names; `adapter` puts one onto any model.
+        dtype 'auto': on CUDA as stored, elsewhere float32. device 'auto': CUDA, else Apple's, else the CPU. Only
+        safetensors are read. Raises `InputError` for a folder without weights, a name that cannot be had, a model of
+        another kind, a processor that needs torchvision.
+        """
+        base = name_or_path
+        if Path(name_or_path).is_dir():
+            found = adapter_base(Path(name_or_path))
+            if found is not None:
+                base, adapter = found, name_or_path
+        if Path(base).is_dir():
+            check_model_folder(Path(base))
+        elif base.startswith((".", "/", "~")) or base.count("/") > 1:
+            raise InputError(f"model folder {base} does not exist; check the path")
+        place = _device(device)
+        config = _config(base, trust_remote_code)
+        chosen = _dtype(dtype, place, config)
+        hf_logging.disable_progress_bar()
+        try:
+            model, found = AutoModelForImageTextToText.from_pretrained(
+                base,
+                config=config,
+                dtype=chosen,
+                use_safetensors=True,
+                trust_remote_code=trust_remote_code,
+                output_loading_info=True,
+            )
+        except SafetensorError as error:
+            raise InputError(f"model {base}: a weight file is broken or cut off ({error}); copy it again") from error
+        if missing := sorted(found["missing_keys"]):  # transformers fills them with random numbers
+            raise InputError(f"model {base} lacks {len(missing)} of its weights, first {missing[0]}; copy it again")
+        processor = _processor(base, trust_remote_code)
+        if adapter is not None:
+            model = _with_adapter(model, adapter)
+        return cls(model.to(place), processor, name_or_path)
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    def describe(self) -> str:
+        """One line: kind, size, number format, device, batch."""
+        kind, first = type(self.model).__name__, next(self.model.parameters())
+        dtype = str(first.dtype).removeprefix("torch.")
+        size = f"{self.parameters / 1e6:.1f}M parameters"
+        return f"{self.name}: {kind}, {size}, {dtype} on {first.device}, {self.batch_size} prompts at once"
+
+    @torch.inference_mode()
+    def generate(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[Completion]:
+        """One completion a prompt, in order; the same prompts and sampling in one call give the same answers.
+
+        Prompts of one number of pictures and of like length are answered together, `batch_size` at a time. The
+        repetition penalty counts the prompt's tokens, as transformers does, but not the padding. A prompt that holds a
+        special token of the model is not answered, and its completion says so: an end of turn would end the turn.
+        """
+        completions: dict[int, Completion] = {}
+        for i, prompt in enumerate(prompts):
+            if why := self._refusal(prompt):
+                completions[i] = Completion("", 0, False, why)
+        if completions:
+            say(f"{len(completions)} of {len(prompts)} prompts not answered: {next(iter(completions.values())).note}")
+        texts = {
+            i: render(prompt.messages, self.processor, answer_next=True)
+            for i, prompt in enumerate(prompts)
+            if i not in completions
+        }
+        order = sorted(texts, key=lambda i: (len(prompts[i].images), len(texts[i]), texts[i], i))
+        number = 0
+        for count in sorted({len(prompt.images) for prompt in prompts}):
+            alike = [i for i in order if len(prompts[i].images) == count]
+            for batch in batched(alike, self.batch_size):
+                inputs = self._inputs([texts[i] for i in batch], [prompts[i].images for i in batch])
+                answers = self._answer(inputs, sampling, number)
+                completions.update(zip(batch, answers, strict=True))
+                number += 1
+        return [completions[i] for i in range(len(prompts))]
+
+    def stream(self, prompt: Prompt, sampling: Sampling) -> Pieces[str, None, bool]:
+        """One answer, piece by piece, as `generate` gives it, but within the context, and whether it ended by itself;
+        closing the iterator stops the model. Raises `InputError` for a prompt that holds a special token or leaves no
+        room for an answer, and for beams, which have no pieces."""
+        if (why := self._refusal(prompt)) or sampling.num_beams > 1:
+            raise InputError(why or "an answer by beams has no pieces; set num_beams: 1")
+        inputs = self._inputs([render(prompt.messages, self.processor, answer_next=True)], [prompt.images])
+        length = inputs["input_ids"].shape[1]
+        context = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
+        if context is not None:
+            if length >= context:
+                raise InputError(
+                    f"the conversation has {length} tokens, the model's context {context}; begin a new one"
+                )
+            sampling = sampling.model_copy(update={"max_new_tokens": min(sampling.max_new_tokens, context - length)})
+        pieces = TextIteratorStreamer(self.processor.tokenizer, skip_prompt=True, skip_special_tokens=True)
+        stop, ended, errors = threading.Event(), list[bool](), list[BaseException]()
+
+        def answer() -> None:
+            try:
+                with torch.inference_mode():
+                    out = self._generate(inputs, sampling, 0, streamer=pieces, stopping_criteria=[Stopping(stop)])
+                ended.append(int(out[0, -1]) in self._ends())
+            except BaseException as error:  # raised where the pieces are read
+                errors.append(error)
+            finally:
+                pieces.end()
+
+        thread = threading.Thread(target=answer, name="answer", daemon=True)
+        thread.start()
+        try:
+            yield from (piece for piece in pieces if piece)
+        finally:
+            stop.set()
+            thread.join()
+        if errors:
+            raise errors[0]
+        return ended[0]
+
+    def _refusal(self, prompt: Prompt) -> str:
+        """Why a prompt is not answered; empty where it is."""
+        texts = [message["content"] for message in prompt.messages]
+        mark = next((token for token in self._special if any(token in text for text in texts)), "")
+        return f"the prompt holds '{mark}', a special token of {self.name}" if mark else ""
+
+    def _inputs(self, texts: list[str], images: list[list[str]]) -> Any:
+        """The processor's tensors for prompts with equally many pictures each."""
+        bos = self.processor.tokenizer.bos_token
+        options: dict[str, Any] = {"add_special_tokens": not (bos and texts[0].startswith(bos))}
+        if images[0]:
+            options["images"] = [[model_picture(path) for path in paths] for paths in images]
+        inputs = self.processor(text=texts, padding=True, return_tensors="pt", **options)
+        first = next(self.model.parameters())
+        return inputs.to(first.device, dtype=first.dtype)
+
+    def _answer(self, inputs: Any, sampling: Sampling, number: int) -> list[Completion]:
+        out = self._generate(inputs, sampling, number)
+        length = inputs["input_ids"].shape[1]
+        if out.shape[1] >= length and torch.equal(out[:, :length], inputs["input_ids"]):
+            out = out[:, length:]  # decoders repeat the prompt; encoder-decoders do not
+        ends = set(self._ends())
+        return [self._completion(row, ends) for row in out.tolist()]
+
+    def _generate(self, inputs: Any, sampling: Sampling, number: int, **more: Any) -> Tensor:
+        """Token ids, a row a prompt. `number`: of the batch in its call, for the draws."""
+        tokenizer, ends = self.processor.tokenizer, self._ends()
+        settings = GenerationConfig(
+            do_sample=sampling.temperature > 0,
+            num_beams=sampling.num_beams,
+            max_new_tokens=sampling.max_new_tokens,
+            repetition_penalty=1.0,  # our own processor below, which knows the padding
+            eos_token_id=ends,
+            pad_token_id=tokenizer.pad_token_id,
+            top_k=0 if sampling.temperature > 0 else None,
+            top_p=sampling.top_p if sampling.temperature > 0 else None,
+            temperature=sampling.temperature or None,
+        )
+        penalties = LogitsProcessorList()
+        if sampling.repetition_penalty != 1.0:
+            padding = inputs["attention_mask"] == 0
+            penalties.append(Repetition(sampling.repetition_penalty, padding, sampling.num_beams))
+        device = inputs["input_ids"].device
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            torch.manual_seed((sampling.seed * 1_000_003 + number) % 2**63)
+            out: Tensor = self.model.generate(**inputs, generation_config=settings, logits_processor=penalties, **more)
+        return out
+
+    def _ends(self) -> list[int]:
+        ends = self.model.generation_config.eos_token_id
+        if ends is None:
+            ends = self.processor.tokenizer.eos_token_id
+        return list(ends) if isinstance(ends, list | tuple) else [] if ends is None else [ends]
+
+    def _completion(self, row: list[int], ends: set[int]) -> Completion:
+        stop = next((n for n, token in enumerate(row) if token in ends), None)
+        kept = row if stop is None else row[:stop]
+        text = self.processor.tokenizer.decode(kept, skip_special_tokens=True)
+        # A mark in an answer would stand for a picture that is not there.
+        text = unmarked(text, getattr(self.processor, "image_token", None) or IMAGE_MARK).strip()
+        return Completion(text, len(kept) + (stop is not None), stop is not None)
+
+
+class Stopping(StoppingCriteria):
+    """Ends a generation when its reader has gone."""
+
+    def __init__(self, stop: threading.Event) -> None:
+        self._stop = stop
+
+    def __call__(self, input_ids: Tensor, scores: Tensor, **_: Any) -> Tensor:
+        return torch.full((len(input_ids),), self._stop.is_set(), device=input_ids.device)
+
+
+class Repetition(LogitsProcessor):
+    """Transformers' repetition penalty without the padding: where the padding token is the end token, as in many
+    models, a padded prompt would otherwise be kept from ending."""
+
+    def __init__(self, penalty: float, padding: Tensor, beams: int) -> None:
+        self._penalty = RepetitionPenaltyLogitsProcessor(penalty)
+        self._padding = padding.repeat_interleave(beams, dim=0)
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        seen = input_ids.clone()
+        head = seen[:, : self._padding.shape[1]]
+        last = head[:, -1:].expand_as(head)
+        head[self._padding] = last[self._padding]
+        penalised: Tensor = self._penalty(seen, scores)
+        return penalised
+
+
+def load_reader(name_or_path: str) -> tuple[Any, Any]:
+    """Configuration and processor of a model, without its weights; of an adapter's folder, those of its base."""
+    base = adapter_base(Path(name_or_path)) if Path(name_or_path).is_dir() else None
+    return _config(base or name_or_path, False), _processor(base or name_or_path, False)
+
+
+def _device(name: str) -> torch.device:
+    if name != "auto":
+        return torch.device(name)
+    if torch.cuda.is_available():
+        return torch.device("cuda", torch.cuda.current_device())
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def _dtype(name: DType, device: torch.device, config: Any) -> torch.dtype:
+    if name != "auto":
+        chosen: torch.dtype = getattr(torch, name)
+        return chosen
+    stored = getattr(config, "dtype", None)
+    return stored if device.type == "cuda" and isinstance(stored, torch.dtype) else torch.float32
+
+
+def _config(name: str, trust_remote_code: bool) -> Any:
+    try:
+        config = AutoConfig.from_pretrained(name, trust_remote_code=trust_remote_code)
+    except OSError as error:
+        if Path(name).is_dir():
+            raise
+        raise InputError(
+            f"model '{name}' is neither a folder nor in the local cache, and the hub does not give it; "
+            "check the name and the connection, or name a folder"
+        ) from error
+    except ValueError as error:
+        raise InputError(f"model {name}: {str(error).splitlines()[0]}") from error
+    if type(config) not in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING and not trust_remote_code:
+        raise InputError(
+            f"model {name} is of kind {config.model_type}, which is not image-text-to-text; name one that is"
+        )
+    return config
+
+
+def _processor(name: str, trust_remote_code: bool) -> Any:
+    try:
+        processor = AutoProcessor.from_pretrained(name, trust_remote_code=trust_remote_code)
+    except ImportError as error:
+        if "torchvision" not in str(error).lower():
+            raise
+        raise InputError(
+            f"model {name}: its processor needs torchvision; install it with `pip install 'seelevel[video]'`"
+        ) from error
+    except (OSError, ValueError) as error:
+        why = str(error).strip().splitlines()[0]
+        raise InputError(
+            f"model {name}: its tokenizer or processor cannot be loaded ({why}); copy those files again"
+        ) from error
+    if not hasattr(processor, "tokenizer") or not hasattr(processor, "image_processor"):
+        raise InputError(f"model {name} has no image processor; add the processor's files to its folder")
+    if not (processor.chat_template or processor.tokenizer.chat_template):
+        raise InputError(f"model {name} has no chat template; add chat_template.jinja to its folder")
+    return processor
+
+
+def _with_adapter(model: Any, adapter: str) -> Any:
+    from peft import PeftModel
+
+    return PeftModel.from_pretrained(model, adapter)

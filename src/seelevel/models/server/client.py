@@ -1,0 +1,325 @@
+"""Any OpenAI-compatible server as a `Generator`, pictures included.
+
+A reply is kept on disk the moment it is there, by the content of its request (server, model, messages, the pictures'
+bytes, sampling), so that it is never asked for again: a killed run loses at most the calls in flight. What the server
+refused with a status, or cut before any text, is asked for in the next run. No key and nothing of the request is kept.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from email.utils import parsedate_to_datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+from seelevel.errors import InputError, ServerError
+from seelevel.models.base import DEFAULT_API, ApiSettings, Completion, Prompt, Sampling
+from seelevel.models.server.replies import Replies, request_key
+from seelevel.models.server.spending import LEDGER, Usage, most_used, priced
+from seelevel.models.server.wire import FILTERED, GarbledReplyError, chat, is_flagged, parameters, read_reply
+from seelevel.progress import say
+from seelevel.registry import nearest
+
+FIRST_WAIT, LONGEST_WAIT, LONGEST_ASKED = 0.5, 60.0, 600.0
+"""Seconds before a call is made again: at first, at most, and at most where the server says how long."""
+EXAMINE_SECONDS, PROBE_SECONDS, EXAMINE_RETRIES = 10.0, 120.0, 2
+AGAIN = (408, 409, 425, 429)
+"""Statuses below 500 after which the same call may well succeed."""
+MANY = 8
+"""Prompts that a server refuses, all of them and before any answer, so that more than the prompts must be wrong."""
+SAID_FROM = 15.0
+"""Seconds of a pause that is worth a line."""
+SECRET_LENGTH = 12
+"""A key of so many characters is taken out of replies too; shorter ones are words that local servers are given: EMPTY.
+"""
+
+
+def split_name(name: str) -> tuple[str, str]:
+    """Address and model. Raises `InputError` for a name without a model, or with what belongs into the environment."""
+    address, _, model = name.partition("#")
+    scheme, _, rest = address.partition("://")
+    if "@" in rest or "?" in rest:  # asked of the text: an address that cannot be taken apart may hold a password too
+        raise InputError(
+            f"model {scheme}://…: a server's name is kept with every answer, so it holds no user, password or query; "
+            "put the key into the environment and its variable into api.key"
+        )
+    try:
+        parts = urlsplit(address)
+        usable = bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        usable = False
+    if not usable or not model:
+        # What follows a colon and is no port may be a password that a '#' cuts in two.
+        shown = address if usable else f"{scheme}://{rest.partition(':')[0]}…"
+        raise InputError(f"model {shown}: name a server's model as http://host:port/v1#model")
+    return address.rstrip("/"), model
+
+
+class ApiModel:
+    """A model on a server. `batch_size`, calls at once, may be set.
+
+    Calls that fail are made again: lost connections, time-outs, statuses 408, 409, 425, 429 and 500 up, replies that
+    are no chat completion; after a pause that doubles, or that the server asks for (Retry-After). Raises `InputError`
+    where the server refuses the key or lacks the model, `ServerError` where it stays away or says 402 or 403.
+    """
+
+    def __init__(self, name: str, settings: ApiSettings = DEFAULT_API, first_wait: float = FIRST_WAIT) -> None:
+        self.address, self.model = split_name(name)
+        try:
+            import openai
+        except ImportError as error:
+            raise InputError(f"model {name}: servers need two packages more; pip install 'seelevel[api]'") from error
+        self.name, self.settings, self.batch_size = name, settings, settings.concurrency
+        self._first_wait, self._key_name = first_wait, _key_name(settings, self.address)
+        self._secret = os.environ.get(self._key_name, "") if self._key_name else ""
+        self._client = openai.OpenAI(
+            base_url=self.address, api_key=self._secret or "none", timeout=settings.timeout, max_retries=0
+        )
+        self._replies = Replies(settings)
+        if settings.budget is not None and self.model not in settings.prices:
+            raise InputError(
+                f"{name}: a budget needs its price; add it to api.prices as `{self.model}: [read, written]`"
+            )
+        self._other: set[str] = set()  # parameters that this server wants otherwise
+        self._answered = False
+
+    def describe(self) -> str:
+        """One line: the name, calls at once, where replies are kept."""
+        kept = f"replies kept in {self._replies.folder}" if self._replies.folder else "replies not kept"
+        return f"{self.name}: a server, {self.batch_size} calls at once, {kept}"
+
+    def generate(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[Completion]:
+        """One completion a prompt, in order; equal prompts are asked once. An answer that the server refuses for good
+        (too long, filtered) is empty and says why; where there is nothing else, that is an `InputError`."""
+        if sampling.num_beams > 1:
+            raise InputError(f"{self.name}: a server does not search with beams; set sampling.num_beams: 1")
+        keys = [request_key(self.address, self.model, prompt, sampling) for prompt in prompts]
+        done: dict[str, Completion] = {}
+        todo: dict[str, Prompt] = {}
+        for key, prompt in zip(keys, prompts, strict=True):
+            if key not in done and key not in todo:
+                kept = self._replies.kept(key)
+                if kept is None:
+                    todo[key] = prompt
+                else:
+                    done[key] = kept
+        self._answered |= any(completion.text for completion in done.values())
+        if todo:
+            self._replies.prepare()
+        done |= self._ask_all(todo, sampling)
+        without = Counter(done[key].note for key in todo if done[key].note)
+        if without:
+            reasons = "; ".join(f"{count} × {note}" for note, count in without.most_common(3))
+            if not self._answered and sum(without.values()) == len(todo) >= MANY:
+                raise InputError(f"{self.name} answers nothing: {reasons}; mend what it complains about")
+            say(f"{self.name}: {sum(without.values())} of {len(todo)} calls without a whole answer: {reasons}")
+        return [done[key] for key in keys]
+
+    def check_reachable(self) -> None:
+        """Raise `InputError` where the server cannot be reached, refuses the key or does not have the model.
+
+        The list of models says so for nothing; not every server has a true one, so a model that is not on it is asked
+        for one token.
+        """
+        import openai
+
+        listed: list[str] = []
+        try:
+            client = self._client.with_options(timeout=EXAMINE_SECONDS, max_retries=EXAMINE_RETRIES)
+            listed = [m.id for m in client.models.list().data]
+        except openai.APIConnectionError as error:
+            # A server that is busy may take its time over the list; one that is not there takes no connection.
+            if not isinstance(error, openai.APITimeoutError) or "Connect" in type(error.__cause__).__name__:
+                raise InputError(
+                    f"{self.name}: the server cannot be reached ({_cause(error)}); start it or mend the address"
+                ) from error
+        except openai.APIStatusError as error:
+            self._refused_key(error)
+        except (openai.OpenAIError, ValueError, TypeError, AttributeError):
+            pass  # a list in another form says nothing
+        if self.model in listed:
+            return
+        body = {"model": self.model, "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1}
+        try:
+            self._send(body, PROBE_SECONDS, EXAMINE_RETRIES)
+        except openai.APIConnectionError as error:
+            raise InputError(f"{self.name}: the server does not answer ({_cause(error)}); is it busy?") from error
+        except openai.APIStatusError as error:
+            self._refused_key(error)
+            if error.status_code in (400, 404):
+                known = f"; {nearest(self.model, listed)}" if listed else ""
+                raise InputError(f"{self.name}: {self._words(error)}{known}; name a model that it serves") from error
+
+    # --- one call --------------------------------------------------------------------------------------------------
+
+    def _ask_all(self, todo: Mapping[str, Prompt], sampling: Sampling) -> dict[str, Completion]:
+        """All of them at once, `batch_size` at a time. One that ends the run lets those in flight come home first."""
+        found: dict[str, Completion] = {}
+        stop = threading.Event()
+        pool = ThreadPoolExecutor(self.batch_size, thread_name_prefix="api")
+        try:
+            calls = {pool.submit(self._ask, key, prompt, sampling, stop): key for key, prompt in todo.items()}
+            for call in as_completed(calls):
+                found[calls[call]] = call.result()
+        except KeyboardInterrupt:
+            say(f"{self.name}: the calls in flight come home first; interrupt once more to drop them")
+            raise
+        finally:
+            stop.set()
+            pool.shutdown(wait=True, cancel_futures=True)
+        return found
+
+    def _ask(self, key: str, prompt: Prompt, sampling: Sampling, stop: threading.Event) -> Completion:
+        """The reply to one prompt, kept as soon as it is there."""
+        import openai
+        import tenacity
+
+        pause = tenacity.wait_random_exponential(multiplier=self._first_wait, max=LONGEST_WAIT)
+        again = tenacity.Retrying(
+            retry=tenacity.retry_if_exception(_may_succeed),
+            wait=lambda state: max(_asked_wait(state.outcome), pause(state)),
+            stop=tenacity.stop_after_attempt(self.settings.tries) | tenacity.stop_when_event_set(stop),
+            sleep=tenacity.sleep_using_event(stop),
+            before_sleep=self._say_pause,
+            reraise=True,
+        )
+        body = {"model": self.model, "messages": chat(prompt), **parameters(sampling)}
+        try:
+            completion: Completion = again(lambda: self._paid(prompt, sampling, body))
+        except GarbledReplyError as error:
+            if not error.empty:
+                raise ServerError(self._gave_out(f"{error}: {self._shown(error.raw)[:120]}")) from error
+            return Completion("", 0, False, str(error))
+        except openai.APIConnectionError as error:
+            raise ServerError(self._gave_out(_cause(error))) from error
+        except openai.APIStatusError as error:
+            if error.status_code >= 500 or error.status_code in AGAIN:
+                tries = self.settings.tries if _may_succeed(error) else 1
+                raise ServerError(self._gave_out(self._words(error), tries)) from error
+            if error.status_code == 401:
+                self._refused_key(error)
+            if error.status_code in (402, 403) and not is_flagged(error.body):
+                raise ServerError(self._gave_out(self._words(error), 1)) from error
+            if error.status_code == 404:
+                raise InputError(f"{self.name}: {self._words(error)}; name a model that it serves") from error
+            return Completion("", 0, False, f"refused with {self._words(error)}")
+        self._answered |= bool(completion.text)
+        if completion.note in ("", FILTERED):  # no other empty answer is the server's last word
+            self._replies.keep(key, completion)
+        return completion
+
+    def _paid(self, prompt: Prompt, sampling: Sampling, body: dict[str, Any]) -> Completion:
+        """One call, within the budget and written down. A reply that does not say what it used counts as the most that
+        it may have; one that never came counts as nothing."""
+        most = most_used(prompt, sampling, self.settings, self.model)
+        LEDGER.reserve(most.cost, self.settings.budget)
+        used = Usage()
+        try:
+            raw = self._send(body, self.settings.timeout)
+            used = most
+            completion = read_reply(raw)
+            if completion.read or completion.tokens:
+                used = priced(Usage(1, completion.read, completion.tokens), self.settings, self.model)
+        finally:
+            LEDGER.settle(self.name, most.cost, used)
+        return completion
+
+    def _say_pause(self, state: Any) -> None:
+        seconds = state.next_action.sleep
+        if seconds >= SAID_FROM:
+            error = state.outcome.exception()
+            why = f"status {error.status_code}" if hasattr(error, "status_code") else _cause(error)
+            say(f"{self.name}: {why}; a call is made again in {seconds:.0f} s")
+
+    def _send(self, body: dict[str, Any], timeout: float, retries: int = 0) -> str:
+        """The text of the reply, whatever it is, without the key. Raises the library's errors for all but 200."""
+        import openai
+
+        sent = dict(body)
+        if "max_tokens" in self._other:
+            sent["max_completion_tokens"] = sent.pop("max_tokens")
+        if "temperature" in self._other:
+            sent.pop("temperature", None)
+        try:
+            client = self._client.with_options(timeout=timeout, max_retries=retries)
+            raw = str(client.chat.completions.with_raw_response.create(**sent).http_response.text)
+            return raw.replace(self._secret, "…") if len(self._secret) >= SECRET_LENGTH else raw
+        except openai.BadRequestError as error:
+            # Newer models of OpenAI's take another name for the limit, and no temperature but their own.
+            if error.param not in ("max_tokens", "temperature") or error.param not in sent:
+                raise
+            if error.param not in self._other and error.param == "temperature":
+                say(f"{self.name} takes no temperature; it decodes as it is set up to")
+            self._other.add(error.param)
+        return self._send(body, timeout, retries)
+
+    # --- words for what went wrong ---------------------------------------------------------------------------------
+
+    def _refused_key(self, error: Any) -> None:
+        """Raise `InputError` where a status says that the key is wrong; its text may show part of the key."""
+        if error.status_code not in (401, 403):
+            return
+        if not self._key_name:
+            raise InputError(f"{self.name} asks for a key; name its environment variable in api.key") from error
+        state = "refuses the key in" if self._secret else "asks for a key: set"
+        raise InputError(f"{self.name} {state} ${self._key_name} (status {error.status_code})") from error
+
+    def _words(self, error: Any) -> str:
+        """Status and message in one line, without the key."""
+        body = error.body.get("error", error.body) if isinstance(error.body, dict) else error.body
+        said = body.get("message") or body.get("detail") if isinstance(body, dict) else body
+        text = self._shown(str(said or ""))[:200]
+        return f"status {error.status_code}: {text}" if text else f"status {error.status_code}"
+
+    def _shown(self, text: str) -> str:
+        """What a server said, in one line and without the key."""
+        line = " ".join(text.split())
+        return line.replace(self._secret, "…") if self._secret else line
+
+    def _gave_out(self, why: str, tries: int | None = None) -> str:
+        tries = tries or self.settings.tries
+        kept = "; what it answered is kept" if self._replies.folder else ""
+        said = f"{self.name} gave out after {tries} {'try' if tries == 1 else 'tries'} ({why}){kept}"
+        return f"{said}: run the same command again when it is back"
+
+
+def _key_name(settings: ApiSettings, address: str) -> str:
+    """The environment variable of a server's key; empty where it gets none."""
+    if isinstance(settings.key, str):
+        return settings.key
+    return next((name for server, name in settings.key.items() if server.rstrip("/") == address), "")
+
+
+def _may_succeed(error: BaseException) -> bool:
+    """Whether the same call may succeed later."""
+    import openai
+
+    if isinstance(error, openai.APIStatusError):
+        return (error.status_code >= 500 or error.status_code in AGAIN) and error.code != "insufficient_quota"
+    return isinstance(error, openai.APIConnectionError | GarbledReplyError)
+
+
+def _asked_wait(outcome: Any) -> float:
+    """Seconds that a reply asks to wait (Retry-After, in seconds or as a date); 0 where it does not."""
+    error = outcome.exception() if outcome is not None else None
+    response = getattr(error, "response", None)
+    said = "" if response is None else response.headers.get("retry-after", "")
+    try:
+        seconds = float(said)
+    except ValueError:
+        try:
+            seconds = parsedate_to_datetime(said).timestamp() - time.time()
+        except (ValueError, TypeError):
+            return 0.0
+    return min(max(seconds, 0.0), LONGEST_ASKED) if seconds == seconds else 0.0
+
+
+def _cause(error: BaseException) -> str:
+    """What lies below a lost connection, in a few words."""
+    cause = error.__cause__ or error
+    return " ".join(str(cause).split())[:120] or type(cause).__name__

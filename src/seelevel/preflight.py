@@ -1,0 +1,172 @@
+"""Is what a recipe names there, and of the kind its place asks for? Looked at before anything runs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from seelevel.errors import InputError
+from seelevel.models.base import is_object, is_server
+from seelevel.models.conditions import check_condition
+from seelevel.models.folders import hub_config
+from seelevel.models.kinds import check_answers, check_encodes
+from seelevel.naming import Names, check_data_name, world_split
+from seelevel.recipe import DataSettings
+from seelevel.registry import choose, nearest
+from seelevel.stages import STAGE_FOLDERS, made_under_these_settings
+from seelevel.store import read_manifest
+from seelevel.training.requirements import check_training
+
+if TYPE_CHECKING:
+    from seelevel.generate.settings import FinetuneSettings
+
+
+PATH_LENGTH = 4096
+
+
+def check_recipe(names: Names, hub: bool = True) -> None:
+    """Raise `InputError` for the first thing that is missing or cannot work, cheapest checks first.
+
+    `hub`: a hub model that is not in the cache must be downloadable.
+    """
+    _check_places(names)
+    _check_names(names)
+    _check_data(names)
+    _check_kinds(names)
+    _check_processes(names)
+    _check_remote(names, hub)
+
+
+def _check_places(names: Names) -> None:
+    """The run folder can be one. What the recipe names must not lie in the run's own stages: a stage that starts anew
+    empties its folder."""
+    try:
+        there = next(place for place in (names.out, *names.out.parents) if place.exists())
+    except OSError as error:  # a name too long for the system
+        raise InputError(f"{names.out} cannot be a run folder ({error.strerror}); choose another --out") from error
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        why = "may not be written to" if there.is_dir() else "is not a folder"
+        raise InputError(f"{names.out} cannot be a run folder ({there} {why}); choose another --out")
+    for key, value in _texts(names.recipe.model_dump(mode="json")):
+        place = Path(value).resolve() if len(value) < PATH_LENGTH else names.out
+        if any(place.is_relative_to(names.out / stage) for stage in STAGE_FOLDERS) and place.exists():
+            raise InputError(f"{key}: {value} lies in a stage of this run, which may empty it; choose another --out")
+
+
+def _texts(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
+    """(key, text) of every text in a recipe."""
+    if isinstance(value, str):
+        yield key, value
+    elif isinstance(value, dict | list):
+        for name, inner in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _texts(inner, f"{key}.{name}".lstrip("."))
+
+
+def _check_names(names: Names) -> None:
+    """Models, files of templates and overrides, names of checkers and benchmarks."""
+    from seelevel.check import CHECKERS, judged
+    from seelevel.evaluate import BENCHMARKS
+    from seelevel.judge import annotate
+
+    recipe, check, feedback = names.recipe, names.recipe.check, names.recipe.feedback
+    for name in (None if check is None else check.encoder, *(model for _, _, model in recipe.training)):
+        if name is not None:
+            names.model(name)
+    for name in recipe.generate.models:
+        names.generating(name)
+    for _, name in recipe.answering:
+        names.answering(name)
+    files: list[tuple[str, str | None]] = [("generate.template", name) for name in recipe.generate.files]
+    if check is not None:
+        files += [("check.overrides", check.overrides), ("check.judge_template", check.judge_template)]
+    if feedback is not None:
+        files.append(("feedback.judge_template", feedback.judge_template))
+    for key, file in files:
+        if file is not None and not Path(file).is_file():
+            raise InputError(f"{key}: {file} does not exist; relative paths start at {Path.cwd()}")
+    if check is not None and check.judge_template is not None:
+        judged.check_template(Path(check.judge_template), check.judge_sees_pictures)
+    if feedback is not None and feedback.judge_template is not None:
+        annotate.check_template(Path(feedback.judge_template), feedback.judge_sees_pictures)
+    for key, chosen, table in (
+        ("check.checker", [] if check is None else [check.checker], CHECKERS),
+        ("evaluate.benchmarks", recipe.evaluate.benchmarks, BENCHMARKS),
+    ):
+        for name in chosen:
+            if name not in table:
+                raise InputError(f"{key}: '{name}' is unknown; {nearest(name, table)}")
+
+
+def _check_data(names: Names) -> None:
+    """Prompts, pictures, the evaluation folder's files."""
+    from seelevel.evaluate import BENCHMARKS
+
+    recipe = names.recipe
+    data: list[tuple[str, DataSettings | FinetuneSettings, tuple[str, ...]]] = [("data", recipe.data, ("prompts",))]
+    if recipe.base is not None:
+        data.append(("base", recipe.base, ("finetune", "instruct")))
+    if recipe.generate.training_data is not None:
+        data.append(("generate.finetune", recipe.generate.training_data, ("finetune",)))
+    for key, settings, splits in data:
+        check_data_name(f"{key}.prompts", settings.prompts, splits)
+    check_data_name("evaluate.data", recipe.evaluate.data, ("dev", "test"))
+    for key, settings, _ in data:
+        if settings.images is not None and not Path(settings.images).is_dir():
+            raise InputError(f"{key}.images: {settings.images} does not exist; name the folder of the pictures")
+    if world_split(recipe.evaluate.data) is None:  # hours of training would pass before a missing file is missed
+        for name in recipe.evaluate.benchmarks:
+            choose("benchmark", name, BENCHMARKS)(Path(recipe.evaluate.data), recipe.evaluate)
+
+
+def _check_kinds(names: Names) -> None:
+    """Are models, parsers, devices and adapters what their places in the recipe ask for?"""
+    recipe, check = names.recipe, names.recipe.check
+    for name in dict.fromkeys(name for _, name in recipe.answering):
+        check_answers(names.ancestor(name).path)
+    if check is not None and check.encoder is not None:
+        check_encodes(names.model(check.encoder).path)
+    for parser in dict.fromkeys([*([] if check is None else [check.parser]), *recipe.generate.parsers]):
+        if parser != "builtin":
+            from seelevel.language.parse import load_parser
+
+            load_parser(parser)
+    for key, settings, model in recipe.training:
+        check_training(key, settings, names.ancestor(model).path)
+    try:
+        check_condition(recipe.align.objective.asked_for([]), recipe.evaluate.condition)
+    except InputError as error:
+        raise InputError(f"evaluate.condition: {error}") from error
+
+
+def _check_processes(names: Names) -> None:
+    """Under torchrun the processes meet in `align` alone."""
+    several = int(os.environ.get("WORLD_SIZE", "1")) > 1
+    if several and names.recipe.base is not None and read_manifest(names.out / "base") is None:
+        raise InputError("base: it is made in one process; run `seelevel base` first, then the rest under torchrun")
+    if several and names.recipe.generate.training_data is not None and read_manifest(names.out / "generate") is None:
+        raise InputError(
+            f"generate.method: {names.recipe.generate.method} fine-tunes in one process; run `seelevel generate` first, "
+            "then the rest under torchrun"
+        )
+
+
+def _check_remote(names: Names, hub: bool) -> None:
+    """What a stage still needs from elsewhere: a server must be there and have the model, a hub model be to be had."""
+    recipe, asked = names.recipe, list(names.recipe.answering)
+    if recipe.check is not None and recipe.check.encoder is not None:
+        asked.append(("check", recipe.check.encoder))
+    for name in sorted(
+        {name for stage, name in asked if not made_under_these_settings(names.recipe, names.out, stage)}
+    ):
+        path = names.ancestor(name).path
+        if is_server(name):
+            from seelevel.models.server.client import ApiModel
+
+            ApiModel(name, recipe.api).check_reachable()
+        elif not is_object(path) and not Path(path).is_dir() and hub_config(path) is None and hub:
+            raise InputError(
+                f"model {name} is neither a folder nor in the hub's cache here, and the hub cannot be asked; fetch it "
+                "first, or name a folder"
+            )

@@ -1,0 +1,1 @@
+"""Benchmarks: questions, scores, figures, and how an item is shown."""

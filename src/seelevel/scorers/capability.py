@@ -1,0 +1,90 @@
+"""Capability: colour, count and place questions, by exact match after normalisation: what alignment must not cost."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from seelevel.scorers.files import ID_KEYS, Entry, read_entries, text_or_missing
+from seelevel.scorers.intervals import Item, Measure, ratio
+from seelevel.scorers.questions import Answer, Benchmark, Context, Items, Question, find_image, question_text
+from seelevel.scorers.settings import EvaluateSettings
+
+FOLDER, FILE = "capability", "questions.jsonl"
+
+
+def normal(text: str) -> str:
+    """Lower case, single spaces, no final punctuation, no article."""
+    words = re.sub(r"[.!?,;:]+$", "", text.strip().lower()).split()
+    return " ".join(word for word in words if word not in ("a", "an", "the"))
+
+
+def items_of(rows: Sequence[tuple[str, str, str]]) -> Items:
+    """A record of figures for each (answer, label, category)."""
+    return [{"right": normal(said) == normal(label), "category": category} for said, label, category in rows]
+
+
+def totals(items: Sequence[Item]) -> dict[str, Any]:
+    """Accuracy over all, and by category."""
+    categories: dict[str, list[bool]] = {}
+    for item in items:
+        categories.setdefault(item["category"], []).append(item["right"])
+    return {
+        "capability_accuracy": sum(item["right"] for item in items) / len(items) if items else None,
+        "n": len(items),
+        "categories": {name: {"accuracy": sum(v) / len(v), "n": len(v)} for name, v in sorted(categories.items())},
+    }
+
+
+def score(questions: Sequence[Entry], answers: Sequence[Entry]) -> dict[str, Any]:
+    """Figures of an answer file, joined as POPE's are; missing answers counted and named."""
+    from seelevel.scorers.pope import join
+
+    pairs = [(q, text_or_missing(a)) for q, a in zip(questions, join(questions, answers), strict=True)]
+    missing = [q.first(ID_KEYS, "id") for q, said in pairs if said is None]
+    there = [(q, said) for q, said in pairs if said is not None]
+    rows = [(said, q.text(("label",), "label"), str(q.record.get("category", "all"))) for q, said in there]
+    return {**totals(items_of(rows)), "missing": len(missing), "missing_ids": missing}
+
+
+def score_files(questions: Path, predictions: Path) -> dict[str, Any]:
+    """`seelevel score capability`."""
+    return score(read_entries(questions), read_entries(predictions))
+
+
+def measures(categories: Sequence[str]) -> list[Measure]:
+    """Accuracy over all questions, and over each category alone."""
+
+    def within(category: str | None) -> Any:
+        return lambda item: (float(item["right"]), 1) if category in (None, item["category"]) else None
+
+    names = [("capability_accuracy", None), *((f"capability_{c}_accuracy", c) for c in categories)]
+    return [Measure(name, within(category), ratio) for name, category in names]
+
+
+def benchmark(data: Path, settings: EvaluateSettings) -> Benchmark:
+    """data/capability/questions.jsonl."""
+    questions = [
+        Question(
+            entry.text(ID_KEYS, "id"),
+            find_image(data, entry),
+            (question_text(entry, ("text", "question")),),
+            {"label": entry.text(("label",), "label"), "category": str(entry.record.get("category", "all"))},
+        )
+        for entry in read_entries(data / FOLDER / FILE)[: settings.limit]
+    ]
+
+    def items(answers: Sequence[Answer], context: Context) -> Items:
+        rows = [
+            (answer.texts[0], question.reference["label"], question.reference["category"])
+            for question, answer in zip(questions, answers, strict=True)
+        ]
+        return [
+            {**item, "right": None if answer.note else item["right"], "cluster": question.image}
+            for item, question, answer in zip(items_of(rows), questions, answers, strict=True)
+        ]
+
+    categories = sorted({question.reference["category"] for question in questions})
+    return Benchmark("capability", questions, settings.short_tokens, items, measures(categories))

@@ -1,0 +1,1 @@
+"""The world's scenes and how they are drawn."""

@@ -1,0 +1,1 @@
+"""The world's texts: captions, questions, instructions, data sets."""

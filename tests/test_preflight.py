@@ -1,0 +1,212 @@
+"""What a recipe asks for and cannot have is refused in one line before anything runs."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import httpx
+import pytest
+from huggingface_hub.errors import GatedRepoError, RemoteEntryNotFoundError, RepositoryNotFoundError
+from safetensors.numpy import save_file
+
+from seelevel.errors import InputError
+from seelevel.models.kinds import check_answers, check_encodes
+from seelevel.pipeline import Run
+from seelevel.recipe import load_recipe
+from seelevel.training.requirements import check_training
+from seelevel.training.settings import LoraSettings, TrainSettings
+from seelevel.world import model_path
+from tests.test_cli import refused
+
+pytestmark = pytest.mark.unit
+
+
+@pytest.mark.parametrize("step", [Run.plan, Run.everything])
+@pytest.mark.parametrize("out", ["file", "file/below/it", "n" * 300])
+def test_a_folder_that_cannot_be_one_is_refused_before_anything_runs_and_in_a_dry_run_too(tmp_path, out, step):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="cannot be a run folder"):
+        step(Run(load_recipe("world-quick"), tmp_path / out))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("align.model=world:clip", "is of kind clip (CLIPModel), which answers no prompts; name an image-text-to-text"),
+        ('generate.experts=["world:clip"]', "is of kind clip (CLIPModel), which answers no prompts"),
+        ("check.encoder=world:s", "is of kind llava, which writes text and does not encode it; name a CLIP"),
+        ("check.parser=en_core_web_nowhere", "en_core_web_nowhere"),
+        ("check.parser=numpy", "numpy"),
+        ("align.epochs=.inf", "align.epochs: input should be a finite number"),
+        ("align.learning_rate=.nan", "align.learning_rate"),
+        ("align.objective.pairs=[[0, 0]]", "pairs"),
+        ("align.device=cuda:9", "align.device: cuda:9 is not there"),
+        ('align.lora={"target": ["qproj"]}', "align.lora.target: the language model has no linear layer 'qproj'; did"),
+        ('align.lora={"target": []}', "align.lora.target"),
+    ],
+)
+def test_a_recipe_that_cannot_work_is_refused_before_anything_runs(tmp_path, change, message):
+    line = refused("run", "world-quick", "--out", tmp_path / "run", "--set", change)
+    assert message in line
+    assert not (tmp_path / "run").exists()
+
+
+def folder(path, **config):
+    path.mkdir()
+    (path / "config.json").write_text(json.dumps(config))
+    return str(path)
+
+
+def test_kinds_are_told_by_the_configuration(tmp_path):
+    text = folder(tmp_path / "text", model_type="llama", architectures=["LlamaForCausalLM"], hidden_size=8)
+    with pytest.raises(InputError, match="is of kind llama, which reads no pictures"):
+        check_answers(text)
+    fuyu = folder(tmp_path / "fuyu", model_type="fuyu", architectures=["FuyuForCausalLM"], image_size=300)
+    check_answers(fuyu)
+    bert = folder(tmp_path / "bert", model_type="bert", architectures=["BertModel"])
+    check_encodes(bert)
+    with pytest.raises(InputError, match="does not encode it"):
+        check_encodes(text)
+
+
+class TestModelsOfTheHub:
+    """Looked at before anything runs: a misspelt name would be found after hours of generation."""
+
+    NAME = "somebody/on-the-hub"
+
+    def job(self, place):
+        return Run(load_recipe("world-quick", [f"align.model={self.NAME}"]), place / "run")
+
+    def test_their_kind_is_read_from_their_configuration(self, tmp_path, monkeypatch):
+        text = folder(tmp_path / "text", model_type="llama", architectures=["LlamaForCausalLM"], hidden_size=8)
+        monkeypatch.setattr("huggingface_hub.hf_hub_download", lambda name, file: f"{text}/{file}")
+        with pytest.raises(InputError, match="on-the-hub is of kind llama, which reads no pictures"):
+            check_answers(self.NAME)
+        with pytest.raises(InputError, match="does not encode it"):
+            check_encodes(self.NAME)
+
+    @pytest.mark.parametrize(
+        ("kind", "message"),
+        [
+            (RepositoryNotFoundError, "on-the-hub: the hub has none of that name, or not for you"),
+            (GatedRepoError, "on-the-hub: .* agree on its page, then set HF_TOKEN"),
+            (RemoteEntryNotFoundError, "on-the-hub: it has no config.json"),
+        ],
+    )
+    def test_a_no_of_the_hub_ends_a_run_and_its_plan_at_once(self, tmp_path, monkeypatch, kind, message):
+        def refuse(name, file):
+            raise kind("no", response=httpx.Response(404, request=httpx.Request("GET", "http://hub/")))
+
+        monkeypatch.setattr("huggingface_hub.hf_hub_download", refuse)
+        for start in (self.job(tmp_path).everything, self.job(tmp_path).plan):
+            with pytest.raises(InputError, match=message):
+                start()
+        assert not (tmp_path / "run").exists()
+
+    def test_a_hub_that_cannot_be_asked_ends_a_run_and_lets_it_be_planned(self, tmp_path, monkeypatch):
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
+        assert self.job(tmp_path).plan()["align"]
+        with pytest.raises(InputError, match="on-the-hub is neither a folder nor in the hub's cache here"):
+            self.job(tmp_path).everything()
+        assert not (tmp_path / "run").exists()
+
+
+def test_an_adapter_is_of_its_bases_kind(tmp_path):
+    adapter = tmp_path / "adapter"
+    adapter.mkdir()
+    (adapter / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": str(model_path("clip"))}))
+    (adapter / "adapter_model.safetensors").write_bytes(b"")
+    with pytest.raises(InputError, match="answers no prompts"):
+        check_answers(str(adapter))
+    with pytest.raises(InputError, match=r"align\.lora: .* is an adapter already; leave lora out to train it on"):
+        check_training("align", TrainSettings(lora=LoraSettings()), str(adapter))
+
+
+def test_layers_are_those_of_the_decoder_in_old_and_new_names(tmp_path):
+    import numpy as np
+
+    zero = np.zeros((2, 2), dtype=np.float32)
+    names = ["model.layers.0.self_attn.qkv_proj.weight", "visual.layers.0.attn.proj.weight", "lm_head.weight"]
+    save_file(dict.fromkeys(names, zero), tmp_path / "model.safetensors")
+    with pytest.raises(InputError, match="no linear layer 'q_proj'; did you mean 'qkv_proj'"):
+        check_training("align", TrainSettings(lora=LoraSettings()), str(tmp_path))
+    check_training("align", TrainSettings(lora=LoraSettings(target=["qkv_proj"])), str(tmp_path))
+
+
+def test_devices_that_are_always_there_import_no_torch():
+    code = (
+        "import sys; from seelevel.training.requirements import check_device; "
+        "check_device('align', 'cpu'); check_device('align', 'auto'); sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_an_input_inside_the_runs_own_stages_is_refused_and_stands(tmp_path):
+    adapter = tmp_path / "run" / "align" / "adapter"
+    shutil.copytree(model_path("xs"), adapter)
+    job = Run(load_recipe("world-quick", [f"align.model={adapter}"]), tmp_path / "run")
+    with pytest.raises(InputError, match=r"align\.model: .* lies in a stage of this run"):
+        job.preflight()
+    assert (adapter / "config.json").exists()
+    Run(load_recipe("world-quick", [f"align.model={adapter}"]), tmp_path / "other").preflight()
+
+
+def test_a_recipe_that_makes_its_own_base_is_examined_before_the_base_is_there(tmp_path):
+    job = Run(load_recipe("world-dress"), tmp_path)
+    states = job.plan()
+    assert [name for name in states if "/" not in name] == [
+        "base-data", "base", "data", "generate", "feedback", "align", "evaluate",
+    ]  # fmt: skip
+    assert all(states.values())
+    assert job.recipe.before("align") == "feedback"
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (["base=null"], "model run:base: this recipe makes none"),
+        (["base.model=run:base"], "name the model to make it of"),
+        (["base.prompts=world:test"], "base.prompts: world:test is unknown"),
+        (["feedback.judge=world:clip"], "is of kind clip"),
+        (["feedback.judge_template=nowhere.j2"], "feedback.judge_template: nowhere.j2 does not exist"),
+    ],
+)
+def test_what_a_recipe_of_feedback_cannot_have_is_refused(tmp_path, changes, message):
+    with pytest.raises(InputError, match=message):
+        Run(load_recipe("world-dress", changes), tmp_path).preflight()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{{ question }} {{ nope }}", r"mine\.j2: 'nope' is undefined; a record has answer, context"),
+        ("", r"mine\.j2 says the same whatever the answers are; have it show them"),
+        ("<image> {{ answer | quoted }}", r"mine\.j2 marks 1 pictures, but 0 are shown"),
+        ("{{ answer }} {{ 1 / 0 }}", r"mine\.j2: .*division by zero"),
+    ],
+)
+def test_a_judge_s_template_that_cannot_work_is_refused_beforehand(tmp_path, text, message):
+    file = tmp_path / "mine.j2"
+    file.write_text(text)
+    with pytest.raises(InputError, match=message):
+        Run(load_recipe("world-dress", [f"feedback.judge_template={file}"]), tmp_path / "run").preflight()
+    file.write_text("{{ question | quoted }} {{ answer | quoted }}")
+    Run(load_recipe("world-dress", [f"feedback.judge_template={file}"]), tmp_path / "run").preflight()
+
+
+def test_the_template_of_a_check_s_judge_is_looked_at_too(tmp_path):
+    file = tmp_path / "mine.j2"
+    file.write_text("{{ answer }}")
+    judged = ["check={checker: judge, judge: 'world:oracle'}", f"check.judge_template={file}"]
+    with pytest.raises(InputError, match=r"mine\.j2: 'answer' is undefined; a record has answers"):
+        Run(load_recipe("world-quick", judged), tmp_path / "run").preflight()
+    file.write_text("{{ answers }}")
+    Run(load_recipe("world-quick", judged), tmp_path / "run").preflight()
+
+
+def test_a_stage_that_the_recipe_has_not_is_refused(tmp_path):
+    with pytest.raises(InputError, match="this recipe has no check; it has base, generate, feedback, align"):
+        Run(load_recipe("world-dress"), tmp_path).alone("check")
