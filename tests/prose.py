@@ -85,6 +85,14 @@ def words(sentence: str) -> list[str]:
     return [word for word in sentence.split() if any(character.isalnum() for character in word)]
 
 
+def links(text: str) -> list[str]:
+    """The targets of links and pictures, without anchors and without addresses on the web."""
+    tokens = [child for token in MarkdownIt("commonmark").enable("table").parse(text) for child in token.children or []]
+    targets = [str(token.attrs.get("href") or token.attrs.get("src") or "") for token in tokens]
+    paths = [target.partition("#")[0] for target in targets if "://" not in target and not target.startswith("mailto:")]
+    return [path for path in paths if path]
+
+
 def pages() -> list[Path]:
     """The pages written by hand or by a benchmark for a reader; `docs/cli.md` is the program's own help."""
     docs = sorted(path for path in (ROOT / "docs").glob("*.md") if path.name != "cli.md")

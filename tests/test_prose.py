@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.prose import LONG, MAX_LONG_SHARE, MAX_MEDIAN, measure, pages, sentences, words
+from tests.prose import LONG, MAX_LONG_SHARE, MAX_MEDIAN, links, measure, pages, sentences, words
 
 pytestmark = pytest.mark.unit
 PAGE = """# A heading with five words
@@ -59,6 +59,20 @@ def test_words_median_and_long_share_are_as_counted_by_hand() -> None:
 
 def test_a_page_without_prose_has_no_sentences() -> None:
     assert measure("# Only\n\n    code\n").lengths == ()
+
+
+def test_links_are_the_files_that_a_page_points_to() -> None:
+    assert links("[a](b.md#part) ![c](img/d.png) [e](https://f.org) [g](#here)\n\n| [h](i.md) |\n| --- |\n") == [
+        "b.md",
+        "img/d.png",
+        "i.md",
+    ]
+
+
+@pytest.mark.parametrize("path", pages(), ids=lambda path: path.name)
+def test_every_link_of_a_page_leads_to_a_file(path: Path) -> None:
+    targets = links(path.read_text(encoding="utf-8"))
+    assert [target for target in targets if not (path.parent / target).exists()] == []
 
 
 @pytest.mark.parametrize("path", pages(), ids=lambda path: path.name)
