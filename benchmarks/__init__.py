@@ -1,1 +1,1 @@
-"""Benchmarks: each module is a command that prints one JSON object last; docs/benchmarks.md holds what they printed."""
+"""Benchmarks: each module is a command that prints one JSON object last. results/ keeps the figures."""

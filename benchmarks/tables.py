@@ -1,9 +1,10 @@
-"""What the training benchmark printed, as the tables and the plot of docs/benchmarks.md.
+"""Tables and plot of the training benchmark.
 
     python -m benchmarks.tables FOLDER
 
-reads FOLDER/*.json, each what one call of `benchmarks.train_step` printed, and writes the part of docs/benchmarks.md
-between the two marks, and docs/img/cost-against-k.svg. A table of other settings that stands there already is kept.
+reads FOLDER/*.json, the output of calls of `benchmarks.train_step`, and writes the part of
+benchmarks/results/train-step.md between the two marks, and docs/img/cost-against-k.svg. Tables of other settings stay.
+docs/benchmarks.md quotes figures from there; it is edited by hand, and a test compares the two.
 """
 
 from __future__ import annotations
@@ -14,15 +15,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-DOCS = Path(__file__).parents[1] / "docs"
+PAGE = Path(__file__).parent / "results" / "train-step.md"
+PLOT = Path(__file__).parents[1] / "docs" / "img" / "cost-against-k.svg"
 BEGIN, END = "<!-- train_step: begin -->", "<!-- train_step: end -->"
 NAMES = {
     "trl": "TRL's DPOTrainer, its defaults",
     "trl-stored": "TRL's DPOTrainer, activations kept",
     "rows-full": "separate rows, all logits (AMP's way)",
     "rows": "separate rows, our log-probs",
-    "shared": "one row a ladder",
-    "shared-cached": "one row a ladder, reference cached",
+    "shared": "one row per ladder",
+    "shared-cached": "one row per ladder, reference cached",
 }
 COLOURS = {"rows-full": "#b3563b", "rows": "#c9962e", "shared": "#2a6f97", "shared-cached": "#61a5c2"}
 
@@ -30,15 +32,14 @@ COLOURS = {"rows-full": "#b3563b", "rows": "#c9962e", "shared": "#2a6f97", "shar
 def main(arguments: Sequence[str] | None = None) -> None:
     (folder,) = sys.argv[1:] if arguments is None else arguments
     reports = {path.stem: read(path) for path in sorted(Path(folder).glob("*.json"))}
-    page = DOCS / "benchmarks.md"
-    page.write_text(replaced(page.read_text(), [section(report) for report in ordered(reports)]))
+    PAGE.write_text(replaced(PAGE.read_text(), [section(report) for report in ordered(reports)]))
     for report in reports.values():
         if report["settings"]["sweep"] == "k":
-            plot(report["results"], DOCS / "img" / "cost-against-k.svg")
+            plot(report["results"], PLOT)
 
 
 def read(path: Path) -> dict[str, Any]:
-    """The JSON object that stands in a file's last line."""
+    """The JSON object in the last line of a file."""
     report: dict[str, Any] = json.loads(path.read_text().strip().splitlines()[-1])
     return report
 
@@ -49,25 +50,25 @@ def ordered(reports: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def replaced(page: str, sections: Sequence[str]) -> str:
-    """The page with these between its marks, after those that were there and had other settings."""
+    """The page with these tables between its marks, after the old tables of other settings."""
     head, _, rest = page.partition(BEGIN)
     between, mark, tail = rest.partition(END)
     if not mark:
         raise ValueError(f"the page has no {BEGIN} … {END}")
     new = {subject(text) for text in sections}
-    there = between.strip().split("\n\n**")
-    there = [text if text.startswith("**") else f"**{text}" for text in there if text]
-    tables = [text for text in there if subject(text) not in new] + list(sections)
+    old = between.strip().split("\n\n**")
+    old = [text if text.startswith("**") else f"**{text}" for text in old if text]
+    tables = [text for text in old if subject(text) not in new] + list(sections)
     return head + BEGIN + "\n" + "\n\n".join(tables) + "\n" + END + tail
 
 
 def subject(section: str) -> str:
-    """What a table is of: its caption as far as the machine that measured it."""
+    """The settings of a table: its caption without the machine that measured it."""
     return section.partition(";")[0]
 
 
 def section(report: dict[str, Any]) -> str:
-    """One report in words and a table."""
+    """The caption and the table of one report."""
     settings = report["settings"]
     table = sweep_table(report) if settings["sweep"] else point_table(report)
     return f"{caption(settings)}\n\n{table}"
@@ -89,7 +90,7 @@ def caption(settings: dict[str, Any]) -> str:
     worst = max(settings["largest_differences"].values())
     return (
         f"**{what}**: {', '.join(fixed)}, vocabulary {settings['vocab']:,}, {settings['ladders']} ladder"
-        f"{'s' * (settings['ladders'] > 1)} a step; {settings['shape']} in {settings['dtype']}"
+        f"{'s' * (settings['ladders'] > 1)} per step; {settings['shape']} in {settings['dtype']}"
         f"{' with gradient checkpointing' * settings['checkpointing']} on {settings['device']}, "
         f"{settings['threads']} threads, load {settings['load']} at the end; median of {settings['repeats']}. "
         f"Largest difference between peers: {worst:.0e}."
@@ -99,7 +100,7 @@ def caption(settings: dict[str, Any]) -> str:
 def point_table(report: dict[str, Any]) -> str:
     gpu = any("mfu" in result for result in report["results"])
     lines = [
-        "| | s a ladder | × one row | tokens | peak | × arithmetic |" + " MFU |" * gpu,
+        "| | s per ladder | × one row | tokens | peak | × arithmetic |" + " MFU |" * gpu,
         "| --- | --- | --- | --- | --- | --- |" + " --- |" * gpu,
     ]
     for result in report["results"]:
@@ -137,12 +138,12 @@ def sweep_table(report: dict[str, Any]) -> str:
 
 
 def growth(at: dict[tuple[str, int], dict[str, Any]], peer: str) -> str:
-    """How time grows with K against how tokens do."""
+    """Growth of time from K = 2 to K = 8, against the growth of tokens."""
     low, high = at[peer, 2], at[peer, 8]
     time = high["seconds_per_ladder"] / low["seconds_per_ladder"]
     tokens = high["tokens_per_ladder"] / low["tokens_per_ladder"]
     ratio = time / tokens
-    return f"One row a ladder: t(K=8) / t(K=2) = {time:.2f}, tokens {tokens:.2f}, so {ratio:.2f} × the token ratio."
+    return f"One row per ladder: t(K=8) / t(K=2) = {time:.2f}, tokens {tokens:.2f}, so {ratio:.2f} × the token ratio."
 
 
 def size(count: float) -> str:
@@ -150,7 +151,7 @@ def size(count: float) -> str:
 
 
 def plot(results: list[dict[str, Any]], path: Path) -> None:
-    """Seconds a ladder against K, with the arithmetic floor of one row a ladder."""
+    """Seconds per ladder against K, with the arithmetic floor of one row per ladder."""
     import matplotlib
 
     matplotlib.use("svg")
@@ -163,7 +164,7 @@ def plot(results: list[dict[str, Any]], path: Path) -> None:
         axes.plot(*zip(*line, strict=True), marker="o", label=NAMES[peer], color=COLOURS.get(peer))
     floor = [(r["k"], r["seconds_per_ladder"] / r["times_arithmetic_floor"]) for r in results if r["peer"] == "shared"]
     axes.plot(*zip(*floor, strict=True), linestyle=":", color="#666666", label="arithmetic of one row")
-    axes.set(xlabel="responses a ladder, K", ylabel="seconds a ladder", ylim=(0, None))
+    axes.set(xlabel="responses per ladder, K", ylabel="seconds per ladder", ylim=(0, None))
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False)
     figure.tight_layout()

@@ -1,6 +1,6 @@
-"""`python -m benchmarks.reproduce`: every experiment with every seed, in as many processes as there are cores.
+"""`python -m benchmarks.reproduce`: every experiment with every seed, one process per core.
 
-Stopped at any time, the same command continues. Ends by writing docs/reproduction.md with its plots.
+A stopped command continues when it is run again. The end writes docs/reproduction.md with its plots.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--only", nargs="+", choices=EXPERIMENTS, default=list(EXPERIMENTS), metavar="EXPERIMENT")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes of one thread each")
-    parser.add_argument("--page", action="store_true", help="only write the page from what has been run")
+    parser.add_argument("--page", action="store_true", help="only write the page, from finished runs")
     parser.add_argument("--job", nargs="+", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.job:

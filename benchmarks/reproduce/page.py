@@ -1,4 +1,4 @@
-"""The page: tables and plots with intervals, the paper's figures beside ours, and which of its orders appear."""
+"""The page docs/reproduction.md: tables and plots with intervals, and which of the paper's orders appear."""
 
 from __future__ import annotations
 
@@ -26,32 +26,56 @@ COLUMNS = {
     "words": "words",
 }
 JUDGED_BY = {"chair_i": -1, "mrhal_score_c": 1}
-"""What the paper's orders are looked for in, and whether more is better; MRHal's judge is nearest to its own."""
+"""Measures by which the paper's orders are checked; 1 if more is better. MRHal's judge is nearest to the paper's."""
+APPEARS, REVERSED, OPEN = "✓", "✗", "·"
+HEAD = """# AMP's tables on the embedded world
+
+Which results of AMP (arXiv 2405.11165) appear in the world? `make reproduce` writes this page: split `{split}`, seeds
+{seeds}. Every training has {steps} optimiser steps of 16 ladders, so all see equally many ladders.
+[log.md](log.md) says in words what came out.
+
+- **Only orders can be compared.** 'Paper's MMHal' is MMHal-Bench on LLaVA-1.5: other models, other questions.
+- **An order** is any two of the paper's figures, however near. The paper gives no intervals.
+- **Marks**: {appears} the order appears, {reversed} it is reversed, {open} the two cannot be told apart. An order
+  appears if the 95% interval of the paired difference excludes 0 in its direction. The number of comparisons is not
+  corrected for.
+- **Figures** pool the answers of all seeds.
+- **Intervals** (95%) resample pictures, each with all of its answers. They do not cover other trainings: between seeds
+  of one setting CHAIRi moves by up to .013, POPE F1 by up to .2.
+- **Differences** are paired and leave out an item without a score on either side. So they may differ from the
+  difference of two values in a table.
+- **A seed** of multi-size experts is an order of training: neither they nor the check draw at random. Incremental and
+  perturbed levels are drawn anew for each seed.
+- **The oracle replaces GPT-4V.** It is told what each picture holds.
+- **Conclude nothing from POPE F1.** The base answers POPE at chance (accuracy .49), so F1 follows how often a model
+  says yes. Always yes gives .6667, always no 0.
+"""
 
 
 @dataclass
 class Results:
-    """Items of every experiment, those of all seeds end to end: an interval resamples pictures, each with all of its
-    answers, so what the seeds add to the spread is in it."""
+    """Items of every experiment, those of all seeds end to end.
+
+    An interval resamples pictures, each with its answers of all seeds."""
 
     items: dict[str, dict[str, list[Any]]]
     seeds: dict[str, list[int]]
     measures: dict[str, Any]
 
     def figures(self, name: str) -> dict[str, Figure]:
-        found: dict[str, Figure] = {}
+        by_name: dict[str, Figure] = {}
         for benchmark, items in self.items[name].items():
-            found |= figures(self.measures[benchmark], items)
-        return found
+            by_name |= figures(self.measures[benchmark], items)
+        return by_name
 
     def differences(self, before: str, after: str) -> dict[str, Figure]:
-        """After less before, picture by picture, over the seeds that both have (a base has one for all)."""
+        """After minus before, paired by picture, over the seeds that both have (the base has one for all)."""
         both = [s for s in self.seeds[after] if s in self.seeds[before] or before == "base"]
-        found: dict[str, Figure] = {}
+        by_name: dict[str, Figure] = {}
         for benchmark in self.items[after]:
             first, second = (self._seeds(name, benchmark, both) for name in (before, after))
-            found |= differences(self.measures[benchmark], first, second)
-        return found
+            by_name |= differences(self.measures[benchmark], first, second)
+        return by_name
 
     def by_seed(self, name: str, measure: str) -> list[float]:
         """A figure's value for each seed."""
@@ -70,66 +94,104 @@ class Results:
 def read_results(out: Path, split: str, seeds: Sequence[int]) -> Results:
     names = {row.experiment for table in TABLES for row in table.rows}
     items: dict[str, dict[str, list[Any]]] = {}
-    found: dict[str, list[int]] = {}
+    made: dict[str, list[int]] = {}
     for name in ["base", *sorted(names)]:
         for seed in [0] if name == "base" else seeds:
             path = out / split / ("base" if name == "base" else f"{name}-{seed}") / "items.json"
             if path.exists():
-                found.setdefault(name, []).append(seed)
+                made.setdefault(name, []).append(seed)
                 own = items.setdefault(name, {})
                 for benchmark, rows in json.loads(path.read_text("utf-8"))["items"].items():
                     own.setdefault(benchmark, []).extend(rows)
     data = evaluation(out, split)
-    return Results(items, found, measures(chosen_benchmarks(EvaluateSettings(data=str(data)), data)))
+    return Results(items, made, measures(chosen_benchmarks(EvaluateSettings(data=str(data)), data)))
 
 
 def write_page(out: Path, split: str, seeds: Sequence[int], docs: Path) -> Path:
-    """docs/reproduction.md (test) or reproduction-dev.md beside the runs, with its plots; returns its path."""
+    """Write docs/reproduction.md (test) or reproduction-dev.md beside the runs, with plots; return its path."""
     results = read_results(out, split, seeds)
     page = docs / "reproduction.md" if split == "test" else out / f"reproduction-{split}.md"
-    pictures = page.parent / "img"
-    pictures.mkdir(parents=True, exist_ok=True)
-    lines = [*_head(results, split, seeds), *_comparisons(results)]
     for number, table in enumerate(TABLES):
-        picture = pictures / f"reproduction-{number + 1}.svg"
-        plot(results, table, picture)
-        lines += [f"## {table.title}", "", *_table(results, table), "", f"![{table.title}](img/{picture.name})", ""]
-        lines += [*_trends(results, table), ""]
-    page.write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
+        plot(results, table, page.parent / picture(number))
+    page.write_text(page_text(results, split, seeds), encoding="utf-8")
     return page
+
+
+def picture(number: int) -> str:
+    """The path of a table's plot, from the page."""
+    return f"img/reproduction-{number + 1}.svg"
+
+
+def page_text(results: Results, split: str, seeds: Sequence[int]) -> str:
+    """The page in Markdown."""
+    orders = [paper_orders(results, table) for table in TABLES]
+    lines = [*_head(results, split, seeds), *_summary(orders), *_comparisons(results)]
+    for number, (table, of_table) in enumerate(zip(TABLES, orders, strict=True)):
+        lines += [f"## {table.title}", "", *_table(results, table), "", f"![{table.title}]({picture(number)})", ""]
+        lines += _matrix(of_table)
+    return "\n".join(lines).rstrip() + "\n"
+
+
+@dataclass(frozen=True)
+class Orders:
+    """The paper's orders of one table: rows from best to worst, and per pair (better, worse) a mark per measure."""
+
+    title: str
+    ranked: list[str]
+    verdicts: dict[tuple[str, str], dict[str, str]]
+
+
+def paper_orders(results: Results, table: Table) -> Orders:
+    """Whether each order of the paper appears, is reversed or stays open, by each measure of `JUDGED_BY`."""
+    scored = [row for row in table.rows if row.paper is not None and row.experiment in results.items]
+    ranked = sorted(scored, key=lambda row: (row.paper, row.experiment), reverse=True)
+    verdicts: dict[tuple[str, str], dict[str, str]] = {}
+    for better, worse in combinations(ranked, 2):
+        change = results.differences(worse.experiment, better.experiment)
+        marks = verdicts.setdefault((better.label, worse.label), {})
+        for measure, sign in JUDGED_BY.items():
+            low, high = sorted(sign * (change[measure][end] or 0.0) for end in ("low", "high"))
+            marks[measure] = APPEARS if low > 0 else REVERSED if high < 0 else OPEN
+    return Orders(table.title, [row.label for row in ranked], verdicts)
 
 
 def _head(results: Results, split: str, seeds: Sequence[int]) -> list[str]:
     base = results.figures("base")
     rows = [["", *COLUMNS.values()], ["base", *(_value(base[m]) for m in COLUMNS)]]
+    marks = {"appears": APPEARS, "reversed": REVERSED, "open": OPEN}
     return [
-        "# AMP's tables on the embedded world",
-        "",
-        f"Written by `make reproduce`: split `{split}`, seeds {', '.join(map(str, seeds))}, {STEPS} optimiser steps of "
-        "16 ladders for every training, so that all see equally many ladders (not responses or pairs). What the paper "
-        "measured with MMHal-Bench on LLaVA-1.5 stands in its own column: the world's figures and the paper's are of "
-        "different models on different questions, and only their orders can be compared. Every two of the "
-        "paper's figures make an order, however near; it gives no intervals. An order appears where the 95% "
-        "interval of the paired difference excludes 0 in its direction, not corrected for the number of "
-        "comparisons. In place of GPT-4V stands the world's oracle, which is told what each picture holds. The "
-        "base answers POPE at chance (accuracy .49), so its F1 only follows how often a model says yes (always "
-        "yes is .6667, always no 0): nothing can be concluded from that column.",
-        "",
-        "A figure is over the answers of all seeds together; its 95% interval resamples pictures, each with all "
-        "of its answers. Seeds are not resampled: intervals say what other pictures would give with these "
-        "trainings, not what other trainings would; CHAIRi moves by up to .013 between seeds of one setting, "
-        "POPE F1 by up to .2. Where one side of a pair has no score, a difference leaves both out, so that it "
-        "need not be the difference of the table's values. Multi-size experts and the check draw nothing at "
-        "random, so there a seed is an order of training; incremental and perturbed levels are drawn anew for "
-        "each seed.",
-        "",
+        HEAD.format(split=split, seeds=", ".join(map(str, seeds)), steps=STEPS, **marks),
         *_markdown(rows),
         "",
     ]
 
 
+def _summary(orders: Sequence[Orders]) -> list[str]:
+    """How many of the paper's orders appear, are reversed and stay open, per table and measure."""
+    names = [f"{COLUMNS[measure]} {mark}" for measure in JUDGED_BY for mark in (APPEARS, REVERSED, OPEN)]
+    rows = [["", "orders", *names]]
+    for table in orders:
+        if table.verdicts:
+            marks = {measure: [verdict[measure] for verdict in table.verdicts.values()] for measure in JUDGED_BY}
+            counts = [str(marks[measure].count(mark)) for measure in JUDGED_BY for mark in (APPEARS, REVERSED, OPEN)]
+            rows.append([table.title, str(len(table.verdicts)), *counts])
+    return ["## Do the paper's orders appear?", "", *_markdown(rows), ""]
+
+
+def _matrix(orders: Orders) -> list[str]:
+    """One cell per order of the paper: the better row over the worse column. Nothing if no two can be told apart."""
+    if all(mark == OPEN for marks in orders.verdicts.values() for mark in marks.values()):
+        return []
+    rows = [["better \\ worse", *orders.ranked[1:]]]
+    for better in orders.ranked[:-1]:
+        cells = [orders.verdicts.get((better, worse), {}) for worse in orders.ranked[1:]]
+        rows.append([better, *(" ".join(marks.values()) for marks in cells)])
+    by = ", then ".join(COLUMNS[measure] for measure in JUDGED_BY)
+    return [f"The paper's orders, by {by}:", "", *_markdown(rows), ""]
+
+
 def _comparisons(results: Results) -> list[str]:
-    """What preferences changed: paired differences to the base, and to what else the same steps could have bought."""
+    """Paired differences to the base, and to other uses of the same number of steps."""
     chosen = [m for m in COLUMNS if m not in ("repetition", "words")]
     rows = [["", *(COLUMNS[m] for m in chosen), "CHAIRi / CHAIRs, relative"]]
     for after in COMPARED:
@@ -139,13 +201,12 @@ def _comparisons(results: Results) -> list[str]:
             change = results.differences(before, after)
             was = results.figures(before)
             relative = " / ".join(_share(change[m], was[m]) for m in ("chair_i", "chair_s"))
-            rows.append([f"{after} less {label}", *(difference_text(change[m]) for m in chosen), relative])
+            rows.append([f"{after} − {label}", *(difference_text(change[m]) for m in chosen), relative])
     return [
-        "## What preferences changed",
+        "## What do preferences change?",
         "",
-        "Paired differences, picture by picture, over all seeds, with their 95% intervals: `mdpo` has the paper's "
-        "penalty, `ours` this project's own, 1.5 λβ, not the default (docs/objectives.md); every training had equally "
-        "many steps.",
+        "Paired differences. `mdpo` has the paper's penalty λ. `ours` has a penalty of 1.5 λβ, which is `scaled` with "
+        "weight 1.5 ([objectives.md](objectives.md)).",
         "",
         *_markdown(rows),
         "",
@@ -155,7 +216,7 @@ def _comparisons(results: Results) -> list[str]:
 def _table(results: Results, table: Table) -> list[str]:
     named = [row for each in (table, *TABLES) for row in each.rows if row.experiment == table.against]
     against = named[0].label if named else table.against
-    rows = [["", "paper's MMHal", *COLUMNS.values(), f"CHAIRi less that of '{against}'"]]
+    rows = [["", "paper's MMHal", *COLUMNS.values(), f"CHAIRi − '{against}'"]]
     for row in table.rows:
         if row.experiment not in results.items:
             rows.append([row.label, _paper(row.paper), *["not run"] * len(COLUMNS), ""])
@@ -166,26 +227,6 @@ def _table(results: Results, table: Table) -> list[str]:
             change = difference_text(results.differences(table.against, row.experiment)["chair_i"])
         rows.append([row.label, _paper(row.paper), *(_value(own[m]) for m in COLUMNS), change])
     return _markdown(rows)
-
-
-def _trends(results: Results, table: Table) -> list[str]:
-    """Of every two rows that the paper ranks: does a measure rank them so, the other way, or not at all?"""
-    ranked = sorted((row.paper, row.experiment, row.label) for row in table.rows if row.paper is not None)
-    orders = list(combinations([row for row in ranked if row[1] in results.items], 2))
-    changes = [results.differences(worse, better) for (_, worse, _), (_, better, _) in orders]
-    lines = []
-    for measure, sign in JUDGED_BY.items() if orders else ():
-        found: dict[str, list[str]] = {"appear": [], "are reversed": [], "cannot be told apart": []}
-        for ((_, _, worse), (_, _, better)), change in zip(orders, changes, strict=True):
-            low, high = sorted(sign * (change[measure][end] or 0.0) for end in ("low", "high"))
-            verdict = "appear" if low > 0 else "are reversed" if high < 0 else "cannot be told apart"
-            found[verdict].append(f"{better} over {worse}")
-        lines += ["", f"Of the paper's {len(orders)} orders, by {COLUMNS[measure]}:", ""]
-        lines += [
-            f"- {len(names)} {verdict}" + (f": {'; '.join(names)}." if names else ".")
-            for verdict, names in found.items()
-        ]
-    return lines[1:]
 
 
 def plot(results: Results, table: Table, path: Path) -> None:
@@ -211,6 +252,7 @@ def plot(results: Results, table: Table, path: Path) -> None:
         pane.tick_params(labelsize=8)
     panes[0].set_yticks(range(len(rows)), [row.label for row in rows])
     panes[0].invert_yaxis()
+    path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, metadata={"Date": None})
     pyplot.close(figure)
 

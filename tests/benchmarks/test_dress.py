@@ -1,8 +1,9 @@
-"""The page of feedback over seeds: its figures by hand; the trainings themselves take an hour."""
+"""The page of feedback over seeds, its figures worked out by hand; the trainings take an hour."""
 
 from __future__ import annotations
 
 import json
+import re
 import sys
 from argparse import Namespace
 from pathlib import Path
@@ -14,6 +15,7 @@ from benchmarks import dress
 from benchmarks.dress import DRESS, JOINED, PLAIN, items, page, run
 
 pytestmark = pytest.mark.unit
+PAGE = Path(__file__).parents[2] / "docs" / "reproduction-feedback.md"
 
 
 def feedback_item(aligned: bool, number: int) -> dict[str, Any]:
@@ -61,14 +63,14 @@ def test_a_picture_of_two_seeds_is_one_cluster(runs: Path) -> None:
     assert [row["cluster"] for row in found] == ["0.png", "1.png", "0.png", "1.png"]
 
 
-def test_an_answer_may_hold_a_character_that_ends_a_line_of_text_but_not_of_json(tmp_path: Path) -> None:
+def test_an_answer_may_hold_a_line_separator(tmp_path: Path) -> None:
     path = tmp_path / "evaluate" / "base" / "chair.jsonl"
     path.parent.mkdir(parents=True)
     path.write_text(json.dumps({"image": "0.png", "answer": "a\u2028b"}, ensure_ascii=False) + "\n", "utf-8")
     assert [row["answer"] for row in items([tmp_path], "base", "chair")] == ["a\u2028b"]
 
 
-def test_ratings_stand_with_their_change_and_its_share_of_the_gap(runs: Path) -> None:
+def test_ratings_come_with_their_change_and_share_of_the_gap(runs: Path) -> None:
     text = page(runs, "dev", [0, 1])
     assert cells(text, "helpfulness") == ["2.0000", "3.0000", "+1.0000 [+1.0000, +1.0000]", "50%", "4"]
     # 2.5 lacks 1.5 of 4; and 1 of it is gained
@@ -80,10 +82,11 @@ def test_rounds_gains_and_leads_are_those_of_the_conversations(runs: Path) -> No
     text = page(runs, "dev", [0, 1])
     assert cells(text, "aligned, with feedback") == ["3.0000", "3.2500", "3.5000", "3.7500"]
     assert cells(text, "aligned, 'try again'") == ["", "3.0000", "3.0000", "3.0000"]
-    assert cells(text, "aligned, a round less the one before")[1:] == ["+0.2500 [+0.2500, +0.2500]"] * 3
-    assert cells(text, "aligned, feedback less 'try again'")[3] == "+0.7500 [+0.7500, +0.7500]"
-    assert cells(text, "base, feedback less 'try again'")[3] == "+0.0000 [+0.0000, +0.0000]"
-    assert "the top condition less the worst: +1.5000 [+1.5000, +1.5000] of quality (4 answers)" in text
+    assert cells(text, "aligned, change since the round before")[1:] == ["+0.2500 [+0.2500, +0.2500]"] * 3
+    assert cells(text, "aligned, feedback minus 'try again'")[3] == "+0.7500 [+0.7500, +0.7500]"
+    assert cells(text, "base, feedback minus 'try again'")[3] == "+0.0000 [+0.0000, +0.0000]"
+    assert cells(text, "top condition minus worst") == ["+1.5000 [+1.5000, +1.5000]", "4"]
+    assert cells(text, "under the worst condition") == ["1.5000", ""]
     assert cells(text, "capability_accuracy")[:2] == ["0.0000", "1.0000"]
 
 
@@ -94,7 +97,7 @@ def test_a_difference_of_one_picture_has_no_interval(tmp_path: Path) -> None:
     assert cells(page(tmp_path, "dev", [0]), "chair_i") == ["1.0000", "0.5000", "-0.5000 [–]"]
 
 
-def test_both_methods_are_compared_only_where_both_have_been_run(runs: Path) -> None:
+def test_both_methods_are_compared_only_if_both_have_been_run(runs: Path) -> None:
     write_run(runs / f"{JOINED}-0", 0)
     assert JOINED not in page(runs, "dev", [0])
     write_run(runs / f"{PLAIN}-0", 1)
@@ -102,14 +105,24 @@ def test_both_methods_are_compared_only_where_both_have_been_run(runs: Path) -> 
     assert cells(compared, "chair_i") == ["0.5000", "0.0000", "-0.5000 [-0.5000, -0.5000]"]
 
 
-def test_a_page_of_what_has_not_been_run_says_what_is_missing(runs: Path) -> None:
+def words(text: str) -> str:
+    """A page without its figures: shares, numbers and differences with intervals."""
+    return re.sub(r"[-+]?\d[\d.]*%?( \[[^]]*\])?|–", "#", text)
+
+
+def test_the_page_in_the_docs_has_the_words_of_the_benchmark(tmp_path: Path) -> None:
+    for recipe in (DRESS, JOINED, PLAIN):
+        for seed in (0, 1, 2):
+            write_run(tmp_path / f"{recipe}-{seed}", 1)
+    assert words(page(tmp_path, "test", [0, 1, 2])) == words(PAGE.read_text("utf-8"))
+
+
+def test_a_page_names_the_runs_that_have_not_finished(runs: Path) -> None:
     with pytest.raises(SystemExit, match=f"no finished {DRESS}-2; run it without --page"):
         page(runs, "dev", [0, 2])
 
 
-def test_a_run_is_the_recipe_with_its_seed_and_split_and_one_that_fails_names_its_log(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_has_seed_and_split_and_a_failure_names_its_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[list[str]] = []
 
     def called(command: list[str], **options: Any) -> Namespace:

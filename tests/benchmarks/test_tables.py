@@ -1,14 +1,17 @@
-"""The tables of docs/benchmarks.md are what the benchmark printed."""
+"""The tables of the training benchmark are what it printed, and docs/benchmarks.md quotes them exactly."""
 
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 
 from benchmarks import tables
 
 pytestmark = pytest.mark.unit
+ROOT = Path(__file__).parents[2]
 SETTINGS = {
     "shape": "44m",
     "k": 5,
@@ -32,7 +35,7 @@ def result(peer, seconds, **more):
     return {"peer": peer, "seconds_per_ladder": seconds, **figures, **more}
 
 
-def test_a_point_is_a_row_a_peer():
+def test_a_point_is_one_row_per_peer():
     report = {"settings": SETTINGS, "results": [result("trl", 44.0, times_shared=22.0)]}
     text = tables.section(report)
     assert "| TRL's DPOTrainer, its defaults | 44.00 | 22.00 | 1,000 | 250 MB | 2.00 |" in text
@@ -50,7 +53,7 @@ def test_a_sweep_over_k_compares_the_growth_of_time_with_that_of_tokens(tmp_path
     assert "<svg" in (tmp_path / "img" / "k.svg").read_text()
 
 
-def test_only_what_stands_between_the_marks_is_exchanged(tmp_path):
+def test_only_the_text_between_the_marks_is_replaced(tmp_path):
     page = f"before\n{tables.BEGIN}\n**K = 2**: a; old\n\n| 1 |\n\n**K = 5**: a; kept\n{tables.END}\nafter\n"
     between = "**K = 5**: a; kept\n\n**K = 2**: a; new"
     assert tables.replaced(page, ["**K = 2**: a; new"]) == f"before\n{tables.BEGIN}\n{between}\n{tables.END}\nafter\n"
@@ -61,3 +64,14 @@ def test_only_what_stands_between_the_marks_is_exchanged(tmp_path):
 def test_a_report_is_the_last_line_of_its_file(tmp_path):
     (tmp_path / "a.json").write_text("a library's chatter\n" + json.dumps({"settings": SETTINGS}) + "\n")
     assert tables.read(tmp_path / "a.json")["settings"]["k"] == 5
+
+
+def numbers(text: str) -> set[str]:
+    return set(re.findall(r"\d[\d,]*(?:\.\d+)?", text))
+
+
+def test_every_figure_in_the_tables_of_the_docs_is_among_the_results():
+    measured = numbers("".join(path.read_text("utf-8") for path in (ROOT / "benchmarks" / "results").glob("*.md")))
+    rows = [line for line in (ROOT / "docs" / "benchmarks.md").read_text("utf-8").splitlines() if line.startswith("|")]
+    assert len(rows) > 30
+    assert numbers("".join(rows)) <= measured
