@@ -128,7 +128,9 @@ def test_objectives_import_no_packer():
         for module in modules()
         if module.startswith("seelevel.training.objectives")
         for target in imported(module)
-        if not target.startswith(("seelevel.training.objectives", *(f"seelevel.{name}" for name in CORE - {"training"})))
+        if not target.startswith(
+            ("seelevel.training.objectives", *(f"seelevel.{name}" for name in CORE - {"training"}))
+        )
     ]
     assert wrong == []
 

@@ -191,8 +191,8 @@ def test_an_interrupt_is_one_line_and_no_traceback():
     code = (
         "import sys, signal, os, time\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        "import seelevel.cli as cli\n"
-        "cli._recipe = lambda *_: (os.kill(os.getpid(), signal.SIGINT), time.sleep(30))\n"
+        "import seelevel.cli as cli, seelevel.cli.run as run\n"
+        "run._recipe = lambda *_: (os.kill(os.getpid(), signal.SIGINT), time.sleep(30))\n"
         "sys.argv = ['seelevel', 'run', 'world-quick']\n"
         "cli.main()\n"
     )

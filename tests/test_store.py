@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image as Pictures
 
-from seelevel import Image, Ladder, Response, load_ladders, save_ladders, store
+from seelevel import Image, Ladder, Response, fingerprints, load_ladders, save_ladders, store
 from seelevel.errors import DiskFullError, InputError, is_disk_full, require_space
 from seelevel.formats.parquet import write_shard
 
@@ -152,9 +152,9 @@ def test_a_manifest_or_begun_file_that_is_garbage_is_as_good_as_none(tmp_path, g
 
 
 def test_source_fingerprints_follow_lazy_imports_and_tables_of_names():
-    assert "seelevel.store" in store.imports_of("seelevel.formats.parquet")
-    assert "seelevel.models.local" in store.imports_of("seelevel.models")
-    assert "seelevel.pipeline" in store.imports_of("seelevel.cli")
+    assert "seelevel.store" in fingerprints.imports_of("seelevel.formats.parquet")
+    assert "seelevel.models.local" in fingerprints.imports_of("seelevel.models")
+    assert "seelevel.pipeline" in fingerprints.imports_of("seelevel.cli")
 
 
 CODE = "def f(x: int) -> int:\n    return x + 1\n"
@@ -165,14 +165,14 @@ SAME_CODE = (
 
 
 def test_comments_and_docstrings_leave_the_code_digest_alone():
-    assert store.code_digest("LIMIT = 3\n" + CODE) == store.code_digest(SAME_CODE)
+    assert fingerprints.code_digest("LIMIT = 3\n" + CODE) == fingerprints.code_digest(SAME_CODE)
 
 
 @pytest.mark.parametrize(
     "changed", [CODE.replace("+", "-"), CODE.replace("1", "2"), CODE.replace("1", "None"), CODE + "f('a text')\n"]
 )
 def test_a_change_of_code_changes_the_code_digest(changed):
-    assert store.code_digest(changed) != store.code_digest(CODE)
+    assert fingerprints.code_digest(changed) != fingerprints.code_digest(CODE)
 
 
 def test_disk_full_is_seen_through_a_library_s_own_error():
@@ -195,7 +195,7 @@ def test_batches_are_fixed_by_size():
 
 def test_looking_for_a_stages_sources_imports_none_of_them():
     code = (
-        "import sys; from seelevel.store import source_fingerprint; source_fingerprint('seelevel.align');"
+        "import sys; from seelevel.fingerprints import source_fingerprint; source_fingerprint('seelevel.align');"
         "sys.exit(any(m in sys.modules for m in ('torch', 'transformers', 'seelevel.training.fit')))"
     )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -85,7 +85,7 @@ class TestBeforeARunStarts:
     def test_a_stage_that_is_done_under_the_same_settings_needs_no_server_any_more(self, tmp_path: Path) -> None:
         def preflight(*settings: str) -> None:
             run = self.recipe(*settings)
-            run.out = tmp_path
+            run.names.out = tmp_path
             run.preflight()
 
         with serving() as server:

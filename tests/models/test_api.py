@@ -51,7 +51,7 @@ def test_of_2000_calls_with_three_in_ten_faulty_none_is_lost_or_made_again() -> 
 
 KILLED = """
 import sys
-from seelevel.models.api import ApiModel
+from seelevel.models.server.client import ApiModel
 from seelevel.models.base import ApiSettings, Prompt, Sampling
 prompts = [Prompt([{"role": "user", "content": f"question {n}"}]) for n in range(200)]
 ApiModel(sys.argv[1], ApiSettings(concurrency=4), first_wait=0.01).generate(prompts, Sampling(max_new_tokens=16))

@@ -10,8 +10,8 @@ from typing import Annotated, Any
 
 import typer
 
+from seelevel.cli import run
 from seelevel.cli.parser import parser_app
-from seelevel.cli.run import align, doctor, run, stage_command, threshold
 from seelevel.cli.score import score_app
 from seelevel.cli.world import world_app
 from seelevel.errors import DiskFullError, InputError, NonFiniteLossError, ServerError, free_bytes, is_disk_full
@@ -30,19 +30,17 @@ app.add_typer(world_app, name="world")
 app.add_typer(parser_app, name="parser")
 
 
-app.command()(run)
+app.command()(run.run)
 for stage, words in (
     ("base", "One stage, where a recipe has it: make the model to align by fine-tuning another."),
     ("generate", "One stage: read the prompts and generate ranked responses."),
     ("check", "One stage: check and mend the order of the responses."),
     ("feedback", "One stage: have the responses judged in words, and answered again."),
 ):
-    app.command(stage, help=words)(stage_command(stage))
-app.command()(align)
-app.command("evaluate", help="One stage: measure the base and the aligned model.")(stage_command("evaluate"))
-app.command("report", help="One stage: make the page.")(stage_command("report"))
-app.command()(threshold)
-app.command()(doctor)
+    app.command(stage, help=words)(run.stage_command(stage))
+app.command()(run.align)
+app.command("evaluate", help="One stage: measure the base and the aligned model.")(run.stage_command("evaluate"))
+app.command("report", help="One stage: make the page.")(run.stage_command("report"))
 
 
 @app.command()
@@ -83,6 +81,9 @@ def chat(
         raise InputError(f"--temperature {temperature}: {error.errors()[0]['msg']}") from error
     open_chat(model, image, about, judge, condition, sampling, save).run()
 
+
+app.command()(run.threshold)
+app.command()(run.doctor)
 
 # Typer of some versions carries a click of its own, so that click's own class would catch nothing.
 UsageError: Any = typer.BadParameter.__bases__[0]
