@@ -154,7 +154,7 @@ def test_a_manifest_or_begun_file_that_is_garbage_is_as_good_as_none(tmp_path, g
 def test_source_fingerprints_follow_lazy_imports_and_tables_of_names():
     assert "seelevel.store" in fingerprints.imports_of("seelevel.formats.parquet")
     assert "seelevel.models.local" in fingerprints.imports_of("seelevel.models")
-    assert "seelevel.pipeline" in fingerprints.imports_of("seelevel.cli")
+    assert "seelevel.pipeline" in fingerprints.imports_of("seelevel.cli.run")
 
 
 CODE = "def f(x: int) -> int:\n    return x + 1\n"

@@ -7,9 +7,10 @@ import hashlib
 import importlib.util
 import json
 from functools import cache
-from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any
+
+PACKAGE = Path(__file__).parent
 
 
 def digest(*parts: Any) -> str:
@@ -40,41 +41,34 @@ def _visible_files(path: Path) -> list[Path]:
 
 @cache
 def imports_of(module: str) -> frozenset[str]:
-    """The `seelevel` modules that a module's source imports anywhere in it, lazily or not (packages included)."""
-    spec = importlib.util.find_spec(module)
-    if spec is None or spec.origin is None:
+    """The modules of this package that a module's source imports, at the top or inside a function.
+
+    A string such as `"seelevel.check.autocheck:AutoCheck"` in a table of names counts as an import.
+    """
+    file = source_file(module)
+    if file is None:
         return frozenset()
-    package = module if spec.submodule_search_locations else module.rpartition(".")[0]
-    found = set()
-    for node in ast.walk(ast.parse(Path(spec.origin).read_text(encoding="utf-8"))):
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            base = node.module or ""
-            if node.level:
-                root = package.split(".")[: len(package.split(".")) - node.level + 1]
-                base = ".".join([*root, base] if base else root)
-            found.add(base)
-            found |= {f"{base}.{alias.name}" for alias in node.names}
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.startswith("seelevel."):
-            found.add(node.value.partition(":")[0])  # "module:function" in a table of names
-    ours = {name for name in found if name.split(".")[0] == "seelevel"}
-    return frozenset(name for name in ours if _is_module(name))
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            names.add(node.value.partition(":")[0])
+    ours = {name for name in names if name.split(".")[0] == PACKAGE.name}
+    return frozenset(name for name in ours if source_file(name) is not None)
 
 
 @cache
-def _is_module(name: str) -> bool:
-    """Whether a name of ours is a module. A name inside a module is none, and asking for it would import the module."""
-    package = name.rpartition(".")[0]
-    if package and not (_is_module(package) and _spec(package).submodule_search_locations):
-        return False
-    return importlib.util.find_spec(name) is not None
-
-
-def _spec(name: str) -> ModuleSpec:
-    spec = importlib.util.find_spec(name)
-    assert spec is not None
-    return spec
+def source_file(module: str) -> Path | None:
+    """A module's source file, or None. A module of this package is found without importing the packages above it."""
+    first, *rest = module.split(".")
+    if first == PACKAGE.name:
+        place = PACKAGE.joinpath(*rest)
+        return next((file for file in (place / "__init__.py", place.with_suffix(".py")) if file.is_file()), None)
+    spec = importlib.util.find_spec(module)
+    return None if spec is None or spec.origin is None else Path(spec.origin)
 
 
 def source_fingerprint(*modules: str) -> str:
@@ -96,10 +90,8 @@ def source_fingerprint(*modules: str) -> str:
 @cache
 def _code_of(module: str) -> str:
     """A digest of a module's syntax tree, or nothing for a module without a source file."""
-    spec = importlib.util.find_spec(module)
-    if spec is None or spec.origin is None:
-        return ""
-    return code_digest(Path(spec.origin).read_text(encoding="utf-8"))
+    file = source_file(module)
+    return "" if file is None else code_digest(file.read_text(encoding="utf-8"))
 
 
 def code_digest(source: str) -> str:

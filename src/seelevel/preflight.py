@@ -147,8 +147,8 @@ def _check_processes(names: Names) -> None:
         raise InputError("base: it is made in one process; run `seelevel base` first, then the rest under torchrun")
     if several and names.recipe.generate.training_data is not None and read_manifest(names.out / "generate") is None:
         raise InputError(
-            f"generate.method: {names.recipe.generate.method} fine-tunes in one process; run `seelevel generate` first, "
-            "then the rest under torchrun"
+            f"generate.method: {names.recipe.generate.method} fine-tunes in one process; run `seelevel generate` "
+            "first, then the rest under torchrun"
         )
 
 
