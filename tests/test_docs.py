@@ -12,21 +12,21 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from seelevel.align.settings import AlignSettings
 from seelevel.check.settings import CheckSettings
 from seelevel.evaluate import BENCHMARKS, chosen_benchmarks
-from seelevel.evaluate.settings import EvaluateSettings
 from seelevel.feedback.settings import FeedbackSettings
 from seelevel.generate.settings import SETTINGS, FinetuneSettings
 from seelevel.models.base import ApiSettings, Sampling
 from seelevel.recipe import BaseSettings, DataSettings, Recipe, load_recipe
 from seelevel.report.settings import ReportSettings
-from seelevel.training.settings import LoraSettings, TrainSettings
-from seelevel.world.datasets import write_evaluation
+from seelevel.scorers.settings import EvaluateSettings
+from seelevel.training.settings import AlignSettings, LoraSettings, TrainSettings
+from seelevel.world.texts.datasets import write_evaluation
+from tests.prose import links, pages
 
 pytestmark = pytest.mark.unit
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = pages()
 TO_COME = {"docs/extending.md"}
 """Pages that are linked and not written yet."""
 TABLES: dict[tuple[str, str], type[BaseModel]] = {
@@ -40,7 +40,6 @@ TABLES: dict[tuple[str, str], type[BaseModel]] = {
     ("servers.md", "key of `api`"): ApiSettings,
     ("training.md", "key of `align`"): AlignSettings,
     ("training.md", "key of `lora`"): LoraSettings,
-    ("training.md", "key of `base`"): BaseSettings,
     ("scoring.md", "key of `evaluate`"): EvaluateSettings,
 }
 """Which settings a page's table lists, by the header of its first column."""
@@ -85,6 +84,10 @@ def test_a_table_of_keys_has_every_key_with_its_default(page: str, first: str) -
     assert {key: default_of(cell, expected.get(key)) for key, cell in rows.items()} == expected
 
 
+def test_base_has_the_keys_of_finetune_and_a_model() -> None:
+    assert defaults(BaseSettings) == {"model": "needed", **defaults(FinetuneSettings)}
+
+
 @pytest.mark.parametrize("method", SETTINGS)
 def test_the_keys_of_each_method_are_listed(method: str) -> None:
     rows = {row[0].strip("`"): row[2] for row in table("generate.md", "key") if method in row[1].split(", ")}
@@ -99,15 +102,12 @@ def test_the_methods_and_benchmarks_listed_are_those_there_are() -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_relative_link_leads_to_a_file_and_heading(page: Path) -> None:
-    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
-        if re.match(r"[a-z]+:", target):
-            continue
+    for target in links(page.read_text(encoding="utf-8")):
         name, _, anchor = target.partition("#")
         file = (page.parent / name).resolve() if name else page
-        if file.relative_to(ROOT).as_posix() in TO_COME:
-            continue
-        assert file.exists(), f"{page.name}: {target}"
-        assert not anchor or anchor in headings(file), f"{page.name}: {target}"
+        if file.relative_to(ROOT).as_posix() not in TO_COME:
+            assert file.exists(), target
+            assert not anchor or anchor in headings(file), target
 
 
 def headings(page: Path) -> set[str]:
