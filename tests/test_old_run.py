@@ -1,4 +1,4 @@
-"""A run folder of the version before the typed notes, made with its code: six prompts, pictures and weights left out."""
+"""A run folder of the version before the typed notes, made with its code. Pictures and weights are left out."""
 
 import shutil
 from pathlib import Path
@@ -12,6 +12,7 @@ from seelevel.report.page import write_page
 pytestmark = pytest.mark.unit
 OLD = Path(__file__).parent / "data" / "run_before_types"
 NAMES = [f"prompts-0000{n}" for n in range(6)]
+CHECKERS = ["judge", "judge", "autocheck", "judge", "autocheck", "autocheck"]
 
 
 @pytest.fixture
