@@ -115,6 +115,11 @@ def test_rounds_carry_history_without_conditions():
     assert two.responses == [second] and two.responses[0].condition == "Rating: 2"
 
 
+def test_free_notes_must_not_use_the_names_of_typed_ones():
+    with pytest.raises(ValueError, match="'check'"):
+        Ladder("a", [CAT], [QUESTION], notes={"check": {}})
+
+
 def test_rounds_say_which_interaction_and_round_they_are():
     turns = [(QUESTION, answer("one")), ({"role": "user", "content": "again"}, answer("two"))]
     ladders = Interaction("i", [CAT], turns).rounds()

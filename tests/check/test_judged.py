@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,14 @@ class TestListwise:
     def test_without_a_standard_response_all_are_ordered(self) -> None:
         (found,) = JudgeOrder(Reader(by_length))([ladder("a", "bbb", "cc", flags=["no standard response"])])
         assert [(r.text, r.level) for r in found.responses] == [("bbb", 0), ("cc", 1), ("a", 2)]
+
+    def test_given_responses_without_a_standard_one_are_all_ordered(self) -> None:
+        """The records' own answers carry neither the origin of a standard response nor a flag."""
+        responses = [Response(said(text), level, {"kind": "given"}) for level, text in enumerate(("a", "bbb", "cc"))]
+        judge = Reader(by_length)
+        (found,) = JudgeOrder(judge)([replace(ladder("S"), responses=responses)])
+        assert [(r.text, r.level) for r in found.responses] == [("bbb", 0), ("cc", 1), ("a", 2)]
+        assert "Standard answer:" not in judge.prompts[0].messages[0]["content"]
 
     def test_the_judge_sees_what_is_known_and_the_standard_but_not_the_initial_order(self) -> None:
         judge = Reader(by_length)
