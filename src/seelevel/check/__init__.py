@@ -1,4 +1,4 @@
-"""The check: ladders in, re-ordered ladders with their reasons out."""
+"""The stage `check`: ladders in, re-ordered ladders with the reasons out."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from seelevel.store import StageFolder
 
 __all__ = ["CHECKERS", "CheckSettings", "make_checker", "run"]
 
-# Each is a class with `from_settings(settings, judge, seed)`, whose objects take ladders and give re-levelled ladders.
+# Each is a class with `from_settings(settings, judge, seed)`. Its objects take ladders and return re-levelled ladders.
 CHECKERS = {"autocheck": "seelevel.check.autocheck:AutoCheck", "judge": "seelevel.check.judged:JudgeOrder"}
 
 
@@ -45,7 +45,7 @@ def run(
     facts = _facts(ladder for _, ladders in iter_shards(stage.path, root) for ladder in ladders)
     if "contradiction_rate" in facts:
         say(
-            f"check: the judge contradicts itself in {facts['circles']} of {facts['triples']} threes of responses "
+            f"check: the judge contradicts itself in {facts['circles']} of {facts['triples']} triples of responses "
             f"({facts['contradiction_rate']:.2%})"
         )
     return facts
@@ -59,7 +59,7 @@ def make_checker(
     judge: ModelRef | None,
     seed: int,
 ) -> Checker:
-    """The checker that the settings ask for: a share of the ladders to a judge, and people's overrides after it.
+    """The checker of the settings. A share of the ladders may go to a judge; people's overrides apply after both.
 
     Raises `InputError` for overrides of ladders or responses that are not in `source`.
     """
