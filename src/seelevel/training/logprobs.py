@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from weakref import WeakSet
 
@@ -14,6 +14,7 @@ from seelevel.progress import say
 from seelevel.training.families import model_inputs
 from seelevel.training.head import chunked_head, output_head, read_chunked
 from seelevel.training.packing import Batch
+from seelevel.training.rounding import FLOAT32, unit
 
 CHUNK_ELEMENTS = 1 << 25
 """Logits normalised at a time: 128 MiB in float32."""
@@ -26,7 +27,8 @@ class TokenLogprobs:
     """Log-probabilities of N scored tokens, ragged: ladder by ladder, response by response, in text order.
 
     values: [N] in nats, differentiable for a policy; tokens, ladder (index in the batch), response (index in the
-    ladder), round (of answers, from 0): [N]. sizes: K of each ladder.
+    ladder), round (of answers, from 0): [N]. sizes: K of each ladder. rounding: one rounding of the number format that
+    the model multiplies in, as a share of the result; `values` are of a finer format where that is bfloat16.
     """
 
     values: Tensor
@@ -35,6 +37,7 @@ class TokenLogprobs:
     response: Tensor
     round: Tensor
     sizes: tuple[int, ...]
+    rounding: float = FLOAT32
 
     def per_response(self, round_weight: float = 0.05) -> list[Tensor]:
         """One tensor [K] a ladder: Σ (1 + round_weight · t) log p over the tokens of each response, t their round."""
@@ -52,7 +55,7 @@ class TokenLogprobs:
 
     def with_values(self, values: Tensor) -> TokenLogprobs:
         """The same tokens under another model."""
-        return TokenLogprobs(values, self.tokens, self.ladder, self.response, self.round, self.sizes)
+        return replace(self, values=values)
 
 
 def token_logprobs(model: Any, batch: Batch) -> TokenLogprobs:
@@ -64,7 +67,8 @@ def token_logprobs(model: Any, batch: Batch) -> TokenLogprobs:
     values = from_head(model, batch)
     if values is None:
         values = from_logits(model, batch)
-    return TokenLogprobs(values, batch.tokens, batch.ladder, batch.response, batch.round, batch.sizes)
+    rounding = unit(unwrapped(model))
+    return TokenLogprobs(values, batch.tokens, batch.ladder, batch.response, batch.round, batch.sizes, rounding)
 
 
 def from_head(model: Any, batch: Batch) -> Tensor | None:
