@@ -153,7 +153,15 @@ def test_no_file_and_no_function_is_long():
 
 
 @pytest.mark.parametrize(
-    "module", ["seelevel", "seelevel.cli", "seelevel.recipe", "seelevel.pipeline", "seelevel.report"]
+    "module",
+    [
+        "seelevel",
+        "seelevel.cli",
+        "seelevel.recipe",
+        "seelevel.pipeline",
+        "seelevel.evaluate",
+        "seelevel.report.page",
+    ],
 )
 def test_light_modules_import_no_torch(module):
     code = f"import {module}, sys; sys.exit(any(m in sys.modules for m in ('torch', 'transformers', 'spacy')))"

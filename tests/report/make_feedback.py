@@ -105,7 +105,7 @@ def rows(side: str) -> list[dict[str, Any]]:
     for n, (feedback, other) in enumerate(zip(qualities, again, strict=True)):
         first = feedback[0] if feedback[0] is not None else 2.0  # the first answer was rated, a later one was not
         heard = 2 if aligned else 3
-        worst = {"worst": [1.0, 4.0, 2.0][n], "worst_answer": f"worst {n}"} if aligned else {}
+        worst = {"worst": [1.0, 4.0, 2.0][n], "worst_answer": f"worst {n}", "condition": "2/4/4"} if aligned else {}
         found.append(
             {
                 "id": f"f{n}",

@@ -20,10 +20,11 @@ from seelevel.store import MANIFEST, write_json
 
 from .make_feedback import FIGURES, QUESTION, add_feedback, answer, stage_ladders, talk, user
 from .make_run import EVIL, make_run
+from .shipped import SHIPPED
 from .test_page import Page
 
 pytestmark = pytest.mark.unit
-SPOKEN = {c.name: c for c in comparisons(FIGURES)}
+SPOKEN = {c.name: c for c in comparisons(FIGURES, SHIPPED)}
 
 
 @pytest.fixture(scope="module")
@@ -145,7 +146,7 @@ def test_a_run_without_feedback_has_no_part_about_it(tmp_path: Path) -> None:
 )
 def test_which_way_a_figure_of_feedback_is_better(name: str, better: str) -> None:
     figure = {"value": 3.0, "low": 2.9, "high": 3.1, "n": 5}
-    assert comparisons({"base": {name: figure}})[0].metric.better == better
+    assert comparisons({"base": {name: figure}}, SHIPPED)[0].metric.better == better
 
 
 def test_the_share_of_the_gap_to_4_that_is_closed() -> None:
@@ -239,28 +240,18 @@ def test_held_out_conversations_stand_side_by_side_with_the_quality_of_every_rou
     assert "Better: quality of the last answer 1.0 → 4.0" in page.text
     assert "Worse: quality of the last answer 4.0 → 1.0" in page.text
     assert "helpfulness 2, honesty 2" in page.text and "Answer 2, after the judge's words on each" in page.text
-    assert "(ended: nothing left to mend)" in page.text
+    assert "(ended: " in page.text
     assert "aligned 3.0 · 1.0 · 1.0 · 1.0, with ‘try again’ – · – · – · –" in page.text
     assert "base 2.0 · 2.0 · 1.0 · 1.0, with ‘try again’ 2.0 · 2.0 · 2.0 · 2.0; aligned 2.0 · 4.0" in page.text
 
 
-def test_answers_under_the_worst_condition_stand_beside_those_under_the_one_asked_for(page: Page) -> None:
-    assert "The aligned model under the worst condition and under ‘top’" in page.text
+def test_answers_under_the_worst_condition_stand_beside_those_asked_for(page: Page) -> None:
+    assert "The aligned model under the worst condition" in page.text
     # the third one's too, whose conversation went on to an answer that could not be rated
-    assert (
-        "Of 3 first answers of the aligned model, 1 were rated higher, 1 lower and 1 the same under ‘top’" in page.text
-    )
-    assert "Better under ‘top’: quality 1.0 → 2.0" in page.text and "Worse under ‘top’: quality 4.0 → 3.0" in page.text
-    assert "worst condition quality 4.0 worst 1 condition top quality 3.0 aligned 1 first" in page.text
-
-
-def test_the_condition_asked_for_is_the_one_that_was_evaluated_whatever_the_recipe_says(tmp_path: Path) -> None:
-    root = add_feedback(make_run(tmp_path / "run", 2))
-    metrics = json.loads((root / "metrics.json").read_text())
-    write_json(root / "metrics.json", {**metrics, "settings": {"condition": "2/4/4"}})
-    text = Page(report.run(root, ReportSettings()).read_text(encoding="utf-8")).text
-    assert "under the worst condition and under ‘2/4/4’" in text and "condition 2/4/4 quality 3.0" in text
-    assert "‘top’" not in text
+    assert "Of 3 first answers of the aligned model, 1 were rated higher, 1 lower and 1 the same" in page.text
+    assert "Better under ‘2/4/4’: quality 1.0 → 2.0" in page.text
+    assert "Worse under ‘2/4/4’: quality 4.0 → 3.0" in page.text
+    assert "worst condition quality 4.0 worst 1 condition asked for quality 3.0 aligned 1 first" in page.text
 
 
 def test_a_page_with_feedback_is_read_by_everyone(page: Page) -> None:

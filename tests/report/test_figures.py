@@ -8,6 +8,7 @@ import pytest
 from seelevel.report.figures import comparisons, outcome, say_change, say_value
 
 from .make_run import METRICS
+from .shipped import SHIPPED
 
 pytestmark = pytest.mark.unit
 
@@ -24,7 +25,7 @@ def metrics(name: str, value: float, low: float | None, high: float | None) -> d
 
 
 def sentence(found: dict[str, Any]) -> str:
-    return outcome(comparisons(found)).replace("\N{NO-BREAK SPACE}", " ")
+    return outcome(comparisons(found, SHIPPED)).replace("\N{NO-BREAK SPACE}", " ")
 
 
 @pytest.mark.parametrize(
@@ -46,7 +47,7 @@ def sentence(found: dict[str, Any]) -> str:
 def test_a_verdict_needs_an_interval_without_0_and_knows_the_metrics_good_direction(
     name: str, value: float, low: float | None, high: float | None, verdict: str | None
 ) -> None:
-    assert comparisons(metrics(name, value, low, high))[0].verdict == verdict
+    assert comparisons(metrics(name, value, low, high), SHIPPED)[0].verdict == verdict
 
 
 def test_the_outcome_says_what_fell_what_got_worse_and_what_shows_no_clear_change() -> None:
@@ -81,7 +82,7 @@ def test_undefined_figures_are_left_out() -> None:
     nothing = {"value": None, "low": None, "high": None, "n": 0}
     found = metrics("chair_i", -0.1, -0.12, -0.08)
     found["base"]["mrhal_score_c"] = found["aligned"]["mrhal_score_c"] = nothing
-    assert [c.name for c in comparisons(found)] == ["chair_i"]
+    assert [c.name for c in comparisons(found, SHIPPED)] == ["chair_i"]
 
 
 def test_rates_are_percent_and_changes_carry_a_true_minus_sign() -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from seelevel.scorers.words import GLOSSES, HEADLINE, METRICS, Kind, Metric, _of_set, of_feedback
+from seelevel.scorers.scorer import Scorer
+from seelevel.scorers.words import Kind, Metric
 
 Verdict = Literal["better", "worse", "unclear", "changed"]
 
@@ -103,32 +104,29 @@ def say_share(value: float) -> str:
     return f"{100 * value:.0f}%".replace("-0%", "0%").replace("-", "\N{MINUS SIGN}")
 
 
-def comparisons(metrics: Mapping[str, Any] | None) -> list[Comparison]:
-    """All metrics of a metrics.json, the known ones in their order, then the others by name."""
+def comparisons(metrics: Mapping[str, Any] | None, scorers: Sequence[Scorer]) -> list[Comparison]:
+    """All figures of a metrics.json: those that scorers list in their order, then the others by name."""
     if not metrics:
         return []
     sides = {side: metrics.get(side) or {} for side in ("base", "aligned", "differences")}
     names = set(sides["base"]) | set(sides["aligned"])
-    known = [name for name in METRICS if name in names]
-    found = []
-    for name in [*known, *sorted(names - set(known))]:
+    listed = [name for scorer in scorers for name in scorer.metrics if name in names]
+    rows = []
+    for name in [*listed, *sorted(names - set(listed))]:
         figures = {side: Figure.read(values.get(name)) for side, values in sides.items()}
         if figures["base"] is None and figures["aligned"] is None:
             continue
-        metric = (
-            METRICS.get(name)
-            or of_feedback(name)
-            or _of_set(name)
-            or _unknown(name, [f for f in figures.values() if f is not None])
-        )
-        found.append(Comparison(name, metric, figures["base"], figures["aligned"], figures["differences"]))
-    return found
+        words = next((metric for scorer in scorers if (metric := scorer.words(name)) is not None), None)
+        metric = words or _unknown(name, [f for f in figures.values() if f is not None])
+        rows.append(Comparison(name, metric, figures["base"], figures["aligned"], figures["differences"]))
+    return rows
 
 
 def _unknown(name: str, figures: list[Figure]) -> Metric:
-    """A metric this page has no words for: shown by its name, judged neither good nor bad."""
+    """A figure that no scorer has words for is shown by its name and judged neither good nor bad."""
     top = max(f.ends[1] for f in figures)
-    return Metric(name.replace("_", " "), "", "neither", "rate" if top <= 1 else "score", max(top, 1.0))
+    kind: Kind = "rate" if top <= 1 else "score"
+    return Metric(name.replace("_", " "), "", "neither", kind, max(top, 1.0), table="details")
 
 
 def outcome(found: list[Comparison]) -> str:
@@ -136,7 +134,7 @@ def outcome(found: list[Comparison]) -> str:
 
     A metric counts as moved only where the 95% interval of its paired difference leaves out 0.
     """
-    head = [c for c in found if c.name in HEADLINE] or found
+    head = [c for c in found if c.metric.headline] or found
     if not head:
         return "Nothing has been evaluated yet; this page shows what was run so far."
     if all(c.difference is None for c in head):
@@ -160,7 +158,7 @@ def outcome(found: list[Comparison]) -> str:
 def _moved(c: Comparison) -> str:
     assert c.difference is not None and c.base is not None and c.aligned is not None
     verb = "rose" if c.difference.value > 0 else "fell"
-    return f"{GLOSSES.get(c.name, c.metric.label)} {verb} from {c.say(c.base.value)} to {c.say(c.aligned.value)}"
+    return f"{c.metric.gloss or c.metric.label} {verb} from {c.say(c.base.value)} to {c.say(c.aligned.value)}"
 
 
 def _still(c: Comparison) -> str:

@@ -23,7 +23,6 @@ from seelevel.report.reading import RunFolder, read_run
 from seelevel.report.rounds import rounds_facts
 from seelevel.report.settings import ReportSettings
 from seelevel.report.text import marked
-from seelevel.scorers.words import HEADLINE, METRICS, of_feedback
 from seelevel.store import write_atomically
 
 
@@ -69,19 +68,17 @@ def render(run: RunFolder, settings: ReportSettings) -> str:
 
 
 def _scores(run: RunFolder) -> dict[str, Any]:
-    found = comparisons(run.metrics)
-    spoken = [c for c in found if of_feedback(c.name) is not None]  # many, with a part of their own
-    everything = [c for c in found if c not in spoken]
-    known = [c for c in everything if c.name in METRICS]
-    compared = known or everything
-    head = sorted((c for c in (*compared, *spoken) if c.name in HEADLINE), key=lambda c: HEADLINE.index(c.name))
+    rows = comparisons(run.metrics, run.scorers)
+    tables = {name: [c for c in rows if c.metric.table == name] for name in ("main", "details", "rounds")}
+    compared = tables["main"] or tables["details"]
+    head = [c for c in rows if c.metric.headline]
     return {
-        "outcome": outcome(head or compared or found),
+        "outcome": outcome(head or compared or rows),
         "head": head,
         "differ": any(c.difference is not None for c in head),
         "compared": compared,
-        "others": [c for c in everything if c not in compared],
-        "rounds": rounds_facts(spoken),
+        "others": tables["details"] if tables["main"] else [],
+        "rounds": rounds_facts(tables["rounds"]),
         "score_plots": [_score_plot(rows) for rows in _by_scale(compared)],
     }
 

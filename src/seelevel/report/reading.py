@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from seelevel.errors import InputError
+from seelevel.progress import say
+from seelevel.scorers import SCORERS, find_scorer
+from seelevel.scorers.scorer import Scorer
 from seelevel.store import BEGUN, read_manifest
 
 STAGES = ("data", "base", "generate", "check", "feedback", "align", "evaluate")
@@ -61,6 +65,20 @@ class RunFolder:
         if self.stages["evaluate"].stale:
             return []
         return list(_jsonl(self.root / "evaluate" / side / f"{benchmark}.jsonl"))
+
+    @cached_property
+    def scorers(self) -> list[Scorer]:
+        """The package's scorers, then the run's others. One that cannot be imported any more is left out with a
+        warning: its figures are then shown by their names."""
+        evaluated = (self.metrics or {}).get("settings") or {}
+        chosen = evaluated.get("benchmarks") or self.setting("evaluate", "benchmarks") or []
+        scorers = [find_scorer(name) for name in SCORERS]
+        for name in (name for name in chosen if name not in SCORERS):
+            try:
+                scorers.append(find_scorer(str(name)))
+            except InputError as error:
+                say(f"report: {error}")
+        return scorers
 
     def setting(self, *keys: str) -> Any:
         """A value of the recipe by its path, None where it is not there."""

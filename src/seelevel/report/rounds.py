@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from seelevel.report.figures import Comparison, Figure, say_change, say_value
 from seelevel.report.plots import Rounds, by_round, nice_ticks
-from seelevel.scorers.words import RATINGS
+from seelevel.scorers.refinement import RATINGS
 
 SIDES = ("base", "aligned")
 QUALITY = {"feedback": "quality_round", "try again": "quality_again"}
