@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from seelevel.facts import EvaluateFacts
 from seelevel.models.base import Generator, ModelRef
 from seelevel.progress import say
 from seelevel.scorers import find_scorers
@@ -29,7 +30,7 @@ def run(
     judge: Generator | None,
     root: Path,
     seed: int,
-) -> dict[str, Any]:
+) -> EvaluateFacts:
     """Answer and score every benchmark with both models.
 
     Writes `base/<benchmark>.jsonl` and `aligned/<benchmark>.jsonl`, one record per question, and the run's
@@ -42,7 +43,7 @@ def run(
         for side, reference in zip(SIDES, (base, aligned), strict=True)
     }
     _write_figures(settings, benchmarks, records, base, aligned, judge, root, seed)
-    return {"questions": {benchmark.name: len(benchmark.questions) for benchmark in benchmarks}}
+    return EvaluateFacts(questions={benchmark.name: len(benchmark.questions) for benchmark in benchmarks})
 
 
 def chosen_benchmarks(settings: EvaluateSettings, data: Path) -> list[Benchmark]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from seelevel.check.overrides import Checker, Overridden, read_overrides
 from seelevel.check.settings import CheckSettings
+from seelevel.facts import CheckFacts
 from seelevel.formats.parquet import iter_shards, read_ladders, write_shard
 from seelevel.models.base import ModelRef
 from seelevel.progress import Progress, say
@@ -29,7 +30,7 @@ def run(
     root: Path,
     judge: ModelRef | None = None,
     seed: int = 0,
-) -> dict[str, Any]:
+) -> CheckFacts:
     """Write one shard of checked ladders for each shard in `source`; returns the counts for the manifest.
 
     A shard that is there already was written whole and is kept. Image paths below `root` are written relative to it.
@@ -43,10 +44,10 @@ def run(
                 write_shard(stage.path / path.name, checker(read_ladders(path, root)), root)
                 bar.advance()
     facts = _facts(ladder.notes for _, ladders in iter_shards(stage.path, root) for ladder in ladders)
-    if "contradiction_rate" in facts:
+    if facts.contradiction_rate is not None:
         say(
-            f"check: the judge contradicts itself in {facts['circles']} of {facts['triples']} threes of responses "
-            f"({facts['contradiction_rate']:.2%})"
+            f"check: the judge contradicts itself in {facts.circles} of {facts.triples} triples of responses "
+            f"({facts.contradiction_rate:.2%})"
         )
     return facts
 
@@ -74,9 +75,9 @@ def make_checker(
     return Overridden(checker, overrides)
 
 
-def _facts(notes: Iterable[dict[str, Any]]) -> dict[str, Any]:
-    """Counts for the report; those of a judge and of overrides only where there are some."""
-    counts: Counter[str] = Counter({"ladders": 0, "reordered": 0, "unchecked": 0, "split_texts": 0})
+def _facts(notes: Iterable[dict[str, Any]]) -> CheckFacts:
+    """Counts for the report. Those of a judge and of overrides are left out if they are zero."""
+    counts: Counter[str] = Counter()
     for all_notes in notes:
         note = all_notes["check"]
         counts["ladders"] += 1
@@ -87,7 +88,15 @@ def _facts(notes: Iterable[dict[str, Any]]) -> dict[str, Any]:
         counts["triples"] += note.get("triples", 0)
         counts["circles"] += note.get("circles", 0)
         counts["overridden"] += bool(all_notes.get("overrides"))
-    rate = {"contradiction_rate": counts["circles"] / counts["triples"]} if counts["triples"] else {}
-    asked = {"triples", "circles"} if rate else set()
-    always = {"ladders", "reordered", "unchecked", "split_texts"}
-    return {name: n for name, n in counts.items() if n or name in always | asked} | rate
+    triples, circles = counts["triples"], counts["circles"]
+    return CheckFacts(
+        ladders=counts["ladders"],
+        reordered=counts["reordered"],
+        unchecked=counts["unchecked"],
+        split_texts=counts["split_texts"],
+        judged=counts["judged"] or None,
+        triples=triples or None,
+        circles=circles if triples else None,
+        contradiction_rate=circles / triples if triples else None,
+        overridden=counts["overridden"] or None,
+    )

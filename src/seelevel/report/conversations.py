@@ -14,6 +14,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from seelevel.facts import FeedbackFacts
 from seelevel.fingerprints import digest
 from seelevel.formats.parquet import iter_shards, read_ladders
 from seelevel.ladder import CRITERIA, IMAGE_MARK, Feedback, Image, Ladder, Message, Response
@@ -89,7 +90,7 @@ class ShownTalk:
 
 
 @dataclass(frozen=True)
-class FeedbackFacts:
+class ConversationFacts:
     """`rows` of a table: a name and a cell a column; `columns` are their names."""
 
     words: str
@@ -105,7 +106,7 @@ def change(before: Feedback, after: Feedback) -> float | None:
     return sum(after.ratings[c] - before.ratings[c] for c in shared) / len(shared) if shared else None
 
 
-def feedback_facts(run: RunFolder, wanted: int, album: Album) -> FeedbackFacts | None:
+def feedback_facts(run: RunFolder, wanted: int, album: Album) -> ConversationFacts | None:
     """What the page says of the stage; None where it is not finished.
 
     Of the conversations up to half of `wanted` (rounded up) are shown of each kind: where quality rose most from the
@@ -126,9 +127,10 @@ def feedback_facts(run: RunFolder, wanted: int, album: Album) -> FeedbackFacts |
     rose, fell = (largest([g for g in gains if sign * g[0] > 0], each) for sign in (1, -1))
     rest = [key for _, key in gains if key not in rose and key not in fell]
     others = sorted(rest, key=lambda key: digest(key[1]))[:each]
-    columns, rows = _table(stage.manifest, steps)
-    return FeedbackFacts(
-        words=_words(run, stage.manifest),
+    facts = stage.facts(FeedbackFacts)
+    columns, rows = _table(facts, steps)
+    return ConversationFacts(
+        words=_words(run, facts),
         columns=columns,
         rows=rows,
         choice=_choice([gain for gain, _ in gains]),
@@ -136,8 +138,8 @@ def feedback_facts(run: RunFolder, wanted: int, album: Album) -> FeedbackFacts |
     )
 
 
-def _words(run: RunFolder, facts: Mapping[str, Any]) -> str:
-    rated, unscored = int(facts.get("responses", 0)), int(facts.get("unscored", 0))
+def _words(run: RunFolder, facts: FeedbackFacts) -> str:
+    rated, unscored = facts.responses or 0, facts.unscored or 0
     judge = run.setting("feedback", "judge")
     said = f"{rated:,} responses were rated{f' by the judge {judge}' if judge else ''}; "
     if not unscored:
@@ -146,12 +148,12 @@ def _words(run: RunFolder, facts: Mapping[str, Any]) -> str:
     return said + f"{unscored:,} of {rated + unscored:,} ({share}) could not be, and are left out."
 
 
-def _table(facts: Mapping[str, Any], steps: Mapping[int, Step]) -> tuple[list[str], list[tuple[str, list[str]]]]:
+def _table(facts: FeedbackFacts, steps: Mapping[int, Step]) -> tuple[list[str], list[tuple[str, list[str]]]]:
     """Mean ratings by criterion, of all responses and by round of the conversations (the manifest counts rounds from
     0), and what changed from round to round."""
-    by_number = {int(number) + 1: means for number, means in (facts.get("ratings_by_round") or {}).items()}
+    by_number = {int(number) + 1: means for number, means in (facts.ratings_by_round or {}).items()}
     numbers = sorted({*by_number, *steps})
-    columns = [facts.get("ratings") or {}, *(by_number.get(number, {}) for number in numbers)]
+    columns: list[Mapping[str, Any]] = [facts.ratings or {}, *(by_number.get(number, {}) for number in numbers)]
 
     def mean(means: Mapping[str, Any], criterion: str) -> str:
         found = means.get(criterion)

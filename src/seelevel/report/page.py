@@ -15,6 +15,7 @@ from markupsafe import Markup
 from seelevel import __version__
 from seelevel.report import facts, plots
 from seelevel.report.conversations import feedback_facts
+from seelevel.report.costs import cost_caption, costs
 from seelevel.report.examples import read_examples
 from seelevel.report.figures import Comparison, comparisons, outcome, say_share
 from seelevel.report.ladders import LadderFacts, read_facts_and_choice, show
@@ -62,8 +63,8 @@ def render(run: RunFolder, settings: ReportSettings) -> str:
         feedback=feedback_facts(run, settings.examples, album),
         **_training(run),
         examples=read_examples(run, settings.examples, album) if settings.examples else [],
-        costs=facts.costs(run),
-        cost_caption=facts.cost_caption(run),
+        costs=costs(run),
+        cost_caption=cost_caption(run),
     )
 
 
@@ -160,7 +161,7 @@ def _training(run: RunFolder) -> dict[str, Any]:
     drawn = []
     for title, key, found in CURVES:
         names = _by_level(run, found) if isinstance(found, str) else found
-        series = [plots.Series(_line_name(name), _points(run, name)) for name in names]
+        series = [plots.Series(_line_name(name), run.logged(name)) for name in names]
         svg = plots.curves(series, f"curve-{key}", title)
         if svg:
             drawn.append((title, svg))
@@ -179,11 +180,3 @@ def _by_level(run: RunFolder, name: str) -> list[str]:
 
 def _line_name(name: str) -> str:
     return NAMES.get(name) or re.sub(r"^\w+?_(\d+)_(\d+)$", r"\1 over \2", name)
-
-
-def _points(run: RunFolder, name: str) -> list[tuple[float, float]]:
-    return [
-        (float(entry["step"]), float(entry[name]))
-        for entry in run.log
-        if isinstance(entry.get(name), int | float) and "step" in entry
-    ]

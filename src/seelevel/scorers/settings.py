@@ -31,3 +31,9 @@ class EvaluateSettings(BaseModel):
     )
     rule: Rule = "published"
     lemmatizer: Literal["singularize", "wordnet"] = "singularize"
+
+    @property
+    def words(self) -> str:
+        """The settings in one line, for the report."""
+        judge = "" if self.judge is None else f", judge {self.judge}"
+        return f"{', '.join(self.benchmarks)} on {self.data}{judge}"
