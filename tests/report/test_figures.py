@@ -5,20 +5,21 @@ from typing import Any
 
 import pytest
 
-from seelevel.report.figures import comparisons, outcome, say_change, say_value
+from seelevel.report.figures import comparisons, headline, outcome, say_change, say_value
 
-from .make_run import METRICS
+from .make_run import METRICS, figure
 from .shipped import SHIPPED
 
 pytestmark = pytest.mark.unit
+SIDES = ("base", "aligned", "differences")
 
 
 def metrics(name: str, value: float, low: float | None, high: float | None) -> dict[str, Any]:
     """Metrics of one name whose paired difference is as given; base .2."""
-    figure = {"value": 0.2, "low": 0.1, "high": 0.3, "n": 10}
-    moved = {**figure, "value": 0.2 + value}
+    base = {"value": 0.2, "low": 0.1, "high": 0.3, "n": 10}
+    moved = {**base, "value": 0.2 + value}
     return {
-        "base": {name: figure},
+        "base": {name: base},
         "aligned": {name: moved},
         "differences": {name: {"value": value, "low": low, "high": high, "n": 10}},
     }
@@ -60,8 +61,8 @@ def test_the_outcome_says_what_fell_what_got_worse_and_what_shows_no_clear_chang
 
 def test_the_outcome_never_says_a_metric_moved_when_every_interval_holds_0() -> None:
     found = copy.deepcopy(METRICS)
-    for figure in found["differences"].values():
-        figure["low"], figure["high"] = -abs(figure["value"]) - 0.01, abs(figure["value"]) + 0.01
+    for change in found["differences"].values():
+        change["low"], change["high"] = -abs(change["value"]) - 0.01, abs(change["value"]) + 0.01
     said = sentence(found)
     assert said.startswith("No clear change in CHAIRi (21.3% → 12.9%)")
     assert not any(word in said for word in ("fell", "rose", "better", "worse"))
@@ -91,3 +92,44 @@ def test_rates_are_percent_and_changes_carry_a_true_minus_sign() -> None:
     assert say_change(-0.084, "rate", unit=True) == "\N{MINUS SIGN}8.4 points"
     assert say_change(0.31, "score") == "+0.31"
     assert say_change(-0.0004, "rate") == "0.0"
+
+
+def pope(accuracy: float, reach: float = 0.02, **more: float) -> dict[str, Any]:
+    """A run whose F1 rose clearly, from a base model with this accuracy."""
+    base = {"pope_accuracy": figure(accuracy, reach), "pope_f1": figure(0.6, 0.02)}
+    base |= {name: figure(value, 0.01) for name, value in more.items()}
+    rise = {"pope_accuracy": figure(0.1, 0.02), "pope_f1": figure(0.1, 0.02)}
+    aligned = {"pope_accuracy": figure(accuracy + 0.1, reach), "pope_f1": figure(0.7, 0.02)}
+    return {"base": base, "aligned": aligned, "differences": rise}
+
+
+@pytest.mark.parametrize(
+    ("found", "verdict"),
+    [
+        (pope(0.51), "chance"),
+        (pope(0.49), "chance"),
+        (pope(0.60), "better"),
+        (pope(0.40), "better"),  # its answers hold information, turned round
+        (pope(0.60, pope_chance=0.61), "chance"),  # the sets are not balanced
+        (pope(0.51, pope_chance=0.3), "better"),
+        (pope(0.51, reach=0.0), "better"),
+    ],
+)
+def test_pope_is_judged_only_if_the_base_is_not_at_chance(found: dict[str, Any], verdict: str) -> None:
+    rows = {c.name: c for c in comparisons(found, SHIPPED)}
+    assert (rows["pope_f1"].verdict, rows["pope_accuracy"].verdict) == (verdict, verdict)
+    assert [c.name for c in headline(list(rows.values()))] == ([] if verdict == "chance" else ["pope_f1"])
+
+
+def test_each_question_set_is_judged_by_its_own_base() -> None:
+    found = metrics("pope_random_f1", 0.1, 0.08, 0.12)
+    found["base"] |= {"pope_random_accuracy": figure(0.5, 0.02), "pope_accuracy": figure(0.8, 0.02)}
+    rows = {c.name: c for c in comparisons(found, SHIPPED)}
+    assert rows["pope_random_f1"].verdict == "chance"
+
+
+def test_at_chance_the_outcome_names_no_improvement() -> None:
+    assert "POPE" in sentence({side: {**METRICS[side], **pope(0.8)[side]} for side in SIDES})
+    assert "POPE" not in sentence({side: {**METRICS[side], **pope(0.5)[side]} for side in SIDES})
+    alone = sentence(pope(0.5))
+    assert "at chance" in alone and not any(word in alone for word in ("rose", "fell", "better", "worse"))

@@ -17,7 +17,7 @@ from seelevel.report import facts, plots
 from seelevel.report.conversations import feedback_facts
 from seelevel.report.costs import cost_caption, costs
 from seelevel.report.examples import read_examples
-from seelevel.report.figures import Comparison, comparisons, outcome, say_share
+from seelevel.report.figures import Comparison, comparisons, headline, outcome, say_share
 from seelevel.report.ladders import LadderFacts, read_facts_and_choice, show
 from seelevel.report.pictures import Album
 from seelevel.report.reading import RunFolder, read_run
@@ -51,6 +51,7 @@ def render(run: RunFolder, settings: ReportSettings) -> str:
         title=settings.title or run.setting("name") or run.root.name,
         kicker=facts.kicker(run),
         words=plots.WORDS,
+        signs=plots.SIGNS,
         say_share=say_share,
         missing=facts.missing(run),
         facts=facts.run_facts(run),
@@ -72,9 +73,10 @@ def _scores(run: RunFolder) -> dict[str, Any]:
     rows = comparisons(run.metrics, run.scorers)
     tables = {name: [c for c in rows if c.metric.table == name] for name in ("main", "details", "rounds")}
     compared = tables["main"] or tables["details"]
-    head = [c for c in rows if c.metric.headline]
+    head = headline(rows)
     return {
         "outcome": outcome(head or compared or rows),
+        "at_chance": any(c.verdict == "chance" for c in rows),
         "head": head,
         "differ": any(c.difference is not None for c in head),
         "compared": compared,

@@ -120,7 +120,7 @@ def differences(rows: Sequence[Comparison], key: str, title: str) -> Markup:
         d, y = row.difference, above + ROW * (n + 0.5)
         assert d is not None
         verdict = row.verdict or "unclear"
-        sign = {"better": "✓ ", "worse": "✗ ", "unclear": "", "changed": ""}[verdict]
+        sign = SIGNS[verdict]
         reading = f", {WORDS[row.verdict]}" if row.verdict else ""
         note = f"{row.metric.label}: {row.say_change(d.value, True)} ({d.interval(row.say_change)}){reading}"
         low, high = d.ends
@@ -136,7 +136,9 @@ WORDS: Mapping[str, str] = {
     "worse": "worse",
     "unclear": "no clear change",
     "changed": "changed",
+    "chance": "base at chance",
 }
+SIGNS: Mapping[str, str] = {"better": "✓ ", "worse": "✗ ", "unclear": "", "changed": "", "chance": ""}
 
 
 def short(label: str) -> str:

@@ -1,5 +1,10 @@
 """POPE: yes/no questions about objects (Li et al. 2023, arXiv 2305.10355), scored as published or strictly.
 
+Chance is the accuracy that the model's own answers would reach on average if they were dealt to the questions of their
+set at random: p·q + (1 − p)·(1 − q), where p is the share of true questions and q the share of ‘yes’. It is 0.5 in a
+balanced set, whatever the model answers, and right for a set that is not balanced. Always answering ‘yes’ is at chance
+in every set.
+
 Published rule: only the first sentence counts, without commas. It is *no* if a word is exactly 'No', 'no' or 'not',
 else *yes*. Strict rule: any case and contractions count, and an answer that says neither or both is set aside.
 """
@@ -22,7 +27,7 @@ from seelevel.scorers.questions import Answer, Benchmark, Context, Items, Questi
 from seelevel.scorers.scorer import Scorer
 from seelevel.scorers.settings import EvaluateSettings
 from seelevel.scorers.views import right_or_wrong
-from seelevel.scorers.words import Metric
+from seelevel.scorers.words import Chance, Metric
 
 RULES = ("published", "strict")
 QUESTION_KEYS = ("text", "question", "prompt")
@@ -254,7 +259,7 @@ def measures(sets: Sequence[str]) -> list[Measure]:
             lambda totals: figure(totals[..., 4 * index : 4 * index + 4]),
         )
 
-    figures = {"f1": _f1, "accuracy": _accuracy, "yes": _yes}
+    figures = {"f1": _f1, "accuracy": _accuracy, "yes": _yes, "chance": _chance}
     means = [Measure(f"pope_{kind}", sums, mean(figure)) for kind, figure in figures.items()]
     several = sets if len(sets) > 1 else ()
     return [*means, *(alone(name, kind, figure) for name in several for kind, figure in figures.items())]
@@ -273,9 +278,20 @@ def _yes(cells: Array) -> Array:
     return ratio(np.stack([cells[..., 0] + cells[..., 1], cells.sum(axis=-1)], axis=-1))
 
 
+def _chance(cells: Array) -> Array:
+    """Accuracy of the same answers in random order (Cohen's expected agreement)."""
+    tp, fp, tn, fn = (cells[..., n] for n in range(4))
+    n = cells.sum(axis=-1)
+    return ratio(np.stack([(tp + fp) * (tp + fn) + (tn + fn) * (tn + fp), n * n], axis=-1))
+
+
+CHANCE = Chance("pope_accuracy", "pope_chance", 0.5)
 METRICS = {
-    "f1": Metric("POPE F1", "yes or no to “is there a …?”; ‘yes’ is the positive class", "higher", headline=True),
-    "accuracy": Metric("POPE accuracy", "right answers to “is there a …?”", "higher"),
+    "f1": Metric(
+        "POPE F1", "yes or no to “is there a …?”; ‘yes’ is the positive class", "higher", headline=True, chance=CHANCE
+    ),
+    "accuracy": Metric("POPE accuracy", "right answers to “is there a …?”", "higher", chance=CHANCE),
+    "chance": Metric("POPE chance level", "accuracy of the same answers in random order", "neither", table="details"),
     "yes": Metric("POPE yes-ratio", "share of ‘yes’; half of the questions are true in balanced sets", "neither"),
 }
 
@@ -287,7 +303,8 @@ def _of_set(figure: str) -> Metric | None:
     if benchmark != "pope" or not name or kind not in METRICS:
         return None
     metric = METRICS[kind]
-    return replace(metric, label=f"{metric.label}, {name}", meaning="", headline=False, table="details")
+    chance = None if metric.chance is None else Chance(f"pope_{name}_accuracy", f"pope_{name}_chance", CHANCE.default)
+    return replace(metric, label=f"{metric.label}, {name}", meaning="", headline=False, table="details", chance=chance)
 
 
 SCORER = Scorer(
