@@ -1,4 +1,4 @@
-"""Figures are said honestly: better or worse only where the interval leaves out 0, and in both directions."""
+"""Verdicts are honest: better or worse only if the interval excludes 0, in both directions."""
 
 import copy
 from typing import Any
@@ -45,13 +45,13 @@ def sentence(found: dict[str, Any]) -> str:
         ("never_heard_of", -0.1, -0.12, -0.08, "changed"),
     ],
 )
-def test_a_verdict_needs_an_interval_without_0_and_knows_the_metrics_good_direction(
+def test_a_verdict_needs_an_interval_without_0_and_a_direction(
     name: str, value: float, low: float | None, high: float | None, verdict: str | None
 ) -> None:
     assert comparisons(metrics(name, value, low, high), SHIPPED)[0].verdict == verdict
 
 
-def test_the_outcome_says_what_fell_what_got_worse_and_what_shows_no_clear_change() -> None:
+def test_the_outcome_names_changes_losses_and_unclear_figures() -> None:
     assert sentence(METRICS) == (
         "CHAIRi, the share of named objects that are not in the picture, fell from 21.3% to 12.9%, CHAIRs fell from "
         "38.5% to 24.2% and MRHal score (dialogues) rose from 3.24 to 3.55; Capability fell from 70.3% to 68.1%, which "
@@ -59,7 +59,7 @@ def test_the_outcome_says_what_fell_what_got_worse_and_what_shows_no_clear_chang
     )
 
 
-def test_the_outcome_never_says_a_metric_moved_when_every_interval_holds_0() -> None:
+def test_the_outcome_names_no_change_if_every_interval_contains_0() -> None:
     found = copy.deepcopy(METRICS)
     for change in found["differences"].values():
         change["low"], change["high"] = -abs(change["value"]) - 0.01, abs(change["value"]) + 0.01
@@ -74,7 +74,7 @@ def test_the_outcome_names_what_has_no_interval() -> None:
     )
 
 
-def test_one_evaluated_side_is_said_to_be_the_only_one() -> None:
+def test_a_run_with_one_evaluated_side_names_it() -> None:
     alone = {"base": METRICS["base"], "aligned": {}, "differences": {}}
     assert sentence(alone).startswith("Only the base model has been evaluated: CHAIRi 21.3%, CHAIRs 38.5%")
 

@@ -1,4 +1,4 @@
-"""Ladders on the page: what the check did to all of them, and a few of them in full."""
+"""Ladders on the page: counts over all of them, and a few of them in full."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SCORES = {"acc": "Acc", "score": "score"}
 
 @dataclass
 class LadderFacts:
-    """Counts over all ladders. `reordered` is None where the order before or after the check is not there."""
+    """Counts over all ladders. `reordered` is None if the order before or after the check is missing."""
 
     ladders: int = 0
     responses: int = 0
@@ -49,7 +49,7 @@ class Turn:
 
 @dataclass(frozen=True)
 class Answer:
-    """One response on the page. `before` is its place before the check, counted from 1; None where it is not known."""
+    """One response on the page. `before` is its place before the check, counted from 1; None if it is unknown."""
 
     level: int
     tied: bool
@@ -80,8 +80,8 @@ def read_facts_and_choice(
 ) -> tuple[LadderFacts, list[tuple[Ladder, list[Response] | None]]]:
     """Counts over all ladders, and `wanted` of them with their responses in the order before the check.
 
-    Half of those shown are reordered ladders where there are so many, and both halves stand evenly spaced in the files:
-    a sample, not a selection. Shards are read one at a time, so that memory does not grow with the run.
+    Half of them are reordered ladders, if there are enough. Both halves are evenly spaced in the files: a sample, not a
+    selection. Shards are read one at a time, so memory does not grow with the run.
     """
     facts, changed, kept = LadderFacts(), list[tuple[Path, int]](), list[tuple[Path, int]]()
     for path in shards(after) or shards(before):
@@ -98,7 +98,7 @@ def read_facts_and_choice(
 
 
 def _read(path: Path, before: Path, root: Path) -> list[tuple[Ladder, list[Response] | None]]:
-    """A shard's ladders, each with its responses as they were before the check, where that is another stage."""
+    """A shard's ladders, each with its responses from before the check if the shard is the check's."""
     earlier, old = before / path.name, dict[str, list[Response]]()
     if path != earlier and earlier.exists():
         old = {ladder.id: ladder.responses for ladder in read_ladders(earlier, root)}
@@ -110,7 +110,7 @@ def _reordered(places: list[int]) -> bool:
 
 
 def _places(ladder: Ladder, old: list[Response]) -> list[int]:
-    """For each response its place (from 0) among those before the check."""
+    """The place (from 0) of each response among those before the check."""
     free = dict(enumerate(map(_identity, old)))
     places = []
     for response in ladder.responses:
@@ -141,7 +141,7 @@ def _count(facts: LadderFacts, ladder: Ladder, moved: bool | None) -> None:
 
 
 def _unchecked(ladder: Ladder) -> str:
-    """Why the check left the ladder as it was; empty where it judged it."""
+    """Why the check left the ladder unchanged; empty if it checked it."""
     return str(_check_notes(ladder).get("unchecked", ""))
 
 
@@ -179,7 +179,7 @@ def show(ladder: Ladder, old: list[Response] | None, album: Album) -> Shown:
 
 
 def _overrides(ladder: Ladder) -> list[str]:
-    """Who set which level by hand."""
+    """The levels that people have set, one line each."""
     origins = {response.text: say_origin(response.origin) for response in ladder.responses}
     return [
         f"{origins[entry['text']]}: level {entry.get('from')} set to {entry['to']} by {entry['who']}"
@@ -207,7 +207,7 @@ def _answer(ladder: Ladder, n: int, response: Response, before: int | None) -> A
 
 
 def _turns(response: Response, spans: list[Span]) -> list[Turn]:
-    """The messages of a response; spans count in `response.text`, the assistant turns joined by a blank line."""
+    """The messages of a response. Spans count in `response.text`: the assistant's turns, joined by a blank line."""
     turns, start = [], 0
     for message in response.messages:
         text = message["content"]
@@ -221,7 +221,7 @@ def _turns(response: Response, spans: list[Span]) -> list[Turn]:
 
 
 def say_origin(origin: Mapping[str, Any]) -> str:
-    """Where a response comes from, in a few words: `standard response`, `expert world:l`, `perturbation of 10%`."""
+    """The origin of a response in a few words: `standard response`, `expert world:l`, `perturbation of 10%`."""
     kind, model = str(origin.get("kind", "")), origin.get("model")
     words = {"standard": "standard response"}.get(kind, kind)
     if isinstance(origin.get("share"), float):
@@ -230,10 +230,10 @@ def say_origin(origin: Mapping[str, Any]) -> str:
 
 
 def chunk_spans(notes: Mapping[str, Any], n: int, response: Response) -> tuple[list[Span], str, list[str]]:
-    """What the check noted on response `n`: its chunks as spans of its text (matched or not), how much of the standard
-    response it covers in words, and the standard's chunks that it leaves out.
+    """The check's notes on response `n`: its chunks as spans of its text (matched or not), the coverage of the standard
+    response in words, and the chunks of the standard response that it leaves out.
 
-    The standard response itself, which the others are measured by, has its chunks only underlined.
+    The chunks of the standard response itself are only underlined.
     """
     judged = notes.get("responses")
     if not isinstance(judged, list) or n >= len(judged):

@@ -222,7 +222,7 @@ def _rounds(base: Item, aligned: Item) -> list[Round]:
 
 def _reply(item: Item, n: int, text: str | None) -> Reply:
     if text is None:
-        return Reply("", missing="ended: the judge had nothing to criticise")
+        return Reply("", missing="ended: nothing left to improve")
     if n:
         return Reply(text, f"quality {item['feedback'][n]:.1f}")
     ratings = ", ".join(f"{c} {item['criteria'][c]}" for c in CRITERIA if c in item["criteria"])
@@ -269,7 +269,7 @@ def _title_of_conditions(verdict: str, aligned: Item) -> str:
 CONDITIONS = BenchmarkView(
     "The aligned model under the worst condition and under the condition asked for",
     "first answers of the aligned model",
-    " under the condition asked for than under the worst condition",
+    " under the condition asked for, compared with the worst condition",
     _gain_of_condition,
     _rounds_of_conditions,
     lambda _, aligned: _title_of_conditions("Better", aligned),
