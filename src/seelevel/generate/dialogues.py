@@ -16,6 +16,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from seelevel.facts import GenerateFacts
 from seelevel.fingerprints import digest
 from seelevel.generate.settings import DialoguesSettings
 from seelevel.generate.writing import SetAside, Write, write_and_answer
@@ -78,7 +79,7 @@ def generate(
     models: Sequence[ModelRef],
     root: Path,
     seed: int,
-) -> dict[str, Any]:
+) -> GenerateFacts:
     """Write one shard of ladders for each of the source's; returns counts over all of them.
 
     `models` are the writer and the experts. Raises `InputError` where no question set can be used.

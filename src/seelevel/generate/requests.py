@@ -13,10 +13,10 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from pydantic import BaseModel
 
+from seelevel.facts import GenerateFacts
 from seelevel.formats.parquet import read_ladders
 from seelevel.generate.settings import RequestsSettings
 from seelevel.generate.writing import SetAside, Write, write_and_answer, written
@@ -85,7 +85,7 @@ def generate(
     models: Sequence[ModelRef],
     root: Path,
     seed: int,
-) -> dict[str, Any]:
+) -> GenerateFacts:
     """Write one shard of ladders for each of the source's; returns counts over all of them.
 
     `models` are the writer, the judge and the experts. Raises `InputError` where no request can be used.
