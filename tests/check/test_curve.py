@@ -8,7 +8,7 @@ import pytest
 from spacy.language import Language
 
 from seelevel.check.autocheck import AutoCheck
-from seelevel.check.curve import FIGURES, GRID, curve, rechecked, plot, show_curve
+from seelevel.check.curve import FIGURES, GRID, curve, plot, rechecked, show_curve
 from seelevel.cli import app
 from seelevel.errors import InputError
 from seelevel.formats.parquet import save_ladders

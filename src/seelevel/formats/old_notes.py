@@ -33,7 +33,7 @@ def with_types(ladder: Ladder) -> Ladder:
     return replace(
         ladder,
         notes=notes,
-        responses=_checked(ladder.responses, check or {}),
+        responses=_checked(ladder.responses, check or {}, bool(overrides)),
         check=None if not check else _check_note(check),
         round_of=None if name is None or number is None else RoundOf(str(name), int(number), before or {}),
         feedback=None if feedback is None else read_feedback_note(feedback),
@@ -41,10 +41,12 @@ def with_types(ladder: Ladder) -> Ladder:
     )
 
 
-def _checked(responses: Sequence[Response], check: Mapping[str, Any]) -> list[Response]:
-    """Each response with what the checker noted at its place."""
+def _checked(responses: Sequence[Response], check: Mapping[str, Any], overridden: bool) -> list[Response]:
+    """Each response with what the checker noted at its place. An unchecked ladder keeps its order, unless a person has
+    changed it since."""
     coverages, ratings = check.get("responses"), check.get("ratings")
-    places = check.get("order", range(len(responses)) if "unchecked" in check else [])
+    kept = range(len(responses)) if "unchecked" in check and not overridden else []
+    places = check.get("order", kept)
     return [
         replace(
             response,
