@@ -41,7 +41,7 @@ class CheckSettings(BaseModel):
         for name in self.needs:
             if getattr(self, name) is None:
                 raise ValueError(f"check.{name} is missing: checker {self.checker} needs it")
-        if self.options and ":" not in self.checker:
+        if self.options and self.checker in NEEDS:
             raise ValueError(f"check.options: checker {self.checker} has none; they are for a checker module:class")
         if self.judge_share and self.judge is None:
             raise ValueError("check.judge is missing: name who orders judge_share of the ladders")
