@@ -20,7 +20,7 @@ from seelevel.ladder import Feedback, Image, Ladder, Message, Response
 from seelevel.models.base import Generator, ModelRef
 from seelevel.store import StageFolder
 from tests.formats.made import picture
-from tests.nlf.made import Critic, Speaker, counted, ladder, longer
+from tests.judge.made import Critic, Speaker, counted, ladder, longer
 
 pytestmark = pytest.mark.unit
 

@@ -14,7 +14,7 @@ from seelevel.models.base import ModelRef, Prompt, Sampling, streamed
 from seelevel.models.conditioned import Conditioned
 from seelevel.models.conditions import TEMPLATE, Conditions
 from seelevel.world import model_path
-from tests.nlf.made import Speaker
+from tests.judge.made import Speaker
 
 pytestmark = pytest.mark.unit
 CONDITIONS = Conditions(TEMPLATE, ("helpfulness", "honesty"), "Right.")

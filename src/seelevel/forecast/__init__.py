@@ -202,7 +202,7 @@ def alignment(job: Run, records: int, keep: bool = False) -> Training | None:
         levels = recipe.generate.max_levels + (recipe.feedback.rounds - 1 if recipe.feedback is not None else 0)
         return training(settings, model.path, first_ladders(recipe.data, SAMPLE), records, levels, recipe.seed)
     ladders = read_ladders(job.out / recipe.before("align"), job.out)
-    ladders = [ladder for ladder in ladders if settings.objective.counts(ladder.levels)]
+    ladders = [ladder for ladder in ladders if settings.objective.has_signal(ladder.levels)]
     return training(settings, model.path, ladders[:SAMPLE], len(ladders), 0, job.recipe.seed)
 
 
@@ -211,8 +211,10 @@ def training(
 ) -> Training | None:
     """What training a model on `count` ladders like the sample's would cost; None where its shape is not known."""
     shape, adapter = shape_of(model), adapter_of(model)
-    seen, levels = map(settings.objective.seen, sample), min(levels, 1) if settings.objective.best_only else levels
-    measured = [] if shape is None else lengths(seen, token_counter(model), shape.image_tokens, levels)
+    ladders = map(settings.objective.select_responses, sample)
+    if settings.objective.best_only:
+        levels = min(levels, 1)
+    measured = [] if shape is None else lengths(ladders, token_counter(model), shape.image_tokens, levels)
     if shape is None or not measured:
         return None
     used = settings if adapter is None else settings.model_copy(update={"lora": adapter})

@@ -10,7 +10,7 @@ from pathlib import Path
 from seelevel.forecast.memory import Memory, Pass, training_memory
 from seelevel.forecast.shapes import Shape
 from seelevel.ladder import IMAGE_MARK, Ladder, Message
-from seelevel.training.schedule import buckets, schedule, sharing
+from seelevel.training.schedule import buckets, group_into_rows, schedule
 from seelevel.training.settings import TOKENS_PER_BATCH, TrainSettings
 
 TURN_TOKENS, HEAD_TOKENS = 4, 2
@@ -82,7 +82,7 @@ def passes(step: Sequence[Lengths], settings: TrainSettings, budget: int) -> lis
     rows = [[one] for one in step]
     if shared:
         names = [one.interaction for one in step]
-        together = sharing(names, lambda row: _joined_length([step[n] for n in row]), budget)
+        together = group_into_rows(names, lambda row: _joined_length([step[n] for n in row]), budget)
         rows = [[step[n] for n in row] for row in together]
     else:
         budget = max(budget // max(len(one.responses) for one in step), 1)

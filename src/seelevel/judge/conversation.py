@@ -29,7 +29,7 @@ class Conversation:
     ladder: Ladder
     turns: list[tuple[Message, Response]]
     unscored: list[tuple[str, Unscored]] = field(default_factory=list)
-    ended: bool = False
+    broken_off: bool = False
 
     @property
     def last(self) -> Feedback:
@@ -39,9 +39,9 @@ class Conversation:
         return feedback
 
     @property
-    def goes_on(self) -> bool:
+    def unfinished(self) -> bool:
         """Whether there is something left to mend, and to say about it."""
-        return not self.ended and asks_for_changes(self.last)
+        return not self.broken_off and asks_for_changes(self.last)
 
     def history(self) -> list[Message]:
         """Prompt and turns so far, without conditions."""
@@ -67,7 +67,7 @@ class Refiner:
 
     def refine(self, conversations: Sequence[Conversation], sampling: Sampling) -> None:
         """All that go on are answered in one call and judged in another."""
-        asked = [(one, self.ask(one.last)) for one in conversations if one.goes_on]
+        asked = [(one, self.ask(one.last)) for one in conversations if one.unfinished]
         going = [(one, request) for one, request in asked if request["content"]]  # else the judge's word asks nothing
         prompts = [
             Prompt([*one.history(), request], [image.path for image in one.ladder.images]) for one, request in going
@@ -79,12 +79,12 @@ class Refiner:
                 message = Message(role="assistant", content=answer.text)
                 said.append((one, request, Response([message], 0, {**self.origin, "round": len(one.turns)})))
             else:
-                one.ended = True
+                one.broken_off = True
         verdicts = self.annotator.annotate([(one.ladder, response) for one, _, response in said])
         for (one, request, response), verdict in zip(said, verdicts, strict=True):
             if isinstance(verdict, Unscored):
                 one.unscored.append((response.text, verdict))
-                one.ended = True
+                one.broken_off = True
             else:
                 rated = Response(response.messages, 0, response.origin, feedback=verdict)
                 one.turns.append((request, rated))

@@ -121,7 +121,7 @@ class LocalModel:
         """
         completions: dict[int, Completion] = {}
         for i, prompt in enumerate(prompts):
-            if why := self._refusal(prompt):
+            if why := self._why_unanswered(prompt):
                 completions[i] = Completion("", 0, False, why)
         if completions:
             say(f"{len(completions)} of {len(prompts)} prompts not answered: {next(iter(completions.values())).note}")
@@ -145,7 +145,7 @@ class LocalModel:
         """One answer, piece by piece, as `generate` gives it, but within the context, and whether it ended by itself;
         closing the iterator stops the model. Raises `InputError` for a prompt that holds a special token or leaves no
         room for an answer, and for beams, which have no pieces."""
-        if (why := self._refusal(prompt)) or sampling.num_beams > 1:
+        if (why := self._why_unanswered(prompt)) or sampling.num_beams > 1:
             raise InputError(why or "an answer by beams has no pieces; set num_beams: 1")
         inputs = self._inputs([render(prompt.messages, self.processor, answer_next=True)], [prompt.images])
         length = inputs["input_ids"].shape[1]
@@ -180,7 +180,7 @@ class LocalModel:
             raise errors[0]
         return ended[0]
 
-    def _refusal(self, prompt: Prompt) -> str:
+    def _why_unanswered(self, prompt: Prompt) -> str:
         """Why a prompt is not answered; empty where it is."""
         texts = [message["content"] for message in prompt.messages]
         mark = next((token for token in self._special if any(token in text for text in texts)), "")

@@ -138,7 +138,7 @@ def quality(feedback: Feedback) -> float:
 def _qualities(talk: Conversation | None) -> list[float | None]:
     """Quality by round; nothing of a conversation with an answer that was empty or could not be rated: were it in the
     mean of the rounds before alone, the later ones would be of the better conversations."""
-    if talk is None or talk.ended:
+    if talk is None or talk.broken_off:
         return [None] * ROUNDS
     found: list[float | None] = [quality(r.feedback) for _, r in talk.turns if r.feedback is not None]
     return found + [found[-1]] * (ROUNDS - len(found))

@@ -60,7 +60,7 @@ def fit(
         for left in ("checkpoints", "reference"):
             shutil.rmtree(out / left, ignore_errors=True)
         return done
-    if reason := settings.objective.refusal(ladders):
+    if reason := settings.objective.why_unusable(ladders):
         raise InputError(reason)
     device = _device(settings.device)
     dtype, mixed = precision(settings, device, adapters=_adapted(model_path) is not None)
@@ -133,7 +133,7 @@ def fit(
         ),
     }
 
-    asked_for = settings.objective.asked_for(ladders)
+    asked_for = settings.objective.conditions(ladders)
 
     def write(place: Path) -> None:
         model.save_pretrained(place)

@@ -50,12 +50,12 @@ def prepare(
     with Progress("tokenise", total=len(ladders), unit="ladders") as bar:
         for given in ladders:
             bar.advance()
-            ladder = settings.objective.seen(given)
+            ladder = settings.objective.select_responses(given)
             if given.responses and not ladder.responses:
                 reason = "its answer is not rated as the objective asks of one that refines another"
                 left_out.append({"id": ladder.id, "kind": "refined in vain", "reason": reason})
                 continue
-            if not ladder.responses or not settings.objective.counts(ladder.levels):
+            if not ladder.responses or not settings.objective.has_signal(ladder.levels):
                 reason = f"its levels {ladder.levels} say nothing to objective {settings.objective.name}"
                 left_out.append({"id": ladder.id, "kind": "no pair", "reason": reason})
                 continue

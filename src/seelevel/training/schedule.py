@@ -26,11 +26,11 @@ def schedule(interactions: Sequence[str], epochs: float, per_step: int, seed: in
     for epoch in range(math.ceil(steps * per_step / count)):
         units = list(rounds.values())
         random.Random(f"{seed}/{epoch}").shuffle(units)
-        order += _laid(units, per_step, len(order) % per_step)
+        order += _place_units(units, per_step, len(order) % per_step)
     return order[: steps * per_step]
 
 
-def _laid(units: Sequence[list[int]], per_step: int, begun: int) -> list[int]:
+def _place_units(units: Sequence[list[int]], per_step: int, begun: int) -> list[int]:
     """Units end to end in their order, the first of them that fits into what is left of a step, of which `begun`
     ladders are there."""
     waiting: dict[int, deque[tuple[int, list[int]]]] = {}
@@ -51,7 +51,9 @@ def _laid(units: Sequence[list[int]], per_step: int, begun: int) -> list[int]:
     return order
 
 
-def sharing(interactions: Sequence[str], length: Callable[[list[int]], int | None], budget: float) -> list[list[int]]:
+def group_into_rows(
+    interactions: Sequence[str], length: Callable[[list[int]], int | None], budget: float
+) -> list[list[int]]:
     """Which of a step's ladders share a row: indices, row by row. `length`: of the row that ladders of an interaction
     would share, None where they cannot; a row that would be longer than `budget` is not made."""
     rows: list[list[int]] = []

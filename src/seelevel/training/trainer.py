@@ -116,7 +116,8 @@ class PreferenceTrainer(Trainer):
         model.train()
         ladders = [self._data.ladders[i] for i in inputs]
         self._step_sums = {}
-        counted = torch.tensor(sum(self._settings.counts(ladder.levels) for ladder in ladders), device=self.args.device)
+        with_signal = sum(self._settings.has_signal(ladder.levels) for ladder in ladders)
+        counted = torch.tensor(with_signal, device=self.args.device)
         # Gradients are averaged over processes, so each process's share of the mean is scaled up by their number.
         world = self.accelerator.num_processes
         counted = self.accelerator.reduce(counted, "sum")

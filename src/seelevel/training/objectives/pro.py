@@ -50,7 +50,7 @@ def pro(
     """Mean PRO loss over the ladders of two levels at least, and what to log."""
     a, logprob = averaged(policy, settings.round_weight), summed(policy, settings.round_weight)
     index = choice_index(ladders, a)
-    known = [scores(ladder, settings.score) if settings.counts(ladder.levels) else None for ladder in ladders]
+    known = [scores(ladder, settings.score) if settings.has_signal(ladder.levels) else None for ladder in ladders]
     gap = gaps(known, ladders, index.among, a)
     squares = [(len(set(ladder.levels)) - 1) ** 2 for ladder in ladders for _ in ladder.responses]
     weight = settings.gamma * torch.tensor(squares, dtype=a.dtype, device=a.device)

@@ -29,27 +29,27 @@ class _Objective(BaseModel):
         default=0.05, ge=0, description="a token of answer round t (from 0) weighs 1 + round_weight · t"
     )
 
-    def counts(self, levels: Sequence[int]) -> bool:
+    def has_signal(self, levels: Sequence[int]) -> bool:
         """Whether a ladder with these levels says anything to this objective."""
         return len(set(levels)) > 1
 
-    def seen(self, ladder: Ladder) -> Ladder:
+    def select_responses(self, ladder: Ladder) -> Ladder:
         """A ladder with those of its responses that this objective looks at; the others need no forward pass."""
         if not self.best_only or not ladder.responses:
             return ladder
         best = min(ladder.levels)
         return replace(ladder, responses=[response for response in ladder.responses if response.level == best])
 
-    def asked_for(self, ladders: Sequence[Ladder]) -> Conditions | None:
+    def conditions(self, ladders: Sequence[Ladder]) -> Conditions | None:
         """What a policy trained on these ladders can be asked for; None where conditions play no part."""
         return None
 
-    def refusal(self, ladders: Sequence[Ladder]) -> str | None:
+    def why_unusable(self, ladders: Sequence[Ladder]) -> str | None:
         """Why none of these ladders says anything to this objective and how to mend it, in a line; None if one does.
 
         To be asked before a model is loaded.
         """
-        if any(self.counts(ladder.levels) for ladder in ladders):
+        if any(self.has_signal(ladder.levels) for ladder in ladders):
             return None
         kinds = {"no response": 0, "one response": 0, "ties only": 0}
         for ladder in ladders:
@@ -72,13 +72,13 @@ class _Pairwise(_Objective):
             raise ValueError("pairs are a list of [better level, worse level], such as [[0, 1]] (0 is best)")
         return pairs
 
-    def counts(self, levels: Sequence[int]) -> bool:
+    def has_signal(self, levels: Sequence[int]) -> bool:
         return bool(preference_pairs(levels, self.pairs))
 
-    def refusal(self, ladders: Sequence[Ladder]) -> str | None:
+    def why_unusable(self, ladders: Sequence[Ladder]) -> str | None:
         if isinstance(self.pairs, str) or not any(len(set(ladder.levels)) > 1 for ladder in ladders):
-            return super().refusal(ladders)
-        if any(self.counts(ladder.levels) for ladder in ladders):
+            return super().why_unusable(ladders)
+        if any(self.has_signal(ladder.levels) for ladder in ladders):
             return None
         pairs, levels = list(map(list, self.pairs)), sorted({level for ladder in ladders for level in ladder.levels})
         return (
@@ -151,10 +151,10 @@ class SftSettings(_Objective):
     name: Literal["sft"] = "sft"
     round_weight: float = Field(default=0.0, ge=0)
 
-    def counts(self, levels: Sequence[int]) -> bool:
+    def has_signal(self, levels: Sequence[int]) -> bool:
         return len(levels) > 0
 
-    def refusal(self, ladders: Sequence[Ladder]) -> str | None:
+    def why_unusable(self, ladders: Sequence[Ladder]) -> str | None:
         if any(ladder.levels for ladder in ladders):
             return None
         return f"objective {self.name} needs a ladder with a response; {len(ladders)} ladders have none; generate some"
@@ -194,18 +194,18 @@ class ConditionalSettings(_Objective):
             check_template(self.template, self.criteria)
         return self
 
-    def counts(self, levels: Sequence[int]) -> bool:
+    def has_signal(self, levels: Sequence[int]) -> bool:
         return len(levels) > 0
 
-    def seen(self, ladder: Ladder) -> Ladder:
+    def select_responses(self, ladder: Ladder) -> Ladder:
         template = self.template or TEMPLATE
         return conditioned(ladder, template, self.criteria, self.dropout, self.critique_dropout, self.refined)
 
-    def asked_for(self, ladders: Sequence[Ladder]) -> Conditions | None:
+    def conditions(self, ladders: Sequence[Ladder]) -> Conditions | None:
         found = conditions_of(ladders, self.template or TEMPLATE, self.criteria)
         return found if self.critique_dropout < 1 else replace(found, critique="")
 
-    def refusal(self, ladders: Sequence[Ladder]) -> str | None:
+    def why_unusable(self, ladders: Sequence[Ladder]) -> str | None:
         responses = [response for ladder in ladders for response in ladder.responses]
         if any(response.condition or (response.feedback and response.feedback.ratings) for response in responses):
             return None
