@@ -23,6 +23,17 @@ def load(target: str) -> Any:
     return getattr(importlib.import_module(module), attribute)
 
 
+def import_named(target: str) -> Any:
+    """Import `"module:attribute"` as a user wrote it. Raises `InputError` if there is no such module or attribute."""
+    try:
+        return load(target)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise InputError(
+            f"{target} cannot be imported ({error}); write module:attribute, and install the module's package or add "
+            "its folder to PYTHONPATH"
+        ) from error
+
+
 def choose(kind: str, name: str, table: Mapping[str, str]) -> Any:
     """What `name` stands for in a table of `"module:attribute"` strings.
 

@@ -37,17 +37,16 @@ def first_step(ladders: Sequence[Ladder], model: str, settings: TrainSettings, s
     """A block a ladder of the first optimiser step: what its responses share, then each response's own tokens. Weights
     are not loaded. Rounds of an interaction that share a row say so, whatever the budget of a forward pass."""
     config, processor = load_reader(model)
-    usable, tokenised, _ = prepare(ladders, processor, ImageReader(processor), settings, config)
-    interactions = [one.interaction for one in tokenised]
-    order = schedule(interactions, settings.epochs, settings.ladders_per_step, seed)[: settings.ladders_per_step]
-    chosen = [tokenised[index] for index in order]
+    data = prepare(ladders, processor, ImageReader(processor), settings, config)
+    order = schedule(data.interactions, settings.epochs, settings.ladders_per_step, seed)[: settings.ladders_per_step]
+    chosen = [data.tokenised[index] for index in order]
     rows = rows_of(chosen) if settings.layout == "shared" else [[n] for n in range(len(chosen))]
     for row in rows:
         length = row_length([chosen[n] for n in row])
         for n in row:
             others = ", ".join(chosen[other].id for other in row if other != n)
             shares = f"; with {others} in a row of {length}" if others else ""
-            yield shown(usable[order[n]], chosen[n], processor, shares)
+            yield shown(data.ladders[order[n]], chosen[n], processor, shares)
 
 
 def write(blocks: Iterable[Text], console: Console) -> None:
