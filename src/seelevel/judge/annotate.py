@@ -103,7 +103,7 @@ class Annotator:
 
 def template_record(ladder: Ladder, response: Response, sees: bool) -> dict[str, Any]:
     """The variables of a judge's template for one response."""
-    standard = next((r for r in ladder.responses if r.origin.get("kind") == "standard"), None)
+    standard = ladder.standard
     *before, question = [Message(role=m["role"], content=unmarked(m["content"]).strip()) for m in ladder.prompt]
     [answer] = response.messages
     return {

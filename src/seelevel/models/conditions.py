@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import random
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -69,14 +69,14 @@ def conditioned(
     given. Both are drawn by the ladder's id, so they are the same in every run. A response keeps a condition that it
     already has.
 
-    A response rated worse than the answer that it refines (`notes["before"]`, that answer's ratings) is left out: it
-    would teach that feedback makes answers worse. With `refined` 'better', so is one rated equally, unless it has the
+    A response rated worse than the answer that it refines (`Ladder.ratings_before`) is left out: it would
+    teach that feedback makes answers worse. With `refined` 'better', so is one rated equally, unless it has the
     best ratings: it would teach to ignore feedback.
     """
     responses = []
     for number, response in enumerate(ladder.responses):
         feedback = response.feedback
-        if feedback is not None and rated_worse(feedback, ladder.notes.get("before"), refined):
+        if feedback is not None and rated_worse(feedback, ladder.ratings_before, refined):
             continue
         if feedback is not None and feedback.ratings and not response.condition:
             draw = random.Random(f"{ladder.id}/{number}")
@@ -87,11 +87,11 @@ def conditioned(
     return replace(ladder, responses=responses)
 
 
-def rated_worse(feedback: Feedback, before: dict[str, int] | None, refined: Refined = "no worse") -> bool:
+def rated_worse(feedback: Feedback, before: Mapping[str, int], refined: Refined = "no worse") -> bool:
     """Whether an answer is rated worse than the one before it, by the mean of their common criteria. With `refined`
     'better': or equally, and below the best."""
-    both = [name for name in feedback.ratings if name in (before or {})]
-    gained = sum(feedback.ratings[name] - (before or {})[name] for name in both)
+    both = [name for name in feedback.ratings if name in before]
+    gained = sum(feedback.ratings[name] - before[name] for name in both)
     best = all(feedback.ratings[name] == BEST for name in both)
     return gained < 0 or (refined == "better" and gained == 0 and not best)
 
