@@ -210,7 +210,7 @@ def _save(job: Job, session: Session, trainer: PreferenceTrainer) -> dict[str, A
         "dtype": session.dtype,
         "device": session.device,
         "trained_weights": _trained_weights(model),
-        "best_fell": any(best_fallen(window) is not None for window in windows),
+        "best_fell": any(best_fallen(window, trainer.rounding) is not None for window in windows),
     }
     conditions = job.settings.objective.conditions(job.ladders)
 

@@ -73,6 +73,15 @@ class TrainSettings(BaseModel):
         default=True, description="keep reference log-probs for other runs: true (in the user's cache), a folder, false"
     )
 
+    @property
+    def words(self) -> str:
+        """The settings in one line, for the report."""
+        weights = "full weights" if self.lora is None else f"LoRA r={self.lora.r}"
+        return (
+            f"{self.objective.words}, {self.epochs:g} epochs, {self.ladders_per_step} ladders per step, "
+            f"learning rate {self.learning_rate:g}, {weights}, layout {self.layout}"
+        )
+
 
 def precision(settings: TrainSettings, device: str, adapters: bool = False) -> tuple[str, bool]:
     """Number format of the weights, and whether autocast computes products in bfloat16. `adapters`: the model has some.

@@ -26,9 +26,11 @@ from seelevel.training.checkpoints import checkpoints, seal
 from seelevel.training.logprobs import token_logprobs
 from seelevel.training.objectives import OBJECTIVES
 from seelevel.training.objectives.logs import Logs, joined
+from seelevel.training.objectives.ratios import ROUNDINGS
 from seelevel.training.objectives.settings import Objective
 from seelevel.training.packing import collate, row_length, rows_of
 from seelevel.training.prepare import Prepared
+from seelevel.training.rounding import FLOAT32, unit
 from seelevel.training.schedule import buckets, schedule
 from seelevel.training.settings import Layout, TrainSettings
 
@@ -97,6 +99,12 @@ class PreferenceTrainer(Trainer):
         done = int(resume_from_checkpoint.rpartition("-")[2]) if resume_from_checkpoint else 0
         with Progress(self.plan.label, total=self.steps, unit="steps", done=done) as self._bar:
             return super().train(resume_from_checkpoint, **options)
+
+    @property
+    def rounding(self) -> float:
+        """One rounding of the model's products, as a share of the result."""
+        with self.accelerator.autocast():
+            return unit(self.model)
 
     # One step ------------------------------------------------------------------------------------------------------
 
@@ -179,7 +187,7 @@ class PreferenceTrainer(Trainer):
             return
         super().log({**logs, **self._step_logs}, start_time)
         self.state.log_history[-1]["epoch"] = round(self.state.global_step * self._epochs_per_step, 6)
-        fallen = best_fallen(self.state.log_history[-FALL_WINDOW:])
+        fallen = best_fallen(self.state.log_history[-FALL_WINDOW:], self.rounding)
         if fallen is not None and not self._warned:
             self._warned = True
             say(
@@ -247,11 +255,11 @@ def loss_function(objective: Objective) -> Callable[..., tuple[Tensor, Logs]]:
     return objective.compute_loss
 
 
-def best_fallen(history: Sequence[dict[str, float]]) -> float | None:
-    """The average drop of the best responses in nats per token, as a negative number; None if they did not fall or the
-    window is not full."""
+def best_fallen(history: Sequence[dict[str, float]], rounding: float = FLOAT32) -> float | None:
+    """The average change (negative, nats per token) of the best responses over a full window, if they fell; else None.
+    A fall within rounding is none: a mean over n steps is off by 1/√n of what a token's log-prob is off by."""
     changes = [entry["best_change"] for entry in history if "best_change" in entry]
     if len(changes) < FALL_WINDOW:
         return None
     mean = sum(changes) / len(changes)
-    return mean if mean < 0 else None
+    return mean if mean < -ROUNDINGS * rounding / len(changes) ** 0.5 else None

@@ -35,6 +35,10 @@ PairLoss = Literal["sigmoid", "hinge", "ipo"]
 Pairs = Literal["all", "adjacent", "best-vs-rest", "best-vs-worst"] | list[tuple[int, int]]
 
 
+def _plain(value: Any) -> str:
+    return "/".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
 class Objective(BaseModel):
     """The settings of an objective. A subclass outside this package is named `"module:class"` in a recipe; its fields
     are the keys that the recipe may set, and it overrides `compute_loss`."""
@@ -50,6 +54,13 @@ class Objective(BaseModel):
     round_weight: float = Field(
         default=0.05, ge=0, description="a token of answer round t (from 0) weighs 1 + round_weight · t"
     )
+
+    @property
+    def words(self) -> str:
+        """The objective and its parameters in one line, for the report."""
+        parameters = self.model_dump(exclude={"name"}, exclude_none=True)
+        shown = [f"{key.replace('_', ' ')} {_plain(value)}" for key, value in parameters.items()]
+        return f"{self.name} ({', '.join(shown)})"
 
     def compute_loss(
         self, policy: TokenLogprobs, reference: TokenLogprobs | None, ladders: Sequence[Ladder]
