@@ -18,7 +18,7 @@ from seelevel.scorers.questions import Answer, Context
 from seelevel.scorers.refinement import AGAIN, MEASURES, ROUNDS, benchmark
 from seelevel.scorers.settings import EvaluateSettings
 from tests.formats.made import picture
-from tests.nlf.made import Critic, Speaker, counted
+from tests.judge.made import Critic, Speaker, counted
 
 pytestmark = pytest.mark.unit
 SETTINGS = EvaluateSettings(data="unused")
