@@ -11,9 +11,9 @@ from typing import Any
 from seelevel.facts import GenerateFacts
 from seelevel.formats.parquet import iter_shards
 from seelevel.ladder import Ladder, Message, Response
-from seelevel.notes import NO_STANDARD
 
-NO_ANSWER = "no answer at all"
+NO_STANDARD, NO_ANSWER = "no standard response", "no answer at all"
+"""Flags (`notes["flags"]`): level 0 is a model's answer like the others; there is no response."""
 REPEATS, EMPTY, NOT_ANSWERED = "repeats a better response", "empty", "not answered"
 
 

@@ -11,11 +11,12 @@ from pathlib import Path
 from seelevel.errors import InputError
 from seelevel.facts import GenerateFacts
 from seelevel.formats.parquet import read_ladders, write_shard
+from seelevel.formats.shards import Work, each_shard
 from seelevel.generate.answering import Answerer, answer_prompts
 from seelevel.generate.settings import Writing
 from seelevel.ladder import Ladder
 from seelevel.models.base import ModelRef
-from seelevel.progress import Progress, say
+from seelevel.progress import say
 from seelevel.store import StageFolder, shards, write_atomically
 
 SetAside = dict[str, str]
@@ -45,17 +46,21 @@ def write_and_answer(
     """
     done = {path.name for path in written(stage)}
     todo = [path for path in shards(source) if path.name not in done]
-    if todo:
+
+    def start() -> Work:
         write = writer()
-        with Progress(f"generate {what}s", total=len(todo), unit="shards") as bar:
-            for path in todo:
-                good, bad = write(read_ladders(path, root))
-                lines = "".join(json.dumps(entry, ensure_ascii=True) + "\n" for entry in bad)
-                write_atomically(stage.path / "set_aside" / f"{path.stem}.jsonl", lines)
-                if bad:
-                    say(f"generate: {len(bad)} {what}s set aside, the first: {bad[0]['reason']}")
-                write_shard(_asked(stage) / path.name, good, root)
-                bar.advance()
+
+        def work(path: Path, ladders: list[Ladder]) -> None:
+            good, bad = write(ladders)
+            lines = "".join(json.dumps(entry, ensure_ascii=True) + "\n" for entry in bad)
+            write_atomically(stage.path / "set_aside" / f"{path.stem}.jsonl", lines)
+            if bad:
+                say(f"generate: {len(bad)} {what}s set aside, the first: {bad[0]['reason']}")
+            write_shard(_asked(stage) / path.name, good, root)
+
+        return work
+
+    each_shard(todo, root, f"generate {what}s", start)
     reasons = _reasons(stage)
     if reasons and not any(read_ladders(path, root) for path in written(stage)):
         why = ", ".join(f"{count} × {reason}" for reason, count in reasons.most_common(3))

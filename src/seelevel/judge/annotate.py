@@ -102,7 +102,7 @@ class Annotator:
 
 def judged(ladder: Ladder, response: Response, sees: bool) -> dict[str, Any]:
     """What a judge's template is filled with."""
-    standard = next((r for r in ladder.responses if r.origin.get("kind") == "standard"), None)
+    standard = ladder.standard
     *before, asked = [Message(role=m["role"], content=unmarked(m["content"]).strip()) for m in ladder.prompt]
     [answer] = response.messages
     return {

@@ -1,7 +1,11 @@
 """WordNet's lemmas by part of speech, as the later CHAIR script has them: tag the tokens, look each up under its tag.
 
-The script tags with NLTK's perceptron and looks up with NLTK's `WordNetLemmatizer`; here the shipped parser's tagger
+The script tags with NLTK's perceptron and looks up with NLTK's `WordNetLemmatizer`. Here the shipped parser's tagger
 tags, which agrees with the perceptron on most words, and the tables are those of `spacy-lookups-data` (WordNet 3.0).
+
+Two habits of the shipped tagger are corrected. It takes rare plurals for verbs ('umbrellas'): a word that WordNet does
+not know under its tag is looked up as a noun. It takes a participle before a noun for a verb ('potted plants'): the
+participle is looked up as an adjective if WordNet has one.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import random
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -67,13 +67,13 @@ def conditioned(
     share `critique_dropout` are ratings alone, for whoever asks for an answer knows no critique of it yet.
 
     A condition that a response has already stays. A response that was rated worse than the answer it refines
-    (`notes["before"]`, that answer's ratings) is left out: it would teach that feedback makes answers worse. So is,
+    (`Ladder.ratings_before`) is left out: it would teach that feedback makes answers worse. So is,
     where `refined` is 'better', one that was rated as high and not the highest: it would teach not to listen.
     """
     responses = []
     for number, response in enumerate(ladder.responses):
         feedback = response.feedback
-        if feedback is not None and rated_worse(feedback, ladder.notes.get("before"), refined):
+        if feedback is not None and rated_worse(feedback, ladder.ratings_before, refined):
             continue
         if feedback is not None and feedback.ratings and not response.condition:
             draw = random.Random(f"{ladder.id}/{number}")
@@ -84,11 +84,11 @@ def conditioned(
     return replace(ladder, responses=responses)
 
 
-def rated_worse(feedback: Feedback, before: dict[str, int] | None, refined: Refined = "no worse") -> bool:
+def rated_worse(feedback: Feedback, before: Mapping[str, int], refined: Refined = "no worse") -> bool:
     """Whether an answer was rated worse than the one before it, by the mean of the criteria that both have; `better`:
     or as high, below the best."""
-    both = [name for name in feedback.ratings if name in (before or {})]
-    gained = sum(feedback.ratings[name] - (before or {})[name] for name in both)
+    both = [name for name in feedback.ratings if name in before]
+    gained = sum(feedback.ratings[name] - before[name] for name in both)
     best = all(feedback.ratings[name] == BEST for name in both)
     return gained < 0 or (refined == "better" and gained == 0 and not best)
 

@@ -237,36 +237,40 @@ def _repeats(asked: str, feedback: Feedback) -> bool:
 def conversations(ladders: Sequence[Ladder]) -> list[Talk]:
     """The conversations in a shard that the stage has written with `ladders: rounds` or `ratings`.
 
-    A later round without the ratings of the answer before it (`notes["before"]`) belongs to a dialogue, and answers
+    A later round without the ratings of the answer before it (`ratings_before`) belongs to a dialogue, and answers
     another question.
     """
     first = {ladder.id: ladder for ladder in ladders}
     later: dict[str, list[Ladder]] = {}
     for ladder in ladders:
-        name, number = ladder.notes.get("interaction"), ladder.notes.get("round")
-        if isinstance(name, str) and number == 0:
-            first.setdefault(name, ladder)
-        elif isinstance(name, str) and ladder.notes.get("before") and ladder.responses and len(ladder.prompt) > 2:
-            later.setdefault(name, []).append(ladder)
+        if ladder.round_of is not None and ladder.round_of.number == 0:
+            first.setdefault(ladder.interaction, ladder)
+        elif ladder.ratings_before and ladder.responses and len(ladder.prompt) > 2:
+            later.setdefault(ladder.interaction, []).append(ladder)
     by_rounds = [_of_rounds(name, rounds, first.get(name)) for name, rounds in later.items()]
     by_ratings = [_of_ratings(ladder) for ladder in ladders if ladder.id not in later]
     return [talk for talk in (*by_rounds, *by_ratings) if talk is not None and len(talk.turns) > 1]
 
 
+def _number(ladder: Ladder) -> int:
+    assert ladder.round_of is not None
+    return ladder.round_of.number
+
+
 def _of_rounds(name: str, rounds: list[Ladder], first: Ladder | None) -> Talk:
     """A conversation of one ladder per round. The first answer is in the second round's prompt, and its feedback is in
-    the ladder that has this answer. If no ladder has it, only its ratings are known, from the next round's notes."""
-    rounds = sorted(rounds, key=lambda ladder: int(ladder.notes["round"]))
+    the ladder that has this answer. If no ladder has it, only its ratings are known, from the next round's note."""
+    rounds = sorted(rounds, key=_number)
     start = rounds[0]
-    opening, answer, number = start.prompt[:-2], start.prompt[-2]["content"], int(start.notes["round"])
+    opening, answer, number = start.prompt[:-2], start.prompt[-2]["content"], _number(start)
     known = [
         r.feedback for r in (first.responses if first else []) if r.rounds == 1 and r.text == answer and r.feedback
     ]
-    feedback = known[0] if known else Feedback(dict(start.notes.get("before") or {}))
+    feedback = known[0] if known else Feedback(dict(start.ratings_before))
     turns = [Said(number, _bare(opening[-1]["content"]), answer, feedback)]
     for ladder in rounds:
         response = ladder.responses[0]
-        if ladder.notes["round"] != len(turns) + number - 1 or response.feedback is None:
+        if _number(ladder) != len(turns) + number - 1 or response.feedback is None:
             break
         turns.append(Said(len(turns) + number, _bare(ladder.prompt[-1]["content"]), response.text, response.feedback))
     return Talk(name, start.images, opening[:-1], turns)

@@ -24,7 +24,7 @@ from seelevel.report.reading import RunFolder, read_run
 from seelevel.report.rounds import rounds_facts
 from seelevel.report.settings import ReportSettings
 from seelevel.report.text import marked
-from seelevel.store import write_atomically
+from seelevel.store import shards, write_atomically
 
 
 def write_page(root: Path, settings: ReportSettings) -> Path:
@@ -111,9 +111,9 @@ def _score_plot(rows: list[Comparison]) -> dict[str, Any]:
 
 
 def _ladders(run: RunFolder, settings: ReportSettings, album: Album) -> dict[str, Any]:
-    source = run.stages["generate"].path
-    found, chosen = read_facts_and_choice(source, run.stages["check"].path, run.root, settings.ladders)
-    shown = [show(ladder, old, album) for ladder, old in chosen]
+    check, generate = run.stages["check"].path, run.stages["generate"].path
+    found, chosen = read_facts_and_choice(check if shards(check) else generate, run.root, settings.ladders)
+    shown = [show(ladder, album) for ladder in chosen]
     moved = sum(bool(ladder.reordered) for ladder in shown)
     choice = "Level 0 is best. These ladders are evenly spaced in the files; nobody picked them."
     if found.reordered is not None:

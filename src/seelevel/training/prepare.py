@@ -23,7 +23,7 @@ def _content(ladder: Ladder) -> Any:
         images,
         ladder.prompt,
         ladder.interaction,
-        ladder.notes.get("before"),
+        dict(ladder.ratings_before),
         [(r.messages, r.level, r.condition, r.scores, r.feedback and asdict(r.feedback)) for r in ladder.responses],
     )
 

@@ -53,12 +53,6 @@ def scaled(s: Shift) -> Tensor:
     return -s.beta * s.r
 
 
-def ours(s: Shift) -> Tensor:
-    """−1.5 β r: a steady pull, at the start three times the preferences' own; between a twin of SFT and a collapse
-    (chosen on the world's dev split: docs/log.md)."""
-    return -1.5 * s.beta * s.r
-
-
 def mean(s: Shift) -> Tensor:
     """−r / |y|: by the token; but for a constant the α · NLL / |y| of RPO (arXiv 2404.19733)."""
     return -s.r / s.length
@@ -84,7 +78,6 @@ PENALTIES: dict[str, Callable[[Shift], Tensor]] = {
     "none": none,
     "paper": paper,
     "scaled": scaled,
-    "ours": ours,
     "mean": mean,
     "clamped": clamped,
     "clamped-tokens": clamped_tokens,

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from seelevel.ladder import Ladder, preference_pairs
 from seelevel.models.conditions import TEMPLATE, Conditions, Refined, check_template, conditioned, conditions_of
 
-Penalty = Literal["none", "paper", "scaled", "ours", "mean", "clamped", "clamped-tokens", "anchored", "dpop"]
+Penalty = Literal["none", "paper", "scaled", "mean", "clamped", "clamped-tokens", "anchored", "dpop"]
 Criterion = Literal["helpfulness", "honesty", "harmlessness"]
 PairLoss = Literal["sigmoid", "hinge", "ipo"]
 Pairs = Literal["all", "adjacent", "best-vs-rest", "best-vs-worst"] | list[tuple[int, int]]
