@@ -252,7 +252,9 @@ class Run(Stages):
             "seelevel.formats.ingest",
             inputs,
             settings,
-            lambda stage: ingest(prompts, images, stage, self.out, settings.limit, settings.max_rejected, need_answer),
+            lambda stage: ingest(
+                prompts, images, stage, self.out, settings.limit, settings.max_rejected, need_answer, settings.format
+            ),
         )
 
     def _prompts(self, settings: DataSettings) -> tuple[Path, Path | None]:

@@ -22,7 +22,8 @@ from seelevel.fingerprints import digest, source_fingerprint
 from seelevel.models.server.spending import LEDGER
 from seelevel.naming import Names
 from seelevel.progress import say
-from seelevel.recipe import STAGES, Recipe
+from seelevel.recipe import STAGES, Recipe, texts_in
+from seelevel.registry import is_target
 from seelevel.store import StageFolder, lock_folder, read_manifest, write_atomically
 
 STAGE_FOLDERS = (
@@ -110,7 +111,8 @@ class Stages:
     def _fingerprint(self, module: str, inputs: Sequence[object], settings: BaseModel | None) -> str:
         libraries = [version(package) for package in ("torch", "transformers", "tokenizers", "spacy")]
         dumped = None if settings is None else settings.model_dump(mode="json")
-        return digest(inputs, dumped, self.recipe.seed, source_fingerprint(module), libraries)
+        outside = sorted(name.partition(":")[0] for _, name in texts_in(dumped) if is_target(name))
+        return digest(inputs, dumped, self.recipe.seed, source_fingerprint(module, *outside), libraries)
 
     def _fingerprint_of(self, folder: Path) -> str:
         if folder in self._fingerprints:

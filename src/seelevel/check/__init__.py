@@ -8,6 +8,7 @@ from pathlib import Path
 
 from seelevel.check.overrides import Checker, Overridden, read_overrides
 from seelevel.check.settings import CheckSettings
+from seelevel.errors import InputError
 from seelevel.facts import CheckFacts
 from seelevel.formats.parquet import iter_shards
 from seelevel.formats.shards import Transform, change_shards
@@ -19,7 +20,8 @@ from seelevel.store import StageFolder
 
 __all__ = ["CHECKERS", "CheckSettings", "make_checker", "run"]
 
-# Each is a class with `from_settings(settings, judge, seed)`, whose objects take ladders and give re-levelled ladders.
+# Each is a class with `from_settings(settings, judge, seed)`. Its objects take ladders and return each with new levels
+# and a `CheckNote`, in order (`Ladder.ordered`). A recipe may name such a class outside the package as module:class.
 CHECKERS = {"autocheck": "seelevel.check.autocheck:AutoCheck", "judge": "seelevel.check.judged:JudgeOrder"}
 
 
@@ -39,7 +41,7 @@ def run(
 
     def start() -> Transform:
         checker = make_checker(source, settings, encoder, root, judge, seed)
-        return lambda _, ladders: checker(ladders)
+        return lambda _, ladders: map(_with_note, checker(ladders))
 
     change_shards(source, stage.path, root, "check", start)
     facts = _facts(ladder for _, ladders in iter_shards(stage.path, root) for ladder in ladders)
@@ -74,12 +76,20 @@ def make_checker(
     return Overridden(checker, overrides)
 
 
+def _with_note(ladder: Ladder) -> Ladder:
+    if ladder.check is None:
+        raise InputError(
+            f"check.checker left no note on ladder {ladder.id}; return ladder.ordered(responses, CheckNote(…))"
+        )
+    return ladder
+
+
 def _facts(ladders: Iterable[Ladder]) -> CheckFacts:
     """Counts for the report; those of a judge and of overrides only if there are any."""
     counts: Counter[str] = Counter()
     for ladder in ladders:
         note = ladder.check
-        assert note is not None  # every checker leaves one
+        assert note is not None  # see _with_note
         counts["ladders"] += 1
         counts["reordered"] += ladder.reordered
         counts["unchecked"] += bool(note.unchecked)

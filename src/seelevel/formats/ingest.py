@@ -31,14 +31,15 @@ def ingest(
     limit: int | None,
     max_rejected: float,
     need_answer: bool = False,
+    form: str | None = None,
 ) -> DataFacts:
     """Read prompts in any format, keep their pictures in `root/images`, write shards and `rejected.jsonl`.
 
-    limit: only the first so many records of the file, bad ones among them.
+    limit: only the first so many records of the file, bad ones among them. form: as in `formats.read`.
     Raises `InputError` where no record can be used, or a larger share than `max_rejected` cannot; `rejected.jsonl` is
     there to be read then. The step is quick and is done again from the start after a stop, with the same result.
     """
-    form = guess_format(prompts)
+    form = form or guess_format(prompts)
     records = list(first_records(parse(prompts, images, form), limit))
     store = ImageStore(root)
     ladders: list[Ladder] = []

@@ -116,6 +116,7 @@ class FinetuneSettings(TrainSettings):
 
     prompts: Name = Field(description="records with answers, in any format that data.prompts takes")
     images: str | None = None
+    format: str | None = Field(default=None, description="as data.format")
     limit: int | None = Field(default=None, ge=1, description="only the first so many records")
     max_rejected: float = Field(default=0.05, ge=0, le=1, description="share of bad records above which the run stops")
     objective: SftSettings = SftSettings()

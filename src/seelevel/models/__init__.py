@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from seelevel.models.base import Generator, ModelRef, is_object, is_server
 from seelevel.models.conditioned import Conditioned
 from seelevel.models.conditions import check_condition, read_conditions
-from seelevel.registry import load
+from seelevel.registry import import_named
 
 if TYPE_CHECKING:
     from seelevel.models.local import LocalModel
@@ -23,14 +23,14 @@ def load_model(name_or_path: str, **options: Any) -> LocalModel:
 
 
 def load_generator(model: ModelRef | str, batch_size: int | None = None) -> Generator:
-    """Whatever answers under a model's name: a server's model, an object of this package, a local model.
+    """Whatever answers under a model's name: a server's model, a class in Python code, a local model.
 
     batch_size: prompts, or a server's calls, at once; None leaves it to the model. A folder whose model was trained on
     conditions is asked under the reference's. Raises `InputError` for a condition that the model does not know.
     """
     ref = ModelRef(model, model) if isinstance(model, str) else model
     if is_object(ref.path):
-        found: Generator = load(ref.path)()
+        found: Generator = import_named(ref.path)()
         return found
     answering: ApiModel | LocalModel
     if is_server(ref.path):

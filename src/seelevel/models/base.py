@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from seelevel.errors import InputError
 from seelevel.ladder import Message
+from seelevel.registry import is_target
 
 
 class Sampling(BaseModel):
@@ -96,7 +97,7 @@ class Completion:
 @dataclass(frozen=True)
 class ModelRef:
     """A model as the recipe names it and where it is: a folder, a hub name, a server's model (`https://host/v1#model`)
-    or an object of this package (`module:attribute`). `api` is how a server is asked; `condition` what a model that was
+    or a class in Python code (`module:attribute`). `api` is how a server is asked; `condition` what a model that was
     trained on conditions is asked for (`training.conditions.Conditions.text`)."""
 
     name: str
@@ -111,8 +112,8 @@ def is_server(name: str) -> bool:
 
 
 def is_object(name: str) -> bool:
-    """Whether a model's path is an object of this package: `module:attribute`."""
-    return re.fullmatch(r"seelevel(\.\w+)+:\w+", name) is not None
+    """Whether a model's path is a class in Python code: `module:attribute`."""
+    return is_target(name)
 
 
 class Generator(Protocol):

@@ -44,7 +44,7 @@ def model_size(folder: Path) -> ModelSize:
 
 
 def model_fingerprint(model: ModelRef) -> str:
-    """A fingerprint of a model's files; of a hub model, its name and commit; of an object of this package, its sources;
+    """A fingerprint of a model's files; of a hub model, its name and commit; of a class in Python code, its sources;
     of a server's model its name, for nothing else is known of it.
 
     Raises `InputError` where the model is a file.

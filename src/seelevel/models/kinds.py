@@ -39,7 +39,7 @@ def check_encodes(model: str) -> None:
 
 def _kind(model: str) -> tuple[str, list[str], list[str]]:
     """Kind, architectures and keys of a model's configuration (of an adapter: its base's); empty where it is not known:
-    on a server, an object of this package, on a hub that cannot be asked."""
+    on a server, a class in Python code, on a hub that cannot be asked."""
     if is_server(model) or is_object(model):
         return "", [], []
     folder = Path(model)
