@@ -18,8 +18,9 @@ from seelevel.generate.settings import DialoguesSettings
 from seelevel.ladder import Image, Ladder, Message, Response
 from seelevel.models.base import Completion, ModelRef, Prompt, Sampling
 from seelevel.store import StageFolder
-from seelevel.world.oracle import Oracle, Round, judge_round
+from seelevel.world.oracle import Oracle, judge_round
 from seelevel.world.oracle.claims import Facts
+from seelevel.world.oracle.prompt import JudgedRound
 from seelevel.world.pictures.scenes import draw_scenes
 from tests.training.tiny import make_picture, save_model
 
@@ -75,7 +76,7 @@ def test_the_oracle_writes_true_dialogues_of_every_number_of_rounds() -> None:
             turns = read_turns(said.text, record, 2)
             assert len(turns) == rounds
             for turn in turns:
-                found = judge_round(Round(turn.question, turn.answer), Facts(scene.setting, scene.groups))
+                found = judge_round(JudgedRound(turn.question, turn.answer), Facts(scene.setting, scene.groups))
                 assert found.claims and all(claim.truth for claim in found.claims), (turn, scene.content_lines())
 
 
