@@ -13,7 +13,7 @@ from seelevel.models.folders import hub_config
 from seelevel.models.kinds import check_answers, check_encodes
 from seelevel.naming import Names, check_data_name, world_split
 from seelevel.recipe import DataSettings, texts_in
-from seelevel.registry import check_name, choose
+from seelevel.registry import check_name
 from seelevel.stages import STAGE_FOLDERS, made_under_these_settings
 from seelevel.store import read_manifest
 from seelevel.training.requirements import check_training
@@ -57,8 +57,8 @@ def _check_places(names: Names) -> None:
 def _check_names(names: Names) -> None:
     """Models, files of templates and overrides, names of checkers and benchmarks."""
     from seelevel.check import CHECKERS, judged
-    from seelevel.evaluate import BENCHMARKS
     from seelevel.judge import annotate
+    from seelevel.scorers import find_scorers
 
     recipe, check, feedback = names.recipe, names.recipe.check, names.recipe.feedback
     for name in (None if check is None else check.encoder, *(model for _, _, model in recipe.training)):
@@ -80,17 +80,14 @@ def _check_names(names: Names) -> None:
         judged.check_template(Path(check.judge_template), check.judge_sees_pictures)
     if feedback is not None and feedback.judge_template is not None:
         annotate.check_template(Path(feedback.judge_template), feedback.judge_sees_pictures)
-    for key, chosen, table in (
-        ("check.checker", [] if check is None else [check.checker], CHECKERS),
-        ("evaluate.benchmarks", recipe.evaluate.benchmarks, BENCHMARKS),
-    ):
-        for name in chosen:
-            check_name(key, name, table)
+    if check is not None:
+        check_name("check.checker", check.checker, CHECKERS)
+    find_scorers(recipe.evaluate.benchmarks)
 
 
 def _check_data(names: Names) -> None:
     """Prompts, pictures, the evaluation folder's files."""
-    from seelevel.evaluate import BENCHMARKS
+    from seelevel.evaluate import chosen_benchmarks
     from seelevel.formats import READERS
 
     recipe = names.recipe
@@ -108,8 +105,7 @@ def _check_data(names: Names) -> None:
         if settings.images is not None and not Path(settings.images).is_dir():
             raise InputError(f"{key}.images: {settings.images} does not exist; name the folder of the pictures")
     if world_split(recipe.evaluate.data) is None:  # hours of training would pass before a missing file is missed
-        for name in recipe.evaluate.benchmarks:
-            choose("benchmark", name, BENCHMARKS)(Path(recipe.evaluate.data), recipe.evaluate)
+        chosen_benchmarks(recipe.evaluate, Path(recipe.evaluate.data))
 
 
 def _check_kinds(names: Names) -> None:

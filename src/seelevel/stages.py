@@ -17,6 +17,7 @@ import yaml
 from pydantic import BaseModel
 
 from seelevel.errors import DiskFullError, InputError, free_bytes, is_disk_full
+from seelevel.facts import Facts
 from seelevel.fingerprints import digest, source_fingerprint
 from seelevel.models.server.spending import LEDGER
 from seelevel.naming import Names
@@ -59,7 +60,7 @@ class Stages:
         module: str,
         inputs: Sequence[object],
         settings: BaseModel | None,
-        work: Callable[[StageFolder], dict[str, Any]],
+        work: Callable[[StageFolder], Facts],
     ) -> Path:
         stage = StageFolder(self.out / name, self._fingerprint(module, inputs, settings))
         self._fingerprints[stage.path] = stage.fingerprint
@@ -88,7 +89,9 @@ class Stages:
                     f"{name}: {model}: {usage.calls} calls, {usage.tokens_in} tokens read, {usage.tokens_out} written, "
                     f"cost {usage.cost:.4g}"
                 )
-        stage.finish(**{**facts, **kept, "seconds": seconds, "peak_bytes": peak})
+        if words := getattr(settings, "words", ""):
+            kept["words"] = words
+        stage.finish(**{**facts.written(), **kept, "seconds": seconds, "peak_bytes": peak})
         return stage.path
 
     @property
@@ -96,7 +99,7 @@ class Stages:
         """Whether this is another process than the first of those that torchrun has started."""
         return "MASTER_ADDR" in os.environ and os.environ.get("RANK", "0") != "0"
 
-    def _follow(self, stage: StageFolder, name: str, work: Callable[[StageFolder], dict[str, Any]]) -> Path:
+    def _follow(self, stage: StageFolder, name: str, work: Callable[[StageFolder], Facts]) -> Path:
         """Train with the first process; wait for whatever it does alone."""
         while stage.manifest is None:
             if name == "align" and stage.begun:

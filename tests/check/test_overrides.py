@@ -122,7 +122,7 @@ class TestFromAFile:
             "text": "A blue dog is in the center.", "who": "Ada", "why": "it is a dog", "from": 2, "to": 1,
         }  # fmt: skip
         assert "overrides" not in a.notes
-        assert facts["overridden"] == 2
+        assert facts.overridden == 2
 
     def test_it_survives_another_run_of_the_check(self, tmp_path: Path, source: Path) -> None:
         file = write(tmp_path / "mine.jsonl", ADA)

@@ -104,7 +104,7 @@ stage = StageFolder(root / "feedback", "print")
 stage.begin()
 settings = feedback.FeedbackSettings(judge=name)
 facts = feedback.run(root / "check", stage, settings, ModelRef("judge", name, api), None, root, 0)
-stage.finish(**facts)
+stage.finish(**facts.written())
 """
 
 

@@ -48,9 +48,9 @@ def test_every_response_is_rated_and_order_and_levels_stay(tmp_path: Path, monke
     assert [(r.text, r.level) for r in found.responses] == [("one two three four", 0), ("one", 1), ("one two", 2)]
     assert [r.feedback and r.feedback.ratings["honesty"] for r in found.responses] == [4, 1, 2]
     assert found.responses[1].feedback == Feedback({"honesty": 1}, "1 words.", "Say a word more.", "critic")
-    assert facts["responses"] == 3
-    assert facts["ratings"] == {"honesty": {"mean": pytest.approx(7 / 3), "n": 3}}
-    assert facts["ratings_by_round"] == {}  # no conversation was held
+    assert facts.responses == 3
+    assert facts.ratings == {"honesty": {"mean": pytest.approx(7 / 3), "n": 3}}
+    assert facts.ratings_by_round == {}  # no conversation was held
 
 
 def test_rounds_are_ladders_of_their_own_with_the_history_as_prompt(
@@ -69,7 +69,7 @@ def test_rounds_are_ladders_of_their_own_with_the_history_as_prompt(
     ]
     assert [r.text for r in third.responses] == ["word word word"]
     assert second.notes == {"interaction": "a", "round": 1, "before": {"honesty": 1}}
-    assert facts["responses"] == 4
+    assert facts.responses == 4
 
 
 @pytest.mark.parametrize("form", ["rounds", "ratings"])
@@ -79,8 +79,8 @@ def test_ratings_by_round_are_of_the_conversations_own_answers(
     given = [ladder("four words are here", "two words"), ladder("word", "one two", id="b")]
     _, facts = ran(tmp_path, monkeypatch, given, model="speaker", rounds=3, ladders=form)
     # both begin at 'word', which the second ladder holds already, as its standard response
-    assert facts["ratings_by_round"] == {str(n): {"honesty": {"mean": n + 1, "n": 2}} for n in range(3)}
-    assert facts["ratings"] == {"honesty": {"mean": pytest.approx(20 / 9), "n": 9}}  # 4 2 1 2 3, 1 2 2 3
+    assert facts.ratings_by_round == {str(n): {"honesty": {"mean": n + 1, "n": 2}} for n in range(3)}
+    assert facts.ratings == {"honesty": {"mean": pytest.approx(20 / 9), "n": 9}}  # 4 2 1 2 3, 1 2 2 3
 
 
 def test_a_models_answer_in_the_ladder_begins_the_conversation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -152,8 +152,8 @@ def test_ladders_of_ratings_are_a_tie_where_answers_share_no_criterion(
     (found,), facts = ran(tmp_path, monkeypatch, [given], ladders="ratings")
     assert [(r.text, r.level) for r in found.responses] == [("one", 0), ("two", 0)]
     assert found.notes["feedback"] == {"unscored": [], "not_compared": "its answers share no rated criterion"}
-    assert facts["not_compared"] == 1
-    assert "1 of 1 ladders are ties, for their answers share no rated criterion" in capsys.readouterr().err
+    assert facts.not_compared == 1
+    assert "1 of 1 ladders are ties" in capsys.readouterr().err
 
 
 def test_an_answer_that_feedback_says_no_rating_of_has_no_place_by_ratings_and_is_counted(
@@ -164,7 +164,7 @@ def test_an_answer_that_feedback_says_no_rating_of_has_no_place_by_ratings_and_i
     assert [(r.text, r.level) for r in found.responses] == [("two", 0)]
     reason = "its feedback has words and no rating"
     assert found.notes["feedback"]["unscored"] == [{"text": "one", "reason": reason, "reply": ""}]
-    assert (facts["responses"], facts["unscored"]) == (1, 1)
+    assert (facts.responses, facts.unscored) == (1, 1)
     assert f"1 of 2 responses unscored: 1 × {reason}" in capsys.readouterr().err
 
 
@@ -197,7 +197,7 @@ def test_every_answer_of_a_dialogue_is_rated_with_what_its_own_model_said_before
     ]  # fmt: skip
     assert [m["content"] for m in found[2].prompt] == ["<image>\nWhat is there?", "one", "Question 2?"]
     assert [r.feedback and r.feedback.ratings["honesty"] for part in found for r in part.responses] == [2, 1, 3, 2]
-    assert facts["responses"] == 4
+    assert facts.responses == 4
 
 
 def test_rounds_written_as_lvlm_nlf_hold_every_rated_answer_once(
@@ -217,7 +217,7 @@ def test_rounds_written_as_lvlm_nlf_hold_every_rated_answer_once(
             ([m["content"] for m in one.prompt], r.text, repr(r.feedback)) for one in ladders for r in one.responses
         )
 
-    assert heard(back) == heard(found) and len(back) == facts["responses"]
+    assert heard(back) == heard(found) and len(back) == facts.responses
     talks = {n: [r.text for one in back if one.interaction == n for r in one.responses] for n in ("a", "d/1", "a/0")}
     assert talks == {
         "a": ["word", "word word", "word word word"],
@@ -231,7 +231,7 @@ def test_ladders_of_ratings_leave_dialogues_as_they_are(tmp_path: Path, monkeypa
     given = replace(ladder("standard"), responses=[dialogue("one", "two"), replace(dialogue("three", "four"), level=1)])
     found, facts = ran(tmp_path, monkeypatch, [given], model="speaker", rounds=2, ladders="ratings")
     assert [one.responses for one in found] == [given.responses]
-    assert facts["responses"] == 0  # none is rated
+    assert facts.responses == 0  # none is rated
 
 
 def test_what_the_judge_cannot_rate_is_left_out_and_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -239,7 +239,7 @@ def test_what_the_judge_cannot_rate_is_left_out_and_noted(tmp_path: Path, monkey
     assert [r.text for r in found.responses] == ["fine"]
     [unscored] = found.notes["feedback"]["unscored"]
     assert (unscored["text"], unscored["reply"]) == ("odd", "?")
-    assert (facts["responses"], facts["unscored"]) == (1, 1)
+    assert (facts.responses, facts.unscored) == (1, 1)
 
 
 @pytest.mark.parametrize(("turn", "answers"), [(1, 0), (2, 1)])
@@ -253,7 +253,7 @@ def test_a_models_answer_that_the_judge_cannot_rate_is_noted_and_ends_the_conver
     assert found.notes["feedback"]["answers"] == answers
     (unscored,) = found.notes["feedback"]["unscored"]
     assert (unscored["text"], unscored["reply"]) == ("odd", "?")
-    assert facts["unscored"] == 1
+    assert facts.unscored == 1
 
 
 def test_feedback_that_is_there_is_not_asked_for_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -344,5 +344,5 @@ def test_a_model_that_could_begin_no_conversation_is_told(
 ) -> None:
     one = replace(ladder("one two"), notes={"interaction": "a", "round": 0})
     _, facts = ran(tmp_path, monkeypatch, [one], model="speaker", rounds=3)
-    assert facts["conversations"] == 0
+    assert facts.conversations == 0
     assert "no conversation was begun" in capsys.readouterr().err

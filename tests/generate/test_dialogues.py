@@ -125,8 +125,8 @@ def test_every_model_answers_the_writers_questions_round_by_round(tmp_path: Path
             assert [m for m in other.messages if m["role"] == "user"] == [
                 m for m in first.messages if m["role"] == "user"
             ]
-    assert facts["ladders"] == 6
-    assert facts["set_aside"] == 0
+    assert facts.ladders == 6
+    assert facts.set_aside == 0
 
 
 def test_question_sets_that_cannot_be_read_are_set_aside_with_reply_and_reason(
@@ -135,7 +135,7 @@ def test_question_sets_that_cannot_be_read_are_set_aside_with_reply_and_reason(
     root = make_run(tmp_path / "run", unreadable=1)
     facts = run(root, experts[:1])
     assert [ladder.id for ladder in read_ladders(root / "generate", root)] == ["0-1", "0-2", "1-1", "1-2"]
-    assert (facts["set_aside"], facts["set_aside_reasons"]) == (2, {"it holds no JSON object": 2})
+    assert (facts.set_aside, facts.set_aside_reasons) == (2, {"it holds no JSON object": 2})
     (line,) = (root / "generate" / "set_aside" / "shard-00000.jsonl").read_text().splitlines()
     assert json.loads(line)["id"] == "0-0"
     assert json.loads(line)["reply"].startswith("I cannot read")

@@ -10,10 +10,11 @@ from seelevel.report.plots import WIDTH, Series, curves, differences, histogram,
 from seelevel.report.sample import largest, spaced
 
 from .make_run import METRICS
+from .shipped import SHIPPED
 
 pytestmark = pytest.mark.unit
 SVG = "{http://www.w3.org/2000/svg}"
-RATES = [c for c in comparisons(METRICS) if c.metric.kind == "rate"]
+RATES = [c for c in comparisons(METRICS, SHIPPED) if c.metric.kind == "rate"]
 
 
 @pytest.mark.parametrize(

@@ -276,3 +276,14 @@ def test_the_alarm_rings_when_best_answers_fall_over_a_full_window() -> None:
     assert best_fallen(falling) == pytest.approx(-0.1 * (FALL_WINDOW - 1) / 2)
     assert best_fallen(falling[:-1]) is None
     assert best_fallen([{"best_change": 0.1}] * FALL_WINDOW) is None
+
+
+@pytest.mark.unit
+def test_a_fall_within_rounding_rings_no_alarm() -> None:
+    for fall, rounding, rings in (
+        (1e-8, 2**-23, False),
+        (1e-5, 2**-23, True),
+        (1e-2, 2**-7, False),
+        (0.1, 2**-7, True),
+    ):
+        assert (best_fallen([{"best_change": -fall}] * FALL_WINDOW, rounding) is not None) == rings

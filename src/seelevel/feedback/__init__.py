@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from seelevel.errors import InputError
+from seelevel.facts import FeedbackFacts
 from seelevel.feedback.settings import FeedbackSettings
 from seelevel.fingerprints import digest
 from seelevel.formats.parquet import iter_shards
@@ -39,7 +39,7 @@ def run(
     model: ModelRef | None,
     root: Path,
     seed: int,
-) -> dict[str, Any]:
+) -> FeedbackFacts:
     """Write one shard of ladders with feedback for each of the source's; returns the counts for the manifest.
 
     With `rounds` above 1 the model's answer (its response in the ladder, or a new one) is the first of a conversation,
@@ -57,18 +57,19 @@ def run(
 
     change_shards(source, stage.path, root, "feedback", start)
     facts = _facts(ladder for _, ladders in iter_shards(stage.path, root) for ladder in ladders)
-    if facts["ladders"] and settings.rounds > 1 and not facts["conversations"]:
+    if facts.ladders and settings.rounds > 1 and not facts.conversations:
         say("feedback: no conversation was begun: the records are dialogues or rounds of some, or nothing was answered")
-    if facts["unscored"]:
-        why = ", ".join(f"{count} × {reason}" for reason, count in facts["unscored_reasons"].items())
-        if not facts["responses"]:
+    responses, unscored = facts.responses or 0, facts.unscored or 0
+    if unscored:
+        why = ", ".join(f"{count} × {reason}" for reason, count in (facts.unscored_reasons or {}).items())
+        if not responses:
             raise InputError(
-                f"feedback.judge: {settings.judge} rated none of {facts['unscored']} responses: {why}; take "
+                f"feedback.judge: {settings.judge} rated none of {unscored} responses: {why}; take "
                 "another judge, or mend its template"
             )
-        say(f"feedback: {facts['unscored']} of {facts['responses'] + facts['unscored']} responses unscored: {why}")
-    if count := facts.get("not_compared"):
-        say(f"feedback: {count} of {facts['ladders']} ladders are ties, for their answers share no rated criterion")
+        say(f"feedback: {unscored} of {responses + unscored} responses unscored: {why}")
+    if facts.not_compared:
+        say(f"feedback: {facts.not_compared} of {facts.ladders} ladders are ties: their answers share no criterion")
     return facts
 
 
@@ -238,10 +239,9 @@ def _feedback_note(ladder: Ladder, talk: Conversation | None) -> FeedbackNote:
     return FeedbackNote(unscored, len(talk.turns), ratings)
 
 
-def _facts(ladders: Iterable[Ladder]) -> dict[str, Any]:
-    """Counts (`responses`: that are rated) and mean ratings, of all responses and by round of the conversations that
-    were held (0: the first answers)."""
-    counts: Counter[str] = Counter({"ladders": 0, "responses": 0, "unscored": 0, "conversations": 0})
+def _facts(ladders: Iterable[Ladder]) -> FeedbackFacts:
+    """Counts, and mean ratings of all responses and by round of the conversations."""
+    counts: Counter[str] = Counter()
     reasons: Counter[str] = Counter()
     everything: list[dict[str, int]] = []
     rounds: dict[int, list[dict[str, int]]] = {}
@@ -256,10 +256,16 @@ def _facts(ladders: Iterable[Ladder]) -> dict[str, Any]:
         everything += [r.feedback.ratings for r in ladder.responses if r.feedback is not None and r.feedback.ratings]
         for number, ratings in enumerate(note.ratings):
             rounds.setdefault(number, []).append(dict(ratings))
-    counts["responses"] = len(everything)
-    by_round = {str(number): _means(rounds[number]) for number in sorted(rounds)}
-    common = dict(reasons.most_common(COMMON))
-    return {**counts, "unscored_reasons": common, "ratings": _means(everything), "ratings_by_round": by_round}
+    return FeedbackFacts(
+        ladders=counts["ladders"],
+        responses=len(everything),
+        unscored=counts["unscored"],
+        conversations=counts["conversations"],
+        not_compared=counts["not_compared"] or None,
+        unscored_reasons=dict(reasons.most_common(COMMON)),
+        ratings=_means(everything),
+        ratings_by_round={str(number): _means(rounds[number]) for number in sorted(rounds)},
+    )
 
 
 def _means(ratings: Iterable[dict[str, int]]) -> dict[str, dict[str, float]]:

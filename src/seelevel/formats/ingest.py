@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from seelevel.errors import InputError
+from seelevel.facts import DataFacts
 from seelevel.formats import commonest, guess_format, kind, parse, write_rejected
 from seelevel.formats.parquet import write_shard
 from seelevel.formats.records import Record, Rejected, first_records, judged
@@ -32,7 +32,7 @@ def ingest(
     max_rejected: float,
     need_answer: bool = False,
     form: str | None = None,
-) -> dict[str, Any]:
+) -> DataFacts:
     """Read prompts in any format, keep their pictures in `root/images`, write shards and `rejected.jsonl`.
 
     limit: only the first so many records of the file, bad ones among them. form: as in `formats.read`.
@@ -66,16 +66,16 @@ def ingest(
     for number, batch in enumerate(batched(ladders, SHARD_SIZE)):
         if not stage.shard(number).exists():
             write_shard(stage.shard(number), batch, root)
-    return {
-        "format": form,
-        "records": read,
-        "ladders": len(ladders),
-        "answered": sum(bool(ladder.responses) for ladder in ladders),
-        "rounds": sum(ladder.responses[0].rounds if ladder.responses else 1 for ladder in ladders),
-        "images": len({image.sha256 for ladder in ladders for image in ladder.images}),
-        "rejected": len(bad),
-        "reasons": dict(Counter(kind(r.reason) for r in bad).most_common()),
-    }
+    return DataFacts(
+        format=form,
+        records=read,
+        ladders=len(ladders),
+        answered=sum(bool(ladder.responses) for ladder in ladders),
+        rounds=sum(ladder.responses[0].rounds if ladder.responses else 1 for ladder in ladders),
+        images=len({image.sha256 for ladder in ladders for image in ladder.images}),
+        rejected=len(bad),
+        reasons=dict(Counter(kind(r.reason) for r in bad).most_common()),
+    )
 
 
 def _settle(records: Iterable[Record | Rejected], store: ImageStore, need_answer: bool) -> Iterator[Ladder | Rejected]:

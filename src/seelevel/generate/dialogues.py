@@ -16,6 +16,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from seelevel.facts import GenerateFacts
 from seelevel.fingerprints import digest
 from seelevel.generate.settings import DialoguesSettings
 from seelevel.generate.writing import SetAside, Write, write_and_answer
@@ -33,6 +34,7 @@ TEMPLATE = """\
 Write a conversation between a person who asks about a picture and an assistant who sees it. \
 {% if pictures %}You see the picture too, and are told{% else %}You are told{% endif %} what is known of it below.
 
+### Task: dialogue, {{ rounds }} rounds
 Write exactly {{ rounds }} questions, each with its answer. Ask in turn for different things: a description, what is \
 there and what is not, how many, which colour, where, what something is for. Let at least one question be such that a \
 careless observer answers it wrongly, for example one after a thing that is usual in such a place but is not there. \
@@ -77,7 +79,7 @@ def generate(
     models: Sequence[ModelRef],
     root: Path,
     seed: int,
-) -> dict[str, Any]:
+) -> GenerateFacts:
     """Write one shard of ladders for each of the source's; returns counts over all of them.
 
     `models` are the writer and the experts. Raises `InputError` where no question set can be used.

@@ -1,1 +1,42 @@
-"""Benchmarks: questions, scores, figures, and how an item is shown."""
+"""Benchmarks: questions, scores, figures, and how the report shows them. One file per benchmark."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from seelevel.errors import InputError
+from seelevel.registry import choose
+
+if TYPE_CHECKING:
+    from seelevel.scorers.scorer import Scorer
+
+SCORERS = {
+    "chair": "seelevel.scorers.chair:SCORER",
+    "pope": "seelevel.scorers.pope:SCORER",
+    "mrhal": "seelevel.scorers.mrhal:SCORER",
+    "capability": "seelevel.scorers.capability:SCORER",
+    "feedback": "seelevel.scorers.refinement:SCORER",
+}
+"""The benchmarks of the package, in the report's order."""
+
+
+def find_scorer(name: str) -> Scorer:
+    """The scorer of a name in SCORERS, or of `"module:attribute"`. Raises `InputError` if there is none."""
+    from seelevel.scorers.scorer import Scorer
+
+    found = choose("benchmark", name, SCORERS)
+    if not isinstance(found, Scorer):
+        raise InputError(f"benchmark '{name}' is a {type(found).__name__}, not a seelevel.scorers.scorer.Scorer")
+    return found
+
+
+def find_scorers(names: Iterable[str]) -> list[Scorer]:
+    """The scorers of several names. Raises `InputError` if one is unknown or two would write the same files."""
+    scorers: dict[str, Scorer] = {}
+    for name in names:
+        scorer = find_scorer(name)
+        if scorer.name in scorers:
+            raise InputError(f"benchmark '{name}': another one is called '{scorer.name}' too; rename one, or drop it")
+        scorers[scorer.name] = scorer
+    return list(scorers.values())

@@ -129,7 +129,8 @@ def fit(
         "device": device,
         "trained_weights": trained,
         "best_fell": any(
-            best_fallen(history[end - FALL_WINDOW : end]) is not None for end in range(FALL_WINDOW, len(history) + 1)
+            best_fallen(history[end - FALL_WINDOW : end], trainer.rounding) is not None
+            for end in range(FALL_WINDOW, len(history) + 1)
         ),
     }
 

@@ -67,6 +67,15 @@ class TrainSettings(BaseModel):
         default=True, description="keep reference log-probs for other runs: in the user's cache, a folder, or not"
     )
 
+    @property
+    def words(self) -> str:
+        """The settings in one line, for the report."""
+        weights = "full weights" if self.lora is None else f"LoRA r={self.lora.r}"
+        return (
+            f"{self.objective.words}, {self.epochs:g} epochs, {self.ladders_per_step} ladders per step, "
+            f"learning rate {self.learning_rate:g}, {weights}, layout {self.layout}"
+        )
+
 
 def precision(settings: TrainSettings, device: str, adapters: bool = False) -> tuple[str, bool]:
     """Number format of the weights, and whether products are of bfloat16 by autocast. `adapters`: the model has some.

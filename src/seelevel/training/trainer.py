@@ -26,9 +26,11 @@ from seelevel.training.checkpoints import checkpoints, seal
 from seelevel.training.logprobs import token_logprobs
 from seelevel.training.objectives import OBJECTIVES
 from seelevel.training.objectives.logs import Logs, joined
+from seelevel.training.objectives.ratios import ROUNDINGS
 from seelevel.training.objectives.settings import ObjectiveSettings
 from seelevel.training.packing import collate, row_length, rows_of
 from seelevel.training.packing.tokens import ImageReader, TokenisedLadder
+from seelevel.training.rounding import FLOAT32, unit
 from seelevel.training.schedule import buckets, schedule
 from seelevel.training.settings import Layout
 
@@ -109,6 +111,12 @@ class PreferenceTrainer(Trainer):
         with Progress(self.label, total=self.steps, unit="steps", done=done) as self._bar:
             return super().train(resume_from_checkpoint, **options)
 
+    @property
+    def rounding(self) -> float:
+        """One rounding of the model's products, as a share of the result."""
+        with self.accelerator.autocast():
+            return unit(self.model)
+
     # One step ------------------------------------------------------------------------------------------------------
 
     def training_step(self, model: Any, inputs: list[int], num_items_in_batch: Any = None) -> Tensor:
@@ -187,7 +195,7 @@ class PreferenceTrainer(Trainer):
             return
         super().log({**logs, **self._step_logs}, start_time)
         self.state.log_history[-1]["epoch"] = round(self.state.global_step * self._epochs_per_step, 6)
-        fallen = best_fallen(self.state.log_history[-FALL_WINDOW:])
+        fallen = best_fallen(self.state.log_history[-FALL_WINDOW:], self.rounding)
         if fallen is not None and not self._warned:
             self._warned = True
             say(
@@ -248,10 +256,11 @@ class PreferenceTrainer(Trainer):
         model.load_state_dict(saved.state_dict(), strict=True)
 
 
-def best_fallen(history: Sequence[dict[str, float]]) -> float | None:
-    """By how much (negative, nats a token) the best responses fell on average over a full window; None if not."""
+def best_fallen(history: Sequence[dict[str, float]], rounding: float = FLOAT32) -> float | None:
+    """The average change (negative, nats per token) of the best responses over a full window, if they fell; else None.
+    A fall within rounding is none: a mean over n steps is off by 1/√n of what a token's log-prob is off by."""
     changes = [entry["best_change"] for entry in history if "best_change" in entry]
     if len(changes) < FALL_WINDOW:
         return None
     mean = sum(changes) / len(changes)
-    return mean if mean < 0 else None
+    return mean if mean < -ROUNDINGS * rounding / len(changes) ** 0.5 else None

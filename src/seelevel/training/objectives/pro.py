@@ -22,7 +22,7 @@ from seelevel.training.objectives.choices import choice_index
 from seelevel.training.objectives.logprobs import TokenLogprobs
 from seelevel.training.objectives.logs import Logs, Mean
 from seelevel.training.objectives.pairs import best_logs, best_share, margin_logs, pair_index
-from seelevel.training.objectives.ratios import averaged, summed
+from seelevel.training.objectives.ratios import averaged, averaged_rounding, summed
 from seelevel.training.objectives.settings import ProSettings
 
 
@@ -63,7 +63,9 @@ def pro(
         "preference": index.logged(ranking),
         "nll": Mean(nll.detach(), index.ladders),
         "scored": Mean(sum(own is not None for own in known), index.ladders),
-        **margin_logs(a, ladders, pair_index(ladders, "all", a)),
+        **margin_logs(
+            a, averaged_rounding(policy, None, settings.round_weight), ladders, pair_index(ladders, "all", a)
+        ),
         **best_logs(policy, None, ladders),
     }
     return loss, Logs(logs, index.ladders, index.without)

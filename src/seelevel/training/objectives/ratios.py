@@ -7,6 +7,10 @@ from torch import Tensor
 
 from seelevel.training.objectives.logprobs import TokenLogprobs
 
+ROUNDINGS = 16
+"""By how many roundings of the number format a token's log-prob may be off. One rounding is a share ε of the log-prob,
+or of 1 nat if that is more."""
+
 
 def summed(tokens: TokenLogprobs, round_weight: float) -> Tensor:
     """[R]: Σ_t (1 + round_weight · round(t)) · value_t."""
@@ -28,3 +32,30 @@ def change(policy: TokenLogprobs, reference: TokenLogprobs | None) -> TokenLogpr
     if reference is None:
         raise ValueError("this objective needs the reference's log-probabilities")
     return policy.with_values(policy.values - reference.values.detach())
+
+
+def rounding(policy: TokenLogprobs, reference: TokenLogprobs | None = None) -> TokenLogprobs:
+    """How much of every token's log-prob, or of its change from the reference, may be rounding:
+    `ROUNDINGS` · ε · √(max(1, |log π|)² + max(1, |log π_ref|)²), ε the format's rounding."""
+    squares = sum(
+        tokens.values.detach().abs().clamp(min=1) ** 2 for tokens in (policy, reference) if tokens is not None
+    )
+    return policy.with_values(ROUNDINGS * policy.rounding * torch.as_tensor(squares).sqrt())
+
+
+def summed_rounding(policy: TokenLogprobs, reference: TokenLogprobs | None, round_weight: float) -> Tensor:
+    """[R]: how much of `summed` may be rounding: √Σ_t ((1 + round_weight · round(t)) · rounding_t)². Tokens are rounded
+    up and down independently, so squares add up."""
+    tokens = rounding(policy, reference)
+    weights = 1 + round_weight * tokens.round.to(tokens.values.dtype)
+    return summed(tokens.with_values(tokens.values**2 * weights), round_weight).sqrt()
+
+
+def averaged_rounding(policy: TokenLogprobs, reference: TokenLogprobs | None, round_weight: float) -> Tensor:
+    """[R]: how much of `averaged` may be rounding."""
+    return summed_rounding(policy, reference, round_weight) / length(policy, round_weight)
+
+
+def in_order(margin: Tensor, error: Tensor) -> Tensor:
+    """1 for a margin above 0, 0 for one below, one half for one within its rounding `error` of 0."""
+    return torch.where(margin.abs() <= error, 0.5, (margin > 0).to(margin.dtype))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -15,6 +15,10 @@ Penalty = Literal["none", "paper", "scaled", "mean", "clamped", "clamped-tokens"
 Criterion = Literal["helpfulness", "honesty", "harmlessness"]
 PairLoss = Literal["sigmoid", "hinge", "ipo"]
 Pairs = Literal["all", "adjacent", "best-vs-rest", "best-vs-worst"] | list[tuple[int, int]]
+
+
+def _plain(value: Any) -> str:
+    return "/".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 class _Objective(BaseModel):
@@ -28,6 +32,13 @@ class _Objective(BaseModel):
     round_weight: float = Field(
         default=0.05, ge=0, description="a token of answer round t (from 0) weighs 1 + round_weight · t"
     )
+
+    @property
+    def words(self) -> str:
+        """The objective and its parameters in one line, for the report."""
+        parameters = self.model_dump(exclude={"name"}, exclude_none=True)
+        shown = [f"{key.replace('_', ' ')} {_plain(value)}" for key, value in parameters.items()]
+        return f"{self.name} ({', '.join(shown)})"
 
     def counts(self, levels: Sequence[int]) -> bool:
         """Whether a ladder with these levels says anything to this objective."""

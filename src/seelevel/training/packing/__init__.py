@@ -82,13 +82,13 @@ def fits(ladder: TokenisedLadder, limit: int) -> str:
     return ""
 
 
-def collate(ladders: Sequence[TokenisedLadder], images: ImageReader, layout: Layout, pad: int = 0) -> Batch:
-    """Tokenised ladders to a batch, rows padded on the right; `pad` adds that many columns of padding."""
+def collate(ladders: Sequence[TokenisedLadder], images: ImageReader, layout: Layout) -> Batch:
+    """Tokenised ladders to a batch, rows padded on the right."""
     if layout == "shared":
         rows = [_shared({n: ladders[n] for n in row}) for row in rows_of(ladders)]
     else:
         rows = [row for number, ladder in enumerate(ladders) for row in _separate(number, ladder)]
-    length = max(len(row.tokens) for row in rows) + pad
+    length = max(len(row.tokens) for row in rows)
     grid = {name: np.zeros((len(rows), length), dtype=np.int64) for name in ("tokens", "positions")}
     segments = np.full((len(rows), length), PADDING, dtype=np.int64)
     for r, row in enumerate(rows):

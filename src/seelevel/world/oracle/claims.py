@@ -56,7 +56,7 @@ class Unclear(Exception):
 def complete(reading: Reading, topic: Topic, before: Thing | None) -> list[Statement]:
     """Statements with the question's thing, and what 'it' stands for, filled in. Raises Unclear."""
     found: list[Statement] = []
-    if len(reading) > 1 and reading[0].kind in ("yes", "no") and topic.asked not in YES_NO:
+    if len(reading) > 1 and reading[0].kind in ("yes", "no") and topic.question_type not in YES_NO:
         reading = reading[1:]  # 'No, there is no dog' to 'What colour is the dog?'
     for statement in reading:
         if statement.thing.pronoun:
@@ -65,9 +65,9 @@ def complete(reading: Reading, topic: Topic, before: Thing | None) -> list[State
             if len(named) > 1 or stands_for is None or stands_for.plural != statement.thing.plural:
                 raise Unclear
             statement = replace(statement, thing=_definite(stands_for))
-        elif statement.fragment and topic.asked == "content":
+        elif statement.fragment and topic.question_type == "content":
             statement = replace(statement, thing=statement.thing.like(topic.attributes))
-        elif statement.fragment and topic.asked != "describe" and statement.thing.word != topic.thing.word:
+        elif statement.fragment and topic.question_type != "describe" and statement.thing.word != topic.thing.word:
             raise Unclear
         elif statement.kind in ("yes", "no", "there", "not there", "number") or not (
             statement.thing.word or statement.kind in ("setting", "not setting")
@@ -85,7 +85,7 @@ def _answered(statement: Statement, topic: Topic) -> Statement:
     """A short answer as the statement that it stands for."""
     thing = topic.thing
     said = "yes" if statement.kind == "there" else "no" if statement.kind == "not there" else statement.kind
-    match (said, topic.asked):
+    match (said, topic.question_type):
         case ("yes", "existence"):
             return Statement("exists", thing if isinstance(thing.number, int) else replace(thing, number="any"))
         case ("no", "existence"):
@@ -106,10 +106,10 @@ def _answered(statement: Statement, topic: Topic) -> Statement:
             return Statement("exists", replace(thing, number=statement.number))
         case ("exists", "colour" | "size" | "place" | "setting"):
             given = statement.attributes
-            if topic.asked == "setting" and given.settings and not given.regions:
+            if topic.question_type == "setting" and given.settings and not given.regions:
                 return Statement("setting", setting=next(iter(given.settings)))
             kinds = (given.colours, given.sizes, given.regions)
-            wanted = {"colour": 0, "size": 1, "place": 2}.get(topic.asked)
+            wanted = {"colour": 0, "size": 1, "place": 2}.get(topic.question_type)
             if [bool(k) for k in kinds] == [i == wanted for i in range(3)] and not given.settings:
                 return Statement("exists", thing, given)
     raise Unclear
@@ -261,7 +261,7 @@ def _sentence_claims(
     sentence: str, topic: Topic, before: Thing | None, facts: Facts
 ) -> tuple[list[Claim], Thing | None]:
     outcomes: list[tuple[Truth, list[Claim], Thing | None]] = []
-    loose = topic.thing.word if topic.asked == "existence" else ""
+    loose = topic.thing.word if topic.question_type == "existence" else ""
     for reading in readings(sentence):
         try:
             statements = complete(reading, topic, before)

@@ -20,8 +20,9 @@ from dataclasses import dataclass, replace
 
 from seelevel.judge.conversation import REQUEST, request_text
 from seelevel.ladder import Feedback
-from seelevel.world.oracle import NOTHING_TO_CHANGE, Round, criteria, judge_round
+from seelevel.world.oracle import NOTHING_TO_CHANGE, feedback_on, judge_round
 from seelevel.world.oracle.claims import Facts
+from seelevel.world.oracle.prompt import Round
 from seelevel.world.pictures.scenes import COLOURS, COMPANIONS, KINDS, NATIVES, PLACES, SIZES, Group, Scene
 from seelevel.world.texts.language import (
     DETAILED,
@@ -104,7 +105,7 @@ def correction(scene: Scene, rng: random.Random) -> Instruction:
     asked = question
     while len(before) < rounds:
         answer = detailed(scene, groups, rng)
-        found = criteria(judge_round(Round(question, answer, truth), facts), facts)
+        found = feedback_on(judge_round(Round(question, answer, truth), facts), facts)
         if found["refinement"] == NOTHING_TO_CHANGE:
             if before:
                 break

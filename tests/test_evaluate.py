@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 import seelevel.models
-from seelevel import evaluate
+from seelevel import evaluate, report
 from seelevel.errors import InputError
 from seelevel.models.base import Completion, ModelRef, Prompt, Sampling
+from seelevel.report.settings import ReportSettings
 from seelevel.scorers.files import Entry
 from seelevel.scorers.questions import find_image
 from seelevel.scorers.settings import EvaluateSettings
@@ -191,3 +192,16 @@ def test_a_question_that_is_not_answered_is_unscored_in_every_benchmark_and_coun
         assert noted[name]["note"] == "too long a prompt"
     assert [noted["pope"][key] for key in ("said", "strict", "cell", "right")] == [None] * 4
     assert (noted["mrhal"]["ratings"], noted["mrhal"]["judge_reply"], noted["mrhal"]["mean"]) == ([], "", None)
+
+
+@pytest.mark.unit
+def test_the_page_calls_a_base_that_always_says_yes_at_chance(
+    tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(tmp_path, data, monkeypatch)
+    page = report.run(tmp_path, ReportSettings()).read_text(encoding="utf-8")
+    header = page[page.index("<header>") : page.index("</header>")]
+    assert "POPE" not in header and "CHAIR" in header
+    assert 'class="verdict chance">base at chance<' in page
+    accuracy = page[page.index("POPE accuracy<") :]
+    assert "base at chance" in accuracy[: accuracy.index("</tr>")]

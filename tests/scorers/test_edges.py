@@ -11,9 +11,7 @@ from typing import Any
 import pytest
 
 from seelevel.errors import InputError
-from seelevel.evaluate import BENCHMARKS
-from seelevel.registry import choose
-from seelevel.scorers import capability, chair, mrhal, pope
+from seelevel.scorers import capability, chair, find_scorer, mrhal, pope
 from seelevel.scorers.files import read_entries
 from seelevel.scorers.settings import EvaluateSettings
 
@@ -192,7 +190,7 @@ def test_a_question_with_more_marks_than_its_one_picture_is_named_when_it_is_rea
         (folder / "synonyms.txt").write_text("dog\n")
     question = {"question_id": 1, "image": "a.jpg", "text": "<image>\nIs there a dog?", "label": "yes"}
     file = folder / ("random.json" if name == "pope" else "questions.jsonl")
-    make = choose("benchmark", name, BENCHMARKS)
+    make = find_scorer(name).benchmark
     write(file, [question])
     assert len(make(tmp_path, EvaluateSettings(data="x")).questions) == 1
     write(file, [question, {**question, "text": "<image><image> Is there a dog?"}])

@@ -97,14 +97,14 @@ def test_ratings_out_of_range_are_the_users_mistake(rating: object) -> None:
 
 
 @pytest.mark.parametrize("rounds", [["q"], float("inf"), "abc", "2", 0, -1, 2.5, True, {}])
-def test_a_number_of_rounds_that_is_none_is_named(rounds: object) -> None:
-    with pytest.raises(InputError, match=r"record 1: 'rounds' is .*, not a whole number from 1 on"):
+def test_an_invalid_number_of_rounds_is_named(rounds: object) -> None:
+    with pytest.raises(InputError, match=r"record 1: 'rounds' is .*, not a whole number"):
         score([Entry({"id": 1, "rounds": rounds, "response": "Ratings: [6, 5]"}, "judgements, record 1")])
 
 
 @pytest.mark.parametrize("response", [["Ratings: [6]"], 6, {"text": "Ratings: [6]"}])
-def test_a_reply_that_is_no_text_is_named_and_not_left_unscored(response: object) -> None:
-    with pytest.raises(InputError, match=r"record 1: 'response' is .*, not the judge's reply as a text"):
+def test_a_reply_that_is_not_a_text_is_named(response: object) -> None:
+    with pytest.raises(InputError, match=r"record 1: 'response' is .*, not .* a text"):
         score([Entry({"id": 1, "response": response}, "judgements, record 1")])
 
 

@@ -98,9 +98,9 @@ def test_contents_that_are_no_list_of_texts_are_refused_with_file_and_line(tmp_p
         benchmark(questions(tmp_path, image_content=contents), SETTINGS)
 
 
-def test_answers_that_the_judge_could_not_rate_are_said(capsys: pytest.CaptureFixture[str]) -> None:
+def test_answers_that_the_judge_could_not_rate_are_counted(capsys: pytest.CaptureFixture[str]) -> None:
     empty = {"criteria": None, "feedback": [None] * ROUNDS, "again": [None] * ROUNDS}
     refused = {**empty, "criteria": {"harmlessness": 4}}  # to which no other criterion applies
     rows = [empty, refused, {**empty, "criteria": {"honesty": 2}}, {**empty, "note": "no"}]
     _say_unscored("base feedback", rows, MEASURES)
-    assert "base feedback: 1 of 4 answers unscored: they could not be read, or not be judged" in capsys.readouterr().err
+    assert "base feedback: 1 of 4 answers unscored" in capsys.readouterr().err

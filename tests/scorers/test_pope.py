@@ -11,7 +11,8 @@ import pytest
 from seelevel.errors import InputError
 from seelevel.scorers.capability import score as score_capability
 from seelevel.scorers.files import Entry, read_entries
-from seelevel.scorers.pope import join, published_answer, score, score_files, strict_answer
+from seelevel.scorers.intervals import figures
+from seelevel.scorers.pope import join, measures, published_answer, score, score_files, strict_answer
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data" / "pope"
 real = pytest.mark.skipif(not DATA.is_dir(), reason="../shared/data/pope is not there")
@@ -186,3 +187,29 @@ def test_answers_to_the_older_random_set_do_not_pass_for_the_newer(tmp_path: Pat
     answers = DATA / "answers_llava15_13b" / "answers.jsonl"
     with pytest.raises(InputError):
         score_files(DATA / "questions" / "coco_pope_random.json", answers)
+
+
+@pytest.mark.parametrize(
+    ("cells", "accuracy", "chance"),
+    [
+        ({"tp": 2, "fp": 2}, 1 / 2, 1 / 2),  # always yes, balanced
+        ({"tp": 2, "tn": 2}, 1.0, 1 / 2),  # all right, balanced
+        ({"tp": 1, "fp": 3}, 1 / 4, 1 / 4),  # always yes, one question in four is true
+        ({"tn": 3, "fn": 1}, 3 / 4, 3 / 4),  # always no, the same questions
+        ({"tp": 1, "fp": 2, "tn": 1}, 1 / 2, 3 / 8),  # 1/4 · 3/4 + 3/4 · 1/4
+    ],
+)
+def test_chance_is_the_accuracy_of_the_same_answers_in_random_order(
+    cells: dict[str, int], accuracy: float, chance: float
+) -> None:
+    names = [cell for cell, count in cells.items() for _ in range(count)]
+    items = [{"set": "a", "cell": cell, "cluster": n} for n, cell in enumerate(names)]
+    found = figures(measures(["a"]), items)
+    assert found["pope_accuracy"]["value"] == pytest.approx(accuracy)
+    assert found["pope_chance"]["value"] == pytest.approx(chance)
+
+
+def test_each_set_of_several_has_its_own_chance() -> None:
+    items = [{"set": s, "cell": c, "cluster": c} for s, c in (("a", "tp"), ("a", "fp"), ("b", "tp"), ("b", "tp"))]
+    found = figures(measures(["a", "b"]), items)
+    assert [found[f"pope_{name}chance"]["value"] for name in ("a_", "b_", "")] == [0.5, 1.0, 0.75]
