@@ -14,6 +14,8 @@ Role = Literal["system", "user", "assistant"]
 PairSet = Literal["all", "adjacent", "best-vs-rest", "best-vs-worst"]
 CRITERIA = ("helpfulness", "honesty", "harmlessness")
 IMAGE_MARK = "<image>"
+TYPED_NOTES = ("check", "round_of", "feedback", "overrides")
+"""Fields of a ladder that files keep beside its free-form notes, so the notes must not use their names."""
 
 
 class Message(TypedDict):
@@ -131,6 +133,9 @@ class Ladder:
     def __post_init__(self) -> None:
         if not self.id:
             raise ValueError("a ladder needs an id")
+        for name in TYPED_NOTES:
+            if name in self.notes:
+                raise ValueError(f"ladder {self.id}: notes must not hold '{name}'; it is a field of the ladder")
         if not self.prompt or self.prompt[-1]["role"] != "user":
             raise ValueError(f"ladder {self.id}: the prompt ends with a user turn")
         marks = sum(m["content"].count(IMAGE_MARK) for m in self.prompt)

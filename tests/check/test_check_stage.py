@@ -48,7 +48,7 @@ def test_every_shard_is_checked_and_counted(tmp_path: Path, encoder: ModelRef) -
     a, b, c = read_ladders(tmp_path / "check", tmp_path)
     # The third answer holds the standard one whole, the second only the bed.
     assert [r.text for r in a.responses] == [ANSWERS[0], ANSWERS[2], ANSWERS[1]]
-    assert "unchecked" in b.notes["check"]
+    assert b.check is not None and b.check.unchecked
     assert [r.text for r in c.responses] == [ANSWERS[1], ANSWERS[1], ANSWERS[0]]
 
 

@@ -157,8 +157,8 @@ def check_kills(root: Path, answers: int, shard: int, kills: int, timeout: float
     rated = [(r.text, r.feedback and r.feedback.critique) for ladder in found for r in ladder.responses]
     wanted = [n for n in range(answers) if n % 20 != 7]
     assert rated == [(f"answer {n}", f"Number {n}.") for n in wanted]
-    unscored = [one for ladder in found for one in ladder.notes["feedback"]["unscored"]]
-    assert [(one["text"], one["reply"]) for one in unscored] == [
+    unscored = [one for ladder in found if ladder.feedback is not None for one in ladder.feedback.unscored]
+    assert [(one.text, one.reply) for one in unscored] == [
         (f"answer {n}", REFUSAL) for n in range(answers) if n % 20 == 7
     ]
 

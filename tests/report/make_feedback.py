@@ -11,6 +11,7 @@ import yaml
 from seelevel.feedback.settings import FeedbackSettings
 from seelevel.formats.parquet import write_shard
 from seelevel.ladder import Feedback, Image, Interaction, Ladder, Message, Response
+from seelevel.notes import FeedbackNote, RoundOf
 from seelevel.store import StageFolder, write_json
 
 from .make_run import EVIL, METRICS, RECIPE, figure, picture
@@ -38,14 +39,14 @@ def talk(root: Path, name: str, ratings: list[tuple[int, int]], words: str = "")
     asked = [user(QUESTION), *(user(words or f"bad: {a.text} mend: {a.text} Please answer again.") for a in answers)]
     turns = list(zip(asked, answers, strict=False))
     standard = Response([Message(role="assistant", content="A cup.")], 0, {"kind": "standard"})
-    ladder = Ladder(name, [image], [user(QUESTION)], [standard, answers[0]], notes={"feedback": {"unscored": []}})
+    ladder = Ladder(name, [image], [user(QUESTION)], [standard, answers[0]], feedback=FeedbackNote())
     later = []
     for number, found in enumerate(Interaction(name, [image], turns).rounds()):
         if number:
             before = turns[number - 1][1].feedback
             assert before is not None
-            notes = {"interaction": name, "round": number, "before": before.ratings}
-            later.append(Ladder(found.id, found.images, found.prompt, found.responses, {}, notes))
+            place = RoundOf(name, number, before.ratings)
+            later.append(Ladder(found.id, found.images, found.prompt, found.responses, round_of=place))
     return ladder, later
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from seelevel import report
 from seelevel.ladder import Interaction
+from seelevel.notes import RoundOf
 from seelevel.report.conversations import change, conversations, feedback_facts
 from seelevel.report.figures import Figure, comparisons, say_share
 from seelevel.report.pictures import Album
@@ -61,7 +62,7 @@ def test_a_first_answer_outside_the_ladders_has_its_noted_ratings(tmp_path: Path
 
 def test_rounds_of_a_dialogue_are_not_a_conversation(tmp_path: Path) -> None:
     ladder, later = talk(tmp_path, "a", [(1, 1), (4, 4), (2, 2)])
-    dialogue = [replace(one, notes={"interaction": "a/0", "round": one.notes["round"]}) for one in later]
+    dialogue = [replace(one, round_of=RoundOf("a/0", number)) for number, one in enumerate(later, 1)]
     assert conversations([ladder, *dialogue]) == []
 
 

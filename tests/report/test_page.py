@@ -11,6 +11,7 @@ import pytest
 
 from seelevel import report
 from seelevel.errors import InputError
+from seelevel.formats.parquet import read_ladders
 from seelevel.report.ladders import read_facts_and_choice
 from seelevel.report.reading import read_run
 from seelevel.report.settings import ReportSettings
@@ -222,11 +223,12 @@ def test_the_same_folder_gives_the_same_page(tmp_path: Path) -> None:
 @pytest.mark.unit
 def test_ladders_are_counted_and_half_of_those_shown_are_reordered(tmp_path: Path) -> None:
     root = make_run(tmp_path / "run", count=20)
-    facts, chosen = read_facts_and_choice(root / "generate", root / "check", root, 6)
+    facts, chosen = read_facts_and_choice(root / "check", root, 6)
     assert (facts.ladders, facts.responses, facts.reordered, facts.tied, facts.unchecked) == (20, 60, 9, 4, 2)
     # K = 3 has three pairs, a ladder with a tie for second place two.
     assert facts.pairs == 16 * 3 + 4 * 2
-    moved = [old is not None and [r.text for r in old] != [r.text for r in new.responses] for new, old in chosen]
+    before = {ladder.id: [r.text for r in ladder.responses] for ladder in read_ladders(root / "generate", root)}
+    moved = [before[ladder.id] != [r.text for r in ladder.responses] for ladder in chosen]
     assert sorted(moved) == [False] * 3 + [True] * 3
 
 

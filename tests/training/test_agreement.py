@@ -77,6 +77,18 @@ def responses_named_for_each_other(batch: Batch) -> Batch:
     return replace(batch, response=response)
 
 
+def leaking(visible: Any, query: int, key: int) -> Any:
+    """One token of response `query` sees one token of response `key`."""
+
+    def leaks(segments: torch.Tensor) -> torch.Tensor:
+        mask: torch.Tensor = visible(segments)
+        seeing, seen = ((segments[0] == number).nonzero()[2, 0] for number in (query, key))
+        mask[0, 0, seeing, seen] = True
+        return mask
+
+    return leaks
+
+
 FAULTS = [one_position_off, another_picture, responses_read_from_each_other, responses_named_for_each_other]
 
 
@@ -91,9 +103,12 @@ def test_a_fault_of_the_packed_batch_is_found(
     fault: Fault,
 ) -> None:
     whole = agreement.collate
-    monkeypatch.setattr(
-        agreement, "collate", lambda *args: fault(whole(*args)) if args[2] == "shared" else whole(*args)
-    )
+
+    def collate(*args: Any) -> Batch:
+        batch: Batch = whole(*args)
+        return fault(batch) if args[2] == "shared" else batch
+
+    monkeypatch.setattr(agreement, "collate", collate)
     assert layout_of(make_model(processor), [ladder], images, form) == "rows"
 
 
@@ -109,36 +124,21 @@ def test_a_mask_that_leaks_one_token_to_one_other_is_found(
     query: int,
     key: int,
 ) -> None:
-    """One token of response `query` sees one token of response `key`."""
-    whole = families.visible
-
-    def leaking(segments: torch.Tensor) -> torch.Tensor:
-        mask = whole(segments)
-        seeing, seen = ((segments[0] == number).nonzero()[2, 0] for number in (query, key))
-        mask[0, 0, seeing, seen] = True
-        return mask
-
-    monkeypatch.setattr(families, "visible", leaking)
+    monkeypatch.setattr(families, "visible", leaking(families.visible, query, key))
     assert layout_of(make_model(processor), [ladder], images, form) == "rows"
     assert ladder.id in capsys.readouterr().err
 
 
-def test_a_leak_too_small_for_agreement_is_found_by_isolation(
-    processor: Any, images: ImageReader, ladder: TokenisedLadder, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("form", [torch.float32, torch.float64])
+def test_isolation_alone_finds_a_leak(
+    processor: Any, images: ImageReader, ladder: TokenisedLadder, monkeypatch: pytest.MonkeyPatch, form: torch.dtype
 ) -> None:
-    """What a token sees of the hidden one is scaled down until no comparison with `rows` can tell it from rounding."""
-    whole, model = families.causal, make_model(processor)
-
-    def leaking(model: Any, batch: Batch) -> dict[str, Any]:
-        inputs = whole(model, batch)
-        seeing, seen = ((batch.segments[0] == number).nonzero()[0, 0] for number in (2, 1))
-        inputs["attention_mask"][0, 0, seeing, seen] = -9.0
-        return inputs
-
-    monkeypatch.setattr(families, "causal", leaking)
+    """A small leak in a deep model is within the bound of agreement; text that is changed shows it by a single bit."""
+    model = make_model(processor, dtype=form)
     with torch.no_grad():
-        assert agreement._apart(model, [[ladder]], images) == ""
-        assert "move by" in agreement._leak(model, [[ladder]], images)
+        assert agreement._leak(model, [[ladder]], images) == ""
+        monkeypatch.setattr(families, "visible", leaking(families.visible, query=2, key=1))
+        assert ladder.id in agreement._leak(model, [[ladder]], images)
 
 
 @pytest.mark.parametrize("form", FORMATS)

@@ -19,6 +19,7 @@ from seelevel.training.fit import fit
 from seelevel.training.settings import TrainSettings
 from seelevel.training.trainer import PreferenceTrainer
 from tests.training.tiny import make_ladder, save_model
+from tests.training.weights import share_of_the_way
 
 LORA = {"r": 4, "alpha": 8}
 MODES: dict[str, dict[str, Any]] = {
@@ -108,9 +109,7 @@ def test_in_every_mode_both_layouts_take_the_same_first_steps(
 def test_checkpointing_changes_memory_and_nothing_else(base: Path, ladders: list[Ladder], tmp_path: Path) -> None:
     for name, on in (("off", False), ("on", True)):
         fit(ladders, str(base), settings(epochs=1, gradient_checkpointing=on), tmp_path / name, seed=1)
-    plain, checkpointed = (load_file(tmp_path / name / "model" / "model.safetensors") for name in ("off", "on"))
-    for name, value in plain.items():
-        assert torch.allclose(value, checkpointed[name], atol=1e-5), name
+    assert share_of_the_way(tmp_path / "on" / "model", tmp_path / "off" / "model", base) <= 1e-3
 
 
 def adapter_weights(out: Path) -> dict[str, torch.Tensor]:

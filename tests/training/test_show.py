@@ -14,6 +14,7 @@ from rich.text import Text
 
 from seelevel.ladder import Feedback, Image, Interaction, Ladder, Message, Response
 from seelevel.models.local import load_reader
+from seelevel.notes import RoundOf
 from seelevel.training import trainer
 from seelevel.training.fit import fit
 from seelevel.training.objectives.settings import ConditionalSettings
@@ -83,7 +84,7 @@ def talks(folder: Path) -> list[Ladder]:
     turns = [(user, rated(text, honesty=n)) for user, (text, n) in zip(asked, said, strict=True)]
     dialogues = [rated("A cup.", "How many?", "One.", honesty=4), rated("A dog.", "Where?", "There.", honesty=1)]
     dialogues.append(rated("A cup. I see.", "Which?", "The red one.", honesty=3))
-    behind = Ladder("dialogue", image, [asked[0]], dialogues, notes={"before": {"honesty": 3}})
+    behind = Ladder("dialogue", image, [asked[0]], dialogues, round_of=RoundOf("talk of before", 1, {"honesty": 3}))
     plain = Ladder(
         "plain", image, [asked[0]], [rated(text, helpfulness=3) for text in ("Two dogs.", "Two small dogs.")]
     )

@@ -21,6 +21,7 @@ from transformers import (
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
 from seelevel.ladder import Image, Ladder, Message, Response
+from seelevel.notes import RoundOf
 
 CORPUS = [
     "There is a red cup on the table in the kitchen.",
@@ -148,8 +149,8 @@ def make_interaction(folder: Path, seed: int, k: int = 2, rounds: int = 3, condi
         history = [*history, {"role": "user", "content": CORPUS[number % len(CORPUS)]}]
         answer: Message = {"role": "assistant", "content": ANSWERS[(seed + number + 2) % len(ANSWERS)]}
         condition = f"Answer {number} well." if conditions else ""
-        notes = {"interaction": first.id, "round": number}
+        place = RoundOf(first.id, number)
         response = Response([answer], 0, condition=condition)
-        ladders.append(Ladder(f"{first.id}#{number}", first.images, list(history), [response], notes=notes))
+        ladders.append(Ladder(f"{first.id}#{number}", first.images, list(history), [response], round_of=place))
         history = [*history, answer]
     return ladders

@@ -24,15 +24,14 @@ from seelevel.notes import (
 PER_RESPONSE = ("order", "responses", "ratings", "reordered")
 
 
-def with_types(ladder: Ladder) -> Ladder:
-    """The ladder with typed notes, as `read_ladders` gives it for a shard of today."""
-    notes = dict(ladder.notes)
-    check, feedback = (notes.pop(key) if isinstance(notes.get(key), dict) else None for key in ("check", "feedback"))
-    name, number, before = (notes.pop(key, None) for key in ("interaction", "round", "before"))
-    overrides = notes.pop("overrides", [])
+def with_types(ladder: Ladder, notes: Mapping[str, Any]) -> Ladder:
+    """The ladder with its old notes as types, as `read_ladders` returns a ladder of today."""
+    free = dict(notes)
+    check, feedback, overrides = free.pop("check", None), free.pop("feedback", None), free.pop("overrides", [])
+    name, number, before = (free.pop(key, None) for key in ("interaction", "round", "before"))
     return replace(
         ladder,
-        notes=notes,
+        notes=free,
         responses=_checked(ladder.responses, check or {}, bool(overrides)),
         check=None if not check else _check_note(check),
         round_of=None if name is None or number is None else RoundOf(str(name), int(number), before or {}),

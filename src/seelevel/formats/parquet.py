@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,11 +17,13 @@ from seelevel.store import shards, write_atomically
 if TYPE_CHECKING:
     import pyarrow as pa
 
-TYPED_NOTES: dict[str, Callable[[Any], Any]] = {
+NOTE_READERS: dict[str, Callable[[Any], Any]] = {
     "check": read_check_note,
     "round_of": lambda value: RoundOf(**value),
     "feedback": read_feedback_note,
+    "overrides": lambda entries: tuple(LevelOverride(**entry) for entry in entries),
 }
+"""How each typed note of a ladder (`seelevel.ladder.TYPED_NOTES`) is read from its JSON value."""
 
 
 def _schema(embed_images: bool) -> pa.Schema:
@@ -55,7 +57,8 @@ def _schema(embed_images: bool) -> pa.Schema:
 
 
 def _json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, sort_keys=True)
+    """A value as JSON, dataclasses as mappings of their fields."""
+    return json.dumps(value, ensure_ascii=False, sort_keys=True, default=vars)
 
 
 def _row(ladder: Ladder, root: Path | None, embed_images: bool) -> dict[str, Any]:
@@ -76,23 +79,14 @@ def _row(ladder: Ladder, root: Path | None, embed_images: bool) -> dict[str, Any
                 "origin": _json(r.origin),
                 "condition": r.condition,
                 "scores": _json(r.scores),
-                "feedback": None if r.feedback is None else _json(asdict(r.feedback)),
-                "check": None if r.check is None else _json(asdict(r.check)),
+                "feedback": None if r.feedback is None else _json(r.feedback),
+                "check": None if r.check is None else _json(r.check),
             }
             for r in ladder.responses
         ],
         "annotations": _json(ladder.annotations),
-        "notes": _json({**ladder.notes, **_typed_notes(ladder)}),
+        "notes": _json({**ladder.notes, **{name: note for name in NOTE_READERS if (note := getattr(ladder, name))}}),
     }
-
-
-def _typed_notes(ladder: Ladder) -> dict[str, Any]:
-    """The typed notes of a ladder as JSON-able values, without those that are empty."""
-    notes = {name: getattr(ladder, name) for name in TYPED_NOTES}
-    typed: dict[str, Any] = {name: asdict(note) for name, note in notes.items() if note is not None}
-    if ladder.overrides:
-        typed["overrides"] = [asdict(override) for override in ladder.overrides]
-    return typed
 
 
 def _inside(path: str, root: Path | None) -> str:
@@ -118,10 +112,9 @@ def _ladder(row: dict[str, Any], untyped: bool) -> Ladder:
         annotations=json.loads(row["annotations"]),
     )
     if untyped:
-        return with_types(replace(ladder, notes=notes))
-    typed = {name: read(notes.pop(name)) for name, read in TYPED_NOTES.items() if name in notes}
-    overrides = tuple(LevelOverride(**entry) for entry in notes.pop("overrides", ()))
-    return replace(ladder, notes=notes, overrides=overrides, **typed)
+        return with_types(ladder, notes)
+    typed = {name: read(notes.pop(name)) for name, read in NOTE_READERS.items() if name in notes}
+    return replace(ladder, notes=notes, **typed)
 
 
 def _response(row: dict[str, Any]) -> Response:
@@ -193,8 +186,7 @@ def read_ladders(path: Path, root: Path | None = None) -> list[Ladder]:
     except pa.ArrowInvalid as error:
         raise _not_parquet(path, error) from error
     try:
-        untyped = "check" not in [field.name for field in table.schema.field("responses").type.value_type]
-        ladders = [_ladder(row, untyped) for row in rows]
+        ladders = [_ladder(row, _untyped(table.schema)) for row in rows]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(f"{path} does not hold ladders ({error!r}); see docs/formats.md for the columns") from error
     found = []
@@ -203,6 +195,14 @@ def read_ladders(path: Path, root: Path | None = None) -> list[Ladder]:
         images = [_unpacked(_placed(i, path, root), r, path) for i, r in zip(ladder.images, raw, strict=True)]
         found.append(replace(ladder, images=images))
     return found
+
+
+def _untyped(schema: pa.Schema) -> bool:
+    """Whether the version before wrote the file: its responses have no `check`."""
+    import pyarrow as pa
+
+    response = schema.field("responses").type.value_type
+    return pa.types.is_struct(response) and "check" not in [field.name for field in response]
 
 
 def _placed(image: Image, file: Path, root: Path | None) -> Image:

@@ -43,6 +43,8 @@ def each_shard(paths: Sequence[Path], root: Path, title: str, start: Callable[[]
 def change_shards(source: Path, target: Path, root: Path, title: str, start: Callable[[], Transform]) -> None:
     """Write one shard to `target` for each shard of `source`, its ladders changed. `start` as in `each_shard`."""
     todo = missing_shards(source, target)
+    if not todo:
+        return
     done = sum(rows_in(path) for path in shards(source) if path not in todo)
 
     def begin() -> Work:

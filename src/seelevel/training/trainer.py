@@ -26,7 +26,7 @@ from seelevel.training.checkpoints import checkpoints, seal
 from seelevel.training.logprobs import token_logprobs
 from seelevel.training.objectives import OBJECTIVES
 from seelevel.training.objectives.logs import Logs, joined
-from seelevel.training.objectives.ratios import ROUNDINGS
+from seelevel.training.objectives.ratios import off
 from seelevel.training.objectives.settings import ObjectiveSettings
 from seelevel.training.packing import collate, row_length, rows_of
 from seelevel.training.packing.tokens import ImageReader, TokenisedLadder
@@ -258,9 +258,9 @@ class PreferenceTrainer(Trainer):
 
 def best_fallen(history: Sequence[dict[str, float]], rounding: float = FLOAT32) -> float | None:
     """The average change (negative, nats per token) of the best responses over a full window, if they fell; else None.
-    A fall within rounding is none: a mean over n steps is off by 1/√n of what a token's log-prob is off by."""
+    A fall within rounding does not count: the mean over n steps is off by 1/√n of what a token's log-prob is off by."""
     changes = [entry["best_change"] for entry in history if "best_change" in entry]
     if len(changes) < FALL_WINDOW:
         return None
     mean = sum(changes) / len(changes)
-    return mean if mean < -ROUNDINGS * rounding / len(changes) ** 0.5 else None
+    return mean if mean < -off(rounding) / len(changes) ** 0.5 else None

@@ -20,6 +20,7 @@ from seelevel.models.conditions import (
     read_conditions,
     with_condition,
 )
+from seelevel.notes import RoundOf
 from seelevel.training.objectives.conditional import conditional
 from seelevel.training.objectives.settings import ConditionalSettings, SftSettings
 from seelevel.training.objectives.sft import sft
@@ -98,10 +99,11 @@ def test_a_condition_that_is_there_stays_and_an_unrated_response_gets_none() -> 
 def test_an_answer_that_a_refinement_made_worse_carries_no_loss() -> None:
     worse, same = rated({"honesty": 2, "helpfulness": 4}), rated({"honesty": 3})
     before = {"honesty": 3, "helpfulness": 4}
-    assert conditioned(replace(worse, notes={"before": before}), PLAIN, ["honesty"], 0.0).responses == []
-    assert len(conditioned(replace(same, notes={"before": before}), PLAIN, ["honesty"], 0.0).responses) == 1
+    place = RoundOf("a", 1, before)
+    assert conditioned(replace(worse, round_of=place), PLAIN, ["honesty"], 0.0).responses == []
+    assert len(conditioned(replace(same, round_of=place), PLAIN, ["honesty"], 0.0).responses) == 1
     assert not rated_worse(Feedback({"harmlessness": 1}), before)  # nothing to compare
-    assert not rated_worse(Feedback({"honesty": 1}), None)
+    assert not rated_worse(Feedback({"honesty": 1}), {})
 
 
 def test_an_answer_that_did_not_listen_carries_no_loss_where_only_better_ones_do() -> None:
@@ -109,8 +111,8 @@ def test_an_answer_that_did_not_listen_carries_no_loss_where_only_better_ones_do
     assert not rated_worse(Feedback({"honesty": 4}), {"honesty": 3}, "better")
     assert not rated_worse(Feedback({"honesty": 4}), {"honesty": 4}, "better")  # there was nothing to mend
     assert not rated_worse(Feedback({"harmlessness": 1}), {"honesty": 3}, "better")
-    assert not rated_worse(Feedback({"honesty": 1}), None, "better")
-    same = replace(rated({"honesty": 3}), notes={"before": {"honesty": 3}})
+    assert not rated_worse(Feedback({"honesty": 1}), {}, "better")
+    same = replace(rated({"honesty": 3}), round_of=RoundOf("a", 1, {"honesty": 3}))
     assert ConditionalSettings(refined="better").seen(same).responses == []
     assert len(ConditionalSettings().seen(same).responses) == 1
 

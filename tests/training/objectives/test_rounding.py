@@ -16,6 +16,7 @@ from .made import SETTINGS, ladder, logprobs, run
 pytestmark = pytest.mark.unit
 WITH_MARGINS = [name for name in SETTINGS if name not in ("sft", "conditional")]
 WITH_REFERENCE = [name for name in WITH_MARGINS if name != "pro"]
+UNIT = 64 * 2**-23
 
 
 def nudged(policy: Any, size: float) -> Any:
@@ -44,17 +45,18 @@ def test_a_margin_beyond_rounding_counts_whole(name: str) -> None:
         assert logs["accuracy"] == expected
 
 
-def test_rounding_is_sixteen_roundings_of_what_stands_in_the_change() -> None:
+def test_rounding_grows_with_the_log_probs_that_make_a_change() -> None:
     # |log π| of 3 and 0.5 (1 at least), the reference's 4 and 1: √(9 + 16) and √(1 + 1)
     policy, reference = logprobs([[-3.0, -0.5]]), logprobs([[-4.0, -1.0]])
-    assert rounding(policy, reference).values.tolist() == pytest.approx([16 * 2**-23 * 5, 16 * 2**-23 * 2**0.5])
-    assert rounding(policy).values.tolist() == pytest.approx([16 * 2**-23 * 3, 16 * 2**-23])
+    assert rounding(policy, reference).values.tolist() == pytest.approx([UNIT * 5, UNIT * 2**0.5])
+    coarse = replace(policy, rounding=2**-7)
+    assert rounding(coarse).values.tolist() == pytest.approx([16 * 2**-7 * 3, 16 * 2**-7])
+    assert rounding(policy).values.tolist() == pytest.approx([UNIT * 3, UNIT])
 
 
 def test_roundings_of_tokens_add_up_as_squares_with_their_rounds_weight() -> None:
     policy = logprobs([[-3.0, -4.0], [-1.0]], rounds=[0, 1, 0])
-    unit = 16 * 2**-23
-    expected = [unit * (3**2 + (1.5 * 4) ** 2) ** 0.5, unit]
+    expected = [UNIT * (3**2 + (1.5 * 4) ** 2) ** 0.5, UNIT]
     assert summed_rounding(policy, None, 0.5).tolist() == pytest.approx(expected)
     assert averaged_rounding(policy, None, 0.5).tolist() == pytest.approx([expected[0] / 2.5, expected[1]])
 
@@ -66,7 +68,7 @@ def test_a_margin_is_right_wrong_or_one_half() -> None:
 
 def test_sums_and_means_over_tokens_call_the_same_margins_rounding() -> None:
     policy = reference = logprobs([[-1.0] * 4, [-1.0] * 4])
-    for shift, expected in ((1e-6, 0.5), (3e-6, 1.0)):  # a sum of 4 tokens may be off by 16 · 2⁻²³ · √(4 · 2 · 2)
+    for shift, expected in ((4e-6, 0.5), (1.2e-5, 1.0)):  # two sums of 4 tokens may be off by UNIT · √(4 · 2 · 2)
         near = policy.with_values(policy.values + torch.tensor([shift] * 4 + [0.0] * 4))
         for per_token in (True, False):
             _, logs = run(DpoSettings(per_token=per_token), near, reference, [ladder(0, 1)])
