@@ -13,12 +13,13 @@ import yaml
 from pydantic import BaseModel
 
 from seelevel.check.settings import CheckSettings
-from seelevel.evaluate import BENCHMARKS, chosen_benchmarks
+from seelevel.evaluate import chosen_benchmarks
 from seelevel.feedback.settings import FeedbackSettings
 from seelevel.generate.settings import SETTINGS, FinetuneSettings
 from seelevel.models.base import ApiSettings, Sampling
 from seelevel.recipe import BaseSettings, DataSettings, Recipe, load_recipe
 from seelevel.report.settings import ReportSettings
+from seelevel.scorers import SCORERS
 from seelevel.scorers.settings import EvaluateSettings
 from seelevel.training.settings import AlignSettings, LoraSettings, TrainSettings
 from seelevel.world.texts.datasets import write_evaluation
@@ -95,7 +96,7 @@ def test_the_keys_of_each_method_are_listed(method: str) -> None:
 
 def test_the_methods_and_benchmarks_listed_are_those_there_are() -> None:
     assert [row[0].strip("`") for row in table("generate.md", "`method`")] == list(SETTINGS)
-    assert {row[0].strip("`") for row in table("scoring.md", "benchmark")} == set(BENCHMARKS)
+    assert {row[0].strip("`") for row in table("scoring.md", "benchmark")} == set(SCORERS)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -178,7 +179,7 @@ def test_every_message_that_a_page_explains_is_one_of_the_code() -> None:
 
 def test_every_figure_of_metrics_json_is_explained(tmp_path: Path) -> None:
     write_evaluation(tmp_path, split="dev", limit=4)
-    settings = EvaluateSettings(benchmarks=list(BENCHMARKS), data=str(tmp_path))
+    settings = EvaluateSettings(benchmarks=list(SCORERS), data=str(tmp_path))
     figures = [measure.name for benchmark in chosen_benchmarks(settings, tmp_path) for measure in benchmark.measures]
     keys = [key for row in table("scoring.md", "figure") for key in re.findall(r"`([^`]+)`", row[0])]
     patterns = [re.compile(re.sub(r"<\w+>", r"\\w+", key)) for key in keys]

@@ -121,7 +121,7 @@ def test_a_checker_from_outside_sets_the_levels(outside: Path) -> None:
 @pytest.mark.unit
 def test_the_report_shows_a_check_from_outside(outside: Path) -> None:
     out = run_stages(recipe(outside, "checker"), "generate", "check", "report")
-    assert "mine.shortest:Shortest" in (out / "report.html").read_text(encoding="utf-8")
+    assert "mine.shortest:Shortest, step 2" in (out / "report.html").read_text(encoding="utf-8")
 
 
 @pytest.mark.unit
@@ -132,7 +132,20 @@ def test_a_judge_from_outside_is_asked_for_the_order(outside: Path) -> None:
         assert ladder.check is not None and ladder.check.judge == "strict"
 
 
-@pytest.mark.unit
+def test_a_scorer_from_outside_measures_both_models(outside: Path) -> None:
+    path = recipe(outside, "scorer")
+    quick = ["align.epochs=1", "align.ladders_per_step=2", "align.cache=false"]
+    job = Run(load_recipe(str(path), quick), outside / "run")
+    for stage in ("generate", "align", "evaluate", "report"):
+        job.alone(stage)
+    metrics = json.loads((job.out / "metrics.json").read_text())
+    asked = [json.loads(line) for line in (job.out / "evaluate" / "base" / "length.jsonl").read_text().splitlines()]
+    mean = sum(len(row["answer"].split()) for row in asked) / len(asked)
+    assert metrics["base"]["words_per_answer"]["value"] == pytest.approx(mean)
+    assert "words_per_answer" in metrics["differences"]
+    assert "words per answer" in (job.out / "report.html").read_text(encoding="utf-8")
+
+
 def test_changed_code_outside_runs_its_stage_again(outside: Path) -> None:
     path, file = recipe(outside, "checker"), outside / "mine" / "shortest.py"
     run_stages(path, "generate", "check")

@@ -53,6 +53,8 @@ class CheckSettings(BaseModel):
         order = f"the order of the judge {self.judge}, {self.judge_mode}"
         if self.checker == "judge":
             return order
+        if self.checker not in NEEDS:
+            return ", ".join([self.checker, *(f"{key} {value}" for key, value in self.options.items())])
         threshold = "" if self.threshold is None else f", threshold {self.threshold:g}"
         mixed = f"; {self.judge_share:.0%} of the ladders in {order}" if self.judge_share else ""
         return f"{self.checker} with encoder {self.encoder}{threshold}, parser {self.parser}{mixed}"
