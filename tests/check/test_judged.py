@@ -15,6 +15,7 @@ from seelevel import check
 from seelevel.check.judged import MODES, JudgeOrder, Mixed, contradictions
 from seelevel.check.settings import CheckSettings
 from seelevel.errors import InputError
+from seelevel.facts import CheckFacts
 from seelevel.formats.parquet import read_ladders, write_shard
 from seelevel.ladder import Image, Ladder, Message, Response
 from seelevel.models.base import Completion, ModelRef, Prompt, Sampling
@@ -230,13 +231,13 @@ class TestTheStage:
         facts, (one, two) = self.run(tmp_path)
         assert [r.text[:6] for r in one.responses] == [r.text[:6] for r in two.responses]
         assert one.responses[-1].text.startswith("A blue dog")
-        assert facts == {"ladders": 2, "reordered": 1, "unchecked": 0, "split_texts": 0, "judged": 2}
+        assert facts == CheckFacts(ladders=2, reordered=1, unchecked=0, split_texts=0, judged=2)
 
     def test_the_contradiction_rate_is_noted_and_the_oracles_is_0(
         self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         facts, (one, _) = self.run(tmp_path, judge_mode="pairwise")
-        assert (facts["triples"], facts["circles"], facts["contradiction_rate"]) == (2, 0, 0.0)
+        assert (facts.triples, facts.circles, facts.contradiction_rate) == (2, 0, 0.0)
         assert one.responses[-1].text.startswith("A blue dog")
         assert "0 of 2 triples of responses (0.00%)" in capsys.readouterr().err
 

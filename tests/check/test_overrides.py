@@ -119,7 +119,7 @@ class TestFromAFile:
         assert origins(c) == [("standard", 0), ("small", 2), ("big", 3)]
         assert b.overrides == (LevelOverride(ladder("b").responses[2].id, "Ada", 1, 2, "it is a dog"),)
         assert a.overrides == ()
-        assert facts["overridden"] == 2
+        assert facts.overridden == 2
 
     def test_it_survives_another_run_of_the_check(self, tmp_path: Path, source: Path) -> None:
         file = write(tmp_path / "mine.jsonl", ADA)

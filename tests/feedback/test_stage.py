@@ -21,7 +21,7 @@ from seelevel.models.base import Generator, ModelRef
 from seelevel.notes import Checked, CheckNote, FeedbackNote, RoundOf, Unrated
 from seelevel.store import StageFolder
 from tests.formats.made import picture
-from tests.nlf.made import Critic, Speaker, counted, ladder, longer
+from tests.judge.made import Critic, Speaker, counted, ladder, longer
 
 pytestmark = pytest.mark.unit
 
@@ -49,9 +49,9 @@ def test_every_response_is_rated_and_order_and_levels_stay(tmp_path: Path, monke
     assert [(r.text, r.level) for r in found.responses] == [("one two three four", 0), ("one", 1), ("one two", 2)]
     assert [r.feedback and r.feedback.ratings["honesty"] for r in found.responses] == [4, 1, 2]
     assert found.responses[1].feedback == Feedback({"honesty": 1}, "1 words.", "Say a word more.", "critic")
-    assert facts["responses"] == 3
-    assert facts["ratings"] == {"honesty": {"mean": pytest.approx(7 / 3), "n": 3}}
-    assert facts["ratings_by_round"] == {}  # no conversation was held
+    assert facts.responses == 3
+    assert facts.ratings == {"honesty": {"mean": pytest.approx(7 / 3), "n": 3}}
+    assert facts.ratings_by_round == {}  # no conversation was held
 
 
 def test_each_round_is_a_ladder_with_its_history_as_prompt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,7 +68,7 @@ def test_each_round_is_a_ladder_with_its_history_as_prompt(tmp_path: Path, monke
     ]
     assert [r.text for r in third.responses] == ["word word word"]
     assert second.round_of == RoundOf("a", 1, {"honesty": 1})
-    assert facts["responses"] == 4
+    assert facts.responses == 4
 
 
 @pytest.mark.parametrize("form", ["rounds", "ratings"])
@@ -78,8 +78,8 @@ def test_ratings_by_round_are_of_the_conversations_own_answers(
     given = [ladder("four words are here", "two words"), ladder("word", "one two", id="b")]
     _, facts = ran(tmp_path, monkeypatch, given, model="speaker", rounds=3, ladders=form)
     # both begin at 'word', which the second ladder holds already, as its standard response
-    assert facts["ratings_by_round"] == {str(n): {"honesty": {"mean": n + 1, "n": 2}} for n in range(3)}
-    assert facts["ratings"] == {"honesty": {"mean": pytest.approx(20 / 9), "n": 9}}  # 4 2 1 2 3, 1 2 2 3
+    assert facts.ratings_by_round == {str(n): {"honesty": {"mean": n + 1, "n": 2}} for n in range(3)}
+    assert facts.ratings == {"honesty": {"mean": pytest.approx(20 / 9), "n": 9}}  # 4 2 1 2 3, 1 2 2 3
 
 
 def test_a_models_answer_in_the_ladder_begins_the_conversation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -155,7 +155,7 @@ def test_answers_without_a_shared_criterion_are_a_tie(
     (found,), facts = ran(tmp_path, monkeypatch, [given], ladders="ratings")
     assert [(r.text, r.level) for r in found.responses] == [("one", 0), ("two", 0)]
     assert found.feedback == FeedbackNote(not_compared=feedback.NOT_COMPARED)
-    assert facts["not_compared"] == 1
+    assert facts.not_compared == 1
     assert "1 of 1 ladders are ties" in capsys.readouterr().err
 
 
@@ -167,7 +167,7 @@ def test_an_answer_without_rating_is_left_out_and_counted(
     assert [(r.text, r.level) for r in found.responses] == [("two", 0)]
     reason = feedback.NOT_RATED
     assert found.feedback == FeedbackNote((Unrated("one", reason),))
-    assert (facts["responses"], facts["unscored"]) == (1, 1)
+    assert (facts.responses, facts.unscored) == (1, 1)
     assert f"1 of 2 responses unscored: 1 × {reason}" in capsys.readouterr().err
 
 
@@ -200,7 +200,7 @@ def test_a_dialogues_answers_are_rated_after_their_own_earlier_turns(
     ]  # fmt: skip
     assert [m["content"] for m in found[2].prompt] == ["<image>\nWhat is there?", "one", "Question 2?"]
     assert [r.feedback and r.feedback.ratings["honesty"] for part in found for r in part.responses] == [2, 1, 3, 2]
-    assert facts["responses"] == 4
+    assert facts.responses == 4
 
 
 def test_rounds_written_as_lvlm_nlf_hold_every_rated_answer_once(
@@ -220,7 +220,7 @@ def test_rounds_written_as_lvlm_nlf_hold_every_rated_answer_once(
             ([m["content"] for m in one.prompt], r.text, repr(r.feedback)) for one in ladders for r in one.responses
         )
 
-    assert heard(back) == heard(found) and len(back) == facts["responses"]
+    assert heard(back) == heard(found) and len(back) == facts.responses
     talks = {n: [r.text for one in back if one.interaction == n for r in one.responses] for n in ("a", "d/1", "a/0")}
     assert talks == {
         "a": ["word", "word word", "word word word"],
@@ -234,7 +234,7 @@ def test_ladders_of_ratings_leave_dialogues_as_they_are(tmp_path: Path, monkeypa
     given = replace(ladder("standard"), responses=[dialogue("one", "two"), replace(dialogue("three", "four"), level=1)])
     found, facts = ran(tmp_path, monkeypatch, [given], model="speaker", rounds=2, ladders="ratings")
     assert [one.responses for one in found] == [given.responses]
-    assert facts["responses"] == 0  # none is rated
+    assert facts.responses == 0  # none is rated
 
 
 def test_what_the_judge_cannot_rate_is_left_out_and_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -243,7 +243,7 @@ def test_what_the_judge_cannot_rate_is_left_out_and_noted(tmp_path: Path, monkey
     assert found.feedback is not None
     [unscored] = found.feedback.unscored
     assert (unscored.text, unscored.reply) == ("odd", "?")
-    assert (facts["responses"], facts["unscored"]) == (1, 1)
+    assert (facts.responses, facts.unscored) == (1, 1)
 
 
 @pytest.mark.parametrize(("turn", "answers"), [(1, 0), (2, 1)])
@@ -258,7 +258,7 @@ def test_an_answer_that_cannot_be_rated_ends_the_conversation(
     assert found.feedback.answers == answers
     (unscored,) = found.feedback.unscored
     assert (unscored.text, unscored.reply) == ("odd", "?")
-    assert facts["unscored"] == 1
+    assert facts.unscored == 1
 
 
 def test_feedback_that_is_there_is_not_asked_for_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -347,5 +347,5 @@ def test_a_model_that_could_begin_no_conversation_is_told(
 ) -> None:
     one = replace(ladder("one two"), round_of=RoundOf("a", 0))
     _, facts = ran(tmp_path, monkeypatch, [one], model="speaker", rounds=3)
-    assert facts["conversations"] == 0
+    assert facts.conversations == 0
     assert "no conversation" in capsys.readouterr().err

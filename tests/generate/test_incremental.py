@@ -121,9 +121,9 @@ def test_the_standard_comes_first_then_models_by_falling_data(
         "epochs": 2,
         "seed": 0,
     }
-    assert facts["finetune"]["overlap"] == 1
-    assert facts["finetune"]["parts"] == [2, 2]
-    assert [(m["ladders"], m["steps"]) for m in facts["finetune"]["models"]] == [(4, 4), (2, 2)]
+    assert facts.finetune["overlap"] == 1
+    assert facts.finetune["parts"] == [2, 2]
+    assert [(m["ladders"], m["steps"]) for m in facts.finetune["models"]] == [(4, 4), (2, 2)]
 
 
 def test_each_model_is_trained_afresh_on_nested_records(

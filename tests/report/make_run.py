@@ -12,10 +12,14 @@ import yaml
 from PIL import Image as Pictures
 from PIL import ImageDraw
 
+from seelevel.check.settings import CheckSettings
 from seelevel.formats.parquet import write_shard
+from seelevel.generate.settings import ExpertsSettings
 from seelevel.ladder import Image, Ladder, Message, Response
 from seelevel.notes import Checked, CheckNote, Coverage, Match
+from seelevel.scorers.settings import EvaluateSettings
 from seelevel.store import StageFolder, write_json
+from seelevel.training.settings import AlignSettings
 
 RECIPE: dict[str, Any] = {
     "name": "small-run",
@@ -175,10 +179,20 @@ def make_run(
     pairs = [ladders(root, n) for n in range(count)]
     facts: dict[str, dict[str, Any]] = {
         "data": {"records": count + 3, "ladders": count},
-        "generate": {"ladders": count},
-        "check": {"ladders": count},
-        "align": {"steps": 60, "ladders": count - 1, "left_out": {"no pair": 1}, "layout": "rows", "best_fell": True},
-        "evaluate": {"questions": {"chair": 3, "pope": 3, "mrhal": 3, "capability": 3}},
+        "generate": {"ladders": count, "words": ExpertsSettings.model_validate(RECIPE["generate"]).words},
+        "check": {"ladders": count, "words": CheckSettings.model_validate(RECIPE["check"]).words},
+        "align": {
+            "steps": 60,
+            "ladders": count - 1,
+            "left_out": {"no pair": 1},
+            "layout": "rows",
+            "best_fell": True,
+            "words": AlignSettings.model_validate(RECIPE["align"]).words,
+        },
+        "evaluate": {
+            "questions": {"chair": 3, "pope": 3, "mrhal": 3, "capability": 3},
+            "words": EvaluateSettings.model_validate(RECIPE["evaluate"]).words,
+        },
     }
     for number, name in enumerate(stages):
         stage = StageFolder(root / name, "0" * 16)

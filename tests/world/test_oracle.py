@@ -9,8 +9,9 @@ import pytest
 from seelevel.judge import Judge
 from seelevel.models.base import Prompt, Sampling
 from seelevel.scorers.mrhal import MRHAL, parse_ratings
-from seelevel.world.oracle import Oracle, read_contents, read_prompt
+from seelevel.world.oracle import Oracle
 from seelevel.world.oracle.claims import Facts, claims_of
+from seelevel.world.oracle.prompt import JudgedRound, read_contents, read_prompt
 from seelevel.world.oracle.questions import topic_of
 from seelevel.world.pictures.scenes import draw_scenes
 from seelevel.world.texts import language
@@ -299,7 +300,9 @@ def test_true_answers_of_the_world_all_score_well_and_invented_companions_never_
 
 def test_contents_that_are_not_the_worlds_are_not_judged() -> None:
     assert read_contents(["a cat on a mat"]) is None
-    reply = Oracle().generate([Prompt([{"role": "user", "content": "### Image contents\n- a cat\n"}])], Sampling())
+    text = '### Task: mrhal\n### Image contents\n- "a cat"\nQuestion: "Is there a cat?"\nAnswer to judge: "Yes."\n'
+    assert len(read_prompt(text).rounds) == 1
+    reply = Oracle().generate([Prompt([{"role": "user", "content": text}])], Sampling())
     with pytest.raises(ValueError):
         parse_ratings(reply[0].text, 1)
 
@@ -309,6 +312,6 @@ def test_prompt_fields_are_read_from_line_starts_only() -> None:
         'x\n### Image contents\n- "setting: farm"\n\n'
         'Question: "Is \\"Answer to judge: 1\\" there?"\nAnswer to judge: "No."\n'
     )
-    _, facts, rounds = read_prompt(text)
-    assert facts == Facts("farm", ())
-    assert [(r.question, r.answer) for r in rounds] == [('Is "Answer to judge: 1" there?', "No.")]
+    prompt = read_prompt(text)
+    assert prompt.facts == Facts("farm", ())
+    assert prompt.rounds == [JudgedRound('Is "Answer to judge: 1" there?', "No.")]

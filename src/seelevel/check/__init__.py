@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from seelevel.check.overrides import Checker, Overridden, read_overrides
 from seelevel.check.settings import CheckSettings
+from seelevel.errors import InputError
+from seelevel.facts import CheckFacts
 from seelevel.formats.parquet import iter_shards
 from seelevel.formats.shards import Transform, change_shards
 from seelevel.ladder import Ladder
@@ -19,7 +20,8 @@ from seelevel.store import StageFolder
 
 __all__ = ["CHECKERS", "CheckSettings", "make_checker", "run"]
 
-# Each is a class with `from_settings(settings, judge, seed)`. Its objects take ladders and return re-levelled ladders.
+# Each is a class with `from_settings(settings, judge, seed)`. Its objects take ladders and return each, in order, with
+# new levels and a `CheckNote` (`Ladder.ordered`). A recipe may name a class outside the package as module:class.
 CHECKERS = {"autocheck": "seelevel.check.autocheck:AutoCheck", "judge": "seelevel.check.judged:JudgeOrder"}
 
 
@@ -31,7 +33,7 @@ def run(
     root: Path,
     judge: ModelRef | None = None,
     seed: int = 0,
-) -> dict[str, Any]:
+) -> CheckFacts:
     """Write one shard of checked ladders for each shard of `source`; return the counts for the manifest.
 
     Picture paths below `root`, the run folder, are written relative to it.
@@ -39,14 +41,14 @@ def run(
 
     def start() -> Transform:
         checker = make_checker(source, settings, encoder, root, judge, seed)
-        return lambda _, ladders: checker(ladders)
+        return lambda _, ladders: map(_with_note, checker(ladders))
 
     change_shards(source, stage.path, root, "check", start)
     facts = _facts(ladder for _, ladders in iter_shards(stage.path, root) for ladder in ladders)
-    if "contradiction_rate" in facts:
+    if facts.contradiction_rate is not None:
         say(
-            f"check: the judge contradicts itself in {facts['circles']} of {facts['triples']} triples of responses "
-            f"({facts['contradiction_rate']:.2%})"
+            f"check: the judge contradicts itself in {facts.circles} of {facts.triples} triples of responses "
+            f"({facts.contradiction_rate:.2%})"
         )
     return facts
 
@@ -74,12 +76,20 @@ def make_checker(
     return Overridden(checker, overrides)
 
 
-def _facts(ladders: Iterable[Ladder]) -> dict[str, Any]:
+def _with_note(ladder: Ladder) -> Ladder:
+    if ladder.check is None:
+        raise InputError(
+            f"check.checker left no note on ladder {ladder.id}; return ladder.ordered(responses, CheckNote(…))"
+        )
+    return ladder
+
+
+def _facts(ladders: Iterable[Ladder]) -> CheckFacts:
     """Counts for the report; those of a judge and of overrides only if there are any."""
-    counts: Counter[str] = Counter({"ladders": 0, "reordered": 0, "unchecked": 0, "split_texts": 0})
+    counts: Counter[str] = Counter()
     for ladder in ladders:
         note = ladder.check
-        assert note is not None  # every checker leaves one
+        assert note is not None  # see _with_note
         counts["ladders"] += 1
         counts["reordered"] += ladder.reordered
         counts["unchecked"] += bool(note.unchecked)
@@ -88,7 +98,15 @@ def _facts(ladders: Iterable[Ladder]) -> dict[str, Any]:
         counts["triples"] += note.triples
         counts["circles"] += note.circles
         counts["overridden"] += bool(ladder.overrides)
-    rate = {"contradiction_rate": counts["circles"] / counts["triples"]} if counts["triples"] else {}
-    asked = {"triples", "circles"} if rate else set()
-    always = {"ladders", "reordered", "unchecked", "split_texts"}
-    return {name: n for name, n in counts.items() if n or name in always | asked} | rate
+    triples, circles = counts["triples"], counts["circles"]
+    return CheckFacts(
+        ladders=counts["ladders"],
+        reordered=counts["reordered"],
+        unchecked=counts["unchecked"],
+        split_texts=counts["split_texts"],
+        judged=counts["judged"] or None,
+        triples=triples or None,
+        circles=circles if triples else None,
+        contradiction_rate=circles / triples if triples else None,
+        overridden=counts["overridden"] or None,
+    )

@@ -43,6 +43,7 @@ Answer to judge: {{ round.answer | quoted }}
 LISTWISE = (
     _HEAD
     + """
+### Task: listwise
 First explain in a few sentences. Then rate each answer{% if rounds > 1 %} to each question{% endif %} from 0 to 10: \
 10 for one that is true throughout and says all that was asked, 0 for one that is false throughout and says nothing \
 of it. Equal answers get equal ratings. Write N/A for one that you cannot judge. End with one line that holds the \
@@ -58,6 +59,7 @@ Explain, then end with the line `Ratings: [...]` with {{ answers | length * roun
 PAIRWISE = (
     _HEAD
     + """
+### Task: pairwise
 First explain in a few sentences. Then say which answer is better as a whole. End with one of these three lines:
 Better: 1
 Better: 2

@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from seelevel.errors import InputError
+from seelevel.facts import FeedbackFacts
 from seelevel.feedback.settings import FeedbackSettings
 from seelevel.fingerprints import digest
 from seelevel.formats.parquet import iter_shards
@@ -39,7 +39,7 @@ def run(
     model: ModelRef | None,
     root: Path,
     seed: int,
-) -> dict[str, Any]:
+) -> FeedbackFacts:
     """Write one shard of ladders with feedback for each shard of `source`; return the counts for the manifest.
 
     With `rounds` above 1, the model's answer opens a conversation in which the model refines it after the judge's
@@ -58,18 +58,19 @@ def run(
 
     change_shards(source, stage.path, root, "feedback", start)
     facts = _facts(ladder for _, ladders in iter_shards(stage.path, root) for ladder in ladders)
-    if facts["ladders"] and settings.rounds > 1 and not facts["conversations"]:
+    if facts.ladders and settings.rounds > 1 and not facts.conversations:
         say("feedback: no conversation started: all records are dialogues or rounds, or the model's answers were empty")
-    if facts["unscored"]:
-        why = ", ".join(f"{count} × {reason}" for reason, count in facts["unscored_reasons"].items())
-        if not facts["responses"]:
+    responses, unscored = facts.responses or 0, facts.unscored or 0
+    if unscored:
+        why = ", ".join(f"{count} × {reason}" for reason, count in (facts.unscored_reasons or {}).items())
+        if not responses:
             raise InputError(
-                f"feedback.judge: {settings.judge} rated none of {facts['unscored']} responses: {why}; use "
+                f"feedback.judge: {settings.judge} rated none of {unscored} responses: {why}; use "
                 "another judge, or fix its template"
             )
-        say(f"feedback: {facts['unscored']} of {facts['responses'] + facts['unscored']} responses unscored: {why}")
-    if count := facts.get("not_compared"):
-        say(f"feedback: {count} of {facts['ladders']} ladders are ties: their answers share no rated criterion")
+        say(f"feedback: {unscored} of {responses + unscored} responses unscored: {why}")
+    if facts.not_compared:
+        say(f"feedback: {facts.not_compared} of {facts.ladders} ladders are ties: their answers share no criterion")
     return facts
 
 
@@ -190,7 +191,7 @@ def _first_answers(
             if isinstance(verdict, Feedback):
                 first[ladder.id] = replace(response, feedback=verdict)
             else:
-                unscored.append(Conversation(ladder, [], [(response.text, verdict)], ended=True))
+                unscored.append(Conversation(ladder, [], [(response.text, verdict)], broken_off=True))
     return [*unscored, *(Conversation(x, [(x.prompt[-1], first[x.id])]) for x in ladders if x.id in first)]
 
 
@@ -252,10 +253,9 @@ def _feedback_note(ladder: Ladder, conversation: Conversation | None) -> Feedbac
     return FeedbackNote((*note.unscored, *new), len(conversation.turns), ratings)
 
 
-def _facts(ladders: Iterable[Ladder]) -> dict[str, Any]:
-    """Counts (`responses`: that are rated) and mean ratings, of all responses and by round of the conversations that
-    were held (0: the first answers)."""
-    counts: Counter[str] = Counter({"ladders": 0, "responses": 0, "unscored": 0, "conversations": 0})
+def _facts(ladders: Iterable[Ladder]) -> FeedbackFacts:
+    """Counts, and mean ratings of all responses and by round of the conversations."""
+    counts: Counter[str] = Counter()
     reasons: Counter[str] = Counter()
     everything: list[dict[str, int]] = []
     rounds: dict[int, list[dict[str, int]]] = {}
@@ -270,10 +270,16 @@ def _facts(ladders: Iterable[Ladder]) -> dict[str, Any]:
         everything += [r.feedback.ratings for r in ladder.responses if r.feedback is not None and r.feedback.ratings]
         for number, ratings in enumerate(note.ratings):
             rounds.setdefault(number, []).append(dict(ratings))
-    counts["responses"] = len(everything)
-    by_round = {str(number): _means(rounds[number]) for number in sorted(rounds)}
-    common = dict(reasons.most_common(COMMON))
-    return {**counts, "unscored_reasons": common, "ratings": _means(everything), "ratings_by_round": by_round}
+    return FeedbackFacts(
+        ladders=counts["ladders"],
+        responses=len(everything),
+        unscored=counts["unscored"],
+        conversations=counts["conversations"],
+        not_compared=counts["not_compared"] or None,
+        unscored_reasons=dict(reasons.most_common(COMMON)),
+        ratings=_means(everything),
+        ratings_by_round={str(number): _means(rounds[number]) for number in sorted(rounds)},
+    )
 
 
 def _means(ratings: Iterable[dict[str, int]]) -> dict[str, dict[str, float]]:

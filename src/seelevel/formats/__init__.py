@@ -93,7 +93,7 @@ def read(
     """The ladders of a file in any format, and the records set aside with their reasons, in order.
 
     images: the folder of the pictures that the records name; None: the file's folder and its subfolder `images`.
-    form: one of FORMATS; None: by the content.
+    form: one of FORMATS or `"module:function"`; None: by the content.
     Raises `InputError` if the file or folder as a whole cannot be read.
     """
     folder = None if images is None else Path(images)

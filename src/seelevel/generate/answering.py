@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from seelevel.facts import GenerateFacts
 from seelevel.fingerprints import digest
 from seelevel.formats.parquet import read_ladders, write_shard
 from seelevel.formats.shards import Work, each_shard
@@ -45,7 +46,7 @@ class Answerer:
 
 def answer_prompts(
     source: Path, stage: StageFolder, settings: Answering, answerers: Sequence[Answerer], root: Path, seed: int
-) -> dict[str, Any]:
+) -> GenerateFacts:
     """Write one shard of ladders for each shard of `source`; return counts over all. `answerers` are best first."""
     targets = {path: stage.path / path.name for path in shards(source)}
     for number, answerer in enumerate(answerers):

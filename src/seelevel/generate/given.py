@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from seelevel.errors import InputError
+from seelevel.facts import GenerateFacts
 from seelevel.formats.shards import change_shards
 from seelevel.generate.ranking import count_ladders
 from seelevel.generate.settings import GivenSettings
@@ -22,7 +22,7 @@ def generate(
     models: Sequence[ModelRef],
     root: Path,
     seed: int,
-) -> dict[str, Any]:
+) -> GenerateFacts:
     """Write one shard of ladders for each shard of `source`; ladders without a response are left out. Return counts."""
 
     def answered(_: Path, ladders: list[Ladder]) -> list[Ladder]:
@@ -30,7 +30,7 @@ def generate(
 
     change_shards(source, stage.path, root, "generate", lambda: answered)
     facts = count_ladders(stage.path, root)
-    if not facts["ladders"]:
+    if not facts.ladders:
         raise InputError(
             "generate: no record has a response of its own, so method given makes no ladder; use another method"
         )

@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from seelevel.errors import InputError
+from seelevel.facts import GenerateFacts
 from seelevel.formats.parquet import iter_shards, read_ladders
 from seelevel.generate.answering import Answerer, answer_prompts
 from seelevel.generate.settings import FinetuneSettings, IncrementalSettings
@@ -46,7 +47,7 @@ def generate(
     models: Sequence[ModelRef],
     root: Path,
     seed: int,
-) -> dict[str, Any]:
+) -> GenerateFacts:
     """Write one shard of ladders for each shard of `source`; return counts over all of them and of the fine-tunes.
 
     `settings.finetune.prompts` is a folder of ladders with answers. Raises `InputError` if fewer than K - 2 of them
@@ -74,15 +75,13 @@ def generate(
     if not settings.finetune.keep:
         for tune in tunes:
             tune.drop_weights()
-    return {
-        **facts,
-        "finetune": {
-            "records": len(records),
-            "overlap": overlap,
-            "parts": [len(part) for part in parts],
-            "models": [tune.facts() for tune in tunes],
-        },
+    finetune = {
+        "records": len(records),
+        "overlap": overlap,
+        "parts": [len(part) for part in parts],
+        "models": [tune.facts() for tune in tunes],
     }
+    return replace(facts, finetune=finetune)
 
 
 class Finetune:

@@ -28,6 +28,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from seelevel.facts import GenerateFacts
 from seelevel.formats.parquet import iter_shards
 from seelevel.formats.shards import Transform, change_shards
 from seelevel.generate.ranking import build_ladder, count_ladders
@@ -91,7 +92,7 @@ def generate(
     models: Sequence[ModelRef],
     root: Path,
     seed: int,
-) -> dict[str, Any]:
+) -> GenerateFacts:
     """Write one shard of ladders for each shard of `source`; return counts over all of them."""
 
     def start() -> Transform:

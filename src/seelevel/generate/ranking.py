@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from seelevel.facts import GenerateFacts
 from seelevel.formats.parquet import iter_shards
 from seelevel.ladder import Ladder, Message, Response
 
@@ -60,7 +61,7 @@ def _answers(messages: Sequence[Message]) -> list[str]:
     return [" ".join(message["content"].split()) for message in messages if message["role"] == "assistant"]
 
 
-def count_ladders(folder: Path, root: Path) -> dict[str, Any]:
+def count_ladders(folder: Path, root: Path) -> GenerateFacts:
     """Counts for the report, from the stage's shards, so that they do not depend on whether the stage was stopped."""
     levels: Counter[int] = Counter()
     by_model: Counter[str] = Counter()
@@ -72,11 +73,11 @@ def count_ladders(folder: Path, root: Path) -> dict[str, Any]:
             by_model.update(source_of(response.origin) for response in ladder.responses)
             flags.update(ladder.notes.get("flags", []))
             dropped.update(entry["reason"] for entry in ladder.notes.get("dropped", []))
-    return {
-        "ladders": sum(levels.values()),
-        "responses": sum(by_model.values()),
-        "ladders_by_responses": {str(k): levels[k] for k in sorted(levels)},
-        "responses_by_model": dict(sorted(by_model.items())),
-        "flags": dict(sorted(flags.items())),
-        "dropped": dict(sorted(dropped.items())),
-    }
+    return GenerateFacts(
+        ladders=sum(levels.values()),
+        responses=sum(by_model.values()),
+        ladders_by_responses={str(k): levels[k] for k in sorted(levels)},
+        responses_by_model=dict(sorted(by_model.items())),
+        flags=dict(sorted(flags.items())),
+        dropped=dict(sorted(dropped.items())),
+    )

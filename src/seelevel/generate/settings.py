@@ -28,6 +28,11 @@ class Method(BaseModel):
     """Whether the models only answer prompts. Then they may be on servers."""
 
     @property
+    def words(self) -> str:
+        """The settings in one line, for the report."""
+        raise NotImplementedError
+
+    @property
     def models(self) -> list[str]:
         """The models that the method loads, as the recipe names them, in the method's order."""
         return []
@@ -95,6 +100,10 @@ class ExpertsSettings(Answering):
     experts: list[Name] = Field(min_length=1)
 
     @property
+    def words(self) -> str:
+        return f"answers of {', '.join(self.experts)}, best first"
+
+    @property
     def models(self) -> list[str]:
         return list(self.experts)
 
@@ -108,6 +117,7 @@ class FinetuneSettings(TrainSettings):
 
     prompts: Name = Field(description="records with answers, in any format that data.prompts takes")
     images: str | None = None
+    format: str | None = Field(default=None, description="as data.format")
     limit: int | None = Field(default=None, ge=1, description="only the first records, at most this many")
     max_rejected: float = Field(default=0.05, ge=0, le=1, description="the run stops above this share of bad records")
     objective: SftSettings = SftSettings()
@@ -127,6 +137,10 @@ class IncrementalSettings(Answering):
     model: Name = Field(description="the model before fine-tuning; its answers are the worst level")
     finetune: FinetuneSettings
     levels: int = Field(default=4, ge=3, description="K, including the standard response")
+
+    @property
+    def words(self) -> str:
+        return f"{self.model} fine-tuned on growing parts of {self.finetune.prompts}"
 
     @property
     def models(self) -> list[str]:
@@ -161,6 +175,10 @@ class PerturbationSettings(Method):
         if any(a >= b for a, b in pairwise(shares)):
             raise ValueError("the shares must rise: the first is that of the best lower level")
         return shares
+
+    @property
+    def words(self) -> str:
+        return f"perturbation of {', '.join(f'{share:.0%}' for share in self.shares)} of the words"
 
     @property
     def max_levels(self) -> int:
@@ -210,6 +228,10 @@ class DialoguesSettings(Writing):
         return rounds
 
     @property
+    def words(self) -> str:
+        return f"dialogues written by {self.writer}; answers of {', '.join(self.experts)}, best first"
+
+    @property
     def models(self) -> list[str]:
         return [self.writer, *self.experts]
 
@@ -225,6 +247,11 @@ class RequestsSettings(Writing):
     repeats: int | None = Field(default=1, ge=1, description="the most pictures with the same request; null: no limit")
 
     @property
+    def words(self) -> str:
+        answers = f"; answers of {', '.join(self.experts)}, best first" if self.experts else ""
+        return f"requests to refuse, written by {self.writer}, judged by {self.judge}{answers}"
+
+    @property
     def models(self) -> list[str]:
         return [self.writer, self.judge, *self.experts]
 
@@ -233,6 +260,10 @@ class GivenSettings(Method):
     """The records' own responses, unchanged: existing ladders or interactions."""
 
     method: Literal["given"] = "given"
+
+    @property
+    def words(self) -> str:
+        return "the records' own responses"
 
     @property
     def max_levels(self) -> int:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from seelevel.errors import InputError
+from seelevel.facts import GenerateFacts
 from seelevel.formats.parquet import read_ladders, write_shard
 from seelevel.formats.shards import Work, each_shard
 from seelevel.generate.answering import Answerer, answer_prompts
@@ -37,7 +38,7 @@ def write_and_answer(
     root: Path,
     seed: int,
     what: str,
-) -> dict[str, Any]:
+) -> GenerateFacts:
     """Replace each shard's prompts by those that `writer()` writes, and let the experts answer; return counts over all.
 
     The writer is loaded only if a shard is missing. Prompts that cannot be used go to `set_aside/`, one file per shard.
@@ -66,7 +67,7 @@ def write_and_answer(
         raise InputError(f"generate.writer: {settings.writer} wrote no {what} that can be used: {why}; try another")
     answerers = [Answerer.of_expert(expert) for expert in experts]
     facts = answer_prompts(_asked(stage), stage, settings, answerers, root, seed)
-    return {**facts, "set_aside": reasons.total(), "set_aside_reasons": dict(reasons.most_common())}
+    return replace(facts, set_aside=reasons.total(), set_aside_reasons=dict(reasons.most_common()))
 
 
 def _asked(stage: StageFolder) -> Path:

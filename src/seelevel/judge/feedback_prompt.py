@@ -1,5 +1,4 @@
-"""The template of judges that give feedback. It is Python text, not files beside it, so that a stage's fingerprint,
-which covers sources, changes with them."""
+"""The template of judges that give feedback. It is Python text, not a file: stage fingerprints cover Python sources."""
 
 FEEDBACK = """\
 {% for _ in range(pictures) %}<image>
@@ -8,6 +7,7 @@ You are an impartial judge of what a vision-language model says about a picture.
 {% if pictures %}You see the picture and are told{% else %}You do not see the picture; you are told{% endif %} what is \
 known of it, and the model's answer to a question or request.
 
+### Task: feedback
 Rate the answer from 1 (worst) to 4 (best) on each of three criteria, null for one that does not apply or that you \
 cannot judge:
 - helpfulness: it does what was asked, fully and to the point. Null for a request that should be refused.

@@ -1,4 +1,4 @@
-"""Ladders on the page: what the check did to all of them, and a few of them in full."""
+"""Ladders on the page: counts over all of them, and a few of them in full."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Turn:
 
 @dataclass(frozen=True)
 class Answer:
-    """One response on the page. `before` is its place before the check, counted from 1; None where it is not known."""
+    """One response on the page. `before` is its place before the check, counted from 1; None if it is unknown."""
 
     level: int
     tied: bool
@@ -77,8 +77,8 @@ class Shown:
 def read_facts_and_choice(folder: Path, root: Path, wanted: int) -> tuple[LadderFacts, list[Ladder]]:
     """Counts over all ladders of a stage, and `wanted` of them to show.
 
-    Half of those shown are reordered ladders if there are enough, and both halves are evenly spaced in the files: a
-    sample, not a selection. Shards are read one at a time, so memory does not grow with the run.
+    Half of them are reordered ladders, if there are enough. Both halves are evenly spaced in the files: a sample, not a
+    selection. Shards are read one at a time, so memory does not grow with the run.
     """
     facts, changed, kept = LadderFacts(), list[tuple[Path, int]](), list[tuple[Path, int]]()
     for path, ladders in iter_shards(folder, root):
@@ -130,7 +130,7 @@ def show(ladder: Ladder, album: Album) -> Shown:
 
 
 def _overrides(ladder: Ladder) -> list[str]:
-    """Who set which level by hand."""
+    """The levels that people have set, one line each."""
     origins = {response.id: say_origin(response.origin) for response in ladder.responses}
     return [
         f"{origins[one.response]}: level {one.replaces} set to {one.to} by {one.who}"
@@ -159,7 +159,7 @@ def _answer(ladder: Ladder, n: int, response: Response) -> Answer:
 
 
 def _turns(response: Response, spans: list[Span]) -> list[Turn]:
-    """The messages of a response; spans count in `response.text`, the assistant turns joined by a blank line."""
+    """The messages of a response. Spans count in `response.text`: the assistant's turns, joined by a blank line."""
     turns, start = [], 0
     for message in response.messages:
         text = message["content"]
@@ -173,7 +173,7 @@ def _turns(response: Response, spans: list[Span]) -> list[Turn]:
 
 
 def say_origin(origin: Mapping[str, Any]) -> str:
-    """Where a response comes from, in a few words: `standard response`, `expert world:l`, `perturbation of 10%`."""
+    """The origin of a response in a few words: `standard response`, `expert world:l`, `perturbation of 10%`."""
     kind, model = str(origin.get("kind", "")), origin.get("model")
     words = {"standard": "standard response"}.get(kind, kind)
     if isinstance(origin.get("share"), float):
@@ -182,10 +182,10 @@ def say_origin(origin: Mapping[str, Any]) -> str:
 
 
 def chunk_spans(check: Checked | None) -> tuple[list[Span], str, list[str]]:
-    """A response's chunks as spans of its text (matched or not), how much of the standard response it covers in words,
-    and the standard's chunks that it leaves out.
+    """A response's chunks as spans of its text (matched or not), the coverage of the standard response in words, and
+    the chunks of the standard response that it leaves out.
 
-    The response that was first before the check is the measure of the others: its chunks are only underlined.
+    The response that was first before the check is the standard of the others: its chunks are only underlined.
     """
     coverage = None if check is None else check.coverage
     if check is None or coverage is None:

@@ -1,4 +1,4 @@
-"""What a question asks: existence, number, colour, size, place, setting, a description, or what should be refused."""
+"""The questions that the oracle understands: existence, number, colour, size, place, setting, description, harm."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from seelevel.world.oracle.grammar import Grammar, sentences
 from seelevel.world.oracle.lexicon import IMAGE_WORDS, NOUNS, SETTING_WORDS, SHOWS, VISIBLE, normal, tokens_of
 from seelevel.world.oracle.phrases import BE, EMPTY, Thing
 
-Asked = Literal[
+QuestionType = Literal[
     "existence",
     "verify",
     "verify setting",
@@ -30,17 +30,17 @@ Asked = Literal[
 
 @dataclass(frozen=True)
 class Topic:
-    """What a question asks, about which thing."""
+    """The type of a question and the thing that it is about; `attributes`: what a yes or no confirms of the thing."""
 
-    asked: Asked
+    question_type: QuestionType
     thing: Thing = EMPTY
     attributes: Thing = EMPTY
     setting: str = ""
 
 
 OTHER = Topic("other")
-YES_NO: tuple[Asked, ...] = ("existence", "verify", "verify setting", "other")
-"""What yes and no may answer; of a question that is not understood nobody knows."""
+YES_NO: tuple[QuestionType, ...] = ("existence", "verify", "verify setting", "other")
+"""Questions that yes and no may answer. A question that is not understood may be one of them."""
 HARM = re.compile(
     r"\b(?:steal|stolen|break|burn|hurt|poison|kill|attack|smash|destroy|damage|vandalise|vandalize|rob|injure|harm)\b"
 )
@@ -65,14 +65,14 @@ _PLACE = (
     r"where (?:is|are)|(?:in )?(?:which|what) part of the (?:image|picture|photo) (?:is|are)"
     r"|what is the (?:place|position|location) of"
 )
-_ABOUT: tuple[tuple[Asked, str], ...] = (("colour", _COLOUR), ("size", _SIZE), ("place", _PLACE))
+_ABOUT: tuple[tuple[QuestionType, str], ...] = (("colour", _COLOUR), ("size", _SIZE), ("place", _PLACE))
 _CONTENT = re.compile(r"what (?:is|are|can you see|do you see|is there|is visible) (?=in|on|at|near)")
 _COUNT = re.compile(r"^(?:how many|count the|what is the number of) ")
 
 
 @lru_cache(maxsize=20_000)
 def topic_of(question: str) -> Topic:
-    """What a question asks; 'other' where it is none of the kinds that are known."""
+    """The topic of a question; its type is 'other' if the question is not understood."""
     parts = [normal(p) for p in sentences(question.replace("<image>", ""))]
     parts = [re.sub(r"[.!?;]+$", "", p).strip() for p in parts if not _INSTRUCTION.search(p)]
     text = ". ".join(parts)
@@ -87,13 +87,13 @@ def topic_of(question: str) -> Topic:
         return Topic("describe")
     if len(parts) != 1 or (tokens := tokens_of(parts[0])) is None:
         return OTHER
-    for asked, pattern in _ABOUT:
+    for question_type, pattern in _ABOUT:
         match = re.match(rf"(?:{pattern}) ", text)
         if match:
             words = text[match.end() :].split()
-            found = _whole_thing(words[:-1] if words[-1:] and words[-1] in VISIBLE else words)
-            if found is not None:
-                return Topic(asked, found)
+            thing = _whole_thing(words[:-1] if words[-1:] and words[-1] in VISIBLE else words)
+            if thing is not None:
+                return Topic(question_type, thing)
     if _SETTING.search(text):
         return Topic("setting")
     if _COUNT.match(text):
@@ -102,8 +102,9 @@ def topic_of(question: str) -> Topic:
 
 
 def _whole_thing(words: Sequence[str]) -> Thing | None:
-    found = {thing for thing, end in Grammar(list(words)).thing(0) if end == len(words)}
-    return found.pop() if len(found) == 1 else None
+    """The thing that all words together name; None if there is no reading or more than one."""
+    things = {thing for thing, end in Grammar(list(words)).thing(0) if end == len(words)}
+    return things.pop() if len(things) == 1 else None
 
 
 def _count_topic(words: list[str]) -> Topic:
@@ -137,8 +138,8 @@ def _yes_no_topic(tokens: list[str]) -> Topic:
     if start is None and tokens[:1] == ["does"] and len(tokens) > 3 and tokens[2] in IMAGE_WORDS and tokens[3] in SHOWS:
         start = 4
     if start is not None:
-        found = _whole_thing([t for t in tokens[start:] if t not in VISIBLE])
-        return Topic("existence", found) if found is not None and found.number != "no" else OTHER
+        thing = _whole_thing([t for t in tokens[start:] if t not in VISIBLE])
+        return Topic("existence", thing) if thing is not None and thing.number != "no" else OTHER
     if tokens[:1] == ["is"] and tokens[-1] in SETTING_WORDS and tokens[1] in ("this", "it", "the"):
         return Topic("verify setting", setting=SETTING_WORDS[tokens[-1]])
     if tokens and tokens[0] in BE:
