@@ -15,7 +15,7 @@ from seelevel.generate.settings import GivenSettings
 from seelevel.ladder import Feedback, Ladder
 from seelevel.models.base import ModelRef
 from seelevel.store import StageFolder
-from tests.nlf.made import ladder
+from tests.judge.made import ladder
 
 pytestmark = pytest.mark.unit
 ORACLE = ModelRef("world:oracle", "seelevel.world.oracle:Oracle")

@@ -26,25 +26,25 @@ def parse(path: Path, images: Path | None) -> Iterator[Record | Rejected]:
 
 def _ladder(name: str, record: dict[str, Any], images: list[Image]) -> Ladder:
     keys = [f"output_{n}" for n in range(1, _outputs(record) + 1)]
-    asked: list[Message] = []
+    question: list[Message] = []
     if record.get("conversations") is not None:
         prompt, _ = split(turns(record["conversations"]), len(images))
-        asked = prompt
+        question = prompt
     answers: list[list[Message]] = []
     for key in keys:
-        prompt, answer = split(_conversation(record[key], key, asked), len(images))
+        prompt, answer = split(_conversation(record[key], key, question), len(images))
         if not answer:
             raise BadRecord(f"{key} holds no answer")
-        if answers and prompt != asked:
+        if answers and prompt != question:
             raise BadRecord(f"{key} answers another question than {keys[0]}")
-        asked = prompt
+        question = prompt
         answers.append(answer)
     levels = _levels(record.get("levels"), len(keys))
     responses = [
         Response(answer, level, {"kind": "standard"} if n == 0 else {"kind": "given", "output": n + 1})
         for n, (answer, level) in enumerate(zip(answers, levels, strict=True))
     ]
-    return Ladder(name, images, asked, responses, mapping(record.get("annotations"), "annotations"))
+    return Ladder(name, images, question, responses, mapping(record.get("annotations"), "annotations"))
 
 
 def _outputs(record: dict[str, Any]) -> int:
@@ -59,16 +59,16 @@ def _outputs(record: dict[str, Any]) -> int:
     return len(numbers)
 
 
-def _conversation(output: Any, key: str, asked: list[Message]) -> list[Message]:
+def _conversation(output: Any, key: str, question: list[Message]) -> list[Message]:
     """An output as a whole conversation that starts with the question."""
     if isinstance(output, str):
         messages = [Message(role="assistant", content=output)]
     else:
         messages = turns([output] if isinstance(output, dict) else output, key)
     if messages and messages[0]["role"] == "assistant":
-        if not asked:
+        if not question:
             raise BadRecord(f"{key} starts with an answer, and conversations holds no question")
-        return [*asked, *messages]
+        return [*question, *messages]
     return messages
 
 

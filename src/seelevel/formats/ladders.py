@@ -27,6 +27,6 @@ def parse(path: Path, images: Path | None) -> Iterator[Record | Rejected]:
 
 def write(ladders: Iterable[Ladder], path: Path) -> int:
     """Write ladders to one Parquet file; return how many."""
-    kept = list(ladders)
-    save_ladders(kept, path)
-    return len(kept)
+    written = list(ladders)
+    save_ladders(written, path)
+    return len(written)

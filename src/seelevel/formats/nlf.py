@@ -142,10 +142,10 @@ def write(ladders: Iterable[Ladder], path: Path) -> int:
     interaction: after reading, these would count as answers to train on. Picture names are relative to the file's
     folder if the pictures are below it.
     """
-    kept = list(ladders)
-    records = list(interactions(kept))
+    source = list(ladders)
+    records = list(interactions(source))
     write_atomically(path, "".join(json.dumps(_record(x, path), ensure_ascii=False) + "\n" for x in records))
-    answers = sum(response.rounds for ladder in kept for response in ladder.responses)
+    answers = sum(response.rounds for ladder in source for response in ladder.responses)
     if missing := answers - sum(len(record.turns) for record in records):
         say(f"nlf: {missing} of {answers} answers not written: a record cannot hold them (see docs/formats.md)")
     return len(records)

@@ -44,8 +44,8 @@ def _checked(responses: Sequence[Response], check: Mapping[str, Any], overridden
     """Each response with what the checker noted at its place. An unchecked ladder keeps its order, unless a person has
     changed it since."""
     coverages, ratings = check.get("responses"), check.get("ratings")
-    kept = range(len(responses)) if "unchecked" in check and not overridden else []
-    places = check.get("order", kept)
+    unchanged = range(len(responses)) if "unchecked" in check and not overridden else []
+    places = check.get("order", unchanged)
     return [
         replace(
             response,

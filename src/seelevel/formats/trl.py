@@ -117,12 +117,12 @@ def _row(where: str, name: str, record: dict[str, Any], images: list[Image]) -> 
             raise BadRecord(f"{side} does not start with an answer")
     if not prompt or prompt[-1]["role"] != "user":
         raise BadRecord("prompt does not end with the user")
-    asked = len(prompt)
+    prompt_length = len(prompt)
     better, worse = settled([*prompt, *chosen], len(images)), settled([*prompt, *rejected], len(images))
     for side, messages in (("chosen", better), ("rejected", worse)):
-        if len(messages) == asked or messages[-1]["role"] != "assistant":
+        if len(messages) == prompt_length or messages[-1]["role"] != "assistant":
             raise BadRecord(f"{side} does not end with an answer")
-    return Row(where, name, images, better[:asked], better[asked:], worse[asked:])
+    return Row(where, name, images, better[:prompt_length], better[prompt_length:], worse[prompt_length:])
 
 
 def _messages(record: dict[str, Any], key: str, role: str = "assistant") -> list[Message]:
