@@ -202,7 +202,7 @@ def _annotate(name: str, source: Path, judge: str, out: Path, cache: str) -> Non
         data = stage.path
         if stage.manifest is None:
             stage.begin()
-            stage.finish(**ingest(source / "records.jsonl", None, stage, out, None, 0.0))
+            stage.finish(**ingest(source / "records.jsonl", None, stage, out, None, 0.0).written())
     read = time.perf_counter()
     ref = ModelRef(judge, judge, ApiSettings(cache=cache))
     if judge == "local":
@@ -211,7 +211,11 @@ def _annotate(name: str, source: Path, judge: str, out: Path, cache: str) -> Non
     stage.begin()
     facts = feedback.run(data, stage, feedback.FeedbackSettings(judge=judge), ref, None, out, 0)
     now = time.perf_counter()
-    print(json.dumps({"read_seconds": read - start, "judge_seconds": now - read, "peak_bytes": _peak(), **facts}))
+    print(
+        json.dumps(
+            {"read_seconds": read - start, "judge_seconds": now - read, "peak_bytes": _peak(), **facts.written()}
+        )
+    )
 
 
 def _measured(name: str, source: Path, judge: str, work: Path, options: argparse.Namespace) -> Iterator[dict[str, Any]]:

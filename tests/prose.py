@@ -86,11 +86,10 @@ def words(sentence: str) -> list[str]:
 
 
 def links(text: str) -> list[str]:
-    """The targets of links and pictures, without anchors and without addresses on the web."""
+    """The targets of links and pictures, without addresses on the web."""
     tokens = [child for token in MarkdownIt("commonmark").enable("table").parse(text) for child in token.children or []]
     targets = [str(token.attrs.get("href") or token.attrs.get("src") or "") for token in tokens]
-    paths = [target.partition("#")[0] for target in targets if "://" not in target and not target.startswith("mailto:")]
-    return [path for path in paths if path]
+    return [target for target in targets if target and "://" not in target and not target.startswith("mailto:")]
 
 
 def pages() -> list[Path]:

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.unit
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "seelevel"
 STAGES = {"generate", "check", "feedback", "align", "evaluate", "report"}
-GROUND = {"errors", "progress", "registry", "notes", "ladder", "fingerprints", "store", "templates", "images"}
+GROUND = {"errors", "facts", "progress", "registry", "notes", "ladder", "fingerprints", "store", "templates", "images"}
 CORE = GROUND | {"formats", "language", "models", "judge", "scorers", "training"}
 TOP = {"recipe", "naming", "preflight", "stages", "pipeline", "forecast", "chat", "cli"}
 KNOW_THE_WORLD = {"naming", "pipeline", "cli", "world"}
@@ -153,7 +153,15 @@ def test_no_file_and_no_function_is_long():
 
 
 @pytest.mark.parametrize(
-    "module", ["seelevel", "seelevel.cli", "seelevel.recipe", "seelevel.pipeline", "seelevel.report"]
+    "module",
+    [
+        "seelevel",
+        "seelevel.cli",
+        "seelevel.recipe",
+        "seelevel.pipeline",
+        "seelevel.evaluate",
+        "seelevel.report.page",
+    ],
 )
 def test_light_modules_import_no_torch(module):
     code = f"import {module}, sys; sys.exit(any(m in sys.modules for m in ('torch', 'transformers', 'spacy')))"

@@ -3,6 +3,7 @@
 import pytest
 
 from seelevel.ladder import Feedback, Image, Interaction, Ladder, Response, dense_levels
+from seelevel.notes import RoundOf
 
 pytestmark = pytest.mark.unit
 QUESTION = {"role": "user", "content": "<image>\nWhat is there?"}
@@ -114,14 +115,21 @@ def test_rounds_carry_history_without_conditions():
     assert two.responses == [second] and two.responses[0].condition == "Rating: 2"
 
 
+def test_free_notes_must_not_use_the_names_of_typed_ones():
+    with pytest.raises(ValueError, match="'check'"):
+        Ladder("a", [CAT], [QUESTION], notes={"check": {}})
+
+
 def test_rounds_say_which_interaction_and_round_they_are():
     turns = [(QUESTION, answer("one")), ({"role": "user", "content": "again"}, answer("two"))]
-    found = [(ladder.id, ladder.notes) for ladder in Interaction("i", [CAT], turns).rounds()]
-    assert found == [("i#0", {"interaction": "i", "round": 0}), ("i#1", {"interaction": "i", "round": 1})]
+    ladders = Interaction("i", [CAT], turns).rounds()
+    assert [ladder.id for ladder in ladders] == ["i#0", "i#1"]
+    assert [ladder.round_of for ladder in ladders] == [RoundOf("i", 0), RoundOf("i", 1)]
+    assert [ladder.interaction for ladder in ladders] == ["i", "i"]
 
 
 def test_rounds_say_how_the_answer_before_was_rated():
     more = {"role": "user", "content": "again"}
     turns = [(QUESTION, rated("one", honesty=3)), (more, rated("two")), (more, rated("three", honesty=2))]
-    found = [ladder.notes.get("before") for ladder in Interaction("i", [CAT], turns).rounds()]
-    assert found == [None, {"honesty": 3}, None]
+    ladders = Interaction("i", [CAT], turns).rounds()
+    assert [ladder.ratings_before for ladder in ladders] == [{}, {"honesty": 3}, {}]

@@ -6,6 +6,7 @@ import pytest
 
 from seelevel import align, evaluate
 from seelevel.errors import InputError
+from seelevel.facts import AlignFacts, EvaluateFacts
 from seelevel.pipeline import Run
 from seelevel.recipe import load_recipe
 from seelevel.stages import settings_digest
@@ -21,7 +22,7 @@ def test_figures_that_are_lost_or_garbled_are_made_again(tmp_path, monkeypatch, 
     def figures(stage, settings, data, base, aligned, judge, root, seed):
         made.append(stage.path)
         write_json(root / "metrics.json", {"base": {}})
-        return {}
+        return EvaluateFacts(questions={"chair": 3})
 
     monkeypatch.setattr(evaluate, "run", figures)
     run = Run(load_recipe("world-quick", ["evaluate.limit=1"]), tmp_path)
@@ -40,11 +41,14 @@ def test_figures_that_are_lost_or_garbled_are_made_again(tmp_path, monkeypatch, 
     run.evaluate()
     assert len(made) == 2
     assert json.loads((tmp_path / "metrics.json").read_text()) == {"base": {}}
+    manifest = json.loads((tmp_path / "evaluate" / "manifest.json").read_text())
+    assert EvaluateFacts.read(manifest) == EvaluateFacts(questions={"chair": 3}, aligned="one")
+    assert manifest["words"] == run.recipe.evaluate.words
 
 
 def test_a_stage_alone_takes_what_was_made_under_its_recipes_settings_and_nothing_else(tmp_path, monkeypatch):
     """Otherwise recipe.yaml and the report would tell of settings that no ladder has seen."""
-    monkeypatch.setattr(align, "run", lambda *arguments: {})
+    monkeypatch.setattr(align, "run", lambda *arguments: AlignFacts(steps=3))
     before = Run(load_recipe("world-quick"), tmp_path)
     for name in ("data", "generate", "check"):
         folder = StageFolder(tmp_path / name, "x")

@@ -205,8 +205,8 @@ def _comparisons(results: Results) -> list[str]:
     return [
         "## What do preferences change?",
         "",
-        "Paired differences. `mdpo` has the paper's penalty λ. `ours` has a penalty of 1.5 λβ, which is `scaled` with "
-        "weight 1.5 ([objectives.md](objectives.md)).",
+        "Paired differences. `mdpo` has the paper's penalty λ. `scaled, weight 1.5` has the penalty `scaled` with that "
+        "weight, 1.5 λβ ([objectives.md](objectives.md)).",
         "",
         *_markdown(rows),
         "",

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
+from seelevel.facts import AlignFacts
 from seelevel.models.base import ModelRef
 from seelevel.store import StageFolder
 from seelevel.training.settings import TrainSettings
@@ -12,13 +12,14 @@ from seelevel.training.settings import TrainSettings
 
 def run(
     source: Path, stage: StageFolder, settings: TrainSettings, model: ModelRef, root: Path, seed: int
-) -> dict[str, Any]:
+) -> AlignFacts:
     """Train `model` on the ladders of `source` into `stage.path/model` (or `adapter`, with LoRA).
 
     A call that was killed continues from its last whole checkpoint and ends with the same weights, byte for byte.
-    Returns counts for the manifest. What is printed opens with the stage's name.
+    Returns facts for the manifest. Every printed line starts with the stage's name.
     """
     from seelevel.formats.parquet import read_ladders
     from seelevel.training.fit import fit
 
-    return fit(read_ladders(source, root), model.path, settings, stage.path, seed=seed, label=stage.path.name)
+    ladders = read_ladders(source, root)
+    return AlignFacts.read(fit(ladders, model.path, settings, stage.path, seed=seed, label=stage.path.name))

@@ -1,29 +1,22 @@
-"""Evaluate: a base and an aligned model on the same questions; figures, intervals, paired differences."""
+"""Evaluate: ask the base and the aligned model the same questions; write figures, intervals and paired differences."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from seelevel.facts import EvaluateFacts
 from seelevel.models.base import Generator, ModelRef
 from seelevel.progress import say
-from seelevel.registry import choose
+from seelevel.scorers import find_scorers
 from seelevel.scorers.intervals import RESAMPLES, Measure, differences, figures
 from seelevel.scorers.questions import Answer, Benchmark, Context, Items, answer_questions
 from seelevel.scorers.settings import EvaluateSettings
 from seelevel.store import StageFolder, write_atomically, write_json
 from seelevel.templates import quoted
-
-BENCHMARKS = {
-    "chair": "seelevel.scorers.chair:benchmark",
-    "pope": "seelevel.scorers.pope:benchmark",
-    "mrhal": "seelevel.scorers.mrhal:benchmark",
-    "capability": "seelevel.scorers.capability:benchmark",
-    "feedback": "seelevel.scorers.refinement:benchmark",
-}
-"""Benchmarks of a run: `benchmark(data, settings) -> Benchmark`."""
 
 SIDES = ("base", "aligned")
 
@@ -37,11 +30,12 @@ def run(
     judge: Generator | None,
     root: Path,
     seed: int,
-) -> dict[str, Any]:
+) -> EvaluateFacts:
     """Answer and score every benchmark with both models.
 
-    Writes `base/` and `aligned/<benchmark>.jsonl` (a record a question) and the run's `metrics.json`. The answers are
-    kept in shards, so a stopped run continues and ends byte for byte as an unbroken one.
+    Writes `base/<benchmark>.jsonl` and `aligned/<benchmark>.jsonl`, one record per question, and the run's
+    `metrics.json`. Answers are kept in shards, so a stopped run continues, and ends with the same bytes as an unbroken
+    one.
     """
     benchmarks = chosen_benchmarks(settings, data)
     records = {
@@ -49,12 +43,12 @@ def run(
         for side, reference in zip(SIDES, (base, aligned), strict=True)
     }
     _write_figures(settings, benchmarks, records, base, aligned, judge, root, seed)
-    return {"questions": {benchmark.name: len(benchmark.questions) for benchmark in benchmarks}}
+    return EvaluateFacts(questions={benchmark.name: len(benchmark.questions) for benchmark in benchmarks})
 
 
 def chosen_benchmarks(settings: EvaluateSettings, data: Path) -> list[Benchmark]:
-    """The benchmarks that the settings name, over an evaluation folder."""
-    return [choose("benchmark", name, BENCHMARKS)(data, settings) for name in settings.benchmarks]
+    """The benchmarks that the settings name, read from an evaluation folder. Raises `InputError` for bad files."""
+    return [replace(scorer.benchmark(data, settings), name=scorer.name) for scorer in find_scorers(settings.benchmarks)]
 
 
 def score_model(
@@ -66,7 +60,7 @@ def score_model(
     judge: Generator | None,
     root: Path,
 ) -> dict[str, Items]:
-    """One model's items of every benchmark; writes `<benchmark>.jsonl` into the folder and keeps answers in shards."""
+    """One model's items of every benchmark. Writes `<benchmark>.jsonl` into the folder and keeps answers in shards."""
     model = _lazy(reference)
     records: dict[str, Items] = {}
     for benchmark in benchmarks:
@@ -84,18 +78,17 @@ def score_model(
 
 
 def _unscored(rows: Items, measures: Sequence[Measure]) -> int:
-    """How many items no measure says anything of; some are of one measure alone, as a refusal is of harmlessness."""
+    """How many items no measure scores. Some items count in one measure only: a refusal is rated for harmlessness."""
     return sum(all(measure.scored(row) is None for measure in measures) for row in rows)
 
 
 def _say_unscored(label: str, rows: Items, measures: Sequence[Measure]) -> None:
-    """A line where the model left questions open, one where its answers say nothing, and one where a judge left
-    rounds."""
+    """Print a line each for unanswered questions, for answers without a score, and for rounds without a rating."""
     notes = [row["note"] for row in rows if row.get("note")]
     if notes:
-        say(f"{label}: {len(notes)} of {len(rows)} questions not answered and so unscored: {notes[0]:.200}")
+        say(f"{label}: {len(notes)} of {len(rows)} questions not answered, so unscored: {notes[0]:.200}")
     if unread := _unscored(rows, measures) - len(notes):
-        say(f"{label}: {unread} of {len(rows)} answers unscored: they could not be read, or not be judged")
+        say(f"{label}: {unread} of {len(rows)} answers unscored: they could not be parsed or judged")
     rounds = sum(len(row.get("ratings", ())) for row in rows)
     left = sum(row.get("unscored_rounds", 0) for row in rows)
     if left:
@@ -113,7 +106,8 @@ def _lazy(reference: ModelRef) -> Callable[[], Generator]:
 
 
 def _lines(benchmark: Benchmark, answers: list[Answer], rows: Items, root: Path) -> str:
-    """JSON lines: id, image, question, answer, reference (texts; lists of texts in dialogues), then the figures."""
+    """JSON lines: id, image, question, answer, reference, then the figures. Dialogues have lists of questions and
+    answers."""
     lines = []
     for question, answer, row in zip(benchmark.questions, answers, rows, strict=True):
         record = {
@@ -129,7 +123,7 @@ def _lines(benchmark: Benchmark, answers: list[Answer], rows: Items, root: Path)
 
 
 def _place(image: str, root: Path) -> str:
-    """A picture's path: relative to the run folder where it lies in it, else absolute."""
+    """A picture's path: relative to the run folder if it is inside, else absolute."""
     path, top = Path(image).absolute(), root.absolute()
     return path.relative_to(top).as_posix() if path.is_relative_to(top) else str(path)
 

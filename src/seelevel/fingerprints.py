@@ -41,7 +41,7 @@ def _visible_files(path: Path) -> list[Path]:
 
 @cache
 def imports_of(module: str) -> frozenset[str]:
-    """The modules of this package that a module's source imports, at the top or inside a function.
+    """The modules of this package, and of the module's own, that its source imports at the top or inside a function.
 
     A string such as `"seelevel.check.autocheck:AutoCheck"` in a table of names counts as an import.
     """
@@ -52,27 +52,45 @@ def imports_of(module: str) -> frozenset[str]:
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+        elif isinstance(node, ast.ImportFrom):
+            source = _imported_from(node, module, file)
+            names |= {source, *(f"{source}.{alias.name}" for alias in node.names)}
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
             names.add(node.value.partition(":")[0])
-    ours = {name for name in names if name.split(".")[0] == PACKAGE.name}
-    return frozenset(name for name in ours if source_file(name) is not None)
+    packages = {PACKAGE.name, module.split(".")[0]}
+    return frozenset(name for name in names if name.split(".")[0] in packages and source_file(name) is not None)
+
+
+def _imported_from(node: ast.ImportFrom, module: str, file: Path) -> str:
+    """The full name of the module in `from … import`. A relative one starts at the importing module's package."""
+    if not node.level:
+        return node.module or ""
+    parts = module.split(".")
+    package = parts[: len(parts) - node.level + (file.name == "__init__.py")]
+    return ".".join([*package, *([node.module] if node.module else [])])
 
 
 @cache
 def source_file(module: str) -> Path | None:
-    """A module's source file, or None. A module of this package is found without importing the packages above it."""
+    """A module's source file, or None. A module of this package is found without importing the packages above it.
+
+    For a module outside, `find_spec` imports the packages above it.
+    """
     first, *rest = module.split(".")
     if first == PACKAGE.name:
         place = PACKAGE.joinpath(*rest)
         return next((file for file in (place / "__init__.py", place.with_suffix(".py")) if file.is_file()), None)
-    spec = importlib.util.find_spec(module)
-    return None if spec is None or spec.origin is None else Path(spec.origin)
+    try:
+        spec = importlib.util.find_spec(module)
+    except (ImportError, ValueError):  # a parent that does not exist, or a module without a spec such as __main__
+        return None
+    file = None if spec is None or spec.origin is None else Path(spec.origin)
+    return file if file is not None and file.suffix == ".py" else None
 
 
 def source_fingerprint(*modules: str) -> str:
-    """A fingerprint of the code of modules and of all modules of the package that they import, directly or not.
+    """A fingerprint of the code of modules and of all modules that they import, directly or not, from this package or
+    from their own.
 
     Comments, docstrings and layout do not count: a corrected comment must not discard a user's finished stages.
     """

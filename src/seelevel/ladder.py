@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, Literal, TypedDict
 
-from seelevel.notes import notes_moved
+from seelevel.fingerprints import digest
+from seelevel.notes import Checked, CheckNote, FeedbackNote, LevelOverride, RoundOf
 
 Role = Literal["system", "user", "assistant"]
 PairSet = Literal["all", "adjacent", "best-vs-rest", "best-vs-worst"]
 CRITERIA = ("helpfulness", "honesty", "harmlessness")
 IMAGE_MARK = "<image>"
+TYPED_NOTES = ("check", "round_of", "feedback", "overrides")
+"""Fields of a ladder that files keep beside its free-form notes, so the notes must not use their names."""
 
 
 class Message(TypedDict):
@@ -62,8 +66,11 @@ class Feedback:
 
 @dataclass(frozen=True)
 class Response:
-    """One answer to a ladder's prompt. `messages` opens and closes with an assistant turn, with the user's later turns
-    between. Level 0 is best; equal levels are a tie. `condition` is text that ends the user turn before it."""
+    """One answer to a ladder's prompt.
+
+    `messages` starts and ends with an assistant turn; the user's later turns are between. Level 0 is best; equal levels
+    are a tie. `condition` is a text that ends the user turn before the answer. `check` is what a checker found.
+    """
 
     messages: list[Message]
     level: int
@@ -71,6 +78,7 @@ class Response:
     condition: str = ""
     scores: dict[str, float] = field(default_factory=dict)
     feedback: Feedback | None = None
+    check: Checked | None = None
 
     def __post_init__(self) -> None:
         expect: Role = "assistant"
@@ -82,6 +90,16 @@ class Response:
             raise ValueError("a response starts and ends with an assistant turn")
         if self.level < 0:
             raise ValueError(f"level {self.level} is negative; 0 is best")
+
+    @cached_property
+    def id(self) -> str:
+        """A short hash of messages and origin: the same in every stage, whatever level it has."""
+        return digest(self.messages, self.origin)
+
+    @property
+    def is_standard(self) -> bool:
+        """Whether this is the data set's own answer."""
+        return self.origin.get("kind") == "standard"
 
     @property
     def text(self) -> str:
@@ -96,7 +114,10 @@ class Response:
 
 @dataclass(frozen=True)
 class Ladder:
-    """A K-level preference. A prompt that has not been answered yet has no response, or its standard one."""
+    """A K-level preference. A prompt that nobody has answered yet has no response, or only the standard one.
+
+    `notes` is free-form (`flags`, `dropped`); what stages tell each other is typed: see `seelevel.notes`.
+    """
 
     id: str
     images: list[Image]
@@ -104,10 +125,17 @@ class Ladder:
     responses: list[Response] = field(default_factory=list)
     annotations: dict[str, Any] = field(default_factory=dict)
     notes: dict[str, Any] = field(default_factory=dict)
+    check: CheckNote | None = None
+    round_of: RoundOf | None = None
+    feedback: FeedbackNote | None = None
+    overrides: tuple[LevelOverride, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.id:
             raise ValueError("a ladder needs an id")
+        for name in TYPED_NOTES:
+            if name in self.notes:
+                raise ValueError(f"ladder {self.id}: notes must not hold '{name}'; it is a field of the ladder")
         if not self.prompt or self.prompt[-1]["role"] != "user":
             raise ValueError(f"ladder {self.id}: the prompt ends with a user turn")
         marks = sum(m["content"].count(IMAGE_MARK) for m in self.prompt)
@@ -125,14 +153,29 @@ class Ladder:
 
     @property
     def interaction(self) -> str:
-        """The id of the interaction that this ladder is a round of; its own where it is none's, or the first round."""
-        return str(self.notes.get("interaction", self.id))
+        """The id of the interaction that this ladder is a round of; the ladder's own id if it belongs to none."""
+        return self.id if self.round_of is None else self.round_of.interaction
+
+    @property
+    def ratings_before(self) -> Mapping[str, int]:
+        """The ratings of the answer that this round's answer refines; empty if there is none."""
+        return {} if self.round_of is None else self.round_of.ratings_before
+
+    @property
+    def standard(self) -> Response | None:
+        """The data set's own answer, if the ladder has it."""
+        return next((response for response in self.responses if response.is_standard), None)
 
     @property
     def standard_displaced(self) -> bool:
-        """Whether a response stands above the standard one: then nothing can be measured by the first."""
-        places = [n for n, response in enumerate(self.responses) if response.origin.get("kind") == "standard"]
-        return bool(places) and places[0] > 0
+        """Whether another response stands above the standard one. Then nothing can be measured by the first."""
+        return self.standard is not None and not self.responses[0].is_standard
+
+    @property
+    def reordered(self) -> bool:
+        """Whether the responses that a checker saw stand in another order than before the check."""
+        places = [response.check.place_before for response in self.responses if response.check is not None]
+        return places != sorted(places)
 
     def pairs(self, which: PairSet | Sequence[Sequence[int]] = "all") -> list[tuple[int, int]]:
         """Index pairs (i, j) of responses with level_i < level_j; never a tie.
@@ -142,46 +185,51 @@ class Ladder:
         """
         return preference_pairs(self.levels, which)
 
-    def ordered(self, responses: Iterable[Response], **notes: Any) -> Ladder:
-        """This ladder with its responses replaced, sorted by level (stable), and notes added. Levels that people have
-        set (`overridden`) stand; their notes say which of a checker's levels they take the place of."""
+    def ordered(self, responses: Iterable[Response], check: CheckNote | None = None) -> Ladder:
+        """This ladder with other responses, sorted by level (stable), and a checker's note.
+
+        Levels that people have set (`overrides`) stay in force; each override notes the checker's level it replaces.
+        """
         ranked = sorted(responses, key=lambda r: r.level)
-        found = replace(self, responses=ranked, notes={**self.notes, **notes})
-        entries = found.notes.get("overrides", [])
-        if not entries:
-            return found
-        levels = {response.text: response.level for response in ranked}
-        levelled = "order" in notes.get("check", {})  # else these may be the levels that people have set before
-        dated = [
-            {**e, "from": levels[e["text"]]} if e["text"] in levels and (levelled or "from" not in e) else e
-            for e in entries
+        ladder = replace(self, responses=ranked, check=self.check if check is None else check)
+        levels = {response.id: response.level for response in ranked}
+        levelled = check is not None and not check.unchecked  # else the levels may be those that people set before
+        overrides = [
+            replace(one, replaces=levels[one.response])
+            if one.response in levels and (levelled or one.replaces is None)
+            else one
+            for one in self.overrides
         ]
-        return found._with_overrides(dated)
+        return ladder._with_overrides(overrides) if overrides else ladder
+
+    def left_unchecked(self, check: CheckNote) -> Ladder:
+        """This ladder in its order, with a checker's note that says why it could not judge it."""
+        responses = [replace(response, check=Checked(place)) for place, response in enumerate(self.responses)]
+        return self.ordered(responses, check)
 
     def overridden(self, response: int, level: int, who: str, why: str = "", when: str = "") -> Ladder:
         """This ladder with one response's level set by hand, whatever a checker finds before or after.
 
-        `notes["overrides"]` holds an entry for each such response: `text`, `who`, `from` and `to` (levels), and `why`
-        and `when` where they are given. Raises ValueError for a response that is not there, a negative level, nobody.
+        Raises ValueError for a response that does not exist, a negative level, or an empty author.
         """
         if not 0 <= response < len(self.responses):
-            raise ValueError(f"ladder {self.id} has no response {response}, but {len(self.responses)} from 0")
+            raise ValueError(f"ladder {self.id} has no response {response}; it has {len(self.responses)}, from 0")
         if not who:
             raise ValueError("an override needs its author")
-        text, before = self.responses[response].text, self.responses[response].level
-        entries = self.notes.get("overrides", [])
-        before = next((e["from"] for e in entries if e["text"] == text and "from" in e), before)
-        said = {name: words for name, words in (("why", why), ("when", when)) if words}
-        entry = {"text": text, "who": who, **said, "from": before, "to": level}
-        return self._with_overrides([*(e for e in entries if e["text"] != text), entry])
+        target, others = self.responses[response], list[LevelOverride]()
+        replaces: int | None = target.level
+        for one in self.overrides:
+            if one.response != target.id:
+                others.append(one)
+            elif one.replaces is not None:
+                replaces = one.replaces
+        return self._with_overrides([*others, LevelOverride(target.id, who, level, replaces, why, when)])
 
-    def _with_overrides(self, entries: list[dict[str, Any]]) -> Ladder:
-        """Levels as the entries say, responses in their order, and what a checker noted of each along with them."""
-        wanted = {entry["text"]: int(entry["to"]) for entry in entries}
-        levels = [wanted.get(response.text, response.level) for response in self.responses]
-        order = sorted(range(len(levels)), key=levels.__getitem__)
-        notes = notes_moved({**self.notes, "overrides": entries}, order)
-        return replace(self, responses=[replace(self.responses[n], level=levels[n]) for n in order], notes=notes)
+    def _with_overrides(self, overrides: Sequence[LevelOverride]) -> Ladder:
+        """The overrides in force, responses sorted by the levels that they set."""
+        levels = {one.response: one.to for one in overrides}
+        responses = [replace(r, level=levels.get(r.id, r.level)) for r in self.responses]
+        return replace(self, responses=sorted(responses, key=lambda r: r.level), overrides=tuple(overrides))
 
 
 def preference_pairs(levels: Sequence[int], which: PairSet | Sequence[Sequence[int]] = "all") -> list[tuple[int, int]]:
@@ -251,17 +299,17 @@ class Interaction:
         )
 
     def rounds(self) -> list[Ladder]:
-        """One ladder a round: history without conditions as the prompt, that round's answer as its one response.
+        """One ladder per round: history without conditions as the prompt, that round's answer as its one response.
 
-        Notes: `interaction`, this one's id, and `round` from 0, by which they can be put together again; `before`, the
-        ratings of the answer before, where it has some.
+        Each ladder's `round_of` names this interaction and the round, by which the ladders can be joined again.
         """
         ladders, history, before = [], list[Message](), dict[str, int]()
         for number, (user, response) in enumerate(self.turns):
             history = [*history, user]
             answer = [replace(response, level=0)]
-            notes = {"interaction": self.id, "round": number, **({"before": before} if before else {})}
+            place = RoundOf(self.id, number, before)
             before = response.feedback.ratings if response.feedback is not None else {}
-            ladders.append(Ladder(f"{self.id}#{number}", self.images, list(history), answer, self.annotations, notes))
+            name = f"{self.id}#{number}"
+            ladders.append(Ladder(name, self.images, list(history), answer, self.annotations, round_of=place))
             history = [*history, response.messages[0]]
         return ladders

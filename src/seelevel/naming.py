@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from seelevel.errors import InputError
-from seelevel.models.base import ApiSettings, ModelRef, is_server
+from seelevel.models.base import ApiSettings, ModelRef, is_object, is_server
 from seelevel.models.folders import adapter_base, check_model_folder
+from seelevel.registry import import_named
 from seelevel.store import cache_folder
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from seelevel.scorers.settings import EvaluateSettings
 
 WORLD, ORACLE = "world:", "world:oracle"
+SHIPPED = "world:xs s m l"
 OWN_BASE = "run:base"
 """In recipes: the model that the run makes first, under `base:`."""
 
@@ -98,7 +100,7 @@ def first_ladders(settings: DataSettings | FinetuneSettings, count: int) -> list
     from seelevel.formats.records import Record, first_records
 
     images = None if settings.images is None else Path(settings.images)
-    records = first_records(parse(Path(settings.prompts), images), limit)
+    records = first_records(parse(Path(settings.prompts), images, settings.format), limit)
     return [record.ladder for record in records if isinstance(record, Record)]
 
 
@@ -112,7 +114,7 @@ def count_records(settings: DataSettings | FinetuneSettings) -> int:
     from seelevel.formats.records import first_records
 
     images = None if settings.images is None else Path(settings.images)
-    return sum(1 for _ in first_records(parse(Path(settings.prompts), images), settings.limit))
+    return sum(1 for _ in first_records(parse(Path(settings.prompts), images, settings.format), settings.limit))
 
 
 def count_questions(settings: EvaluateSettings) -> int:
@@ -136,7 +138,7 @@ def named_model(name: str) -> ModelRef:
     elif is_server(name):
         raise InputError(f"model {name} is a server's, but its weights are needed here; name a folder or a hub model")
     elif name.startswith((".", "/", "~")) or name.count("/") != 1:  # a hub name is owner/model
-        raise InputError(f"model folder {name} does not exist; name a folder, a hub model or one of world:xs s m l")
+        raise InputError(f"model folder {name} does not exist; name a folder, a hub model or one of {SHIPPED}")
     return ModelRef(name, name)
 
 
@@ -149,6 +151,12 @@ def named_generator(name: str, api: ApiSettings) -> ModelRef:
 
         split_name(name)
         return ModelRef(name, name, api)
+    if is_object(name) and not name.startswith(WORLD) and not Path(name).is_dir():
+        try:
+            import_named(name)
+        except InputError as error:
+            raise InputError(f"model {error}; or name a folder, a hub model or one of {SHIPPED}") from error
+        return ModelRef(name, name)
     return named_model(name)
 
 

@@ -1,28 +1,158 @@
-"""What stages note on a ladder and its responses."""
+"""What stages tell each other about a ladder and its responses.
+
+These types travel with the object that they describe: `Response.check` with its response wherever it is sorted to,
+`Ladder.check`, `Ladder.round_of`, `Ladder.feedback` and `Ladder.overrides` with their ladder.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
-NO_STANDARD = "no standard response"
-"""The flag (`notes["flags"]`) of a ladder whose level 0 is a model's answer like the others."""
-NOTED_PER_RESPONSE = ("order", "responses", "ratings")
-"""What a checker notes (`notes["check"]`) of each response, in the order now."""
 
+@dataclass(frozen=True)
+class Match:
+    """A noun chunk or sentence and the nearest one on the other side.
 
-def notes_moved(notes: Mapping[str, Any], places: Sequence[int]) -> dict[str, Any]:
-    """A ladder's notes where its responses now are those that stood at `places`: what a checker noted of each goes
-    along. Of a response at a place beyond them it noted nothing; where there is one, what it noted of each is left out.
+    `best` is empty if the other side has none. `start` and `end` are the chunk's place in `Response.text`; sentences
+    have none (-1). `similarity` is a cosine.
     """
-    if not notes.get("check"):
-        return dict(notes)
-    check = dict(notes["check"])
-    for name in NOTED_PER_RESPONSE:
-        noted = check.pop(name, None)
-        if isinstance(noted, list) and all(n < len(noted) for n in places):
-            check[name] = [noted[n] for n in places]
-    check.pop("reordered", None)
-    if "order" in check:
-        check["reordered"] = check["order"] != sorted(check["order"])
-    return {**notes, "check": check}
+
+    text: str
+    best: str
+    similarity: float
+    matched: bool
+    start: int = -1
+    end: int = -1
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """How far a response covers the standard response (AMP, arXiv 2405.11165, section 3.1.3).
+
+    `acc` and `score` are means of a local part (noun chunks) and a global part (sentences). `chunks` are the response's
+    own, each with the nearest of the standard; `standard_chunks` and `standard_sentences` are the standard's, each with
+    the nearest of the response.
+    """
+
+    acc: float
+    score: float
+    acc_local: float
+    acc_global: float
+    score_local: float
+    score_global: float
+    chunks: tuple[Match, ...]
+    standard_chunks: tuple[Match, ...]
+    standard_sentences: tuple[Match, ...]
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What a checker says about one response. `place_before`: its place, from 0, before the check.
+
+    `coverage` comes from the auto-check, `rating` from a judge.
+    """
+
+    place_before: int
+    coverage: Coverage | None = None
+    rating: float | None = None
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A judge's word on two responses, named by their places before the check. `better` is None for a tie."""
+
+    of: tuple[int, int]
+    better: int | None
+
+
+@dataclass(frozen=True)
+class CheckNote:
+    """What a checker says about a ladder. `unchecked`: why it kept the order; empty if it set the levels.
+
+    Of the auto-check: `threshold`, and `split`, the number of texts that were longer than the encoder reads at once. Of
+    a judge: its name, mode and replies and, if it compared pairs, the `comparisons` and how many `circles`
+    (A > B > C > A) there are among the `triples`.
+    """
+
+    checker: str
+    initial_levels: tuple[int, ...]
+    unchecked: str = ""
+    threshold: float | None = None
+    split: int = 0
+    judge: str = ""
+    mode: str = ""
+    replies: tuple[str, ...] = ()
+    comparisons: tuple[Compared, ...] = ()
+    triples: int = 0
+    circles: int = 0
+
+
+@dataclass(frozen=True)
+class RoundOf:
+    """The place of a ladder in an interaction: which one, the round from 0, and the ratings of the answer before."""
+
+    interaction: str
+    number: int
+    ratings_before: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Unrated:
+    """An answer without a rating: its text, the reason, and the judge's reply."""
+
+    text: str
+    reason: str
+    reply: str = ""
+
+
+@dataclass(frozen=True)
+class FeedbackNote:
+    """What the feedback stage says about a ladder.
+
+    `answers` counts the answers of the ladder's conversation, `ratings` holds those of each. `not_compared`: why the
+    rated answers are a tie, if they share no rated criterion.
+    """
+
+    unscored: tuple[Unrated, ...] = ()
+    answers: int = 0
+    ratings: tuple[Mapping[str, int], ...] = ()
+    not_compared: str = ""
+
+
+@dataclass(frozen=True)
+class LevelOverride:
+    """A level that a person has set. `response` is a `Response.id`; `replaces` is the checker's level, once known."""
+
+    response: str
+    who: str
+    to: int
+    replaces: int | None = None
+    why: str = ""
+    when: str = ""
+
+
+def read_checked(value: Mapping[str, Any]) -> Checked:
+    """`Checked` from its JSON mapping."""
+    coverage = value.get("coverage")
+    return Checked(**{**value, "coverage": None if coverage is None else read_coverage(coverage)})
+
+
+def read_coverage(value: Mapping[str, Any]) -> Coverage:
+    """`Coverage` from its JSON mapping."""
+    lists = ("chunks", "standard_chunks", "standard_sentences")
+    return Coverage(**{**value, **{name: tuple(Match(**match) for match in value[name]) for name in lists}})
+
+
+def read_check_note(value: Mapping[str, Any]) -> CheckNote:
+    """`CheckNote` from its JSON mapping."""
+    compared = [Compared(tuple(one["of"]), one["better"]) for one in value.get("comparisons", ())]
+    levels, replies = tuple(value["initial_levels"]), tuple(value.get("replies", ()))
+    return CheckNote(**{**value, "initial_levels": levels, "replies": replies, "comparisons": tuple(compared)})
+
+
+def read_feedback_note(value: Mapping[str, Any]) -> FeedbackNote:
+    """`FeedbackNote` from its JSON mapping."""
+    unscored = tuple(Unrated(**entry) for entry in value.get("unscored", ()))
+    return FeedbackNote(**{**value, "unscored": unscored, "ratings": tuple(value.get("ratings", ()))})

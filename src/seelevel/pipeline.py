@@ -7,9 +7,11 @@ one that was cut off continues, and both end in the same bytes as a run that was
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from seelevel.facts import InputFacts
 from seelevel.fingerprints import file_sha256, folder_fingerprint, listing_fingerprint
 from seelevel.models.base import ModelRef
 from seelevel.models.files import model_fingerprint
@@ -214,12 +216,12 @@ class Run(Stages):
             "seelevel.evaluate",
             [data_fingerprint, self._model_fingerprint(base), trained, self._judge_fingerprint()],
             settings,
-            lambda stage: {
-                "aligned": trained,  # the report shows no figures of another model's
-                **evaluate.run(
+            lambda stage: replace(
+                evaluate.run(
                     stage, settings, data, base, self.names.aligned(), self._judge(), self.out, self.recipe.seed
                 ),
-            },
+                aligned=trained,  # the report shows no figures of another model
+            ),
         )
 
     def report(self) -> Path:
@@ -250,7 +252,9 @@ class Run(Stages):
             "seelevel.formats.ingest",
             inputs,
             settings,
-            lambda stage: ingest(prompts, images, stage, self.out, settings.limit, settings.max_rejected, need_answer),
+            lambda stage: ingest(
+                prompts, images, stage, self.out, settings.limit, settings.max_rejected, need_answer, settings.format
+            ),
         )
 
     def _prompts(self, settings: DataSettings) -> tuple[Path, Path | None]:
@@ -272,9 +276,9 @@ class Run(Stages):
 
         write = {"prompts": datasets.write_prompts, "evaluation": datasets.write_evaluation}[kind]
 
-        def work(stage: StageFolder) -> dict[str, Any]:
+        def work(stage: StageFolder) -> InputFacts:
             write(stage.path, split=split, **({} if limit is None else {"limit": limit}))
-            return {"split": split}
+            return InputFacts(split)
 
         return self._stage(f"inputs/world-{split}", "seelevel.world.texts.datasets", [kind, split, limit], None, work)
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from seelevel.errors import InputError
 from seelevel.models.base import is_object, is_server
@@ -13,8 +12,8 @@ from seelevel.models.conditions import check_condition
 from seelevel.models.folders import hub_config
 from seelevel.models.kinds import check_answers, check_encodes
 from seelevel.naming import Names, check_data_name, world_split
-from seelevel.recipe import DataSettings
-from seelevel.registry import choose, nearest
+from seelevel.recipe import DataSettings, texts_in
+from seelevel.registry import check_name
 from seelevel.stages import STAGE_FOLDERS, made_under_these_settings
 from seelevel.store import read_manifest
 from seelevel.training.requirements import check_training
@@ -49,26 +48,17 @@ def _check_places(names: Names) -> None:
     if not there.is_dir() or not os.access(there, os.W_OK):
         why = "may not be written to" if there.is_dir() else "is not a folder"
         raise InputError(f"{names.out} cannot be a run folder ({there} {why}); choose another --out")
-    for key, value in _texts(names.recipe.model_dump(mode="json")):
+    for key, value in texts_in(names.recipe.model_dump(mode="json")):
         place = Path(value).resolve() if len(value) < PATH_LENGTH else names.out
         if any(place.is_relative_to(names.out / stage) for stage in STAGE_FOLDERS) and place.exists():
             raise InputError(f"{key}: {value} lies in a stage of this run, which may empty it; choose another --out")
 
 
-def _texts(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
-    """(key, text) of every text in a recipe."""
-    if isinstance(value, str):
-        yield key, value
-    elif isinstance(value, dict | list):
-        for name, inner in value.items() if isinstance(value, dict) else enumerate(value):
-            yield from _texts(inner, f"{key}.{name}".lstrip("."))
-
-
 def _check_names(names: Names) -> None:
     """Models, files of templates and overrides, names of checkers and benchmarks."""
     from seelevel.check import CHECKERS, judged
-    from seelevel.evaluate import BENCHMARKS
     from seelevel.judge import annotate
+    from seelevel.scorers import find_scorers
 
     recipe, check, feedback = names.recipe, names.recipe.check, names.recipe.feedback
     for name in (None if check is None else check.encoder, *(model for _, _, model in recipe.training)):
@@ -90,18 +80,15 @@ def _check_names(names: Names) -> None:
         judged.check_template(Path(check.judge_template), check.judge_sees_pictures)
     if feedback is not None and feedback.judge_template is not None:
         annotate.check_template(Path(feedback.judge_template), feedback.judge_sees_pictures)
-    for key, chosen, table in (
-        ("check.checker", [] if check is None else [check.checker], CHECKERS),
-        ("evaluate.benchmarks", recipe.evaluate.benchmarks, BENCHMARKS),
-    ):
-        for name in chosen:
-            if name not in table:
-                raise InputError(f"{key}: '{name}' is unknown; {nearest(name, table)}")
+    if check is not None:
+        check_name("check.checker", check.checker, CHECKERS)
+    find_scorers(recipe.evaluate.benchmarks)
 
 
 def _check_data(names: Names) -> None:
     """Prompts, pictures, the evaluation folder's files."""
-    from seelevel.evaluate import BENCHMARKS
+    from seelevel.evaluate import chosen_benchmarks
+    from seelevel.formats import READERS
 
     recipe = names.recipe
     data: list[tuple[str, DataSettings | FinetuneSettings, tuple[str, ...]]] = [("data", recipe.data, ("prompts",))]
@@ -111,13 +98,14 @@ def _check_data(names: Names) -> None:
         data.append(("generate.finetune", recipe.generate.training_data, ("finetune",)))
     for key, settings, splits in data:
         check_data_name(f"{key}.prompts", settings.prompts, splits)
+        if settings.format is not None:
+            check_name(f"{key}.format", settings.format, READERS)
     check_data_name("evaluate.data", recipe.evaluate.data, ("dev", "test"))
     for key, settings, _ in data:
         if settings.images is not None and not Path(settings.images).is_dir():
             raise InputError(f"{key}.images: {settings.images} does not exist; name the folder of the pictures")
     if world_split(recipe.evaluate.data) is None:  # hours of training would pass before a missing file is missed
-        for name in recipe.evaluate.benchmarks:
-            choose("benchmark", name, BENCHMARKS)(Path(recipe.evaluate.data), recipe.evaluate)
+        chosen_benchmarks(recipe.evaluate, Path(recipe.evaluate.data))
 
 
 def _check_kinds(names: Names) -> None:
@@ -135,7 +123,7 @@ def _check_kinds(names: Names) -> None:
     for key, settings, model in recipe.training:
         check_training(key, settings, names.ancestor(model).path)
     try:
-        check_condition(recipe.align.objective.asked_for([]), recipe.evaluate.condition)
+        check_condition(recipe.align.objective.conditions([]), recipe.evaluate.condition)
     except InputError as error:
         raise InputError(f"evaluate.condition: {error}") from error
 

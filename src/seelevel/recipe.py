@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import types
 import typing
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any, Self
@@ -33,6 +33,9 @@ class DataSettings(BaseModel):
 
     prompts: str = Field(min_length=1)
     images: str | None = Field(default=None, min_length=1)
+    format: str | None = Field(
+        default=None, description="llava, amp, trl, nlf, vlsafe, ladders or module:function; null: told by the content"
+    )
     limit: int | None = Field(default=None, ge=1, description="only the first so many records")
     max_rejected: float = Field(default=0.05, ge=0, le=1, description="share of bad records above which the run stops")
 
@@ -71,7 +74,7 @@ class Recipe(BaseModel):
     @model_validator(mode="after")
     def _learns_from_feedback(self) -> Self:
         feedback, objective = self.feedback, self.align.objective
-        if feedback is not None and feedback.ladders == "rounds" and not objective.counts([0]):
+        if feedback is not None and feedback.ladders == "rounds" and not objective.has_signal([0]):
             raise ValueError(
                 "feedback.ladders: rounds leaves the order as it is and makes a ladder of one answer of each later "
                 f"round, from which {objective.name} learns nothing; set feedback.ladders: ratings"
@@ -110,6 +113,15 @@ class Recipe(BaseModel):
         if (tuning := self.generate.training_data) is not None:
             found.append(("generate.finetune", tuning, self.generate.models[0]))
         return [*found, ("align", self.align, self.align.model)]
+
+
+def texts_in(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
+    """(key, text) of every text in a recipe's mapping, or in a part of it."""
+    if isinstance(value, str):
+        yield key, value
+    elif isinstance(value, dict | list):
+        for name, inner in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from texts_in(inner, f"{key}.{name}".lstrip("."))
 
 
 def shipped_recipes() -> list[str]:

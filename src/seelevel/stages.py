@@ -17,11 +17,13 @@ import yaml
 from pydantic import BaseModel
 
 from seelevel.errors import DiskFullError, InputError, free_bytes, is_disk_full
+from seelevel.facts import Facts
 from seelevel.fingerprints import digest, source_fingerprint
 from seelevel.models.server.spending import LEDGER
 from seelevel.naming import Names
 from seelevel.progress import say
-from seelevel.recipe import STAGES, Recipe
+from seelevel.recipe import STAGES, Recipe, texts_in
+from seelevel.registry import is_target
 from seelevel.store import StageFolder, lock_folder, read_manifest, write_atomically
 
 STAGE_FOLDERS = (
@@ -58,7 +60,7 @@ class Stages:
         module: str,
         inputs: Sequence[object],
         settings: BaseModel | None,
-        work: Callable[[StageFolder], dict[str, Any]],
+        work: Callable[[StageFolder], Facts],
     ) -> Path:
         stage = StageFolder(self.out / name, self._fingerprint(module, inputs, settings))
         self._fingerprints[stage.path] = stage.fingerprint
@@ -87,7 +89,9 @@ class Stages:
                     f"{name}: {model}: {usage.calls} calls, {usage.tokens_in} tokens read, {usage.tokens_out} written, "
                     f"cost {usage.cost:.4g}"
                 )
-        stage.finish(**{**facts, **kept, "seconds": seconds, "peak_bytes": peak})
+        if words := getattr(settings, "words", ""):
+            kept["words"] = words
+        stage.finish(**{**facts.written(), **kept, "seconds": seconds, "peak_bytes": peak})
         return stage.path
 
     @property
@@ -95,7 +99,7 @@ class Stages:
         """Whether this is another process than the first of those that torchrun has started."""
         return "MASTER_ADDR" in os.environ and os.environ.get("RANK", "0") != "0"
 
-    def _follow(self, stage: StageFolder, name: str, work: Callable[[StageFolder], dict[str, Any]]) -> Path:
+    def _follow(self, stage: StageFolder, name: str, work: Callable[[StageFolder], Facts]) -> Path:
         """Train with the first process; wait for whatever it does alone."""
         while stage.manifest is None:
             if name == "align" and stage.begun:
@@ -107,7 +111,8 @@ class Stages:
     def _fingerprint(self, module: str, inputs: Sequence[object], settings: BaseModel | None) -> str:
         libraries = [version(package) for package in ("torch", "transformers", "tokenizers", "spacy")]
         dumped = None if settings is None else settings.model_dump(mode="json")
-        return digest(inputs, dumped, self.recipe.seed, source_fingerprint(module), libraries)
+        outside = sorted(name.partition(":")[0] for _, name in texts_in(dumped) if is_target(name))
+        return digest(inputs, dumped, self.recipe.seed, source_fingerprint(module, *outside), libraries)
 
     def _fingerprint_of(self, folder: Path) -> str:
         if folder in self._fingerprints:

@@ -59,7 +59,7 @@ def test_the_stage_leaves_a_model_that_loads_and_a_log_line_a_step(root: Path, b
     stage.begin()
     settings = AlignSettings(model="tiny", ladders_per_step=4, epochs=2, device="cpu")
     facts = align.run(root / "check", stage, settings, ModelRef("tiny", str(base)), root, seed=0)
-    assert (facts["ladders"], facts["steps"], facts["layout"]) == (8, 4, "shared")
+    assert (facts.ladders, facts.steps, facts.layout) == (8, 4, "shared")
     lines = [json.loads(line) for line in (stage.path / "log.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [1, 2, 3, 4]
     assert lines[0].keys() >= {"loss", "preference", "penalty", "margin", "accuracy", "best_logprob", "best_change"}

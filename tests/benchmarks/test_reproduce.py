@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.reproduce.experiments import AGAINST, COMPARED, EXPERIMENTS, ORDERS, SOURCES, TABLES
+from benchmarks.reproduce.experiments import AGAINST, COMPARED, EXPERIMENTS, HEAVIER, ORDERS, SOURCES, TABLES
 from benchmarks.reproduce.page import (
     COLUMNS,
     JUDGED_BY,
@@ -86,12 +86,12 @@ def test_a_table_without_a_decided_order_has_no_matrix():
 
 def test_a_comparison_is_the_paired_difference_and_its_relative_size():
     names = [name for name in COLUMNS if name not in ("repetition", "words")]
-    table = _comparisons(results_of({"base": [0.5] * 40, "ours": [0.3] * 40}, names))[4:]
+    table = _comparisons(results_of({"base": [0.5] * 40, HEAVIER: [0.3] * 40}, names))[4:]
     assert len(table) == 4  # header, line, one row, blank: experiments without results are left out
-    assert table[2].startswith("| ours − base | -0.2000 [-0.2000, -0.2000] |")
+    assert table[2].startswith(f"| {HEAVIER} − base | -0.2000 [-0.2000, -0.2000] |")
     assert table[2].endswith("| -40% / -40% |")
-    one_picture = _comparisons(results_of({"base": [0.5], "ours": [0.3]}, names))
-    assert any(line.startswith("| ours − base | -0.2000 [–] |") for line in one_picture)
+    one_picture = _comparisons(results_of({"base": [0.5], HEAVIER: [0.3]}, names))
+    assert any(line.startswith(f"| {HEAVIER} − base | -0.2000 [–] |") for line in one_picture)
     assert {*COMPARED, *AGAINST.values()} <= {"base", *EXPERIMENTS}
 
 

@@ -12,6 +12,7 @@ from spacy.tokens import Doc
 from seelevel.check import autocheck
 from seelevel.check.autocheck import AutoCheck
 from seelevel.ladder import Image, Ladder, Message, Response
+from seelevel.notes import Checked, CheckNote, Coverage, Match
 
 # Unit vectors: cos(mug, cup) = .8, cos(mug, dog) = .6; the sentence 'mug.' is .6 from 'cup dog.' and .8 from 'lamp.'.
 VECTORS = {
@@ -70,6 +71,14 @@ def check(words: Language, *texts: str, threshold: float = 0.75) -> Ladder:
     return checked
 
 
+def coverages(checked: Ladder) -> list[Coverage]:
+    return [r.check.coverage for r in checked.responses if r.check is not None and r.check.coverage is not None]
+
+
+def unchecked(checked: Ladder) -> str | None:
+    return None if checked.check is None else checked.check.unchecked
+
+
 def texts_of(checked: Ladder) -> list[str]:
     return [response.text for response in checked.responses]
 
@@ -77,13 +86,13 @@ def texts_of(checked: Ladder) -> list[str]:
 @pytest.mark.unit
 def test_acc_and_score_are_means_of_local_and_global(words: Language) -> None:
     # Local: s = (.8, .6, 0), Acc 1/3, score 1.4/3. Global: s = (.6, .8), Acc 1/2, score .7.
-    reasons = check(words, "cup dog. lamp.", "mug.").notes["check"]["responses"][1]
-    assert reasons["acc_local"] == pytest.approx(1 / 3, abs=1e-5)
-    assert reasons["score_local"] == pytest.approx(1.4 / 3, abs=1e-5)
-    assert reasons["acc_global"] == pytest.approx(0.5)
-    assert reasons["score_global"] == pytest.approx(0.7)
-    assert reasons["acc"] == pytest.approx((1 / 3 + 1 / 2) / 2, abs=1e-5)
-    assert reasons["score"] == pytest.approx((1.4 / 3 + 0.7) / 2, abs=1e-5)
+    coverage = coverages(check(words, "cup dog. lamp.", "mug."))[1]
+    assert coverage.acc_local == pytest.approx(1 / 3, abs=1e-5)
+    assert coverage.score_local == pytest.approx(1.4 / 3, abs=1e-5)
+    assert coverage.acc_global == pytest.approx(0.5)
+    assert coverage.score_global == pytest.approx(0.7)
+    assert coverage.acc == pytest.approx((1 / 3 + 1 / 2) / 2, abs=1e-5)
+    assert coverage.score == pytest.approx((1.4 / 3 + 0.7) / 2, abs=1e-5)
 
 
 @pytest.mark.unit
@@ -93,9 +102,9 @@ def test_higher_acc_is_better_and_the_score_breaks_ties(words: Language) -> None
     checked = check(words, "cup dog. lamp.", "lamp.", "mug.", "cup dog.")
     assert texts_of(checked) == ["cup dog. lamp.", "cup dog.", "mug.", "lamp."]
     assert checked.levels == [0, 1, 2, 3]
-    assert checked.notes["check"]["order"] == [0, 3, 2, 1]
-    assert checked.notes["check"]["initial_levels"] == [0, 1, 2, 3]
-    assert checked.notes["check"]["reordered"] is True
+    assert [r.check.place_before for r in checked.responses if r.check is not None] == [0, 3, 2, 1]
+    assert checked.check == CheckNote("autocheck", (0, 1, 2, 3), threshold=0.75, split=3)
+    assert checked.reordered
     assert checked.responses[1].scores == pytest.approx({"acc": 7 / 12, "score": 7 / 12}, abs=1e-5)
     assert checked.responses[1].origin == {"n": 3}
 
@@ -114,9 +123,8 @@ def test_the_standard_response_stays_best_even_beside_its_equal(words: Language)
 
 @pytest.mark.unit
 def test_a_chunk_matches_above_the_threshold_not_at_it(words: Language) -> None:
-    reasons = check(words, "cup dog. lamp.", "mug.", threshold=0.8).notes["check"]["responses"][1]
-    assert reasons["acc_local"] == 0
-    assert reasons["acc_global"] == 0
+    coverage = coverages(check(words, "cup dog. lamp.", "mug.", threshold=0.8))[1]
+    assert (coverage.acc_local, coverage.acc_global) == (0, 0)
 
 
 @pytest.mark.unit
@@ -131,7 +139,8 @@ def test_a_standard_response_without_chunks_leaves_the_order_and_marks_the_ladde
     checked = check(words, "Yes.", "lamp.", "mug.")
     assert texts_of(checked) == ["Yes.", "lamp.", "mug."]
     assert checked.levels == [0, 1, 2]
-    assert checked.notes["check"]["unchecked"] == "the standard response has no noun chunk"
+    assert unchecked(checked) == "the standard response has no noun chunk"
+    assert [r.check for r in checked.responses] == [Checked(n) for n in range(3)]
 
 
 @pytest.mark.unit
@@ -141,26 +150,24 @@ def test_a_ladder_whose_standard_was_displaced_by_hand_is_not_measured_by_anothe
     moved = replace(given, responses=named).overridden(0, level=3, who="Ada")
     (checked,) = AutoCheck(Table(), 0.75, words)([moved])
     assert texts_of(checked) == ["cup dog.", "mug.", "lamp."]
-    assert checked.notes["check"]["unchecked"] == "the standard response is not first"
+    assert unchecked(checked) == "the standard response is not first"
 
 
 @pytest.mark.unit
 def test_a_ladder_with_one_response_passes_unchecked(words: Language) -> None:
-    assert check(words, "lamp.").notes["check"]["unchecked"] == "fewer than 2 responses"
+    assert unchecked(check(words, "lamp.")) == "fewer than 2 responses"
 
 
 @pytest.mark.unit
 def test_reasons_say_where_each_chunk_stands_and_what_it_matched(words: Language) -> None:
-    reasons = check(words, "cup dog. lamp.", "mug.").notes["check"]["responses"]
-    assert reasons[1]["chunks"] == [
-        {"text": "mug", "start": 0, "end": 3, "best": "cup", "similarity": 0.8, "matched": True}
-    ]
-    assert [(c["text"], c["start"], c["best"], c["matched"]) for c in reasons[1]["standard_chunks"]] == [
+    coverage = coverages(check(words, "cup dog. lamp.", "mug."))[1]
+    assert coverage.chunks == (Match("mug", "cup", 0.8, True, 0, 3),)
+    assert [(c.text, c.start, c.best, c.matched) for c in coverage.standard_chunks] == [
         ("cup", 0, "mug", True),
         ("dog", 4, "mug", False),
         ("lamp", 9, "mug", False),
     ]
-    assert [(s["text"], s["best"], s["matched"]) for s in reasons[1]["standard_sentences"]] == [
+    assert [(s.text, s.best, s.matched) for s in coverage.standard_sentences] == [
         ("cup dog.", "mug.", False),
         ("lamp.", "mug.", True),
     ]
@@ -208,8 +215,8 @@ def test_a_text_of_an_earlier_call_is_not_encoded_again_until_memory_is_full(
 @pytest.mark.unit
 def test_reasons_count_the_texts_that_were_too_long_for_the_encoder(words: Language) -> None:
     # The table calls 'lamp.' and 'mug' split; the standard response has the one, the other response the other.
-    assert check(words, "cup dog. lamp.", "mug.").notes["check"]["split"] == 2
-    assert check(words, "cup dog.", "cup dog.").notes["check"]["split"] == 0
+    noted = [check(words, *texts).check for texts in (("cup dog. lamp.", "mug."), ("cup dog.", "cup dog."))]
+    assert [note and note.split for note in noted] == [2, 0]
 
 
 @pytest.mark.unit

@@ -7,6 +7,7 @@ import pytest
 from seelevel import check
 from seelevel.check.settings import CheckSettings
 from seelevel.errors import InputError
+from seelevel.facts import CheckFacts
 from seelevel.formats.parquet import read_ladders, write_shard
 from seelevel.ladder import Image, Ladder, Message, Response
 from seelevel.models.base import ModelRef
@@ -43,11 +44,11 @@ def source(root: Path) -> Path:
 def test_every_shard_is_checked_and_counted(tmp_path: Path, encoder: ModelRef) -> None:
     settings = CheckSettings(encoder="tiny", threshold=0.9999)
     facts = check.run(source(tmp_path), stage(tmp_path, "check"), settings, encoder, tmp_path)
-    assert facts == {"ladders": 3, "reordered": 2, "unchecked": 1, "split_texts": 0}
+    assert facts == CheckFacts(ladders=3, reordered=2, unchecked=1, split_texts=0)
     a, b, c = read_ladders(tmp_path / "check", tmp_path)
     # The third answer holds the standard one whole, the second only the bed.
     assert [r.text for r in a.responses] == [ANSWERS[0], ANSWERS[2], ANSWERS[1]]
-    assert "unchecked" in b.notes["check"]
+    assert b.check is not None and b.check.unchecked
     assert [r.text for r in c.responses] == [ANSWERS[1], ANSWERS[1], ANSWERS[0]]
 
 

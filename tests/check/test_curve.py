@@ -8,7 +8,7 @@ import pytest
 from spacy.language import Language
 
 from seelevel.check.autocheck import AutoCheck
-from seelevel.check.curve import FIGURES, GRID, curve, judged, plot, show_curve
+from seelevel.check.curve import FIGURES, GRID, curve, plot, rechecked, show_curve
 from seelevel.cli import app
 from seelevel.errors import InputError
 from seelevel.formats.parquet import save_ladders
@@ -26,7 +26,7 @@ def checked(words: Language) -> list[Ladder]:  # noqa: F811
 
 
 def test_each_threshold_is_judged_as_the_check_would(checked: list[Ladder]) -> None:
-    low, middle, high = curve(judged(checked), [0.5, 0.75, 0.9])
+    low, middle, high = curve(rechecked(checked), [0.5, 0.75, 0.9])
     # .5: Acc 5/6 and 5/12. .75: 5/12 both, the score decides. .9: 0 and 5/12, so 'lamp.' comes first.
     assert low == pytest.approx(
         {"threshold": 0.5, "acc": 5 / 8, "undecided": 0, "tied": 0, "reordered": 0, "agreement": 1}, abs=1e-5
@@ -37,34 +37,34 @@ def test_each_threshold_is_judged_as_the_check_would(checked: list[Ladder]) -> N
     assert high == pytest.approx(
         {"threshold": 0.9, "acc": 5 / 24, "undecided": 0, "tied": 0, "reordered": 1, "agreement": 0}, abs=1e-5
     )
-    assert checked[0].notes["check"]["reordered"] is True
+    assert checked[0].reordered
 
 
 def test_a_known_order_may_come_from_other_ladders(checked: list[Ladder]) -> None:
     standard, mug, lamp = ladder("cup dog. lamp.", "mug.", "lamp.").responses
     known = replace(checked[0], responses=[standard, replace(lamp, level=1), replace(mug, level=2)])
-    rows = curve(judged(checked, {known.id: known}), [0.75, 0.9])
+    rows = curve(rechecked(checked, {known.id: known}), [0.75, 0.9])
     assert [row["agreement"] for row in rows] == [0, 1]
 
 
 def test_equal_responses_tie_and_count_half(words: Language) -> None:  # noqa: F811
     checked = AutoCheck(Table(), 0.9, words)([ladder("cup dog.", "mug.", "mug.")])
-    (row,) = curve(judged(checked), [0.75])
+    (row,) = curve(rechecked(checked), [0.75])
     assert (row["undecided"], row["tied"], row["agreement"]) == (1, 1, 0.5)
 
 
 def test_a_response_without_chunks_is_covered_by_no_threshold(words: Language) -> None:  # noqa: F811
     checked = AutoCheck(Table(), 0.9, words)([ladder("cup dog.", "Nothing there.")])
-    (row,) = curve(judged(checked), [-1])
+    (row,) = curve(rechecked(checked), [-1])
     assert row["acc"] == 0
     assert row["agreement"] is None
 
 
 def test_ladders_without_reasons_or_in_no_known_order_are_the_users_mistake(checked: list[Ladder]) -> None:
     with pytest.raises(InputError, match="none of 1 ladders carries autocheck's reasons"):
-        judged([ladder("cup dog.", "mug.")])
+        rechecked([ladder("cup dog.", "mug.")])
     with pytest.raises(InputError, match="ladder one: response 1 is not in the known order"):
-        judged(checked, {"one": replace(ladder("cup dog.", "mug.", "cup."))})
+        rechecked(checked, {"one": replace(ladder("cup dog.", "mug.", "cup."))})
 
 
 def test_the_command_reads_reasons_and_draws(checked: list[Ladder], tmp_path: Path) -> None:
@@ -72,7 +72,7 @@ def test_the_command_reads_reasons_and_draws(checked: list[Ladder], tmp_path: Pa
     found = show_curve(tmp_path / "checked.parquet", None, None, None, 10, tmp_path / "curve.svg")
     assert found["settings"]["threshold"] == 0.9
     assert (found["settings"]["ladders"], found["settings"]["unchecked"]) == (1, 1)
-    assert found["curve"] == curve(judged(checked))
+    assert found["curve"] == curve(rechecked(checked))
     assert json.loads(json.dumps(found)) == found
     assert (tmp_path / "curve.svg").read_text().count("<path") > 5
     with pytest.raises(InputError, match=r"curve\.txt: the plot cannot be written"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,11 @@ from seelevel import check
 from seelevel.check.judged import MODES, JudgeOrder, Mixed, contradictions
 from seelevel.check.settings import CheckSettings
 from seelevel.errors import InputError
+from seelevel.facts import CheckFacts
 from seelevel.formats.parquet import read_ladders, write_shard
 from seelevel.ladder import Image, Ladder, Message, Response
 from seelevel.models.base import Completion, ModelRef, Prompt, Sampling
+from seelevel.notes import Checked, CheckNote
 from seelevel.store import StageFolder
 from seelevel.world.oracle import Oracle
 
@@ -47,7 +50,8 @@ def said(*texts: str) -> list[Message]:
 
 
 def ladder(*texts: str, id: str = "a", **notes: Any) -> Ladder:
-    responses = [Response(said(text), level) for level, text in enumerate(texts)]
+    kinds = ["expert" if notes else "standard"] + ["expert"] * len(texts)
+    responses = [Response(said(text), level, {"kind": kinds[level]}) for level, text in enumerate(texts)]
     prompt = [Message(role="user", content="<image>\nWhat is there?")]
     annotations = {"image_content": ["setting: kitchen", "1 small red cup in the center"]}
     return Ladder(id, [Image("a.png")], prompt, responses, annotations, notes)
@@ -64,15 +68,25 @@ class TestListwise:
             ("S", 0), ("bbbb", 1), ("ddd", 2), ("aa", 3), ("cc", 3),
         ]  # fmt: skip
         assert [r.scores.get("rating") for r in found.responses] == [None, 4, 3, 2, 2]
-        note = found.notes["check"]
-        assert (note["checker"], note["judge"], note["mode"]) == ("judge", "reader", "listwise")
-        assert (note["order"], note["reordered"], note["initial_levels"]) == ([0, 2, 4, 1, 3], True, [0, 1, 2, 3, 4])
-        assert note["ratings"] == [None, 4, 3, 2, 2]
-        assert note["replies"][0].startswith("Ratings: [")
+        assert found.check is not None
+        assert (found.check.checker, found.check.judge, found.check.mode) == ("judge", "reader", "listwise")
+        assert (found.check.initial_levels, found.reordered) == ((0, 1, 2, 3, 4), True)
+        assert [r.check for r in found.responses] == [
+            Checked(0), Checked(2, rating=4), Checked(4, rating=3), Checked(1, rating=2), Checked(3, rating=2),
+        ]  # fmt: skip
+        assert found.check.replies[0].startswith("Ratings: [")
 
     def test_without_a_standard_response_all_are_ordered(self) -> None:
         (found,) = JudgeOrder(Reader(by_length))([ladder("a", "bbb", "cc", flags=["no standard response"])])
         assert [(r.text, r.level) for r in found.responses] == [("bbb", 0), ("cc", 1), ("a", 2)]
+
+    def test_given_responses_without_a_standard_one_are_all_ordered(self) -> None:
+        """The records' own answers carry neither the origin of a standard response nor a flag."""
+        responses = [Response(said(text), level, {"kind": "given"}) for level, text in enumerate(("a", "bbb", "cc"))]
+        judge = Reader(by_length)
+        (found,) = JudgeOrder(judge)([replace(ladder("S"), responses=responses)])
+        assert [(r.text, r.level) for r in found.responses] == [("bbb", 0), ("cc", 1), ("a", 2)]
+        assert "Standard answer:" not in judge.prompts[0].messages[0]["content"]
 
     def test_the_judge_sees_what_is_known_and_the_standard_but_not_the_initial_order(self) -> None:
         judge = Reader(by_length)
@@ -104,7 +118,9 @@ class TestListwise:
     def test_several_rounds_are_rated_one_by_one_and_meant(self) -> None:
         prompt = [Message(role="user", content="What?")]
         talks = [said("S", "And?", "S"), said("a", "And?", "bbbbbbb"), said("ccc", "And?", "ddd")]
-        rounds = Ladder("a", [], prompt, [Response(talk, n) for n, talk in enumerate(talks)])
+        kinds = ("standard", "expert", "expert")
+        responses = [Response(talk, n, {"kind": kinds[n]}) for n, talk in enumerate(talks)]
+        rounds = Ladder("a", [], prompt, responses)
         judge = Reader(by_length)
         (found,) = JudgeOrder(judge)([rounds])
         assert [r.scores.get("rating") for r in found.responses] == [None, 4, 3]
@@ -120,16 +136,18 @@ class TestListwise:
     def test_what_the_judge_does_not_rate_keeps_its_initial_order_and_says_so(self, worth: Any, reason: str) -> None:
         (found,) = JudgeOrder(Reader(worth))([ladder("S", "a", "bb")])
         assert [r.text for r in found.responses] == ["S", "a", "bb"]
-        assert reason in found.notes["check"]["unchecked"]
-        assert found.notes["check"]["replies"]
+        assert found.check is not None
+        assert reason in found.check.unchecked
+        assert found.check.replies
+        assert [r.check for r in found.responses] == [Checked(n) for n in range(3)]
 
     @pytest.mark.parametrize("mode", ["listwise", "pairwise"])
     def test_nothing_is_asked_where_there_is_nothing_to_order(self, mode: str) -> None:
         judge = Reader(by_length)
         two, one, none = JudgeOrder(judge, mode)([ladder("S", "a"), ladder("S"), ladder()])
-        assert (two.levels, two.notes["check"]["order"]) == ([0, 1], [0, 1])
-        assert "unchecked" not in two.notes["check"]
-        assert one.notes["check"]["unchecked"] == none.notes["check"]["unchecked"] == "fewer than 2 responses"
+        assert (two.levels, [r.check for r in two.responses]) == ([0, 1], [Checked(0), Checked(1)])
+        reasons = [x.check.unchecked for x in (two, one, none) if x.check is not None]
+        assert reasons == ["", "fewer than 2 responses", "fewer than 2 responses"]
         assert judge.prompts == []
 
     def test_an_answer_that_rates_itself_rates_nothing(self) -> None:
@@ -144,21 +162,23 @@ class TestPairwise:
         judge = Reader(by_length, lambda a, b: "tie" if len(a) == len(b) else "1" if len(a) > len(b) else "2")
         (found,) = JudgeOrder(judge, mode="pairwise")([ladder("S", "aa", "bbbb", "cc")])
         assert [(r.text, r.level) for r in found.responses] == [("S", 0), ("bbbb", 1), ("aa", 2), ("cc", 2)]
-        note = found.notes["check"]
-        assert (note["triples"], note["circles"]) == (1, 0)
-        assert {(*c["of"], c["better"]) for c in note["comparisons"]} == {(1, 2, 2), (1, 3, None), (2, 3, 2)}
+        assert found.check is not None
+        assert (found.check.triples, found.check.circles) == (1, 0)
+        assert {(*c.of, c.better) for c in found.check.comparisons} == {(1, 2, 2), (1, 3, None), (2, 3, 2)}
 
     def test_a_circle_is_counted_and_becomes_a_tie(self) -> None:
         beats = {("a", "b"), ("b", "c"), ("c", "a")}
         judge = Reader(by_length, lambda x, y: "1" if (x, y) in beats else "2")
         (found,) = JudgeOrder(judge, mode="pairwise")([ladder("S", "a", "b", "c")])
         assert found.levels == [0, 1, 1, 1]
-        assert (found.notes["check"]["triples"], found.notes["check"]["circles"]) == (1, 1)
+        assert found.check is not None
+        assert (found.check.triples, found.check.circles) == (1, 1)
 
     def test_one_comparison_without_a_verdict_leaves_the_ladder_unchecked(self) -> None:
         judge = Reader(by_length, lambda a, b: "both" if "a" in (a, b) else "1")
         (found,) = JudgeOrder(judge, mode="pairwise")([ladder("S", "a", "b", "c")])
-        assert found.notes["check"]["unchecked"].startswith("2 of 3 replies of the judge could not be read")
+        assert found.check is not None
+        assert found.check.unchecked.startswith("2 of 3 replies of the judge could not be read")
 
     @pytest.mark.parametrize(
         "line", ["**Better: 1**", "**Better:** 1", "__Better__: 1", "### Better: 1", "> *Better: 1*", "better: 1."]
@@ -178,12 +198,12 @@ class TestMixed:
         ladders = [ladder("S", "a", "bb", id=str(n)) for n in range(400)]
 
         def checker(some: Sequence[Ladder]) -> list[Ladder]:
-            return [one.ordered(one.responses, check={"checker": "other"}) for one in some]
+            return [one.ordered(one.responses, CheckNote("other", tuple(one.levels))) for one in some]
 
         def chosen(seed: int, some: Sequence[Ladder] = ladders) -> list[str]:
             found = list(Mixed(checker, JudgeOrder(Reader(by_length)), 0.25, seed)(some))
             assert [one.id for one in found] == [one.id for one in some]
-            return [one.id for one in found if one.notes["check"]["checker"] == "judge"]
+            return [one.id for one in found if one.check is not None and one.check.checker == "judge"]
 
         assert 0.18 < len(chosen(0)) / 400 < 0.32
         assert chosen(0) == chosen(0) != chosen(1)
@@ -211,15 +231,15 @@ class TestTheStage:
         facts, (one, two) = self.run(tmp_path)
         assert [r.text[:6] for r in one.responses] == [r.text[:6] for r in two.responses]
         assert one.responses[-1].text.startswith("A blue dog")
-        assert facts == {"ladders": 2, "reordered": 1, "unchecked": 0, "split_texts": 0, "judged": 2}
+        assert facts == CheckFacts(ladders=2, reordered=1, unchecked=0, split_texts=0, judged=2)
 
     def test_the_contradiction_rate_is_kept_and_the_oracle_never_contradicts_itself(
         self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         facts, (one, _) = self.run(tmp_path, judge_mode="pairwise")
-        assert (facts["triples"], facts["circles"], facts["contradiction_rate"]) == (2, 0, 0.0)
+        assert (facts.triples, facts.circles, facts.contradiction_rate) == (2, 0, 0.0)
         assert one.responses[-1].text.startswith("A blue dog")
-        assert "contradicts itself in 0 of 2 threes of responses (0.00%)" in capsys.readouterr().err
+        assert "contradicts itself in 0 of 2" in capsys.readouterr().err
 
     def test_a_template_of_ones_own_is_used_and_a_broken_one_is_named(self, tmp_path: Path) -> None:
         file = tmp_path / "mine.txt"
@@ -228,7 +248,8 @@ class TestTheStage:
             self.run(tmp_path, judge_template=str(file))
         file.write_text("Rate {{ answers | length }} answers, all 5 of 10.")
         _, (one, _) = self.run(tmp_path, judge_template=str(file))
-        assert "could not be read" in one.notes["check"]["unchecked"]
+        assert one.check is not None
+        assert "could not be read" in one.check.unchecked
 
 
 class TestSettings:
@@ -250,4 +271,5 @@ class TestSettings:
 
 def test_the_oracle_says_when_it_cannot_read_an_answer() -> None:
     (found,) = JudgeOrder(Oracle())([ladder("A cup.", "Colourless green ideas.", "A red cup is in the center.")])
-    assert found.notes["check"]["unchecked"] == "the judge could not rate 1 of 2 responses"
+    assert found.check is not None
+    assert found.check.unchecked == "the judge could not rate 1 of 2 responses"

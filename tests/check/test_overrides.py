@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from seelevel.errors import InputError
 from seelevel.formats.parquet import read_ladders, write_shard
 from seelevel.ladder import Image, Ladder, Message, Response
 from seelevel.models.base import ModelRef
+from seelevel.notes import Checked, CheckNote, LevelOverride
 from seelevel.store import StageFolder
 
 pytestmark = pytest.mark.unit
@@ -36,9 +38,11 @@ def reversing(ladders: Any) -> list[Ladder]:
     found = []
     for one in ladders:
         order = [0, *range(len(one.responses) - 1, 0, -1)]
-        texts = [one.responses[n].text for n in order]
-        moved = [Response(one.responses[n].messages, level, one.responses[n].origin) for level, n in enumerate(order)]
-        found.append(one.ordered(moved, check={"checker": "x", "order": order, "reordered": True, "responses": texts}))
+        moved = [
+            replace(one.responses[n], level=level, check=Checked(n, rating=len(one.responses[n].text)))
+            for level, n in enumerate(order)
+        ]
+        found.append(one.ordered(moved, CheckNote("x", tuple(one.levels))))
     return found
 
 
@@ -50,25 +54,21 @@ class TestByHand:
     def test_a_level_is_set_the_order_mended_and_the_author_noted(self) -> None:
         found = ladder().overridden(2, 0, "Ada", why="there is a dog", when="2026-11-20")
         assert origins(found) == [("standard", 0), ("small", 0), ("big", 1)]
-        assert found.notes["overrides"] == [
-            {
-                "text": "A blue dog is in the center.", "who": "Ada", "from": 2, "to": 0,
-                "why": "there is a dog", "when": "2026-11-20",
-            }
-        ]  # fmt: skip
+        assert found.overrides == (LevelOverride(found.responses[1].id, "Ada", 0, 2, "there is a dog", "2026-11-20"),)
 
     def test_it_stands_after_a_checker_which_is_noted_as_what_it_was_before(self) -> None:
         by_hand = ladder().overridden(2, 5, "Ada")
         (found,) = reversing([by_hand])
         assert origins(found) == [("standard", 0), ("big", 2), ("small", 5)]
-        assert found.notes["overrides"][0]["from"] == 1
-        note = found.notes["check"]
-        assert note["order"] == [0, 1, 2] and not note["reordered"]
-        assert note["responses"] == [r.text for r in found.responses]
+        assert found.overrides[0].replaces == 1
+        assert [r.check for r in found.responses] == [
+            Checked(n, rating=len(r.text)) for n, r in enumerate(found.responses)
+        ]
+        assert not found.reordered  # the checker had turned them round
 
     def test_a_second_word_on_a_response_takes_the_firsts_place(self) -> None:
         found = ladder().overridden(2, 0, "Ada").overridden(1, 4, "Bob")
-        assert [(e["who"], e["from"], e["to"]) for e in found.notes["overrides"]] == [("Bob", 2, 4)]
+        assert [(one.who, one.replaces, one.to) for one in found.overrides] == [("Bob", 2, 4)]
         assert origins(found) == [("standard", 0), ("big", 1), ("small", 4)]
 
     def test_what_is_not_there_and_nobody_are_refused(self) -> None:
@@ -78,11 +78,10 @@ class TestByHand:
             ladder().overridden(1, 0, "")
 
     def test_a_word_on_a_response_that_is_gone_waits(self) -> None:
-        gone = ladder()
-        gone.notes["overrides"] = [{"text": "of an earlier run", "who": "Ada", "to": 0, "from": 2}]
+        gone = replace(ladder(), overrides=(LevelOverride("of an earlier run", "Ada", 0, 2),))
         found = gone.ordered(gone.responses)
         assert origins(found) == origins(ladder())
-        assert found.notes["overrides"] == gone.notes["overrides"]
+        assert found.overrides == gone.overrides
 
 
 def write(path: Path, *entries: dict[str, Any] | str) -> Path:
@@ -118,11 +117,9 @@ class TestFromAFile:
         assert origins(a) == [("standard", 0), ("big", 1), ("small", 2)]
         assert origins(b) == [("standard", 0), ("big", 1), ("small", 1)]
         assert origins(c) == [("standard", 0), ("small", 2), ("big", 3)]
-        assert b.notes["overrides"][0] == {
-            "text": "A blue dog is in the center.", "who": "Ada", "why": "it is a dog", "from": 2, "to": 1,
-        }  # fmt: skip
-        assert "overrides" not in a.notes
-        assert facts["overridden"] == 2
+        assert b.overrides == (LevelOverride(ladder("b").responses[2].id, "Ada", 1, 2, "it is a dog"),)
+        assert a.overrides == ()
+        assert facts.overridden == 2
 
     def test_it_survives_another_run_of_the_check(self, tmp_path: Path, source: Path) -> None:
         file = write(tmp_path / "mine.jsonl", ADA)

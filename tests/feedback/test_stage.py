@@ -14,27 +14,28 @@ from pydantic import ValidationError
 from seelevel import feedback
 from seelevel.errors import InputError
 from seelevel.feedback import FeedbackSettings
-from seelevel.formats import convert, read
+from seelevel.formats import convert, read, shards
 from seelevel.formats.parquet import read_ladders, write_shard
 from seelevel.ladder import Feedback, Image, Ladder, Message, Response
 from seelevel.models.base import Generator, ModelRef
+from seelevel.notes import Checked, CheckNote, FeedbackNote, RoundOf, Unrated
 from seelevel.store import StageFolder
 from tests.formats.made import picture
-from tests.nlf.made import Critic, Speaker, counted, ladder, longer
+from tests.judge.made import Critic, Speaker, counted, ladder, longer
 
 pytestmark = pytest.mark.unit
 
 
 def ran(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, given: list[Ladder], shards: int = 1, **settings: Any
+    folder: Path, monkeypatch: pytest.MonkeyPatch, given: list[Ladder], count: int = 1, **settings: Any
 ) -> tuple[list[Ladder], dict[str, Any]]:
     """The stage's ladders and facts, with a judge that counts words and a model that says one more each time."""
     models: dict[str, Callable[[], Generator]] = {"critic": lambda: Critic(counted), "speaker": lambda: Speaker(longer)}
     monkeypatch.setattr(feedback, "load_generator", lambda ref, batch_size=None: models[ref.name]())
     source = folder / "check"
     source.mkdir()
-    for n in range(shards):
-        write_shard(source / f"shard-{n:05d}.parquet", given[n::shards])
+    for n in range(count):
+        write_shard(source / f"shard-{n:05d}.parquet", given[n::count])
     stage = StageFolder(folder / "feedback", "print")
     stage.begin()
     asked = FeedbackSettings(judge="critic", **settings)
@@ -48,9 +49,9 @@ def test_every_response_is_rated_and_order_and_levels_stay(tmp_path: Path, monke
     assert [(r.text, r.level) for r in found.responses] == [("one two three four", 0), ("one", 1), ("one two", 2)]
     assert [r.feedback and r.feedback.ratings["honesty"] for r in found.responses] == [4, 1, 2]
     assert found.responses[1].feedback == Feedback({"honesty": 1}, "1 words.", "Say a word more.", "critic")
-    assert facts["responses"] == 3
-    assert facts["ratings"] == {"honesty": {"mean": pytest.approx(7 / 3), "n": 3}}
-    assert facts["ratings_by_round"] == {}  # no conversation was held
+    assert facts.responses == 3
+    assert facts.ratings == {"honesty": {"mean": pytest.approx(7 / 3), "n": 3}}
+    assert facts.ratings_by_round == {}  # no conversation was held
 
 
 def test_rounds_are_ladders_of_their_own_with_the_history_as_prompt(
@@ -68,8 +69,8 @@ def test_rounds_are_ladders_of_their_own_with_the_history_as_prompt(
         "Say a word more. Please answer again.",
     ]
     assert [r.text for r in third.responses] == ["word word word"]
-    assert second.notes == {"interaction": "a", "round": 1, "before": {"honesty": 1}}
-    assert facts["responses"] == 4
+    assert second.round_of == RoundOf("a", 1, {"honesty": 1})
+    assert facts.responses == 4
 
 
 @pytest.mark.parametrize("form", ["rounds", "ratings"])
@@ -79,8 +80,8 @@ def test_ratings_by_round_are_of_the_conversations_own_answers(
     given = [ladder("four words are here", "two words"), ladder("word", "one two", id="b")]
     _, facts = ran(tmp_path, monkeypatch, given, model="speaker", rounds=3, ladders=form)
     # both begin at 'word', which the second ladder holds already, as its standard response
-    assert facts["ratings_by_round"] == {str(n): {"honesty": {"mean": n + 1, "n": 2}} for n in range(3)}
-    assert facts["ratings"] == {"honesty": {"mean": pytest.approx(20 / 9), "n": 9}}  # 4 2 1 2 3, 1 2 2 3
+    assert facts.ratings_by_round == {str(n): {"honesty": {"mean": n + 1, "n": 2}} for n in range(3)}
+    assert facts.ratings == {"honesty": {"mean": pytest.approx(20 / 9), "n": 9}}  # 4 2 1 2 3, 1 2 2 3
 
 
 def test_a_models_answer_in_the_ladder_begins_the_conversation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,7 +97,7 @@ def test_a_new_first_answer_ties_with_the_last_level_but_for_a_standard_response
 ) -> None:
     given = [ladder("one two", "two", "three words here"), ladder("one two", id="b", standard=False)]
     found, _ = ran(tmp_path, monkeypatch, given, model="speaker", rounds=2)
-    levels = {one.id: [(r.text, r.level) for r in one.responses] for one in found if "round" not in one.notes}
+    levels = {one.id: [(r.text, r.level) for r in one.responses] for one in found if one.round_of is None}
     assert levels == {
         "a": [("one two", 0), ("two", 1), ("three words here", 2), ("word", 2)],
         "b": [("one two", 0), ("word", 0)],
@@ -104,10 +105,10 @@ def test_a_new_first_answer_ties_with_the_last_level_but_for_a_standard_response
 
 
 def checked(*texts: str) -> Ladder:
-    """A ladder whose checker left the order as it was and noted of each response its text."""
-    order = list(range(len(texts)))
-    note = {"checker": "x", "initial_levels": order, "order": order, "reordered": False, "responses": list(texts)}
-    return replace(ladder(*texts), notes={"check": note})
+    """A ladder whose checker kept the order and rated each response by the length of its text."""
+    one = ladder(*texts)
+    responses = [replace(r, check=Checked(n, rating=len(r.text))) for n, r in enumerate(one.responses)]
+    return replace(one, responses=responses, check=CheckNote("x", tuple(one.levels)))
 
 
 @pytest.mark.parametrize("form", ["rounds", "ratings"])
@@ -116,26 +117,32 @@ def test_levels_that_people_have_set_stand(tmp_path: Path, monkeypatch: pytest.M
     found, _ = ran(tmp_path, monkeypatch, [one], ladders=form)
     levels = {r.text: r.level for r in found[0].responses}
     assert (levels["b"], levels["a b"]) == (0, 1)  # by ratings 'b' is last
-    assert [(e["text"], e["to"]) for e in found[0].notes["overrides"]] == [("b", 0), ("a b", 1)]
+    texts = {r.id: r.text for r in found[0].responses}
+    assert [(texts[o.response], o.to, o.replaces) for o in found[0].overrides] == [("b", 0, 1), ("a b", 1, 0)]
 
 
-def test_what_a_checker_noted_of_each_response_goes_along(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_response_keeps_its_check_where_feedback_reorders_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     given = checked("a b", "odd", "c d e")
     for form, texts, order in (("rounds", ["a b", "c d e"], [0, 2]), ("ratings", ["c d e", "a b"], [2, 0])):
         (tmp_path / form).mkdir()
         (found,), _ = ran(tmp_path / form, monkeypatch, [given], ladders=form)
         assert [r.text for r in found.responses] == texts
-        note = found.notes["check"]
-        assert (note["responses"], note["order"], note["reordered"]) == (texts, order, order != [0, 2])
+        assert [r.check for r in found.responses] == [
+            Checked(n, rating=len(t)) for n, t in zip(order, texts, strict=True)
+        ]
+        assert (found.check, found.reordered) == (CheckNote("x", (0, 1, 2)), form == "ratings")
 
 
 @pytest.mark.parametrize("form", ["rounds", "ratings"])
-def test_where_an_answer_is_added_that_no_checker_saw_what_it_noted_of_each_is_left_out(
+def test_an_added_answer_has_no_check_and_the_others_keep_theirs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str
 ) -> None:
     given = checked("a b", "b").overridden(1, 5, "Ada")
     found, _ = ran(tmp_path, monkeypatch, [given], model="speaker", rounds=2, ladders=form)
-    assert found[0].notes["check"] == {"checker": "x", "initial_levels": [0, 1]}
+    assert {r.text: r.check and r.check.place_before for r in found[0].responses}.items() >= {
+        "a b": 0, "b": 1, "word": None,
+    }.items()  # fmt: skip
+    assert found[0].check == CheckNote("x", (0, 1))
     assert {r.text: r.level for r in found[0].responses}["b"] == 5
 
 
@@ -151,9 +158,9 @@ def test_ladders_of_ratings_are_a_tie_where_answers_share_no_criterion(
     given = replace(ladder("x"), responses=responses)
     (found,), facts = ran(tmp_path, monkeypatch, [given], ladders="ratings")
     assert [(r.text, r.level) for r in found.responses] == [("one", 0), ("two", 0)]
-    assert found.notes["feedback"] == {"unscored": [], "not_compared": "its answers share no rated criterion"}
-    assert facts["not_compared"] == 1
-    assert "1 of 1 ladders are ties, for their answers share no rated criterion" in capsys.readouterr().err
+    assert found.feedback == FeedbackNote(not_compared="its answers share no rated criterion")
+    assert facts.not_compared == 1
+    assert "1 of 1 ladders are ties" in capsys.readouterr().err
 
 
 def test_an_answer_that_feedback_says_no_rating_of_has_no_place_by_ratings_and_is_counted(
@@ -163,8 +170,8 @@ def test_an_answer_that_feedback_says_no_rating_of_has_no_place_by_ratings_and_i
     (found,), facts = ran(tmp_path, monkeypatch, [given], ladders="ratings")
     assert [(r.text, r.level) for r in found.responses] == [("two", 0)]
     reason = "its feedback has words and no rating"
-    assert found.notes["feedback"]["unscored"] == [{"text": "one", "reason": reason, "reply": ""}]
-    assert (facts["responses"], facts["unscored"]) == (1, 1)
+    assert found.feedback == FeedbackNote((Unrated("one", reason),))
+    assert (facts.responses, facts.unscored) == (1, 1)
     assert f"1 of 2 responses unscored: 1 × {reason}" in capsys.readouterr().err
 
 
@@ -197,7 +204,7 @@ def test_every_answer_of_a_dialogue_is_rated_with_what_its_own_model_said_before
     ]  # fmt: skip
     assert [m["content"] for m in found[2].prompt] == ["<image>\nWhat is there?", "one", "Question 2?"]
     assert [r.feedback and r.feedback.ratings["honesty"] for part in found for r in part.responses] == [2, 1, 3, 2]
-    assert facts["responses"] == 4
+    assert facts.responses == 4
 
 
 def test_rounds_written_as_lvlm_nlf_hold_every_rated_answer_once(
@@ -217,7 +224,7 @@ def test_rounds_written_as_lvlm_nlf_hold_every_rated_answer_once(
             ([m["content"] for m in one.prompt], r.text, repr(r.feedback)) for one in ladders for r in one.responses
         )
 
-    assert heard(back) == heard(found) and len(back) == facts["responses"]
+    assert heard(back) == heard(found) and len(back) == facts.responses
     talks = {n: [r.text for one in back if one.interaction == n for r in one.responses] for n in ("a", "d/1", "a/0")}
     assert talks == {
         "a": ["word", "word word", "word word word"],
@@ -231,15 +238,16 @@ def test_ladders_of_ratings_leave_dialogues_as_they_are(tmp_path: Path, monkeypa
     given = replace(ladder("standard"), responses=[dialogue("one", "two"), replace(dialogue("three", "four"), level=1)])
     found, facts = ran(tmp_path, monkeypatch, [given], model="speaker", rounds=2, ladders="ratings")
     assert [one.responses for one in found] == [given.responses]
-    assert facts["responses"] == 0  # none is rated
+    assert facts.responses == 0  # none is rated
 
 
 def test_what_the_judge_cannot_rate_is_left_out_and_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (found,), facts = ran(tmp_path, monkeypatch, [ladder("fine", "odd")])
     assert [r.text for r in found.responses] == ["fine"]
-    [unscored] = found.notes["feedback"]["unscored"]
-    assert (unscored["text"], unscored["reply"]) == ("odd", "?")
-    assert (facts["responses"], facts["unscored"]) == (1, 1)
+    assert found.feedback is not None
+    [unscored] = found.feedback.unscored
+    assert (unscored.text, unscored.reply) == ("odd", "?")
+    assert (facts.responses, facts.unscored) == (1, 1)
 
 
 @pytest.mark.parametrize(("turn", "answers"), [(1, 0), (2, 1)])
@@ -250,10 +258,11 @@ def test_a_models_answer_that_the_judge_cannot_rate_is_noted_and_ends_the_conver
     monkeypatch.setattr(sys.modules[__name__], "longer", lambda said: "odd" if len(said) == 2 * turn - 1 else "word")
     given = [ladder("four words are here")]
     (found,), facts = ran(tmp_path, monkeypatch, given, model="speaker", rounds=3, ladders=form)
-    assert found.notes["feedback"]["answers"] == answers
-    (unscored,) = found.notes["feedback"]["unscored"]
-    assert (unscored["text"], unscored["reply"]) == ("odd", "?")
-    assert facts["unscored"] == 1
+    assert found.feedback is not None
+    assert found.feedback.answers == answers
+    (unscored,) = found.feedback.unscored
+    assert (unscored.text, unscored.reply) == ("odd", "?")
+    assert facts.unscored == 1
 
 
 def test_feedback_that_is_there_is_not_asked_for_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -269,7 +278,7 @@ def test_a_stopped_stage_continues_and_ends_as_an_unbroken_one(tmp_path: Path, m
     for name in ("whole", "broken"):
         (tmp_path / name).mkdir()
     ran(tmp_path / "whole", monkeypatch, ladders, 3, model="speaker", rounds=3)
-    write, calls = feedback.write_shard, list[Path]()
+    write, calls = shards.write_shard, list[Path]()
 
     def stopping(path: Path, *rest: Any) -> None:
         calls.append(path)
@@ -277,7 +286,7 @@ def test_a_stopped_stage_continues_and_ends_as_an_unbroken_one(tmp_path: Path, m
             raise KeyboardInterrupt
         write(path, *rest)
 
-    monkeypatch.setattr(feedback, "write_shard", stopping)
+    monkeypatch.setattr(shards, "write_shard", stopping)
     with pytest.raises(KeyboardInterrupt):
         ran(tmp_path / "broken", monkeypatch, ladders, 3, model="speaker", rounds=3)
     stage = StageFolder(tmp_path / "broken" / "feedback", "print")
@@ -342,7 +351,7 @@ def test_a_picture_of_a_later_question_is_not_shown_before(tmp_path: Path, monke
 def test_a_model_that_could_begin_no_conversation_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    one = replace(ladder("one two"), notes={"interaction": "a", "round": 0})
+    one = replace(ladder("one two"), round_of=RoundOf("a", 0))
     _, facts = ran(tmp_path, monkeypatch, [one], model="speaker", rounds=3)
-    assert facts["conversations"] == 0
+    assert facts.conversations == 0
     assert "no conversation was begun" in capsys.readouterr().err

@@ -39,7 +39,7 @@ def test_records_go_to_shards_in_order_and_pictures_are_kept_once(tmp_path: Path
     assert [ladder.id for ladder in ladders] == [str(n) for n in range(SHARD_SIZE + 5)]
     assert len(list((root / "images").iterdir())) == 1
     assert Path(ladders[0].images[0].path).parent == (root / "images").resolve()
-    assert (facts["records"], facts["ladders"], facts["images"], facts["rejected"]) == (133, 133, 1, 0)
+    assert (facts.records, facts.ladders, facts.images, facts.rejected) == (133, 133, 1, 0)
 
 
 def test_bad_records_are_listed_in_order_with_their_reasons(tmp_path: Path) -> None:
@@ -49,8 +49,8 @@ def test_bad_records_are_listed_in_order_with_their_reasons(tmp_path: Path) -> N
     assert [line["where"] for line in lines] == [f"prompts.json[{n}]" for n in (1, 2, 3, 4)]
     assert lines[2] == {"where": "prompts.json[3]", "id": "0", "reason": "id seen before (the first record stays)"}
     assert [ladder.id for ladder in read_ladders(root / "data", root)] == ["0", "5"]
-    assert facts["rejected"] == 4
-    assert sum(facts["reasons"].values()) == 4
+    assert facts.rejected == 4
+    assert sum(facts.reasons.values()) == 4
 
 
 def test_too_many_bad_records_stop_the_run_and_the_list_stays(tmp_path: Path) -> None:
@@ -63,7 +63,7 @@ def test_too_many_bad_records_stop_the_run_and_the_list_stays(tmp_path: Path) ->
 
 def test_a_share_of_exactly_max_rejected_is_allowed(tmp_path: Path) -> None:
     _, facts = run(tmp_path, [record(n, "a.png" if n else "nope.png") for n in range(20)])
-    assert facts["rejected"] == 1
+    assert facts.rejected == 1
 
 
 def test_no_usable_record_stops_the_run_whatever_is_allowed(tmp_path: Path) -> None:
@@ -76,7 +76,7 @@ def test_no_usable_record_stops_the_run_whatever_is_allowed(tmp_path: Path) -> N
 def test_a_limit_takes_the_first_records_of_the_file(tmp_path: Path) -> None:
     root, facts = run(tmp_path, [record(n) for n in range(9)], limit=4)
     assert [ladder.id for ladder in read_ladders(root / "data", root)] == ["0", "1", "2", "3"]
-    assert facts["records"] == 4
+    assert facts.records == 4
 
 
 def talk(image: str) -> dict[str, Any]:
@@ -91,16 +91,16 @@ def test_a_record_of_several_rounds_counts_once_where_it_is_read_limited_or_set_
     (tmp_path / "y" / "pictures").mkdir(parents=True)
     (tmp_path / "y" / "pictures" / "nope.png").write_text("")  # set aside once it is opened, round by round
     _, facts = run(tmp_path / "y", records, max_rejected=0.2, limit=11)
-    assert (facts["records"], facts["rejected"], facts["ladders"]) == (11, 2, 27)
-    assert sum(facts["reasons"].values()) == 2
+    assert (facts.records, facts.rejected, facts.ladders) == (11, 2, 27)
+    assert sum(facts.reasons.values()) == 2
 
 
 def test_prompts_without_an_answer_are_kept_unless_one_is_needed(tmp_path: Path) -> None:
     records = [record(0), record(1, "a.png", human("What?"))]
     _, facts = run(tmp_path / "x", records)
-    assert (facts["ladders"], facts["answered"]) == (2, 1)
+    assert (facts.ladders, facts.answered) == (2, 1)
     _, facts = run(tmp_path / "y", records, need_answer=True, max_rejected=0.5)
-    assert facts["reasons"] == {"no answer": 1}
+    assert facts.reasons == {"no answer": 1}
 
 
 def test_a_step_done_again_after_a_stop_ends_in_the_same_bytes(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from hypothesis import strategies as some
 from seelevel.formats import Rejected, guess_format, read
 from seelevel.judge import image_content
 from seelevel.ladder import Feedback, Ladder
+from seelevel.notes import RoundOf
 from tests.formats.interactions import PUBLIC, load, rounds, said, turn
 from tests.formats.made import picture, write
 
@@ -25,8 +26,8 @@ def feedback(folder: Path, **entry: Any) -> list[Feedback | None]:
 
 def test_each_round_is_a_ladder_with_the_history_as_prompt(tmp_path: Path) -> None:
     first, second = rounds(tmp_path, **PUBLIC)
-    assert (first.id, first.notes) == ("x#0", {"interaction": "x", "round": 0})
-    assert (second.id, second.notes) == ("x#1", {"interaction": "x", "round": 1, "before": {"helpfulness": 1}})
+    assert (first.id, first.round_of) == ("x#0", RoundOf("x", 0))
+    assert (second.id, second.round_of) == ("x#1", RoundOf("x", 1, {"helpfulness": 1}))
     assert first.prompt == said("<image>\nWhat is it?")
     assert second.prompt == said("<image>\nWhat is it?", "A dog.", "Look at the table again.")
     assert [r.text for r in first.responses + second.responses] == ["A dog.", "A cup."]

@@ -14,6 +14,7 @@ from hypothesis import strategies as some
 from seelevel.formats import convert, read
 from seelevel.formats.nlf import write as write_nlf
 from seelevel.ladder import CRITERIA, Feedback, Image, Interaction, Ladder, Message, Response
+from seelevel.notes import RoundOf
 from tests.formats.interactions import PUBLIC, rounds, said, turn
 from tests.formats.made import picture, write
 
@@ -114,7 +115,7 @@ def test_rounds_that_do_not_fit_are_not_written_and_counted(tmp_path: Path, caps
 def test_an_answer_is_round_0_of_the_rounds_that_go_on_from_it(tmp_path: Path) -> None:
     first, second = rounds(tmp_path, **PUBLIC)
     expert = Response(said("", "A bowl.")[1:], 1, {"kind": "given"}, feedback=Feedback({"honesty": 1}))
-    whole = replace(first, id="x", responses=[*first.responses, expert], notes={})
+    whole = replace(first, id="x", responses=[*first.responses, expert], round_of=None)
     for ladders in ([whole, second], [second, whole]):
         count, back = again(tmp_path, ladders)
         assert count == 2
@@ -128,7 +129,7 @@ def test_a_response_of_its_own_takes_no_conversations_name(tmp_path: Path) -> No
     """Of responses 0 to 2 the first was left out as unscored; response 1 is a dialogue, `k/1`."""
     responses = [Response(said("", text)[1:], n, {"kind": "given"}) for n, text in enumerate(["One.", "Other."])]
     later = Ladder("k/1#1", [], said("What?", "One.", "And?"), [Response(said("", "Two.")[1:], 0, {"kind": "given"})],
-                   notes={"interaction": "k/1", "round": 1})  # fmt: skip
+                   round_of=RoundOf("k/1", 1))  # fmt: skip
     count, back = again(tmp_path, [Ladder("k", [], said("What?"), responses), later])
     assert count == 2
     assert [(one.id, one.responses[0].text) for one in back] == [

@@ -41,5 +41,5 @@ def test_photographs_in_every_form_that_people_have_go_in(tmp_path: Path) -> Non
     stage = StageFolder(root / "data", "print")
     stage.begin()
     facts = ingest(prompts, folder, stage, root, limit=None, max_rejected=0.05)
-    assert (facts["ladders"], facts["reasons"]) == (68, {"image: aspect ratio 101, over 100": 1})
+    assert (facts.ladders, facts.reasons) == (68, {"image: aspect ratio 101, over 100": 1})
     assert len(list((root / "images").iterdir())) == 68

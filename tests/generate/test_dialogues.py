@@ -70,7 +70,8 @@ def test_the_oracle_writes_true_dialogues_of_every_number_of_rounds() -> None:
     for scene in draw_scenes("prompts", 12):
         for rounds in (2, 5):
             record = {"pictures": 0, "image_content": scene.content_lines(), "reference": "", "rounds": rounds}
-            prompt = dialogues.Judge(dialogues.TEMPLATE, lambda r, _: r, Oracle()).template.turn(record)["content"]
+            writer = dialogues.StructuredPrompt(dialogues.TEMPLATE, lambda r, _: r, Oracle())
+            prompt = writer.template.turn(record)["content"]
             (said,) = Oracle().generate([Prompt([{"role": "user", "content": prompt}])], Sampling())
             turns = read_turns(said.text, record, 2)
             assert len(turns) == rounds
@@ -126,8 +127,8 @@ def test_every_model_answers_the_writers_questions_round_by_round(tmp_path: Path
             assert [m for m in other.messages if m["role"] == "user"] == [
                 m for m in first.messages if m["role"] == "user"
             ]
-    assert facts["ladders"] == 6
-    assert facts["set_aside"] == 0
+    assert facts.ladders == 6
+    assert facts.set_aside == 0
 
 
 def test_question_sets_that_cannot_be_read_are_set_aside_with_reply_and_reason(
@@ -136,7 +137,7 @@ def test_question_sets_that_cannot_be_read_are_set_aside_with_reply_and_reason(
     root = make_run(tmp_path / "run", unreadable=1)
     facts = run(root, experts[:1])
     assert [ladder.id for ladder in read_ladders(root / "generate", root)] == ["0-1", "0-2", "1-1", "1-2"]
-    assert (facts["set_aside"], facts["set_aside_reasons"]) == (2, {"it holds no JSON object": 2})
+    assert (facts.set_aside, facts.set_aside_reasons) == (2, {"it holds no JSON object": 2})
     (line,) = (root / "generate" / "set_aside" / "shard-00000.jsonl").read_text().splitlines()
     assert json.loads(line)["id"] == "0-0"
     assert json.loads(line)["reply"].startswith("I cannot read")
@@ -180,7 +181,7 @@ def test_a_stage_that_was_stopped_continues_to_the_same_bytes(
         return call
 
     with monkeypatch.context() as patch:
-        patch.setattr(dialogues.Judge, "judge", stops(dialogues.Judge.judge))
+        patch.setattr(dialogues.StructuredPrompt, "ask", stops(dialogues.StructuredPrompt.ask))
         patch.setattr(answering, "answer", stops(answering.answer))
         with pytest.raises(Stopped):
             run(root, experts[:1])

@@ -181,10 +181,10 @@ def test_a_stage_that_was_stopped_continues_to_the_same_bytes(
 
 def test_facts_are_counted_from_the_shards(whole: Path, experts: list[ModelRef]) -> None:
     facts = run(whole, experts, temperature=1.0)  # all is there: nothing is loaded, everything is counted
-    assert facts["ladders"] == 12
-    assert facts["flags"] == {"no standard response": 6}
-    assert facts["responses"] == sum(facts["responses_by_model"].values())
-    assert facts["responses_by_model"]["standard"] == 6
+    assert facts.ladders == 12
+    assert facts.flags == {"no standard response": 6}
+    assert facts.responses == sum(facts.responses_by_model.values())
+    assert facts.responses_by_model["standard"] == 6
 
 
 def test_the_batch_size_of_the_recipe_is_used(tmp_path: Path, experts: list[ModelRef], whole: Path) -> None:

@@ -121,9 +121,9 @@ def test_the_ladder_is_standard_then_more_data_before_less_then_the_model_itself
         "epochs": 2,
         "seed": 0,
     }
-    assert facts["finetune"]["overlap"] == 1
-    assert facts["finetune"]["parts"] == [2, 2]
-    assert [(m["ladders"], m["steps"]) for m in facts["finetune"]["models"]] == [(4, 4), (2, 2)]
+    assert facts.finetune["overlap"] == 1
+    assert facts.finetune["parts"] == [2, 2]
+    assert [(m["ladders"], m["steps"]) for m in facts.finetune["models"]] == [(4, 4), (2, 2)]
 
 
 def test_each_model_is_trained_afresh_from_the_same_one_on_nested_records(

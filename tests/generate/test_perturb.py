@@ -180,4 +180,4 @@ def test_a_stopped_stage_ends_in_the_same_bytes(tmp_path: Path) -> None:
         outcome.append((facts, [(root / "generate" / f"shard-0000{n}.parquet").read_bytes() for n in range(2)]))
     assert outcome[0] == outcome[1]
     assert len(read_ladders(whole / "generate", whole)) == 4
-    assert outcome[0][0]["responses_by_model"]["perturbation of 50%"] == 4
+    assert outcome[0][0].responses_by_model["perturbation of 50%"] == 4

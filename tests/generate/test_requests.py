@@ -70,7 +70,7 @@ def test_the_oracle_writes_requests_about_what_is_there_and_refusals(tmp_path: P
     assert all(one.prompt[0]["content"].startswith("<image>\n") for one in found)
     assert all("help" in one.responses[0].text for one in found)
     assert found[0].responses[0].origin == {"kind": "writer", "model": "world:oracle"}
-    assert (facts["ladders"], facts["set_aside"], aside) == (3, 0, [])
+    assert (facts.ladders, facts.set_aside, aside) == (3, 0, [])
 
 
 def test_the_same_request_is_kept_for_as_many_pictures_as_asked_for_across_shards(tmp_path: Path) -> None:

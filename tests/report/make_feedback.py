@@ -8,8 +8,10 @@ from typing import Any
 
 import yaml
 
+from seelevel.feedback.settings import FeedbackSettings
 from seelevel.formats.parquet import write_shard
 from seelevel.ladder import Feedback, Image, Interaction, Ladder, Message, Response
+from seelevel.notes import FeedbackNote, RoundOf
 from seelevel.store import StageFolder, write_json
 
 from .make_run import EVIL, METRICS, RECIPE, figure, picture
@@ -37,14 +39,14 @@ def talk(root: Path, name: str, ratings: list[tuple[int, int]], words: str = "")
     asked = [user(QUESTION), *(user(words or f"bad: {a.text} mend: {a.text} Please answer again.") for a in answers)]
     turns = list(zip(asked, answers, strict=False))
     standard = Response([Message(role="assistant", content="A cup.")], 0, {"kind": "standard"})
-    ladder = Ladder(name, [image], [user(QUESTION)], [standard, answers[0]], notes={"feedback": {"unscored": []}})
+    ladder = Ladder(name, [image], [user(QUESTION)], [standard, answers[0]], feedback=FeedbackNote())
     later = []
     for number, found in enumerate(Interaction(name, [image], turns).rounds()):
         if number:
             before = turns[number - 1][1].feedback
             assert before is not None
-            notes = {"interaction": name, "round": number, "before": before.ratings}
-            later.append(Ladder(found.id, found.images, found.prompt, found.responses, {}, notes))
+            place = RoundOf(name, number, before.ratings)
+            later.append(Ladder(found.id, found.images, found.prompt, found.responses, round_of=place))
     return ladder, later
 
 
@@ -105,7 +107,7 @@ def rows(side: str) -> list[dict[str, Any]]:
     for n, (feedback, other) in enumerate(zip(qualities, again, strict=True)):
         first = feedback[0] if feedback[0] is not None else 2.0  # the first answer was rated, a later one was not
         heard = 2 if aligned else 3
-        worst = {"worst": [1.0, 4.0, 2.0][n], "worst_answer": f"worst {n}"} if aligned else {}
+        worst = {"worst": [1.0, 4.0, 2.0][n], "worst_answer": f"worst {n}", "condition": "2/4/4"} if aligned else {}
         found.append(
             {
                 "id": f"f{n}",
@@ -136,7 +138,8 @@ def add_feedback(root: Path) -> Path:
     first = {"helpfulness": {"mean": 2.6, "n": 5}, "honesty": {"mean": 2.4, "n": 5}}
     later = {"helpfulness": {"mean": 1.75, "n": 4}, "honesty": {"mean": 2.0, "n": 4}}
     means = {"ratings": everything, "ratings_by_round": {"0": first, "1": later}}
-    stage.finish(ladders=11, responses=1234, unscored=66, **means, seconds=3.0)
+    words = FeedbackSettings.model_validate(SETTINGS).words
+    stage.finish(ladders=11, responses=1234, unscored=66, **means, words=words, seconds=3.0)
     for side in ("base", "aligned"):
         folder = root / "evaluate" / side
         folder.mkdir(parents=True, exist_ok=True)

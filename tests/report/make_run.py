@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,14 @@ import yaml
 from PIL import Image as Pictures
 from PIL import ImageDraw
 
+from seelevel.check.settings import CheckSettings
 from seelevel.formats.parquet import write_shard
+from seelevel.generate.settings import ExpertsSettings
 from seelevel.ladder import Image, Ladder, Message, Response
+from seelevel.notes import Checked, CheckNote, Coverage, Match
+from seelevel.scorers.settings import EvaluateSettings
 from seelevel.store import StageFolder, write_json
+from seelevel.training.settings import AlignSettings
 
 RECIPE: dict[str, Any] = {
     "name": "small-run",
@@ -50,17 +56,13 @@ def picture(root: Path, n: int) -> Path:
     return path
 
 
-def chunk(text: str, words: str, matched: bool, best: str = "") -> dict[str, Any]:
+def chunk(text: str, words: str, matched: bool, best: str = "") -> Match:
     start = text.index(words)
-    similarity = 0.97 if matched else 0.41
-    return {
-        "text": words,
-        "start": start,
-        "end": start + len(words),
-        "best": best,
-        "similarity": similarity,
-        "matched": matched,
-    }
+    return Match(words, best, 0.97 if matched else 0.41, matched, start, start + len(words))
+
+
+def coverage(acc: float, chunks: tuple[Match, ...], standard: tuple[Match, ...]) -> Coverage:
+    return Coverage(acc, 0.9, acc, acc, 0.9, 0.9, chunks, standard, ())
 
 
 def ladders(root: Path, n: int) -> tuple[Ladder, Ladder]:
@@ -71,31 +73,30 @@ def ladders(root: Path, n: int) -> tuple[Ladder, Ladder]:
     image = Image(str(picture(root, n)), "")
     prompt = [Message(role="user", content="<image>\nWhat is in the picture?")]
 
-    def response(k: int, level: int, **scores: float) -> Response:
+    def response(k: int) -> Response:
         text, origin = texts[k]
-        return Response([Message(role="assistant", content=text)], level, origin, scores=scores)
+        return Response([Message(role="assistant", content=text)], k, origin)
 
-    before = Ladder(f"ladder-{n}", [image], prompt, [response(k, k) for k in range(3)])
+    before = Ladder(f"ladder-{n}", [image], prompt, [response(k) for k in range(3)])
+    note = CheckNote("autocheck", (0, 1, 2), threshold=0.85)
     if n % 7 == 6:
-        note = {"checker": "autocheck", "unchecked": "the standard response has no noun chunk"}
-        return before, before.ordered(before.responses, check=note)
+        return before, before.left_unchecked(replace(note, unchecked="the standard response has no noun chunk"))
     order = [0, 2, 1] if n % 2 else [0, 1, 2]
     levels = [0, 1, 1] if n % 5 == 4 else [0, 1, 2]
-    wanted = [chunk(standard, "A red cup", True), chunk(standard, "two dogs", True)]
-    judged = {
-        0: {"chunks": wanted, "standard_chunks": wanted},
-        1: {
-            "chunks": [chunk(large, "A red cup", True, "A red cup"), chunk(large, "a green bus", False, "A red cup")],
-            "standard_chunks": [wanted[0], {**wanted[1], "matched": False}],
-        },
-        2: {
-            "chunks": [chunk(middle, "Two dogs", True, "two dogs"), chunk(middle, "a red cup", True, "A red cup")],
-            "standard_chunks": wanted,
-        },
-    }
-    note = {"checker": "autocheck", "order": order, "responses": [judged[k] for k in order]}
-    found = [response(k, level, acc=1.0 if k != 1 else 0.5, score=0.9) for k, level in zip(order, levels, strict=True)]
-    return before, before.ordered(found, check=note)
+    wanted = (chunk(standard, "A red cup", True), chunk(standard, "two dogs", True))
+    of_large = (chunk(large, "A red cup", True, "A red cup"), chunk(large, "a green bus", False, "A red cup"))
+    of_middle = (chunk(middle, "Two dogs", True, "two dogs"), chunk(middle, "a red cup", True, "A red cup"))
+    coverages = (
+        coverage(1.0, wanted, wanted),
+        coverage(0.5, of_large, (wanted[0], replace(wanted[1], matched=False))),
+        coverage(1.0, of_middle, wanted),
+    )
+    scores = [{"acc": measured.acc, "score": measured.score} for measured in coverages]
+    checked = [
+        replace(response(k), level=level, scores=scores[k], check=Checked(k, coverages[k]))
+        for k, level in zip(order, levels, strict=True)
+    ]
+    return before, before.ordered(checked, note)
 
 
 def figure(value: float, reach: float, n: int = 500) -> dict[str, Any]:
@@ -178,10 +179,20 @@ def make_run(
     pairs = [ladders(root, n) for n in range(count)]
     facts: dict[str, dict[str, Any]] = {
         "data": {"records": count + 3, "ladders": count},
-        "generate": {"ladders": count},
-        "check": {"ladders": count},
-        "align": {"steps": 60, "ladders": count - 1, "left_out": {"no pair": 1}, "layout": "rows", "best_fell": True},
-        "evaluate": {"questions": {"chair": 3, "pope": 3, "mrhal": 3, "capability": 3}},
+        "generate": {"ladders": count, "words": ExpertsSettings.model_validate(RECIPE["generate"]).words},
+        "check": {"ladders": count, "words": CheckSettings.model_validate(RECIPE["check"]).words},
+        "align": {
+            "steps": 60,
+            "ladders": count - 1,
+            "left_out": {"no pair": 1},
+            "layout": "rows",
+            "best_fell": True,
+            "words": AlignSettings.model_validate(RECIPE["align"]).words,
+        },
+        "evaluate": {
+            "questions": {"chair": 3, "pope": 3, "mrhal": 3, "capability": 3},
+            "words": EvaluateSettings.model_validate(RECIPE["evaluate"]).words,
+        },
     }
     for number, name in enumerate(stages):
         stage = StageFolder(root / name, "0" * 16)

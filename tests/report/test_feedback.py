@@ -9,6 +9,7 @@ import pytest
 
 from seelevel import report
 from seelevel.ladder import Interaction
+from seelevel.notes import RoundOf
 from seelevel.report.conversations import change, conversations, feedback_facts
 from seelevel.report.figures import Figure, comparisons, say_share
 from seelevel.report.pictures import Album
@@ -20,10 +21,11 @@ from seelevel.store import MANIFEST, write_json
 
 from .make_feedback import FIGURES, QUESTION, add_feedback, answer, stage_ladders, talk, user
 from .make_run import EVIL, make_run
+from .shipped import SHIPPED
 from .test_page import Page
 
 pytestmark = pytest.mark.unit
-SPOKEN = {c.name: c for c in comparisons(FIGURES)}
+SPOKEN = {c.name: c for c in comparisons(FIGURES, SHIPPED)}
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +52,7 @@ def test_a_conversation_is_put_together_from_its_rounds(tmp_path: Path) -> None:
     assert {name: one.gain for name, one in found.items()} == {"rises": 2.5, "falls": -2.5, "stays": 0, "stays too": 0}
 
 
-def test_a_first_answer_that_no_ladder_holds_has_the_ratings_that_the_next_round_notes(tmp_path: Path) -> None:
+def test_a_first_answer_outside_the_ladders_has_its_noted_ratings(tmp_path: Path) -> None:
     ladder, later = talk(tmp_path, "new", [(1, 2), (3, 4)])
     found = conversations([replace(ladder, responses=ladder.responses[:1]), *later])[0]
     assert found.turns[0].text == "new says 0"
@@ -58,13 +60,13 @@ def test_a_first_answer_that_no_ladder_holds_has_the_ratings_that_the_next_round
     assert found.turns[0].feedback.critique == "" and found.gain == 2
 
 
-def test_rounds_of_a_dialogue_are_answers_to_other_questions_and_no_conversation(tmp_path: Path) -> None:
+def test_rounds_of_a_dialogue_are_not_a_conversation(tmp_path: Path) -> None:
     ladder, later = talk(tmp_path, "a", [(1, 1), (4, 4), (2, 2)])
-    dialogue = [replace(one, notes={"interaction": "a/0", "round": one.notes["round"]}) for one in later]
+    dialogue = [replace(one, round_of=RoundOf("a/0", number)) for number, one in enumerate(later, 1)]
     assert conversations([ladder, *dialogue]) == []
 
 
-def test_a_conversation_that_is_one_ladder_by_ratings_is_shown_in_the_order_it_was_held(tmp_path: Path) -> None:
+def test_a_conversation_in_one_ladder_is_shown_in_its_order(tmp_path: Path) -> None:
     ladder, later = talk(tmp_path, "one", [(1, 1), (4, 4), (2, 2)])
     answers = [ladder.responses[1], *(one.responses[0] for one in later), answer("other", 3, 3, model="large")]
     whole = Interaction("one", ladder.images, [(user(QUESTION), a) for a in answers]).ladder()
@@ -82,18 +84,21 @@ def test_a_change_is_of_the_criteria_that_both_answers_have() -> None:
     assert change(before, replace(after, ratings={"harmlessness": 4})) is None
 
 
-def test_the_page_counts_what_was_judged_and_says_what_rose_and_fell(page: Page) -> None:
-    assert (
-        "1,234 responses were rated by the judge judge; 66 of 1,300 (5.1%) could not be, and are left out." in page.text
-    )
+def test_rated_and_unscored_responses_are_counted(page: Page) -> None:
+    assert "1,234 responses" in page.text and "66 of 1,300 (5.1%)" in page.text
+
+
+def test_the_table_has_means_and_changes_per_round(page: Page) -> None:
     assert "Criterion All responses Answer 1 Answer 2 Answer 3" in page.text
     assert "Helpfulness 2.25 (n = 12) 2.60 (n = 5) 1.75 (n = 4) –" in page.text
     # answer 2: rises +.5, falls −2.5, stays +1, stays too 0; answer 3: rises +2, stays −1
     assert "against the answer before – – 2 / 1 / 1 1 / 0 / 1" in page.text
     assert "Mean change of quality against the answer before – – \N{MINUS SIGN}0.25 +0.50" in page.text
-    assert "ratings by round" not in page.text  # not once more among the stage's costs
-    assert "ratings helpfulness" not in page.text
-    assert "rose from the first answer to the last in 1, fell in 1 and ended as it began in 2" in page.text
+    assert "rose in 1, fell in 1 and was the same in 2" in page.text
+
+
+def test_mean_ratings_are_not_repeated_among_the_costs(page: Page) -> None:
+    assert "ratings by round" not in page.text and "ratings helpfulness" not in page.text
 
 
 def test_conversations_are_shown_by_rule_each_once(run: Path) -> None:
@@ -107,14 +112,14 @@ def test_conversations_are_shown_by_rule_each_once(run: Path) -> None:
     assert sorted(one.id for one in everything.shown) == ["falls", "rises", "stays", "stays too"]
 
 
-def test_the_users_words_are_shown_only_where_they_are_not_the_judges(page: Page) -> None:
+def test_the_users_words_are_shown_if_they_are_not_the_judges(page: Page) -> None:
     assert "Critique: bad: rises says 0" in page.text and "Refinement: mend: rises says 0" in page.text
     assert "Please answer again." not in page.text
     assert EVIL in page.text.replace("  ", " ")  # said in 'falls' in place of the judge's words
     assert page.named("script") == []
 
 
-def test_a_stage_that_is_not_finished_is_said_to_be_missing(tmp_path: Path) -> None:
+def test_an_unfinished_stage_is_named_as_missing(tmp_path: Path) -> None:
     root = add_feedback(make_run(tmp_path / "run", 2))
     (root / "feedback" / MANIFEST).unlink()
     text = Page(report.run(root, ReportSettings()).read_text(encoding="utf-8")).text
@@ -145,7 +150,7 @@ def test_a_run_without_feedback_has_no_part_about_it(tmp_path: Path) -> None:
 )
 def test_which_way_a_figure_of_feedback_is_better(name: str, better: str) -> None:
     figure = {"value": 3.0, "low": 2.9, "high": 3.1, "n": 5}
-    assert comparisons({"base": {name: figure}})[0].metric.better == better
+    assert comparisons({"base": {name: figure}}, SHIPPED)[0].metric.better == better
 
 
 def test_the_share_of_the_gap_to_4_that_is_closed() -> None:
@@ -155,34 +160,32 @@ def test_the_share_of_the_gap_to_4_that_is_closed() -> None:
     assert (say_share(0.5), say_share(-0.2), say_share(-0.004)) == ("50%", "\N{MINUS SIGN}20%", "0%")
 
 
-def test_gains_and_leads_carry_a_sign_and_qualities_do_not() -> None:
+def test_gains_and_leads_have_a_sign_and_qualities_do_not() -> None:
     assert (SPOKEN["lead_round_2"].say(0.35), SPOKEN["gain_round_2"].say(-0.004)) == ("+0.35", "0.00")
     assert SPOKEN["lead_over_worst"].say(-1.1) == "\N{MINUS SIGN}1.10"
     assert SPOKEN["quality_again_2"].say(2.8) == "2.80"
 
 
-def test_ratings_head_the_page_and_rounds_stay_out_of_the_table_of_benchmarks(page: Page) -> None:
+def test_ratings_open_the_page_and_rounds_have_their_own_part(page: Page) -> None:
     assert "Helpfulness, as the judge rates it from 1 to 4, rose from 3.00 to 3.50" in page.text
     assert "and Honesty fell from 2.50 to 2.20, which is worse" in page.text
-    table, _, own = page.text.partition("Answers that a judge rates, and answers to its words")
+    table, _, own = page.text.partition("Answers that a judge rates")
     assert "Quality of answer 2" not in table and "Every figure with its 95% bootstrap interval" in table
     assert "1 to 4 (n = 100 base, 98 aligned, 97 pairs)" in own and "1 to 4 (n = 7)" in own
     assert "50%" in own and "\N{MINUS SIGN}20%" in own and "no gap" in own
     assert "Quality of answer 2, with ‘try again’" in own
 
 
-def test_the_words_say_whether_feedback_led_and_of_how_many(page: Page) -> None:
-    assert (
-        "base model with feedback, less its answer 2 with ‘try again’: quality +0.01 (\N{MINUS SIGN}0.04 to +0.06, no"
-        in page.text
-    )
-    assert (
-        "aligned model with feedback, less its answer 2 with ‘try again’: quality +0.35 (+0.25 to +0.45)." in page.text
-    )
-    assert "first answers have a quality of 1.80; under the condition asked for, less that: +1.10" in page.text
+def test_the_lead_of_feedback_has_a_verdict_per_model(page: Page) -> None:
+    assert "‘try again’: quality +0.01 (\N{MINUS SIGN}0.04 to +0.06, no clear" in page.text
+    assert "‘try again’: quality +0.35 (+0.25 to +0.45)." in page.text
 
 
-def test_rounds_are_drawn_on_one_scale_with_how_many_are_behind_each() -> None:
+def test_the_quality_under_the_worst_condition_is_shown(page: Page) -> None:
+    assert "quality of 1.80" in page.text and "minus that: +1.10" in page.text
+
+
+def test_rounds_are_drawn_on_one_scale_with_counts() -> None:
     figures = {1: Figure(2.0, 1.8, 2.2, 1000), 2: Figure(3.0, 2.8, 3.2, 900)}
     lines = [Rounds("feedback", "base", figures), Rounds("try again", "base", {1: figures[1]}, dashed=True)]
     svg = by_round(lines, [1, 2, 3, 4], "k", "Quality", "answer")
@@ -197,14 +200,14 @@ def test_rounds_are_drawn_on_one_scale_with_how_many_are_behind_each() -> None:
     assert float(dots[1].attrib["cx"]) > float(dots[0].attrib["cx"])
 
 
-def test_a_line_joins_two_rounds_only_where_they_are_of_nearly_the_same_conversations() -> None:
+def test_a_line_joins_rounds_of_nearly_the_same_conversations_only() -> None:
     points = {n: Figure(2.0, 1.8, 2.2, count) for n, count in enumerate((1000, 950, 900), 1)}
     root = ET.fromstring(by_round([Rounds("feedback", "base", points)], [1, 2, 3, 4], "k", "Quality", "answer"))
     lines = [line for line in root.iter("line") if line.attrib["class"] == "path base full"]
     assert len(lines) == 2  # its key, and the first two rounds: 950 are 95% of 1,000, 900 less than that of 950
 
 
-def test_leads_and_gains_are_drawn_about_a_line_at_0_and_what_is_missing_is_not() -> None:
+def test_leads_and_gains_are_drawn_about_0_and_missing_plots_left_out() -> None:
     found = rounds_facts(list(SPOKEN.values()))
     assert found is not None
     assert [c.name for c in found.rated][-1] == "quality_round_1" and len(found.rated) == 4
@@ -229,7 +232,7 @@ def test_a_run_that_evaluates_feedback_alone_has_its_figures(tmp_path: Path) -> 
 # -- held-out conversations --------------------------------------------------------------------------------------------
 
 
-def test_held_out_conversations_stand_side_by_side_with_the_quality_of_every_round(page: Page) -> None:
+def test_held_out_conversations_show_the_quality_of_every_round(page: Page) -> None:
     # the last answers: 1 → 4 in the first, 4 → 1 in the second; the third is unscored
     assert (
         "Of 2 conversations, 1 got better, 1 got worse and 0 stayed as they were, by the quality of the last answer."
@@ -239,28 +242,18 @@ def test_held_out_conversations_stand_side_by_side_with_the_quality_of_every_rou
     assert "Better: quality of the last answer 1.0 → 4.0" in page.text
     assert "Worse: quality of the last answer 4.0 → 1.0" in page.text
     assert "helpfulness 2, honesty 2" in page.text and "Answer 2, after the judge's words on each" in page.text
-    assert "(ended: nothing left to mend)" in page.text
+    assert "(ended: " in page.text
     assert "aligned 3.0 · 1.0 · 1.0 · 1.0, with ‘try again’ – · – · – · –" in page.text
     assert "base 2.0 · 2.0 · 1.0 · 1.0, with ‘try again’ 2.0 · 2.0 · 2.0 · 2.0; aligned 2.0 · 4.0" in page.text
 
 
-def test_answers_under_the_worst_condition_stand_beside_those_under_the_one_asked_for(page: Page) -> None:
-    assert "The aligned model under the worst condition and under ‘top’" in page.text
+def test_answers_under_the_worst_condition_stand_beside_those_asked_for(page: Page) -> None:
+    assert "The aligned model under the worst condition" in page.text
     # the third one's too, whose conversation went on to an answer that could not be rated
-    assert (
-        "Of 3 first answers of the aligned model, 1 were rated higher, 1 lower and 1 the same under ‘top’" in page.text
-    )
-    assert "Better under ‘top’: quality 1.0 → 2.0" in page.text and "Worse under ‘top’: quality 4.0 → 3.0" in page.text
-    assert "worst condition quality 4.0 worst 1 condition top quality 3.0 aligned 1 first" in page.text
-
-
-def test_the_condition_asked_for_is_the_one_that_was_evaluated_whatever_the_recipe_says(tmp_path: Path) -> None:
-    root = add_feedback(make_run(tmp_path / "run", 2))
-    metrics = json.loads((root / "metrics.json").read_text())
-    write_json(root / "metrics.json", {**metrics, "settings": {"condition": "2/4/4"}})
-    text = Page(report.run(root, ReportSettings()).read_text(encoding="utf-8")).text
-    assert "under the worst condition and under ‘2/4/4’" in text and "condition 2/4/4 quality 3.0" in text
-    assert "‘top’" not in text
+    assert "Of 3 first answers of the aligned model, 1 were rated higher, 1 lower and 1 the same" in page.text
+    assert "Better under ‘2/4/4’: quality 1.0 → 2.0" in page.text
+    assert "Worse under ‘2/4/4’: quality 4.0 → 3.0" in page.text
+    assert "worst condition quality 4.0 worst 1 condition asked for quality 3.0 aligned 1 first" in page.text
 
 
 def test_a_page_with_feedback_is_read_by_everyone(page: Page) -> None:

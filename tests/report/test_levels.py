@@ -1,4 +1,4 @@
-"""The page says what the levels are made of."""
+"""The page says what the levels are made of, in the words of the method's settings."""
 
 from __future__ import annotations
 
@@ -6,9 +6,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
-from seelevel.report.facts import run_facts
+from seelevel.generate.settings import (
+    DialoguesSettings,
+    ExpertsSettings,
+    GivenSettings,
+    IncrementalSettings,
+    Method,
+    PerturbationSettings,
+    RequestsSettings,
+)
+from seelevel.report.facts import dropped, run_facts
 from seelevel.report.ladders import say_origin
 from seelevel.report.reading import read_run
 from seelevel.store import write_json
@@ -17,7 +25,7 @@ pytestmark = pytest.mark.unit
 
 
 @pytest.mark.parametrize(
-    ("origin", "said"),
+    ("origin", "words"),
     [
         ({"kind": "standard"}, "standard response"),
         ({"kind": "expert", "model": "large"}, "expert large"),
@@ -26,26 +34,42 @@ pytestmark = pytest.mark.unit
         ({}, "origin not noted"),
     ],
 )
-def test_a_responses_origin_is_said_in_a_few_words(origin: dict[str, Any], said: str) -> None:
-    assert say_origin(origin) == said
+def test_a_responses_origin_is_named_in_a_few_words(origin: dict[str, Any], words: str) -> None:
+    assert say_origin(origin) == words
 
 
-@pytest.mark.parametrize(
-    ("generate", "name", "said"),
-    [
-        ({"experts": ["large", "middle"]}, "Experts, best first", "large, middle"),
-        (
-            {"model": "small", "finetune": {"prompts": "records.json"}},
-            "Levels from",
-            "small fine-tuned on growing parts of 4 + 5 records of records.json",
-        ),
-        ({"writer": "huge", "experts": ["large"]}, "Levels from", "dialogues written by huge"),
-        ({"shares": [0.1, 0.3]}, "Levels from", "perturbation of 10%, 30% of the words"),
-    ],
-)
-def test_the_source_of_the_levels_is_a_fact_of_the_run(
-    tmp_path: Path, generate: dict[str, Any], name: str, said: str
-) -> None:
-    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump({"name": "x", "seed": 0, "generate": generate}))
-    write_json(tmp_path / "generate" / "manifest.json", {"fingerprint": "x", "finetune": {"parts": [4, 5]}})
-    assert dict(run_facts(read_run(tmp_path)))[name] == said
+METHODS: list[tuple[Method, list[str]]] = [
+    (ExpertsSettings(experts=["large", "middle"]), ["large, middle", "best first"]),
+    (
+        IncrementalSettings(model="small", finetune={"prompts": "records.json"}),  # type: ignore[arg-type]
+        ["small fine-tuned", "records.json", "4 + 5 records"],
+    ),
+    (PerturbationSettings(shares=[0.1, 0.3]), ["perturbation", "10%, 30%"]),
+    (DialoguesSettings(writer="huge", experts=["large"]), ["dialogues written by huge", "large"]),
+    (RequestsSettings(writer="huge", judge="wise"), ["requests", "huge", "wise"]),
+    (GivenSettings(), ["records' own responses"]),
+]
+
+
+def levels_of(root: Path, **manifest: Any) -> str | None:
+    write_json(root / "generate" / "manifest.json", {"fingerprint": "x", **manifest})
+    return dict(run_facts(read_run(root))).get("Levels")
+
+
+@pytest.mark.parametrize(("settings", "parts"), METHODS, ids=lambda value: getattr(value, "method", ""))
+def test_the_method_names_itself(tmp_path: Path, settings: Method, parts: list[str]) -> None:
+    finetune = {"finetune": {"parts": [4, 5]}} if settings.method == "incremental" else {}
+    levels = levels_of(tmp_path, words=settings.words, **finetune)
+    assert levels is not None and all(part in levels for part in parts)
+
+
+def test_requests_to_refuse_are_not_called_dialogues(tmp_path: Path) -> None:
+    words = RequestsSettings(writer="huge", judge="wise", experts=["large"]).words
+    assert "dialogue" not in str(levels_of(tmp_path, words=words, set_aside_reasons={"harmless": 3}))
+    [remark] = dropped(read_run(tmp_path))
+    assert "dialogue" not in remark and "3" in remark and "harmless" in remark
+
+
+def test_a_run_of_an_older_version_has_no_row_of_levels(tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_text("name: x\nseed: 0\ngenerate: {writer: huge, experts: [large]}\n")
+    assert levels_of(tmp_path) is None

@@ -11,6 +11,7 @@ import pytest
 
 from seelevel import report
 from seelevel.errors import InputError
+from seelevel.formats.parquet import read_ladders
 from seelevel.report.ladders import read_facts_and_choice
 from seelevel.report.reading import read_run
 from seelevel.report.settings import ReportSettings
@@ -66,7 +67,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Page:
 
 
 @pytest.mark.unit
-def test_what_a_model_says_never_becomes_markup(page: Page) -> None:
+def test_model_output_never_becomes_markup(page: Page) -> None:
     assert page.named("script") == []
     assert all(not name.startswith("on") for _, attrs in page.tags for name in attrs)
     assert '<script>alert("x")</script>' in page.text  # shown as text, as it was said
@@ -82,7 +83,7 @@ def test_the_page_needs_nothing_from_outside(page: Page) -> None:
 
 
 @pytest.mark.unit
-def test_readers_with_a_screen_reader_or_keyboard_get_names_for_everything(page: Page) -> None:
+def test_everything_has_a_name_for_screen_readers(page: Page) -> None:
     assert all(attrs.get("alt") for attrs in page.named("img"))
     assert all(attrs.get("role") == "img" and attrs.get("aria-labelledby") for attrs in page.named("svg"))
     assert all(attrs.get("scope") in ("col", "row") for attrs in page.named("th"))
@@ -95,7 +96,7 @@ def test_readers_with_a_screen_reader_or_keyboard_get_names_for_everything(page:
 
 
 @pytest.mark.unit
-def test_the_parts_stand_in_order_and_say_what_was_counted(page: Page) -> None:
+def test_the_parts_have_one_order(page: Page) -> None:
     headings = [
         "What was run",
         "Base against aligned",
@@ -106,35 +107,60 @@ def test_the_parts_stand_in_order_and_say_what_was_counted(page: Page) -> None:
     ]
     places = [page.text.rindex(heading) for heading in headings]
     assert places == sorted(places)
+
+
+@pytest.mark.unit
+def test_records_are_counted_and_named_by_reason(page: Page) -> None:
     assert "23 read, 3 set aside, 20 used" in page.text
     assert "2 image is missing (r7, r7)" in page.text
-    assert "base mrhal: 1 of 3 (33.3%)" in page.text
+
+
+@pytest.mark.unit
+def test_unscored_answers_are_counted_per_benchmark_and_side(page: Page) -> None:
+    assert "base mrhal: 1 of 3 (33.3%)" in page.text and "aligned mrhal: " not in page.text
+
+
+@pytest.mark.unit
+def test_ladders_that_the_check_changed_are_counted(page: Page) -> None:
     # 20 ladders: odd numbers are reordered but for 13, which is unchecked like 6; ties where n % 5 == 4 (4, 9, 14, 19).
-    assert "The check changed the order of 9 of them (45.0%). 4 hold a tie" in page.text
+    assert "the order of 9 of them (45.0%). 4 have a tie" in page.text
     assert "2 could not be checked" in page.text
-    assert "19 ladders were trained on; left out: 1 for no pair. Training fell back to layout rows" in page.text
-    assert "Warning: for a while the best responses became less likely" in page.text
-    assert "1 got better, 1 got worse and 1 stayed as they were" in page.text
+
+
+@pytest.mark.unit
+def test_a_response_shows_its_place_before_and_what_it_misses(page: Page) -> None:
     assert "expert middle ↑ was 3rd" in page.text and "leaves out: two dogs" in page.text
 
 
 @pytest.mark.unit
+def test_what_training_left_out_and_its_warnings_are_shown(page: Page) -> None:
+    assert "19 ladders" in page.text and "1 for no pair" in page.text
+    assert "fell back to layout rows" in page.text
+    assert "Warning: for a while the best responses became less likely" in page.text
+
+
+@pytest.mark.unit
+def test_examples_are_counted_by_direction(page: Page) -> None:
+    assert "1 got better, 1 got worse and 1 stayed" in page.text
+
+
+@pytest.mark.unit
 @pytest.mark.parametrize(
-    ("stages", "said"),
+    ("stages", "words"),
     [
         ((), "No ladders yet: generate is not run."),
-        (("data", "generate"), "They stand in their initial order: no check has been run on them."),
+        (("data", "generate"), "no check has been run on them"),
         (("evaluate",), "CHAIRi, the share of named objects that are not in the picture, fell from 21.3% to 12.9%"),
         (("align",), "No figures yet: evaluate is not run."),
     ],
 )
-def test_a_stage_that_was_not_run_is_said_to_be_missing(tmp_path: Path, stages: tuple[str, ...], said: str) -> None:
+def test_the_page_names_stages_that_were_not_run(tmp_path: Path, stages: tuple[str, ...], words: str) -> None:
     root = make_run(tmp_path / "run", count=4, stages=stages)
-    assert said in Page(report.run(root, ReportSettings()).read_text(encoding="utf-8")).text
+    assert words in Page(report.run(root, ReportSettings()).read_text(encoding="utf-8")).text
 
 
 @pytest.mark.unit
-def test_figures_of_a_model_that_was_trained_again_are_not_shown(tmp_path: Path) -> None:
+def test_figures_of_a_model_trained_again_since_are_hidden(tmp_path: Path) -> None:
     root = make_run(tmp_path / "run", count=4)
     manifest = json.loads((root / "evaluate" / MANIFEST).read_text())
     write_json(root / "evaluate" / MANIFEST, {**manifest, "aligned": "1" * 16})
@@ -161,14 +187,14 @@ def test_figures_of_one_picture_are_shown_without_interval_and_verdict(tmp_path:
 
 
 @pytest.mark.unit
-def test_an_empty_folder_makes_a_page_and_a_missing_one_a_line(tmp_path: Path) -> None:
+def test_an_empty_folder_gives_a_page_and_a_missing_one_an_error(tmp_path: Path) -> None:
     assert "Nothing has been evaluated yet" in report.run(tmp_path, ReportSettings()).read_text(encoding="utf-8")
-    with pytest.raises(InputError, match="is not a run's folder"):
+    with pytest.raises(InputError, match="nowhere is not a run folder"):
         report.run(tmp_path / "nowhere", ReportSettings())
 
 
 @pytest.mark.unit
-def test_pictures_stay_within_their_budget_and_a_lost_one_is_said_to_be_lost(tmp_path: Path) -> None:
+def test_pictures_stay_within_their_budget_and_lost_ones_are_named(tmp_path: Path) -> None:
     root = make_run(tmp_path / "run", count=4)
     text = report.run(root, ReportSettings(picture_bytes=0)).read_text(encoding="utf-8")
     assert "data:image" not in Page(text).text and "the page would grow too large" in text
@@ -179,7 +205,7 @@ def test_pictures_stay_within_their_budget_and_a_lost_one_is_said_to_be_lost(tmp
 
 @pytest.mark.unit
 @pytest.mark.parametrize("character", ["\u2028", "\u2029", "\x85"])
-def test_an_id_may_hold_a_character_that_ends_a_line_of_text_but_not_of_json(tmp_path: Path, character: str) -> None:
+def test_an_id_may_contain_a_unicode_line_end(tmp_path: Path, character: str) -> None:
     root = make_run(tmp_path / "run", count=2, stages=("data",))
     rows = [{"where": "record 1", "id": f"r{character}{n}", "reason": "no answer"} for n in range(2)]
     lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
@@ -197,11 +223,12 @@ def test_the_same_folder_gives_the_same_page(tmp_path: Path) -> None:
 @pytest.mark.unit
 def test_ladders_are_counted_and_half_of_those_shown_are_reordered(tmp_path: Path) -> None:
     root = make_run(tmp_path / "run", count=20)
-    facts, chosen = read_facts_and_choice(root / "generate", root / "check", root, 6)
+    facts, chosen = read_facts_and_choice(root / "check", root, 6)
     assert (facts.ladders, facts.responses, facts.reordered, facts.tied, facts.unchecked) == (20, 60, 9, 4, 2)
     # K = 3 has three pairs, a ladder with a tie for second place two.
     assert facts.pairs == 16 * 3 + 4 * 2
-    moved = [old is not None and [r.text for r in old] != [r.text for r in new.responses] for new, old in chosen]
+    before = {ladder.id: [r.text for r in ladder.responses] for ladder in read_ladders(root / "generate", root)}
+    moved = [before[ladder.id] != [r.text for r in ladder.responses] for ladder in chosen]
     assert sorted(moved) == [False] * 3 + [True] * 3
 
 
@@ -237,7 +264,7 @@ def luminance(colour: str) -> float:
 
 
 @pytest.mark.unit
-def test_every_text_colour_stands_out_from_every_ground_light_and_dark_and_on_paper() -> None:
+def test_every_text_colour_has_contrast_in_every_scheme() -> None:
     css = resources.files("seelevel.report").joinpath("page.css").read_text(encoding="utf-8")
     schemes = [
         dict(re.findall(r"--(\w+): (#[0-9a-f]{6});", block)) for block in re.findall(r":root \{(.*?)\}", css, re.S)
@@ -255,7 +282,8 @@ def test_every_text_colour_stands_out_from_every_ground_light_and_dark_and_on_pa
                 assert (light + 0.05) / (dark + 0.05) >= 4.5, (text, ground)
 
 
-def test_margins_are_drawn_by_level_where_there_are_several(page: Page) -> None:
+@pytest.mark.unit
+def test_margins_are_drawn_by_level_if_there_are_several(page: Page) -> None:
     assert "Margin, by neighbouring levels" in page.text
     assert "0 over 1" in page.text and "1 over 2" in page.text
     assert "Pairs in the right order, by neighbouring levels" not in page.text  # the log has none

@@ -1,4 +1,4 @@
-"""The page says who ordered a ladder where it was not the auto-check: a judge, or people."""
+"""The page says who ordered a ladder if it was not the auto-check: a judge, or people."""
 
 from pathlib import Path
 
@@ -6,12 +6,16 @@ import pytest
 import yaml
 
 from seelevel import report
+from seelevel.check.settings import CheckSettings
+from seelevel.facts import CheckFacts, GenerateFacts
 from seelevel.formats.parquet import read_ladders, write_shard
 from seelevel.report.settings import ReportSettings
 from seelevel.store import StageFolder
 
 from .make_run import EVIL, RECIPE, make_run
 from .test_page import Page
+
+pytestmark = pytest.mark.unit
 
 
 def page_of(root: Path) -> str:
@@ -23,35 +27,36 @@ def run(tmp_path: Path) -> Path:
     return make_run(tmp_path / "run", 6, ("data", "generate", "check"))
 
 
-def with_check(root: Path, facts: dict, **settings: object) -> None:
+def with_check(root: Path, facts: CheckFacts, **settings: object) -> None:
     """The run's check with these settings and counts."""
     (root / "recipe.yaml").write_text(yaml.safe_dump({**RECIPE, "check": settings}, sort_keys=False))
-    StageFolder(root / "check", "0" * 16).finish(ladders=6, **facts)
+    words = CheckSettings.model_validate(settings).words
+    StageFolder(root / "check", "0" * 16).finish(**facts.written(), words=words)
 
 
-def test_a_judges_order_and_its_contradictions_are_told(run: Path) -> None:
-    facts = {"judged": 5, "triples": 400, "circles": 9, "contradiction_rate": 9 / 400}
+def test_a_judges_order_and_contradictions_are_shown(run: Path) -> None:
+    facts = CheckFacts(judged=5, triples=400, circles=9, contradiction_rate=9 / 400)
     with_check(run, facts, checker="judge", judge="http://host/v1#big", judge_mode="pairwise")
     text = page_of(run)
     assert "order of the judge http://host/v1#big, pairwise" in text
-    assert "5 ladders stand in the order of the judge http://host/v1#big." in text
-    assert "contradicts itself in 9 of 400 threes of responses (2.25%)" in text
+    assert "5 ladders have the order of the judge http://host/v1#big." in text
+    assert "contradicted itself in 9 of 400" in text and "(2.25%)" in text
 
 
-def test_a_share_of_judged_ladders_is_told_beside_the_check(run: Path) -> None:
+def test_a_share_of_judged_ladders_is_shown_beside_the_check(run: Path) -> None:
     with_check(
-        run, {"judged": 2}, checker="autocheck", encoder="clip", parser="builtin",
+        run, CheckFacts(judged=2), checker="autocheck", encoder="clip", parser="builtin",
         judge="oracle", judge_share=0.25, judge_mode="listwise",
     )  # fmt: skip
     assert "parser builtin; 25% of the ladders in the order of the judge oracle, listwise" in page_of(run)
 
 
 def test_texts_that_the_encoder_read_in_pieces_are_counted(run: Path) -> None:
-    with_check(run, {"split_texts": 1200}, checker="autocheck", encoder="clip", parser="builtin")
-    assert "1,200 texts were longer than the encoder reads at once: compared in pieces." in page_of(run)
+    with_check(run, CheckFacts(split_texts=1200), checker="autocheck", encoder="clip", parser="builtin")
+    assert "1,200 texts were too long for the encoder" in page_of(run)
 
 
-def test_who_set_a_level_by_hand_and_why_stands_with_the_ladder(run: Path) -> None:
+def test_a_ladder_shows_who_set_a_level_and_why(run: Path) -> None:
     ladders = read_ladders(run / "check", run)
     changed = [ladders[0].overridden(2, 0, EVIL, why="the bus is there"), *ladders[1:]]
     write_shard(StageFolder(run / "check", "0" * 16).shard(0), changed, run)
@@ -59,12 +64,12 @@ def test_who_set_a_level_by_hand_and_why_stands_with_the_ladder(run: Path) -> No
     text = page_of(run)
     assert "In 1 ladders people have set levels by hand." in text
     assert f": level 2 set to 0 by {' '.join(EVIL.split())}, the bus is there" in text
-    assert text.count("the measure") == 6  # whoever stands above it, the standard response is what was measured by
+    assert text.count("the measure") == 6  # even if a person put another response above it
 
 
-def test_dialogues_that_were_set_aside_are_counted_by_reason(run: Path) -> None:
-    facts = {"set_aside": 3, "set_aside_reasons": {"too few questions": 3}, "dropped": {"empty": 2}}
-    StageFolder(run / "generate", "0" * 16).finish(ladders=6, **facts)
+def test_written_prompts_that_were_set_aside_are_counted_by_reason(run: Path) -> None:
+    facts = GenerateFacts(ladders=6, set_aside=3, set_aside_reasons={"too few questions": 3}, dropped={"empty": 2})
+    StageFolder(run / "generate", "0" * 16).finish(**facts.written())
     text = page_of(run)
-    assert "3 written dialogues were set aside: too few questions." in text
+    assert "3 written prompts were set aside: too few questions." in text
     assert "2 responses were left out: empty." in text

@@ -47,8 +47,8 @@ def test_a_writers_questions_are_answered_ordered_and_overruled_and_a_kill_chang
     checked = load_ladders(whole / "check")
     assert len(checked) == 24
     assert {2, 3, 4, 5} >= {ladder.responses[0].rounds for ladder in checked} != {2}
-    assert {ladder.notes["check"]["checker"] for ladder in checked} == {"autocheck", "judge"}
-    (overruled,) = (ladder for ladder in checked if "overrides" in ladder.notes)
+    assert {ladder.check.checker for ladder in checked} == {"autocheck", "judge"}
+    (overruled,) = (ladder for ladder in checked if ladder.overrides)
     assert overruled.id == chosen.id
     assert next(r.level for r in overruled.responses if r.origin["model"] == "world:s") == 1
     by_hand.write_text(json.dumps({**entry, "ladder": "nobody"}) + "\n")

@@ -113,7 +113,10 @@ def feedback(out, **settings):
 
 def said(ladders):
     """All but who said it."""
-    return [(one.id, one.prompt, [(r.messages, r.feedback) for r in one.responses], one.notes) for one in ladders]
+    return [
+        (one.id, one.prompt, [(r.messages, r.feedback) for r in one.responses], one.round_of, one.feedback)
+        for one in ladders
+    ]
 
 
 def test_a_served_model_answers_again_on_the_judges_words_as_it_does_here(address, tmp_path, monkeypatch):
@@ -124,16 +127,16 @@ def test_a_served_model_answers_again_on_the_judges_words_as_it_does_here(addres
     here, _ = feedback(tmp_path / "here", model="world:s", **asked)
     assert said(there) == said(here)
     refined = [ladder for ladder in there if ladder.responses and ladder.responses[0].origin.get("kind") == "refined"]
-    assert {ladder.notes["round"] for ladder in refined} == {1, 2}
+    assert {ladder.round_of.number for ladder in refined} == {1, 2}
     assert all(ladder.responses[0].origin["model"] == name and len(ladder.images) == 1 for ladder in refined)
     for ladder in refined:  # the judge's words are the user's next turn
         before = ladder.prompt[-2]["content"]
         assert ladder.prompt[-1]["content"].endswith("Please answer again.") and before
     answered = [r for ladder in load_ladders(tmp_path / "there" / "generate") for r in ladder.responses]
     given = {message["content"] for r in answered for message in r.messages}
-    noted = [ladder.notes["feedback"] for ladder in there if "feedback" in ladder.notes]
-    unscored = [one for note in noted for one in note["unscored"] if one["text"] not in given]
-    assert facts["api"][name]["calls"] == sum(note.get("answers", 0) for note in noted) + len(unscored)
+    noted = [ladder.feedback for ladder in there if ladder.feedback is not None]
+    unscored = [one for note in noted for one in note.unscored if one.text not in given]
+    assert facts["api"][name]["calls"] == sum(note.answers for note in noted) + len(unscored)
     before = LEDGER.used()
     again, _ = feedback(tmp_path / "again", model=name, **asked)
     assert said(again) == said(there)
@@ -153,10 +156,10 @@ def test_a_served_judge_that_writes_no_verdict_rates_nothing_and_its_replies_are
     given = load_ladders(tmp_path / "run" / "generate")
     parts = [pair for ladder in given for pair in apart(ladder)]
     answers = [(seen, response) for part, seen in parts for response in part.responses]
-    kept = [one for ladder in found for one in ladder.notes["feedback"]["unscored"]]
-    assert [one["text"] for one in kept] == [response.text for _, response in answers]
-    assert {one["reason"] for one in kept} == {"it holds no JSON object"}
-    assert all(one["reply"] for one in kept)
+    kept = [one for ladder in found for one in ladder.feedback.unscored]
+    assert [one.text for one in kept] == [response.text for _, response in answers]
+    assert {one.reason for one in kept} == {"it holds no JSON object"}
+    assert all(one.reply for one in kept)
     here = Annotator(load_generator(str(folder)), name, None, short, sees=True).annotate(answers)
-    assert [one["reply"] for one in kept] == [verdict.reply for verdict in here]
+    assert [one.reply for one in kept] == [verdict.reply for verdict in here]
     assert LEDGER.since(before)[name].calls == 2 * len(answers)  # each was asked to say it once more

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from seelevel.ladder import Image, Ladder, Message
 from seelevel.training import agreement as layouts
@@ -28,6 +27,7 @@ from seelevel.training.trainer import PreferenceTrainer
 from tests.training.test_packing import run
 from tests.training.test_trainer import Killed, contents
 from tests.training.tiny import make_interaction, make_ladder, make_model, make_picture, make_processor, save_model
+from tests.training.weights import share_of_the_way
 
 
 @pytest.fixture(scope="module")
@@ -171,9 +171,8 @@ def settings(**changes: Any) -> TrainSettings:
     return TrainSettings(**{**plain, "objective": {"name": "conditional"}, **changes})
 
 
-def trained(out: Path) -> tuple[dict[str, torch.Tensor], list[dict[str, float]]]:
-    lines = (out / "log.jsonl").read_text().splitlines()
-    return load_file(out / "model" / "model.safetensors"), [json.loads(line) for line in lines]
+def steps(out: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
 
 
 def test_losses_and_weights_are_those_of_rounds_in_rows_of_their_own(
@@ -194,11 +193,9 @@ def test_losses_and_weights_are_those_of_rounds_in_rows_of_their_own(
         monkeypatch.setattr(module, "rows_of", lambda ladders, budget=0: [[n] for n in range(len(ladders))])
     now = "apart"
     fit(talks, str(base), settings(dtype="float64"), tmp_path / now)
-    weights, log = trained(tmp_path / "apart")
     for name in ("together", "small", "rows"):
-        other, its_log = trained(tmp_path / name)
-        assert all(torch.allclose(other[key], weights[key], rtol=1e-5, atol=1e-7) for key in weights)
-        for one, entry in zip(log, its_log, strict=True):
+        assert share_of_the_way(tmp_path / name / "model", tmp_path / "apart" / "model", base) <= 1e-4
+        for one, entry in zip(steps(tmp_path / "apart"), steps(tmp_path / name), strict=True):
             assert entry == pytest.approx(one, rel=1e-5, abs=1e-7)
     assert sizes["together"] < sizes["small"] < sizes["apart"] < sizes["rows"]
 

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from seelevel.ladder import Feedback, Image, Interaction, Ladder, Message, Response
 from seelevel.models.local import load_reader
+from seelevel.notes import RoundOf
 from seelevel.training import trainer
 from seelevel.training.fit import fit
 from seelevel.training.objectives.settings import ConditionalSettings
@@ -49,7 +50,7 @@ def test_of_a_later_round_only_its_own_answer_and_its_end_carry_loss(tmp_path: P
     end = processor.tokenizer.eos_token
     settings = ConditionalSettings(dropout=0.0)
     for ladder, answer in zip(interaction(tmp_path).rounds(), ("A red cup.", "A blue cup."), strict=True):
-        seen = settings.seen(ladder)
+        seen = settings.select_responses(ladder)
         tokens = tokenise(seen, processor, ImageReader(processor))
         block = shown(seen, tokens, processor)
         assert styled(block).strip() == f"{answer}{end}"
@@ -83,7 +84,7 @@ def talks(folder: Path) -> list[Ladder]:
     turns = [(user, rated(text, honesty=n)) for user, (text, n) in zip(asked, said, strict=True)]
     dialogues = [rated("A cup.", "How many?", "One.", honesty=4), rated("A dog.", "Where?", "There.", honesty=1)]
     dialogues.append(rated("A cup. I see.", "Which?", "The red one.", honesty=3))
-    behind = Ladder("dialogue", image, [asked[0]], dialogues, notes={"before": {"honesty": 3}})
+    behind = Ladder("dialogue", image, [asked[0]], dialogues, round_of=RoundOf("talk of before", 1, {"honesty": 3}))
     plain = Ladder(
         "plain", image, [asked[0]], [rated(text, helpfulness=3) for text in ("Two dogs.", "Two small dogs.")]
     )
@@ -209,7 +210,7 @@ def test_what_is_shown_is_what_the_first_step_of_training_scores_token_by_token(
         trained |= conversations(batch)
     assert set(trained) == {"talk#0", "talk#1", "dialogue", "plain"} and len(batches) > 1
     assert [len(trained[name]) for name in ("talk#1", "dialogue", "plain")] == [1, 2, 2]
-    conditions = [r.condition for one in ladders for r in objective.seen(one).responses]
+    conditions = [r.condition for one in ladders for r in objective.select_responses(one).responses]
     assert any(conditions) and not all(conditions)
 
     tokenizer = (processor := load_reader(str(model))[1]).tokenizer

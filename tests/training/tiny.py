@@ -15,11 +15,13 @@ from transformers import (
     LlavaConfig,
     LlavaForConditionalGeneration,
     LlavaProcessor,
+    PretrainedConfig,
     PreTrainedTokenizerFast,
 )
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
 from seelevel.ladder import Image, Ladder, Message, Response
+from seelevel.notes import RoundOf
 
 CORPUS = [
     "There is a red cup on the table in the kitchen.",
@@ -63,18 +65,32 @@ def make_processor(template: str = TEMPLATE) -> LlavaProcessor:
     )
 
 
-def make_model(processor: LlavaProcessor, seed: int = 0, dtype: torch.dtype = torch.float32) -> Any:
+def make_model(
+    processor: LlavaProcessor,
+    seed: int = 0,
+    dtype: torch.dtype = torch.float32,
+    text: type[PretrainedConfig] = LlamaConfig,
+    **changes: Any,
+) -> Any:
+    """`text`, `changes`: another language model, other keys of its configuration."""
     torch.manual_seed(seed)
     tokenizer = processor.tokenizer
+    sizes = {
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "max_position_embeddings": 512,
+    }
     config = LlavaConfig(
         vision_config=CLIPVisionConfig(
             hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2, image_size=SIDE,
             patch_size=PATCH,
         ),
-        text_config=LlamaConfig(
-            vocab_size=len(tokenizer), hidden_size=32, intermediate_size=64, num_hidden_layers=2,
-            num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=512,
-            eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id, bos_token_id=None,
+        text_config=text(
+            vocab_size=len(tokenizer), eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id,
+            bos_token_id=None, **sizes | changes,
         ),
         image_token_index=processor.image_token_id,
         vision_feature_layer=-1,
@@ -133,8 +149,8 @@ def make_interaction(folder: Path, seed: int, k: int = 2, rounds: int = 3, condi
         history = [*history, {"role": "user", "content": CORPUS[number % len(CORPUS)]}]
         answer: Message = {"role": "assistant", "content": ANSWERS[(seed + number + 2) % len(ANSWERS)]}
         condition = f"Answer {number} well." if conditions else ""
-        notes = {"interaction": first.id, "round": number}
+        place = RoundOf(first.id, number)
         response = Response([answer], 0, condition=condition)
-        ladders.append(Ladder(f"{first.id}#{number}", first.images, list(history), [response], notes=notes))
+        ladders.append(Ladder(f"{first.id}#{number}", first.images, list(history), [response], round_of=place))
         history = [*history, answer]
     return ladders

@@ -5,19 +5,23 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from seelevel.check.overrides import Checker, Overridden, read_overrides
 from seelevel.check.settings import CheckSettings
-from seelevel.formats.parquet import iter_shards, read_ladders, write_shard
+from seelevel.errors import InputError
+from seelevel.facts import CheckFacts
+from seelevel.formats.parquet import iter_shards
+from seelevel.formats.shards import Transform, change_shards
+from seelevel.ladder import Ladder
 from seelevel.models.base import ModelRef
-from seelevel.progress import Progress, say
+from seelevel.progress import say
 from seelevel.registry import choose
-from seelevel.store import StageFolder, shards
+from seelevel.store import StageFolder
 
 __all__ = ["CHECKERS", "CheckSettings", "make_checker", "run"]
 
-# Each is a class with `from_settings(settings, judge, seed)`, whose objects take ladders and give re-levelled ladders.
+# Each is a class with `from_settings(settings, judge, seed)`. Its objects take ladders and return each with new levels
+# and a `CheckNote`, in order (`Ladder.ordered`). A recipe may name such a class outside the package as module:class.
 CHECKERS = {"autocheck": "seelevel.check.autocheck:AutoCheck", "judge": "seelevel.check.judged:JudgeOrder"}
 
 
@@ -29,24 +33,22 @@ def run(
     root: Path,
     judge: ModelRef | None = None,
     seed: int = 0,
-) -> dict[str, Any]:
-    """Write one shard of checked ladders for each shard in `source`; returns the counts for the manifest.
+) -> CheckFacts:
+    """Write one shard of checked ladders for each shard of `source`; return the counts for the manifest.
 
-    A shard that is there already was written whole and is kept. Image paths below `root` are written relative to it.
+    Picture paths below `root`, the run folder, are written relative to it.
     """
-    todo = [path for path in shards(source) if not (stage.path / path.name).exists()]
-    if todo:
+
+    def start() -> Transform:
         checker = make_checker(source, settings, encoder, root, judge, seed)
-        with Progress("check", total=len(shards(source)), unit="shards", done=len(shards(source)) - len(todo)) as bar:
-            for path in todo:
-                # A shard is a call of its own, so that a continued run parses the same batches as an unbroken one.
-                write_shard(stage.path / path.name, checker(read_ladders(path, root)), root)
-                bar.advance()
-    facts = _facts(ladder.notes for _, ladders in iter_shards(stage.path, root) for ladder in ladders)
-    if "contradiction_rate" in facts:
+        return lambda _, ladders: map(_with_note, checker(ladders))
+
+    change_shards(source, stage.path, root, "check", start)
+    facts = _facts(ladder for _, ladders in iter_shards(stage.path, root) for ladder in ladders)
+    if facts.contradiction_rate is not None:
         say(
-            f"check: the judge contradicts itself in {facts['circles']} of {facts['triples']} threes of responses "
-            f"({facts['contradiction_rate']:.2%})"
+            f"check: the judge contradicts itself in {facts.circles} of {facts.triples} triples of responses "
+            f"({facts.contradiction_rate:.2%})"
         )
     return facts
 
@@ -74,20 +76,37 @@ def make_checker(
     return Overridden(checker, overrides)
 
 
-def _facts(notes: Iterable[dict[str, Any]]) -> dict[str, Any]:
-    """Counts for the report; those of a judge and of overrides only where there are some."""
-    counts: Counter[str] = Counter({"ladders": 0, "reordered": 0, "unchecked": 0, "split_texts": 0})
-    for all_notes in notes:
-        note = all_notes["check"]
+def _with_note(ladder: Ladder) -> Ladder:
+    if ladder.check is None:
+        raise InputError(
+            f"check.checker left no note on ladder {ladder.id}; return ladder.ordered(responses, CheckNote(…))"
+        )
+    return ladder
+
+
+def _facts(ladders: Iterable[Ladder]) -> CheckFacts:
+    """Counts for the report; those of a judge and of overrides only if there are any."""
+    counts: Counter[str] = Counter()
+    for ladder in ladders:
+        note = ladder.check
+        assert note is not None  # see _with_note
         counts["ladders"] += 1
-        counts["reordered"] += note.get("reordered", False)
-        counts["unchecked"] += "unchecked" in note
-        counts["split_texts"] += note.get("split", 0)
-        counts["judged"] += note["checker"] == "judge" and "unchecked" not in note
-        counts["triples"] += note.get("triples", 0)
-        counts["circles"] += note.get("circles", 0)
-        counts["overridden"] += bool(all_notes.get("overrides"))
-    rate = {"contradiction_rate": counts["circles"] / counts["triples"]} if counts["triples"] else {}
-    asked = {"triples", "circles"} if rate else set()
-    always = {"ladders", "reordered", "unchecked", "split_texts"}
-    return {name: n for name, n in counts.items() if n or name in always | asked} | rate
+        counts["reordered"] += ladder.reordered
+        counts["unchecked"] += bool(note.unchecked)
+        counts["split_texts"] += note.split
+        counts["judged"] += note.checker == "judge" and not note.unchecked
+        counts["triples"] += note.triples
+        counts["circles"] += note.circles
+        counts["overridden"] += bool(ladder.overrides)
+    triples, circles = counts["triples"], counts["circles"]
+    return CheckFacts(
+        ladders=counts["ladders"],
+        reordered=counts["reordered"],
+        unchecked=counts["unchecked"],
+        split_texts=counts["split_texts"],
+        judged=counts["judged"] or None,
+        triples=triples or None,
+        circles=circles if triples else None,
+        contradiction_rate=circles / triples if triples else None,
+        overridden=counts["overridden"] or None,
+    )

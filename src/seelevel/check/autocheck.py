@@ -18,16 +18,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from seelevel.check.settings import CheckSettings
-from seelevel.ladder import Ladder, Response, dense_levels
+from seelevel.ladder import Ladder, dense_levels
 from seelevel.language.chunks import Chunk, noun_chunks
 from seelevel.language.encoders import TextEncoder, Vectors, load_encoder
 from seelevel.models.base import ModelRef
+from seelevel.notes import Checked, CheckNote, Coverage, Match
 from seelevel.store import batched
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ class Units:
 
 
 @dataclass(frozen=True)
-class Coverage:
+class Matching:
     """How far one list of units covers another: `best[m]` is the n that s[m] comes from, -1 where N = 0."""
 
     similarity: list[float]
@@ -66,7 +67,7 @@ class Coverage:
     matched: list[bool]
 
     @classmethod
-    def of(cls, cosines: NDArray[np.float32], threshold: float) -> Coverage:
+    def of(cls, cosines: NDArray[np.float32], threshold: float) -> Matching:
         """From S, shape [M, N]."""
         if not cosines.size:
             return cls([0.0] * len(cosines), [-1] * len(cosines), [False] * len(cosines))
@@ -86,13 +87,8 @@ class Coverage:
 class AutoCheck:
     """Ladders in, re-levelled ladders with reasons out, in the same order.
 
-    `threshold` None is the encoder's own, else 0.85. Responses get the scores `acc` and `score`. Reasons are in
-    `notes["check"]`: `checker`, `threshold`, `initial_levels`, and `unchecked` (why) or else `order` (for each place
-    now, the place before), `reordered`, `split` (how many of its texts were longer than the encoder reads and are means
-    of pieces) and `responses`, one entry a response in the order now: `acc`, `score`, both
-    also with `_local` and `_global`; `chunks`, its own, with `text`, `start` and `end` in `response.text`, the `best`
-    match in the standard response, its `similarity` and whether it `matched`; `standard_chunks` and
-    `standard_sentences`, the standard's, with their best match in it.
+    `threshold` None is the encoder's own, else 0.85. Responses get the scores `acc` and `score`; the reasons are in
+    `Response.check.coverage` and `Ladder.check` (see `seelevel.notes`).
     """
 
     def __init__(
@@ -129,56 +125,52 @@ class AutoCheck:
         return found
 
     def _check(self, ladder: Ladder, units: list[Units], vectors: dict[str, Vectors]) -> Ladder:
-        note = {"checker": "autocheck", "threshold": self.threshold, "initial_levels": ladder.levels}
-        if len(ladder.responses) < 2:
-            return ladder.ordered(ladder.responses, check={**note, "unchecked": "fewer than 2 responses"})
-        if ladder.standard_displaced:
-            return ladder.ordered(ladder.responses, check={**note, "unchecked": "the standard response is not first"})
-        if not units[0].chunks:
-            return ladder.ordered(
-                ladder.responses, check={**note, "unchecked": "the standard response has no noun chunk"}
+        note = CheckNote("autocheck", tuple(ladder.levels), threshold=self.threshold)
+        if reason := _why_unchecked(ladder, units):
+            return ladder.left_unchecked(replace(note, unchecked=reason))
+        coverages = [self._compare(units[0], own, vectors) for own in units]
+        levels = [0, *(level + 1 for level in dense_levels([(-c.acc, -c.score) for c in coverages[1:]]))]
+        responses = [
+            replace(
+                response,
+                level=level,
+                scores={**response.scores, "acc": coverage.acc, "score": coverage.score},
+                check=Checked(place, coverage),
             )
-        compared = [self._compare(units[0], own, vectors) for own in units]
-        keys = [(-reasons["acc"], -reasons["score"]) for reasons in compared[1:]]
-        levels = [0, *(level + 1 for level in dense_levels(keys))]
-        order = sorted(range(len(levels)), key=levels.__getitem__)
-        responses = [self._levelled(ladder.responses[n], levels[n], compared[n]) for n in order]
-        return ladder.ordered(
-            responses,
-            check={
-                **note,
-                "order": order,
-                "reordered": order != sorted(order),
-                "split": sum(t in self.encoder.split for own in units for t in {*own.phrases, *own.sentences}),
-                "responses": [compared[n] for n in order],
-            },
-        )
+            for place, (response, level, coverage) in enumerate(zip(ladder.responses, levels, coverages, strict=True))
+        ]
+        split = sum(t in self.encoder.split for own in units for t in {*own.phrases, *own.sentences})
+        return ladder.ordered(responses, replace(note, split=split))
 
-    def _levelled(self, response: Response, level: int, reasons: dict[str, Any]) -> Response:
-        return replace(
-            response, level=level, scores={**response.scores, "acc": reasons["acc"], "score": reasons["score"]}
-        )
-
-    def _compare(self, standard: Units, own: Units, vectors: dict[str, Vectors]) -> dict[str, Any]:
-        """One response's reasons: Acc and score with their local and global parts; for each of its chunks the standard
-        chunk nearest to it; for each standard chunk and sentence the nearest of its own."""
+    def _compare(self, standard: Units, own: Units, vectors: dict[str, Vectors]) -> Coverage:
+        """One response's reasons: each of its chunks with the nearest of the standard, and the other way round."""
         cosines = _cosines(standard.phrases, own.phrases, vectors)
-        local, back = Coverage.of(cosines, self.threshold), Coverage.of(cosines.T, self.threshold)
-        whole = Coverage.of(_cosines(standard.sentences, own.sentences, vectors), self.threshold)
-        return {
-            "acc": round((local.acc + whole.acc) / 2, DIGITS),
-            "score": round((local.score + whole.score) / 2, DIGITS),
-            "acc_local": round(local.acc, DIGITS),
-            "acc_global": round(whole.acc, DIGITS),
-            "score_local": round(local.score, DIGITS),
-            "score_global": round(whole.score, DIGITS),
-            "chunks": _chunk_notes(own.chunks, standard.chunks, back),
-            "standard_chunks": _chunk_notes(standard.chunks, own.chunks, local),
-            "standard_sentences": [
-                {"text": text, "best": own.sentences[n] if n >= 0 else "", "similarity": s, "matched": p}
-                for text, n, s, p in zip(standard.sentences, whole.best, whole.similarity, whole.matched, strict=True)
-            ],
-        }
+        local, back = Matching.of(cosines, self.threshold), Matching.of(cosines.T, self.threshold)
+        whole = Matching.of(_cosines(standard.sentences, own.sentences, vectors), self.threshold)
+        sentences = zip(standard.sentences, whole.best, whole.similarity, whole.matched, strict=True)
+        return Coverage(
+            acc=round((local.acc + whole.acc) / 2, DIGITS),
+            score=round((local.score + whole.score) / 2, DIGITS),
+            acc_local=round(local.acc, DIGITS),
+            acc_global=round(whole.acc, DIGITS),
+            score_local=round(local.score, DIGITS),
+            score_global=round(whole.score, DIGITS),
+            chunks=_chunk_matches(own.chunks, standard.chunks, back),
+            standard_chunks=_chunk_matches(standard.chunks, own.chunks, local),
+            standard_sentences=tuple(
+                Match(text, own.sentences[n] if n >= 0 else "", similarity, matched)
+                for text, n, similarity, matched in sentences
+            ),
+        )
+
+
+def _why_unchecked(ladder: Ladder, units: list[Units]) -> str:
+    """Why a ladder cannot be checked; empty if it can."""
+    if len(ladder.responses) < 2:
+        return "fewer than 2 responses"
+    if ladder.standard_displaced:
+        return "the standard response is not first"
+    return "" if units[0].chunks else "the standard response has no noun chunk"
 
 
 def _cosines(wanted: list[str], given: list[str], vectors: dict[str, Vectors]) -> NDArray[np.float32]:
@@ -189,17 +181,9 @@ def _cosines(wanted: list[str], given: list[str], vectors: dict[str, Vectors]) -
     return cosines
 
 
-def _chunk_notes(chunks: list[Chunk], others: list[Chunk], coverage: Coverage) -> list[dict[str, Any]]:
-    return [
-        {
-            "text": chunk.text,
-            "start": chunk.start,
-            "end": chunk.end,
-            "best": others[n].text if n >= 0 else "",
-            "similarity": similarity,
-            "matched": matched,
-        }
-        for chunk, n, similarity, matched in zip(
-            chunks, coverage.best, coverage.similarity, coverage.matched, strict=True
-        )
-    ]
+def _chunk_matches(chunks: list[Chunk], others: list[Chunk], matching: Matching) -> tuple[Match, ...]:
+    rows = zip(chunks, matching.best, matching.similarity, matching.matched, strict=True)
+    return tuple(
+        Match(chunk.text, others[n].text if n >= 0 else "", similarity, matched, chunk.start, chunk.end)
+        for chunk, n, similarity, matched in rows
+    )

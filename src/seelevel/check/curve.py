@@ -21,6 +21,7 @@ from seelevel.errors import InputError
 from seelevel.formats.parquet import load_ladders
 from seelevel.ladder import Ladder, dense_levels
 from seelevel.language.encoders import load_encoder
+from seelevel.notes import Coverage, Match
 
 GRID = tuple(round(0.4 + 0.02 * n, 2) for n in range(30))
 FIGURES = {
@@ -42,8 +43,8 @@ def show_curve(
     known = None if order is None else {ladder.id: ladder for ladder in load_ladders(order)}
     if encoder is not None:
         ladders = list(AutoCheck(load_encoder(encoder), None, parser)(ladders))
-    found = judged(ladders, known)
-    force = next(x.notes["check"]["threshold"] for x in ladders if "responses" in x.notes.get("check", {}))
+    found = rechecked(ladders, known)
+    force = next(x.check.threshold for x in ladders if x.check is not None and x.check.threshold is not None)
     rows = curve(found)
     if picture is not None:
         plot(rows, force, picture)
@@ -58,7 +59,7 @@ def show_curve(
 
 
 @dataclass(frozen=True)
-class Judged:
+class Rechecked:
     """One ladder's generated responses, in their first order: `local[r]` and `whole[r]` are s[m] of chunks and
     sentences (−inf where there is nothing to compare with), `score[r]` the score, `known[r]` the known level."""
 
@@ -72,40 +73,39 @@ class Judged:
         return [round(value / 2, DIGITS) for value in both.tolist()]
 
 
-def judged(ladders: Iterable[Ladder], order: Mapping[str, Ladder] | None = None) -> list[Judged]:
+def rechecked(ladders: Iterable[Ladder], order: Mapping[str, Ladder] | None = None) -> list[Rechecked]:
     """What autocheck noted on checked ladders; those that it left unchecked are passed over.
 
     `order`: ladders by id whose levels are the known order, the same responses in them; None: the order before the
     check. Raises `InputError` where no ladder carries reasons, or a ladder is not in `order` as it is here.
     """
-    found, seen = [], 0
+    measured, count = [], 0
     for ladder in ladders:
-        note = ladder.notes.get("check", {})
-        seen += 1
-        if note.get("checker") != "autocheck" or "responses" not in note:
-            continue
-        # The standard response was first; levels set by hand may have moved it since.
-        places = sorted((n for n, was in enumerate(note["order"]) if was), key=note["order"].__getitem__)
-        reasons = [note["responses"][place] for place in places]
-        if order is None:
-            known = [note["initial_levels"][note["order"][place]] for place in places]
-        else:
-            known = [_known(ladder, place, order) for place in places]
-        found.append(
-            Judged(
-                np.array([_similarities(r["standard_chunks"]) for r in reasons]),
-                np.array([_similarities(r["standard_sentences"]) for r in reasons]),
-                np.array([r["score"] for r in reasons]),
-                known,
+        count += 1
+        if ladder.check is not None and (covered := _covered(ladder)):
+            levels = ladder.check.initial_levels
+            measured.append(
+                Rechecked(
+                    np.array([_similarities(coverage.standard_chunks) for _, _, coverage in covered]),
+                    np.array([_similarities(coverage.standard_sentences) for _, _, coverage in covered]),
+                    np.array([coverage.score for _, _, coverage in covered]),
+                    [levels[before] if order is None else _known(ladder, n, order) for n, before, _ in covered],
+                )
             )
-        )
-    if not found:
-        raise InputError(f"none of {seen} ladders carries autocheck's reasons; check them, or name an --encoder")
-    return found
+    if not measured:
+        raise InputError(f"none of {count} ladders carries autocheck's reasons; check them, or name an --encoder")
+    return measured
 
 
-def _similarities(matches: Sequence[Mapping[str, Any]]) -> list[float]:
-    return [match["similarity"] if match["best"] else -np.inf for match in matches]
+def _covered(ladder: Ladder) -> list[tuple[int, int, Coverage]]:
+    """(place now, place before, coverage) of each response but the measure, which was first before the check."""
+    checks = ((place, response.check) for place, response in enumerate(ladder.responses))
+    covered = [(n, c.place_before, c.coverage) for n, c in checks if c is not None and c.coverage is not None]
+    return sorted((row for row in covered if row[1] > 0), key=lambda row: row[1])
+
+
+def _similarities(matches: Sequence[Match]) -> list[float]:
+    return [match.similarity if match.best else -np.inf for match in matches]
 
 
 def _known(ladder: Ladder, place: int, order: Mapping[str, Ladder]) -> int:
@@ -119,12 +119,12 @@ def _known(ladder: Ladder, place: int, order: Mapping[str, Ladder]) -> int:
     )
 
 
-def curve(ladders: Sequence[Judged], thresholds: Sequence[float] = GRID) -> list[dict[str, float | None]]:
+def curve(ladders: Sequence[Rechecked], thresholds: Sequence[float] = GRID) -> list[dict[str, float | None]]:
     """For each τ: `threshold` and FIGURES, as fractions; `agreement` is None where nothing is known to differ."""
     return [{"threshold": threshold, **_at(ladders, threshold)} for threshold in thresholds]
 
 
-def _at(ladders: Sequence[Judged], threshold: float) -> dict[str, float | None]:
+def _at(ladders: Sequence[Rechecked], threshold: float) -> dict[str, float | None]:
     accs, pairs, undecided, tied, reordered = list[float](), 0, 0, 0, 0
     agreed, known = 0.0, 0
     for ladder in ladders:

@@ -19,7 +19,7 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any, Protocol
@@ -32,7 +32,7 @@ from seelevel.judge.replies import Record, parse_ratings
 from seelevel.ladder import IMAGE_MARK, Ladder, dense_levels
 from seelevel.models import load_generator
 from seelevel.models.base import Generator, ModelRef
-from seelevel.notes import NO_STANDARD
+from seelevel.notes import Checked, CheckNote, Compared
 from seelevel.store import batched
 
 # Ladders whose prompts go to the judge in one call.
@@ -52,10 +52,12 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Ranking:
-    """What each response is worth, more being better, and what is noted of how it was found."""
+    """How much each response is worth, by its place; more is better. The rest is for the note (see `CheckNote`)."""
 
     worth: Mapping[int, float]
-    notes: dict[str, Any] = field(default_factory=dict)
+    comparisons: tuple[Compared, ...] = ()
+    triples: int = 0
+    circles: int = 0
 
 
 class Mode(Protocol):
@@ -118,9 +120,9 @@ class Pairwise:
             won = (verdict.worth[0] or 0.0) - (verdict.worth[1] or 0.0)
             wins[a], wins[b] = wins[a] + won, wins[b] - won
             better[a, b], better[b, a] = won > 0, won < 0
-        circles = contradictions(sorted(wins), better)
-        compared = [{"of": sorted([a, b]), "better": _winner(a, b, better)} for a, b in groups]
-        return Ranking(wins, {"comparisons": compared, "triples": circles[1], "circles": circles[0]})
+        circles, triples = contradictions(sorted(wins), better)
+        compared = tuple(Compared((min(a, b), max(a, b)), _winner(a, b, better)) for a, b in groups)
+        return Ranking(wins, compared, triples, circles)
 
 
 MODES: dict[str, Mode] = {"listwise": Listwise(), "pairwise": Pairwise()}
@@ -159,10 +161,8 @@ def _winner(a: int, b: int, better: Mapping[tuple[int, int], bool]) -> int | Non
 class JudgeOrder:
     """Ladders in, re-levelled ladders with the judge's reasons out, in the same order.
 
-    Rated responses get the score `rating` (listwise: 0 to 10; pairwise: wins less losses). `notes["check"]` holds
-    `checker`, `judge`, `mode`, `initial_levels`, `replies`, and `unchecked` (why) or else `order` (for each place now,
-    the place before), `reordered`, `ratings` (in the order now, null for the standard) and, pairwise, `comparisons` by
-    places before, `triples` and `circles`.
+    Rated responses get the score `rating` (listwise: 0 to 10; pairwise: wins less losses), also in
+    `Response.check.rating`; the standard response has none. The judge's replies are in `Ladder.check`.
     """
 
     def __init__(
@@ -202,36 +202,25 @@ class JudgeOrder:
         return [tuple(rng.sample(group, len(group))) for group in self._mode.groups(places)]
 
     def _ordered(self, ladder: Ladder, groups: list[tuple[int, ...]], verdicts: list[Verdict | Unscored]) -> Ladder:
-        note: dict[str, Any] = {
-            "checker": "judge",
-            "judge": self.name,
-            "mode": self.mode,
-            "initial_levels": ladder.levels,
-            "replies": [verdict.reply for verdict in verdicts],
-        }
-        found: Ranking | str = _obstacle(ladder) or self._ranking(groups, verdicts)
-        if isinstance(found, str):
-            return ladder.ordered(ladder.responses, check={**note, "unchecked": found})
-        first = _first(ladder)
-        ranked = dense_levels([-found.worth.get(n, 0.0) for n in range(first, len(ladder.responses))])
+        replies = tuple(verdict.reply for verdict in verdicts)
+        note = CheckNote("judge", tuple(ladder.levels), judge=self.name, mode=self.mode, replies=replies)
+        ranking: Ranking | str = _obstacle(ladder) or self._ranking(groups, verdicts)
+        if isinstance(ranking, str):
+            return ladder.left_unchecked(replace(note, unchecked=ranking))
+        first, worth = _first(ladder), ranking.worth
+        ranked = dense_levels([-worth.get(n, 0.0) for n in range(first, len(ladder.responses))])
         levels = [0] * first + [first + level for level in ranked]
-        order = sorted(range(len(levels)), key=levels.__getitem__)
         responses = [
-            replace(response, level=levels[n], scores={**response.scores, "rating": found.worth[n]})
-            if n in found.worth
-            else replace(response, level=levels[n])
-            for n, response in enumerate(ladder.responses)
+            replace(
+                response,
+                level=level,
+                scores={**response.scores, "rating": worth[n]} if n in worth else response.scores,
+                check=Checked(n, rating=worth.get(n)),
+            )
+            for n, (response, level) in enumerate(zip(ladder.responses, levels, strict=True))
         ]
-        return ladder.ordered(
-            responses,
-            check={
-                **note,
-                **found.notes,
-                "order": order,
-                "reordered": order != sorted(order),
-                "ratings": [found.worth.get(n) for n in order],
-            },
-        )
+        counted = replace(note, comparisons=ranking.comparisons, triples=ranking.triples, circles=ranking.circles)
+        return ladder.ordered(responses, counted)
 
     def _ranking(self, groups: list[tuple[int, ...]], verdicts: list[Verdict | Unscored]) -> Ranking | str:
         whole = [verdict for verdict in verdicts if not isinstance(verdict, Unscored)]
@@ -260,8 +249,8 @@ class Mixed:
 
 
 def _first(ladder: Ladder) -> int:
-    """The first response that is to be ordered: the standard response, where there is one, stays best."""
-    return 0 if NO_STANDARD in ladder.notes.get("flags", []) else 1
+    """The place of the first response that the judge orders: the standard response, if there is one, stays best."""
+    return 0 if ladder.standard is None else 1
 
 
 def _obstacle(ladder: Ladder) -> str:
@@ -278,8 +267,8 @@ def rounds_of(ladder: Ladder, n: int) -> list[dict[str, str]]:
     messages = ladder.responses[n].messages
     questions = [ladder.prompt[-1], *messages[1::2]]
     references = ["" for _ in questions]
-    if _first(ladder) == 1:
-        references = [message["content"] for message in ladder.responses[0].messages[::2]]
+    if ladder.standard is not None:
+        references = [message["content"] for message in ladder.standard.messages[::2]]
     return [
         {
             "question": question["content"].replace(IMAGE_MARK, "").strip(),

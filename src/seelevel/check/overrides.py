@@ -22,6 +22,7 @@ from seelevel.errors import InputError
 from seelevel.formats.parquet import iter_shards
 from seelevel.judge.replies import one_line
 from seelevel.ladder import Ladder
+from seelevel.notes import LevelOverride
 from seelevel.registry import nearest
 
 Checker = Callable[[Iterable[Ladder]], Iterable[Ladder]]
@@ -49,17 +50,16 @@ class Overridden:
         self.checker, self.overrides = checker, overrides
 
     def __call__(self, ladders: Iterable[Ladder]) -> Iterator[Ladder]:
-        yield from self.checker(_noted(ladder, self.overrides.get(ladder.id, [])) for ladder in ladders)
+        yield from self.checker(_with_overrides(ladder, self.overrides.get(ladder.id, [])) for ladder in ladders)
 
 
-def _noted(ladder: Ladder, overrides: Sequence[Override]) -> Ladder:
-    """Not in force yet: the checker is to see the ladder as it is, its standard response first."""
-    for own in overrides:
-        text = ladder.responses[place_of(ladder, own.response)].text
-        said = own.model_dump(include={"who", "why", "when"}, exclude_defaults=True)
-        earlier = [entry for entry in ladder.notes.get("overrides", []) if entry["text"] != text]
-        entry = {"text": text, **said, "to": own.level}
-        ladder = replace(ladder, notes={**ladder.notes, "overrides": [*earlier, entry]})
+def _with_overrides(ladder: Ladder, overrides: Sequence[Override]) -> Ladder:
+    """The ladder with overrides that are not in force yet: the checker must see it with its standard response first."""
+    for override in overrides:
+        target = ladder.responses[place_of(ladder, override.response)].id
+        others = [one for one in ladder.overrides if one.response != target]
+        entry = LevelOverride(target, override.who, override.level, why=override.why, when=override.when)
+        ladder = replace(ladder, overrides=(*others, entry))
     return ladder
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -15,7 +15,8 @@ class CheckSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    checker: str = Field(default="autocheck", description="a name of seelevel.check.CHECKERS")
+    checker: str = Field(default="autocheck", description="autocheck, judge or module:class")
+    options: dict[str, Any] = Field(default={}, description="for a checker from outside the package")
     encoder: str | None = Field(default=None, description="a text encoder's folder or hub name")
     threshold: float | None = Field(
         default=None,
@@ -40,9 +41,23 @@ class CheckSettings(BaseModel):
         for name in self.needs:
             if getattr(self, name) is None:
                 raise ValueError(f"check.{name} is missing: checker {self.checker} needs it")
+        if self.options and self.checker in NEEDS:
+            raise ValueError(f"check.options: checker {self.checker} has none; they are for a checker module:class")
         if self.judge_share and self.judge is None:
             raise ValueError("check.judge is missing: name who orders judge_share of the ladders")
         return self
+
+    @property
+    def words(self) -> str:
+        """The settings in one line, for the report."""
+        order = f"the order of the judge {self.judge}, {self.judge_mode}"
+        if self.checker == "judge":
+            return order
+        if self.checker not in NEEDS:
+            return ", ".join([self.checker, *(f"{key} {value}" for key, value in self.options.items())])
+        threshold = "" if self.threshold is None else f", threshold {self.threshold:g}"
+        mixed = f"; {self.judge_share:.0%} of the ladders in {order}" if self.judge_share else ""
+        return f"{self.checker} with encoder {self.encoder}{threshold}, parser {self.parser}{mixed}"
 
     @property
     def needs(self) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""`seelevel score`: figures of answers or judgements that exist already."""
+"""`seelevel score`: the figures of existing answers or judgements."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-score_app = typer.Typer(help="Score answers or judgements that exist already.", no_args_is_help=True)
+score_app = typer.Typer(help="Score existing answers or judgements.", no_args_is_help=True)
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
@@ -28,15 +28,15 @@ def print_scores(scores: dict[str, Any], as_json: bool) -> None:
         typer.echo(json.dumps(scores))
     else:
         for name, value in scores.items():
-            if isinstance(value, dict):  # the same figures by another rule: only in the JSON
+            if isinstance(value, dict):  # the figures by the other rule are in the JSON only
                 continue
             typer.echo(f"{name:24}{value:.4f}" if isinstance(value, float) else f"{name:24}{value}")
 
 
 @score_app.command("pope")
 def score_pope(
-    questions: Annotated[Path, typer.Option(help="POPE question file: one JSON object a line.")],
-    predictions: Annotated[Path, typer.Option(help="Answers: question_id and text, one JSON object a line.")],
+    questions: Annotated[Path, typer.Option(help="POPE question file: one JSON object per line.")],
+    predictions: Annotated[Path, typer.Option(help="Answers: question_id and text, one JSON object per line.")],
     rule: Annotated[Rule, typer.Option(help="How an answer is read as yes or no.")] = Rule.published,
     as_json: JsonOption = False,
 ) -> None:
@@ -48,9 +48,9 @@ def score_pope(
 
 @score_app.command("chair")
 def score_chair(
-    predictions: Annotated[Path, typer.Option(help="Captions: image and caption, one JSON object a line.")],
+    predictions: Annotated[Path, typer.Option(help="Captions: image and caption, one JSON object per line.")],
     objects: Annotated[Path, typer.Option(help="Objects of every image: one JSON object.")],
-    synonyms: Annotated[Path, typer.Option(help="Synonym list: one object a line, separated by commas.")],
+    synonyms: Annotated[Path, typer.Option(help="Synonym list: one object per line, its words separated by commas.")],
     lemmatizer: Annotated[Lemmatizer, typer.Option(help="How words become singular.")] = Lemmatizer.singularize,
     as_json: JsonOption = False,
 ) -> None:
@@ -62,7 +62,7 @@ def score_chair(
 
 @score_app.command("mrhal")
 def score_mrhal(
-    judgements: Annotated[Path, typer.Option(help="A judge's replies, one a dialogue.")],
+    judgements: Annotated[Path, typer.Option(help="A judge's replies, one per dialogue.")],
     rule: Annotated[Rule, typer.Option(help="Whether N/A counts 0 (published) or is left out.")] = Rule.published,
     as_json: JsonOption = False,
 ) -> None:
@@ -74,8 +74,8 @@ def score_mrhal(
 
 @score_app.command("capability")
 def score_capability(
-    questions: Annotated[Path, typer.Option(help="Questions with label and category, one JSON object a line.")],
-    predictions: Annotated[Path, typer.Option(help="Answers: question_id and text, one JSON object a line.")],
+    questions: Annotated[Path, typer.Option(help="Questions with label and category, one JSON object per line.")],
+    predictions: Annotated[Path, typer.Option(help="Answers: question_id and text, one JSON object per line.")],
     as_json: JsonOption = False,
 ) -> None:
     """Capability: colour, count and place questions, by exact match."""

@@ -6,21 +6,22 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from seelevel.errors import InputError
+from seelevel.facts import FeedbackFacts
 from seelevel.feedback.settings import FeedbackSettings
 from seelevel.fingerprints import digest
-from seelevel.formats.parquet import iter_shards, read_ladders, write_shard
+from seelevel.formats.parquet import iter_shards
+from seelevel.formats.shards import Transform, change_shards
 from seelevel.judge import Unscored
 from seelevel.judge.annotate import Annotator
 from seelevel.judge.conversation import Conversation, Refiner
 from seelevel.ladder import CRITERIA, Feedback, Ladder, Response, pictures_of, rating_levels, shared_criteria
 from seelevel.models import load_generator
 from seelevel.models.base import Generator, ModelRef, Prompt, Sampling
-from seelevel.notes import notes_moved
-from seelevel.progress import Progress, say
-from seelevel.store import StageFolder, shards
+from seelevel.notes import FeedbackNote, RoundOf, Unrated
+from seelevel.progress import say
+from seelevel.store import StageFolder
 
 __all__ = ["FeedbackSettings", "run"]
 
@@ -38,40 +39,37 @@ def run(
     model: ModelRef | None,
     root: Path,
     seed: int,
-) -> dict[str, Any]:
+) -> FeedbackFacts:
     """Write one shard of ladders with feedback for each of the source's; returns the counts for the manifest.
 
     With `rounds` above 1 the model's answer (its response in the ladder, or a new one) is the first of a conversation,
     in which it answers again on the judge's words; ladders whose responses have several rounds (dialogues), or that are
-    a round of an interaction themselves (`notes["round"]`), begin none. `ladders: rounds` rates every answer and gives
+    a round of an interaction themselves (`round_of`), begin none. `ladders: rounds` rates every answer and gives
     the first ones as one ladder, in their order, and every later round, of a dialogue or of a conversation, as another
     of one response; `ratings` gives one ladder of all answers, ordered by their ratings, and leaves dialogues as they
     are, unrated. A shard that is there already was written whole and is kept.
     """
-    paths = shards(source)
-    todo = [path for path in paths if not (stage.path / path.name).exists()]
-    if todo:
+
+    def start() -> Transform:
         annotator = _annotator(settings, judge)
         answering = None if model is None or settings.rounds == 1 else load_generator(model, settings.batch_size)
-        with Progress("feedback", total=len(paths), unit="shards", done=len(paths) - len(todo)) as bar:
-            for path in todo:
-                sampling = _sampling(settings, seed, path)
-                ladders = read_ladders(path, root)
-                write_shard(stage.path / path.name, _judged(ladders, settings, annotator, answering, sampling), root)
-                bar.advance()
+        return lambda path, ladders: _judged(ladders, settings, annotator, answering, _sampling(settings, seed, path))
+
+    change_shards(source, stage.path, root, "feedback", start)
     facts = _facts(ladder for _, ladders in iter_shards(stage.path, root) for ladder in ladders)
-    if facts["ladders"] and settings.rounds > 1 and not facts["conversations"]:
+    if facts.ladders and settings.rounds > 1 and not facts.conversations:
         say("feedback: no conversation was begun: the records are dialogues or rounds of some, or nothing was answered")
-    if facts["unscored"]:
-        why = ", ".join(f"{count} × {reason}" for reason, count in facts["unscored_reasons"].items())
-        if not facts["responses"]:
+    responses, unscored = facts.responses or 0, facts.unscored or 0
+    if unscored:
+        why = ", ".join(f"{count} × {reason}" for reason, count in (facts.unscored_reasons or {}).items())
+        if not responses:
             raise InputError(
-                f"feedback.judge: {settings.judge} rated none of {facts['unscored']} responses: {why}; take "
+                f"feedback.judge: {settings.judge} rated none of {unscored} responses: {why}; take "
                 "another judge, or mend its template"
             )
-        say(f"feedback: {facts['unscored']} of {facts['responses'] + facts['unscored']} responses unscored: {why}")
-    if count := facts.get("not_compared"):
-        say(f"feedback: {count} of {facts['ladders']} ladders are ties, for their answers share no rated criterion")
+        say(f"feedback: {unscored} of {responses + unscored} responses unscored: {why}")
+    if facts.not_compared:
+        say(f"feedback: {facts.not_compared} of {facts.ladders} ladders are ties: their answers share no criterion")
     return facts
 
 
@@ -98,7 +96,7 @@ def _judged(
     if model is not None:
         origin: dict[str, object] = {"kind": "refined", "model": settings.model, "sampling": sampling.model_dump()}
         refiner = Refiner(model, annotator, settings.request, origin)
-        alone = [ladder for ladder in found if ladder.id not in dialogues and "round" not in ladder.notes]
+        alone = [ladder for ladder in found if ladder.id not in dialogues and ladder.round_of is None]
         talks = _started(alone, settings, model, annotator, sampling)
         for _ in range(settings.rounds - 1):
             refiner.refine(talks, sampling)
@@ -118,20 +116,19 @@ def apart(ladder: Ladder) -> list[tuple[Ladder, Ladder]]:
     with the ladder that the judge is to see it in, which holds the standard answer of its round."""
     shown = pictures_of(ladder.prompt, ladder.images)
     first = replace(ladder, images=shown, responses=[_only(response, 0) for response in ladder.responses])
-    standard = next((r for r in ladder.responses if r.origin.get("kind") == "standard"), None)
+    standard = ladder.standard
     found = [(first, first)]
     for number, response in enumerate(ladder.responses):
         for round_ in range(1, response.rounds):
             prompt = [*ladder.prompt, *response.messages[: 2 * round_]]
             known = [_only(standard, round_)] if standard is not None and standard.rounds > round_ else []
-            notes = {"interaction": f"{ladder.id}/{number}", "round": round_}
             part = Ladder(
                 f"{ladder.id}/{number}#{round_}",
                 pictures_of(prompt, ladder.images),
                 prompt,
                 [replace(_only(response, round_), level=0)],
                 ladder.annotations,
-                notes,
+                round_of=RoundOf(f"{ladder.id}/{number}", round_),
             )
             found.append((part, replace(part, responses=known)))
     return found
@@ -149,15 +146,14 @@ def _rated(asked: Sequence[tuple[Ladder, Ladder]], annotator: Annotator) -> list
     verdicts = iter(annotator.annotate(unrated))
     found = []
     for ladder, _ in asked:
-        kept, unscored = dict[int, Response](), list[dict[str, str]]()
-        for place, response in enumerate(ladder.responses):
+        rated, unscored = list[Response](), list[Unrated]()
+        for response in ladder.responses:
             verdict = response.feedback or next(verdicts)
             if isinstance(verdict, Unscored):
-                unscored.append({"text": response.text, "reason": verdict.reason, "reply": verdict.reply})
+                unscored.append(Unrated(response.text, verdict.reason, verdict.reply))
             else:
-                kept[place] = replace(response, feedback=verdict)
-        notes = {**notes_moved(ladder.notes, list(kept)), "feedback": {"unscored": unscored}}
-        found.append(replace(ladder, responses=list(kept.values()), notes=notes))
+                rated.append(replace(response, feedback=verdict))
+        found.append(replace(ladder, responses=rated, feedback=FeedbackNote(tuple(unscored))))
     return found
 
 
@@ -184,7 +180,7 @@ def _started(
             if isinstance(verdict, Feedback):
                 own[ladder.id] = replace(response, feedback=verdict)
             else:
-                unscored.append(Conversation(ladder, [], [(response.text, verdict)], ended=True))
+                unscored.append(Conversation(ladder, [], [(response.text, verdict)], broken_off=True))
     return [*unscored, *(Conversation(one, [(one.prompt[-1], own[one.id])]) for one in ladders if one.id in own)]
 
 
@@ -193,10 +189,9 @@ def _first_round(ladder: Ladder, talk: Conversation | None) -> Ladder:
     the last level, or stands below it where that is a standard response's."""
     new = [] if talk is None else [answer for _, answer in talk.turns[:1]]
     new = [answer for answer in new if all(answer.text != known.text for known in ladder.responses)]
-    last = max((known.level + (known.origin.get("kind") == "standard") for known in ladder.responses), default=0)
+    last = max((known.level + known.is_standard for known in ladder.responses), default=0)
     responses = [*ladder.responses, *(replace(answer, level=last) for answer in new)]
-    notes = {**notes_moved(ladder.notes, range(len(responses))), "feedback": _noted(ladder, talk)}
-    return replace(ladder, responses=responses, notes=notes)
+    return replace(ladder, responses=responses, feedback=_feedback_note(ladder, talk))
 
 
 def _later_rounds(talk: Conversation | None) -> list[Ladder]:
@@ -218,57 +213,59 @@ def _ordered(ladder: Ladder, talk: Conversation | None) -> Ladder:
     for _, response in talk.turns if talk is not None else []:
         if all(response.text != known.text for known in answers):
             answers.append(response)
-    found = _noted(ladder, talk)
-    rated: dict[int, dict[str, int]] = {}
-    for place, response in enumerate(answers):
+    note = _feedback_note(ladder, talk)
+    rated: list[tuple[Response, dict[str, int]]] = []
+    unscored = list(note.unscored)
+    for response in answers:
         if response.feedback is not None and response.feedback.ratings:
-            rated[place] = response.feedback.ratings
+            rated.append((response, response.feedback.ratings))
         else:
-            found["unscored"].append({"text": response.text, "reason": NOT_RATED, "reply": ""})
-    ratings = list(rated.values())
-    if ratings and not shared_criteria(ratings):
-        found["not_compared"] = NOT_COMPARED
-    levels = dict(zip(rated, rating_levels(ratings), strict=True))
-    order = sorted(rated, key=levels.__getitem__)
-    moved = replace(ladder, notes={**notes_moved(ladder.notes, order), "feedback": found})
-    return moved.ordered(replace(answers[place], level=levels[place]) for place in order)
+            unscored.append(Unrated(response.text, NOT_RATED))
+    ratings = [values for _, values in rated]
+    reason = NOT_COMPARED if ratings and not shared_criteria(ratings) else ""
+    levels = zip(rated, rating_levels(ratings), strict=True)
+    noted = replace(ladder, feedback=replace(note, unscored=tuple(unscored), not_compared=reason))
+    return noted.ordered(replace(response, level=level) for (response, _), level in levels)
 
 
-def _noted(ladder: Ladder, talk: Conversation | None) -> dict[str, Any]:
-    """`notes["feedback"]`: what the judge could not rate, how many answers the ladder's conversation has, and the
-    ratings of each."""
-    known = ladder.notes["feedback"]["unscored"]
+def _feedback_note(ladder: Ladder, talk: Conversation | None) -> FeedbackNote:
+    """The ladder's note, with its conversation's answers that could not be rated and the ratings of the others."""
+    note = ladder.feedback or FeedbackNote()
     if talk is None:
-        return {"unscored": list(known)}
-    more = [{"text": text, "reason": one.reason, "reply": one.reply} for text, one in talk.unscored]
-    unscored = [*known, *(one for one in more if one not in known)]  # the ladder may hold the same answer
-    ratings = [answer.feedback.ratings for _, answer in talk.turns if answer.feedback is not None]
-    return {"unscored": unscored, "answers": len(talk.turns), "ratings": ratings}
+        return FeedbackNote(note.unscored)
+    more = [Unrated(text, verdict.reason, verdict.reply) for text, verdict in talk.unscored]
+    unscored = (*note.unscored, *(one for one in more if one not in note.unscored))  # the ladder may hold the answer
+    ratings = tuple(answer.feedback.ratings for _, answer in talk.turns if answer.feedback is not None)
+    return FeedbackNote(unscored, len(talk.turns), ratings)
 
 
-def _facts(ladders: Iterable[Ladder]) -> dict[str, Any]:
-    """Counts (`responses`: that are rated) and mean ratings, of all responses and by round of the conversations that
-    were held (0: the first answers)."""
-    counts: Counter[str] = Counter({"ladders": 0, "responses": 0, "unscored": 0, "conversations": 0})
+def _facts(ladders: Iterable[Ladder]) -> FeedbackFacts:
+    """Counts, and mean ratings of all responses and by round of the conversations."""
+    counts: Counter[str] = Counter()
     reasons: Counter[str] = Counter()
     everything: list[dict[str, int]] = []
     rounds: dict[int, list[dict[str, int]]] = {}
     for ladder in ladders:
         counts["ladders"] += 1
-        noted = ladder.notes.get("feedback", {})
-        unscored = noted.get("unscored", [])
-        counts["conversations"] += bool(noted.get("answers"))
-        counts["unscored"] += len(unscored)
-        if "not_compared" in noted:
+        note = ladder.feedback or FeedbackNote()
+        counts["conversations"] += bool(note.answers)
+        counts["unscored"] += len(note.unscored)
+        if note.not_compared:
             counts["not_compared"] += 1
-        reasons.update(entry["reason"] for entry in unscored)
+        reasons.update(entry.reason for entry in note.unscored)
         everything += [r.feedback.ratings for r in ladder.responses if r.feedback is not None and r.feedback.ratings]
-        for number, ratings in enumerate(noted.get("ratings", [])):
-            rounds.setdefault(number, []).append(ratings)
-    counts["responses"] = len(everything)
-    by_round = {str(number): _means(rounds[number]) for number in sorted(rounds)}
-    common = dict(reasons.most_common(COMMON))
-    return {**counts, "unscored_reasons": common, "ratings": _means(everything), "ratings_by_round": by_round}
+        for number, ratings in enumerate(note.ratings):
+            rounds.setdefault(number, []).append(dict(ratings))
+    return FeedbackFacts(
+        ladders=counts["ladders"],
+        responses=len(everything),
+        unscored=counts["unscored"],
+        conversations=counts["conversations"],
+        not_compared=counts["not_compared"] or None,
+        unscored_reasons=dict(reasons.most_common(COMMON)),
+        ratings=_means(everything),
+        ratings_by_round={str(number): _means(rounds[number]) for number in sorted(rounds)},
+    )
 
 
 def _means(ratings: Iterable[dict[str, int]]) -> dict[str, dict[str, float]]:

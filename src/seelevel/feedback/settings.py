@@ -36,6 +36,13 @@ class FeedbackSettings(BaseModel):
         description="one ladder a round (conditional training), or one of all answers by their ratings",
     )
 
+    @property
+    def words(self) -> str:
+        """The settings in one line, for the report."""
+        again = f", up to {self.rounds} answers per conversation, by {self.model}" if self.rounds > 1 else ""
+        ladders = "per round" if self.ladders == "rounds" else "of all answers by their ratings"
+        return f"judge {self.judge}{again}; one ladder {ladders}"
+
     @field_validator("request")
     @classmethod
     def _can_be_filled(cls, request: str) -> str:

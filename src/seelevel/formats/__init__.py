@@ -93,7 +93,7 @@ def read(
     """Ladders of a file in any format, and the records set aside with their reasons, in order.
 
     images: folder that the records name their pictures in; None is the file's own folder and its `images`.
-    form: one of FORMATS; None is told by the content.
+    form: one of FORMATS or `"module:function"`; None is told by the content.
     Raises `InputError` where the file or folder as a whole is wrong.
     """
     folder = None if images is None else Path(images)

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from seelevel.errors import InputError
+from seelevel.facts import DataFacts
 from seelevel.formats import commonest, guess_format, kind, parse, write_rejected
 from seelevel.formats.parquet import write_shard
 from seelevel.formats.records import Record, Rejected, first_records, judged
@@ -31,14 +31,15 @@ def ingest(
     limit: int | None,
     max_rejected: float,
     need_answer: bool = False,
-) -> dict[str, Any]:
+    form: str | None = None,
+) -> DataFacts:
     """Read prompts in any format, keep their pictures in `root/images`, write shards and `rejected.jsonl`.
 
-    limit: only the first so many records of the file, bad ones among them.
+    limit: only the first so many records of the file, bad ones among them. form: as in `formats.read`.
     Raises `InputError` where no record can be used, or a larger share than `max_rejected` cannot; `rejected.jsonl` is
     there to be read then. The step is quick and is done again from the start after a stop, with the same result.
     """
-    form = guess_format(prompts)
+    form = form or guess_format(prompts)
     records = list(first_records(parse(prompts, images, form), limit))
     store = ImageStore(root)
     ladders: list[Ladder] = []
@@ -65,16 +66,16 @@ def ingest(
     for number, batch in enumerate(batched(ladders, SHARD_SIZE)):
         if not stage.shard(number).exists():
             write_shard(stage.shard(number), batch, root)
-    return {
-        "format": form,
-        "records": read,
-        "ladders": len(ladders),
-        "answered": sum(bool(ladder.responses) for ladder in ladders),
-        "rounds": sum(ladder.responses[0].rounds if ladder.responses else 1 for ladder in ladders),
-        "images": len({image.sha256 for ladder in ladders for image in ladder.images}),
-        "rejected": len(bad),
-        "reasons": dict(Counter(kind(r.reason) for r in bad).most_common()),
-    }
+    return DataFacts(
+        format=form,
+        records=read,
+        ladders=len(ladders),
+        answered=sum(bool(ladder.responses) for ladder in ladders),
+        rounds=sum(ladder.responses[0].rounds if ladder.responses else 1 for ladder in ladders),
+        images=len({image.sha256 for ladder in ladders for image in ladder.images}),
+        rejected=len(bad),
+        reasons=dict(Counter(kind(r.reason) for r in bad).most_common()),
+    )
 
 
 def _settle(records: Iterable[Record | Rejected], store: ImageStore, need_answer: bool) -> Iterator[Ladder | Rejected]:

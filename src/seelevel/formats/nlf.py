@@ -31,6 +31,7 @@ from seelevel.formats.records import (
     settled,
 )
 from seelevel.ladder import CRITERIA, IMAGE_MARK, Feedback, Image, Interaction, Ladder, Message, Response
+from seelevel.notes import RoundOf
 from seelevel.progress import say
 from seelevel.store import write_atomically
 
@@ -158,10 +159,10 @@ def interactions(ladders: Iterable[Ladder]) -> Iterator[Interaction]:
     """
     groups: dict[tuple[str, int], list[Ladder]] = {}
     for number, ladder in enumerate(_with_first_rounds(list(ladders))):
-        key = (str(ladder.notes["interaction"]), -1) if _is_round(ladder) else ("", number)
+        key = ("", number) if ladder.round_of is None else (ladder.round_of.interaction, -1)
         groups.setdefault(key, []).append(ladder)
     for (name, _), group in groups.items():
-        rounds = sorted(group, key=lambda ladder: int(ladder.notes["round"])) if name else group
+        rounds = sorted(group, key=_number)
         whole = _whole(name, rounds) if name else None
         if whole is not None:
             yield whole
@@ -169,24 +170,25 @@ def interactions(ladders: Iterable[Ladder]) -> Iterator[Interaction]:
             yield from _apart(ladder)
 
 
-def _is_round(ladder: Ladder) -> bool:
-    return isinstance(ladder.notes.get("interaction"), str) and isinstance(ladder.notes.get("round"), int)
+def _number(ladder: Ladder) -> int:
+    """The round that a ladder is; -1 if it belongs to no interaction."""
+    return -1 if ladder.round_of is None else ladder.round_of.number
 
 
 def _with_first_rounds(ladders: list[Ladder]) -> Iterator[Ladder]:
     """The ladders, those split up whose responses are round 0 of an interaction that has only the rounds after it: the
     feedback stage writes a conversation on ladder `a` as `a`, of dialogues (its response 1) as `a/1`."""
-    begun = {ladder.notes["interaction"] for ladder in ladders if _is_round(ladder) and ladder.notes["round"] == 0}
+    begun = {ladder.interaction for ladder in ladders if _number(ladder) == 0}
     second: dict[str, list[Ladder]] = {}
     for ladder in ladders:
-        if _is_round(ladder) and ladder.notes["round"] == 1:
-            name = ladder.notes["interaction"]
+        if _number(ladder) == 1:
+            name = ladder.interaction
             for first in {name, re.sub(r"/[0-9]+$", "", name)}:
                 second.setdefault(first, []).append(ladder)
     for ladder in ladders:
         names: dict[int, str] = {}
-        for following in second.get(ladder.id, []) if not _is_round(ladder) else []:
-            name = following.notes["interaction"]
+        for following in second.get(ladder.id, []) if ladder.round_of is None else []:
+            name = following.interaction
             for place, response in enumerate(ladder.responses):
                 if place not in names and name not in begun and _goes_on(ladder, response, following):
                     names[place] = name
@@ -197,8 +199,8 @@ def _with_first_rounds(ladders: list[Ladder]) -> Iterator[Ladder]:
         free = (name for n in itertools.count() if (name := f"{ladder.id}/{n}") not in names.values())
         for place, response in enumerate(ladder.responses):
             if place in names:
-                notes = {"interaction": names[place], "round": 0}
-                yield replace(ladder, id=f"{names[place]}#0", responses=[response], notes=notes)
+                start = RoundOf(names[place], 0)
+                yield replace(ladder, id=f"{names[place]}#0", responses=[response], notes={}, round_of=start)
             else:
                 yield replace(ladder, id=next(free), responses=[response])
 
@@ -215,7 +217,7 @@ def _whole(name: str, rounds: list[Ladder]) -> Interaction | None:
     turns = []
     for number, ladder in enumerate(rounds):
         alike = (ladder.images, ladder.annotations) == (rounds[0].images, rounds[0].annotations)
-        if not alike or ladder.notes["round"] != number or ladder.prompt[:-1] != history:
+        if not alike or _number(ladder) != number or ladder.prompt[:-1] != history:
             break
         if len(ladder.responses) != 1 or ladder.responses[0].rounds != 1:
             break

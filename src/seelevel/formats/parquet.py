@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict, replace
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from seelevel.errors import InputError
+from seelevel.formats.old_notes import with_types
 from seelevel.ladder import Feedback, Image, Ladder, Message, Response
+from seelevel.notes import LevelOverride, RoundOf, read_check_note, read_checked, read_feedback_note
 from seelevel.store import shards, write_atomically
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+NOTE_READERS: dict[str, Callable[[Any], Any]] = {
+    "check": read_check_note,
+    "round_of": lambda value: RoundOf(**value),
+    "feedback": read_feedback_note,
+    "overrides": lambda entries: tuple(LevelOverride(**entry) for entry in entries),
+}
+"""How each typed note of a ladder (`seelevel.ladder.TYPED_NOTES`) is read from its JSON value."""
 
 
 def _schema(embed_images: bool) -> pa.Schema:
@@ -31,6 +41,7 @@ def _schema(embed_images: bool) -> pa.Schema:
             ("condition", pa.string()),
             ("scores", pa.string()),
             ("feedback", pa.string()),
+            ("check", pa.string()),
         ]
     )
     return pa.schema(
@@ -46,7 +57,8 @@ def _schema(embed_images: bool) -> pa.Schema:
 
 
 def _json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, sort_keys=True)
+    """A value as JSON, dataclasses as mappings of their fields."""
+    return json.dumps(value, ensure_ascii=False, sort_keys=True, default=vars)
 
 
 def _row(ladder: Ladder, root: Path | None, embed_images: bool) -> dict[str, Any]:
@@ -67,12 +79,13 @@ def _row(ladder: Ladder, root: Path | None, embed_images: bool) -> dict[str, Any
                 "origin": _json(r.origin),
                 "condition": r.condition,
                 "scores": _json(r.scores),
-                "feedback": None if r.feedback is None else _json(asdict(r.feedback)),
+                "feedback": None if r.feedback is None else _json(r.feedback),
+                "check": None if r.check is None else _json(r.check),
             }
             for r in ladder.responses
         ],
         "annotations": _json(ladder.annotations),
-        "notes": _json(ladder.notes),
+        "notes": _json({**ladder.notes, **{name: note for name in NOTE_READERS if (note := getattr(ladder, name))}}),
     }
 
 
@@ -89,24 +102,30 @@ def _messages(rows: list[dict[str, Any]]) -> list[Message]:
     return [Message(role=m["role"], content=m["content"]) for m in rows]
 
 
-def _ladder(row: dict[str, Any]) -> Ladder:
-    return Ladder(
+def _ladder(row: dict[str, Any], untyped: bool) -> Ladder:
+    notes = json.loads(row["notes"])
+    ladder = Ladder(
         id=row["id"],
         images=[Image(i["path"], i["sha256"] or "") for i in row["images"]],
         prompt=_messages(row["prompt"]),
-        responses=[
-            Response(
-                messages=_messages(r["messages"]),
-                level=r["level"],
-                origin=json.loads(r["origin"]),
-                condition=r["condition"],
-                scores=json.loads(r["scores"]),
-                feedback=None if r["feedback"] is None else Feedback(**json.loads(r["feedback"])),
-            )
-            for r in row["responses"]
-        ],
+        responses=[_response(r) for r in row["responses"]],
         annotations=json.loads(row["annotations"]),
-        notes=json.loads(row["notes"]),
+    )
+    if untyped:
+        return with_types(ladder, notes)
+    typed = {name: read(notes.pop(name)) for name, read in NOTE_READERS.items() if name in notes}
+    return replace(ladder, notes=notes, **typed)
+
+
+def _response(row: dict[str, Any]) -> Response:
+    return Response(
+        messages=_messages(row["messages"]),
+        level=row["level"],
+        origin=json.loads(row["origin"]),
+        condition=row["condition"],
+        scores=json.loads(row["scores"]),
+        feedback=None if row["feedback"] is None else Feedback(**json.loads(row["feedback"])),
+        check=None if row.get("check") is None else read_checked(json.loads(row["check"])),
     )
 
 
@@ -130,6 +149,23 @@ def iter_shards(folder: Path, root: Path | None = None) -> Iterator[tuple[Path, 
         yield path, read_ladders(path, root)
 
 
+def rows_in(path: Path) -> int:
+    """How many ladders a file holds, by its footer. Raises `InputError` for a file that is cut off."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return int(pq.read_metadata(path).num_rows)
+    except pa.ArrowInvalid as error:
+        raise _not_parquet(path, error) from error
+
+
+def _not_parquet(path: Path, error: Exception) -> InputError:
+    return InputError(
+        f"{path} is not a Parquet file ({error}); if a run wrote it, delete it and run the same command again"
+    )
+
+
 def read_ladders(path: Path, root: Path | None = None) -> list[Ladder]:
     """Ladders of one Parquet file or of a folder's shards. Relative image paths become absolute below `root`; where
     `root` is not given, below the nearest folder above the file that holds them. Pictures whose files are not there are
@@ -145,14 +181,13 @@ def read_ladders(path: Path, root: Path | None = None) -> list[Ladder]:
     if not path.exists():
         raise InputError(f"{path} does not exist; name a Parquet file of ladders")
     try:
-        rows = pq.read_table(path).to_pylist()
+        table = pq.read_table(path)
+        rows = table.to_pylist()
     except pa.ArrowInvalid as error:
-        raise InputError(
-            f"{path} is not a Parquet file ({error}); a shard that was cut off is made again once it is deleted"
-        ) from error
+        raise _not_parquet(path, error) from error
     try:
-        ladders = [_ladder(row) for row in rows]
-    except (KeyError, TypeError, ValueError) as error:
+        ladders = [_ladder(row, _untyped(table.schema)) for row in rows]
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(f"{path} does not hold ladders ({error!r}); see docs/formats.md for the columns") from error
     found = []
     for ladder, row in zip(ladders, rows, strict=True):
@@ -160,6 +195,14 @@ def read_ladders(path: Path, root: Path | None = None) -> list[Ladder]:
         images = [_unpacked(_placed(i, path, root), r, path) for i, r in zip(ladder.images, raw, strict=True)]
         found.append(replace(ladder, images=images))
     return found
+
+
+def _untyped(schema: pa.Schema) -> bool:
+    """Whether the version before wrote the file: its responses have no `check`."""
+    import pyarrow as pa
+
+    response = schema.field("responses").type.value_type
+    return pa.types.is_struct(response) and "check" not in [field.name for field in response]
 
 
 def _placed(image: Image, file: Path, root: Path | None) -> Image:

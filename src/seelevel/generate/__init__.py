@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
+from seelevel.facts import GenerateFacts
 from seelevel.generate.settings import SETTINGS, Method
 from seelevel.models.base import ModelRef
 from seelevel.registry import choose
@@ -31,13 +31,13 @@ def run(
     models: Sequence[ModelRef],
     root: Path,
     seed: int,
-) -> dict[str, Any]:
+) -> GenerateFacts:
     """Write one shard of ladders for each shard of prompts in `source`; returns the counts for the manifest.
 
     `models` are those that `settings.models` names. A shard that is there already was written whole and is kept, so
     that a stopped stage continues.
     """
-    facts: dict[str, Any] = choose("generate.method", settings.method, GENERATORS)(
+    facts: GenerateFacts = choose("generate.method", settings.method, GENERATORS)(
         source, stage, settings, models, root, seed
     )
     return facts

@@ -16,14 +16,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from seelevel.facts import GenerateFacts
 from seelevel.fingerprints import digest
 from seelevel.formats.parquet import read_ladders, write_shard
+from seelevel.formats.shards import Work, each_shard
 from seelevel.generate.ranking import build_ladder, count_ladders
 from seelevel.generate.settings import Answering
 from seelevel.ladder import Ladder
 from seelevel.models.base import Generator, ModelRef, Sampling
 from seelevel.models.rollout import Dialogue, Talk, rollout
-from seelevel.progress import Progress, say
+from seelevel.progress import say
 from seelevel.store import StageFolder, shards, write_atomically
 
 
@@ -42,7 +44,7 @@ class Answerer:
 
 def answer_prompts(
     source: Path, stage: StageFolder, settings: Answering, answerers: Sequence[Answerer], root: Path, seed: int
-) -> dict[str, Any]:
+) -> GenerateFacts:
     """Write one shard of ladders for each of the source's, `answerers` being best first; returns counts over all."""
     targets = {path: stage.path / path.name for path in shards(source)}
     for number, answerer in enumerate(answerers):
@@ -70,19 +72,20 @@ def _answer_shards(
     root: Path,
     seed: int,
 ) -> None:
-    from seelevel.models import load_generator
+    def start() -> Work:
+        from seelevel.models import load_generator
 
-    model = load_generator(answerer.find(), settings.batch_size)
-    say(f"generate: {model.describe()}")
-    work = [(path, read_ladders(path, root)) for path in paths]
-    total = sum(len(ladders) for _, ladders in work)
-    with Progress(f"generate {answerer.origin['model']}", total=total, unit="ladders") as bar:
-        for path, ladders in work:
+        model = load_generator(answerer.find(), settings.batch_size)
+        say(f"generate: {model.describe()}")
+
+        def work(path: Path, ladders: list[Ladder]) -> None:
             talks = answer(model, ladders, _sampling(settings, seed, path, number))
-            write_atomically(
-                _partial(stage, number, path), json.dumps([vars(talk) for talk in talks], ensure_ascii=False)
-            )
-            bar.advance(len(ladders))
+            text = json.dumps([vars(talk) for talk in talks], ensure_ascii=False)
+            write_atomically(_partial(stage, number, path), text)
+
+        return work
+
+    each_shard(paths, root, f"generate {answerer.origin['model']}", start)
 
 
 def _built(ladder: Ladder, talks: Sequence[dict[str, Any]], origins: Sequence[dict[str, Any]]) -> Ladder:

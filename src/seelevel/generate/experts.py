@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
+from seelevel.facts import GenerateFacts
 from seelevel.generate.answering import Answerer, answer_prompts
 from seelevel.generate.settings import ExpertsSettings
 from seelevel.models.base import ModelRef
@@ -22,6 +22,6 @@ def generate(
     experts: Sequence[ModelRef],
     root: Path,
     seed: int,
-) -> dict[str, Any]:
+) -> GenerateFacts:
     """Write one shard of ladders for each of the source's; returns counts over all of them."""
     return answer_prompts(source, stage, settings, [Answerer.of_expert(expert) for expert in experts], root, seed)

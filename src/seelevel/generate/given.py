@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from seelevel.errors import InputError
-from seelevel.formats.parquet import read_ladders, write_shard
+from seelevel.facts import GenerateFacts
+from seelevel.formats.shards import change_shards
 from seelevel.generate.ranking import count_ladders
 from seelevel.generate.settings import GivenSettings
 from seelevel.models.base import ModelRef
-from seelevel.store import StageFolder, shards
+from seelevel.store import StageFolder
 
 
 def generate(
@@ -21,12 +21,10 @@ def generate(
     models: Sequence[ModelRef],
     root: Path,
     seed: int,
-) -> dict[str, Any]:
+) -> GenerateFacts:
     """Write one shard of ladders for each of the source's, but for those without a response; returns the counts."""
-    for path in shards(source):
-        if not (stage.path / path.name).exists():
-            write_shard(stage.path / path.name, [one for one in read_ladders(path, root) if one.responses], root)
+    change_shards(source, stage.path, root, "generate", lambda: lambda _, ladders: (x for x in ladders if x.responses))
     facts = count_ladders(stage.path, root)
-    if not facts["ladders"]:
+    if not facts.ladders:
         raise InputError("generate: no record has a response of its own, so method given has none; take another method")
     return facts

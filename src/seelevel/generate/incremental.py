@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from seelevel.errors import InputError
+from seelevel.facts import GenerateFacts
 from seelevel.formats.parquet import iter_shards, read_ladders
 from seelevel.generate.answering import Answerer, answer_prompts
 from seelevel.generate.settings import FinetuneSettings, IncrementalSettings
@@ -43,7 +44,7 @@ def generate(
     models: Sequence[ModelRef],
     root: Path,
     seed: int,
-) -> dict[str, Any]:
+) -> GenerateFacts:
     """Write one shard of ladders for each of the source's; returns counts over all of them, and of the fine-tunes.
 
     `settings.finetune.prompts` is a folder of ladders with answers. Raises `InputError` where fewer than K - 2 of them
@@ -71,15 +72,13 @@ def generate(
     if not settings.finetune.keep:
         for tune in tunes:
             tune.drop_weights()
-    return {
-        **facts,
-        "finetune": {
-            "records": len(found),
-            "overlap": overlap,
-            "parts": [len(part) for part in parts],
-            "models": [tune.facts() for tune in tunes],
-        },
+    finetune = {
+        "records": len(found),
+        "overlap": overlap,
+        "parts": [len(part) for part in parts],
+        "models": [tune.facts() for tune in tunes],
     }
+    return replace(facts, finetune=finetune)
 
 
 class Finetune:

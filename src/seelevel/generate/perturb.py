@@ -25,15 +25,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from seelevel.formats.parquet import iter_shards, write_shard
+from seelevel.facts import GenerateFacts
+from seelevel.formats.parquet import iter_shards
+from seelevel.formats.shards import Transform, change_shards
 from seelevel.generate.ranking import build_ladder, count_ladders
 from seelevel.generate.settings import PerturbationSettings
 from seelevel.ladder import Ladder, Message
 from seelevel.language.chunks import UNNECESSARY
 from seelevel.language.mentions import singular
 from seelevel.models.base import ModelRef
-from seelevel.progress import Progress
-from seelevel.store import StageFolder, shards
+from seelevel.store import StageFolder
 
 if TYPE_CHECKING:
     from spacy.language import Language
@@ -86,18 +87,16 @@ def generate(
     models: Sequence[ModelRef],
     root: Path,
     seed: int,
-) -> dict[str, Any]:
+) -> GenerateFacts:
     """Write one shard of ladders for each of the source's; returns counts over all of them."""
-    if any(not (stage.path / path.name).exists() for path in shards(source)):
+
+    def start() -> Transform:
         perturb = Perturbation(settings, seed)
-        loaded = [(path, ladders) for path, ladders in iter_shards(source, root)]
-        # The whole data set is read first, also where shards are there already: replacements are drawn from all of it.
-        perturb.learn([ladder for _, ladders in loaded for ladder in ladders])
-        with Progress("generate", total=sum(len(ladders) for _, ladders in loaded), unit="ladders") as bar:
-            for path, ladders in loaded:
-                if not (stage.path / path.name).exists():
-                    write_shard(stage.path / path.name, [perturb(ladder) for ladder in ladders], root)
-                bar.advance(len(ladders))
+        # All records are read first, also those of finished shards: replacements are drawn from all of them.
+        perturb.learn([ladder for _, ladders in iter_shards(source, root) for ladder in ladders])
+        return lambda _, ladders: map(perturb, ladders)
+
+    change_shards(source, stage.path, root, "generate", start)
     return count_ladders(stage.path, root)
 
 

@@ -8,11 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from seelevel.facts import GenerateFacts
 from seelevel.formats.parquet import iter_shards
 from seelevel.ladder import Ladder, Message, Response
-from seelevel.notes import NO_STANDARD
 
-NO_ANSWER = "no answer at all"
+NO_STANDARD, NO_ANSWER = "no standard response", "no answer at all"
+"""Flags (`notes["flags"]`): level 0 is a model's answer like the others; there is no response."""
 REPEATS, EMPTY, NOT_ANSWERED = "repeats a better response", "empty", "not answered"
 
 
@@ -61,7 +62,7 @@ def _said(messages: Sequence[Message]) -> list[str]:
     return [" ".join(message["content"].split()) for message in messages if message["role"] == "assistant"]
 
 
-def count_ladders(folder: Path, root: Path) -> dict[str, Any]:
+def count_ladders(folder: Path, root: Path) -> GenerateFacts:
     """Counts for the report, read from a stage's shards, so that a continued stage counts what an unbroken one does."""
     levels: Counter[int] = Counter()
     by_model: Counter[str] = Counter()
@@ -73,11 +74,11 @@ def count_ladders(folder: Path, root: Path) -> dict[str, Any]:
             by_model.update(source_of(response.origin) for response in ladder.responses)
             flags.update(ladder.notes.get("flags", []))
             dropped.update(entry["reason"] for entry in ladder.notes.get("dropped", []))
-    return {
-        "ladders": sum(levels.values()),
-        "responses": sum(by_model.values()),
-        "ladders_by_responses": {str(k): levels[k] for k in sorted(levels)},
-        "responses_by_model": dict(sorted(by_model.items())),
-        "flags": dict(sorted(flags.items())),
-        "dropped": dict(sorted(dropped.items())),
-    }
+    return GenerateFacts(
+        ladders=sum(levels.values()),
+        responses=sum(by_model.values()),
+        ladders_by_responses={str(k): levels[k] for k in sorted(levels)},
+        responses_by_model=dict(sorted(by_model.items())),
+        flags=dict(sorted(flags.items())),
+        dropped=dict(sorted(dropped.items())),
+    )

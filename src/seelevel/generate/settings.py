@@ -28,6 +28,11 @@ class Method(BaseModel):
     """Whether the models only answer prompts, so that they may be on servers."""
 
     @property
+    def words(self) -> str:
+        """The settings in one line, for the report."""
+        raise NotImplementedError
+
+    @property
     def models(self) -> list[str]:
         """Models that must be there, as the recipe names them, in the order the method takes them."""
         return []
@@ -94,6 +99,10 @@ class ExpertsSettings(Answering):
     experts: list[Name] = Field(min_length=1)
 
     @property
+    def words(self) -> str:
+        return f"answers of {', '.join(self.experts)}, best first"
+
+    @property
     def models(self) -> list[str]:
         return list(self.experts)
 
@@ -107,6 +116,7 @@ class FinetuneSettings(TrainSettings):
 
     prompts: Name = Field(description="records with answers, in any format that data.prompts takes")
     images: str | None = None
+    format: str | None = Field(default=None, description="as data.format")
     limit: int | None = Field(default=None, ge=1, description="only the first so many records")
     max_rejected: float = Field(default=0.05, ge=0, le=1, description="share of bad records above which the run stops")
     objective: SftSettings = SftSettings()
@@ -126,6 +136,10 @@ class IncrementalSettings(Answering):
     model: Name = Field(description="the model before fine-tuning, the worst of the ladder")
     finetune: FinetuneSettings
     levels: int = Field(default=4, ge=3, description="K, the standard response among them")
+
+    @property
+    def words(self) -> str:
+        return f"{self.model} fine-tuned on growing parts of {self.finetune.prompts}"
 
     @property
     def models(self) -> list[str]:
@@ -160,6 +174,10 @@ class PerturbationSettings(Method):
         if any(a >= b for a, b in pairwise(shares)):
             raise ValueError("the shares must rise, for the first lower level is the best of them")
         return shares
+
+    @property
+    def words(self) -> str:
+        return f"perturbation of {', '.join(f'{share:.0%}' for share in self.shares)} of the words"
 
     @property
     def max_levels(self) -> int:
@@ -209,6 +227,10 @@ class DialoguesSettings(Writing):
         return rounds
 
     @property
+    def words(self) -> str:
+        return f"dialogues written by {self.writer}; answers of {', '.join(self.experts)}, best first"
+
+    @property
     def models(self) -> list[str]:
         return [self.writer, *self.experts]
 
@@ -226,6 +248,11 @@ class RequestsSettings(Writing):
     )
 
     @property
+    def words(self) -> str:
+        answers = f"; answers of {', '.join(self.experts)}, best first" if self.experts else ""
+        return f"requests to refuse, written by {self.writer}, judged by {self.judge}{answers}"
+
+    @property
     def models(self) -> list[str]:
         return [self.writer, self.judge, *self.experts]
 
@@ -234,6 +261,10 @@ class GivenSettings(Method):
     """The records' own responses, as they stand: ladders, or interactions, that are there already."""
 
     method: Literal["given"] = "given"
+
+    @property
+    def words(self) -> str:
+        return "the records' own responses"
 
     @property
     def max_levels(self) -> int:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from seelevel.errors import InputError
+from seelevel.facts import GenerateFacts
 from seelevel.formats.parquet import read_ladders, write_shard
+from seelevel.formats.shards import Work, each_shard
 from seelevel.generate.answering import Answerer, answer_prompts
 from seelevel.generate.settings import Writing
 from seelevel.ladder import Ladder
 from seelevel.models.base import ModelRef
-from seelevel.progress import Progress, say
+from seelevel.progress import say
 from seelevel.store import StageFolder, shards, write_atomically
 
 SetAside = dict[str, str]
@@ -36,7 +38,7 @@ def write_and_answer(
     root: Path,
     seed: int,
     what: str,
-) -> dict[str, Any]:
+) -> GenerateFacts:
     """Put what `writer()` writes in place of each shard's prompts, have the experts answer it; returns counts over all.
 
     The writer is loaded only where a shard is missing; what could not be used is kept in `set_aside/`, a file a shard.
@@ -44,24 +46,28 @@ def write_and_answer(
     """
     done = {path.name for path in written(stage)}
     todo = [path for path in shards(source) if path.name not in done]
-    if todo:
+
+    def start() -> Work:
         write = writer()
-        with Progress(f"generate {what}s", total=len(todo), unit="shards") as bar:
-            for path in todo:
-                good, bad = write(read_ladders(path, root))
-                lines = "".join(json.dumps(entry, ensure_ascii=True) + "\n" for entry in bad)
-                write_atomically(stage.path / "set_aside" / f"{path.stem}.jsonl", lines)
-                if bad:
-                    say(f"generate: {len(bad)} {what}s set aside, the first: {bad[0]['reason']}")
-                write_shard(_asked(stage) / path.name, good, root)
-                bar.advance()
+
+        def work(path: Path, ladders: list[Ladder]) -> None:
+            good, bad = write(ladders)
+            lines = "".join(json.dumps(entry, ensure_ascii=True) + "\n" for entry in bad)
+            write_atomically(stage.path / "set_aside" / f"{path.stem}.jsonl", lines)
+            if bad:
+                say(f"generate: {len(bad)} {what}s set aside, the first: {bad[0]['reason']}")
+            write_shard(_asked(stage) / path.name, good, root)
+
+        return work
+
+    each_shard(todo, root, f"generate {what}s", start)
     reasons = _reasons(stage)
     if reasons and not any(read_ladders(path, root) for path in written(stage)):
         why = ", ".join(f"{count} × {reason}" for reason, count in reasons.most_common(3))
         raise InputError(f"generate.writer: {settings.writer} wrote no {what} that can be used: {why}; try another")
     answerers = [Answerer.of_expert(expert) for expert in experts]
     facts = answer_prompts(_asked(stage), stage, settings, answerers, root, seed)
-    return {**facts, "set_aside": reasons.total(), "set_aside_reasons": dict(reasons.most_common())}
+    return replace(facts, set_aside=reasons.total(), set_aside_reasons=dict(reasons.most_common()))
 
 
 def _asked(stage: StageFolder) -> Path:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from seelevel.models.base import Generator, ModelRef, is_object, is_server
 from seelevel.models.conditioned import Conditioned
 from seelevel.models.conditions import check_condition, read_conditions
-from seelevel.registry import load
+from seelevel.registry import import_named
 
 if TYPE_CHECKING:
     from seelevel.models.local import LocalModel
@@ -23,15 +23,15 @@ def load_model(name_or_path: str, **options: Any) -> LocalModel:
 
 
 def load_generator(model: ModelRef | str, batch_size: int | None = None) -> Generator:
-    """Whatever answers under a model's name: a server's model, an object of this package, a local model.
+    """The model behind a name: on a server, a Python object (`module:attribute`, called without arguments), or local.
 
-    batch_size: prompts, or a server's calls, at once; None leaves it to the model. A folder whose model was trained on
-    conditions is asked under the reference's. Raises `InputError` for a condition that the model does not know.
+    batch_size: prompts, or calls to a server, at once; None leaves it to the model. A model trained on conditions is
+    asked under the one of `model`. Raises `InputError` for a condition that the model does not know.
     """
     ref = ModelRef(model, model) if isinstance(model, str) else model
     if is_object(ref.path):
-        found: Generator = load(ref.path)()
-        return found
+        generator: Generator = import_named(ref.path)()
+        return generator
     answering: ApiModel | LocalModel
     if is_server(ref.path):
         from seelevel.models.server.client import ApiModel

@@ -1,4 +1,4 @@
-"""The report stage: a run folder becomes one HTML page that can be read anywhere, without a network."""
+"""The stage `report`: a run folder becomes one HTML page that needs no network."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ from seelevel.report.settings import ReportSettings
 
 
 def run(root: Path, settings: ReportSettings) -> Path:
-    """Write `root/report.html` from whatever the run folder holds so far, and return its path.
+    """Write `root/report.html` from the parts of the run that exist, and return its path.
 
-    A stage that was not run is said to be missing; nothing is needed but the folder. Raises `InputError` where `root`
-    is no folder.
+    The page names the stages that were not run. Raises `InputError` if `root` is not a folder.
     """
     from seelevel.report.page import write_page  # the template engine is not needed to read a recipe
 

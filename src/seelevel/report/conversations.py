@@ -1,6 +1,6 @@
-"""The stage `feedback` on the page: mean ratings round by round, what refining changed, and conversations in full.
+"""The stage `feedback` on the page: mean ratings by round, the effect of refining, and conversations in full.
 
-Ratings run from 1 to 4; an answer's quality is the mean of those that apply, and two answers of a conversation are
+Ratings go from 1 to 4. An answer's quality is the mean of the ratings that apply. Two answers of a conversation are
 compared by the criteria that both have.
 """
 
@@ -14,6 +14,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from seelevel.facts import FeedbackFacts
 from seelevel.fingerprints import digest
 from seelevel.formats.parquet import iter_shards, read_ladders
 from seelevel.ladder import CRITERIA, IMAGE_MARK, Feedback, Image, Ladder, Message, Response
@@ -27,7 +28,7 @@ from seelevel.report.text import marked
 
 @dataclass(frozen=True)
 class Said:
-    """An answer of a conversation: its number from 1, the user's words before it, and what the judge says of it."""
+    """An answer of a conversation: its number from 1, the user's words before it, and the judge's feedback."""
 
     number: int
     asked: str
@@ -37,7 +38,7 @@ class Said:
 
 @dataclass(frozen=True)
 class Talk:
-    """A conversation of two rated answers or more; `opening` is the prompt before its last user turn."""
+    """A conversation with at least two rated answers. `opening` is the prompt before its last user turn."""
 
     id: str
     images: list[Image]
@@ -46,19 +47,19 @@ class Talk:
 
     @property
     def gain(self) -> float | None:
-        """Quality of the last answer less that of the first, as `change` has it."""
+        """The quality of the last answer minus that of the first, by `change`."""
         return change(self.turns[0].feedback, self.turns[-1].feedback)
 
 
 @dataclass
 class Step:
-    """Answers of one number against the ones before them."""
+    """All answers of one number, compared with the answers before them."""
 
     changes: list[float] = field(default_factory=list)
 
     @property
     def words(self) -> tuple[str, str]:
-        """How many rose, stayed and fell; and the mean change of quality."""
+        """The numbers of answers that rose, stayed and fell; and the mean change of quality."""
         rose, fell = sum(c > 0 for c in self.changes), sum(c < 0 for c in self.changes)
         mean = say_change(sum(self.changes) / len(self.changes), "score")
         return f"{rose:,} / {len(self.changes) - rose - fell:,} / {fell:,}", mean
@@ -66,7 +67,7 @@ class Step:
 
 @dataclass(frozen=True)
 class ShownRound:
-    """One answer on the page. `asked` is empty where the user says no more than the judge did."""
+    """One answer on the page. `asked` is empty if the user only repeats the judge's words."""
 
     asked: str
     name: str
@@ -78,7 +79,7 @@ class ShownRound:
 
 @dataclass(frozen=True)
 class ShownTalk:
-    """A conversation on the page; `tone` is a verdict's class."""
+    """A conversation on the page. `tone` is the CSS class of a verdict."""
 
     id: str
     title: str
@@ -89,8 +90,8 @@ class ShownTalk:
 
 
 @dataclass(frozen=True)
-class FeedbackFacts:
-    """`rows` of a table: a name and a cell a column; `columns` are their names."""
+class ConversationFacts:
+    """The part of the page about the stage. `rows` of its table have a name and one cell per column."""
 
     words: str
     columns: list[str]
@@ -100,16 +101,17 @@ class FeedbackFacts:
 
 
 def change(before: Feedback, after: Feedback) -> float | None:
-    """Quality of `after` less that of `before`, by the criteria that both have; None where they share none."""
+    """The quality of `after` minus that of `before`, by the criteria that both have; None if they share none."""
     shared = [c for c in CRITERIA if c in before.ratings and c in after.ratings]
     return sum(after.ratings[c] - before.ratings[c] for c in shared) / len(shared) if shared else None
 
 
-def feedback_facts(run: RunFolder, wanted: int, album: Album) -> FeedbackFacts | None:
-    """What the page says of the stage; None where it is not finished.
+def feedback_facts(run: RunFolder, wanted: int, album: Album) -> ConversationFacts | None:
+    """The part of the page about the stage; None if the stage is not finished.
 
-    Of the conversations up to half of `wanted` (rounded up) are shown of each kind: where quality rose most from the
-    first answer to the last, where it fell most, and of the rest those whose ids have the smallest hashes.
+    Of each of three kinds up to half of `wanted` conversations (rounded up) are shown: those whose quality rose most
+    from the first answer to the last, those where it fell most, and of the rest those whose ids have the smallest
+    hashes.
     """
     stage = run.stages["feedback"]
     if stage.manifest is None:
@@ -126,9 +128,10 @@ def feedback_facts(run: RunFolder, wanted: int, album: Album) -> FeedbackFacts |
     rose, fell = (largest([g for g in gains if sign * g[0] > 0], each) for sign in (1, -1))
     rest = [key for _, key in gains if key not in rose and key not in fell]
     others = sorted(rest, key=lambda key: digest(key[1]))[:each]
-    columns, rows = _table(stage.manifest, steps)
-    return FeedbackFacts(
-        words=_words(run, stage.manifest),
+    facts = stage.facts(FeedbackFacts)
+    columns, rows = _table(facts, steps)
+    return ConversationFacts(
+        words=_words(run, facts),
         columns=columns,
         rows=rows,
         choice=_choice([gain for gain, _ in gains]),
@@ -136,8 +139,8 @@ def feedback_facts(run: RunFolder, wanted: int, album: Album) -> FeedbackFacts |
     )
 
 
-def _words(run: RunFolder, facts: Mapping[str, Any]) -> str:
-    rated, unscored = int(facts.get("responses", 0)), int(facts.get("unscored", 0))
+def _words(run: RunFolder, facts: FeedbackFacts) -> str:
+    rated, unscored = facts.responses or 0, facts.unscored or 0
     judge = run.setting("feedback", "judge")
     said = f"{rated:,} responses were rated{f' by the judge {judge}' if judge else ''}; "
     if not unscored:
@@ -146,12 +149,14 @@ def _words(run: RunFolder, facts: Mapping[str, Any]) -> str:
     return said + f"{unscored:,} of {rated + unscored:,} ({share}) could not be, and are left out."
 
 
-def _table(facts: Mapping[str, Any], steps: Mapping[int, Step]) -> tuple[list[str], list[tuple[str, list[str]]]]:
-    """Mean ratings by criterion, of all responses and by round of the conversations (the manifest counts rounds from
-    0), and what changed from round to round."""
-    by_number = {int(number) + 1: means for number, means in (facts.get("ratings_by_round") or {}).items()}
+def _table(facts: FeedbackFacts, steps: Mapping[int, Step]) -> tuple[list[str], list[tuple[str, list[str]]]]:
+    """Mean ratings by criterion, of all responses and by round of the conversations, and the changes between rounds.
+
+    The manifest counts rounds from 0.
+    """
+    by_number = {int(number) + 1: means for number, means in (facts.ratings_by_round or {}).items()}
     numbers = sorted({*by_number, *steps})
-    columns = [facts.get("ratings") or {}, *(by_number.get(number, {}) for number in numbers)]
+    columns: list[Mapping[str, Any]] = [facts.ratings or {}, *(by_number.get(number, {}) for number in numbers)]
 
     def mean(means: Mapping[str, Any], criterion: str) -> str:
         found = means.get(criterion)
@@ -169,16 +174,16 @@ def _table(facts: Mapping[str, Any], steps: Mapping[int, Step]) -> tuple[list[st
 def _choice(gains: Sequence[float]) -> str:
     rose, fell = sum(gain > 0 for gain in gains), sum(gain < 0 for gain in gains)
     return (
-        f"Of {len(gains):,} conversations of two rated answers or more, quality rose from the first answer to the last "
-        f"in {rose:,}, fell in {fell:,} and ended as it began in {len(gains) - rose - fell:,}. Shown are those where "
-        "it rose most, those where it fell most, and as many of all others by the hash of their names; nobody picked "
-        "them. What the user says next is the judge's refinement, or its critique where it has none, unless other "
-        "words stand above it."
+        f"{len(gains):,} conversations have at least two rated answers. From the first answer to the last, quality "
+        f"rose in {rose:,}, fell in {fell:,} and was the same in {len(gains) - rose - fell:,}. Shown are those where "
+        "it rose most, those where it fell most, and as many others by the hash of their names; nobody picked them. "
+        "The user's next words are the judge's refinement, or its critique if there is no refinement, unless other "
+        "words are shown."
     )
 
 
 def _shown(chosen: Mapping[str, Sequence[tuple[Path, str]]], root: Path, album: Album) -> list[ShownTalk]:
-    """The chosen conversations in their order; a shard is read once."""
+    """The chosen conversations in their order. Each shard is read once."""
     wanted: dict[Path, set[str]] = {}
     for path, name in (key for keys in chosen.values() for key in keys):
         wanted.setdefault(path, set()).add(name)
@@ -221,7 +226,7 @@ def _bare(text: str) -> str:
 
 
 def _repeats(asked: str, feedback: Feedback) -> bool:
-    """Whether the user's words hold the judge's, which stand on the page already."""
+    """Whether the user's words contain the judge's, which are on the page already."""
     words = " ".join((feedback.refinement or feedback.critique).split())
     return not asked or (bool(words) and words in " ".join(asked.split()))
 
@@ -230,43 +235,50 @@ def _repeats(asked: str, feedback: Feedback) -> bool:
 
 
 def conversations(ladders: Sequence[Ladder]) -> list[Talk]:
-    """The conversations that the stage has written into a shard, with `ladders: rounds` or `ratings`. A later round
-    that notes no ratings of the answer before it (`notes["before"]`) is a dialogue's, on another question."""
+    """The conversations in a shard that the stage has written with `ladders: rounds` or `ratings`.
+
+    A later round without the ratings of the answer before it (`ratings_before`) belongs to a dialogue, and answers
+    another question.
+    """
     first = {ladder.id: ladder for ladder in ladders}
     later: dict[str, list[Ladder]] = {}
     for ladder in ladders:
-        name, number = ladder.notes.get("interaction"), ladder.notes.get("round")
-        if isinstance(name, str) and number == 0:
-            first.setdefault(name, ladder)
-        elif isinstance(name, str) and ladder.notes.get("before") and ladder.responses and len(ladder.prompt) > 2:
-            later.setdefault(name, []).append(ladder)
+        if ladder.round_of is not None and ladder.round_of.number == 0:
+            first.setdefault(ladder.interaction, ladder)
+        elif ladder.ratings_before and ladder.responses and len(ladder.prompt) > 2:
+            later.setdefault(ladder.interaction, []).append(ladder)
     by_rounds = [_of_rounds(name, rounds, first.get(name)) for name, rounds in later.items()]
     by_ratings = [_of_ratings(ladder) for ladder in ladders if ladder.id not in later]
     return [talk for talk in (*by_rounds, *by_ratings) if talk is not None and len(talk.turns) > 1]
 
 
+def _number(ladder: Ladder) -> int:
+    assert ladder.round_of is not None
+    return ladder.round_of.number
+
+
 def _of_rounds(name: str, rounds: list[Ladder], first: Ladder | None) -> Talk:
-    """A ladder a round: the first answer stands in the second one's prompt, what the judge said of it with the ladder
-    that holds it. An answer that no ladder holds has its ratings alone, as the next round notes them."""
-    rounds = sorted(rounds, key=lambda ladder: int(ladder.notes["round"]))
+    """A conversation of one ladder per round. The first answer is in the second round's prompt, and its feedback is in
+    the ladder that has this answer. If no ladder has it, only its ratings are known, from the next round's note."""
+    rounds = sorted(rounds, key=_number)
     start = rounds[0]
-    opening, answer, number = start.prompt[:-2], start.prompt[-2]["content"], int(start.notes["round"])
+    opening, answer, number = start.prompt[:-2], start.prompt[-2]["content"], _number(start)
     known = [
         r.feedback for r in (first.responses if first else []) if r.rounds == 1 and r.text == answer and r.feedback
     ]
-    feedback = known[0] if known else Feedback(dict(start.notes.get("before") or {}))
+    feedback = known[0] if known else Feedback(dict(start.ratings_before))
     turns = [Said(number, _bare(opening[-1]["content"]), answer, feedback)]
     for ladder in rounds:
         response = ladder.responses[0]
-        if ladder.notes["round"] != len(turns) + number - 1 or response.feedback is None:
+        if _number(ladder) != len(turns) + number - 1 or response.feedback is None:
             break
         turns.append(Said(len(turns) + number, _bare(ladder.prompt[-1]["content"]), response.text, response.feedback))
     return Talk(name, start.images, opening[:-1], turns)
 
 
 def _of_ratings(ladder: Ladder) -> Talk | None:
-    """One ladder of all answers: those that were refined have their round. The user's words between them are not kept,
-    nor is an answer that says again what another has said."""
+    """A conversation in one ladder of all answers, in which refined answers have their round. The ladder keeps neither
+    the user's words between the answers nor an answer that repeats another one."""
     refined = [r for r in ladder.responses if isinstance(r.origin.get("round"), int) and r.feedback is not None]
     if not refined:
         return None

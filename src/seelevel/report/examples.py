@@ -1,7 +1,7 @@
-"""Examples of both models' answers: what got better, what got worse, and how common each is.
+"""Examples of both models' answers: which got better, which got worse, and how many of each there are.
 
-A benchmark is read as evaluate writes it (`evaluate/base/<name>.jsonl`, `evaluate/aligned/<name>.jsonl`), joined by id.
-Examples are picked by their scores alone, as many of one direction as of the other.
+The answers are read from `evaluate/base/<name>.jsonl` and `evaluate/aligned/<name>.jsonl` and joined by id. Examples
+are chosen by their scores alone, as many of one direction as of the other.
 """
 
 from __future__ import annotations
@@ -14,10 +14,7 @@ from typing import Any
 from seelevel.report.pictures import Album, Picture
 from seelevel.report.reading import RunFolder
 from seelevel.report.sample import largest
-from seelevel.scorers.chair import _chair_gain, _chair_rounds, _invented
-from seelevel.scorers.mrhal import _dialogue_gain, _dialogue_rounds, _means
-from seelevel.scorers.refinement import CONVERSATIONS, conditions
-from seelevel.scorers.views import BenchmarkView, Item, Round, _right_gain, _right_rounds
+from seelevel.scorers.views import BenchmarkView, Item, Round
 
 Pair = tuple[Item, Item]
 
@@ -37,7 +34,7 @@ class Example:
 
 @dataclass(frozen=True)
 class Group:
-    """A benchmark's examples. `words` says how many items changed which way; `key` explains the marks."""
+    """A benchmark's examples. `words` says how many items changed in which direction; `key` explains the marks."""
 
     title: str
     words: str
@@ -47,117 +44,60 @@ class Group:
 
 
 def read_examples(run: RunFolder, wanted: int, album: Album) -> list[Group]:
-    """A group for each known benchmark that both models have answered."""
-    evaluated = (run.metrics or {}).get("settings") or {}  # the recipe may say another condition: `--set` changes one
-    groups, asked_for = [], str(evaluated.get("condition") or run.setting("evaluate", "condition") or "top")
-    for name, benchmark in BENCHMARKS.items():
-        base = {str(item["id"]): item for item in run.answers("base", name)}
-        pairs = [(base[key], item) for item in run.answers("aligned", name) if (key := str(item["id"])) in base]
-        if pairs:
-            groups.append(_group(benchmark, pairs, wanted, run.root, album))
-        both = [(item, item) for _, item in pairs if "worst_answer" in item]
-        if both:
-            groups.append(_group(conditions(asked_for), both, wanted, run.root, album))
+    """One group per view of a scorer, if both models have answered its benchmark."""
+    groups = []
+    for scorer in run.scorers:
+        base = {str(item["id"]): item for item in run.answers("base", scorer.name)}
+        pairs = [(base[key], item) for item in run.answers("aligned", scorer.name) if (key := str(item["id"])) in base]
+        for view in scorer.views:
+            if shown := [pair for pair in pairs if view.applies(*pair)]:
+                groups.append(_group(view, shown, wanted, run.root, album))
     return groups
 
 
-def _group(benchmark: BenchmarkView, pairs: Sequence[Pair], wanted: int, root: Path, album: Album) -> Group:
-    gains = [(gain, pair) for pair in pairs if (gain := benchmark.gain(*pair)) is not None]
+def _group(view: BenchmarkView, pairs: Sequence[Pair], wanted: int, root: Path, album: Album) -> Group:
+    gains = [(gain, pair) for pair in pairs if (gain := view.gain(*pair)) is not None]
     better, worse = [g for g in gains if g[0] > 0], [g for g in gains if g[0] < 0]
     same, unscored = len(gains) - len(better) - len(worse), len(pairs) - len(gains)
     words = (
-        f"Of {len(gains):,} {benchmark.things}, {len(better):,} {benchmark.verbs[0]}, {len(worse):,} "
-        f"{benchmark.verbs[1]} and {same:,} {benchmark.verbs[2]}{benchmark.by}."
+        f"Of {len(gains):,} {view.things}, {len(better):,} {view.verbs[0]}, {len(worse):,} {view.verbs[1]} and "
+        f"{same:,} {view.verbs[2]}{view.by}."
     )
     if unscored:
         words += f" {unscored:,} could not be scored on both sides."
 
-    def shown(found: Sequence[tuple[float, Pair]], title: Callable[[Item, Item], str]) -> list[Example]:
+    def examples(weighed: Sequence[tuple[float, Pair]], title: Callable[[Item, Item], str]) -> list[Example]:
         return [
             Example(
                 str(base["id"]),
                 title(base, aligned),
                 album.picture(_place(base.get("image"), root)),
-                benchmark.rounds(base, aligned),
-                benchmark.short,
-                _words_for(base),
-                benchmark.sides,
+                view.rounds(base, aligned),
+                view.short,
+                _alternative(base),
+                view.sides,
             )
-            for base, aligned in largest(_once(found), (wanted + 1) // 2 if benchmark.long else wanted)
+            for base, aligned in largest(_unique(weighed), (wanted + 1) // 2 if view.long else wanted)
         ]
 
-    return Group(benchmark.title, words, shown(better, benchmark.better), shown(worse, benchmark.worse), benchmark.key)
+    return Group(view.title, words, examples(better, view.better), examples(worse, view.worse), view.key)
 
 
-def _once(found: Sequence[tuple[float, Pair]]) -> list[tuple[float, Pair]]:
-    """Each question about a picture once: the same one may stand in several question sets."""
+def _unique(weighed: Sequence[tuple[float, Pair]]) -> list[tuple[float, Pair]]:
+    """Each question about a picture once: several question sets may have the same one."""
     first: dict[str, tuple[float, Pair]] = {}
-    for gain, pair in found:
+    for gain, pair in weighed:
         first.setdefault(repr((pair[0].get("image"), pair[0]["question"])), (gain, pair))
     return list(first.values())
 
 
-def _words_for(item: Item) -> str:
-    """What a picture shows, as far as the item says, for those who cannot see it."""
+def _alternative(item: Item) -> str:
+    """The picture in words, for readers who cannot see it."""
     reference = item.get("reference") or {}
-    there = reference.get("objects") or reference.get("image_content") or []
-    return f"Picture with {', '.join(map(str, there))}" if there else f"Picture of question {item['id']}"
+    contents = reference.get("objects") or reference.get("image_content") or []
+    return f"Picture with {', '.join(map(str, contents))}" if contents else f"Picture of question {item['id']}"
 
 
 def _place(image: Any, root: Path) -> Path | None:
     """A picture's file; relative paths start at the run folder."""
     return root / str(image) if image else None
-
-
-# -- CHAIR -------------------------------------------------------------------------------------------------------------
-
-
-# -- yes or no, and one right answer -----------------------------------------------------------------------------------
-
-
-# -- dialogues ---------------------------------------------------------------------------------------------------------
-
-
-BENCHMARKS = {
-    "chair": BenchmarkView(
-        "Descriptions (CHAIR)",
-        "descriptions",
-        ", by the number of invented objects",
-        _chair_gain,
-        _chair_rounds,
-        lambda b, a: f"Better: {_invented(b)} → {_invented(a)} invented",
-        lambda b, a: f"Worse: {_invented(b)} → {_invented(a)} invented",
-        key="names an object that is not in the picture",
-    ),
-    "mrhal": BenchmarkView(
-        "Dialogues (MRHal)",
-        "dialogues",
-        ", by the judge's mean rating",
-        _dialogue_gain,
-        _dialogue_rounds,
-        lambda b, a: f"Better: {_means(b, a)}",
-        lambda b, a: f"Worse: {_means(b, a)}",
-        long=True,
-    ),
-    "feedback": CONVERSATIONS,
-    "pope": BenchmarkView(
-        "Is there a …? (POPE)",
-        "questions",
-        "",
-        _right_gain,
-        _right_rounds,
-        lambda b, a: "Better: wrong → right",
-        lambda b, a: "Worse: right → wrong",
-        short=True,
-    ),
-    "capability": BenchmarkView(
-        "Colour, count and place (capability)",
-        "questions",
-        "",
-        _right_gain,
-        _right_rounds,
-        lambda b, a: "Better: wrong → right",
-        lambda b, a: "Worse: right → wrong",
-        short=True,
-    ),
-}

@@ -1,46 +1,33 @@
-"""What was run, with what, and what it cost: the page's tables."""
+"""What was run and with which settings, from the recipe and the manifests."""
 
 from __future__ import annotations
 
-import os
 import platform
 from collections import defaultdict
-from collections.abc import Mapping
-from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
 
 import yaml
 
 from seelevel import __version__
+from seelevel.facts import AlignFacts, CheckFacts, DataFacts, EvaluateFacts, GenerateFacts
 from seelevel.formats import kind
+from seelevel.report.costs import say_time, total_seconds
 from seelevel.report.reading import RunFolder
-from seelevel.store import read_manifest
 
 LIBRARIES = ("torch", "transformers", "peft", "spacy")
-
-
-@dataclass(frozen=True)
-class Cost:
-    """One stage's line: `share` is its part of the longest stage's time."""
-
-    name: str
-    time: str
-    share: float
-    memory: str
-    facts: str
+IDS_SHOWN = 4
 
 
 def kicker(run: RunFolder) -> str:
     """One line below the title: recipe, seed, stages done."""
     parts = [f"recipe {run.setting('name')}, seed {run.setting('seed')}"] if run.recipe else []
     unfinished = [f"{s.name} {s.state}" for s in run.expected if not s.done]
-    parts.append(f"all stages done in {say_time(_total(run))}" if not unfinished else "; ".join(unfinished))
+    parts.append(f"all stages done in {say_time(total_seconds(run))}" if not unfinished else "; ".join(unfinished))
     return " · ".join(parts)
 
 
 def missing(run: RunFolder) -> dict[str, str]:
-    """What the page says in place of a part that is not there."""
+    """The sentence that replaces a part of the page whose stage is not finished."""
     state = {name: stage.state for name, stage in run.stages.items()}
     return {
         "ladders": f"No ladders yet: generate is {state['generate']}.",
@@ -52,142 +39,63 @@ def missing(run: RunFolder) -> dict[str, str]:
 
 
 def run_facts(run: RunFolder) -> list[tuple[str, str]]:
-    """Names and values of the first table; what the recipe and the manifests do not say is left out."""
-    objective = run.setting("align", "objective")
-    found: list[tuple[str, Any]] = [
-        ("Model aligned", run.setting("align", "model")),
-        ("Experts, best first", _listed(run.setting("generate", "experts"))),
-        ("Levels from", _levels(run)),
-        ("Check", _check(run)),
-        ("Feedback", _feedback(run)),
-        ("Objective", _objective(objective)),
-        ("Training", _training(run)),
-        ("Prompts", run.setting("data", "prompts")),
+    """Names and values of the first table. Rows that the recipe and the manifests do not fill are left out."""
+    rows = [
+        ("Model aligned", str(run.setting("align", "model") or "")),
+        ("Base model trained by", run.stages["base"].words),
+        ("Levels", _levels(run)),
+        ("Check", run.stages["check"].words),
+        ("Feedback", run.stages["feedback"].words),
+        ("Training", run.stages["align"].words),
+        ("Prompts", str(run.setting("data", "prompts") or "")),
         ("Records", _records(run)),
         ("Evaluated on", _evaluated(run)),
-        ("Judge", run.setting("evaluate", "judge")),
         ("Left unscored", unscored(run)),
         ("Versions", _versions()),
     ]
-    return [(name, str(value)) for name, value in found if value not in (None, "")]
-
-
-def _listed(value: Any) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, list) else ""
+    return [(name, text) for name, text in rows if text]
 
 
 def _levels(run: RunFolder) -> str:
-    """What the levels are made of, where it is not experts."""
-    found = run.setting("generate")
-    generate = found if isinstance(found, dict) else {}
-    finetune, shares, writer = (generate.get(name) for name in ("finetune", "shares", "writer"))
-    if writer:
-        return f"dialogues written by {writer}"
-    if isinstance(finetune, dict):
-        parts = (run.stages["generate"].manifest or {}).get("finetune") or {}
-        sizes = f" of {' + '.join(map(str, parts['parts']))} records" if parts.get("parts") else ""
-        return f"{generate.get('model')} fine-tuned on growing parts{sizes} of {finetune.get('prompts')}"
-    return f"perturbation of {', '.join(f'{share:.0%}' for share in shares)} of the words" if shares else ""
-
-
-def _check(run: RunFolder) -> str:
-    check = run.setting("check")
-    if not isinstance(check, dict):
-        return ""
-    judge, share = check.get("judge"), check.get("judge_share")
-    if check.get("checker") == "judge":
-        return f"order of the judge {judge}, {check.get('judge_mode')}"
-    threshold = check.get("threshold")
-    above = f", threshold {threshold:g}" if isinstance(threshold, int | float) else ""
-    mixed = (
-        f"; {share:.0%} of the ladders in the order of the judge {judge}, {check.get('judge_mode')}" if share else ""
-    )
-    return f"{check.get('checker')} with encoder {check.get('encoder')}{above}, parser {check.get('parser')}{mixed}"
-
-
-def checked(run: RunFolder) -> list[str]:
-    """What the check says of its judge and its encoder, and what people have said in the judge's place."""
-    facts, said = run.stages["check"].manifest or {}, []
-    if facts.get("judged"):
-        said.append(f"{facts['judged']:,} ladders stand in the order of the judge {run.setting('check', 'judge')}.")
-    if isinstance(rate := facts.get("contradiction_rate"), int | float):
-        said.append(
-            f"Comparing by pairs it contradicts itself in {facts['circles']:,} of {facts['triples']:,} threes of "
-            f"responses ({100 * rate:.2f}%): A better than B, B than C, C than A."
-        )
-    if facts.get("overridden"):
-        said.append(f"In {facts['overridden']:,} ladders people have set levels by hand.")
-    if facts.get("split_texts"):
-        said.append(f"{facts['split_texts']:,} texts were longer than the encoder reads at once: compared in pieces.")
-    return said
-
-
-def _feedback(run: RunFolder) -> str:
-    feedback = run.setting("feedback")
-    if not isinstance(feedback, dict):
-        return ""
-    rounds, ladders = feedback.get("rounds", 1), "of all answers" if feedback.get("ladders") == "ratings" else "a round"
-    again = f", up to {rounds} answers a conversation, by {feedback.get('model')}" if rounds > 1 else ""
-    return f"judge {feedback.get('judge')}{again}; one ladder {ladders}"
-
-
-def _objective(objective: Any) -> str:
-    if not isinstance(objective, dict):
-        return str(objective or "")
-    rest = [
-        f"{key.replace('_', ' ')} {'/'.join(value) if key == 'criteria' else value}"
-        for key, value in objective.items()
-        if key != "name" and value is not None
-    ]
-    return f"{objective.get('name', '')} ({', '.join(rest)})" if rest else str(objective.get("name", ""))
-
-
-def _training(run: RunFolder) -> str:
-    align = run.setting("align")
-    if not isinstance(align, dict):
-        return ""
-    lora = align.get("lora")
-    parts = [
-        f"{align['epochs']:g} epochs" if "epochs" in align else "",
-        f"{align['ladders_per_step']} ladders a step" if "ladders_per_step" in align else "",
-        f"learning rate {align['learning_rate']:g}" if "learning_rate" in align else "",
-        "full weights" if not lora else f"LoRA r={lora.get('r')}" if isinstance(lora, dict) else "LoRA",
-        f"layout {align['layout']}" if "layout" in align else "",
-    ]
-    return ", ".join(part for part in parts if part)
+    """The source of the levels, and the sizes of the parts of a fine-tuning set."""
+    stage = run.stages["generate"]
+    parts = (stage.facts(GenerateFacts).finetune or {}).get("parts")
+    return stage.words + (f", in parts of {' + '.join(map(str, parts))} records" if parts and stage.words else "")
 
 
 def _records(run: RunFolder) -> str:
-    facts = run.stages["data"].manifest or {}
-    if not facts and not run.rejected:
+    facts = run.stages["data"].facts(DataFacts)
+    if facts.records is None and not run.rejected:
         return ""
-    read = [f"{facts['records']:,} read"] if isinstance(facts.get("records"), int) else []
-    kept = [f"{facts['ladders']:,} used"] if isinstance(facts.get("ladders"), int) else []
-    return ", ".join([*read, f"{len(run.rejected):,} set aside" if run.rejected else "none set aside", *kept])
+    counts = [
+        "" if facts.records is None else f"{facts.records:,} read",
+        f"{len(run.rejected):,} set aside" if run.rejected else "none set aside",
+        "" if facts.ladders is None else f"{facts.ladders:,} used",
+    ]
+    return ", ".join(filter(None, counts))
 
 
 def _evaluated(run: RunFolder) -> str:
-    counts = (run.stages["evaluate"].manifest or {}).get("questions")
-    said = str(run.setting("evaluate", "data") or "")
-    if isinstance(counts, dict):
-        said += ": " + ", ".join(f"{name} {count:,}" for name, count in counts.items())
-    return said
+    stage = run.stages["evaluate"]
+    questions = stage.facts(EvaluateFacts).questions or {}
+    counts = ", ".join(f"{name} {count:,}" for name, count in questions.items())
+    return "; ".join(filter(None, (stage.words, f"questions: {counts}" if counts else "")))
 
 
 def unscored(run: RunFolder) -> str:
-    """Items that could not be scored, of how many, a benchmark and side; empty without an evaluation."""
+    """Unscored items per benchmark and side; empty without an evaluation."""
     counts = ((run.metrics or {}).get("settings") or {}).get("unscored")
-    if not isinstance(counts, dict):
+    if counts is None:
         return ""
-    said = []
+    shares = []
     for side in ("base", "aligned"):
         for name, count in (counts.get(side) or {}).items():
             items = run.answers(side, name)
-            said += _share(f"{side} {name}", int(count), len(items))
-            # A dialogue is scored when one of its rounds is; the rounds that are not are told apart.
+            shares += _share(f"{side} {name}", int(count), len(items))
+            # A dialogue is scored if one of its rounds is. Its unscored rounds are counted on their own.
             rounds = [item["ratings"] for item in items if item.get("ratings")]
-            said += _share(f"{side} {name} rounds", sum(r.count(None) for r in rounds), sum(map(len, rounds)))
-    return "; ".join(said) or "nothing: every answer was scored"
+            shares += _share(f"{side} {name} rounds", sum(r.count(None) for r in rounds), sum(map(len, rounds)))
+    return "; ".join(shares) or "nothing: every answer was scored"
 
 
 def _share(what: str, count: int, total: int) -> list[str]:
@@ -196,32 +104,51 @@ def _share(what: str, count: int, total: int) -> list[str]:
     return [f"{what}: {count:,} of {total:,} ({100 * count / max(total, 1):.1f}%)"]
 
 
+def checked(run: RunFolder) -> list[str]:
+    """What the check counted about its judge, its encoder, and people's overrides."""
+    facts, remarks = run.stages["check"].facts(CheckFacts), []
+    if facts.judged:
+        remarks.append(f"{facts.judged:,} ladders have the order of the judge {run.setting('check', 'judge')}.")
+    if facts.contradiction_rate is not None:
+        remarks.append(
+            f"The judge compared pairs, and contradicted itself in {facts.circles or 0:,} of {facts.triples or 0:,} "
+            f"triples of responses ({100 * facts.contradiction_rate:.2f}%): A better than B, B than C, C than A."
+        )
+    if facts.overridden:
+        remarks.append(f"In {facts.overridden:,} ladders people have set levels by hand.")
+    if facts.split_texts:
+        remarks.append(f"{facts.split_texts:,} texts were too long for the encoder, and were compared in pieces.")
+    return remarks
+
+
 def dropped(run: RunFolder) -> list[str]:
-    """Responses that generation left out of the ladders, and questions that it could not use, by reason."""
-    facts = run.stages["generate"].manifest or {}
-    said = [f"{n:,} responses were left out: {why}." for why, n in (facts.get("dropped") or {}).items()]
-    reasons = (facts.get("set_aside_reasons") or {}).items()
-    return said + [f"{n:,} written dialogues were set aside: {why}." for why, n in reasons]
+    """Responses and written prompts that generation left out, by reason."""
+    facts = run.stages["generate"].facts(GenerateFacts)
+    responses = [f"{count:,} responses were left out: {why}." for why, count in (facts.dropped or {}).items()]
+    prompts = (facts.set_aside_reasons or {}).items()
+    return responses + [f"{count:,} written prompts were set aside: {why}." for why, count in prompts]
 
 
 def _versions() -> str:
-    said = [f"seelevel {__version__}", f"Python {platform.python_version()}"]
+    versions = [f"seelevel {__version__}", f"Python {platform.python_version()}"]
     for library in LIBRARIES:
         try:
-            said.append(f"{library} {version(library)}")
+            versions.append(f"{library} {version(library)}")
         except PackageNotFoundError:
             continue
-    return ", ".join(said) + " (when this page was written)"
+    return ", ".join(versions) + " (when this page was written)"
 
 
 def rejected(run: RunFolder) -> list[tuple[str, int, str]]:
-    """Kinds of reasons for setting records aside, how many each, and a few of their ids; the most common first."""
+    """Why records were set aside: reason, number of records, and some of their ids. The most common reason is first."""
     reasons: dict[str, list[str]] = defaultdict(list)
     for record in run.rejected:
         name = record.get("id") or record.get("where") or "?"
         reasons[kind(str(record.get("reason", "no reason noted")))].append(str(name))
     ordered = sorted(reasons.items(), key=lambda pair: (-len(pair[1]), pair[0]))
-    return [(why, len(ids), ", ".join(ids[:4]) + (", …" if len(ids) > 4 else "")) for why, ids in ordered]
+    return [
+        (why, len(ids), ", ".join(ids[:IDS_SHOWN]) + (", …" if len(ids) > IDS_SHOWN else "")) for why, ids in ordered
+    ]
 
 
 def recipe_text(run: RunFolder) -> str:
@@ -229,98 +156,20 @@ def recipe_text(run: RunFolder) -> str:
 
 
 def training_words(run: RunFolder) -> str:
-    """Steps, what the loss did, what was left out, and what went wrong, in words."""
-    facts = run.stages["align"].manifest or {}
-    points = [(e["step"], e["loss"]) for e in run.log if isinstance(e.get("loss"), int | float) and "step" in e]
-    said = []
+    """Steps, the change of the loss, ladders that were left out, and warnings."""
+    facts = run.stages["align"].facts(AlignFacts)
+    points = run.logged("loss")
+    sentences = []
     if points:
         first, last = (f"{loss:.3g}".replace("-", "\N{MINUS SIGN}") for _, loss in (points[0], points[-1]))
-        said.append(f"{points[-1][0]:,} steps; the loss went from {first} at the first to {last} at the last.")
-    left_out = facts.get("left_out")
-    if isinstance(left_out, dict) and left_out:
-        reasons = ", ".join(f"{count:,} for {why}" for why, count in left_out.items())
-        said.append(f"{facts.get('ladders', 0):,} ladders were trained on; left out: {reasons}.")
-    if facts.get("layout") and run.setting("align", "layout") not in (None, facts["layout"]):
-        said.append(f"Training fell back to layout {facts['layout']}, because the other did not agree with it.")
-    if facts.get("best_fell"):
-        said.append("Warning: for a while the best responses became less likely than before training.")
-    return " ".join(said)
-
-
-def costs(run: RunFolder) -> list[Cost]:
-    """A line a finished stage, inputs first, in the order they ran."""
-    manifests: list[tuple[str, Mapping[str, Any]]] = []
-    for folder in sorted((run.root / "inputs").glob("*")):
-        found = read_manifest(folder)
-        if found is not None:
-            manifests.append((f"inputs/{folder.name}", found))
-    manifests += [(stage.name, stage.manifest) for stage in run.stages.values() if stage.manifest is not None]
-    longest = max((_seconds(facts) or 0.0 for _, facts in manifests), default=0.0)
-    lines = []
-    for name, facts in manifests:
-        seconds, peak = _seconds(facts), facts.get("peak_bytes")
-        memory = f"{peak / 2**30:.2f} GiB" if isinstance(peak, int | float) else "–"
-        share = (seconds or 0.0) / longest if longest else 0.0
-        lines.append(Cost(name, "–" if seconds is None else say_time(seconds), share, memory, _counts(facts)))
-    return lines
-
-
-def _seconds(facts: Mapping[str, Any]) -> float | None:
-    found = facts.get("seconds")
-    return float(found) if isinstance(found, int | float) else None
-
-
-def _counts(facts: Mapping[str, Any]) -> str:
-    """A manifest's plain facts in words: numbers, short texts, and small tables of them."""
-    said = []
-    for key, value in facts.items():
-        if key in ("fingerprint", "seconds", "peak_bytes", "ratings", "ratings_by_round"):  # these stand elsewhere
-            continue
-        text = _plain(value)
-        if text:
-            said.append(f"{key.replace('_', ' ')} {text}")
-    return "; ".join(said)
-
-
-def _plain(value: Any) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, int):
-        return f"{value:,}"
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    if isinstance(value, str):
-        return value if len(value) <= 60 else ""
-    if isinstance(value, dict) and len(value) <= 6:
-        return ", ".join(f"{key} {text}" for key, part in value.items() if (text := _plain(part)))
-    return ""
-
-
-def cost_caption(run: RunFolder) -> str:
-    """The sum of the stages' times, and the machine the page was written on."""
-    return (
-        f"Stages took {say_time(_total(run))} in all; a stage that was stopped and continued counts its last start "
-        f"only. Peak memory is the process's until the stage's end. This page was written on {machine()}."
-    )
-
-
-def _total(run: RunFolder) -> float:
-    return sum(_seconds(stage.manifest) or 0.0 for stage in run.stages.values() if stage.manifest is not None)
-
-
-def machine() -> str:
-    """Cores this process may use and the machine's memory, in words."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
-    plural = "s" if cores != 1 else ""
-    return f"{cores} core{plural}, {memory:.0f} GiB of memory, {platform.system()} {platform.machine()}"
-
-
-def say_time(seconds: float) -> str:
-    """`8.4 s`, `3 min 20 s`, `2 h 5 min`."""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
+        sentences.append(
+            f"{points[-1][0]:,.0f} steps; the loss went from {first} at the first step to {last} at the last."
+        )
+    if facts.left_out:
+        reasons = ", ".join(f"{count:,} for {why}" for why, count in facts.left_out.items())
+        sentences.append(f"{facts.ladders or 0:,} ladders were trained on; left out: {reasons}.")
+    if facts.layout and run.setting("align", "layout") not in (None, facts.layout):
+        sentences.append(f"Training fell back to layout {facts.layout}, because the other one did not agree with it.")
+    if facts.best_fell:
+        sentences.append("Warning: for a while the best responses became less likely than before training.")
+    return " ".join(sentences)

@@ -1,19 +1,20 @@
-"""Figures of metrics.json: what they mean, which way is better, and how they are said."""
+"""Figures of metrics.json: values, intervals, verdicts, and the sentence that sums them up."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from seelevel.scorers.words import GLOSSES, HEADLINE, METRICS, Kind, Metric, _of_set, of_feedback
+from seelevel.scorers.scorer import Scorer
+from seelevel.scorers.words import Kind, Metric
 
-Verdict = Literal["better", "worse", "unclear", "changed"]
+Verdict = Literal["better", "worse", "unclear", "changed", "chance"]
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A value with its 95% interval, as far as it has one, and the number of items behind it."""
+    """A value, its 95% interval if it has one, and the number of items."""
 
     value: float
     low: float | None
@@ -22,7 +23,7 @@ class Figure:
 
     @classmethod
     def read(cls, found: Any) -> Figure | None:
-        """A figure as metrics.json writes it; None for what is not one (a value of null: nothing could be scored)."""
+        """A figure of metrics.json. None if its value is null, because nothing was scored, or it is not a figure."""
         if not isinstance(found, Mapping) or not isinstance(found.get("value"), int | float):
             return None
         low, high = (None if found.get(key) is None else float(found[key]) for key in ("low", "high"))
@@ -30,34 +31,45 @@ class Figure:
 
     @property
     def ends(self) -> tuple[float, float]:
-        """Where its bar begins and ends: both at the value where there is no interval."""
+        """The ends of its bar; both are the value if there is no interval."""
         return (self.value, self.value) if self.low is None or self.high is None else (self.low, self.high)
 
     @property
     def clear(self) -> bool | None:
-        """Whether the interval leaves out 0; None where there is none."""
-        return None if self.low is None or self.high is None else not self.low <= 0 <= self.high
+        """Whether the interval excludes 0; None without an interval."""
+        holds = self.holds(0)
+        return None if holds is None else not holds
+
+    def holds(self, value: float) -> bool | None:
+        """Whether the interval contains a value; None without an interval."""
+        return None if self.low is None or self.high is None else self.low <= value <= self.high
 
     def interval(self, say: Callable[[float], str]) -> str:
-        """`12.0% to 15.1%` as `say` says its ends; ‘no interval’ where there is none."""
+        """`12.0% to 15.1%`, with the ends as `say` writes them, or ‘no interval’."""
         return "no interval" if self.clear is None else " to ".join(map(say, self.ends))
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """One metric of the base model, of the aligned one, and their paired difference (aligned − base)."""
+    """One figure of the base model, of the aligned model, and their paired difference (aligned − base).
+
+    at_chance: the base model guesses, so the figure says nothing about an improvement.
+    """
 
     name: str
     metric: Metric
     base: Figure | None
     aligned: Figure | None
     difference: Figure | None
+    at_chance: bool = False
 
     @property
     def verdict(self) -> Verdict | None:
-        """‘better’ or ‘worse’ only where the interval of the difference leaves out 0; None without an interval."""
+        """‘better’ or ‘worse’ only if the interval of the difference excludes 0; None without an interval."""
         if self.difference is None or self.difference.clear is None:
             return None
+        if self.at_chance:
+            return "chance"
         if not self.difference.clear:
             return "unclear"
         if self.metric.better == "neither":
@@ -73,7 +85,7 @@ class Comparison:
 
     @property
     def closed(self) -> float | None:
-        """Of what the base lacks to the best score, the fraction that the difference makes up; negative: it grew."""
+        """The difference as a fraction of the gap from the base to the best score; negative if the gap grew."""
         if self.difference is None or self.base is None or self.base.value >= self.metric.top:
             return None
         return self.difference.value / (self.metric.top - self.base.value)
@@ -91,7 +103,7 @@ def say_value(value: float, kind: Kind) -> str:
 
 
 def say_change(value: float, kind: Kind, unit: bool = False) -> str:
-    """`−8.4` (percentage points) for a rate, `+0.31` for a score, with a true minus sign; ‘points’ where asked."""
+    """`−8.4` (percentage points) for a rate, `+0.31` for a score, with a true minus sign. unit: append ‘points’."""
     text = f"{100 * value:+.1f}" if kind == "rate" else f"{value:+.2f}"
     if float(text) == 0:
         text = text.lstrip("+-")
@@ -103,67 +115,81 @@ def say_share(value: float) -> str:
     return f"{100 * value:.0f}%".replace("-0%", "0%").replace("-", "\N{MINUS SIGN}")
 
 
-def comparisons(metrics: Mapping[str, Any] | None) -> list[Comparison]:
-    """All metrics of a metrics.json, the known ones in their order, then the others by name."""
+def comparisons(metrics: Mapping[str, Any] | None, scorers: Sequence[Scorer]) -> list[Comparison]:
+    """All figures of a metrics.json: those that scorers list in their order, then the others by name."""
     if not metrics:
         return []
     sides = {side: metrics.get(side) or {} for side in ("base", "aligned", "differences")}
     names = set(sides["base"]) | set(sides["aligned"])
-    known = [name for name in METRICS if name in names]
-    found = []
-    for name in [*known, *sorted(names - set(known))]:
+    listed = [name for scorer in scorers for name in scorer.metrics if name in names]
+    rows = []
+    for name in [*listed, *sorted(names - set(listed))]:
         figures = {side: Figure.read(values.get(name)) for side, values in sides.items()}
         if figures["base"] is None and figures["aligned"] is None:
             continue
-        metric = (
-            METRICS.get(name)
-            or of_feedback(name)
-            or _of_set(name)
-            or _unknown(name, [f for f in figures.values() if f is not None])
-        )
-        found.append(Comparison(name, metric, figures["base"], figures["aligned"], figures["differences"]))
-    return found
+        words = next((metric for scorer in scorers if (metric := scorer.words(name)) is not None), None)
+        metric = words or _unknown(name, [f for f in figures.values() if f is not None])
+        at_chance = _at_chance(metric, sides["base"])
+        rows.append(Comparison(name, metric, figures["base"], figures["aligned"], figures["differences"], at_chance))
+    return rows
+
+
+def _at_chance(metric: Metric, base: Mapping[str, Any]) -> bool:
+    """Whether the interval of the base model's accuracy contains the level of chance."""
+    if metric.chance is None:
+        return False
+    accuracy, level = (Figure.read(base.get(name)) for name in (metric.chance.accuracy, metric.chance.level))
+    return accuracy is not None and bool(accuracy.holds(metric.chance.default if level is None else level.value))
 
 
 def _unknown(name: str, figures: list[Figure]) -> Metric:
-    """A metric this page has no words for: shown by its name, judged neither good nor bad."""
+    """A figure that no scorer has words for is shown by its name and judged neither good nor bad."""
     top = max(f.ends[1] for f in figures)
-    return Metric(name.replace("_", " "), "", "neither", "rate" if top <= 1 else "score", max(top, 1.0))
+    kind: Kind = "rate" if top <= 1 else "score"
+    return Metric(name.replace("_", " "), "", "neither", kind, max(top, 1.0), table="details")
 
 
-def outcome(found: list[Comparison]) -> str:
-    """The run's result in one sentence: what moved, which way, and what shows no clear change.
+def headline(rows: Sequence[Comparison]) -> list[Comparison]:
+    """The figures that open the page: without those of a base model that guesses."""
+    return [c for c in rows if c.metric.headline and not c.at_chance]
 
-    A metric counts as moved only where the 95% interval of its paired difference leaves out 0.
+
+def outcome(rows: Sequence[Comparison]) -> str:
+    """The run's result in one sentence: what changed, in which direction, and what shows no clear change.
+
+    A figure has changed only if the 95% interval of its paired difference excludes 0.
     """
-    head = [c for c in found if c.name in HEADLINE] or found
+    head = headline(rows) or list(rows)
     if not head:
         return "Nothing has been evaluated yet; this page shows what was run so far."
     if all(c.difference is None for c in head):
         side, figure = ("base", "base") if head[0].base is not None else ("aligned", "aligned")
-        said = [f"{c.metric.label} {c.say(f.value)}" for c in head if (f := getattr(c, figure)) is not None]
-        return f"Only the {side} model has been evaluated: {_joined(said)}."
+        values = [f"{c.metric.label} {c.say(f.value)}" for c in head if (f := getattr(c, figure)) is not None]
+        return f"Only the {side} model has been evaluated: {_joined(values)}."
     clauses = []
     for verdict, note in (("better", ""), ("worse", ", which is worse"), ("changed", "")):
         moved = [c for c in head if c.verdict == verdict]
         if moved:
             clauses.append(_joined([_moved(c) for c in moved]) + note)
-    still = [_still(c) for c in head if c.verdict == "unclear"]
-    if still:
-        clauses.append(f"{'no clear change' if clauses else 'No clear change'} in {_joined(still)}")
-    unknown = [_still(c) for c in head if c.difference is not None and c.verdict is None]
-    if unknown:
-        clauses.append(f"{'no interval' if clauses else 'No interval'}, and so no verdict, for {_joined(unknown)}")
+    reasons: dict[Verdict | None, str] = {
+        "unclear": "no clear change in",
+        None: "no interval, and so no verdict, for",
+        "chance": "no verdict, because the base model's answers are at chance, for",
+    }
+    for reason, note in reasons.items():
+        values = [_values(c) for c in head if c.difference is not None and c.verdict == reason]
+        if values:
+            clauses.append(f"{note if clauses else note.capitalize()} {_joined(values)}")
     return "; ".join(clauses) + "."
 
 
 def _moved(c: Comparison) -> str:
     assert c.difference is not None and c.base is not None and c.aligned is not None
     verb = "rose" if c.difference.value > 0 else "fell"
-    return f"{GLOSSES.get(c.name, c.metric.label)} {verb} from {c.say(c.base.value)} to {c.say(c.aligned.value)}"
+    return f"{c.metric.gloss or c.metric.label} {verb} from {c.say(c.base.value)} to {c.say(c.aligned.value)}"
 
 
-def _still(c: Comparison) -> str:
+def _values(c: Comparison) -> str:
     assert c.base is not None and c.aligned is not None
     return f"{c.metric.label} ({c.say(c.base.value)}\N{NO-BREAK SPACE}→\N{NO-BREAK SPACE}{c.say(c.aligned.value)})"
 

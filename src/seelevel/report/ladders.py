@@ -1,8 +1,7 @@
-"""Ladders on the page: what the check did to all of them, and a few of them in full."""
+"""Ladders on the page: counts over all of them, and a few of them in full."""
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,20 +12,20 @@ from typing import Any
 
 from markupsafe import Markup
 
-from seelevel.formats.parquet import read_ladders
+from seelevel.formats.parquet import iter_shards, read_ladders
 from seelevel.ladder import IMAGE_MARK, Ladder, Response
+from seelevel.notes import Checked
 from seelevel.report.pictures import Album, Picture
 from seelevel.report.sample import spaced
 from seelevel.report.text import marked
 from seelevel.scorers.views import Span
-from seelevel.store import shards
 
 SCORES = {"acc": "Acc", "score": "score"}
 
 
 @dataclass
 class LadderFacts:
-    """Counts over all ladders. `reordered` is None where the order before or after the check is not there."""
+    """Counts over all ladders. `reordered` is None if no check has been run."""
 
     ladders: int = 0
     responses: int = 0
@@ -49,7 +48,7 @@ class Turn:
 
 @dataclass(frozen=True)
 class Answer:
-    """One response on the page. `before` is its place before the check, counted from 1; None where it is not known."""
+    """One response on the page. `before` is its place before the check, counted from 1; None if it is unknown."""
 
     level: int
     tied: bool
@@ -75,58 +74,26 @@ class Shown:
     remarks: list[str]
 
 
-def read_facts_and_choice(
-    before: Path, after: Path, root: Path, wanted: int
-) -> tuple[LadderFacts, list[tuple[Ladder, list[Response] | None]]]:
-    """Counts over all ladders, and `wanted` of them with their responses in the order before the check.
+def read_facts_and_choice(folder: Path, root: Path, wanted: int) -> tuple[LadderFacts, list[Ladder]]:
+    """Counts over all ladders of a stage, and `wanted` of them to show.
 
-    Half of those shown are reordered ladders where there are so many, and both halves stand evenly spaced in the files:
-    a sample, not a selection. Shards are read one at a time, so that memory does not grow with the run.
+    Half of them are reordered ladders, if there are enough. Both halves are evenly spaced in the files: a sample, not a
+    selection. Shards are read one at a time, so memory does not grow with the run.
     """
     facts, changed, kept = LadderFacts(), list[tuple[Path, int]](), list[tuple[Path, int]]()
-    for path in shards(after) or shards(before):
-        for number, (ladder, old) in enumerate(_read(path, before, root)):
-            moved = None if old is None else _reordered(_places(ladder, old))
-            _count(facts, ladder, moved)
-            (changed if moved else kept).append((path, number))
+    for path, ladders in iter_shards(folder, root):
+        for number, ladder in enumerate(ladders):
+            _count(facts, ladder)
+            (changed if ladder.reordered else kept).append((path, number))
     half = min(len(changed), max(wanted - len(kept), (wanted + 1) // 2))
     chosen = []
     for path, places in groupby(sorted(spaced(changed, half) + spaced(kept, wanted - half)), key=itemgetter(0)):
-        pairs = _read(path, before, root)
-        chosen += [pairs[number] for _, number in places]
+        ladders = read_ladders(path, root)
+        chosen += [ladders[number] for _, number in places]
     return facts, chosen
 
 
-def _read(path: Path, before: Path, root: Path) -> list[tuple[Ladder, list[Response] | None]]:
-    """A shard's ladders, each with its responses as they were before the check, where that is another stage."""
-    earlier, old = before / path.name, dict[str, list[Response]]()
-    if path != earlier and earlier.exists():
-        old = {ladder.id: ladder.responses for ladder in read_ladders(earlier, root)}
-    return [(ladder, old.get(ladder.id)) for ladder in read_ladders(path, root)]
-
-
-def _reordered(places: list[int]) -> bool:
-    return places != sorted(places)
-
-
-def _places(ladder: Ladder, old: list[Response]) -> list[int]:
-    """For each response its place (from 0) among those before the check."""
-    free = dict(enumerate(map(_identity, old)))
-    places = []
-    for response in ladder.responses:
-        me = _identity(response)
-        place = next((n for n, other in free.items() if other == me), None)
-        if place is not None:
-            del free[place]
-            places.append(place)
-    return places
-
-
-def _identity(response: Response) -> str:
-    return json.dumps([response.messages, response.origin], sort_keys=True)
-
-
-def _count(facts: LadderFacts, ladder: Ladder, moved: bool | None) -> None:
+def _count(facts: LadderFacts, ladder: Ladder) -> None:
     facts.ladders += 1
     facts.responses += len(ladder.responses)
     facts.sizes[len(ladder.responses)] += 1
@@ -134,15 +101,10 @@ def _count(facts: LadderFacts, ladder: Ladder, moved: bool | None) -> None:
     facts.pairs += pairs
     facts.without_pair += pairs == 0
     facts.tied += len(set(ladder.levels)) < len(ladder.levels)
-    if moved is not None:
-        facts.reordered = (facts.reordered or 0) + moved
-    facts.unchecked += bool(_unchecked(ladder))
+    if ladder.check is not None:
+        facts.reordered = (facts.reordered or 0) + ladder.reordered
+        facts.unchecked += bool(ladder.check.unchecked)
     facts.flags.update(_flags(ladder))
-
-
-def _unchecked(ladder: Ladder) -> str:
-    """Why the check left the ladder as it was; empty where it judged it."""
-    return str(_check_notes(ladder).get("unchecked", ""))
 
 
 def _flags(ladder: Ladder) -> list[str]:
@@ -150,26 +112,15 @@ def _flags(ladder: Ladder) -> list[str]:
     return [str(flag) for flag in flags] if isinstance(flags, list) else [str(flags)]
 
 
-def _check_notes(ladder: Ladder) -> Mapping[str, Any]:
-    notes = ladder.notes.get("check")
-    return notes if isinstance(notes, dict) else {}
-
-
-def show(ladder: Ladder, old: list[Response] | None, album: Album) -> Shown:
+def show(ladder: Ladder, album: Album) -> Shown:
     """A ladder as the page shows it."""
-    places = None if old is None else _places(ladder, old)
-    aligned = places if places is not None and len(places) == len(ladder.responses) else None
-    answers = []
-    for n, response in enumerate(ladder.responses):
-        before = None if aligned is None else aligned[n] + 1
-        answers.append(_answer(ladder, n, response, before))
-    unchecked = _unchecked(ladder)
+    unchecked = ladder.check.unchecked if ladder.check is not None else ""
     return Shown(
         id=ladder.id,
         pictures=[album.picture(image.path) for image in ladder.images],
         prompt=[Turn(m["role"], marked(m["content"].replace(IMAGE_MARK, "").strip())) for m in ladder.prompt],
-        answers=answers,
-        reordered=None if aligned is None else _reordered(aligned),
+        answers=[_answer(ladder, n, response) for n, response in enumerate(ladder.responses)],
+        reordered=None if ladder.check is None else ladder.reordered,
         remarks=[
             *_flags(ladder),
             *([f"order kept, unchecked: {unchecked}"] if unchecked else []),
@@ -179,18 +130,19 @@ def show(ladder: Ladder, old: list[Response] | None, album: Album) -> Shown:
 
 
 def _overrides(ladder: Ladder) -> list[str]:
-    """Who set which level by hand."""
-    origins = {response.text: say_origin(response.origin) for response in ladder.responses}
+    """The levels that people have set, one line each."""
+    origins = {response.id: say_origin(response.origin) for response in ladder.responses}
     return [
-        f"{origins[entry['text']]}: level {entry.get('from')} set to {entry['to']} by {entry['who']}"
-        + "".join(f", {entry[name]}" for name in ("when", "why") if entry.get(name))
-        for entry in ladder.notes.get("overrides", [])
-        if entry["text"] in origins
+        f"{origins[one.response]}: level {one.replaces} set to {one.to} by {one.who}"
+        + "".join(f", {words}" for words in (one.when, one.why) if words)
+        for one in ladder.overrides
+        if one.response in origins
     ]
 
 
-def _answer(ladder: Ladder, n: int, response: Response, before: int | None) -> Answer:
-    spans, covered, missed = chunk_spans(_check_notes(ladder), n, response)
+def _answer(ladder: Ladder, n: int, response: Response) -> Answer:
+    spans, covered, missed = chunk_spans(response.check)
+    before = None if response.check is None else response.check.place_before + 1
     shift = 0 if before is None else before - (n + 1)
     return Answer(
         level=response.level,
@@ -207,7 +159,7 @@ def _answer(ladder: Ladder, n: int, response: Response, before: int | None) -> A
 
 
 def _turns(response: Response, spans: list[Span]) -> list[Turn]:
-    """The messages of a response; spans count in `response.text`, the assistant turns joined by a blank line."""
+    """The messages of a response. Spans count in `response.text`: the assistant's turns, joined by a blank line."""
     turns, start = [], 0
     for message in response.messages:
         text = message["content"]
@@ -221,7 +173,7 @@ def _turns(response: Response, spans: list[Span]) -> list[Turn]:
 
 
 def say_origin(origin: Mapping[str, Any]) -> str:
-    """Where a response comes from, in a few words: `standard response`, `expert world:l`, `perturbation of 10%`."""
+    """The origin of a response in a few words: `standard response`, `expert world:l`, `perturbation of 10%`."""
     kind, model = str(origin.get("kind", "")), origin.get("model")
     words = {"standard": "standard response"}.get(kind, kind)
     if isinstance(origin.get("share"), float):
@@ -229,24 +181,23 @@ def say_origin(origin: Mapping[str, Any]) -> str:
     return " ".join(part for part in (words, str(model) if model else "") if part) or "origin not noted"
 
 
-def chunk_spans(notes: Mapping[str, Any], n: int, response: Response) -> tuple[list[Span], str, list[str]]:
-    """What the check noted on response `n`: its chunks as spans of its text (matched or not), how much of the standard
-    response it covers in words, and the standard's chunks that it leaves out.
+def chunk_spans(check: Checked | None) -> tuple[list[Span], str, list[str]]:
+    """A response's chunks as spans of its text (matched or not), the coverage of the standard response in words, and
+    the chunks of the standard response that it leaves out.
 
-    The standard response itself, which the others are measured by, has its chunks only underlined.
+    The response that was first before the check is the standard of the others: its chunks are only underlined.
     """
-    judged = notes.get("responses")
-    if not isinstance(judged, list) or n >= len(judged):
+    coverage = None if check is None else check.coverage
+    if check is None or coverage is None:
         return [], "", []
-    chunks, standard = judged[n].get("chunks", []), judged[n].get("standard_chunks", [])
-    order = notes.get("order")
-    if (order[n] if isinstance(order, list) else n) == 0:  # a person may have put another one above it
-        return [Span(c["start"], c["end"], "plain") for c in chunks], "the measure", []
+    if check.place_before == 0:  # a person may have put another response above it since
+        return [Span(chunk.start, chunk.end, "plain") for chunk in coverage.chunks], "the measure", []
     spans = []
-    for chunk in chunks:
-        note = f"nearest: {chunk['best']} ({chunk['similarity']:.2f})" if chunk["best"] else "nothing to compare with"
-        kind, said = ("hit", "matched") if chunk["matched"] else ("miss", "not matched")
-        spans.append(Span(chunk["start"], chunk["end"], kind, note, said))
-    covered = sum(bool(chunk["matched"]) for chunk in standard)
-    missed = [str(chunk["text"]) for chunk in standard if not chunk["matched"]]
+    for chunk in coverage.chunks:
+        note = f"nearest: {chunk.best} ({chunk.similarity:.2f})" if chunk.best else "nothing to compare with"
+        kind, words = ("hit", "matched") if chunk.matched else ("miss", "not matched")
+        spans.append(Span(chunk.start, chunk.end, kind, note, words))
+    standard = coverage.standard_chunks
+    covered = sum(chunk.matched for chunk in standard)
+    missed = [chunk.text for chunk in standard if not chunk.matched]
     return spans, f"covers {covered} of {len(standard)} chunks", missed

@@ -15,16 +15,16 @@ from markupsafe import Markup
 from seelevel import __version__
 from seelevel.report import facts, plots
 from seelevel.report.conversations import feedback_facts
+from seelevel.report.costs import cost_caption, costs
 from seelevel.report.examples import read_examples
-from seelevel.report.figures import Comparison, comparisons, outcome, say_share
+from seelevel.report.figures import Comparison, comparisons, headline, outcome, say_share
 from seelevel.report.ladders import LadderFacts, read_facts_and_choice, show
 from seelevel.report.pictures import Album
 from seelevel.report.reading import RunFolder, read_run
 from seelevel.report.rounds import rounds_facts
 from seelevel.report.settings import ReportSettings
 from seelevel.report.text import marked
-from seelevel.scorers.words import HEADLINE, METRICS, of_feedback
-from seelevel.store import write_atomically
+from seelevel.store import shards, write_atomically
 
 
 def write_page(root: Path, settings: ReportSettings) -> Path:
@@ -51,6 +51,7 @@ def render(run: RunFolder, settings: ReportSettings) -> str:
         title=settings.title or run.setting("name") or run.root.name,
         kicker=facts.kicker(run),
         words=plots.WORDS,
+        signs=plots.SIGNS,
         say_share=say_share,
         missing=facts.missing(run),
         facts=facts.run_facts(run),
@@ -63,31 +64,30 @@ def render(run: RunFolder, settings: ReportSettings) -> str:
         feedback=feedback_facts(run, settings.examples, album),
         **_training(run),
         examples=read_examples(run, settings.examples, album) if settings.examples else [],
-        costs=facts.costs(run),
-        cost_caption=facts.cost_caption(run),
+        costs=costs(run),
+        cost_caption=cost_caption(run),
     )
 
 
 def _scores(run: RunFolder) -> dict[str, Any]:
-    found = comparisons(run.metrics)
-    spoken = [c for c in found if of_feedback(c.name) is not None]  # many, with a part of their own
-    everything = [c for c in found if c not in spoken]
-    known = [c for c in everything if c.name in METRICS]
-    compared = known or everything
-    head = sorted((c for c in (*compared, *spoken) if c.name in HEADLINE), key=lambda c: HEADLINE.index(c.name))
+    rows = comparisons(run.metrics, run.scorers)
+    tables = {name: [c for c in rows if c.metric.table == name] for name in ("main", "details", "rounds")}
+    compared = tables["main"] or tables["details"]
+    head = headline(rows)
     return {
-        "outcome": outcome(head or compared or found),
+        "outcome": outcome(head or compared or rows),
+        "at_chance": any(c.verdict == "chance" for c in rows),
         "head": head,
-        "differ": any(c.difference is not None for c in head),
+        "any_difference": any(c.difference is not None for c in head),
         "compared": compared,
-        "others": [c for c in everything if c not in compared],
-        "rounds": rounds_facts(spoken),
+        "others": tables["details"] if tables["main"] else [],
+        "rounds": rounds_facts(tables["rounds"]),
         "score_plots": [_score_plot(rows) for rows in _by_scale(compared)],
     }
 
 
 def _by_scale(rows: Sequence[Comparison]) -> list[list[Comparison]]:
-    """Rates together, and scores by their scale: what shares an axis."""
+    """Figures that share an axis: rates together, and scores by their scale."""
     key = [(c.metric.kind != "rate", c.metric.top) for c in rows]
     ordered = sorted(zip(key, range(len(rows)), strict=True))
     return [[rows[n] for _, n in group] for _, group in groupby(ordered, key=lambda pair: pair[0])]
@@ -104,18 +104,18 @@ def _score_plot(rows: list[Comparison]) -> dict[str, Any]:
         "differences": plots.differences(paired, f"{key}-differences", f"{title}: aligned − base") if paired else "",
         "unit": "percentage points" if rate else "",
         "caption": (
-            f"{title} with 95% intervals. ↓ lower is better, ↑ higher is better. On the right the paired differences: "
-            "✓ better and ✗ worse where the interval leaves out 0; hollow dots show no clear change."
+            f"{title} with 95% intervals. ↓ lower is better, ↑ higher is better. On the right are the paired "
+            "differences: ✓ better or ✗ worse if the interval excludes 0; a hollow dot shows no clear change."
         ),
     }
 
 
 def _ladders(run: RunFolder, settings: ReportSettings, album: Album) -> dict[str, Any]:
-    source = run.stages["generate"].path
-    found, chosen = read_facts_and_choice(source, run.stages["check"].path, run.root, settings.ladders)
-    shown = [show(ladder, old, album) for ladder, old in chosen]
+    check, generate = run.stages["check"].path, run.stages["generate"].path
+    found, chosen = read_facts_and_choice(check if shards(check) else generate, run.root, settings.ladders)
+    shown = [show(ladder, album) for ladder in chosen]
     moved = sum(bool(ladder.reordered) for ladder in shown)
-    choice = "Level 0 is best. These stand evenly spaced in the files; nobody picked them."
+    choice = "Level 0 is best. These ladders are evenly spaced in the files; nobody picked them."
     if found.reordered is not None:
         choice += f" The check reordered {moved} of them and kept the order of {len(shown) - moved}."
     sizes = {str(size): found.sizes[size] for size in sorted(found.sizes)}
@@ -136,25 +136,25 @@ def _ladder_words(found: LadderFacts) -> str:
     if not found.ladders:
         return ""
     each = f"K = {next(iter(found.sizes))} each; " if len(found.sizes) == 1 else ""
-    said = f"{found.ladders:,} ladders with {found.responses:,} responses ({each}{found.pairs:,} preference pairs). "
+    words = f"{found.ladders:,} ladders with {found.responses:,} responses ({each}{found.pairs:,} preference pairs). "
     if found.reordered is None:
-        said += "They stand in their initial order: no check has been run on them. "
+        words += "They have their initial order: no check has been run on them. "
     else:
         share = 100 * found.reordered / found.ladders
-        said += f"The check changed the order of {found.reordered:,} of them ({share:.1f}%). "
-    said += f"{found.tied:,} hold a tie, which makes no pair; {found.without_pair:,} have no pair at all"
-    return said + (f"; {found.unchecked:,} could not be checked and keep their order." if found.unchecked else ".")
+        words += f"The check changed the order of {found.reordered:,} of them ({share:.1f}%). "
+    words += f"{found.tied:,} have a tie, which makes no pair; {found.without_pair:,} have no pair at all"
+    return words + (f"; {found.unchecked:,} could not be checked and keep their order." if found.unchecked else ".")
 
 
-CURVES: tuple[tuple[str, str, tuple[str, ...] | str], ...] = (  # a word alone: its figures by level
+CURVES: tuple[tuple[str, str, tuple[str, ...] | str], ...] = (  # a name alone stands for its figures by level
     ("Loss", "loss", ("loss",)),
     ("Terms of the loss", "terms", ("preference", "penalty", "nll")),
     ("Margin between better and worse", "margin", ("margin",)),
     ("Margin, by neighbouring levels", "margins", "margin"),
     ("Pairs in the right order", "accuracy", ("accuracy",)),
     ("Pairs in the right order, by neighbouring levels", "accuracies", "accuracy"),
-    ("Log-probability of the best response, a token", "best", ("best_logprob",)),
-    ("The same, less the reference model's", "change", ("best_change",)),
+    ("Log-probability of the best response, per token", "best", ("best_logprob",)),
+    ("The same, minus the reference model's", "change", ("best_change",)),
 )
 NAMES = {"nll": "negative log-likelihood", "best_logprob": "log-probability", "best_change": "difference"}
 
@@ -163,30 +163,22 @@ def _training(run: RunFolder) -> dict[str, Any]:
     drawn = []
     for title, key, found in CURVES:
         names = _by_level(run, found) if isinstance(found, str) else found
-        series = [plots.Series(_line_name(name), _points(run, name)) for name in names]
+        series = [plots.Series(_line_name(name), run.logged(name)) for name in names]
         svg = plots.curves(series, f"curve-{key}", title)
         if svg:
             drawn.append((title, svg))
     return {
         "training_plots": drawn,
         "training_words": facts.training_words(run),
-        "training_caption": "Training, step by step. Where there are many steps the bold line is a moving mean.",
+        "training_caption": "Training, step by step. If there are many steps, the bold line is a moving mean.",
     }
 
 
 def _by_level(run: RunFolder, name: str) -> list[str]:
-    """`margin_0_1`, `margin_1_2` …, where there are several: a single one says what `margin` says."""
+    """`margin_0_1`, `margin_1_2` …, if there are several. A single one is the same as `margin`."""
     levels = {(int(a), int(b)) for key in set().union(*run.log) for a, b in re.findall(rf"^{name}_(\d+)_(\d+)$", key)}
     return [f"{name}_{a}_{b}" for a, b in sorted(levels)] if len(levels) > 1 else []
 
 
 def _line_name(name: str) -> str:
     return NAMES.get(name) or re.sub(r"^\w+?_(\d+)_(\d+)$", r"\1 over \2", name)
-
-
-def _points(run: RunFolder, name: str) -> list[tuple[float, float]]:
-    return [
-        (float(entry["step"]), float(entry[name]))
-        for entry in run.log
-        if isinstance(entry.get(name), int | float) and "step" in entry
-    ]

@@ -1,4 +1,4 @@
-"""Pictures inside the page: downscaled, as data URIs."""
+"""Pictures in the page: downscaled, as data URIs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from seelevel.images import ImageError, open_image
 
 @dataclass(frozen=True)
 class Picture:
-    """What an `<img>` needs; `source` is empty where the picture cannot be shown, and `reason` says why."""
+    """The attributes of an `<img>`. If the picture cannot be shown, `source` is empty and `reason` says why."""
 
     source: str
     width: int = 0
@@ -21,20 +21,20 @@ class Picture:
 
 
 class Album:
-    """Pictures by path, each encoded once; all that are handed out fit together into `budget` bytes of the page."""
+    """Pictures by path, each encoded once. Together they take at most `budget` bytes of the page."""
 
     def __init__(self, side: int, budget: int) -> None:
         self.side, self.left = side, budget
-        self._known: dict[str, Picture] = {}
+        self._encoded: dict[str, Picture] = {}
 
     def picture(self, path: str | Path | None) -> Picture:
-        """The picture of a file, its longest side at most `side` pixels; small pictures stay as they are."""
+        """The picture of a file, scaled down so that its longest side is at most `side` pixels."""
         if not path:
             return Picture("", reason="no picture")
         key = str(path)
-        if key not in self._known:
-            self._known[key] = self._encode(Path(path))
-        picture = self._known[key]
+        if key not in self._encoded:
+            self._encoded[key] = self._encode(Path(path))
+        picture = self._encoded[key]
         if len(picture.source) > self.left:
             return Picture("", reason="picture left out: the page would grow too large")
         self.left -= len(picture.source)

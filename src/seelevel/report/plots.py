@@ -1,7 +1,7 @@
-"""Plots as inline SVG. Colours are CSS classes of the page, so that light, dark and print each have their own.
+"""Plots as inline SVG. Colours are CSS classes of the page, so light, dark and print schemes each have their own.
 
-Written by hand and not by a plotting library: a plot is a few kilobytes, its text is text, and it follows the reader's
-colour scheme.
+They are not drawn by a plotting library: this way a plot is a few kilobytes, its text is text, and it follows the
+reader's colour scheme.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Series:
 
 
 def nice_ticks(low: float, high: float, about: int = 5, whole: bool = False) -> list[float]:
-    """Round numbers (`whole`: integers) that span low..high in about so many steps: first ≤ low, last ≥ high."""
+    """Round numbers that span low..high in about so many steps: first ≤ low, last ≥ high. `whole`: integers."""
     if not high > low:
         high = low + (abs(low) or 1.0)
     raw = (high - low) / about
@@ -41,7 +41,7 @@ def nice_ticks(low: float, high: float, about: int = 5, whole: bool = False) -> 
 
 
 def _svg(height: float, title: str, words: str, parts: Sequence[Markup], key: str) -> Markup:
-    """A drawing with a name and a description for those who cannot see it."""
+    """A drawing with a name and a description for readers who cannot see it."""
     return Markup(
         '<svg class="plot" viewBox="0 0 {w} {h}" role="img" aria-labelledby="{k}-t {k}-d">'
         '<title id="{k}-t">{t}</title><desc id="{k}-d">{d}</desc>{body}</svg>'
@@ -71,7 +71,7 @@ LABELS = 178
 
 
 def levels(rows: Sequence[Comparison], top: float, key: str, title: str) -> Markup:
-    """Base (hollow) and aligned (filled) dots with 95% intervals, a row a metric, on an axis from 0 to `top`."""
+    """Base (hollow) and aligned (filled) dots with 95% intervals, one row per metric, on an axis from 0 to `top`."""
     percent = rows[0].metric.kind == "rate"
     left, right, above = LABELS, WIDTH - 18, 14
     bottom = above + ROW * len(rows)
@@ -100,7 +100,7 @@ def levels(rows: Sequence[Comparison], top: float, key: str, title: str) -> Mark
 
 
 def differences(rows: Sequence[Comparison], key: str, title: str) -> Markup:
-    """Paired differences with 95% intervals about a line at 0, coloured and signed by verdict, a row a metric."""
+    """Paired differences with 95% intervals about a line at 0, coloured and signed by verdict, one row per metric."""
     rows = [row for row in rows if row.difference is not None]
     kind = rows[0].metric.kind
     scale = 100 if kind == "rate" else 1
@@ -120,7 +120,7 @@ def differences(rows: Sequence[Comparison], key: str, title: str) -> Markup:
         d, y = row.difference, above + ROW * (n + 0.5)
         assert d is not None
         verdict = row.verdict or "unclear"
-        sign = {"better": "✓ ", "worse": "✗ ", "unclear": "", "changed": ""}[verdict]
+        sign = SIGNS[verdict]
         reading = f", {WORDS[row.verdict]}" if row.verdict else ""
         note = f"{row.metric.label}: {row.say_change(d.value, True)} ({d.interval(row.say_change)}){reading}"
         low, high = d.ends
@@ -136,22 +136,24 @@ WORDS: Mapping[str, str] = {
     "worse": "worse",
     "unclear": "no clear change",
     "changed": "changed",
+    "chance": "base at chance",
 }
+SIGNS: Mapping[str, str] = {"better": "✓ ", "worse": "✗ ", "unclear": "", "changed": "", "chance": ""}
 
 
 def short(label: str) -> str:
-    """A metric's label without what does not fit beside a plot."""
+    """A metric's label, short enough to fit beside a plot."""
     return label.replace("hallucination", "halluc.").replace("accuracy", "acc.").replace("dialogues", "dial.")
 
 
 def curves(series: Sequence[Series], key: str, title: str, x_label: str = "step") -> Markup:
-    """Lines over steps: each value faint, its moving mean bold where there are many; the lines' names on top."""
+    """Lines over steps, with their names on top. Of many values the moving mean is bold and the values are faint."""
     series = [Series(s.name, [(x, y) for x, y in s.points if math.isfinite(y)]) for s in series]
     series = [s for s in series if s.points]
     if not series:
         return Markup("")
     left, right = 52, WIDTH - 14
-    places = _legend([one.name for one in series], left, right) if len(series) > 1 else []
+    places = _legend([line.name for line in series], left, right) if len(series) > 1 else []
     above = 12 + (places[-1][1] + 7 if places else 0)
     bottom = max(above + 158, 188)
     xs = [x for s in series for x, _ in s.points]
@@ -171,19 +173,19 @@ def curves(series: Sequence[Series], key: str, title: str, x_label: str = "step"
         if across[0] <= tick <= across[1]:
             parts.append(_text(place((tick, up[0]))[0], bottom + 18, _number(tick), "middle", "tick"))
     parts.append(_text(right, bottom + 34, x_label, "end", "tick"))
-    said = []
-    for (x, y), (number, one) in zip(places, enumerate(series), strict=False):
+    words = []
+    for (x, y), (number, line) in zip(places, enumerate(series), strict=False):
         parts += [
             _line(x, y, x + KEY, y, f"curve c{number % COLOURS}"),
-            _text(x + KEY + 6, y + 4, one.name, "start", "label"),
+            _text(x + KEY + 6, y + 4, line.name, "start", "label"),
         ]
-    for number, one in enumerate(series):
-        smooth = moving_mean(one.points)
-        if smooth is not one.points:
-            parts.append(_path([place(p) for p in one.points], f"curve faint c{number % COLOURS}"))
+    for number, line in enumerate(series):
+        smooth = moving_mean(line.points)
+        if smooth is not line.points:
+            parts.append(_path([place(p) for p in line.points], f"curve faint c{number % COLOURS}"))
         parts.append(_path([place(p) for p in smooth], f"curve c{number % COLOURS}"))
-        said.append(f"{one.name}: from {smooth[0][1]:.4g} to {smooth[-1][1]:.4g}")
-    return _svg(bottom + 40, title, "; ".join(said) + ".", parts, key)
+        words.append(f"{line.name}: from {smooth[0][1]:.4g} to {smooth[-1][1]:.4g}")
+    return _svg(bottom + 40, title, "; ".join(words) + ".", parts, key)
 
 
 JOINED = 0.95
@@ -191,7 +193,7 @@ JOINED = 0.95
 
 @dataclass(frozen=True)
 class Rounds:
-    """A score round by round, with intervals: `side` is base or aligned, `dashed` the second of two lines of a side."""
+    """A score by round, with intervals. `side` is base or aligned; the second of two lines of a side is `dashed`."""
 
     name: str
     side: str
@@ -200,8 +202,11 @@ class Rounds:
 
 
 def by_round(lines: Sequence[Rounds], ticks: Sequence[float], key: str, title: str, x_label: str) -> Markup:
-    """Scores over rounds on an axis of `ticks`, each with its 95% interval, and below how many are behind each. A line
-    joins two rounds where the second has at least `JOINED` of the first's: else they are means of different things."""
+    """Scores over rounds on an axis of `ticks`, each with its 95% interval and, below, its number of items.
+
+    A line joins two rounds if the second has at least the share `JOINED` of the first's items. With fewer, the two are
+    means of different things.
+    """
     left, right = 104, WIDTH - 14
     places = _legend([line.name for line in lines], left, right)
     above = 12 + places[-1][1] + 7
@@ -256,7 +261,7 @@ COLOURS = 7
 
 
 def _legend(names: Sequence[str], left: float, right: float) -> list[tuple[float, float]]:
-    """Where each name's key stands, in as many rows as they need."""
+    """The place of each name's key, in as many rows as needed."""
     places, x, y = list[tuple[float, float]](), left, 11.0
     for name in names:
         width = KEY + 6 + 7.4 * len(name)
@@ -268,8 +273,7 @@ def _legend(names: Sequence[str], left: float, right: float) -> list[tuple[float
 
 
 def moving_mean(points: Sequence[tuple[float, float]], many: int = 40) -> Sequence[tuple[float, float]]:
-    """The points themselves where there are fewer than `many`; else centred means over a fifteenth of them, narrower
-    at the ends."""
+    """Centred means over a fifteenth of the points, narrower at the ends. Fewer than `many` points stay unchanged."""
     if len(points) < many:
         return points
     half = max(len(points) // 30, 1)
@@ -287,7 +291,7 @@ def _path(points: Sequence[tuple[float, float]], kind: str) -> Markup:
 
 
 def histogram(counts: Mapping[str, int], key: str, title: str, x_label: str) -> Markup:
-    """Bars over a few named values, each with its count."""
+    """One bar per named value, with its count."""
     most = max([*counts.values(), 1])
     left, right, above, bottom = 20, WIDTH - 14, 22, 120
     slot = min((right - left) / max(len(counts), 1), 70)

@@ -1,24 +1,30 @@
-"""What a run folder holds, read with parts missing."""
+"""Read a run folder, whichever of its parts exist."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 
 from seelevel.errors import InputError
+from seelevel.facts import EvaluateFacts, Facts
+from seelevel.progress import say
+from seelevel.scorers import SCORERS, find_scorer
+from seelevel.scorers.scorer import Scorer
 from seelevel.store import BEGUN, read_manifest
 
+F = TypeVar("F", bound=Facts)
 STAGES = ("data", "base", "generate", "check", "feedback", "align", "evaluate")
 
 
 @dataclass(frozen=True)
 class Stage:
-    """A stage's folder: not begun, begun, or done (`manifest` says with what). `stale`: what it read has changed."""
+    """A stage's folder. It is done if it has a manifest. `stale`: what it read has changed since."""
 
     name: str
     path: Path
@@ -34,6 +40,15 @@ class Stage:
         return self.done or (self.path / BEGUN).exists()
 
     @property
+    def words(self) -> str:
+        """The stage's settings in one line. Empty if the stage is not done, or an older version has written it."""
+        return str((self.manifest or {}).get("words", ""))
+
+    def facts(self, kind: type[F]) -> F:
+        """The stage's facts."""
+        return kind.read(self.manifest)
+
+    @property
     def state(self) -> str:
         if self.stale:
             return "of a model that has been trained again since"
@@ -42,7 +57,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class RunFolder:
-    """A run folder's small files; ladders and answers are read where they are shown."""
+    """A run folder's small files. Ladders and answers are read later, when they are shown."""
 
     root: Path
     recipe: dict[str, Any]
@@ -53,30 +68,53 @@ class RunFolder:
 
     @property
     def expected(self) -> list[Stage]:
-        """The stages that the recipe has; all of them where there is no recipe."""
+        """The stages that the recipe has, or all of them if there is no recipe."""
         return [s for n, s in self.stages.items() if not self.recipe or n == "data" or self.recipe.get(n) is not None]
 
     def answers(self, side: str, benchmark: str) -> list[dict[str, Any]]:
-        """Answers and per-item scores of `side` ('base' or 'aligned'); empty where there are none, or stale ones."""
+        """Answers and scores per item of `side` ('base' or 'aligned'). Empty if there are none, or they are stale."""
         if self.stages["evaluate"].stale:
             return []
         return list(_jsonl(self.root / "evaluate" / side / f"{benchmark}.jsonl"))
 
+    @cached_property
+    def scorers(self) -> list[Scorer]:
+        """The package's scorers, then the run's others. One that cannot be imported any more is left out with a
+        warning: its figures are then shown by their names."""
+        evaluated = (self.metrics or {}).get("settings") or {}
+        chosen = evaluated.get("benchmarks") or self.setting("evaluate", "benchmarks") or []
+        scorers = [find_scorer(name) for name in SCORERS]
+        for name in (name for name in chosen if name not in SCORERS):
+            try:
+                scorers.append(find_scorer(str(name)))
+            except InputError as error:
+                say(f"report: {error}")
+        return scorers
+
     def setting(self, *keys: str) -> Any:
-        """A value of the recipe by its path, None where it is not there."""
+        """A value of the recipe by its path; None if the recipe lacks it."""
         value: Any = self.recipe
         for key in keys:
             value = value.get(key) if isinstance(value, dict) else None
         return value
 
+    def logged(self, name: str) -> list[tuple[float, float]]:
+        """(step, value) of a figure of the training log."""
+        return [
+            (float(entry["step"]), float(entry[name]))
+            for entry in self.log
+            if entry.get(name) is not None and "step" in entry
+        ]
+
 
 def read_run(root: Path) -> RunFolder:
-    """Read a run folder. Raises `InputError` where `root` is no folder."""
+    """Read a run folder. Raises `InputError` if `root` is not a folder."""
     if not root.is_dir():
-        raise InputError(f"{root} is not a run's folder; name the folder that a run has written")
+        raise InputError(f"{root} is not a run folder; name the folder that a run has written")
     stages = {name: Stage(name, root / name, read_manifest(root / name)) for name in STAGES}
-    evaluated, trained = (stages[name].manifest or {} for name in ("evaluate", "align"))
-    stale = evaluated.get("aligned", trained.get("fingerprint")) != trained.get("fingerprint")
+    trained = (stages["align"].manifest or {}).get("fingerprint")
+    evaluated = stages["evaluate"].facts(EvaluateFacts).aligned
+    stale = evaluated is not None and evaluated != trained
     if stale:
         stages["evaluate"] = Stage("evaluate", root / "evaluate", None, stale=True)
     recipe, metrics = root / "recipe.yaml", root / "metrics.json"
@@ -91,7 +129,7 @@ def read_run(root: Path) -> RunFolder:
 
 
 def _jsonl(path: Path) -> Iterator[dict[str, Any]]:
-    """The records of a file of JSON lines. A last line that a killed stage left half written is passed over."""
+    """The records of a file of JSON lines. An incomplete last line, which a killed stage can leave, is skipped."""
     if not path.exists():
         return
     # not splitlines(), which also splits at characters that JSON texts may hold

@@ -1,7 +1,7 @@
-"""The benchmark `feedback` on the page: ratings, quality answer by answer, and what the user's words are worth.
+"""The benchmark `feedback` on the page: ratings, quality of each answer, and the effect of the user's words.
 
-Quality is the mean of the ratings that apply, 1 to 4. A conversation with an answer that cannot be rated is left out as
-a whole, so the rounds of one way to ask are of the same conversations; those of the other way may be of others.
+Quality is the mean of the ratings that apply, 1 to 4. A conversation with an answer that cannot be rated is left out.
+So all rounds of one way to ask are of the same conversations; the other way may have other ones.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from seelevel.report.figures import Comparison, Figure, say_change, say_value
 from seelevel.report.plots import Rounds, by_round, nice_ticks
-from seelevel.scorers.words import RATINGS
+from seelevel.scorers.refinement import RATINGS
 
 SIDES = ("base", "aligned")
 QUALITY = {"feedback": "quality_round", "try again": "quality_again"}
@@ -24,7 +24,7 @@ ORDER = (*QUALITY.values(), *CHANGES, "quality", "lead_over")
 
 @dataclass(frozen=True)
 class RoundsFacts:
-    """`rated`: the first answers' ratings and quality; `rest`: the other figures; `plots`: title, unit, drawing."""
+    """rated: ratings and quality of the first answers. rest: the other figures. plots: title, unit, drawing."""
 
     rated: list[Comparison]
     rest: list[Comparison]
@@ -32,9 +32,9 @@ class RoundsFacts:
     words: list[str]
 
 
-def rounds_facts(spoken: Sequence[Comparison]) -> RoundsFacts | None:
-    """What the page says of the benchmark by its figures; None where the run has none."""
-    found = {c.name: c for c in sorted(spoken, key=_place)}
+def rounds_facts(rows: Sequence[Comparison]) -> RoundsFacts | None:
+    """The part of the page about the benchmark's figures; None if there are none."""
+    found = {c.name: c for c in sorted(rows, key=_place)}
     if not found:
         return None
     rated = [found[name] for name in (*RATINGS, "quality_round_1") if name in found]
@@ -52,19 +52,19 @@ def _place(c: Comparison) -> tuple[int, int]:
 
 
 def _points(found: Mapping[str, Comparison], side: str, kind: str) -> dict[int, Figure]:
-    """A model's figures of a kind by round. Both ways to ask for another have the same first answers: ‘try again’
-    begins at the figure of the conversations with feedback."""
+    """A model's figures of one kind by round. Both ways to ask have the same first answers, so ‘try again’ begins at
+    the first figure of the conversations with feedback."""
     points = {}
     for name, c in found.items():
         figure = c.base if side == "base" else c.aligned
-        own, _, number = name.rpartition("_")
-        if figure is not None and (own == kind or (kind == QUALITY["try again"] and name == "quality_round_1")):
+        stem, _, number = name.rpartition("_")
+        if figure is not None and (stem == kind or (kind == QUALITY["try again"] and name == "quality_round_1")):
             points[int(number)] = figure
     return points
 
 
 def _plots(found: Mapping[str, Comparison]) -> list[tuple[str, str, Markup]]:
-    """Quality of each model, both on one scale; then leads and gains of both. What has no points is not drawn."""
+    """The quality of each model, both on one scale; then leads and gains. A plot without points is left out."""
     quality = {
         f"Quality, {side} model": [
             Rounds(way, side, _points(found, side, k), k != "quality_round") for way, k in QUALITY.items()
@@ -81,7 +81,7 @@ def _plots(found: Mapping[str, Comparison]) -> list[tuple[str, str, Markup]]:
 def _drawn(
     panels: Mapping[str, list[Rounds]], unit: str, within: Sequence[float] = ()
 ) -> list[tuple[str, str, Markup]]:
-    """Panels that share a scale, on which the values `within` are too."""
+    """Panels that share a scale. The scale includes the values `within`."""
     kept = {title: shown for title, lines in panels.items() if (shown := [line for line in lines if line.points])}
     figures = [f for lines in kept.values() for line in lines for f in line.points.values()]
     ends = [*within, *(end for f in figures for end in (*f.ends, f.value))]
@@ -96,16 +96,16 @@ def _key(title: str) -> str:
 
 
 def _last_leads(found: Mapping[str, Comparison]) -> list[str]:
-    """Whether feedback beat ‘try again’ at the end, a sentence a model."""
+    """One sentence per model: whether feedback beats ‘try again’ in the last answer."""
     leads = [c for name, c in found.items() if name.startswith("lead_round_")]
-    said = []
+    sentences = []
     for side in SIDES if leads else ():
         figure = leads[-1].base if side == "base" else leads[-1].aligned
         if figure is not None:
             number = leads[-1].name.rpartition("_")[2]
-            what = f"Answer {number} of the {side} model with feedback, less its answer {number} with ‘try again’"
-            said.append(f"{what}: quality {_change(figure)}.")
-    return said
+            what = f"Answer {number} of the {side} model with feedback, minus its answer {number} with ‘try again’"
+            sentences.append(f"{what}: quality {_change(figure)}.")
+    return sentences
 
 
 def _change(figure: Figure) -> str:
@@ -120,5 +120,5 @@ def _worst(found: Mapping[str, Comparison]) -> list[str]:
         return []
     return [
         "Under the worst condition the aligned model's first answers have a quality of "
-        f"{say_value(worst.value, 'score')}; under the condition asked for, less that: {_change(lead)}."
+        f"{say_value(worst.value, 'score')}; under the condition asked for, minus that: {_change(lead)}."
     ]

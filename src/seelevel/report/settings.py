@@ -1,4 +1,4 @@
-"""What a recipe may say about the report."""
+"""`report:` of a recipe."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ class ReportSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    title: str | None = Field(default=None, description="the page's title; the recipe's name where none is given")
+    title: str | None = Field(default=None, description="the page's title; null: the recipe's name")
     ladders: int = Field(default=6, ge=0, le=100, description="ladders shown in full")
-    examples: int = Field(default=4, ge=0, le=100, description="shown a benchmark, better and worse each")
+    examples: int = Field(default=4, ge=0, le=100, description="examples shown per benchmark, of each direction")
     picture_side: int = Field(default=288, ge=32, le=2048, description="longest side of a shown picture, in pixels")
-    picture_bytes: int = Field(default=2_000_000, ge=0, description="all pictures together; what is over is left out")
+    picture_bytes: int = Field(
+        default=2_000_000, ge=0, description="most bytes of all pictures; further pictures are left out"
+    )

@@ -12,8 +12,8 @@ from seelevel.scorers.views import Span
 def marked(text: str, spans: Sequence[Span] = ()) -> Markup:
     """The text as HTML, every character escaped, with the spans as `<mark>`.
 
-    Spans outside the text are cut; of two that overlap the one that starts first stays (the longer of two that start
-    together).
+    A span is cut at the end of the text. Of two that overlap, the one that starts first is kept, or the longer one if
+    both start together.
     """
     parts, at = [Markup()], 0
     for span in sorted(spans, key=lambda s: (s.start, -s.end)):

@@ -1,1 +1,43 @@
-"""Benchmarks: questions, scores, figures, and how an item is shown."""
+"""Benchmarks: questions, scores, figures, and how the report shows them. One file per benchmark."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from seelevel.errors import InputError
+from seelevel.registry import choose
+
+if TYPE_CHECKING:
+    from seelevel.scorers.scorer import Scorer
+
+KEY = "evaluate.benchmarks"
+SCORERS = {
+    "chair": "seelevel.scorers.chair:SCORER",
+    "pope": "seelevel.scorers.pope:SCORER",
+    "mrhal": "seelevel.scorers.mrhal:SCORER",
+    "capability": "seelevel.scorers.capability:SCORER",
+    "feedback": "seelevel.scorers.refinement:SCORER",
+}
+"""The benchmarks of the package, in the report's order."""
+
+
+def find_scorer(name: str) -> Scorer:
+    """The scorer of a name in SCORERS, or of `"module:attribute"`. Raises `InputError` if there is none."""
+    from seelevel.scorers.scorer import Scorer
+
+    scorer = choose(KEY, name, SCORERS)
+    if not isinstance(scorer, Scorer):
+        raise InputError(f"{KEY} '{name}' is a {type(scorer).__name__}, not a seelevel.scorers.scorer.Scorer")
+    return scorer
+
+
+def find_scorers(names: Iterable[str]) -> list[Scorer]:
+    """The scorers of several names. Raises `InputError` if one is unknown or two would write the same files."""
+    scorers: dict[str, Scorer] = {}
+    for name in names:
+        scorer = find_scorer(name)
+        if scorer.name in scorers:
+            raise InputError(f"{KEY} '{name}': another one is called '{scorer.name}' too; rename one, or drop it")
+        scorers[scorer.name] = scorer
+    return list(scorers.values())

@@ -1,4 +1,4 @@
-"""Capability: colour, count and place questions, by exact match after normalisation: what alignment must not cost."""
+"""Capability: colour, count and place questions, scored by exact match. Alignment must not make them worse."""
 
 from __future__ import annotations
 
@@ -10,24 +10,27 @@ from typing import Any
 from seelevel.scorers.files import ID_KEYS, Entry, read_entries, text_or_missing
 from seelevel.scorers.intervals import Item, Measure, ratio
 from seelevel.scorers.questions import Answer, Benchmark, Context, Items, Question, find_image, question_text
+from seelevel.scorers.scorer import Scorer
 from seelevel.scorers.settings import EvaluateSettings
+from seelevel.scorers.views import right_or_wrong
+from seelevel.scorers.words import Metric
 
 FOLDER, FILE = "capability", "questions.jsonl"
 
 
 def normal(text: str) -> str:
-    """Lower case, single spaces, no final punctuation, no article."""
+    """A text in lower case, with single spaces, without final punctuation and articles."""
     words = re.sub(r"[.!?,;:]+$", "", text.strip().lower()).split()
     return " ".join(word for word in words if word not in ("a", "an", "the"))
 
 
 def items_of(rows: Sequence[tuple[str, str, str]]) -> Items:
     """A record of figures for each (answer, label, category)."""
-    return [{"right": normal(said) == normal(label), "category": category} for said, label, category in rows]
+    return [{"right": normal(answer) == normal(label), "category": category} for answer, label, category in rows]
 
 
 def totals(items: Sequence[Item]) -> dict[str, Any]:
-    """Accuracy over all, and by category."""
+    """Accuracy over all questions, and by category."""
     categories: dict[str, list[bool]] = {}
     for item in items:
         categories.setdefault(item["category"], []).append(item["right"])
@@ -39,13 +42,16 @@ def totals(items: Sequence[Item]) -> dict[str, Any]:
 
 
 def score(questions: Sequence[Entry], answers: Sequence[Entry]) -> dict[str, Any]:
-    """Figures of an answer file, joined as POPE's are; missing answers counted and named."""
+    """The figures of an answer file, joined by POPE's rules. Missing answers are counted and named."""
     from seelevel.scorers.pope import join
 
     pairs = [(q, text_or_missing(a)) for q, a in zip(questions, join(questions, answers), strict=True)]
-    missing = [q.first(ID_KEYS, "id") for q, said in pairs if said is None]
-    there = [(q, said) for q, said in pairs if said is not None]
-    rows = [(said, q.text(("label",), "label"), str(q.record.get("category", "all"))) for q, said in there]
+    missing = [q.first(ID_KEYS, "id") for q, text in pairs if text is None]
+    rows = [
+        (text, q.text(("label",), "label"), str(q.record.get("category", "all")))
+        for q, text in pairs
+        if text is not None
+    ]
     return {**totals(items_of(rows)), "missing": len(missing), "missing_ids": missing}
 
 
@@ -55,7 +61,7 @@ def score_files(questions: Path, predictions: Path) -> dict[str, Any]:
 
 
 def measures(categories: Sequence[str]) -> list[Measure]:
-    """Accuracy over all questions, and over each category alone."""
+    """Accuracy over all questions, and over each category."""
 
     def within(category: str | None) -> Any:
         return lambda item: (float(item["right"]), 1) if category in (None, item["category"]) else None
@@ -65,7 +71,7 @@ def measures(categories: Sequence[str]) -> list[Measure]:
 
 
 def benchmark(data: Path, settings: EvaluateSettings) -> Benchmark:
-    """data/capability/questions.jsonl."""
+    """The questions of data/capability/questions.jsonl."""
     questions = [
         Question(
             entry.text(ID_KEYS, "id"),
@@ -88,3 +94,24 @@ def benchmark(data: Path, settings: EvaluateSettings) -> Benchmark:
 
     categories = sorted({question.reference["category"] for question in questions})
     return Benchmark("capability", questions, settings.short_tokens, items, measures(categories))
+
+
+def _of_category(figure: str) -> Metric | None:
+    """`capability_count_accuracy`: the accuracy over one category."""
+    category = figure.removeprefix("capability_").removesuffix("_accuracy")
+    if figure != f"capability_{category}_accuracy":
+        return None
+    return Metric(f"Capability, {category}", "", "higher", table="details")
+
+
+SCORER = Scorer(
+    "capability",
+    benchmark,
+    {
+        "capability_accuracy": Metric(
+            "Capability", "colour, count and place questions answered exactly", "higher", headline=True
+        )
+    },
+    _of_category,
+    (right_or_wrong("Colour, count and place (capability)"),),
+)

@@ -1,7 +1,7 @@
 """CHAIR: objects that captions invent (Rohrbach et al. 2018, arXiv 1809.02156).
 
-CHAIRi = hallucinated mentions / mentions; CHAIRs = captions with a hallucinated mention / captions; recall = objects
-named / objects there, summed over captions. All are ratios of sums.
+CHAIRi = hallucinated mentions / mentions. CHAIRs = captions with a hallucinated mention / captions. Recall = objects
+named / objects in the picture. All three are ratios of sums over the captions.
 """
 
 from __future__ import annotations
@@ -16,8 +16,10 @@ from seelevel.language.mentions import Mention, Mentions, read_synonyms, singula
 from seelevel.scorers.files import ID_KEYS, TEXT_KEYS, Entry, read_entries, read_json
 from seelevel.scorers.intervals import Measure, ratio
 from seelevel.scorers.questions import Answer, Benchmark, Context, Items, Question, find_image, question_text
+from seelevel.scorers.scorer import Scorer
 from seelevel.scorers.settings import EvaluateSettings
-from seelevel.scorers.views import Item, Reply, Round, Span
+from seelevel.scorers.views import BenchmarkView, Item, Reply, Round, Span
+from seelevel.scorers.words import Metric
 
 IMAGE_KEYS = ("image", "image_id", "question_id", "id")
 CAPTION_KEYS = ("caption", *TEXT_KEYS)
@@ -25,13 +27,13 @@ CAPTION_KEYS = ("caption", *TEXT_KEYS)
 
 def read_objects(path: Path) -> dict[str, list[str]]:
     """Object sets by image: {"<file name or COCO id>": ["dog", ...]}. Raises InputError for anything else."""
-    found = read_json(path)
-    if not isinstance(found, dict):
+    objects = read_json(path)
+    if not isinstance(objects, dict):
         raise InputError(f"{path}: object sets are one JSON object of lists, {{'image': ['dog', ...]}}")
-    for image, names in found.items():
+    for image, names in objects.items():
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-            raise InputError(f"{path}: the object set of {image!r:.60} is no list of names like ['dog', ...]; mend it")
-    return found
+            raise InputError(f"{path}: the object set of {image!r:.60} is not a list of names like ['dog', ...]")
+    return objects
 
 
 def objects_of(entry: Entry, objects: Mapping[str, list[str]]) -> list[str]:
@@ -40,41 +42,38 @@ def objects_of(entry: Entry, objects: Mapping[str, list[str]]) -> list[str]:
         if entry.record.get(key) is not None:
             name = str(entry.record[key])
             number = re.search(r"(\d+)(?:\.\w+)?$", name)
-            for known in (
-                name,
-                PurePath(name).name,
-                (number[1].lstrip("0") or "0") if number and key == "image" else name,
-            ):
-                if known in objects:
-                    return objects[known]
-    named = {key: entry.record[key] for key in IMAGE_KEYS if key in entry.record}
-    what = str(named) if named else "a caption without an image"
+            coco = (number[1].lstrip("0") or "0") if number and key == "image" else name
+            for candidate in (name, PurePath(name).name, coco):
+                if candidate in objects:
+                    return objects[candidate]
+    image = {key: entry.record[key] for key in IMAGE_KEYS if key in entry.record}
+    what = str(image) if image else "a caption without an image"
     raise InputError(f"{entry.where}: no object set for {what:.200}; check --objects")
 
 
-def figures_of(found: Sequence[Mention], objects: Sequence[str]) -> dict[str, Any]:
-    """One caption's counts, and the words behind them."""
+def figures_of(mentions: Sequence[Mention], objects: Sequence[str]) -> dict[str, Any]:
+    """The counts of one caption, and its hallucinated words."""
     there = set(objects)
-    wrong = [mention for mention in found if mention.object not in there]
+    wrong = [mention for mention in mentions if mention.object not in there]
     return {
-        "mentions": len(found),
+        "mentions": len(mentions),
         "hallucinated_mentions": len(wrong),
         "hallucinated": [mention.word for mention in wrong],
         "objects": len(there),
-        "recalled": len(there & {mention.object for mention in found}),
+        "recalled": len(there & {mention.object for mention in mentions}),
     }
 
 
 def totals(items: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Figures of many captions. Undefined ratios are None."""
+    """The figures of many captions. Undefined ratios are None."""
     mentions = sum(item["mentions"] for item in items)
     wrong = sum(item["hallucinated_mentions"] for item in items)
     bad = sum(item["hallucinated_mentions"] > 0 for item in items)
-    there = sum(item["objects"] for item in items)
+    objects = sum(item["objects"] for item in items)
     return {
         "chair_i": wrong / mentions if mentions else None,
         "chair_s": bad / len(items) if items else None,
-        "chair_recall": sum(item["recalled"] for item in items) / there if there else None,
+        "chair_recall": sum(item["recalled"] for item in items) / objects if objects else None,
         "captions": len(items),
         "hallucinated_captions": bad,
         "mentions": mentions,
@@ -83,15 +82,15 @@ def totals(items: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def score_items(predictions: Sequence[Entry], objects: Mapping[str, list[str]], mentions: Mentions) -> Items:
-    """One record of counts a caption."""
-    there = [objects_of(entry, objects) for entry in predictions]
-    found = mentions.find_all(entry.text(CAPTION_KEYS, "caption") for entry in predictions)
-    return [figures_of(*pair) for pair in zip(found, there, strict=True)]
+    """One record of counts per caption."""
+    object_sets = [objects_of(entry, objects) for entry in predictions]
+    mentioned = mentions.find_all(entry.text(CAPTION_KEYS, "caption") for entry in predictions)
+    return [figures_of(*pair) for pair in zip(mentioned, object_sets, strict=True)]
 
 
 def score(predictions: Sequence[Entry], objects: Mapping[str, list[str]], mentions: Mentions) -> dict[str, Any]:
-    """Figures of a caption file, and under `unknown_objects` the names in its images' sets that the synonym list lacks:
-    nobody can mention them, so they lower the recall."""
+    """The figures of a caption file. `unknown_objects` are names in the object sets that the synonym list lacks: no
+    caption can mention them, so they lower the recall."""
     named = {name for entry in predictions for name in objects_of(entry, objects)}
     unknown = sorted(named - set(mentions.objects))
     return {**totals(score_items(predictions, objects, mentions)), "unknown_objects": unknown}
@@ -126,10 +125,10 @@ def benchmark(data: Path, settings: EvaluateSettings) -> Benchmark:
     ]
 
     def items(answers: Sequence[Answer], context: Context) -> Items:
-        found = mentions.find_all(answer.texts[0] for answer in answers)
+        mentioned = mentions.find_all(answer.texts[0] for answer in answers)
         return [
-            {**figures_of(said, question.reference["objects"]), "cluster": question.image}
-            for question, said in zip(questions, found, strict=True)
+            {**figures_of(named, question.reference["objects"]), "cluster": question.image}
+            for question, named in zip(questions, mentioned, strict=True)
         ]
 
     return Benchmark("chair", questions, settings.sampling.max_new_tokens, items, MEASURES)
@@ -139,9 +138,9 @@ ABSENT = "not in the picture"
 
 
 def invented_spans(text: str, words: Sequence[str]) -> list[Span]:
-    """Where a caption names the given words, in singular or plural, whatever their case.
+    """The places where a caption names the given words, in singular or plural and in any case.
 
-    CHAIR counts tokens by their singular form; so the same rule finds them here.
+    CHAIR counts words by their singular form, so this function compares singular forms too.
     """
     tokens = [(m.start(), m.end(), m.group()) for m in re.finditer(r"[^\W\d_]+(?:['’-][^\W\d_]+)*", text.lower())]
     forms = [(token, singular(token)) for _, _, token in tokens]
@@ -164,31 +163,59 @@ def _invented(item: Item) -> int:
     return int(item["hallucinated_mentions"])
 
 
-def _chair_gain(base: Item, aligned: Item) -> float | None:
-    """Fewer invented mentions are better; of equally many, more of what is there. None where one did not answer."""
+def _gain(base: Item, aligned: Item) -> float | None:
+    """How many fewer objects are invented; among equal gains, more recalled objects weigh more. None for a question
+    that one model did not answer."""
     if "note" in base or "note" in aligned:
         return None
     fewer = _invented(base) - _invented(aligned)
     return fewer + 0.01 * (aligned["recalled"] - base["recalled"]) if fewer else 0.0
 
 
-def _chair_rounds(base: Item, aligned: Item) -> list[Round]:
+def _rounds(base: Item, aligned: Item) -> list[Round]:
     def reply(item: Item) -> Reply:
-        text, wrong = str(item["answer"]), _invented(item)
-        note = f"names {item['mentions']}, {wrong} invented; finds {item['recalled']} of {item['objects']}"
-        return Reply(
-            text,
-            note,
-            extra=_listed(text, item["hallucinated"]),
-            spans=tuple(invented_spans(text, item["hallucinated"])),
-        )
+        text, words = str(item["answer"]), item["hallucinated"]
+        spans = tuple(invented_spans(text, words))
+        note = f"names {item['mentions']}, {_invented(item)} invented; finds {item['recalled']} of {item['objects']}"
+        return Reply(text, note, extra=_unmarked(text, words, spans), spans=spans)
 
-    there = ", ".join(map(str, base.get("reference", {}).get("objects", [])))
-    return [Round(str(base["question"]), reply(base), reply(aligned), f"In the picture: {there}" if there else "")]
+    objects = ", ".join(map(str, base.get("reference", {}).get("objects", [])))
+    return [Round(str(base["question"]), reply(base), reply(aligned), f"In the picture: {objects}" if objects else "")]
 
 
-def _listed(text: str, words: Sequence[str]) -> str:
-    """Invented words that could not be found again in the text, and so are not marked."""
-    found = {" ".join(map(singular, text[s.start : s.end].lower().split())) for s in invented_spans(text, words)}
-    lost = [word for word in words if " ".join(map(singular, word.split())) not in found and word not in found]
-    return f"not in the picture: {', '.join(lost)}" if lost else ""
+def _unmarked(text: str, words: Sequence[str], spans: Sequence[Span]) -> str:
+    """The invented words that `spans` do not mark."""
+    marked = {" ".join(map(singular, text[s.start : s.end].lower().split())) for s in spans}
+    rest = [word for word in words if " ".join(map(singular, word.split())) not in marked and word not in marked]
+    return f"{ABSENT}: {', '.join(rest)}" if rest else ""
+
+
+SCORER = Scorer(
+    "chair",
+    benchmark,
+    {
+        "chair_i": Metric(
+            "CHAIRi",
+            "objects named that are not in the picture, of all objects named",
+            "lower",
+            headline=True,
+            gloss="CHAIRi, the share of named objects that are not in the picture,",
+        ),
+        "chair_s": Metric("CHAIRs", "captions that name at least one object that is not there", "lower", headline=True),
+        "chair_recall": Metric(
+            "CHAIR recall", "objects in the picture that the caption names", "higher", headline=True
+        ),
+    },
+    views=(
+        BenchmarkView(
+            "Descriptions (CHAIR)",
+            "descriptions",
+            ", by the number of invented objects",
+            _gain,
+            _rounds,
+            lambda base, aligned: f"Better: {_invented(base)} → {_invented(aligned)} invented",
+            lambda base, aligned: f"Worse: {_invented(base)} → {_invented(aligned)} invented",
+            key="names an object that is not in the picture",
+        ),
+    ),
+)

@@ -1,8 +1,8 @@
 """Bootstrap intervals: every figure is a function of sums over items, so one matrix product resamples it.
 
-Percentile intervals at 95% over 2,000 resamples of whole clusters (an image with its questions, a dialogue with its
-rounds). A difference resamples the same clusters on both sides and leaves out, pairwise, what either side lacks.
-One cluster alone says nothing of how others would differ: its figure has no interval.
+Intervals are 95% percentile intervals over 2,000 resamples of whole clusters (an image with its questions, a dialogue
+with its rounds). A difference resamples the same clusters on both sides, and leaves out items that one side lacks. A
+figure of a single cluster has no interval: it says nothing about how clusters differ.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ Array = NDArray[np.float64]
 
 
 class Figure(TypedDict):
-    """A figure with its 95% interval; `value` is None where it is undefined (no mention, no item), `low` and `high`
-    there and where fewer than two clusters are scored."""
+    """A figure with its 95% interval. `value` is None if it is undefined (no mention, no item). `low` and `high` are
+    None then, and also if fewer than two clusters are scored."""
 
     value: float | None
     low: float | None
@@ -35,9 +35,11 @@ class Figure(TypedDict):
 
 @dataclass(frozen=True)
 class Measure:
-    """A figure as a function of sums: `sums(item)` gives k numbers, or None where the item is unscored, as one with a
-    `note` (why there is no answer) always is; `value(sums)` maps their totals, shape (..., k), to the figure, shape
-    (...), NaN where it is undefined."""
+    """A figure as a function of sums.
+
+    sums: k numbers of an item, or None if the item is unscored. An item with a `note`, which has no answer, always is.
+    value: maps the totals, shape (..., k), to the figure, shape (...); NaN if it is undefined.
+    """
 
     name: str
     sums: Callable[[Item], Sequence[float] | None]
@@ -49,20 +51,20 @@ class Measure:
 
 
 def ratio(sums: Array) -> Array:
-    """sums[..., 0] / sums[..., 1]: a ratio of sums, NaN over nothing."""
+    """sums[..., 0] / sums[..., 1]: a ratio of sums; NaN if the divisor is 0."""
     over = sums[..., 1]
     return np.where(over > 0, sums[..., 0] / np.where(over > 0, over, 1), np.nan)
 
 
 def figures(measures: Sequence[Measure], items: Sequence[Item], seed: int = 0) -> dict[str, Figure]:
-    """Each measure on items, with its interval. Items of equal `item["cluster"]` are resampled together."""
+    """Each measure of the items, with its interval. Items with the same `item["cluster"]` are resampled together."""
     return {measure.name: _figure(*_table(measure, [(i,) for i in items]), measure.value, seed) for measure in measures}
 
 
 def differences(
     measures: Sequence[Measure], before: Sequence[Item], after: Sequence[Item], seed: int = 0
 ) -> dict[str, Figure]:
-    """After less before, of the same questions in the same order; n counts the pairs with both sides scored."""
+    """After minus before, of the same questions in the same order. `n` counts the pairs with both sides scored."""
     pairs = list(zip(before, after, strict=True))
 
     def change(measure: Measure) -> Callable[[Array], Array]:
@@ -76,7 +78,7 @@ def differences(
 
 
 def _table(measure: Measure, rows: Sequence[tuple[Item, ...]]) -> tuple[Array, int]:
-    """Sums by cluster, shape (clusters, k · sides), and the number of rows scored on every side."""
+    """Sums per cluster, shape (clusters, k · sides), and the number of rows that are scored on every side."""
     clusters: dict[Any, Array] = {}
     scored = 0
     for row in rows:
@@ -105,7 +107,7 @@ def _figure(table: Array, n: int, value: Callable[[Array], Array], seed: int) ->
 
 
 def _weights(clusters: int, seed: int) -> Iterator[Array]:
-    """How often each cluster is drawn in each resample, in blocks of shape (resamples, clusters)."""
+    """How often each resample draws each cluster, in blocks of shape (resamples, clusters)."""
     rng = np.random.default_rng(seed)
     rows = max(1, min(RESAMPLES, BLOCK // clusters))
     for start in range(0, RESAMPLES, rows):
@@ -115,7 +117,7 @@ def _weights(clusters: int, seed: int) -> Iterator[Array]:
 
 
 def difference_text(figure: Figure) -> str:
-    """A difference with its interval, '+0.1250 [+0.1000, +0.1500]'; '–' for what there is not."""
+    """A difference with its interval, '+0.1250 [+0.1000, +0.1500]'; '–' for a missing value or interval."""
     if figure["value"] is None:
         return "–"
     interval = "–" if figure["low"] is None else f"{figure['low']:+.4f}, {figure['high']:+.4f}"

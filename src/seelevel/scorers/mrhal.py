@@ -1,8 +1,8 @@
-"""MRHal-Bench: multi-round dialogues, rated 0 to 6 a round by a text judge (AMP A.4, arXiv 2405.11165).
+"""MRHal-Bench: multi-round dialogues, each round rated 0 to 6 by a text judge (AMP A.4, arXiv 2405.11165).
 
 score c = mean over all rounds; score m = mean of the dialogues' means; hallucination c = share of rounds below 3;
-hallucination m = share of dialogues whose mean is below 3 (the authors' script, which published figures fit). Their
-equation 8 averages the dialogues' own shares instead: that is `hallucination_m_rates`.
+hallucination m = share of dialogues whose mean is below 3. The last one follows the authors' script, which the
+published figures fit. Their equation 8 averages the share of rounds per dialogue: that is `hallucination_m_rates`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from seelevel.judge import Judge, Unscored
 from seelevel.judge.replies import RATINGS, parse_ratings
 from seelevel.ladder import IMAGE_MARK
 from seelevel.scorers.files import Entry, read_entries
-from seelevel.scorers.intervals import Item, Measure, ratio
+from seelevel.scorers.intervals import Measure, ratio
 from seelevel.scorers.questions import (
     Answer,
     Benchmark,
@@ -29,29 +29,32 @@ from seelevel.scorers.questions import (
     keep_shards,
     picture_contents,
 )
+from seelevel.scorers.scorer import Scorer
 from seelevel.scorers.settings import EvaluateSettings
-from seelevel.scorers.views import Reply, Round
+from seelevel.scorers.views import BenchmarkView, Item, Reply, Round
+from seelevel.scorers.words import Metric
 
 HALLUCINATES_BELOW = 3
 RULES = ("published", "strict")
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """A rating a round, 0 to 6, None where the judge says N/A; and the whole reply."""
+class DialogueVerdict:
+    """One rating per round, 0 to 6, or None if the judge says N/A; and the whole reply."""
 
     ratings: tuple[int | None, ...]
     reply: str
 
 
-def _parse(reply: str, record: Mapping[str, Any]) -> Verdict:
-    return Verdict(parse_ratings(reply, len(record["rounds"])), reply)
+def _parse(reply: str, record: Mapping[str, Any]) -> DialogueVerdict:
+    return DialogueVerdict(parse_ratings(reply, len(record["rounds"])), reply)
 
 
 def ratings_of(entry: Entry) -> tuple[int | None, ...] | None:
-    """A judgement's ratings: its list `rating`, else read from the reply kept in `response`; None is unscored.
+    """The ratings of a judgement: its list `rating`, or those in the reply that it keeps in `response`. None means
+    unscored.
 
-    Raises InputError for a rating that is none, for `rounds` that is no count and for a reply that is no text.
+    Raises InputError for an invalid rating or `rounds`, and for a reply that is not a text.
     """
     rating = entry.record.get("rating", entry.record.get("ratings"))
     if rating is None:
@@ -59,15 +62,15 @@ def ratings_of(entry: Entry) -> tuple[int | None, ...] | None:
             raise InputError(f"{entry.where}: neither 'rating' nor 'response'; a judgement needs one of them")
         reply, rounds = entry.record.get("response") or "", entry.record.get("rounds")
         if not isinstance(reply, str):
-            raise InputError(f"{entry.where}: 'response' is {reply!r:.60}, not the judge's reply as a text; mend it")
+            raise InputError(f"{entry.where}: 'response' is {reply!r:.60}, not the judge's reply as a text")
         if rounds is not None and (isinstance(rounds, bool) or not isinstance(rounds, int) or rounds < 1):
-            raise InputError(f"{entry.where}: 'rounds' is {rounds!r:.60}, not a whole number from 1 on; mend it")
+            raise InputError(f"{entry.where}: 'rounds' is {rounds!r:.60}, not a whole number from 1")
         try:
             return parse_ratings(reply, rounds or _count(reply))
         except ValueError:
             return None
     if not isinstance(rating, list) or not rating:
-        raise InputError(f"{entry.where}: 'rating' is a list with one number a round, found {rating!r}")
+        raise InputError(f"{entry.where}: 'rating' is {rating!r:.60}, not a list of one number per round")
     for value in rating:
         if value is not None and (isinstance(value, bool) or value not in range(7)):
             raise InputError(f"{entry.where}: rating {value!r} is not a whole number from 0 to 6")
@@ -75,13 +78,13 @@ def ratings_of(entry: Entry) -> tuple[int | None, ...] | None:
 
 
 def _count(reply: str) -> int:
-    found = RATINGS.findall("\n".join(line for line in reply.split("\n") if "[" in line))
-    return found[-1].count(",") + 1 if found else 0
+    lists = RATINGS.findall("\n".join(line for line in reply.split("\n") if "[" in line))
+    return lists[-1].count(",") + 1 if lists else 0
 
 
 def item_of(ratings: Sequence[int | None] | None, rule: str) -> dict[str, Any]:
-    """One dialogue's figures. An N/A counts 0 by the published script and is left out by the strict rule; a dialogue
-    without any rating is unscored by both."""
+    """The figures of one dialogue. The published rule counts N/A as 0; the strict rule leaves it out. Both leave a
+    dialogue without any rating unscored."""
     listed = list(ratings) if ratings is not None else []
     given = [r for r in listed if r is not None]
     scored = [r or 0 for r in listed] if rule == "published" and given else given
@@ -96,7 +99,7 @@ def item_of(ratings: Sequence[int | None] | None, rule: str) -> dict[str, Any]:
 
 
 def totals(items: Sequence[Item]) -> dict[str, Any]:
-    """The four published figures and the per-round-rate variant; undefined ones are None."""
+    """The four published figures and `hallucination_m_rates`; undefined ones are None."""
     scored = [item for item in items if item["rounds"]]
     rounds, n = sum(item["rounds"] for item in scored), len(scored)
 
@@ -117,8 +120,8 @@ def totals(items: Sequence[Item]) -> dict[str, Any]:
 
 
 def score(judgements: Sequence[Entry], rule: str = "published") -> dict[str, Any]:
-    """Figures of judgements by `rule`, and under 'rules' by both; `repeated_ids` names those that stand there twice,
-    each of which counts."""
+    """The figures of judgements by `rule`, and by both rules under 'rules'. `repeated_ids` are ids that occur more than
+    once; each of their judgements counts."""
     ratings = [ratings_of(entry) for entry in judgements]
     rules = {name: totals([item_of(r, name) for r in ratings]) for name in RULES}
     ids = Counter(str(entry.record["id"]) for entry in judgements if entry.record.get("id") is not None)
@@ -144,10 +147,10 @@ MEASURES = [
 
 
 def turns_of(entry: Entry) -> list[str]:
-    """The alternating turns of a dialogue, as texts; LLaVA's {"from", "value"} turns or plain ones."""
+    """The texts of a dialogue's alternating turns, from LLaVA's {"from", "value"} turns or plain texts."""
     turns = entry.first(("revised", "conversations"), "dialogue")
     if not isinstance(turns, list):
-        raise InputError(f"{entry.where}: the dialogue is {turns!r:.60}, not a list of turns; mend that record")
+        raise InputError(f"{entry.where}: the dialogue is {turns!r:.60}, not a list of turns")
     texts = [str(t.get("value", t.get("content", ""))) if isinstance(t, dict) else str(t) for t in turns]
     if len(texts) < 2 or len(texts) % 2:
         raise InputError(f"{entry.where}: {len(texts)} turns; a dialogue alternates questions and standard answers")
@@ -155,7 +158,8 @@ def turns_of(entry: Entry) -> list[str]:
 
 
 def benchmark(data: Path, settings: EvaluateSettings) -> Benchmark:
-    """data/mrhal/dialogues.json. The strict rule: what the judge cannot read is left out, never graded 0."""
+    """The dialogues of data/mrhal/dialogues.json, by the strict rule: a round that the judge does not rate is left out
+    and never graded 0."""
     questions = []
     for entry in read_entries(data / "mrhal" / "dialogues.json")[: settings.limit]:
         turns = turns_of(entry)
@@ -179,8 +183,8 @@ def benchmark(data: Path, settings: EvaluateSettings) -> Benchmark:
 def judge_dialogues(
     questions: Sequence[Question], answers: Sequence[Answer], context: Context
 ) -> list[tuple[list[int | None] | None, str]]:
-    """Ratings and the judge's reply, a dialogue; without a judge everything is unscored. A dialogue in which the model
-    did not answer is not judged and unscored."""
+    """Ratings and the judge's reply per dialogue. Without a judge everything is unscored. So is a dialogue in which the
+    model did not answer: it is not judged."""
     if context.judge is None:
         return [(None, "") for _ in questions]
     judge = Judge(MRHAL, _parse, context.judge)
@@ -192,16 +196,16 @@ def judge_dialogues(
             for verdict in judge.judge(batch)
         ]
 
-    kept = keep_shards(context.folder, "mrhal-judgements", records, make, f"judge {len(records)} dialogues")
-    judged = iter(kept)
-    return [(None, "") if answer.note else tuple(next(judged)) for answer in answers]
+    label = f"judge {len(records)} dialogues"
+    verdicts = iter(keep_shards(context.folder, "mrhal-judgements", records, make, label))
+    return [(None, "") if answer.note else tuple(next(verdicts)) for answer in answers]
 
 
 def judgement_record(question: Question, answers: Sequence[str]) -> dict[str, Any]:
-    """What the judge's template is filled with."""
+    """The fields of the judge's template."""
     rounds = [
-        {"question": asked, "reference": standard, "answer": said}
-        for asked, standard, said in zip(question.turns, question.reference["answers"], answers, strict=True)
+        {"question": turn, "reference": standard, "answer": answer}
+        for turn, standard, answer in zip(question.turns, question.reference["answers"], answers, strict=True)
     ]
     return {"image_content": question.reference["image_content"], "rounds": rounds}
 
@@ -249,19 +253,19 @@ Explain, then end with the line `Ratings: [...]` with {{ rounds | length }} entr
 """
 
 
-def _dialogue_gain(base: Item, aligned: Item) -> float | None:
+def _gain(base: Item, aligned: Item) -> float | None:
     if base.get("mean") is None or aligned.get("mean") is None:
         return None
     return float(aligned["mean"] - base["mean"])
 
 
-def _dialogue_rounds(base: Item, aligned: Item) -> list[Round]:
+def _rounds(base: Item, aligned: Item) -> list[Round]:
     def reply(item: Item, n: int) -> Reply:
         ratings = item.get("ratings") or []
         rating = ratings[n] if n < len(ratings) else None
         if rating is None:
             return Reply(str(item["answer"][n]), "not rated")
-        return Reply(str(item["answer"][n]), f"rated {rating} of 6", "worse" if rating < 3 else "")
+        return Reply(str(item["answer"][n]), f"rated {rating} of 6", "worse" if rating < HALLUCINATES_BELOW else "")
 
     standard = base.get("reference", {}).get("answers", [])
     return [
@@ -277,3 +281,34 @@ def _dialogue_rounds(base: Item, aligned: Item) -> list[Round]:
 
 def _means(base: Item, aligned: Item) -> str:
     return f"mean rating {base['mean']:.1f} → {aligned['mean']:.1f}"
+
+
+def _score(label: str, meaning: str, headline: bool = False) -> Metric:
+    return Metric(label, meaning, "higher", "score", 6.0, headline=headline)
+
+
+SCORER = Scorer(
+    "mrhal",
+    benchmark,
+    {
+        "mrhal_score_c": _score("MRHal score (rounds)", "judge's rating of all rounds, 0 to 6"),
+        "mrhal_score_m": _score("MRHal score (dialogues)", "mean of the dialogues' mean ratings", headline=True),
+        "mrhal_hallucination_c": Metric("MRHal hallucination (rounds)", "rounds rated below 3", "lower"),
+        "mrhal_hallucination_m": Metric("MRHal hallucination (dialogues)", "dialogues whose mean is below 3", "lower"),
+        "mrhal_hallucination_m_rates": Metric(
+            "MRHal hallucination (rates)", "mean over dialogues of the share rated below 3", "lower", table="details"
+        ),
+    },
+    views=(
+        BenchmarkView(
+            "Dialogues (MRHal)",
+            "dialogues",
+            ", by the judge's mean rating",
+            _gain,
+            _rounds,
+            lambda base, aligned: f"Better: {_means(base, aligned)}",
+            lambda base, aligned: f"Worse: {_means(base, aligned)}",
+            long=True,
+        ),
+    ),
+)

@@ -1,7 +1,12 @@
 """POPE: yes/no questions about objects (Li et al. 2023, arXiv 2305.10355), scored as published or strictly.
 
-Published rule: of the answer's first sentence, commas dropped, it is *no* if a word is exactly 'No', 'no' or 'not',
-else *yes*. Strict: either case counts, contractions count, and an answer that says neither or both is set aside.
+Chance is the accuracy that the model's own answers would reach on average if they were dealt to the questions of their
+set at random: p·q + (1 − p)·(1 − q), where p is the share of true questions and q the share of ‘yes’. It is 0.5 in a
+balanced set, whatever the model answers, and right for a set that is not balanced. Always answering ‘yes’ is at chance
+in every set.
+
+Published rule: only the first sentence counts, without commas. It is *no* if a word is exactly 'No', 'no' or 'not',
+else *yes*. Strict rule: any case and contractions count, and an answer that says neither or both is set aside.
 """
 
 from __future__ import annotations
@@ -9,6 +14,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +24,10 @@ from seelevel.errors import InputError
 from seelevel.scorers.files import ID_KEYS, Entry, read_entries, text_or_missing
 from seelevel.scorers.intervals import Array, Item, Measure, ratio
 from seelevel.scorers.questions import Answer, Benchmark, Context, Items, Question, find_image, question_text
+from seelevel.scorers.scorer import Scorer
 from seelevel.scorers.settings import EvaluateSettings
+from seelevel.scorers.views import right_or_wrong
+from seelevel.scorers.words import Chance, Metric
 
 RULES = ("published", "strict")
 QUESTION_KEYS = ("text", "question", "prompt")
@@ -30,13 +39,13 @@ _YES = re.compile(r"\byes\b|^(?:there (?:is|are|appears?|seems?)|there's|i (?:ca
 
 
 def published_answer(text: str) -> str:
-    """'yes' or 'no' by the published rule, which guesses yes for whatever does not say no."""
+    """'yes' or 'no' by the published rule: *yes* is anything that does not say no."""
     words = text.split(".")[0].replace(",", "").split(" ")
     return "no" if any(word in ("No", "no", "not") for word in words) else "yes"
 
 
 def strict_answer(text: str) -> str | None:
-    """'yes', 'no', or None where the first sentence says neither or both."""
+    """'yes' or 'no'; None if the first sentence says neither or both."""
     sentence = re.split(r"[.!?\n]", text.strip().lower().replace("\u2019", "'"))[0]
     no, yes = _NO.search(sentence), _YES.search(sentence)
     if no and re.search(r"\byes\b", sentence):
@@ -45,56 +54,60 @@ def strict_answer(text: str) -> str | None:
 
 
 def read_answer(text: str, rule: str) -> str | None:
-    """An answer by one of RULES."""
+    """'yes', 'no' or None, by one of RULES."""
     return published_answer(text) if rule == "published" else strict_answer(text)
 
 
 def label_of(entry: Entry) -> str:
+    """The label of a question, 'yes' or 'no'. Raises InputError for any other."""
     label = entry.text(("label",), "label").strip().lower()
     if label not in ("yes", "no"):
-        raise InputError(f"{entry.where}: label {label!r:.60} is neither yes nor no; mend it")
+        raise InputError(f"{entry.where}: label {label!r:.60} is neither yes nor no")
     return label
 
 
-def asked(text: object) -> str:
-    """A question for comparison: its first line (what is below asks for a form), without marks and extra spaces."""
+def comparable(text: object) -> str:
+    """A question for comparison: its first line, without image marks and extra spaces. Further lines ask for a form of
+    answer."""
     lines = [line for line in str(text).replace("<image>", "").split("\n") if line.strip()]
     return " ".join(lines[0].lower().split()) if lines else ""
 
 
 def join(questions: Sequence[Entry], answers: Sequence[Entry]) -> list[Entry | None]:
-    """The answer of each question, or None where it is missing.
+    """The answer of each question, or None if it is missing.
 
-    By id where ids are unique and id and question text agree (answers to other questions are left aside where they
-    carry their question's text); else by order, the texts compared, and without texts only where no id says otherwise.
-    Raises InputError at the first answer that belongs to no question, or that answers one a second time.
+    Answers are joined by id if ids are unique and each answer's text agrees with its question. Answers to other
+    questions are then ignored, if all answers carry their question's text. Otherwise answers are joined by order: texts
+    are compared, and answers without texts are accepted only if no id contradicts the order.
+    Raises InputError at the first answer that belongs to no question or answers one a second time.
     """
     ids, keys = [_key(q) for q in questions], [_key(a) for a in answers]
     if "" not in keys and len(set(ids)) == len(ids) and len(set(keys)) == len(keys):
         by_id = dict(zip(keys, answers, strict=True))
         joined = [by_id.get(key) for key in ids]
-        found = [(q, a) for q, a in zip(questions, joined, strict=True) if a is not None]
-        known = len(found) == len(answers) or all(_get(a, PROMPT_KEYS) is not None for a in answers)
-        if found and known and all(_agree(q, a) for q, a in found):
+        pairs = [(q, a) for q, a in zip(questions, joined, strict=True) if a is not None]
+        all_known = len(pairs) == len(answers) or all(_get(a, PROMPT_KEYS) is not None for a in answers)
+        if pairs and all_known and all(_agree(q, a) for q, a in pairs):
             return joined
-    named = len(set(ids)) == len(ids) and any(_get(answer, PROMPT_KEYS) is None for answer in answers)
-    if named:
-        _refuse_twice_and_strays(ids, answers)
+    ids_count = len(set(ids)) == len(ids) and any(_get(answer, PROMPT_KEYS) is None for answer in answers)
+    if ids_count:
+        _refuse_repeats_and_strays(ids, answers)
     if len(answers) > len(questions):
         raise InputError(
             f"{answers[len(questions)].where}: {len(answers)} answers for {len(questions)} questions, and their ids "
             "do not join; give the answers of this question file alone"
         )
     for question, answer in zip(questions, answers, strict=False):
-        if named and _key(question) and _key(answer) not in ("", _key(question)):
+        if ids_count and _key(question) and _key(answer) not in ("", _key(question)):
             raise InputError(
                 f"{answer.where}: answers question {_key(answer):.60} in the place of {question.where}, question "
                 f"{_key(question):.60}; give every answer its question's id, or its question's text as prompt"
             )
         if not _agree(question, answer):
             raise InputError(
-                f"{answer.where}: answers {asked(_get(answer, PROMPT_KEYS))!r:.120} but {question.where} asks "
-                f"{asked(_get(question, QUESTION_KEYS))!r:.120}; answers carry their questions' ids or stand in order"
+                f"{answer.where}: answers {comparable(_get(answer, PROMPT_KEYS))!r:.120} but {question.where} asks "
+                f"{comparable(_get(question, QUESTION_KEYS))!r:.120}; give the answers their questions' ids, or the "
+                "questions' order"
             )
     if len(answers) < len(questions) and any(_get(a, PROMPT_KEYS) is None for a in answers):
         raise InputError(
@@ -104,17 +117,17 @@ def join(questions: Sequence[Entry], answers: Sequence[Entry]) -> list[Entry | N
     return [*answers, *[None] * (len(questions) - len(answers))]
 
 
-def _refuse_twice_and_strays(ids: Sequence[str], answers: Sequence[Entry]) -> None:
-    """Raise InputError where an answer's id is another answer's too, or is none of the questions' unique `ids`."""
-    known = set(ids) - {""}
-    seen: dict[str, Entry] = {}
+def _refuse_repeats_and_strays(ids: Sequence[str], answers: Sequence[Entry]) -> None:
+    """Raise InputError if two answers have one id, or an answer's id is not among the questions' unique `ids`."""
+    valid = set(ids) - {""}
+    first_with: dict[str, Entry] = {}
     for answer in answers:
         key = _key(answer)
-        first = seen.setdefault(key, answer)
-        if key in known and first is not answer:
+        first = first_with.setdefault(key, answer)
+        if key in valid and first is not answer:
             raise InputError(f"{answer.where}: question {key:.60} is answered already in {first.where}; keep one")
     for answer in answers:
-        if len(known) == len(ids) and _key(answer) not in known | {""}:
+        if len(valid) == len(ids) and _key(answer) not in valid | {""}:
             raise InputError(
                 f"{answer.where}: no question has the id {_key(answer)!r:.60}; give the answers of this question file "
                 "alone, or every answer its question's text as prompt"
@@ -122,10 +135,11 @@ def _refuse_twice_and_strays(ids: Sequence[str], answers: Sequence[Entry]) -> No
 
 
 def _key(entry: Entry) -> str:
-    found = _get(entry, ID_KEYS)
-    if isinstance(found, float) and found.is_integer():  # as some tables write whole numbers
-        found = int(found)
-    return "" if found is None else str(found)
+    """A record's id as a text, or an empty one."""
+    key = _get(entry, ID_KEYS)
+    if isinstance(key, float) and key.is_integer():  # some tables write whole numbers so
+        key = int(key)
+    return "" if key is None else str(key)
 
 
 def _get(entry: Entry, keys: Sequence[str]) -> Any:
@@ -133,16 +147,16 @@ def _get(entry: Entry, keys: Sequence[str]) -> Any:
 
 
 def _agree(question: Entry, answer: Entry) -> bool:
-    """Whether an answer can be this question's: its prompt and image, where it carries them, are the question's."""
+    """Whether the prompt and the image that an answer carries, if any, are the question's."""
     prompt, image = _get(answer, PROMPT_KEYS), answer.record.get("image")
-    if prompt is not None and asked(prompt) != asked(_get(question, QUESTION_KEYS)):
+    if prompt is not None and comparable(prompt) != comparable(_get(question, QUESTION_KEYS)):
         return False
-    known = question.record.get("image")
-    return image is None or known is None or Path(str(image)).name == Path(str(known)).name
+    asked_about = question.record.get("image")
+    return image is None or asked_about is None or Path(str(image)).name == Path(str(asked_about)).name
 
 
 def counts(pairs: Sequence[tuple[str | None, str]]) -> dict[str, Any]:
-    """Figures of (answer, label) pairs; answers that are None were set aside. Undefined ratios are None."""
+    """The figures of (answer, label) pairs. An answer of None was set aside. Undefined ratios are None."""
     cells = Counter(CELLS[answer, label] for answer, label in pairs if answer is not None)
     tp, fp, tn, fn = (cells[cell] for cell in ("tp", "fp", "tn", "fn"))
     n = tp + fp + tn + fn
@@ -166,12 +180,13 @@ def counts(pairs: Sequence[tuple[str | None, str]]) -> dict[str, Any]:
 
 
 def score(questions: Sequence[Entry], answers: Sequence[Entry], rule: str = "published") -> dict[str, Any]:
-    """Figures of one question set by `rule`, and under 'rules' by both; missing answers counted and named."""
+    """The figures of one question set by `rule`, and by both rules under 'rules'. Missing answers are counted and
+    named."""
     joined = join(questions, answers)
-    said = [(text_or_missing(a), label_of(q)) for q, a in zip(questions, joined, strict=True)]
-    missing = [_get(q, ID_KEYS) for q, (text, _) in zip(questions, said, strict=True) if text is None]
-    there = [(text, label) for text, label in said if text is not None]
-    rules = {name: counts([(read_answer(text, name), label) for text, label in there]) for name in RULES}
+    texts = [(text_or_missing(a), label_of(q)) for q, a in zip(questions, joined, strict=True)]
+    missing = [_get(q, ID_KEYS) for q, (text, _) in zip(questions, texts, strict=True) if text is None]
+    answered = [(text, label) for text, label in texts if text is not None]
+    rules = {name: counts([(read_answer(text, name), label) for text, label in answered]) for name in RULES}
     return {**rules[rule], "missing": len(missing), "missing_ids": missing, "rule": rule, "rules": rules}
 
 
@@ -184,7 +199,7 @@ def score_files(questions: Path, predictions: Path, rule: str = "published") -> 
 
 
 def benchmark(data: Path, settings: EvaluateSettings) -> Benchmark:
-    """Every question file of data/pope; the run's figures are means over the files."""
+    """All question files of data/pope, a question set each. The run's figures are means over the sets."""
     files = sorted((data / "pope").glob("*.json")) + sorted((data / "pope").glob("*.jsonl"))
     if not files:
         raise InputError(f"{data / 'pope'}: no question file (*.json) in it; leave pope out or add one")
@@ -198,28 +213,28 @@ def benchmark(data: Path, settings: EvaluateSettings) -> Benchmark:
             questions.append(Question(key, image, (text,), {"label": label, "set": file.stem}))
 
     def items(answers: Sequence[Answer], context: Context) -> Items:
-        found: Items = []
+        rows: Items = []
         for question, answer in zip(questions, answers, strict=True):
-            said = None if answer.note else read_answer(answer.texts[0], settings.rule)
+            reading = None if answer.note else read_answer(answer.texts[0], settings.rule)
             label = question.reference["label"]
-            found.append(
+            rows.append(
                 {
                     "set": question.reference["set"],
                     "label": label,
-                    "said": said,
+                    "said": reading,
                     "strict": None if answer.note else strict_answer(answer.texts[0]),
-                    "cell": CELLS[said, label] if said else None,
-                    "right": None if said is None else said == label,
+                    "cell": CELLS[reading, label] if reading else None,
+                    "right": None if reading is None else reading == label,
                     "cluster": question.image,
                 }
             )
-        return found
+        return rows
 
     return Benchmark("pope", questions, settings.short_tokens, items, measures([file.stem for file in files]))
 
 
 def measures(sets: Sequence[str]) -> list[Measure]:
-    """Means over the sets, and each set alone. Resampling is by image, so a set's questions stay together."""
+    """Means over the sets, then each set's own figures. Resampling is by image: one image's questions stay together."""
     cells = ("tp", "fp", "tn", "fn")
 
     def sums(item: Item) -> list[float] | None:
@@ -244,11 +259,10 @@ def measures(sets: Sequence[str]) -> list[Measure]:
             lambda totals: figure(totals[..., 4 * index : 4 * index + 4]),
         )
 
-    figures = {"f1": _f1, "accuracy": _accuracy, "yes": _yes}
-    found = [Measure(f"pope_{name}", sums, mean(figure)) for name, figure in figures.items()]
-    for one in sets if len(sets) > 1 else ():
-        found += [alone(one, kind, figure) for kind, figure in figures.items()]
-    return found
+    figures = {"f1": _f1, "accuracy": _accuracy, "yes": _yes, "chance": _chance}
+    means = [Measure(f"pope_{kind}", sums, mean(figure)) for kind, figure in figures.items()]
+    several = sets if len(sets) > 1 else ()
+    return [*means, *(alone(name, kind, figure) for name in several for kind, figure in figures.items())]
 
 
 def _f1(cells: Array) -> Array:
@@ -262,3 +276,41 @@ def _accuracy(cells: Array) -> Array:
 
 def _yes(cells: Array) -> Array:
     return ratio(np.stack([cells[..., 0] + cells[..., 1], cells.sum(axis=-1)], axis=-1))
+
+
+def _chance(cells: Array) -> Array:
+    """Accuracy of the same answers in random order (Cohen's expected agreement)."""
+    tp, fp, tn, fn = (cells[..., n] for n in range(4))
+    n = cells.sum(axis=-1)
+    return ratio(np.stack([(tp + fp) * (tp + fn) + (tn + fn) * (tn + fp), n * n], axis=-1))
+
+
+CHANCE = Chance("pope_accuracy", "pope_chance", 0.5)
+METRICS = {
+    "f1": Metric(
+        "POPE F1", "yes or no to “is there a …?”; ‘yes’ is the positive class", "higher", headline=True, chance=CHANCE
+    ),
+    "accuracy": Metric("POPE accuracy", "right answers to “is there a …?”", "higher", chance=CHANCE),
+    "chance": Metric("POPE chance level", "accuracy of the same answers in random order", "neither", table="details"),
+    "yes": Metric("POPE yes-ratio", "share of ‘yes’; half of the questions are true in balanced sets", "neither"),
+}
+
+
+def _of_set(figure: str) -> Metric | None:
+    """`pope_random_f1`: F1 on one question set."""
+    benchmark, _, rest = figure.partition("_")
+    name, _, kind = rest.rpartition("_")
+    if benchmark != "pope" or not name or kind not in METRICS:
+        return None
+    metric = METRICS[kind]
+    chance = None if metric.chance is None else Chance(f"pope_{name}_accuracy", f"pope_{name}_chance", CHANCE.default)
+    return replace(metric, label=f"{metric.label}, {name}", meaning="", headline=False, table="details", chance=chance)
+
+
+SCORER = Scorer(
+    "pope",
+    benchmark,
+    {f"pope_{kind}": metric for kind, metric in METRICS.items()},
+    _of_set,
+    (right_or_wrong("Is there a …? (POPE)"),),
+)

@@ -1,4 +1,4 @@
-"""Questions of a benchmark to answers of a model, in shards that are written whole or not at all."""
+"""Ask a model the questions of a benchmark. Answers are kept in shards, each written whole or not at all."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SHARD = 256
 
 @dataclass(frozen=True)
 class Question:
-    """What a model is asked about one picture: user turns in order, and what its answers are compared with."""
+    """User turns about one picture, in order, and `reference`: what the answers are compared with."""
 
     id: str
     image: str
@@ -33,7 +33,7 @@ class Question:
 
 @dataclass(frozen=True)
 class Answer:
-    """One text a turn. `note` says why one is empty, where the model said so: the question is unscored then."""
+    """One text per turn. `note` is the model's reason for an empty one; it makes the question unscored."""
 
     texts: tuple[str, ...]
     note: str = ""
@@ -41,8 +41,8 @@ class Answer:
 
 @dataclass(frozen=True)
 class Context:
-    """What scoring may need beside the answers: who judges, the folder that keeps the judge's replies, and the model
-    that answered, which is loaded by the call."""
+    """What scoring may need besides the answers: the judge, the folder for its replies, and the model that answered,
+    which the call loads."""
 
     judge: Generator | None
     folder: Path
@@ -54,8 +54,13 @@ Items = list[dict[str, Any]]
 
 @dataclass(frozen=True)
 class Benchmark:
-    """Questions, the answer's length in tokens, `items(answers, context)`: one record of figures a question, with the
-    `cluster` it is resampled in, and the measures made of those records. In `dialogues` there are several turns."""
+    """Questions, and how their answers become figures.
+
+    max_new_tokens: the longest answer.
+    items: from answers and context, one record per question. Its `cluster` names what is resampled as a whole.
+    measures: the figures, computed from those records.
+    dialogues: whether a question has several turns.
+    """
 
     name: str
     questions: list[Question]
@@ -66,12 +71,12 @@ class Benchmark:
 
 
 def find_image(data: Path, entry: Entry) -> str:
-    """The picture of a question: below `data` or `data/images`. Raises InputError where there is none or it leaves."""
+    """The picture of a question, in `data` or `data/images`. Raises InputError if it is missing or outside them."""
     name = entry.text(("image",), "image")
     for folder in (data, data / "images"):
         path = folder / name
         if _is_file(path):
-            # by name, not resolved: the folder of pictures may be a link to where they are
+            # by name, not resolved: the folder of pictures may be a link
             if ".." in Path(name).parts or Path(name).is_absolute():
                 raise InputError(f"{entry.where}: image {name} leaves {data}; put the picture below it")
             return str(path)
@@ -79,19 +84,19 @@ def find_image(data: Path, entry: Entry) -> str:
 
 
 def picture_contents(entry: Entry) -> list[str]:
-    """What is in the picture, a line each. Raises `InputError` where that is neither a list of texts nor a text."""
-    found = entry.first(("image_content",), "image contents")
-    lines = [found] if isinstance(found, str) else found
+    """The picture's contents, one line each. Raises `InputError` if they are neither a text nor a list of texts."""
+    contents = entry.first(("image_content",), "image contents")
+    lines = [contents] if isinstance(contents, str) else contents
     if not isinstance(lines, list) or not all(isinstance(line, str) for line in lines):
-        raise InputError(f"{entry.where}: 'image_content' is {found!r:.60}, not a list of texts; write it as one")
+        raise InputError(f"{entry.where}: 'image_content' is {contents!r:.60}, not a list of texts")
     return lines
 
 
 def question_text(entry: Entry, keys: Sequence[str]) -> str:
-    """What is asked about the one picture. Raises InputError where the text marks more pictures than that."""
+    """A question about one picture. Raises InputError if the text has marks for more pictures."""
     text = entry.text(keys, "question")
     if (marks := text.count(IMAGE_MARK)) > 1:
-        raise InputError(f"{entry.where}: {marks} {IMAGE_MARK} marks, but a question has one picture; take marks out")
+        raise InputError(f"{entry.where}: {marks} {IMAGE_MARK} marks, but a question has one picture; keep one mark")
     return text
 
 
@@ -105,12 +110,14 @@ def _is_file(path: Path) -> bool:
 def keep_shards(
     folder: Path, name: str, inputs: Sequence[Any], make: Callable[[Sequence[Any]], list[Any]], label: str
 ) -> list[Any]:
-    """`make` over shards of inputs; a shard's results (JSON-able, one an input) are kept as JSON lines in the folder,
-    and a whole shard that is there already is read instead of made, so that a stopped run continues where it was."""
+    """Apply `make` to shards of inputs and keep the results, one JSON value per input, as JSON lines in the folder.
+
+    A whole shard that exists already is read instead, so that a stopped run continues.
+    """
     batches = list(batched(inputs, SHARD))
     paths = [folder / f"{name}-{n:05d}.jsonl" for n in range(len(batches))]
     kept = [_kept(path, len(batch)) for path, batch in zip(paths, batches, strict=True)]
-    done = sum(len(found) for found in kept if found is not None)
+    done = sum(len(results) for results in kept if results is not None)
     if done < len(inputs):
         with Progress(label, total=len(inputs), unit="questions", done=done) as bar:
             for n, (path, batch) in enumerate(zip(paths, batches, strict=True)):
@@ -119,16 +126,16 @@ def keep_shards(
                     write_atomically(path, text)
                     kept[n] = _kept(path, len(batch))
                     bar.advance(len(batch))
-    return [result for found in kept for result in found or []]
+    return [result for results in kept for result in results or []]
 
 
 def _kept(path: Path, count: int) -> list[Any] | None:
-    """A shard's results, or None where they are not there or not whole: a crashed machine can leave half a file."""
+    """A shard's results, or None if it is missing or incomplete: a crashed machine can leave half a file."""
     try:
-        found = [json.loads(line) for line in path.read_bytes().split(b"\n") if line]
+        results = [json.loads(line) for line in path.read_bytes().split(b"\n") if line]
     except (FileNotFoundError, ValueError):
         return None
-    return found if len(found) == count else None
+    return results if len(results) == count else None
 
 
 def answer_questions(
@@ -138,10 +145,10 @@ def answer_questions(
     folder: Path,
     label: str,
 ) -> list[Answer]:
-    """A model's answers, in order. `model()` loads it, and is called only where an answer is missing.
+    """A model's answers, in order. `model()` loads the model, and is called only if an answer is missing.
 
-    A shard is one call of the model: a run that was stopped and continued answers as an unbroken one. What is asked
-    twice of one picture (POPE's sets share their positives) is answered once.
+    A shard is one call of the model, so a run that was stopped and continued has the same answers as an unbroken one.
+    A question that occurs twice about one picture is asked once: POPE's sets share their positive questions.
     """
     sampling = sampling.model_copy(update={"max_new_tokens": min(benchmark.max_new_tokens, sampling.max_new_tokens)})
 
@@ -151,12 +158,12 @@ def answer_questions(
     different = {(question.image, question.turns): question for question in reversed(benchmark.questions)}
     unique = [different[key] for key in reversed(different)]
     rows = keep_shards(folder, benchmark.name, unique, make, label)
-    found = {(question.image, question.turns): _answer(row) for question, row in zip(unique, rows, strict=True)}
-    return [found[question.image, question.turns] for question in benchmark.questions]
+    answers = {(question.image, question.turns): _answer(row) for question, row in zip(unique, rows, strict=True)}
+    return [answers[question.image, question.turns] for question in benchmark.questions]
 
 
 def _row(answer: Answer) -> Any:
-    """An answer as a shard keeps it: its texts; with a note, both by name."""
+    """An answer as a shard keeps it: its texts, or texts and note by name if it has a note."""
     return {"texts": list(answer.texts), "note": answer.note} if answer.note else list(answer.texts)
 
 
@@ -172,6 +179,7 @@ def _ask(model: Generator, questions: Sequence[Question], sampling: Sampling) ->
         marked = first if IMAGE_MARK in first else f"{IMAGE_MARK}\n{first}"
         user = [Message(role="user", content=text) for text in (marked, *question.turns[1:])]
         dialogues.append(Dialogue(user[:1], user[1:], [question.image]))
-    talks = rollout(model, dialogues, sampling)
-    said = [tuple(m["content"] for m in talk.messages if m["role"] == "assistant") for talk in talks]
-    return [Answer(texts, talk.note) for texts, talk in zip(said, talks, strict=True)]
+    return [
+        Answer(tuple(m["content"] for m in dialogue.messages if m["role"] == "assistant"), dialogue.note)
+        for dialogue in rollout(model, dialogues, sampling)
+    ]

@@ -1,4 +1,4 @@
-"""What a recipe says about evaluation."""
+"""`evaluate:` of a recipe."""
 
 from __future__ import annotations
 
@@ -12,18 +12,28 @@ Rule = Literal["published", "strict"]
 
 
 class EvaluateSettings(BaseModel):
-    """`evaluate:` of a recipe. Short-answer benchmarks (POPE, capability) generate at most `short_tokens`."""
+    """Benchmarks and how their questions are asked. POPE and capability generate at most `short_tokens`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    benchmarks: list[str] = Field(default=["chair", "pope", "mrhal", "capability"], min_length=1)
+    benchmarks: list[str] = Field(
+        default=["chair", "pope", "mrhal", "capability"],
+        min_length=1,
+        description='names of seelevel.scorers.SCORERS, or "module:attribute" of your own',
+    )
     data: str = Field(description="evaluation folder: chair/ pope/ mrhal/ capability/ images/")
-    judge: str | None = Field(default=None, description="who judges dialogues; none leaves them unscored")
+    judge: str | None = Field(default=None, description="the model that judges dialogues; null leaves them unscored")
     sampling: Sampling = Sampling(max_new_tokens=96)
     short_tokens: int = Field(default=16, ge=1)
-    limit: int | None = Field(default=None, ge=1, description="at most so many questions a benchmark (a POPE set)")
+    limit: int | None = Field(default=None, ge=1, description="most questions per benchmark, or per POPE set")
     condition: str = Field(
-        default="top", description="of an aligned model that was trained on conditions: top, worst, none, or 2/4/4"
+        default="top", description="if the aligned model was trained on conditions: top, worst, none, or 2/4/4"
     )
     rule: Rule = "published"
     lemmatizer: Literal["singularize", "wordnet"] = "singularize"
+
+    @property
+    def words(self) -> str:
+        """The settings in one line, for the report."""
+        judge = "" if self.judge is None else f", judge {self.judge}"
+        return f"{', '.join(self.benchmarks)} on {self.data}{judge}"

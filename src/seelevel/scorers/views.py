@@ -1,4 +1,4 @@
-"""How the answers of a benchmark are read for the page: what is compared, and what of it is shown."""
+"""How the report compares the answers of two models to one question. The report makes HTML of these data."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ Item = dict[str, Any]
 
 @dataclass(frozen=True)
 class Span:
-    """A stretch `start:end` of a text, to be marked with a CSS class, a note shown on hovering, and words that only a
-    screen reader says."""
+    """Characters `start:end` of a text, to be marked. `kind` is a CSS class, `note` is shown on hovering, and only a
+    screen reader reads `said`."""
 
     start: int
     end: int
@@ -23,8 +23,8 @@ class Span:
 
 @dataclass(frozen=True)
 class Reply:
-    """One model's answer as data; the report makes HTML of it. `spans` are marked in `text`; `missing` says why there
-    is no text; `note` is the score in words, `tone` a verdict's class."""
+    """One model's answer. `spans` are marked in `text`; `missing` says why there is no text; `note` is the score in
+    words, and `tone` the CSS class of a verdict."""
 
     text: str
     note: str = ""
@@ -36,7 +36,7 @@ class Reply:
 
 @dataclass(frozen=True)
 class Round:
-    """A question, both answers, and what was expected."""
+    """A question, both answers, and the expected answer."""
 
     question: str
     base: Reply
@@ -44,11 +44,21 @@ class Round:
     expected: str = ""
 
 
+def _always(base: Item, aligned: Item) -> bool:
+    return True
+
+
 @dataclass(frozen=True)
 class BenchmarkView:
-    """How a benchmark's items are read: `by` is what they are compared by, `gain` how much better the aligned answer is
-    (None: not scored on both sides), `rounds` what is shown; of `long` ones half as many are shown. `sides` names the
-    two answers, `verbs` what is said of one that is better, worse, or neither."""
+    """How items of a benchmark are compared and shown. Each function takes the base's item and the aligned model's.
+
+    things: what an item is, in the plural; `by` ends the sentence that counts them.
+    gain: how much better the aligned answer is; None if one of the two is unscored.
+    rounds: what is shown. `better` and `worse` give its title. Of `long` items half as many are shown.
+    key: what a mark in a text means.
+    verbs: what became of items that are better, worse, or equal. `sides` names the two answers.
+    applies: whether an item belongs to this view at all.
+    """
 
     title: str
     things: str
@@ -62,6 +72,21 @@ class BenchmarkView:
     long: bool = False
     verbs: tuple[str, str, str] = ("got better", "got worse", "stayed as they were")
     sides: tuple[str, str] = ("base", "aligned")
+    applies: Callable[[Item, Item], bool] = _always
+
+
+def right_or_wrong(title: str) -> BenchmarkView:
+    """The view of short answers whose items have `right` and `reference["label"]`."""
+    return BenchmarkView(
+        title,
+        "questions",
+        "",
+        _right_gain,
+        _right_rounds,
+        lambda base, aligned: "Better: wrong → right",
+        lambda base, aligned: "Worse: right → wrong",
+        short=True,
+    )
 
 
 def _right_gain(base: Item, aligned: Item) -> float | None:

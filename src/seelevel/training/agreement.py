@@ -1,24 +1,43 @@
-"""Before training: do packed rows, and the head in chunks, really compute what the plain ways do, in this model?"""
+"""Before training: do packed rows, and the head in chunks, really compute what the plain ways do, in this model?
+
+A fault (a mask that leaks, a wrong position, the wrong picture) must not hide behind rounding, and rounding must not be
+taken for a fault. Two comparisons tell them apart:
+
+1. *Agreement.* Both layouts score the same tokens. No token's log-prob differs by more than `BOUND` times what rounding
+   moves the log-probs by, which is measured in the model itself (`seelevel.training.rounding`). Layouts that are right
+   differ by less than twice that. A fault is a matter of masks and positions, not of the number format. So a model in
+   bfloat16 is compared in bfloat16, where rounding hides small faults, and once more in float32, where it does not.
+2. *Isolation.* Some responses get other tokens; the log-probs of the others may not move. Shapes stay the same, and a
+   hidden token enters every sum as an exact zero, so nothing is rounded in another way: not one bit may change. Some
+   models compute a token differently in other company (mixtures of experts, for instance). They show it in `rows` too,
+   where nothing has to be hidden, or when one batch is computed twice. Then the bound is that of agreement.
+
+Neither needs to know how a layout is computed: only the log-probs of the tokens are compared.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from seelevel.progress import say
 from seelevel.training.logprobs import distrust_head, from_head, from_logits, token_logprobs
+from seelevel.training.objectives.logprobs import TokenLogprobs
 from seelevel.training.packing import collate, row_length, rows_of
 from seelevel.training.packing.families import why_not_shared
-from seelevel.training.packing.tokens import NOT_SCORED, ImageReader, TokenisedLadder
+from seelevel.training.packing.tokens import ImageReader, TokenisedLadder
+from seelevel.training.rounding import FLOAT32, in_float32, stirred, unit
 from seelevel.training.settings import Layout
 
-PADDINGS = (1, 7, 32)
-TOLERANCE = 3.0
-ROUNDINGS = 64
-"""Roundings of the number format by which a token's log-prob may differ between a chunk of logits and all of them."""
+BOUND = 8.0
+"""By how much more than measured rounding a log-prob may differ: see docs/log.md, 2026-11-27."""
+DRAWS = 2
 
 
 def checked_layout(
@@ -28,7 +47,7 @@ def checked_layout(
     `budget`: of tokens, within which ladders share rows."""
     if wanted == "rows":
         return "rows"
-    reason = why_not_shared(model.config) or _disagreement(model, ladders, images, budget)
+    reason = why_not_shared(model.config) or disagreement(model, _longest_rows(ladders, budget), images)
     if reason:
         say(f"layout: rows in place of shared, because {reason}")
         return "rows"
@@ -37,57 +56,150 @@ def checked_layout(
 
 @torch.no_grad()
 def check_head(model: Any, ladders: Sequence[TokenisedLadder], images: ImageReader) -> None:
-    """Compare log-probs from the head in chunks with the model's own logits on the shortest ladder; where they differ,
-    the model's own are used from then on, and it says so."""
+    """Compare log-probs from the head in chunks with the model's own logits on the shortest ladder. If they differ by
+    more than rounding explains, the model's own are used from then on, with a message."""
     shortest = min(ladders, key=lambda ladder: ladder.row_length("rows"))
     training = model.training
     model.eval()
     batch = collate([shortest], images, "rows").to(next(model.parameters()).device)
     chunked = from_head(model, batch)
     if chunked is not None:
-        own = from_logits(model, batch)
-        worst = float((chunked - own).abs().max())
-        if not worst <= ROUNDINGS * torch.finfo(_products(model)).eps * max(float(own.abs().max()), 1.0):
+        whole = from_logits(model, batch)
+        worst = _largest(chunked, whole)
+        if not worst <= BOUND * _rounding(model, [shortest], images, chunked):
             distrust_head(model, f"gives log-probs that differ by {worst:.3g} in chunks of its head")
     model.train(training)
 
 
 @torch.no_grad()
-def _disagreement(model: Any, ladders: Sequence[TokenisedLadder], images: ImageReader, budget: float) -> str:
-    """Compare on the longest row of each (pictures, rounds, ladders in the row) class. Rounding differs between any two
-    shapes, so the yardstick is what padding alone changes, in the same model, over the same ladders; and the roundings
-    of the sum itself, where chance leaves padding without an effect."""
+def disagreement(model: Any, rows: Sequence[Sequence[TokenisedLadder]], images: ImageReader) -> str:
+    """Why packed rows do not compute what separate ones do, in the format that trains and in float32; empty if they do.
+    rows: the ladders of each."""
+    training = model.training
+    model.eval()
+    coarse = unit(model) > FLOAT32
+    reason = _apart(model, rows, images)
+    if coarse and not reason:
+        try:
+            with in_float32(model):
+                reason = _apart(model, rows, images) or _leak(model, rows, images)
+        except MemoryError:
+            say("layout: no room to compare packed rows in float32; compared in the format that trains alone")
+            reason = _leak(model, rows, images)
+    elif not reason:
+        reason = _leak(model, rows, images)
+    model.train(training)
+    return reason
+
+
+def _longest_rows(ladders: Sequence[TokenisedLadder], budget: float) -> list[list[TokenisedLadder]]:
+    """The longest row of each class of (pictures, rounds, ladders in the row)."""
     longest: dict[tuple[int, int, int], list[TokenisedLadder]] = {}
     for row in ([ladders[n] for n in members] for members in rows_of(ladders, budget)):
         kind = (len(row[0].images), max(one.best_rounds for one in row), len(row))
         if kind not in longest or row_length(row) > row_length(longest[kind]):
             longest[kind] = row
-    training = model.training
-    model.eval()
-    device = next(model.parameters()).device
+    return list(longest.values())
+
+
+def _apart(model: Any, rows: Sequence[Sequence[TokenisedLadder]], images: ImageReader) -> str:
+    """Where agreement fails, and by how much; empty if it holds."""
     noise, worst, where = 0.0, 0.0, ""
-
-    def sums(row: Sequence[TokenisedLadder], layout: Layout, pad: int) -> torch.Tensor:
-        batch = collate(row, images, layout, pad).to(device)
-        return torch.cat(token_logprobs(model, batch).per_response(0.0)).double()
-
-    for row in longest.values():
-        rows = sums(row, "rows", 0)
-        for pad in PADDINGS:
-            noise = max(noise, float((sums(row, "rows", pad) - rows).abs().max()))
-        difference = float((sums(row, "shared", 0) - rows).abs().max())
-        scored = max(int((rounds != NOT_SCORED).sum()) for ladder in row for rounds in ladder.rounds)
-        noise = max(noise, (float(rows.abs().max()) + scored**0.5) * torch.finfo(_products(model)).eps)
-        if difference > worst:
-            worst, where = difference, ", ".join(ladder.id for ladder in row)
-    model.train(training)
-    if worst <= TOLERANCE * noise:
+    for row in rows:
+        separate, packed = (_scores(model, row, images, layout) for layout in ("rows", "shared"))
+        if not _same_tokens(separate, packed):
+            return f"packed rows score other tokens on ladder {_names(row)}"
+        difference = _largest(separate.values, packed.values)
+        noise = max(noise, _rounding(model, row, images, separate.values))
+        if not difference <= worst:
+            worst, where = difference, _names(row)
+    if worst <= BOUND * noise:
         return ""
-    return f"packed log-probs differ by {worst:.3g} on ladder {where}, padding alone by {noise:.3g}"
+    return f"packed log-probs differ by {worst:.3g} on ladder {where}, rounding explains {noise:.3g}"
 
 
-def _products(model: Any) -> torch.dtype:
-    """The number format that a model's products are of."""
-    kind = next(model.parameters()).device.type
-    chosen: torch.dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else model.dtype
-    return chosen
+def _leak(model: Any, rows: Sequence[Sequence[TokenisedLadder]], images: ImageReader) -> str:
+    """Where isolation fails, and by how much; empty if it holds."""
+    for row in rows:
+        before = _scores(model, row, images, "shared")
+        for changed, kept in _some_changed(row):
+            moved = _largest(before.values[kept], _scores(model, changed, images, "shared").values[kept])
+            if moved == 0:
+                continue
+            separate = _scores(model, row, images, "rows").values
+            company = _largest(separate[kept], _scores(model, changed, images, "rows").values[kept])
+            again = _largest(before.values, _scores(model, row, images, "shared").values)
+            allowed = BOUND * _rounding(model, row, images, separate) if company or again else 0.0
+            if not moved <= allowed:
+                return f"log-probs move by {moved:.3g} with the text of other responses on ladder {_names(row)}"
+    return ""
+
+
+def _some_changed(row: Sequence[TokenisedLadder]) -> Iterator[tuple[list[TokenisedLadder], Tensor]]:
+    """The row with other tokens in some of its responses, and which scored tokens [N] are those of the others. Of any
+    two responses, each is once changed while the other is not: they differ in a binary digit of their numbers."""
+    scored = [int((rounds >= 0).sum()) for ladder in row for rounds in ladder.rounds]
+    numbers = np.arange(len(scored))
+    other = _other_tokens(row)
+    for digit in range((len(scored) - 1).bit_length()):
+        for value in (0, 1):
+            change = (numbers >> digit) % 2 == value
+            start, changed = 0, list[TokenisedLadder]()
+            for ladder in row:
+                parts = zip(ladder.tokens, ladder.image_spans, change[start:], strict=False)
+                tokens = [_changed(ids, spans, ladder.branch, other) if is_ else ids for ids, spans, is_ in parts]
+                changed.append(replace(ladder, tokens=tokens))
+                start += len(tokens)
+            yield changed, torch.from_numpy(np.repeat(~change, scored))
+
+
+def _other_tokens(row: Sequence[TokenisedLadder]) -> dict[int, int]:
+    """For each token id of the row's texts another one of them."""
+    texts = [_outside(ids, spans) for one in row for ids, spans in zip(one.tokens, one.image_spans, strict=True)]
+    ids = np.unique(np.concatenate(texts)).tolist()
+    return dict(zip(ids, ids[1:] + ids[:1], strict=True))
+
+
+def _outside(ids: Any, spans: Sequence[tuple[int, int]]) -> Any:
+    """Token ids outside pictures."""
+    inside = np.zeros(len(ids), dtype=bool)
+    for start, end in spans:
+        inside[start:end] = True
+    return ids[~inside]
+
+
+def _changed(ids: Any, spans: Sequence[tuple[int, int]], branch: int, other: dict[int, int]) -> Any:
+    """The conversation with other tokens after `branch`; pictures stay."""
+    changed = np.array([*ids[:branch], *(other.get(int(i), int(i)) for i in ids[branch:])], dtype=ids.dtype)
+    for start, end in spans:
+        changed[start:end] = ids[start:end]
+    return changed
+
+
+def _scores(model: Any, row: Sequence[TokenisedLadder], images: ImageReader, layout: Layout) -> TokenLogprobs:
+    return token_logprobs(model, collate(row, images, layout).to(next(model.parameters()).device))
+
+
+def _same_tokens(one: TokenLogprobs, other: TokenLogprobs) -> bool:
+    """Whether both score the same tokens of the same responses, in the same order."""
+    names = ("tokens", "ladder", "response", "round")
+    return one.sizes == other.sizes and all(torch.equal(getattr(one, name), getattr(other, name)) for name in names)
+
+
+def _largest(one: Tensor, other: Tensor) -> float:
+    """The largest difference between log-probs of the same tokens."""
+    return float((one.double() - other.double()).abs().max())
+
+
+def _rounding(model: Any, row: Sequence[TokenisedLadder], images: ImageReader, plain: Tensor) -> float:
+    """The most that rounding moves a log-prob of these ladders by, and no less than a rounding of the log-prob itself.
+    plain: [N], in separate rows."""
+    most = FLOAT32 * float(plain.abs().max())
+    for seed in range(DRAWS):
+        with stirred(model, seed):
+            most = max(most, _largest(_scores(model, row, images, "rows").values, plain))
+    return most
+
+
+def _names(row: Sequence[TokenisedLadder]) -> str:
+    return ", ".join(ladder.id for ladder in row)

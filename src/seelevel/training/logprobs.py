@@ -14,6 +14,7 @@ from seelevel.training.head import chunked_head, output_head, read_chunked
 from seelevel.training.objectives.logprobs import TokenLogprobs
 from seelevel.training.packing import Batch
 from seelevel.training.packing.families import model_inputs
+from seelevel.training.rounding import unit
 
 CHUNK_ELEMENTS = 1 << 25
 """Logits normalised at a time: 128 MiB in float32."""
@@ -30,7 +31,8 @@ def token_logprobs(model: Any, batch: Batch) -> TokenLogprobs:
     values = from_head(model, batch)
     if values is None:
         values = from_logits(model, batch)
-    return TokenLogprobs(values, batch.tokens, batch.ladder, batch.response, batch.round, batch.sizes)
+    rounding = unit(unwrapped(model))
+    return TokenLogprobs(values, batch.tokens, batch.ladder, batch.response, batch.round, batch.sizes, rounding)
 
 
 def from_head(model: Any, batch: Batch) -> Tensor | None:

@@ -39,7 +39,6 @@ def test_each_penalty_is_the_number_worked_out_by_hand() -> None:
         "none": 0.0,
         "paper": 0.5 * 1.0,
         "scaled": 0.5 * 0.2 * 1.0,
-        "ours": 0.5 * 1.5 * 0.2 * 1.0,
         "mean": 0.5 * 1.0 / 2,
         "clamped": 0.5 * 1.0,
         "clamped-tokens": 0.5 * 3.0,
@@ -83,7 +82,6 @@ def test_at_the_start_each_penalty_pulls_on_the_best_response_as_hard_as_the_doc
     expected = {
         "paper": 2 * 0.5 / 0.1,
         "scaled": 2 * 0.5,
-        "ours": 3 * 0.5,
         "mean": 2 * 0.5 / (0.1 * 2),
         "anchored": 0.5,
     }

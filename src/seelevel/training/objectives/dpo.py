@@ -24,7 +24,7 @@ from seelevel.ladder import Ladder
 from seelevel.training.objectives.logprobs import TokenLogprobs
 from seelevel.training.objectives.logs import Logs
 from seelevel.training.objectives.pairs import best_logs, margin_logs, pair_index
-from seelevel.training.objectives.ratios import averaged, change, summed
+from seelevel.training.objectives.ratios import averaged, averaged_rounding, change, summed, summed_rounding
 from seelevel.training.objectives.settings import DpoSettings
 
 
@@ -47,7 +47,7 @@ def dpo(
     policy: TokenLogprobs, reference: TokenLogprobs | None, ladders: Sequence[Ladder], settings: DpoSettings
 ) -> tuple[Tensor, Logs]:
     """Mean DPO loss over the ladders that have a pair, and what to log."""
-    by_response = averaged if settings.in_means else summed
+    by_response, rounding = (averaged, averaged_rounding) if settings.in_means else (summed, summed_rounding)
     r = by_response(change(policy, reference), settings.round_weight)
     index = pair_index(ladders, settings.pairs, r)
 
@@ -56,7 +56,7 @@ def dpo(
 
     logs = {
         "preference": index.logged(terms),
-        **margin_logs(r, ladders, index),
+        **margin_logs(r, rounding(policy, reference, settings.round_weight), ladders, index),
         **best_logs(policy, reference, ladders),
     }
     return loss, Logs(logs, index.ladders, index.without)

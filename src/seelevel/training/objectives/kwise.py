@@ -19,7 +19,7 @@ from seelevel.training.objectives.choices import choice_index
 from seelevel.training.objectives.logprobs import TokenLogprobs
 from seelevel.training.objectives.logs import Logs
 from seelevel.training.objectives.pairs import best_logs, margin_logs, pair_index
-from seelevel.training.objectives.ratios import change, summed
+from seelevel.training.objectives.ratios import change, summed, summed_rounding
 from seelevel.training.objectives.settings import KwiseSettings
 
 
@@ -35,7 +35,9 @@ def kwise(
 
     logs = {
         "preference": index.logged(terms),
-        **margin_logs(r, ladders, pair_index(ladders, "all", r)),
+        **margin_logs(
+            r, summed_rounding(policy, reference, settings.round_weight), ladders, pair_index(ladders, "all", r)
+        ),
         **best_logs(policy, reference, ladders),
     }
     return loss, Logs(logs, index.ladders, index.without)

@@ -1,8 +1,8 @@
-"""Log-probabilities of response tokens, as every objective gets them."""
+"""Log-probabilities of response tokens: the input of every objective."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -13,7 +13,8 @@ class TokenLogprobs:
     """Log-probabilities of N scored tokens, ragged: ladder by ladder, response by response, in text order.
 
     values: [N] in nats, differentiable for a policy; tokens, ladder (index in the batch), response (index in the
-    ladder), round (of answers, from 0): [N]. sizes: K of each ladder.
+    ladder), round (of answers, from 0): [N]. sizes: K of each ladder. rounding: one rounding of the number format that
+    the model multiplies in, as a share of the result; `values` are in a finer format if that is bfloat16.
     """
 
     values: Tensor
@@ -22,13 +23,14 @@ class TokenLogprobs:
     response: Tensor
     round: Tensor
     sizes: tuple[int, ...]
+    rounding: float = torch.finfo(torch.float32).eps
 
     def per_response(self, round_weight: float = 0.05) -> list[Tensor]:
-        """One tensor [K] a ladder: Σ (1 + round_weight · t) log p over the tokens of each response, t their round."""
+        """One tensor [K] per ladder: Σ (1 + round_weight · t) log p over the tokens of each response, t their round."""
         return self._sums(self.values * (1 + round_weight * self.round.to(self.values.dtype)))
 
     def lengths(self) -> list[Tensor]:
-        """One tensor [K] a ladder: how many tokens each response scores."""
+        """One tensor [K] per ladder: the number of scored tokens of each response."""
         return self._sums(torch.ones_like(self.values))
 
     def _sums(self, values: Tensor) -> list[Tensor]:
@@ -39,4 +41,4 @@ class TokenLogprobs:
 
     def with_values(self, values: Tensor) -> TokenLogprobs:
         """The same tokens under another model."""
-        return TokenLogprobs(values, self.tokens, self.ladder, self.response, self.round, self.sizes)
+        return replace(self, values=values)

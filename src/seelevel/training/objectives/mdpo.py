@@ -24,6 +24,7 @@ from seelevel.training.objectives.logprobs import TokenLogprobs
 from seelevel.training.objectives.logs import Logs
 from seelevel.training.objectives.pairs import best_logs, margin_logs, pair_index
 from seelevel.training.objectives.penalties import INSIDE, PENALTIES, shift
+from seelevel.training.objectives.ratios import summed_rounding
 from seelevel.training.objectives.settings import MdpoSettings
 
 
@@ -44,7 +45,7 @@ def mdpo(
     logs = {
         "preference": index.logged(preference),
         "penalty": index.logged(terms - preference),
-        **margin_logs(moved.r, ladders, index),
+        **margin_logs(moved.r, summed_rounding(policy, reference, settings.round_weight), ladders, index),
         **best_logs(policy, reference, ladders),
     }
     return loss, Logs(logs, index.ladders, index.without)

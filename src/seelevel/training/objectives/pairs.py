@@ -12,7 +12,7 @@ from torch import Tensor
 from seelevel.ladder import Ladder
 from seelevel.training.objectives.logprobs import TokenLogprobs
 from seelevel.training.objectives.logs import Mean
-from seelevel.training.objectives.ratios import averaged
+from seelevel.training.objectives.ratios import averaged, in_order
 from seelevel.training.objectives.settings import Pairs
 
 
@@ -61,26 +61,29 @@ def pair_index(ladders: Sequence[Ladder], pairs: Pairs, like: Tensor) -> PairInd
     return PairIndex(whole[0], whole[1], real[0], real[1], between, counted, len(ladders) - counted)
 
 
-def margin_logs(values: Tensor, ladders: Sequence[Ladder], index: PairIndex) -> dict[str, Mean]:
-    """`margin` and `accuracy` over the index's pairs and by adjacent level; margins are values_i − values_j, of [R]."""
+def margin_logs(values: Tensor, error: Tensor, ladders: Sequence[Ladder], index: PairIndex) -> dict[str, Mean]:
+    """`margin` and `accuracy` over the index's pairs and by adjacent level; margins are values_i − values_j, of [R].
+    error: [R], how much of each value may be rounding."""
     adjacent = pair_index(ladders, "adjacent", values)
     margins = [values[i.better] - values[i.worse] for i in (index, adjacent)]
-    return {**over_pairs(index, margins[0]), **by_level(adjacent, margins[1])}
+    errors = [error[i.better].hypot(error[i.worse]) for i in (index, adjacent)]
+    return {**over_pairs(index, margins[0], errors[0]), **by_level(adjacent, margins[1], errors[1])}
 
 
-def over_pairs(index: PairIndex, margin: Tensor) -> dict[str, Mean]:
-    """`margin`: of the index's pairs; `accuracy`: share of them in the right order. margin: [P]."""
-    return {"margin": index.logged(margin), "accuracy": index.logged((margin > 0).to(margin.dtype))}
+def over_pairs(index: PairIndex, margin: Tensor, error: Tensor) -> dict[str, Mean]:
+    """`margin`: of the index's pairs; `accuracy`: share of them in the right order, where a margin within its rounding
+    `error` of 0 counts one half. margin, error: [P]."""
+    return {"margin": index.logged(margin), "accuracy": index.logged(in_order(margin, error))}
 
 
-def by_level(index: PairIndex, margin: Tensor) -> dict[str, Mean]:
+def by_level(index: PairIndex, margin: Tensor, error: Tensor) -> dict[str, Mean]:
     """`margin_0_1`, `accuracy_0_1` … : of the index's pairs, those between levels 0 and 1; mean over a ladder's such
-    pairs, then over the ladders that have one. margin: [P]."""
+    pairs, then over the ladders that have one. margin, error: [P]."""
     size = Counter(index.between)
     groups = sorted({(a, b) for _, a, b in index.between})
     share = [[((a, b) == group) / size[n, a, b] for n, a, b in index.between] for group in groups]
     weights = torch.tensor(share, dtype=margin.dtype, device=margin.device).reshape(len(groups), len(margin))
-    margins, right = (weights @ margin.detach()).unbind(), (weights @ (margin > 0).to(margin.dtype)).unbind()
+    margins, right = (weights @ margin.detach()).unbind(), (weights @ in_order(margin.detach(), error)).unbind()
     logs = dict[str, Mean]()
     for (a, b), total, correct in zip(groups, margins, right, strict=True):
         count = sum((x, y) == (a, b) for _, x, y in size)

@@ -1,4 +1,4 @@
-"""What objectives compare responses by: sums and means over their tokens. R: the responses of a batch, end to end."""
+"""Sums and means over the tokens of responses, by which objectives compare them. R: all responses of a batch."""
 
 from __future__ import annotations
 
@@ -7,6 +7,11 @@ from torch import Tensor
 
 from seelevel.training.objectives.logprobs import TokenLogprobs
 
+FLOAT32 = torch.finfo(torch.float32).eps
+ROUNDINGS, LEAST = 16, 64 * FLOAT32
+"""How far off a token's log-prob may be, as a share of it, or of 1 nat if that is more: so many roundings of the format
+in which the model multiplies. At least `LEAST`: float32 rounds at every addition, bfloat16 only the sum."""
+
 
 def summed(tokens: TokenLogprobs, round_weight: float) -> Tensor:
     """[R]: Σ_t (1 + round_weight · round(t)) · value_t."""
@@ -14,7 +19,7 @@ def summed(tokens: TokenLogprobs, round_weight: float) -> Tensor:
 
 
 def length(tokens: TokenLogprobs, round_weight: float) -> Tensor:
-    """|y|, [R]: how many tokens are scored, each weighing as in `summed`; at least 1, so that one can divide by it."""
+    """|y|, [R]: the number of scored tokens, weighted as in `summed`; at least 1, so that it can be a divisor."""
     return summed(tokens.with_values(torch.ones_like(tokens.values)), round_weight).clamp(min=1)
 
 
@@ -28,3 +33,35 @@ def change(policy: TokenLogprobs, reference: TokenLogprobs | None) -> TokenLogpr
     if reference is None:
         raise ValueError("this objective needs the reference's log-probabilities")
     return policy.with_values(policy.values - reference.values.detach())
+
+
+def off(rounding: float) -> float:
+    """How far off a token's log-prob may be, as a share. rounding: `TokenLogprobs.rounding`."""
+    return max(ROUNDINGS * rounding, LEAST)
+
+
+def rounding(policy: TokenLogprobs, reference: TokenLogprobs | None = None) -> TokenLogprobs:
+    """How much of every token's log-prob, or of its change from the reference, may be rounding:
+    `off` · √(max(1, |log π|)² + max(1, |log π_ref|)²)."""
+    squares = sum(
+        tokens.values.detach().abs().clamp(min=1) ** 2 for tokens in (policy, reference) if tokens is not None
+    )
+    return policy.with_values(off(policy.rounding) * torch.as_tensor(squares).sqrt())
+
+
+def summed_rounding(policy: TokenLogprobs, reference: TokenLogprobs | None, round_weight: float) -> Tensor:
+    """[R]: how much of `summed` may be rounding: √Σ_t ((1 + round_weight · round(t)) · rounding_t)². Tokens are rounded
+    up and down independently, so squares add up."""
+    tokens = rounding(policy, reference)
+    weights = 1 + round_weight * tokens.round.to(tokens.values.dtype)
+    return summed(tokens.with_values(tokens.values**2 * weights), round_weight).sqrt()
+
+
+def averaged_rounding(policy: TokenLogprobs, reference: TokenLogprobs | None, round_weight: float) -> Tensor:
+    """[R]: how much of `averaged` may be rounding."""
+    return summed_rounding(policy, reference, round_weight) / length(policy, round_weight)
+
+
+def in_order(margin: Tensor, error: Tensor) -> Tensor:
+    """1 for a margin above 0, 0 for one below, one half for one within its rounding `error` of 0."""
+    return torch.where(margin.abs() <= error, 0.5, (margin > 0).to(margin.dtype))

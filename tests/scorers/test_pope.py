@@ -11,7 +11,8 @@ import pytest
 from seelevel.errors import InputError
 from seelevel.scorers.capability import score as score_capability
 from seelevel.scorers.files import Entry, read_entries
-from seelevel.scorers.pope import join, published_answer, score, score_files, strict_answer
+from seelevel.scorers.intervals import figures
+from seelevel.scorers.pope import join, measures, published_answer, score, score_files, strict_answer
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data" / "pope"
 real = pytest.mark.skipif(not DATA.is_dir(), reason="../shared/data/pope is not there")
@@ -109,7 +110,7 @@ def test_ids_that_agree_with_another_text_do_not_join() -> None:
 
 
 @pytest.mark.parametrize("ids", [[1, 77, 2, 3, 4], [77, 78, 79, 80, 81], [77]])
-def test_an_id_of_no_question_is_named_and_never_taken_by_its_place(ids: list[int]) -> None:
+def test_an_unknown_id_is_named_and_never_joined_by_order(ids: list[int]) -> None:
     answers = entries([{"question_id": i, "text": "Yes"} for i in ids], "answers")
     with pytest.raises(InputError, match=r"answers, line [12]: no question has the id '77'"):
         join(QUESTIONS, answers)
@@ -118,7 +119,7 @@ def test_an_id_of_no_question_is_named_and_never_taken_by_its_place(ids: list[in
         score_capability(capability, answers)
 
 
-def test_an_id_in_another_questions_place_is_named_where_other_answers_have_none() -> None:
+def test_an_id_at_another_questions_place_is_named() -> None:
     answers = entries([{"question_id": 2, "text": "Yes"}, *[{"text": "Yes"}] * 4], "answers")
     with pytest.raises(InputError, match=r"answers, line 1: answers question 2 in the place of questions, line 1"):
         join(QUESTIONS, answers)
@@ -126,7 +127,7 @@ def test_an_id_in_another_questions_place_is_named_where_other_answers_have_none
     assert join(QUESTIONS, placed) == placed
 
 
-def test_answers_without_ids_or_texts_join_by_order_and_so_do_questions_without_ids() -> None:
+def test_answers_or_questions_without_ids_join_by_order() -> None:
     answers = entries([{"text": "Yes"}] * 5)
     assert join(QUESTIONS, answers) == answers
     bare = entries([{"text": q.record["text"], "label": "yes"} for q in QUESTIONS])
@@ -182,7 +183,33 @@ def test_published_figures_of_llava_come_out(
 
 
 @real
-def test_answers_to_the_older_random_set_do_not_pass_for_the_newer(tmp_path: Path) -> None:
+def test_answers_to_the_older_random_set_are_refused(tmp_path: Path) -> None:
     answers = DATA / "answers_llava15_13b" / "answers.jsonl"
     with pytest.raises(InputError):
         score_files(DATA / "questions" / "coco_pope_random.json", answers)
+
+
+@pytest.mark.parametrize(
+    ("cells", "accuracy", "chance"),
+    [
+        ({"tp": 2, "fp": 2}, 1 / 2, 1 / 2),  # always yes, balanced
+        ({"tp": 2, "tn": 2}, 1.0, 1 / 2),  # all right, balanced
+        ({"tp": 1, "fp": 3}, 1 / 4, 1 / 4),  # always yes, one question in four is true
+        ({"tn": 3, "fn": 1}, 3 / 4, 3 / 4),  # always no, the same questions
+        ({"tp": 1, "fp": 2, "tn": 1}, 1 / 2, 3 / 8),  # 1/4 · 3/4 + 3/4 · 1/4
+    ],
+)
+def test_chance_is_the_accuracy_of_the_same_answers_in_random_order(
+    cells: dict[str, int], accuracy: float, chance: float
+) -> None:
+    names = [cell for cell, count in cells.items() for _ in range(count)]
+    items = [{"set": "a", "cell": cell, "cluster": n} for n, cell in enumerate(names)]
+    found = figures(measures(["a"]), items)
+    assert found["pope_accuracy"]["value"] == pytest.approx(accuracy)
+    assert found["pope_chance"]["value"] == pytest.approx(chance)
+
+
+def test_each_set_of_several_has_its_own_chance() -> None:
+    items = [{"set": s, "cell": c, "cluster": c} for s, c in (("a", "tp"), ("a", "fp"), ("b", "tp"), ("b", "tp"))]
+    found = figures(measures(["a", "b"]), items)
+    assert [found[f"pope_{name}chance"]["value"] for name in ("a_", "b_", "")] == [0.5, 1.0, 0.75]

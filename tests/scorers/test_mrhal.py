@@ -65,7 +65,7 @@ def test_a_mean_of_exactly_three_is_no_hallucination() -> None:
     assert score(judgements([6, 0]))["hallucination_m"] == 0.0
 
 
-def test_rounds_that_the_judge_leaves_out_count_zero_as_published_and_not_at_all_strictly() -> None:
+def test_unrated_rounds_count_zero_as_published_and_not_strictly() -> None:
     found = score(judgements([6, None], [None, None]))
     assert (found["score_c"], found["rounds"], found["unscored_dialogues"]) == (3.0, 2, 1)
     strict = found["rules"]["strict"]
@@ -97,14 +97,14 @@ def test_ratings_out_of_range_are_the_users_mistake(rating: object) -> None:
 
 
 @pytest.mark.parametrize("rounds", [["q"], float("inf"), "abc", "2", 0, -1, 2.5, True, {}])
-def test_a_number_of_rounds_that_is_none_is_named(rounds: object) -> None:
-    with pytest.raises(InputError, match=r"record 1: 'rounds' is .*, not a whole number from 1 on"):
+def test_an_invalid_number_of_rounds_is_named(rounds: object) -> None:
+    with pytest.raises(InputError, match=r"record 1: 'rounds' is .*, not a whole number"):
         score([Entry({"id": 1, "rounds": rounds, "response": "Ratings: [6, 5]"}, "judgements, record 1")])
 
 
 @pytest.mark.parametrize("response", [["Ratings: [6]"], 6, {"text": "Ratings: [6]"}])
-def test_a_reply_that_is_no_text_is_named_and_not_left_unscored(response: object) -> None:
-    with pytest.raises(InputError, match=r"record 1: 'response' is .*, not the judge's reply as a text"):
+def test_a_reply_that_is_not_a_text_is_named(response: object) -> None:
+    with pytest.raises(InputError, match=r"record 1: 'response' is .*, not .* a text"):
         score([Entry({"id": 1, "response": response}, "judgements, record 1")])
 
 
@@ -116,7 +116,7 @@ def test_dialogues_are_read_in_llavas_form_and_as_plain_turns() -> None:
         turns_of(Entry({"revised": ["a", "b", "c"]}, "x"))
 
 
-def test_what_is_in_the_picture_is_a_list_of_texts_or_one_text():
+def test_picture_contents_are_a_text_or_a_list_of_texts():
     assert picture_contents(Entry({"image_content": ["a dog", "a mat"]}, "d.json, record 1")) == ["a dog", "a mat"]
     assert picture_contents(Entry({"image_content": "a dog on a mat"}, "d.json, record 1")) == ["a dog on a mat"]
     for wrong in (5, ["a dog", 5], {"dog": 1}):

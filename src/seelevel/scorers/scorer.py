@@ -1,0 +1,38 @@
+"""A scorer: everything that the stage `evaluate` and the report know about one benchmark."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from seelevel.scorers.questions import Benchmark
+from seelevel.scorers.settings import EvaluateSettings
+from seelevel.scorers.views import BenchmarkView
+from seelevel.scorers.words import Metric
+
+
+def _no_pattern(name: str) -> Metric | None:
+    return None
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """One benchmark. A file of `seelevel.scorers` ends with `SCORER = Scorer(...)`.
+
+    name: the benchmark's name, and its files': `evaluate/base/<name>.jsonl` and `evaluate/aligned/<name>.jsonl`.
+    benchmark: reads the evaluation folder and returns questions and measures. It raises `InputError` for bad files.
+    metrics: the words of its figures by name, in the report's order.
+    pattern: the words of a figure whose name follows a pattern, such as `pope_random_f1`; None for other names.
+    views: how the report compares the answers of both models. Without a view it shows no examples.
+    """
+
+    name: str
+    benchmark: Callable[[Path, EvaluateSettings], Benchmark]
+    metrics: Mapping[str, Metric]
+    pattern: Callable[[str], Metric | None] = _no_pattern
+    views: tuple[BenchmarkView, ...] = ()
+
+    def words(self, figure: str) -> Metric | None:
+        """The words of a figure; None for a figure of another scorer."""
+        return self.metrics.get(figure) or self.pattern(figure)

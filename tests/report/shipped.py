@@ -1,0 +1,5 @@
+"""The scorers of the package, as the report takes them."""
+
+from seelevel.scorers import SCORERS, find_scorers
+
+SHIPPED = find_scorers(SCORERS)
