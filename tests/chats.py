@@ -10,7 +10,7 @@ from seelevel.chat.terminal import Terminal
 from seelevel.judge.annotate import Annotator
 from seelevel.models.base import Generator as Model
 from seelevel.models.base import Sampling
-from tests.nlf.made import Critic, counted
+from tests.judge.made import Critic, counted
 
 
 def typed(*lines: str | type[BaseException]) -> Callable[[str], str]:

@@ -22,7 +22,7 @@ from seelevel.naming import named_picture
 from seelevel.world import model_path
 from seelevel.world.oracle import Oracle
 from tests.chats import talk, typed
-from tests.nlf.made import Critic, Speaker, counted, longer
+from tests.judge.made import Critic, Speaker, counted, longer
 from tests.test_cli import call, refused
 from tests.world.kitchen import LINES
 

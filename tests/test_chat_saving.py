@@ -21,7 +21,7 @@ from seelevel.models.conditions import TEMPLATE, Conditions
 from seelevel.store import cache_folder
 from tests.chats import talk, typed
 from tests.formats.made import picture
-from tests.nlf.made import Speaker, longer
+from tests.judge.made import Speaker, longer
 
 pytestmark = pytest.mark.unit
 

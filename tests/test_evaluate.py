@@ -62,7 +62,7 @@ def run(root: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[dict[s
 
 
 @pytest.mark.unit
-def test_metrics_hold_every_figure_for_both_models_and_their_difference(
+def test_metrics_have_every_figure_of_both_models_and_the_difference(
     tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run(tmp_path, data, monkeypatch)
@@ -108,7 +108,7 @@ def test_pictures_inside_the_run_folder_are_named_relative_to_it(data: Path, mon
 
 
 @pytest.mark.unit
-def test_a_stopped_stage_asks_only_what_is_missing_and_ends_byte_for_byte_the_same(
+def test_a_stopped_stage_asks_only_missing_questions_and_ends_equal(
     tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, folder = run(tmp_path, data, monkeypatch)
@@ -123,9 +123,7 @@ def test_a_stopped_stage_asks_only_what_is_missing_and_ends_byte_for_byte_the_sa
 
 
 @pytest.mark.unit
-def test_a_picture_outside_the_folder_is_refused_and_a_linked_folder_of_pictures_is_not(
-    tmp_path: Path, data: Path
-) -> None:
+def test_a_picture_outside_the_folder_is_refused_but_a_link_is_not(tmp_path: Path, data: Path) -> None:
     folder = tmp_path / "data"
     folder.mkdir()
     (folder / "images").symlink_to(data / "images")
@@ -163,7 +161,7 @@ class Shy(Talker):
 
 @pytest.mark.unit
 @pytest.mark.parametrize("rule", ["published", "strict"])
-def test_a_question_that_is_not_answered_is_unscored_in_every_benchmark_and_counted(
+def test_an_unanswered_question_is_unscored_in_every_benchmark(
     tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch, rule: str
 ) -> None:
     talkers = {"base": Shy(eager=True), "aligned": Talker(eager=True)}

@@ -69,9 +69,10 @@ def test_public_interactions_are_trained_on_given_their_feedback_but_for_what_go
     ]
     config, processor = load_reader(str(model_path("xs")))
     settings = run.recipe.align
-    usable, _, left_out = prepare(ladders, processor, ImageReader(processor), settings, config)
-    assert [(entry["id"], entry["kind"]) for entry in left_out] == [("prompts-5#2", "refined in vain")]
-    conditions = Counter(bool(ladder.responses[0].condition) for ladder in usable)
+    data = prepare(ladders, processor, ImageReader(processor), settings, config)
+    kind = "refined answer not rated higher"
+    assert [(entry.id, entry.kind) for entry in data.left_out] == [("prompts-5#2", kind)]
+    conditions = Counter(bool(ladder.responses[0].condition) for ladder in data.ladders)
     assert conditions[True] > conditions[False]
     assert len(list(run.first_step())) == 16
 

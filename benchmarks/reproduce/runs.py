@@ -61,7 +61,7 @@ def settings_of(experiment: Experiment, found: Sequence[Ladder]) -> TrainSetting
 
     recipe = load_recipe(SOURCES["meg-4"][0]).align.model_dump(exclude={"model", "objective", "epochs"})
     settings = TrainSettings(**{**recipe, "objective": experiment.objective})
-    counted = sum(bool(ladder.responses) and settings.objective.counts(ladder.levels) for ladder in found)
+    counted = sum(bool(ladder.responses) and settings.objective.has_signal(ladder.levels) for ladder in found)
     return settings.model_copy(update={"epochs": STEPS * settings.ladders_per_step / max(counted, 1)})
 
 

@@ -123,7 +123,7 @@ def _check_kinds(names: Names) -> None:
     for key, settings, model in recipe.training:
         check_training(key, settings, names.ancestor(model).path)
     try:
-        check_condition(recipe.align.objective.asked_for([]), recipe.evaluate.condition)
+        check_condition(recipe.align.objective.conditions([]), recipe.evaluate.condition)
     except InputError as error:
         raise InputError(f"evaluate.condition: {error}") from error
 

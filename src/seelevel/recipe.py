@@ -74,7 +74,7 @@ class Recipe(BaseModel):
     @model_validator(mode="after")
     def _learns_from_feedback(self) -> Self:
         feedback, objective = self.feedback, self.align.objective
-        if feedback is not None and feedback.ladders == "rounds" and not objective.counts([0]):
+        if feedback is not None and feedback.ladders == "rounds" and not objective.has_signal([0]):
             raise ValueError(
                 "feedback.ladders: rounds leaves the order as it is and makes a ladder of one answer of each later "
                 f"round, from which {objective.name} learns nothing; set feedback.ladders: ratings"

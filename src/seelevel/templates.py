@@ -14,7 +14,7 @@ from seelevel.ladder import unmarked
 
 RENDER_ERRORS = (ArithmeticError, AttributeError, LookupError, MemoryError, RecursionError, TypeError, ValueError)
 """What a template asks for that nothing can give: `1 / 0`, a sum of a text and a number, a range of a milliard."""
-LIVE = re.compile(r"[<\x85\u2028\u2029]|\[(?=/?[A-Z_]+\])")
+UNSAFE_IN_PROMPT = re.compile(r"[<\x85\u2028\u2029]|\[(?=/?[A-Z_]+\])")
 """What a quoted text must not hold as it is: the beginnings of `<image>`, `<|im_end|>`, `</s>`, `[/INST]`, which
 tokenizers read as marks wherever they stand, and ends of lines that JSON lets pass."""
 
@@ -24,7 +24,7 @@ def quoted(value: object) -> str:
     picture or end the turn of a chat."""
     if isinstance(value, jinja2.Undefined):
         str(value)  # raises, naming the field
-    return LIVE.sub(lambda found: f"\\u{ord(found[0]):04x}", json.dumps(value, ensure_ascii=False))
+    return UNSAFE_IN_PROMPT.sub(lambda found: f"\\u{ord(found[0]):04x}", json.dumps(value, ensure_ascii=False))
 
 
 def template_environment() -> jinja2.Environment:

@@ -21,7 +21,7 @@ from seelevel.models.base import Generator, ModelRef
 from seelevel.notes import Checked, CheckNote, FeedbackNote, RoundOf, Unrated
 from seelevel.store import StageFolder
 from tests.formats.made import picture
-from tests.nlf.made import Critic, Speaker, counted, ladder, longer
+from tests.judge.made import Critic, Speaker, counted, ladder, longer
 
 pytestmark = pytest.mark.unit
 

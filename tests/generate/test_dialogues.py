@@ -18,8 +18,9 @@ from seelevel.generate.settings import DialoguesSettings
 from seelevel.ladder import Image, Ladder, Message, Response
 from seelevel.models.base import Completion, ModelRef, Prompt, Sampling
 from seelevel.store import StageFolder
-from seelevel.world.oracle import Oracle, Round, judge_round
+from seelevel.world.oracle import Oracle, judge_round
 from seelevel.world.oracle.claims import Facts
+from seelevel.world.oracle.prompt import JudgedRound
 from seelevel.world.pictures.scenes import draw_scenes
 from tests.training.tiny import make_picture, save_model
 
@@ -69,12 +70,13 @@ def test_the_oracle_writes_true_dialogues_of_every_number_of_rounds() -> None:
     for scene in draw_scenes("prompts", 12):
         for rounds in (2, 5):
             record = {"pictures": 0, "image_content": scene.content_lines(), "reference": "", "rounds": rounds}
-            prompt = dialogues.Judge(dialogues.TEMPLATE, lambda r, _: r, Oracle()).template.turn(record)["content"]
+            writer = dialogues.StructuredPrompt(dialogues.TEMPLATE, lambda r, _: r, Oracle())
+            prompt = writer.template.turn(record)["content"]
             (said,) = Oracle().generate([Prompt([{"role": "user", "content": prompt}])], Sampling())
             turns = read_turns(said.text, record, 2)
             assert len(turns) == rounds
             for turn in turns:
-                found = judge_round(Round(turn.question, turn.answer), Facts(scene.setting, scene.groups))
+                found = judge_round(JudgedRound(turn.question, turn.answer), Facts(scene.setting, scene.groups))
                 assert found.claims and all(claim.truth for claim in found.claims), (turn, scene.content_lines())
 
 
@@ -179,7 +181,7 @@ def test_a_stage_that_was_stopped_continues_to_the_same_bytes(
         return call
 
     with monkeypatch.context() as patch:
-        patch.setattr(dialogues.Judge, "judge", stops(dialogues.Judge.judge))
+        patch.setattr(dialogues.StructuredPrompt, "ask", stops(dialogues.StructuredPrompt.ask))
         patch.setattr(answering, "answer", stops(answering.answer))
         with pytest.raises(Stopped):
             run(root, experts[:1])

@@ -116,7 +116,7 @@ def test_a_run_whose_server_gives_out_ends_in_one_line_and_goes_on_when_it_is_ba
         ended = subprocess.run(command, capture_output=True, text=True)
         last = ended.stderr.strip().splitlines()[-1]
         assert ended.returncode == 1, ended.stderr
-        assert "gave out after 2 tries (status 500: oops)" in last
+        assert "failed after 2 tries (status 500: oops)" in last
         server.fault = answer  # type: ignore[method-assign]
         assert subprocess.run(command, capture_output=True).returncode == 0
         assert max(server.answered.values()) == 1

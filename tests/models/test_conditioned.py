@@ -14,7 +14,7 @@ from seelevel.models.base import ModelRef, Prompt, Sampling, streamed
 from seelevel.models.conditioned import Conditioned
 from seelevel.models.conditions import TEMPLATE, Conditions
 from seelevel.world import model_path
-from tests.nlf.made import Speaker
+from tests.judge.made import Speaker
 
 pytestmark = pytest.mark.unit
 CONDITIONS = Conditions(TEMPLATE, ("helpfulness", "honesty"), "Right.")
@@ -38,7 +38,7 @@ def test_the_condition_ends_the_last_user_turn() -> None:
 
 
 def test_an_unknown_condition_is_refused_before_anything_is_asked() -> None:
-    with pytest.raises(InputError, match="condition 'best' is none of"):
+    with pytest.raises(InputError, match=r"condition 'best' .*2/4"):
         Conditioned(Speaker(lambda _: ""), CONDITIONS, "best")
 
 

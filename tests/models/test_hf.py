@@ -204,7 +204,7 @@ class TestFoldersThatCannotBeLoaded:
         shutil.copytree(folder, tmp_path / "m")
         weights = tmp_path / "m" / "model.safetensors"
         weights.write_bytes(weights.read_bytes()[:-100])
-        with pytest.raises(InputError, match="a weight file is broken or cut off"):
+        with pytest.raises(InputError, match=r"a weight file .* cut off"):
             load_model(str(tmp_path / "m"))
 
     def test_with_a_part_of_its_weights(self, folder: Path, tmp_path: Path) -> None:

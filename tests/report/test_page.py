@@ -187,7 +187,7 @@ def test_figures_of_one_picture_are_shown_without_interval_and_verdict(tmp_path:
 
 
 @pytest.mark.unit
-def test_an_empty_folder_makes_a_page_and_a_missing_one_a_line(tmp_path: Path) -> None:
+def test_an_empty_folder_gives_a_page_and_a_missing_one_an_error(tmp_path: Path) -> None:
     assert "Nothing has been evaluated yet" in report.run(tmp_path, ReportSettings()).read_text(encoding="utf-8")
     with pytest.raises(InputError, match="nowhere is not a run folder"):
         report.run(tmp_path / "nowhere", ReportSettings())

@@ -58,7 +58,7 @@ def test_infinite_and_missing_losses_are_left_out_of_a_curve() -> None:
 
 
 @pytest.mark.parametrize("lines", [2, 3, 7])
-def test_the_names_of_many_curves_stand_side_by_side_within_the_plot_and_above_it(lines: int) -> None:
+def test_the_names_of_many_curves_fit_above_the_plot(lines: int) -> None:
     series = [Series(f"{n} over {n + 1}", [(1, n), (2, n + 1)]) for n in range(lines)]
     root = ET.fromstring(curves(series, "c", "Margin"))
     names = [t for t in root.iter("text") if t.attrib["class"] == "label"]

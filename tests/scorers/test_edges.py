@@ -88,7 +88,7 @@ def test_ids_join_as_numbers_and_as_texts_in_any_order(tmp_path: Path, kind: Cal
     assert [found[k] for k in ("tp", "fp", "tn", "fn")] == [2, 1, 2, 1]
 
 
-def test_an_answer_that_is_null_or_not_there_is_missing_and_one_without_a_place_is_named(tmp_path: Path) -> None:
+def test_a_null_answer_is_missing_and_one_without_a_key_is_named(tmp_path: Path) -> None:
     answers = [*ANSWERS[:3], {"question_id": 4, "text": None}, ANSWERS[4]]
     found = pope_figures(tmp_path, answers)
     assert (found["n"], found["missing"], found["missing_ids"]) == (4, 2, [4, 6])
@@ -100,7 +100,7 @@ def test_an_answer_that_is_null_or_not_there_is_missing_and_one_without_a_place_
 
 
 @pytest.mark.parametrize("again", [ANSWERS[1], {"question_id": 2, "text": "Yes"}])
-def test_a_question_that_is_answered_twice_is_named_with_both_lines(tmp_path: Path, again: Record) -> None:
+def test_a_question_answered_twice_is_named_with_both_lines(tmp_path: Path, again: Record) -> None:
     with pytest.raises(
         InputError, match=r"line 3: question 2 is answered already in .*answers\.jsonl, line 2; keep one"
     ):
@@ -109,13 +109,13 @@ def test_a_question_that_is_answered_twice_is_named_with_both_lines(tmp_path: Pa
         pope_figures(tmp_path, [*ANSWERS, again])
 
 
-def test_question_files_joined_one_after_the_other_have_their_ids_several_times(tmp_path: Path) -> None:
+def test_concatenated_question_files_may_repeat_ids(tmp_path: Path) -> None:
     questions = write(tmp_path / "q.json", QUESTIONS * 3)
     found = pope.score_files(questions, write(tmp_path / "a.jsonl", ANSWERS * 3))
     assert [found[k] for k in ("tp", "fp", "tn", "fn")] == [6, 3, 6, 3]
 
 
-def test_more_answers_than_questions_are_an_error_unless_they_carry_their_questions(tmp_path: Path) -> None:
+def test_surplus_answers_are_an_error_unless_they_have_their_questions(tmp_path: Path) -> None:
     extra = [*ANSWERS, {"question_id": 77, "text": "Yes"}]
     with pytest.raises(InputError, match=r"answers\.jsonl, line 7: no question has the id '77'"):
         pope_figures(tmp_path, extra)
@@ -135,7 +135,7 @@ def test_control_characters_of_a_file_never_reach_the_terminal(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("form", ["lines", "array", "indented array"])
-def test_a_file_cut_off_anywhere_is_one_line_or_the_figures_of_what_is_whole(tmp_path: Path, form: str) -> None:
+def test_a_truncated_file_gives_one_line_or_its_whole_records(tmp_path: Path, form: str) -> None:
     questions, whole = write(tmp_path / "q.json", QUESTIONS), FORMS[form](ANSWERS)
     cut = tmp_path / "answers.jsonl"
     for size in range(0, len(whole), 7):
@@ -150,7 +150,7 @@ def test_a_file_cut_off_anywhere_is_one_line_or_the_figures_of_what_is_whole(tmp
             assert found["n"] + found["missing"] == 6
 
 
-def test_synonyms_keep_their_case_in_cocos_list_and_are_found_in_any_case_in_others(tmp_path: Path) -> None:
+def test_synonyms_keep_their_case_in_cocos_list_only(tmp_path: Path) -> None:
     # COCO's list has 'iPhone', which lower-cased captions never hold: published figures rest on that.
     (tmp_path / "objects.json").write_text(json.dumps({"a.jpg": ["cell phone"]}))
     captions = write(tmp_path / "c.jsonl", [{"image": "a.jpg", "caption": "An iPhone, an iphone, a phone."}])
@@ -169,7 +169,7 @@ def test_objects_that_the_synonym_list_lacks_are_named(tmp_path: Path) -> None:
     assert found["unknown_objects"] == ["Dog"]
 
 
-def test_a_judgement_that_stands_there_twice_counts_twice_and_is_named(tmp_path: Path) -> None:
+def test_a_repeated_judgement_counts_twice_and_is_named(tmp_path: Path) -> None:
     found = mrhal.score_files(write(tmp_path / "j.json", [{"id": 1, "rating": [6]}, {"id": "1", "rating": [0]}]))
     assert (found["dialogues"], found["repeated_ids"]) == (2, ["1"])
 
@@ -181,7 +181,7 @@ def test_a_record_over_several_lines_is_no_json_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["pope", "chair", "capability"])
-def test_a_question_with_more_marks_than_its_one_picture_is_named_when_it_is_read(tmp_path: Path, name: str) -> None:
+def test_a_question_with_more_marks_than_pictures_is_named(tmp_path: Path, name: str) -> None:
     folder = tmp_path / name
     folder.mkdir()
     (tmp_path / "a.jpg").write_bytes(b"")

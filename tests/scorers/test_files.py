@@ -42,7 +42,7 @@ def test_an_object_set_is_a_list_of_names(tmp_path, names):
         read_objects(path)
 
 
-def test_a_byte_order_mark_is_no_part_of_the_first_object(tmp_path):
+def test_a_byte_order_mark_is_not_part_of_an_object(tmp_path):
     path = tmp_path / "synonyms.txt"
     path.write_text("\ufeffcat, kitten\ndog\n", encoding="utf-8")
     assert read_synonyms(path) == [["cat", "kitten"], ["dog"]]
@@ -51,7 +51,7 @@ def test_a_byte_order_mark_is_no_part_of_the_first_object(tmp_path):
         read_synonyms(path)
 
 
-def test_a_picture_name_too_long_for_the_system_is_a_missing_picture(tmp_path):
+def test_a_picture_name_that_is_too_long_is_a_missing_picture(tmp_path):
     with pytest.raises(InputError, match=r"no image x+ in"):
         find_image(tmp_path, Entry({"image": "x" * 5000}, "q, line 1"))
 
@@ -62,7 +62,7 @@ def test_a_dialogue_is_a_list_of_turns():
 
 
 @pytest.mark.parametrize("damage", [b"", b"\0\0\0", b'["a"]\n', b'["a"]\n["b', b'\xff\xfe\n"b"\n'])
-def test_a_kept_shard_that_is_not_whole_is_made_again_and_a_whole_one_is_not(tmp_path, damage):
+def test_only_an_incomplete_shard_is_made_again(tmp_path, damage):
     made = []
 
     def make(batch):

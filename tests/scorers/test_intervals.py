@@ -56,7 +56,7 @@ def test_what_either_side_leaves_unscored_is_left_out_of_the_difference() -> Non
     assert figures([SHARE], before)["share"]["n"] == 3
 
 
-def test_the_same_seed_gives_the_same_interval_and_nothing_scored_gives_none() -> None:
+def test_one_seed_gives_one_interval_and_no_scores_give_none() -> None:
     items = rows([(i % 3, 2) for i in range(50)])
     assert figures([SHARE], items, seed=3) == figures([SHARE], items, seed=3)
     assert figures([SHARE], rows([None]))["share"] == {"value": None, "low": None, "high": None, "n": 0}

@@ -65,7 +65,7 @@ def test_a_mean_of_exactly_three_is_no_hallucination() -> None:
     assert score(judgements([6, 0]))["hallucination_m"] == 0.0
 
 
-def test_rounds_that_the_judge_leaves_out_count_zero_as_published_and_not_at_all_strictly() -> None:
+def test_unrated_rounds_count_zero_as_published_and_not_strictly() -> None:
     found = score(judgements([6, None], [None, None]))
     assert (found["score_c"], found["rounds"], found["unscored_dialogues"]) == (3.0, 2, 1)
     strict = found["rules"]["strict"]
@@ -116,7 +116,7 @@ def test_dialogues_are_read_in_llavas_form_and_as_plain_turns() -> None:
         turns_of(Entry({"revised": ["a", "b", "c"]}, "x"))
 
 
-def test_what_is_in_the_picture_is_a_list_of_texts_or_one_text():
+def test_picture_contents_are_a_text_or_a_list_of_texts():
     assert picture_contents(Entry({"image_content": ["a dog", "a mat"]}, "d.json, record 1")) == ["a dog", "a mat"]
     assert picture_contents(Entry({"image_content": "a dog on a mat"}, "d.json, record 1")) == ["a dog on a mat"]
     for wrong in (5, ["a dog", 5], {"dog": 1}):

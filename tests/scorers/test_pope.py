@@ -110,7 +110,7 @@ def test_ids_that_agree_with_another_text_do_not_join() -> None:
 
 
 @pytest.mark.parametrize("ids", [[1, 77, 2, 3, 4], [77, 78, 79, 80, 81], [77]])
-def test_an_id_of_no_question_is_named_and_never_taken_by_its_place(ids: list[int]) -> None:
+def test_an_unknown_id_is_named_and_never_joined_by_order(ids: list[int]) -> None:
     answers = entries([{"question_id": i, "text": "Yes"} for i in ids], "answers")
     with pytest.raises(InputError, match=r"answers, line [12]: no question has the id '77'"):
         join(QUESTIONS, answers)
@@ -119,7 +119,7 @@ def test_an_id_of_no_question_is_named_and_never_taken_by_its_place(ids: list[in
         score_capability(capability, answers)
 
 
-def test_an_id_in_another_questions_place_is_named_where_other_answers_have_none() -> None:
+def test_an_id_at_another_questions_place_is_named() -> None:
     answers = entries([{"question_id": 2, "text": "Yes"}, *[{"text": "Yes"}] * 4], "answers")
     with pytest.raises(InputError, match=r"answers, line 1: answers question 2 in the place of questions, line 1"):
         join(QUESTIONS, answers)
@@ -127,7 +127,7 @@ def test_an_id_in_another_questions_place_is_named_where_other_answers_have_none
     assert join(QUESTIONS, placed) == placed
 
 
-def test_answers_without_ids_or_texts_join_by_order_and_so_do_questions_without_ids() -> None:
+def test_answers_or_questions_without_ids_join_by_order() -> None:
     answers = entries([{"text": "Yes"}] * 5)
     assert join(QUESTIONS, answers) == answers
     bare = entries([{"text": q.record["text"], "label": "yes"} for q in QUESTIONS])
@@ -183,7 +183,7 @@ def test_published_figures_of_llava_come_out(
 
 
 @real
-def test_answers_to_the_older_random_set_do_not_pass_for_the_newer(tmp_path: Path) -> None:
+def test_answers_to_the_older_random_set_are_refused(tmp_path: Path) -> None:
     answers = DATA / "answers_llava15_13b" / "answers.jsonl"
     with pytest.raises(InputError):
         score_files(DATA / "questions" / "coco_pope_random.json", answers)

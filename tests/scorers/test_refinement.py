@@ -18,7 +18,7 @@ from seelevel.scorers.questions import Answer, Context
 from seelevel.scorers.refinement import AGAIN, MEASURES, ROUNDS, benchmark
 from seelevel.scorers.settings import EvaluateSettings
 from tests.formats.made import picture
-from tests.nlf.made import Critic, Speaker, counted
+from tests.judge.made import Critic, Speaker, counted
 
 pytestmark = pytest.mark.unit
 SETTINGS = EvaluateSettings(data="unused")
@@ -46,7 +46,7 @@ def scored(folder: Path, model: Any, judge: Any, *answers: str) -> tuple[list[di
     return items, {name: figure["value"] for name, figure in figures(found.measures, items).items()}
 
 
-def test_quality_rises_by_what_the_judge_says_and_stands_where_it_is_best(tmp_path: Path) -> None:
+def test_quality_rises_by_feedback_and_stays_at_the_best(tmp_path: Path) -> None:
     items, found = scored(tmp_path, Speaker(listens), Critic(counted), "word", "one two three four")
     assert [item["feedback"] for item in items] == [[1, 2, 3, 4], [4, 4, 4, 4]]
     assert [item["again"] for item in items] == [[1, 1, 1, 1], [4, 4, 4, 4]]
@@ -67,7 +67,7 @@ def test_a_model_of_conditions_is_also_asked_for_the_worst(tmp_path: Path) -> No
     assert items[0]["worst_answer"] == "bad"
 
 
-def test_what_is_not_answered_or_not_rated_is_unscored_with_its_whole_conversation(tmp_path: Path) -> None:
+def test_an_unrated_answer_makes_its_conversation_unscored(tmp_path: Path) -> None:
     found = benchmark(questions(tmp_path, 3), SETTINGS)
     judge = Critic(counted)
     answers = [Answer(("",), "too long"), Answer(("odd",)), Answer(("one",))]
@@ -93,7 +93,7 @@ def test_rounds_that_are_kept_are_not_held_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("contents", [{"a": "cup"}, [3], None])
-def test_contents_that_are_no_list_of_texts_are_refused_with_file_and_line(tmp_path: Path, contents: Any) -> None:
+def test_contents_that_are_not_texts_are_refused_with_their_line(tmp_path: Path, contents: Any) -> None:
     with pytest.raises(InputError, match=r"questions\.jsonl, line 1"):
         benchmark(questions(tmp_path, image_content=contents), SETTINGS)
 

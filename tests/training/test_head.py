@@ -58,8 +58,8 @@ def test_log_probs_and_every_gradient_are_those_of_the_whole_logits(
     model = model_of(kind, processor)
     plain = from_logits(model, batch)
     expected = gradients(model, plain)
-    monkeypatch.setattr(head_module, "CHUNK_ELEMENTS", rows * len(processor.tokenizer))
-    monkeypatch.setattr(head_module, "KEPT_ELEMENTS", kept)
+    monkeypatch.setattr(head_module, "HEAD_CHUNK", rows * len(processor.tokenizer))
+    monkeypatch.setattr(head_module, "HEAD_KEPT", kept)
     monkeypatch.setattr(logprobs, "from_logits", None)  # so that nothing falls back unseen
     chunked = token_logprobs(model, batch).values
     assert torch.allclose(chunked, plain, rtol=1e-9, atol=0)
@@ -73,7 +73,7 @@ def test_log_probs_and_every_gradient_are_those_of_the_whole_logits(
 
 @pytest.mark.parametrize("kept", [0, 1 << 25])
 def test_the_heads_own_derivatives_are_right(monkeypatch: pytest.MonkeyPatch, kept: int) -> None:
-    monkeypatch.setattr(head_module, "KEPT_ELEMENTS", kept)
+    monkeypatch.setattr(head_module, "HEAD_KEPT", kept)
     torch.manual_seed(0)
     hidden, weight, bias = (
         torch.randn(*shape, dtype=torch.float64, requires_grad=True) for shape in ((5, 3), (7, 3), (7,))
@@ -90,7 +90,7 @@ def test_the_heads_own_derivatives_are_right(monkeypatch: pytest.MonkeyPatch, ke
 def test_no_tensor_of_tokens_by_vocabulary_exists_forward_or_backward(
     trained: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(head_module, "KEPT_ELEMENTS", 0)
+    monkeypatch.setattr(head_module, "HEAD_KEPT", 0)
     count, vocabulary, rows = 64, 512, 8
     hidden = torch.randn(count, 4, requires_grad=True)
     weight = torch.randn(vocabulary, 4, requires_grad=trained)

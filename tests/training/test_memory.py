@@ -13,14 +13,13 @@ import torch
 from PIL import Image as Pictures
 from torch.profiler import ProfilerActivity, profile
 
-from seelevel.forecast.memory import CHUNK, LONG, PROBABILITIES, Pass, trained_weights, training_memory
+from seelevel.forecast.memory import Pass, trained_weights, training_memory
 from seelevel.forecast.shapes import KNOWN, Shape, shape_of
 from seelevel.forecast.training import Lengths, forward_flops, lengths, passes, token_counter, training_cost
 from seelevel.ladder import Image, Ladder, Response
 from seelevel.models.local import LocalModel
-from seelevel.training import head, trainer
+from seelevel.training import trainer
 from seelevel.training.fit import fit
-from seelevel.training.packing import branches
 from seelevel.training.packing.tokens import ImageReader, tokenise
 from seelevel.training.settings import LoraSettings, TrainSettings
 from seelevel.world import model_path
@@ -140,11 +139,6 @@ def test_weights_are_counted_to_the_last_one(model: str) -> None:
     assert shape.weights == sum(p.numel() for p in loaded.parameters())
     vision = sum(p.numel() for n, p in loaded.named_parameters() if "vision_tower" in n)
     assert trained_weights(shape, TrainSettings()) == shape.weights - vision
-
-
-@pytest.mark.unit
-def test_limits_that_are_copied_from_files_with_torch_are_still_theirs() -> None:
-    assert (CHUNK, PROBABILITIES, LONG) == (head.CHUNK_ELEMENTS, head.KEPT_ELEMENTS, branches.WORTH_LENGTH)
 
 
 @pytest.mark.unit

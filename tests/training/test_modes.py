@@ -146,10 +146,17 @@ def test_an_adapter_trained_on_resumes_to_the_same_bytes(
     assert contents(tmp_path / "cut") == contents(tmp_path / "whole")
 
 
-def test_a_second_adapter_on_an_adapter_is_refused(base: Path, ladders: list[Ladder], tmp_path: Path) -> None:
-    fit(ladders, str(base), settings(lora=LORA, epochs=1), tmp_path / "first", seed=1)
-    with pytest.raises(InputError, match="is an adapter already; leave lora out to train it on"):
-        fit(ladders, str(tmp_path / "first" / "adapter"), settings(lora=LORA), tmp_path / "second")
+def test_a_second_adapter_is_refused_with_a_way_to_merge(
+    base: Path, ladders: list[Ladder], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    short = settings(lora=LORA, epochs=1)
+    fit(ladders, str(base), short, tmp_path / "first", seed=1)
+    with pytest.raises(InputError, match=r"align\.lora: .* is an adapter already") as refused:
+        fit(ladders, str(tmp_path / "first" / "adapter"), short, tmp_path / "second")
+    monkeypatch.chdir(tmp_path)
+    exec(str(refused.value).split("`")[1])
+    fit(ladders, "merged", short, tmp_path / "second")
+    assert (tmp_path / "second" / "adapter").is_dir()
 
 
 def test_a_lora_target_that_the_model_lacks_is_named(base: Path, ladders: list[Ladder], tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from collections import Counter
 
 import pytest
 
-from seelevel.training.schedule import buckets, schedule, sharing
+from seelevel.training.schedule import buckets, group_into_rows, schedule
 
 pytestmark = pytest.mark.unit
 
@@ -69,9 +69,9 @@ def test_an_interaction_longer_than_a_step_is_cut_at_its_ends() -> None:
 
 def test_ladders_share_a_row_within_the_budget_only() -> None:
     names = ["a", "b", "a", "a", "b"]
-    assert sharing(names, len, budget=9) == [[0, 2, 3], [1, 4]]
-    assert sharing(names, len, budget=2) == [[0, 2], [1, 4], [3]]
-    assert sharing(names, lambda row: None if 2 in row else len(row), budget=9) == [[0, 3], [1, 4], [2]]
+    assert group_into_rows(names, len, budget=9) == [[0, 2, 3], [1, 4]]
+    assert group_into_rows(names, len, budget=2) == [[0, 2], [1, 4], [3]]
+    assert group_into_rows(names, lambda row: None if 2 in row else len(row), budget=9) == [[0, 3], [1, 4], [2]]
 
 
 def test_buckets_keep_neighbours_in_length_together_within_the_budget() -> None:

@@ -50,7 +50,7 @@ def test_of_a_later_round_only_its_own_answer_and_its_end_carry_loss(tmp_path: P
     end = processor.tokenizer.eos_token
     settings = ConditionalSettings(dropout=0.0)
     for ladder, answer in zip(interaction(tmp_path).rounds(), ("A red cup.", "A blue cup."), strict=True):
-        seen = settings.seen(ladder)
+        seen = settings.select_responses(ladder)
         tokens = tokenise(seen, processor, ImageReader(processor))
         block = shown(seen, tokens, processor)
         assert styled(block).strip() == f"{answer}{end}"
@@ -210,7 +210,7 @@ def test_what_is_shown_is_what_the_first_step_of_training_scores_token_by_token(
         trained |= conversations(batch)
     assert set(trained) == {"talk#0", "talk#1", "dialogue", "plain"} and len(batches) > 1
     assert [len(trained[name]) for name in ("talk#1", "dialogue", "plain")] == [1, 2, 2]
-    conditions = [r.condition for one in ladders for r in objective.seen(one).responses]
+    conditions = [r.condition for one in ladders for r in objective.select_responses(one).responses]
     assert any(conditions) and not all(conditions)
 
     tokenizer = (processor := load_reader(str(model))[1]).tokenizer

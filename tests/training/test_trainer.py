@@ -189,7 +189,7 @@ def test_data_without_a_pair_is_refused_before_training(base: Path, tmp_path: Pa
         fit([make_ladder(tmp_path, 1, k=1)], str(base), settings(), tmp_path / "out")
 
 
-def test_a_loss_that_is_no_number_stops_with_the_ladders_name(
+def test_a_nan_loss_stops_with_the_names_of_the_ladders(
     base: Path, ladders: list[Ladder], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = PreferenceTrainer._loss
@@ -201,7 +201,7 @@ def test_a_loss_that_is_no_number_stops_with_the_ladders_name(
         return whole(self, model, chosen)
 
     monkeypatch.setattr(PreferenceTrainer, "_loss", poisoned)
-    with pytest.raises(NonFiniteLossError, match=r"not finite in step 2; ladders tiny-\d"):
+    with pytest.raises(NonFiniteLossError, match=r"NaN or infinite in step 2; ladders tiny-\d"):
         fit(ladders, str(base), settings(), tmp_path)
     saved = json.loads((tmp_path / "checkpoints" / "nonfinite.json").read_text())
     assert set(saved["log_probs"]) <= {ladder.id for ladder in ladders}
@@ -245,7 +245,7 @@ def test_a_head_whose_chunks_are_wrong_is_left_aloud_for_the_models_own_logits(
 
 
 @pytest.mark.parametrize("clip", [1.0, 0.0])
-def test_a_gradient_that_is_no_number_stops_with_the_steps_log_probs(
+def test_an_infinite_gradient_stops_with_the_log_probs_of_the_step(
     base: Path, ladders: list[Ladder], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clip: float
 ) -> None:
     whole = PreferenceTrainer._loss
@@ -258,7 +258,7 @@ def test_a_gradient_that_is_no_number_stops_with_the_steps_log_probs(
         return loss, logs
 
     monkeypatch.setattr(PreferenceTrainer, "_loss", steep)
-    with pytest.raises(NonFiniteLossError, match=r"the gradient is not finite in step 2; ladders tiny-\d"):
+    with pytest.raises(NonFiniteLossError, match=r"the gradient is NaN or infinite in step 2; ladders tiny-\d"):
         fit(ladders, str(base), settings(max_grad_norm=clip), tmp_path)
     saved = json.loads((tmp_path / "checkpoints" / "nonfinite.json").read_text())
     assert len(saved["log_probs"]) == 4
@@ -266,7 +266,7 @@ def test_a_gradient_that_is_no_number_stops_with_the_steps_log_probs(
 
 def test_weights_that_the_last_step_ruined_are_not_saved(base: Path, ladders: list[Ladder], tmp_path: Path) -> None:
     asked = settings(epochs=0.1, learning_rate=1e39, scheduler="constant", objective={"name": "sft"})
-    with pytest.raises(NonFiniteLossError, match=r"align: \d+ of \d+ tensors of weights .* lower learning_rate"):
+    with pytest.raises(NonFiniteLossError, match=r"align: \d+ of \d+ tensors .* learning_rate"):
         fit(ladders, str(base), asked, tmp_path)
     assert not (tmp_path / "model").exists()
 

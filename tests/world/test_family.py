@@ -14,7 +14,7 @@ from seelevel.errors import InputError
 from seelevel.world import MODELS, WEIGHTS, model_path
 from seelevel.world.models import train_family
 from seelevel.world.models.family import llava_processor
-from seelevel.world.models.train_llava import BATCH, PLANS, Encoder, rows_loss
+from seelevel.world.models.train_llava import BATCH, PLANS, DialogueEncoder, rows_loss
 from seelevel.world.pictures.scenes import draw_scenes
 
 NAMES = (*MODELS, "clip")
@@ -83,7 +83,7 @@ def test_training_rows_are_what_the_chat_template_makes_of_the_same_dialogue() -
         ("Describe the image.", "The image shows a farm. A cow is there."),
         ("Is there a dog?", "No, there is not."),
     ]
-    row = Encoder(processor.tokenizer).row([turns])
+    row = DialogueEncoder(processor.tokenizer).row([turns])
     chat = [
         {"role": "user", "content": "<image>\nDescribe the image."},
         {"role": "assistant", "content": turns[0][1]},
@@ -99,7 +99,7 @@ def test_training_rows_are_what_the_chat_template_makes_of_the_same_dialogue() -
 def test_dialogues_of_a_row_do_not_see_each_other() -> None:
     processor = AutoProcessor.from_pretrained(model_path("xs"))
     model = AutoModelForImageTextToText.from_pretrained(model_path("xs")).double()
-    encoder = Encoder(processor.tokenizer)
+    encoder = DialogueEncoder(processor.tokenizer)
     dialogues = [[("Is there a dog?", "No.")], [("What is there?", "A large red cup is there.")]]
     pixels = torch.randn(1, 3, 126, 126, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
@@ -137,12 +137,12 @@ def test_dev_has_scenes_for_the_full_evaluation() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"models": ["s", "zz"]}, "'zz' is none of the world's; known: clip, l, m, s, xs"),
-        ({"steps_scale": float("nan")}, "--steps-scale: nan is no share"),
-        ({"steps_scale": 0.0}, "--steps-scale: 0.0 is no share"),
+        ({"models": ["s", "zz"]}, "--models: .*'zz'.* clip, l, m, s, xs"),
+        ({"steps_scale": float("nan")}, "--steps-scale: nan "),
+        ({"steps_scale": 0.0}, "--steps-scale: 0.0 "),
     ],
 )
-def test_models_that_the_world_has_not_are_refused_before_any_training(tmp_path, arguments, message):
+def test_unknown_models_and_steps_are_refused_before_training(tmp_path: Path, arguments, message) -> None:
     with pytest.raises(InputError, match=message):
         train_family(tmp_path / "out", **arguments)
     assert not (tmp_path / "out").exists()

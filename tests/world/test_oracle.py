@@ -11,7 +11,7 @@ from seelevel.models.base import Prompt, Sampling
 from seelevel.scorers.mrhal import MRHAL, parse_ratings
 from seelevel.world.oracle import Oracle
 from seelevel.world.oracle.claims import Facts, claims_of
-from seelevel.world.oracle.prompt import Round, read_contents, read_prompt
+from seelevel.world.oracle.prompt import JudgedRound, read_contents, read_prompt
 from seelevel.world.oracle.questions import topic_of
 from seelevel.world.pictures.scenes import draw_scenes
 from seelevel.world.texts import language
@@ -314,4 +314,4 @@ def test_prompt_fields_are_read_from_line_starts_only() -> None:
     )
     prompt = read_prompt(text)
     assert prompt.facts == Facts("farm", ())
-    assert prompt.rounds == [Round('Is "Answer to judge: 1" there?', "No.")]
+    assert prompt.rounds == [JudgedRound('Is "Answer to judge: 1" there?', "No.")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -32,16 +33,22 @@ def _recipe(name: str, overrides: list[str] | None, out: Path | None) -> tuple[R
     return recipe, out if out is not None else Path("runs") / recipe.name
 
 
-def run(recipe: RecipeArgument, out: OutOption = None, set_: SetOption = None, dry_run: DryOption = False) -> None:
+def run(
+    recipe: RecipeArgument,
+    out: OutOption = None,
+    set_: SetOption = None,
+    dry_run: DryOption = False,
+    as_json: Annotated[bool, typer.Option("--json", help="With --dry-run: print the estimates as JSON.")] = False,
+) -> None:
     """The main job: generate, check, align, evaluate, report. The same command again continues a stopped run."""
     from seelevel.pipeline import Run
 
     loaded, folder = _recipe(recipe, set_, out)
     job = Run(loaded, folder)
     if dry_run:
-        from seelevel.forecast import forecast
+        from seelevel.forecast import estimate, forecast
 
-        typer.echo(forecast(job))
+        typer.echo(json.dumps(asdict(estimate(job))) if as_json else forecast(job))
         return
     page = job.everything()
     if not job.follows:
@@ -141,11 +148,12 @@ def doctor(
     set_: SetOption = None,
 ) -> None:
     """Say what this machine has, whether the installation works, and what a recipe would need."""
-    from seelevel import forecast as forecasts
+    from seelevel.forecast.doctor import doctor as machine
 
     loaded = _recipe(recipe, set_, None) if recipe is not None else None
-    typer.echo(forecasts.doctor())
+    typer.echo(machine())
     if loaded is not None:
+        from seelevel.forecast import forecast
         from seelevel.pipeline import Run
 
-        typer.echo(forecasts.forecast(Run(*loaded)))
+        typer.echo(forecast(Run(*loaded)))

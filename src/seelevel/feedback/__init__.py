@@ -180,7 +180,7 @@ def _started(
             if isinstance(verdict, Feedback):
                 own[ladder.id] = replace(response, feedback=verdict)
             else:
-                unscored.append(Conversation(ladder, [], [(response.text, verdict)], ended=True))
+                unscored.append(Conversation(ladder, [], [(response.text, verdict)], broken_off=True))
     return [*unscored, *(Conversation(one, [(one.prompt[-1], own[one.id])]) for one in ladders if one.id in own)]
 
 

@@ -1,7 +1,7 @@
-"""What training needs in memory, figured from a model's configuration alone: no weight is read, torch is not imported.
+"""Estimate the memory of training from a model's configuration. No weight is read; torch is not imported.
 
-Counted are the tensors that autograd keeps of LLaVA-like models (a ViT, a projector, a Llama-like decoder): the sums
-below name them. `tests/training/test_memory.py` holds the sums against the allocator's own peak.
+The sums below name the tensors that autograd keeps of LLaVA-like models (a ViT, a projector, a Llama-like decoder).
+`tests/training/test_memory.py` compares the sums with the allocator's peak.
 """
 
 from __future__ import annotations
@@ -10,9 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 from seelevel.forecast.shapes import Shape
-from seelevel.training.settings import TrainSettings, lora_targets
+from seelevel.training.settings import HEAD_CHUNK, HEAD_KEPT, PARTS_LENGTH, TrainSettings, lora_targets
 
-CHUNK, PROBABILITIES, LONG = 1 << 23, 1 << 25, 512  # as in head.py and branches.py, which import torch
 FLOAT, HALF = 4, 2
 WIDTHS = {"float32": 4, "float64": 8, "bfloat16": 2, "float16": 2}
 
@@ -34,7 +33,7 @@ class Pass:
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes at the moment of the peak, by what holds them."""
+    """Bytes at the peak, by their use."""
 
     weights: float
     gradients: float
@@ -57,63 +56,64 @@ def trained_weights(shape: Shape, settings: TrainSettings) -> int:
 def training_memory(
     shape: Shape, settings: TrainSettings, step: Sequence[Pass], dtype: str = "float32", mixed: bool = False
 ) -> Memory:
-    """The peak of tensors while training in steps of these passes, in their order. `dtype`: of the weights; `mixed`:
-    products are of bfloat16 by autocast.
+    """The peak memory of a step with these passes, in their order. `dtype`: of the weights; `mixed`: autocast computes
+    products in bfloat16.
 
-    A step's gradients are there from its second pass on; in the first they take the place of activations. The peak is
-    at the head, with all activations there, or in a block's backward pass, or at the end with all gradients.
+    From the second pass on, the gradients exist during the whole pass; in the first they replace activations one by
+    one. The peak is at the head, with all activations, or in a block's backward pass, or at the end with all gradients.
     """
     width = WIDTHS[dtype]
-    own = max(width, FLOAT) if settings.lora else width
-    trained = trained_weights(shape, settings) * own
+    trained_width = max(width, FLOAT) if settings.lora else width
+    trained = trained_weights(shape, settings) * trained_width
     weights = shape.weights * width + (trained if settings.lora else 0)
-    copies = trained / own * HALF if mixed else 0  # which autocast keeps from the forward pass
+    copies = trained / trained_width * HALF if mixed else 0  # kept by autocast from the forward pass
     moments = []
     for number, one in enumerate(step):
         pictures = one.pictures * 3 * shape.side**2 * (FLOAT + (width if width != FLOAT else 0))
         tokens = one.tokens * 3 * 8
         kept, block = _kept(shape, settings, one, width, mixed), one.tokens * _block(shape, settings, width, mixed)
         if not (settings.lora or settings.freeze_vision):
-            tokens += pictures  # which the tower's first layer keeps
+            tokens += pictures  # kept by the tower's first layer
         again = block if settings.gradient_checkpointing else 0
-        going = one.tokens * (2 * shape.hidden + shape.mlp) * width
-        there = trained if number else 0
+        flowing = one.tokens * (2 * shape.hidden + shape.mlp) * width
+        gradients = trained if number else 0
         forward, backward = _head(shape, settings, one, width, mixed)
         moments += [
-            Memory(weights, there, 2 * trained, kept + copies, forward, max(pictures, tokens)),
-            Memory(weights, there, 2 * trained, kept + copies, backward, tokens),
-            Memory(weights, there, 2 * trained, kept + copies + again + going, 0, tokens),
-            Memory(weights, trained, 2 * trained, block + copies + going, 0, tokens),
+            Memory(weights, gradients, 2 * trained, kept + copies, forward, max(pictures, tokens)),
+            Memory(weights, gradients, 2 * trained, kept + copies, backward, tokens),
+            Memory(weights, gradients, 2 * trained, kept + copies + again + flowing, 0, tokens),
+            Memory(weights, trained, 2 * trained, block + copies + flowing, 0, tokens),
         ]
     return max(moments, key=lambda memory: memory.total)
 
 
 def _kept(shape: Shape, settings: TrainSettings, one: Pass, width: int, mixed: bool) -> float:
-    """What autograd keeps from the forward pass for the backward one."""
+    """Bytes that autograd keeps from the forward pass for the backward pass."""
     t, d = one.tokens, shape.hidden
-    masks = 1 if settings.layout == "shared" else 0  # of rows without padding there is none
+    masks = 1 if settings.layout == "shared" else 0  # rows without padding need none
     if settings.gradient_checkpointing:
         text: float = shape.layers * t * d * width
     else:
         text = shape.layers * t * _block(shape, settings, width, mixed)
-        if settings.layout == "shared" and one.length >= LONG:  # attention in parts keeps what each gave, and all
+        if settings.layout == "shared" and one.length >= PARTS_LENGTH:
+            # Attention in parts keeps the output of each part, and all of them joined.
             text += shape.layers * t * shape.queries * (HALF if mixed else width)
-        masks = masks or (shape.layers if one.padded else 0)  # the model's own is boolean, each layer makes another
+        masks = masks or (shape.layers if one.padded else 0)  # each layer converts the model's boolean mask
     text += masks * one.rows * one.length**2 * (HALF if mixed else width)
     text += t * d * (FLOAT + (0 if settings.lora else width)) + one.scored * d * width * (2 if settings.lora else 1)
-    v, seen = shape.vision_hidden, one.pictures * (shape.patches + 1)
+    v, patches = shape.vision_hidden, one.pictures * (shape.patches + 1)
     if settings.lora or settings.freeze_vision:
         vision = 0.0
     elif settings.gradient_checkpointing:
-        vision = seen * (v * (shape.vision_layers + 9) + 3 * shape.vision_mlp) * width
+        vision = patches * (v * (shape.vision_layers + 9) + 3 * shape.vision_mlp) * width
     else:
-        vision = shape.vision_layers * seen * (8.5 * v + 3 * shape.vision_mlp) * width
+        vision = shape.vision_layers * patches * (8.5 * v + 3 * shape.vision_mlp) * width
     return text + vision
 
 
 def _block(shape: Shape, settings: TrainSettings, width: int, mixed: bool) -> float:
-    """Bytes a token that one decoder block keeps: what its norms saw and gave, queries, keys, values and what attention
-    gave, the MLP's gate, its SiLU, up and their product, and what the linear layers that train took in."""
+    """Bytes per token that one decoder block keeps: inputs and outputs of its norms; queries, keys, values and the
+    output of attention; the MLP's gate, its SiLU, up and their product; the inputs of the linear layers that train."""
     d, f, q, product = shape.hidden, shape.mlp, shape.queries, HALF if mixed else width
     attention = 4 * q * product + shape.heads * FLOAT
     if not settings.lora:
@@ -121,19 +121,19 @@ def _block(shape: Shape, settings: TrainSettings, width: int, mixed: bool) -> fl
         return norms + inputs + attention + 4 * f * product
     wide = HALF if mixed else max(width, FLOAT)
     sizes = {name: size for name, size in shape.linear.items() if name in lora_targets(settings.lora)}
-    if wide == width:  # layers with one input share what is kept of it, and the block keeps some anyway
+    if wide == width:  # layers with the same input share it, and the block keeps some of them anyway
         shared = [{"q_proj", "k_proj", "v_proj"} & sizes.keys(), {"gate_proj", "up_proj"} & sizes.keys()]
         inputs = d * sum(map(bool, shared)) + f * ("down_proj" in sizes)
-    else:  # each adapter keeps an input of its own number format
+    else:  # each adapter keeps its input in its own number format
         inputs = sum(taken for taken, _ in sizes.values())
     dropped = sum(taken for taken, _ in sizes.values()) * (wide + 1) if settings.lora.dropout else 0
     return 2 * d * FLOAT + attention + 3 * f * product + (inputs + settings.lora.r * len(sizes)) * wide + dropped
 
 
 def _head(shape: Shape, settings: TrainSettings, one: Pass, width: int, mixed: bool) -> tuple[float, float]:
-    """What the head takes in the forward and the backward pass: a chunk of logits beside its log-softmax, the
-    probabilities that a head that trains keeps, and the gradients that leave it."""
-    rows, product = min(one.scored, max(CHUNK // shape.vocabulary, 1)), HALF if mixed else width
+    """Bytes that the head needs in the forward and in the backward pass: a chunk of logits and its log-softmax, the
+    probabilities that a head that trains keeps, and the gradients that it passes on."""
+    rows, product = min(one.scored, max(HEAD_CHUNK // shape.vocabulary, 1)), HALF if mixed else width
     logits = rows * shape.vocabulary * FLOAT
     chunk = logits if product == FLOAT else rows * shape.vocabulary * (FLOAT + product)
     matrix = shape.vocabulary * shape.hidden
@@ -141,7 +141,7 @@ def _head(shape: Shape, settings: TrainSettings, one: Pass, width: int, mixed: b
     if settings.lora:
         return 2 * logits + copy, one.tokens * shape.hidden * width
     probabilities = one.scored * shape.vocabulary * FLOAT
-    few = probabilities <= PROBABILITIES * FLOAT
+    few = probabilities <= HEAD_KEPT * FLOAT
     leaving = (one.scored + one.tokens) * shape.hidden * width + matrix * FLOAT
     forward = probabilities + logits if few else 2 * logits
     return forward + copy, (chunk + probabilities if few else 2 * logits) + leaving + copy

@@ -1,4 +1,4 @@
-"""The sizes of a model, from its configuration alone: nothing is downloaded, no weight read, torch not imported."""
+"""The sizes of a model from its configuration. Nothing is downloaded, no weight is read, torch is not imported."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from seelevel.training.settings import LORA_TARGETS, LoraSettings, lora_targets
 
 @dataclass(frozen=True)
 class Shape:
-    """The sizes of a model that its memory and time depend on. `image_tokens`: tokens that a picture becomes."""
+    """The sizes that a model's memory and time depend on. `image_tokens`: tokens per picture."""
 
     layers: int
     hidden: int
@@ -34,7 +34,7 @@ class Shape:
 
     @classmethod
     def of(cls, config: Mapping[str, Any]) -> Shape | None:
-        """From `config.json`; None where it names no decoder of the kind that is counted."""
+        """From `config.json`; None if it does not describe a Llama-like decoder."""
         text, vision = config.get("text_config") or config, config.get("vision_config") or {}
         if not {"num_hidden_layers", "hidden_size", "num_attention_heads", "intermediate_size"} <= text.keys():
             return None
@@ -66,7 +66,7 @@ class Shape:
 
     @property
     def linear(self) -> dict[str, tuple[int, int]]:
-        """Inputs and outputs of each linear layer of a decoder block."""
+        """Input and output width of each linear layer of a decoder block."""
         q, kv = self.queries, self.kv_heads * self.head_size
         return {
             "q_proj": (self.hidden, q),
@@ -136,12 +136,13 @@ KNOWN = {
         context=128000,
     ),
 }  # fmt: skip
-"""Models of the shipped recipes, so that their cost can be told before they are on the disk. Where the tokens of a
-picture depend on its size: a photograph of 640 × 480."""
+"""Models of the shipped recipes, so that their cost can be estimated before they are downloaded. If the tokens of a
+picture depend on its size, they are those of a photograph of 640 × 480."""
 
 
 def shape_of(model: str) -> Shape | None:
-    """The shape of a model in a folder (of an adapter: its base), in the hub's cache, or known; else None."""
+    """The shape of a model in a folder (of an adapter: its base), of a well-known model, or in the hub's cache; else
+    None."""
     folder = Path(model)
     if folder.is_dir():
         base = adapter_base(folder)
@@ -152,16 +153,16 @@ def shape_of(model: str) -> Shape | None:
         return KNOWN[model]
     from huggingface_hub import try_to_load_from_cache
 
-    found = try_to_load_from_cache(model, "config.json") if model.count("/") == 1 else None
-    return Shape.of(read_json(Path(found))) if isinstance(found, str) else None
+    config = try_to_load_from_cache(model, "config.json") if model.count("/") == 1 else None
+    return Shape.of(read_json(Path(config))) if isinstance(config, str) else None
 
 
 def adapter_of(model: str) -> LoraSettings | None:
-    """What an adapter's folder says of its size: rank and layers; None where the model is none."""
+    """Rank and layers of the adapter in a folder; None if the model is not an adapter."""
     folder = Path(model)
     if not folder.is_dir() or adapter_base(folder) is None:
         return None
     config = read_json(folder / "adapter_config.json")
-    named = str(config.get("target_modules"))
-    layers = [name for name in LORA_TARGETS["attention+mlp"] if name in named]
+    modules = str(config.get("target_modules"))
+    layers = [name for name in LORA_TARGETS["attention+mlp"] if name in modules]
     return LoraSettings(r=int(config.get("r") or 8), target=layers or "attention+mlp")

@@ -20,7 +20,7 @@ from seelevel.facts import GenerateFacts
 from seelevel.fingerprints import digest
 from seelevel.generate.settings import DialoguesSettings
 from seelevel.generate.writing import SetAside, Write, write_and_answer
-from seelevel.judge import Judge, Unscored, image_content
+from seelevel.judge import StructuredPrompt, Unscored, image_content
 from seelevel.judge.replies import Record, json_verdict
 from seelevel.ladder import IMAGE_MARK, Ladder, Message, Response
 from seelevel.models import load_generator
@@ -91,21 +91,21 @@ def generate(
         say(f"generate: {model.describe()} writes the questions")
         template = TEMPLATE if settings.template is None else Path(settings.template)
         fewest = settings.rounds[0]
-        judge = Judge(
+        prompt = StructuredPrompt(
             template, lambda reply, record: read_turns(reply, record, fewest), model, settings.writer_sampling
         )
-        return lambda ladders: _dialogues(ladders, judge, settings, writer.name, seed)
+        return lambda ladders: _dialogues(ladders, prompt, settings, writer.name, seed)
 
     return write_and_answer(source, stage, settings, load, experts, root, seed, "question set")
 
 
 def _dialogues(
-    ladders: Sequence[Ladder], judge: Judge[list[Turn]], settings: DialoguesSettings, writer: str, seed: int
+    ladders: Sequence[Ladder], prompt: StructuredPrompt[list[Turn]], settings: DialoguesSettings, writer: str, seed: int
 ) -> tuple[list[Ladder], list[SetAside]]:
     """The ladders with the writer's questions in place of their prompts, and what could not be used."""
     records = [_record(ladder, settings, seed) for ladder in ladders]
     shown = [[i.path for i in ladder.images] if settings.writer_sees_pictures else [] for ladder in ladders]
-    pairs = list(zip(ladders, judge.judge(records, shown), strict=True))
+    pairs = list(zip(ladders, prompt.ask(records, shown), strict=True))
     bad = [
         {"id": ladder.id, "reason": turns.reason, "reply": turns.reply}
         for ladder, turns in pairs

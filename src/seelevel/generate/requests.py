@@ -20,7 +20,7 @@ from seelevel.facts import GenerateFacts
 from seelevel.formats.parquet import read_ladders
 from seelevel.generate.settings import RequestsSettings
 from seelevel.generate.writing import SetAside, Write, write_and_answer, written
-from seelevel.judge import Judge, Unscored, image_content
+from seelevel.judge import Judge, StructuredPrompt, Unscored, image_content
 from seelevel.judge.replies import Record, json_verdict
 from seelevel.ladder import IMAGE_MARK, Ladder, Message, Response
 from seelevel.models import load_generator
@@ -108,7 +108,7 @@ def _requests(
     and, in the end, in this one."""
     template = TEMPLATE if settings.template is None else Path(settings.template)
     records = [{"image_content": image_content(ladder), "count": settings.per_picture} for ladder in ladders]
-    replies = Judge(template, read_requests, writer, settings.writer_sampling).judge(records)
+    replies = StructuredPrompt(template, read_requests, writer, settings.writer_sampling).ask(records)
     bad: list[SetAside] = []
     found: list[tuple[Ladder, int, Request]] = []
     for ladder, requests in zip(ladders, replies, strict=True):

@@ -1,7 +1,8 @@
-"""Judges: a template makes the prompt, a model replies, a parser makes a verdict of the reply, or it is *unscored*.
+"""Prompts with a parsed reply, and judges. A template makes the prompt, a model replies, a parser reads the reply.
 
-What is judged is data. A template writes it through the `quoted` filter, as one line of JSON that nothing in it can
-leave, and the verdict is read from the judge's reply alone: a response that says 'Ratings: [6]' grades nothing.
+A reply that cannot be read is *unscored*. The judged text is data: a template writes it through the `quoted` filter, as
+one line of JSON that the text cannot end. The verdict is read from the judge's reply alone, so a response that says
+'Ratings: [6]' grades nothing.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ REPAIR = "Your reply could not be read: {reason}. Please reply once more, in exa
 
 @dataclass(frozen=True)
 class Unscored:
-    """A judge's reply that gives no verdict: a result of its own, counted and left out of means. `note`: why the model
-    was not asked or did not answer, where that is the reason."""
+    """A reply without a verdict: a result of its own, counted and left out of means. `note`: why the model gave no
+    reply, if that is the reason."""
 
     reply: str
     reason: str
@@ -38,9 +39,8 @@ class Unscored:
 class JudgeTemplate:
     """`JudgeTemplate(template).turn(record, pictures)`: the prompt that a judge sees.
 
-    template: Jinja text, or the file that holds it; a record's keys are its variables.
-    Raises InputError for a template that cannot be read, is no template, asks for a field that a record lacks or for
-    what cannot be done, or has not one `<image>` mark for each picture.
+    template: Jinja text, or a file with it; a record's keys are its variables. Raises InputError for a template that
+    cannot be read or rendered, uses a field that the record lacks, or does not have one `<image>` mark per picture.
     """
 
     def __init__(self, template: str | Path) -> None:
@@ -53,41 +53,40 @@ class JudgeTemplate:
         except UnicodeDecodeError as error:
             raise InputError(f"{self.source}: not UTF-8 text (byte {error.start}); save it as UTF-8") from error
         except jinja2.TemplateSyntaxError as error:
-            raise InputError(f"{self.source}, line {error.lineno}: {error.message}; mend the template") from error
+            raise InputError(f"{self.source}, line {error.lineno}: {error.message}; correct the template") from error
         except RENDER_ERRORS as error:
-            raise InputError(f"{self.source}: {what_went_wrong(error)}; mend the template") from error
+            raise InputError(f"{self.source}: {what_went_wrong(error)}; correct the template") from error
 
     def turn(self, record: Record, pictures: int = 0) -> Message:
-        """The user's turn for a record that comes with so many pictures."""
+        """The user's turn for a record with so many pictures."""
         try:
             text = self._template.render(**record)
         except jinja2.TemplateError as error:
             raise InputError(f"{self.source}: {error}; a record has {', '.join(sorted(record))}") from error
         except RENDER_ERRORS as error:
-            raise InputError(f"{self.source}: {what_went_wrong(error)}; mend the template") from error
+            raise InputError(f"{self.source}: {what_went_wrong(error)}; correct the template") from error
         if (marks := text.count(IMAGE_MARK)) != pictures:
-            raise InputError(f"{self.source} marks {marks} pictures, but {pictures} are shown; mend the template")
+            raise InputError(f"{self.source} marks {marks} pictures, but {pictures} are shown; correct the template")
         return Message(role="user", content=text)
 
     def check(self, record: Record, other: Record, pictures: int) -> None:
-        """Raise `InputError` where it cannot be filled in with a record, or says the same of one with other answers."""
+        """Raise `InputError` if it cannot be rendered, or gives the same text for records with different answers."""
         if self.turn(record, pictures) == self.turn(other, pictures):
-            raise InputError(f"{self.source} says the same whatever the answers are; have it show them")
+            raise InputError(f"{self.source} does not depend on the answers; make it show them")
 
 
 def sample_ladder() -> Ladder:
-    """A ladder of one picture with two answers, to look at a template with before anything is judged."""
+    """A ladder of one picture with two answers, to check a template before anything is judged."""
     prompt = Message(role="user", content=f"{IMAGE_MARK}\nWhat is there?")
     answers = [Response([Message(role="assistant", content=text)], n) for n, text in enumerate(("A cat.", "A dog."))]
     return Ladder("sample", [Image("picture.png")], [prompt], answers, {"image_content": ["a cat"]})
 
 
-class Judge(Generic[V]):
-    """`Judge(template, parse, model).judge(records)` gives a verdict or `Unscored` a record, in order.
+class StructuredPrompt(Generic[V]):
+    """`StructuredPrompt(template, parse, model).ask(records)`: one parsed reply or `Unscored` per record, in order.
 
-    repairs: 1 shows a reply that could not be read to the judge again, once, with the reason; 0 never does. Where there
-    was no reply, none is asked for again.
-    Raises InputError for a template as `JudgeTemplate` does.
+    repairs: 1 shows an unreadable reply to the model once more, with the reason; 0 never does. A model that gave no
+    reply is not asked again. Raises InputError for a template as `JudgeTemplate` does.
     """
 
     def __init__(
@@ -101,51 +100,58 @@ class Judge(Generic[V]):
         self.template = JudgeTemplate(template)
         self.parse, self.model, self.sampling, self.repairs = parse, model, sampling, repairs
 
-    def judge(self, records: Sequence[Record], images: Sequence[Sequence[str]] | None = None) -> list[V | Unscored]:
-        """One verdict a record. All prompts go to the model in one call, all repairs in a second.
+    def ask(self, records: Sequence[Record], images: Sequence[Sequence[str]] | None = None) -> list[V | Unscored]:
+        """All prompts go to the model in one call, all repairs in a second.
 
-        images: each record's picture files, where the template has an `<image>` mark for each of them.
+        images: each record's picture files; the template has one `<image>` mark for each of them.
         """
         pictures = [[] for _ in records] if images is None else [list(paths) for paths in images]
-        talks = [[self.template.turn(r, len(paths))] for r, paths in zip(records, pictures, strict=True)]
-        verdicts = self._ask(talks, records, pictures)
+        prompts = [[self.template.turn(r, len(paths))] for r, paths in zip(records, pictures, strict=True)]
+        results = self._call(prompts, records, pictures)
         for _ in range(self.repairs):
-            failed = {i: v for i, v in enumerate(verdicts) if isinstance(v, Unscored) and not v.note}
+            failed = {i: r for i, r in enumerate(results) if isinstance(r, Unscored) and not r.note}
             again = [
                 [
-                    *talks[i],
-                    Message(role="assistant", content=verdict.reply),
-                    Message(role="user", content=REPAIR.format(reason=verdict.reason)),
+                    *prompts[i],
+                    Message(role="assistant", content=unread.reply),
+                    Message(role="user", content=REPAIR.format(reason=unread.reason)),
                 ]
-                for i, verdict in failed.items()
+                for i, unread in failed.items()
             ]
-            repaired = self._ask(again, [records[i] for i in failed], [pictures[i] for i in failed])
-            for i, verdict in zip(failed, repaired, strict=True):
-                if not isinstance(verdict, Unscored):  # what stays unscored keeps its first reply
-                    verdicts[i] = verdict
-        return verdicts
+            repaired = self._call(again, [records[i] for i in failed], [pictures[i] for i in failed])
+            for i, result in zip(failed, repaired, strict=True):
+                if not isinstance(result, Unscored):  # if the repair fails too, the first reply is kept
+                    results[i] = result
+        return results
 
-    def _ask(
-        self, talks: Sequence[list[Message]], records: Sequence[Record], pictures: Sequence[list[str]]
+    def _call(
+        self, conversations: Sequence[list[Message]], records: Sequence[Record], pictures: Sequence[list[str]]
     ) -> list[V | Unscored]:
-        if not talks:
+        if not conversations:
             return []
-        prompts = [Prompt(talk, paths) for talk, paths in zip(talks, pictures, strict=True)]
+        prompts = [Prompt(messages, paths) for messages, paths in zip(conversations, pictures, strict=True)]
         replies = self.model.generate(prompts, self.sampling)
-        verdicts: list[V | Unscored] = []
+        results: list[V | Unscored] = []
         for reply, record in zip(replies, records, strict=True):
             try:
-                verdicts.append(self.parse(reply.text, record))
+                results.append(self.parse(reply.text, record))
             except ValueError as error:
-                verdicts.append(Unscored(reply.text, reply.note or one_line(error), reply.note))
-        return verdicts
+                results.append(Unscored(reply.text, reply.note or one_line(error), reply.note))
+        return results
+
+
+class Judge(StructuredPrompt[V]):
+    """A prompt whose parsed reply is a verdict: `Judge(template, parse, model).judge(records)`."""
+
+    def judge(self, records: Sequence[Record], images: Sequence[Sequence[str]] | None = None) -> list[V | Unscored]:
+        """One verdict or `Unscored` per record, in order (see `ask`)."""
+        return self.ask(records, images)
 
 
 def image_content(ladder: Ladder) -> list[str]:
-    """What is known of the pictures, a line each: the annotation `image_content` where it is a list of lines, else all
-    annotations by name."""
+    """The pictures' annotations as lines: `image_content` if it is a list of lines, else all annotations by name."""
     lines = ladder.annotations.get("image_content")
     if isinstance(lines, list):
         return [str(line) for line in lines]
-    known = sorted(ladder.annotations.items())
-    return [f"{n}: {v if isinstance(v, str) else json.dumps(v, ensure_ascii=False)}" for n, v in known]
+    annotations = sorted(ladder.annotations.items())
+    return [f"{n}: {v if isinstance(v, str) else json.dumps(v, ensure_ascii=False)}" for n, v in annotations]

@@ -1,5 +1,7 @@
-"""Annotation (DRESS, arXiv 2311.10081): a judge rates a response 1 to 4 on helpfulness, honesty and harmlessness, and
-says in words what is good and bad about it (critique) and what to do differently (refinement)."""
+"""Feedback on responses (DRESS, arXiv 2311.10081). A judge rates helpfulness, honesty and harmlessness from 1 to 4.
+
+It also writes a critique (what is good and bad) and a refinement (what to do differently).
+"""
 
 from __future__ import annotations
 
@@ -24,8 +26,8 @@ def _number(value: Any) -> Any:
 
 
 def _words(value: Any) -> Any:
-    """Null is nothing; half of a surrogate pair, which JSON can hold, no file can. A mark that the judge copies from
-    its prompt would stand for a picture where its words are the user's next turn."""
+    """Read null as ''. Refuse half of a surrogate pair: JSON can contain it, a file cannot. Remove `<image>` marks: in
+    the user's next turn one would stand for a picture."""
     if not isinstance(value, str):
         return "" if value is None else value
     try:
@@ -40,7 +42,7 @@ Words = Annotated[str, BeforeValidator(_words)]
 
 
 class Verdict(BaseModel):
-    """What a judge replies. A criterion that does not apply, or that it cannot judge, is null."""
+    """A judge's reply. A criterion that does not apply, or that it cannot judge, is null."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -52,15 +54,15 @@ class Verdict(BaseModel):
 
     @property
     def ratings(self) -> dict[str, int]:
-        found = {name: getattr(self, name) for name in CRITERIA}
-        return {name: rating for name, rating in found.items() if rating is not None}
+        ratings = {name: getattr(self, name) for name in CRITERIA}
+        return {name: rating for name, rating in ratings.items() if rating is not None}
 
 
 _verdict = json_verdict(Verdict)
 
 
 def parse(reply: str, record: Record) -> Verdict:
-    """A judge's reply as a verdict. Raises ValueError with the reason where it is none, or rates nothing."""
+    """A judge's reply as a verdict. Raises ValueError with the reason if it is not one, or rates nothing."""
     verdict = _verdict(reply, record)
     if not verdict.ratings:
         raise ValueError("it rates nothing")
@@ -70,10 +72,10 @@ def parse(reply: str, record: Record) -> Verdict:
 class Annotator:
     """`Annotator(judge).annotate([(ladder, response), ...])`: feedback on each, or `Unscored`, in order.
 
-    name: what the feedback says of who gave it; template: a file of Jinja text, None for the package's; sees: whether
-    the judge is shown the pictures. The template's variables: `image_content`, the lines known of the pictures;
-    `context`, the turns before the question (`role`, `content`), system turns included; `question`, `answer` and
-    `reference`, empty where there is no standard answer; `pictures`, how many are shown.
+    name: the author in the feedback; template: a file of Jinja text, None for the package's; sees: whether the judge is
+    shown the pictures. The template's variables: `image_content`, the pictures' annotations as lines; `context`, the
+    turns before the question (`role`, `content`), system turns included; `question`; `answer`; `reference`, the
+    standard answer or ''; `pictures`, how many are shown.
     """
 
     def __init__(
@@ -87,11 +89,10 @@ class Annotator:
         self.judge = Judge(FEEDBACK if template is None else Path(template), parse, model, sampling)
         self.name, self.sees = name, sees
 
-    def annotate(self, asked: Sequence[tuple[Ladder, Response]]) -> list[Feedback | Unscored]:
-        """One judgement a response of one answer, each beside its ladder's prompt, picture contents and standard
-        answer."""
-        records = [judged(ladder, response, self.sees) for ladder, response in asked]
-        images = [[image.path for image in ladder.images] if self.sees else [] for ladder, _ in asked]
+    def annotate(self, responses: Sequence[tuple[Ladder, Response]]) -> list[Feedback | Unscored]:
+        """Feedback on each response (of one answer) to its ladder's prompt."""
+        records = [template_record(ladder, response, self.sees) for ladder, response in responses]
+        images = [[image.path for image in ladder.images] if self.sees else [] for ladder, _ in responses]
         return [
             verdict
             if isinstance(verdict, Unscored)
@@ -100,15 +101,15 @@ class Annotator:
         ]
 
 
-def judged(ladder: Ladder, response: Response, sees: bool) -> dict[str, Any]:
-    """What a judge's template is filled with."""
+def template_record(ladder: Ladder, response: Response, sees: bool) -> dict[str, Any]:
+    """The variables of a judge's template for one response."""
     standard = ladder.standard
-    *before, asked = [Message(role=m["role"], content=unmarked(m["content"]).strip()) for m in ladder.prompt]
+    *before, question = [Message(role=m["role"], content=unmarked(m["content"]).strip()) for m in ladder.prompt]
     [answer] = response.messages
     return {
         "image_content": contents(ladder),
-        "context": [turn for turn in before if turn["content"]],  # a picture alone is shown, or told of, above
-        "question": asked["content"],
+        "context": [turn for turn in before if turn["content"]],  # none for a picture alone
+        "question": question["content"],
         "answer": answer["content"],
         "reference": "" if standard is None else standard.messages[0]["content"],
         "pictures": len(ladder.images) if sees else 0,
@@ -116,7 +117,7 @@ def judged(ladder: Ladder, response: Response, sees: bool) -> dict[str, Any]:
 
 
 def check_template(file: Path, sees: bool) -> None:
-    """Raise `InputError` for a judge's template that cannot be filled in, or that does not show the answer."""
+    """Raise `InputError` for a judge's template that cannot be rendered, or that does not show the answer."""
     sample = sample_ladder()
-    one, other = (judged(sample, answer, sees) for answer in sample.responses)
-    JudgeTemplate(file).check(one, other, int(sees))
+    first, second = (template_record(sample, answer, sees) for answer in sample.responses)
+    JudgeTemplate(file).check(first, second, int(sees))

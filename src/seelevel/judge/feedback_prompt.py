@@ -1,5 +1,4 @@
-"""The template of judges that give feedback. It is Python text, not files beside it, so that a stage's fingerprint,
-which covers sources, changes with them."""
+"""The template of judges that give feedback. It is Python text, not a file: stage fingerprints cover Python sources."""
 
 FEEDBACK = """\
 {% for _ in range(pictures) %}<image>

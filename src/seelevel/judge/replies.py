@@ -1,4 +1,7 @@
-"""Reading a judge's reply."""
+"""Read a judge's reply.
+
+The reasons in the `ValueError`s below go into a prompt (`REPAIR`): another wording may change what a judge replies.
+"""
 
 from __future__ import annotations
 
@@ -26,34 +29,33 @@ def one_line(error: ValueError) -> str:
 
 
 def json_verdict(schema: type[S]) -> Parse[S]:
-    """A parser for replies that hold one JSON object, alone, in a code fence or after an explanation.
+    """A parser for replies with one JSON object: alone, in a code fence or after an explanation.
 
-    Two verdicts that differ are none, for one of them may be what an answer said of itself and the judge repeats.
+    Two different verdicts are refused, because one may be an answer's verdict on itself that the judge repeats.
     """
 
     def parse(reply: str, record: Record) -> S:
-        found = objects(reply)
-        meant = [value for value in found if value.keys() & schema.model_fields.keys()]
-        if any(value != meant[0] for value in meant):
+        candidates = objects(reply)
+        verdicts = [value for value in candidates if value.keys() & schema.model_fields.keys()]
+        if any(value != verdicts[0] for value in verdicts):
             raise ValueError("it holds more than one verdict")
-        return schema.model_validate((meant or found)[-1])
+        return schema.model_validate((verdicts or candidates)[-1])
 
     return parse
 
 
 def objects(reply: str) -> list[dict[str, Any]]:
-    """The JSON objects of a text that lie in no other one; braces around words without quotation marks are words.
+    """The outermost JSON objects of a text. Braces without a quotation mark inside are plain text.
 
-    Raises ValueError where there is none, or where one is broken: what can be read inside it, such as an answer's own
-    words that were not escaped, is not what it says.
+    Raises ValueError if there is none, or if one is invalid JSON: its readable parts may be an unescaped answer.
     """
     decoder = json.JSONDecoder()
-    found: list[dict[str, Any]] = []
+    values: list[dict[str, Any]] = []
     place = reply.find("{")
     while place >= 0:
         try:
             value, end = decoder.raw_decode(reply, place)
-            found.append(value)
+            values.append(value)
         except json.JSONDecodeError as error:
             end = _closed(reply, place)
             if '"' in reply[place:end]:
@@ -61,13 +63,13 @@ def objects(reply: str) -> list[dict[str, Any]]:
         except RecursionError as error:
             raise ValueError("it is nested too deep") from error
         place = reply.find("{", end)
-    if not found:
+    if not values:
         raise ValueError("it holds no JSON object")
-    return found
+    return values
 
 
 def _closed(text: str, place: int) -> int:
-    """Where the brace that opens at a place is closed again, else the text's end."""
+    """The end of the brace that opens at `place`; the text's end if it is never closed."""
     depth = 0
     for match in re.compile(r"[{}]").finditer(text, place):
         depth += 1 if match[0] == "{" else -1
@@ -77,9 +79,9 @@ def _closed(text: str, place: int) -> int:
 
 
 def parse_ratings(reply: str, count: int, top: int = 6) -> tuple[int | None, ...]:
-    """`count` ratings from 0 to `top`, None for N/A, from the last line that says 'Ratings:' (MRHal-Bench's form).
+    """`count` ratings from 0 to `top`, None for N/A, from the last line with 'Ratings:' (MRHal-Bench's form).
 
-    Raises ValueError with the reason where there are none.
+    Raises ValueError with the reason if they cannot be read.
     """
     lines = [line.strip() for line in reply.split("\n") if re.search(r"\bratings?\b\W*\[", line, re.IGNORECASE)]
     match = RATINGS.search(lines[-1]) if lines else None
@@ -88,12 +90,12 @@ def parse_ratings(reply: str, count: int, top: int = 6) -> tuple[int | None, ...
     entries = [entry.strip() for entry in match[1].split(",")]
     if len(entries) != count:
         raise ValueError(f"{len(entries)} ratings for {count} rounds")
-    found: list[int | None] = []
+    ratings: list[int | None] = []
     for entry in entries:
         if entry.upper() == "N/A":
-            found.append(None)
+            ratings.append(None)
         elif re.fullmatch(r"0|[1-9]\d?", entry, re.ASCII) and int(entry) <= top:
-            found.append(int(entry))
+            ratings.append(int(entry))
         else:
             raise ValueError(f"rating '{entry}' is not a whole number from 0 to {top}")
-    return tuple(found)
+    return tuple(ratings)

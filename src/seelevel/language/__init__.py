@@ -1,1 +1,1 @@
-"""What a text says: its noun chunks, the objects it mentions, and its place in an encoder's space."""
+"""Reading texts: noun chunks, mentions of objects, and vectors that compare meanings."""

@@ -1,9 +1,9 @@
 """Longest noun chunks, the units that the check compares (AMP, arXiv 2405.11165, appendix A.1, after KOSMOS-2).
 
-Every noun grows along the dependency tree into the span of all its dependents; its own conjuncts stay out, those
-further down stay in ('two bicycles, one silver and the other black'); only spans that lie in no other span are kept.
-Labels may be those of Universal Dependencies, where a preposition depends on its noun and a noun can head a clause, or
-spaCy's English ones (CLEAR), where neither is so.
+Every noun grows along the dependency tree into the span of all its dependents. Its own conjuncts stay out; conjuncts of
+its dependents stay in ('two bicycles, one silver and the other black'). Spans inside another span are dropped.
+Two sets of labels work. In Universal Dependencies a preposition depends on its noun, and a noun can head a clause. In
+spaCy's English labels (CLEAR) neither is the case.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ ABSTRACT = frozenset({
     "essence", "peace", "composition", "element", "foreground", "appreciation", "atmosphere", "emotions", "artwork",
     "subject",
 })  # fmt: skip
-# Nouns that stand for the picture when they only introduce what is seen ('a view of the city').
+# Nouns that stand for the picture if they only introduce its contents ('a view of the city').
 DEPICTIVE = frozenset({"scene", "view", "shot"})
 SHOWS = frozenset({
     "show", "shows", "showing", "depict", "depicts", "depicting", "feature", "features", "featuring", "include",
@@ -36,7 +36,7 @@ SHOWS = frozenset({
 })  # fmt: skip
 NOUNS = frozenset({"NOUN", "PROPN"})
 
-# Dependents of a chunk's head that are not in the chunk. `case` is the preposition, in CLEAR the possessive 's.
+# Dependents of a chunk's head that are not in the chunk. `case` is the preposition or, in CLEAR, the possessive 's.
 NEVER = frozenset({"conj", "cc", "preconj", "case", "mark", "discourse"})
 SUBJECTS = frozenset({"nsubj", "nsubjpass", "csubj", "csubjpass", "expl"})
 AUXILIARIES = frozenset({"cop", "aux", "auxpass"})
@@ -47,7 +47,7 @@ _LINE = re.compile(r"[^\n\r]+")
 
 @dataclass(frozen=True)
 class Chunk:
-    """A noun chunk: its text, the sentence that holds it, and its place in the whole text, in characters."""
+    """A noun chunk: its text, its sentence, and the offsets of its start and end in the whole text, in characters."""
 
     text: str
     sentence: str
@@ -58,7 +58,7 @@ class Chunk:
 def noun_chunks(texts: Sequence[str], parser: str | Language | None = None) -> list[list[Chunk]]:
     """The longest noun chunks of each text, in order.
 
-    `parser` is a loaded spaCy pipeline, or what `load_parser` takes; None is the shipped one. A line break ends a
+    `parser` is a loaded spaCy pipeline, or a name for `load_parser`; None is the shipped parser. A line break ends a
     sentence.
     """
     from seelevel.language.parse import load_parser
@@ -67,10 +67,10 @@ def noun_chunks(texts: Sequence[str], parser: str | Language | None = None) -> l
     lines = [(n, line.start(), line.group()) for n, text in enumerate(texts) for line in _LINE.finditer(text)]
     distinct = list(dict.fromkeys(line for _, _, line in lines))
     chunks_of_line = {doc.text: doc_chunks(doc) for doc in nlp.pipe(distinct)}
-    found: list[list[Chunk]] = [[] for _ in texts]
+    chunks: list[list[Chunk]] = [[] for _ in texts]
     for number, offset, line in lines:
-        found[number].extend(Chunk(c.text, c.sentence, c.start + offset, c.end + offset) for c in chunks_of_line[line])
-    return found
+        chunks[number].extend(Chunk(c.text, c.sentence, c.start + offset, c.end + offset) for c in chunks_of_line[line])
+    return chunks
 
 
 def doc_chunks(doc: Doc) -> list[Chunk]:
@@ -95,7 +95,7 @@ def _label(token: Token) -> str:
 
 
 def _is_noun(token: Token) -> bool:
-    # The shipped pipeline gives Penn tags only. Taggers call a lone '%' or '*' a noun at times.
+    # The shipped pipeline gives only Penn tags. Taggers sometimes call a lone '%' or '*' a noun.
     return not _is_edge(token) and (token.pos_ in NOUNS if token.pos_ else token.tag_.startswith("NN"))
 
 
@@ -103,21 +103,23 @@ def _grow(head: Token) -> tuple[int, int]:
     """First and one past the last token of the chunk that a noun heads."""
     labels = {_label(child) for child in head.children}
     left_out = NEVER | CLAUSAL if labels & (SUBJECTS | {"cop"}) else NEVER
-    kept = {head.i}
+    inside = {head.i}
     for child in head.children:
         if _label(child) not in left_out or _is_other_half(child):
-            kept |= {token.i for token in child.subtree}
+            inside |= {token.i for token in child.subtree}
     start, end = head.i, head.i + 1
-    while start - 1 in kept:
+    while start - 1 in inside:
         start -= 1
-    while end in kept:
+    while end in inside:
         end += 1
     return _strip(head, start, end)
 
 
 def _is_other_half(conjunct: Token) -> bool:
-    """Whether a conjunct of the head goes on with its apposition, as in 'two bicycles, one silver and the other black':
-    parsers hang the second half on the head as often as on the first half."""
+    """True if a conjunct of the head continues its apposition, as in 'two bicycles, one silver and the other black'.
+
+    Parsers attach the second half to the head as often as to the first half.
+    """
     if _label(conjunct) != "conj" or "other" not in {token.lower_ for token in conjunct.lefts}:
         return False
     appositions = (child for child in conjunct.head.rights if _label(child) == "appos" and child.i < conjunct.i)
@@ -125,7 +127,7 @@ def _is_other_half(conjunct: Token) -> bool:
 
 
 def _strip(head: Token, start: int, end: int) -> tuple[int, int]:
-    """Take punctuation off both ends, but no bracket or quotation mark that closes one inside."""
+    """Remove punctuation at both ends, except a bracket or quotation mark that closes one inside the span."""
     doc = head.doc
     while start < head.i and _is_edge(doc[start]):
         start += 1
@@ -142,7 +144,7 @@ def _is_edge(token: Token) -> bool:
 
 
 def _is_omitted(noun: Token) -> bool:
-    """Whether a noun says nothing about what is to be seen, or only introduces it."""
+    """True if a noun names nothing visible ('harmony'), or only introduces the visible things ('a view of')."""
     word = noun.lower_
     if {word, singular(word)} & (UNNECESSARY | ABSTRACT):
         return True
@@ -150,8 +152,10 @@ def _is_omitted(noun: Token) -> bool:
 
 
 def _only_introduces(noun: Token) -> bool:
-    """'A view of the city', 'the scene shows', 'in the scene': the noun stands for the picture. 'A street scene' says
-    what is seen, so it counts."""
+    """True if a noun stands for the picture: 'a view of the city', 'the scene shows', 'in the scene'.
+
+    'A street scene' names a visible thing, so it counts.
+    """
     labels = [_label(child) for child in noun.children]
     if {"compound", "nmod"} & {_label(child) for child in noun.lefts}:
         return False

@@ -1,9 +1,9 @@
-"""Texts to unit vectors, for comparing what two texts say: CLIP's text half, or a sentence-transformers model.
+"""Text encoders, which turn texts into unit vectors: CLIP's text half, or a sentence-transformers model.
 
-Both refuse to cut: a text longer than the model reads is halved at a space until every piece fits, and its vector is
-the mean of the pieces' vectors. And both give a text the same bits whatever it is encoded with, because a batch holds
-texts of one length in tokens and always as many of them: so vectors may be kept, and a stopped check continues to the
-same scores as an unbroken one.
+Neither truncates. A text that is too long for the model is halved at a space until every piece fits, and its vector is
+the mean of the pieces' vectors. Both give a text the same bits, whatever it is batched with: all texts of a batch have
+one length in tokens, and every batch of that length has the same size. So vectors can be cached, and a stopped check
+resumes to the same scores.
 """
 
 from __future__ import annotations
@@ -28,18 +28,21 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 Vectors = NDArray[np.float32]
-# Tokens a batch. Its size is a function of the texts' length alone, or a vector would depend on its text's company; and
-# small, because each length's last batch is filled up.
+# Tokens per batch. The size of a batch depends on the length of its texts alone, or a vector would depend on the other
+# texts. It is small, because the last batch of each length is filled up.
 BATCH_TOKENS = {"cpu": 192, "cuda": 16384}
-# A model may carry this file to say which cosine means 'the same' in its space: {"threshold": 0.85}.
-OWN_SETTINGS = "seelevel.json"
-# What a sentence-transformers model is made of.
+# A model's folder may hold this file. It gives the cosine from which two texts match: {"threshold": 0.85}.
+MODEL_SETTINGS = "seelevel.json"
+# The file that makes a folder a sentence-transformers model; it lists the model's parts.
 MODULES = "modules.json"
 
 
 class TextEncoder(Protocol):
-    """Anything that turns texts into vectors. `threshold` is the cosine that it calls a match, None if it has none;
-    `split` holds the texts that were too long for it and are means of pieces."""
+    """Anything that turns texts into vectors.
+
+    threshold: the cosine from which two texts match, None if it is unknown; split: the texts that were too long, whose
+    vectors are means over pieces.
+    """
 
     threshold: float | None
 
@@ -52,9 +55,9 @@ class TextEncoder(Protocol):
 
 
 class PiecewiseEncoder(ABC):
-    """What both kinds share: pieces for what is too long, batches of one length, each distinct text once.
+    """The part that both encoders share: pieces of long texts, batches of one length, each distinct text once.
 
-    `limit`: tokens that the model reads at once, the special ones included. `dimensions`: of a vector.
+    limit: the most tokens that the model reads at once, special ones included; dimensions: the length of a vector.
     """
 
     def __init__(self, limit: float, dimensions: int, device: str, threshold: float | None) -> None:
@@ -76,7 +79,7 @@ class PiecewiseEncoder(ABC):
         return unit
 
     def _pieces(self, text: str, length: int) -> list[tuple[str, int]]:
-        """Pieces that fit, in order, with their lengths: the text halved, and again, at a space where there is one."""
+        """Pieces that fit, in order, with their lengths. The text is halved repeatedly, at a space if it has one."""
         if length <= self.limit or len(text) < 2:
             return [(text, length)]
         words = text.split()
@@ -101,7 +104,7 @@ class PiecewiseEncoder(ABC):
 
     @abstractmethod
     def _lengths(self, texts: list[str]) -> list[int]:
-        """Tokens of each text, the special ones included."""
+        """The number of tokens of each text, special ones included."""
 
     @abstractmethod
     def _vectors(self, texts: list[str]) -> Vectors:
@@ -116,7 +119,7 @@ class ClipTextEncoder(PiecewiseEncoder):
     ) -> None:
         self.model, self.tokenizer = model.eval(), tokenizer
         text = model.config.get_text_config()
-        # SigLIP reads texts filled up to its last position, and the filling too: so it was trained.
+        # SigLIP was trained on texts padded to its last position, and it attends to the padding.
         self._fill = model.config.model_type.startswith("siglip")
         dimensions = getattr(model.config, "projection_dim", None) or getattr(text, "projection_size", text.hidden_size)
         super().__init__(text.max_position_embeddings, dimensions, model.device.type, threshold)
@@ -147,7 +150,7 @@ class SentenceEncoder(PiecewiseEncoder):
         super().__init__(limit or math.inf, dimensions or 0, model.device.type, threshold)
 
     def _lengths(self, texts: list[str]) -> list[int]:
-        if math.isinf(self.limit):  # a static model: it reads any length, fills nothing up, has another tokenizer
+        if math.isinf(self.limit):  # a static model: any length, no padding, another tokenizer
             return [len(text) for text in texts]
         prompted = [self._prompt + text for text in texts]
         return [len(ids) for ids in self.model.tokenizer(prompted, verbose=False)["input_ids"]]
@@ -161,36 +164,36 @@ class SentenceEncoder(PiecewiseEncoder):
 
 @cache
 def load_encoder(name_or_path: str) -> PiecewiseEncoder:
-    """A text encoder from a folder or by hub name, loaded once, float32, on the GPU where there is one.
+    """A text encoder from a folder or by hub name, loaded once, float32, on the GPU if there is one.
 
-    A model with a `modules.json` is a sentence-transformers one; any other has to be CLIP-like. Only safetensors are
-    read. Raises `InputError` where the folder has no model, or the model encodes no text.
+    A model with a `modules.json` is a sentence-transformers model; any other has to be CLIP-like. Only safetensors are
+    read. Raises `InputError` if the folder has no model, or if the model has no text encoder.
     """
     path = Path(name_or_path)
     if path.is_dir() and not (path / MODULES).is_file() and not (path / "config.json").is_file():
         raise InputError(f"encoder {path} has no config.json; give the folder of a CLIP or sentence-transformers model")
-    threshold = _own_threshold(name_or_path)
-    if _own_file(name_or_path, MODULES) is not None:
+    threshold = _model_threshold(name_or_path)
+    if _model_file(name_or_path, MODULES) is not None:
         return SentenceEncoder(_sentence_transformer(name_or_path), threshold)
     return ClipTextEncoder(*_clip(name_or_path), threshold)
 
 
-def _own_file(name_or_path: str, name: str) -> Path | None:
-    """A small file of a model in a folder or on the hub; None where the model has no such file, or is not to be had."""
+def _model_file(name_or_path: str, name: str) -> Path | None:
+    """A small file of a model in a folder or on the hub; None if the model or the file does not exist."""
     from transformers.utils import cached_file
 
     if Path(name_or_path).is_dir():
         file = Path(name_or_path) / name
         return file if file.is_file() else None
     try:
-        found = cached_file(name_or_path, name)
+        file = cached_file(name_or_path, name)
     except (OSError, ValueError):
         return None
-    return None if found is None else Path(found)
+    return None if file is None else Path(file)
 
 
-def _own_threshold(name_or_path: str) -> float | None:
-    file = _own_file(name_or_path, OWN_SETTINGS)
+def _model_threshold(name_or_path: str) -> float | None:
+    file = _model_file(name_or_path, MODEL_SETTINGS)
     if file is None:
         return None
     try:
@@ -200,7 +203,7 @@ def _own_threshold(name_or_path: str) -> float | None:
     if threshold is None:
         return None
     if isinstance(threshold, bool) or not isinstance(threshold, int | float) or not -1 <= threshold <= 1:
-        raise InputError(f"{file}: threshold {threshold!r:.60} is no cosine from -1 to 1; mend it")
+        raise InputError(f"{file}: threshold {threshold!r:.60} is not a cosine from -1 to 1; mend it")
     return float(threshold)
 
 
@@ -211,7 +214,7 @@ def _clip(name_or_path: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
 
     try:
         config = AutoConfig.from_pretrained(name_or_path)
-        # Asked before loading: a language model of many gigabytes would be read only to be refused.
+        # Check before loading: a language model of many gigabytes would be read only to be refused.
         if not hasattr(MODEL_MAPPING.get(type(config), None), "get_text_features"):
             raise InputError(
                 f"encoder '{name_or_path}' is a {config.model_type} model without a text encoder, and has no {MODULES} "
@@ -221,7 +224,7 @@ def _clip(name_or_path: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
         model, found = AutoModel.from_pretrained(
             name_or_path, config=config, dtype="float32", use_safetensors=True, output_loading_info=True
         )
-    except (OSError, ValueError, SafetensorError) as error:  # nothing there; garbled files; a weight file cut off
+    except (OSError, ValueError, SafetensorError) as error:  # a missing model, a corrupt file, a truncated one
         raise InputError(_not_loaded(name_or_path, error)) from error
     if missing := sorted(found["missing_keys"]):  # transformers fills them with random numbers
         raise InputError(f"encoder '{name_or_path}' lacks {len(missing)} weights, first {missing[0]}; copy it again")

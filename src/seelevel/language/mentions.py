@@ -1,9 +1,9 @@
-"""Which objects a text mentions, as CHAIR counts them (Rohrbach et al. 2018, arXiv 1809.02156).
+"""Mentions of objects in a text, as CHAIR counts them (Rohrbach et al. 2018, arXiv 1809.02156).
 
-A text is lower-cased, tokenised as NLTK's `word_tokenize` does, and every token is brought to its lemma: its singular
-(`singularize`, the first script) or WordNet's word for it (`wordnet`, the later one). Two tokens that form a double
-word ('fire hydrant', 'baby giraffe') count as one; then each token that is a synonym of an object is a mention of it.
-The rules, odd ones among them, are the public scripts', because published tables rest on them.
+A text is lower-cased, tokenised as by NLTK's `word_tokenize`, and lemmatised: `singularize` gives each token's singular
+(the first public script), `wordnet` gives WordNet's lemma (the later script). Two tokens that form a double word ('fire
+hydrant', 'baby giraffe') count as one token. Each token that is a synonym of an object is a mention of it. All rules
+are the public scripts' rules, even the odd ones, because published tables rest on them.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ COCO_DOUBLE_WORDS = (
 )  # fmt: skip
 ANIMALS = ("bird", "cat", "dog", "horse", "sheep", "cow", "elephant", "bear", "zebra", "giraffe", "animal", "cub")
 VEHICLES = ("jet", "train")
-# Two tokens and the word they count as: 'baby' and 'passenger' would otherwise be people, 'glas' is what the published
-# lemmatizer makes of 'glass'.
+# Two tokens and the word that they count as. 'Baby' and 'passenger' would otherwise be people. The published lemmatizer
+# turns 'glass' into 'glas'.
 PUBLISHED_JOINED = (
     {words: words for words in COCO_DOUBLE_WORDS}
     | {f"{age} {animal}": animal for animal in ANIMALS for age in ("baby", "adult")}
@@ -38,7 +38,7 @@ PUBLISHED_JOINED = (
     | {"bow tie": "tie", "toilet seat": "toilet", "wine glas": "wine glass"}
 )
 SEAT_OF_TOILET = {"toilet", "seat"}
-# A list that names these is COCO's: it gets the published table alone, so that published figures come out to the digit.
+# A list that names these is COCO's. It gets only the published table, so that published figures come out to the digit.
 COCO_MARKS = {"sports ball", "potted plant", "hair drier"}
 
 
@@ -50,12 +50,12 @@ class Lemmatizer(Protocol):
         ...
 
     def texts(self, texts: Sequence[Sequence[str]], wanted: Collection[str]) -> list[list[str]]:
-        """As many lemmas as tokens, a text. A lemma that is not `wanted` need not be right."""
+        """The lemmas of each text, one per token. Only lemmas that are `wanted` need to be right."""
         ...
 
 
 class Singularize:
-    """Every token as if it were a noun, as the script of the POPE paper does it."""
+    """A lemmatizer that takes every token for a noun, as the script of the POPE paper does."""
 
     def noun(self, token: str) -> str:
         return singular(token)
@@ -66,7 +66,7 @@ class Singularize:
 
 @dataclass(frozen=True)
 class Mention:
-    """An object named in a text: the object, the list's word for it, and its place among the text's tokens."""
+    """An object named in a text: the object, the list's word for it, and the index of its first token."""
 
     object: str
     word: str
@@ -74,13 +74,13 @@ class Mention:
 
 
 def read_synonyms(path: Path | str) -> list[list[str]]:
-    """CHAIR's synonym list: one object a line, its name first, then its synonyms, comma separated.
+    """CHAIR's synonym list: one object per line, first its name, then its synonyms, separated by commas.
 
-    Raises `InputError` when the file is missing, empty, or has a line without a name.
+    Raises `InputError` if the file is missing, empty, or has a line without a name.
     """
     path = Path(path)
     if not path.is_file():
-        raise InputError(f"synonym list {path} does not exist; give a file with one object and its synonyms a line")
+        raise InputError(f"synonym list {path} does not exist; give a file with one object and its synonyms per line")
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
@@ -89,21 +89,21 @@ def read_synonyms(path: Path | str) -> list[list[str]]:
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
-        # One space after the comma belongs to the separator, as in the public script: a second one stays in the word,
-        # which then never matches (' motor bike' in the original list), and published figures rest on that.
+        # One space after the comma belongs to the separator, as in the public script. A second space stays in the word,
+        # which then never matches (' motor bike' in the original list). Published figures rest on that.
         row = re.split(", ?", line.strip())
         if not row[0].strip():
             raise InputError(f"{path}, line {number}: no object before the first comma; write its name there")
         rows.append(row)
     if not rows:
-        raise InputError(f"synonym list {path} is empty; write one object and its synonyms a line")
+        raise InputError(f"synonym list {path} is empty; write one object and its synonyms per line")
     return rows
 
 
 class Mentions:
-    """Finds the mentions of a synonym list's objects in texts.
+    """A finder of mentions of a synonym list's objects.
 
-    `lemmatizer` is a name of `LEMMATIZERS`. Raises `InputError` when it is unknown.
+    `lemmatizer` is a name of `LEMMATIZERS`. Raises `InputError` if it is unknown.
     """
 
     def __init__(self, synonyms: Iterable[list[str]], lemmatizer: str = "singularize") -> None:
@@ -119,8 +119,8 @@ class Mentions:
         self._wanted = {*self._object_of, *SEAT_OF_TOILET}.union(*(words.split() for words in self._joined))
 
     def _add_forms(self) -> None:
-        """For lists other than COCO's: count every listed word of several tokens as one, and know a word as the
-        lemmatizer leaves it ('glass' becomes 'glas')."""
+        """For lists other than COCO's: join every listed word of several tokens, and add each word's lemma ('glas' for
+        'glass')."""
         for word in list(self._object_of):
             form = " ".join(self._lemmatizer.noun(token) for token in tokenize(word.strip().lower()))
             if " " in form:
@@ -129,11 +129,11 @@ class Mentions:
                 self._object_of.setdefault(form, self._object_of[word])
 
     def find(self, text: str) -> list[Mention]:
-        """The mentions in a text, in its order; an object named twice is two mentions."""
+        """The mentions in a text, in order; an object named twice is two mentions."""
         return self.find_all([text])[0]
 
     def find_all(self, texts: Iterable[str]) -> list[list[Mention]]:
-        """`find` for many texts, which taggers read faster together."""
+        """`find` for many texts; taggers are faster on many texts at once."""
         tokens = [tokenize(text.lower()) for text in texts]
         return [self._mentions(lemmas) for lemmas in self._lemmatizer.texts(tokens, self._wanted)]
 
@@ -149,16 +149,16 @@ class Mentions:
                     break
             words.append((word, place))
             place += length
-        # 'The seat of the toilet' is no chair.
+        # 'The seat of the toilet' is not a chair.
         skip = {"seat"} if {word for word, _ in words} >= SEAT_OF_TOILET else set()
         return [Mention(self._object_of[w], w, at) for w, at in words if w in self._object_of and w not in skip]
 
 
 def tokenize(text: str) -> list[str]:
-    """The tokens of NLTK's `word_tokenize`, which splits sentences first so that each one's last period comes off.
+    """The tokens of NLTK's `word_tokenize`, which splits sentences first and then separates each one's last period.
 
-    Its sentence splitter needs data that must be downloaded; here every period before a space comes off instead. The
-    two differ in abbreviations only ('u.s.'), which are no objects.
+    NLTK's sentence splitter needs a download. Here every period before a space is separated instead. The two differ
+    only in abbreviations ('u.s.'), which are never objects.
     """
     return [token for word in _LAST_PERIOD.sub(r" .\1 ", text).split(" ") if word for token in _tokens_of(word)]
 
@@ -168,7 +168,7 @@ _LAST_PERIOD = re.compile(r"(?<=[^\s.])\.([\])}>\"'»”’]*)(?:\s+|$)")
 
 @lru_cache(maxsize=1 << 16)
 def _tokens_of(word: str) -> tuple[str, ...]:
-    """NLTK's tokens of what stands between two spaces: none of its rules reaches beyond, and words recur."""
+    """NLTK's tokens of the text between two spaces, cached because words recur; none of its rules crosses a space."""
     return tuple(_word_tokenizer()(f"x {word} x")[1:-1])
 
 
@@ -181,7 +181,10 @@ def _word_tokenizer() -> Callable[[str], list[str]]:
 
 @cache
 def _inflection() -> Callable[[str], str]:
-    # By path: importing `textblob` itself would load all of NLTK and look for its corpora.
+    """TextBlob's `singularize`, loaded by path because `import textblob` would load all of NLTK, which takes seconds.
+
+    The published counts rest on exactly these rules, so the installed file is used instead of a copy.
+    """
     package = importlib.util.find_spec("textblob")
     assert package is not None and package.submodule_search_locations
     file = Path(package.submodule_search_locations[0]) / "en" / "inflect.py"

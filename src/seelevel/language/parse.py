@@ -1,4 +1,4 @@
-"""English parsers: the shipped one, any spaCy pipeline, and how the shipped one was trained and is measured."""
+"""Load an English parser: the shipped one or any spaCy pipeline. `treebank` trains and evaluates the shipped one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 BUILTIN = Path(__file__).parent / "parser"
 UNUSED = ["ner", "entity_linker", "textcat", "textcat_multilabel", "lemmatizer", "spancat"]
 NO_PARSER = "parser '{name}' is neither a folder nor an installed spaCy package; install it or use parser: builtin"
-EVALUATE_EVERY, WARM_UP = 250, 250
 
 
 @cache
@@ -24,14 +23,14 @@ def load_parser(name: str = "builtin") -> Language:
     """A spaCy pipeline with a tagger and a dependency parser, loaded once.
 
     `name` is `builtin`, a spaCy package that is installed (`en_core_web_trf`), or a pipeline's folder. Raises
-    `InputError` where there is no such pipeline, or where it has no parser.
+    `InputError` if there is no such pipeline, or if it has no parser.
     """
     import spacy
 
     path = BUILTIN if name == "builtin" else Path(name)
     if name == "builtin" or path.is_dir():
         if not (path / "config.cfg").is_file():
-            raise InputError(f"parser {path} is no spaCy pipeline (no config.cfg); make one with seelevel parser train")
+            raise InputError(f"parser {path} is not a spaCy pipeline (no config.cfg); seelevel parser train makes one")
         nlp = spacy.load(path, exclude=UNUSED)
     elif spacy.util.is_package(name) and (spacy.util.get_package_path(name) / "meta.json").is_file():
         nlp = spacy.load(name, exclude=UNUSED)
@@ -43,9 +42,9 @@ def load_parser(name: str = "builtin") -> Language:
 
 
 def parser_fingerprint(name: str = "builtin") -> str:
-    """A fingerprint of what `load_parser(name)` loads: a folder's files, or a package's version.
+    """The fingerprint of the pipeline that `load_parser(name)` loads: of a folder's files, or of a package's version.
 
-    Raises `InputError` where there is neither.
+    Raises `InputError` if there is no such folder or package.
     """
     path = BUILTIN if name == "builtin" else Path(name)
     if path.is_dir():

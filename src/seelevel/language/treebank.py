@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from seelevel.errors import InputError
-from seelevel.language.parse import EVALUATE_EVERY, WARM_UP, load_parser
+from seelevel.language.parse import load_parser
 
 if TYPE_CHECKING:
     from spacy.tokens import Doc
@@ -18,14 +18,15 @@ if TYPE_CHECKING:
 
 TRAINING = Path(__file__).parent / "parser_training.cfg"
 PARTS = ("train", "dev")
-# Sentences are trained and measured ten at a time, so that the parser learns where they end.
-SENTENCES_A_TEXT = 10
+# Texts hold ten sentences each, so that the parser learns to find their ends.
+SENTENCES_PER_TEXT = 10
+EVALUATE_EVERY, WARM_UP = 250, 250
 
 
 def read_treebank(treebank: Path | str, part: str) -> list[Doc]:
-    """The gold trees of a Universal Dependencies folder's `*-ud-<part>.conllu`, ten sentences a text.
+    """The gold trees of a Universal Dependencies folder's `*-ud-<part>.conllu`, ten sentences per text.
 
-    Raises `InputError` where the folder or the file is missing.
+    Raises `InputError` if the folder or the file is missing.
     """
     from spacy.training.converters import conllu_to_docs
 
@@ -35,14 +36,14 @@ def read_treebank(treebank: Path | str, part: str) -> list[Doc]:
             f"treebank {treebank}: {len(files)} files are called *-ud-{part}.conllu, expected one; "
             "give a folder of Universal Dependencies in CoNLL-U"
         )
-    return list(conllu_to_docs(files[0].read_text(encoding="utf-8"), n_sents=SENTENCES_A_TEXT, no_print=True))
+    return list(conllu_to_docs(files[0].read_text(encoding="utf-8"), n_sents=SENTENCES_PER_TEXT, no_print=True))
 
 
 def train_parser(treebank: Path | str, out: Path | str, max_steps: int = 5000, seed: int = 0) -> Path:
     """Train the small pipeline of `parser_training.cfg` on a treebank's train part, keeping the best on its dev part.
 
     Prints spaCy's table of scores every 250 steps. Returns `out`, which holds the pipeline in spaCy's own format.
-    Raises `InputError` where the treebank is missing or `out` holds something else.
+    Raises `InputError` if the treebank is missing or `out` holds something else.
     """
     from spacy.tokens import DocBin
     from spacy.training.initialize import init_nlp
@@ -51,7 +52,7 @@ def train_parser(treebank: Path | str, out: Path | str, max_steps: int = 5000, s
 
     out = Path(out)
     if out.exists() and any(out.iterdir()) and not (out / "config.cfg").is_file():
-        raise InputError(f"{out} exists and holds no parser; give another folder")
+        raise InputError(f"{out} exists and does not hold a parser; give another folder")
     docs = {part: read_treebank(treebank, part) for part in PARTS}
     with tempfile.TemporaryDirectory() as folder:
         paths = {part: Path(folder) / f"{part}.spacy" for part in PARTS}
@@ -59,7 +60,7 @@ def train_parser(treebank: Path | str, out: Path | str, max_steps: int = 5000, s
             DocBin(docs=docs[part], store_user_data=True).to_disk(path)
         overrides: dict[str, Any] = {f"paths.{part}": str(path) for part, path in paths.items()}
         overrides |= {"system.max_steps": max_steps, "system.seed": seed}
-        # Short runs are measured at their end at least, and warm up in a tenth of their steps.
+        # Short runs are evaluated at least once, at their end, and warm up in a tenth of their steps.
         overrides["training.eval_frequency"] = min(EVALUATE_EVERY, max_steps)
         overrides["training.optimizer.learn_rate.warmup_steps"] = min(WARM_UP, max_steps // 10)
         nlp = init_nlp(load_config(TRAINING, overrides=overrides, interpolate=False))
@@ -91,8 +92,8 @@ def evaluate_parser(path: str, treebank: Path | str, part: str = "dev") -> dict[
     """Measure a parser on raw text against a treebank's gold trees.
 
     Returns fractions: `las`, `uas`, `tag_accuracy` and `sentences_f1` as spaCy scores them (punctuation left out of the
-    first two); `chunk_precision`, `chunk_recall` and `chunk_f1`, where a chunk counts when one with the same first and
-    last character grows on the gold trees; and `words_per_second`, `words`.
+    first two); `chunk_precision`, `chunk_recall` and `chunk_f1`; and `words_per_second`, `words`. A chunk is right if
+    the gold trees have a chunk with the same first and last character.
     """
     from spacy.tokens import Doc
     from spacy.training import Example
@@ -100,24 +101,24 @@ def evaluate_parser(path: str, treebank: Path | str, part: str = "dev") -> dict[
     from seelevel.language.chunks import doc_chunks
 
     nlp = load_parser(path)
-    # In the parser's own vocabulary, which knows what is punctuation.
+    # The parser's own vocabulary marks punctuation, which the converter's does not.
     gold = [Doc(nlp.vocab).from_bytes(doc.to_bytes()) for doc in read_treebank(treebank, part)]
     start = time.perf_counter()
     parsed = list(nlp.pipe(doc.text for doc in gold))
     seconds = time.perf_counter() - start
     scores = nlp.evaluate([Example(nlp.make_doc(doc.text), doc) for doc in gold])
     expected = {(n, c.start, c.end) for n, doc in enumerate(gold) for c in doc_chunks(doc)}
-    found = {(n, c.start, c.end) for n, doc in enumerate(parsed) for c in doc_chunks(doc)}
-    right = len(expected & found)
+    predicted = {(n, c.start, c.end) for n, doc in enumerate(parsed) for c in doc_chunks(doc)}
+    right = len(expected & predicted)
     words = sum(len(doc) for doc in parsed)
     return {
         "las": scores["dep_las"],
         "uas": scores["dep_uas"],
         "tag_accuracy": scores["tag_acc"],
         "sentences_f1": scores["sents_f"],
-        "chunk_precision": right / max(len(found), 1),
+        "chunk_precision": right / max(len(predicted), 1),
         "chunk_recall": right / max(len(expected), 1),
-        "chunk_f1": 2 * right / max(len(found) + len(expected), 1),
+        "chunk_f1": 2 * right / max(len(predicted) + len(expected), 1),
         "words": words,
         "words_per_second": words / seconds,
     }

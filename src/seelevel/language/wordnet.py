@@ -1,11 +1,12 @@
-"""WordNet's lemmas by part of speech, as the later CHAIR script has them: tag the tokens, look each up under its tag.
+"""WordNet's lemmas by part of speech, as in the later CHAIR script: tag each token, look it up under its tag.
 
-The script tags with NLTK's perceptron and looks up with NLTK's `WordNetLemmatizer`. Here the shipped parser's tagger
-tags, which agrees with the perceptron on most words, and the tables are those of `spacy-lookups-data` (WordNet 3.0).
+The script tags with NLTK's perceptron and looks up with NLTK's `WordNetLemmatizer`. Here the tags are the shipped
+parser's, which agree with the perceptron's on most words, and the tables are those of `spacy-lookups-data` (WordNet
+3.0). Two habits of the shipped tagger are corrected:
 
-Two habits of the shipped tagger are corrected. It takes rare plurals for verbs ('umbrellas'): a word that WordNet does
-not know under its tag is looked up as a noun. It takes a participle before a noun for a verb ('potted plants'): the
-participle is looked up as an adjective if WordNet has one.
+- It calls rare plurals verbs ('umbrellas'). A word that WordNet does not have under its tag is looked up as a noun.
+- It calls participles before a noun verbs ('potted plants'). Such a participle is looked up as an adjective if WordNet
+  has that adjective.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from seelevel.errors import InputError
 if TYPE_CHECKING:
     from spacy.language import Language
 
-# WordNet's rules of detachment (its man page `morphy(7WN)`): an ending and what stands in its place.
+# WordNet's rules of detachment (its man page `morphy(7WN)`): an ending and its replacement.
 ENDINGS = {
     "noun": (
         ("s", ""), ("ses", "s"), ("ves", "f"), ("xes", "x"), ("zes", "z"), ("ches", "ch"), ("shes", "sh"),
@@ -32,11 +33,11 @@ ENDINGS = {
 # The first letter of a Penn tag; every other word is looked up as a noun, as the script does.
 PART_OF = {"J": "adj", "V": "verb", "N": "noun", "R": "adv"}
 PARTICIPLES = {"VBN", "VBG"}
-NO_TABLES = "the lemmatizer wordnet needs WordNet's tables; pip install 'seelevel[wordnet]' or take singularize"
+NO_TABLES = "the lemmatizer wordnet needs WordNet's tables; pip install 'seelevel[wordnet]' or use singularize"
 
 
 class WordNet:
-    """Tokens to WordNet's lemmas. Raises `InputError` where its tables are not installed."""
+    """A lemmatizer that looks tokens up in WordNet. Raises `InputError` if its tables are not installed."""
 
     def __init__(self) -> None:
         self._words, self._exceptions = _tables()
@@ -47,20 +48,24 @@ class WordNet:
         return self.lemma(token, "noun")
 
     def texts(self, texts: Sequence[Sequence[str]], wanted: Collection[str]) -> list[list[str]]:
-        """Lemmas of tokenised, lower-case texts. Only lemmas that are `wanted` are sure to be right: a token that is a
-        wanted word under no tag, or the same one under all, is never tagged."""
+        """Lemmas of tokenised, lower-case texts, of which only those that are `wanted` are sure to be right.
+
+        A token whose tag cannot matter is never tagged: it is a wanted word under no tag, or the same one under all.
+        """
         nouns = {token: self.noun(token) for token in {token for text in texts for token in text}}
         doubtful = {token for token in nouns if len({_only(self.lemma(token, p), wanted) for p in ENDINGS}) > 1}
         places = [[n for n, token in enumerate(text) if token in doubtful] for text in texts]
-        found = [[nouns[token] for token in text] for text in texts]
-        for lemmas, text, at, tags in zip(found, texts, places, _tags(texts, places), strict=True):
+        lemmatised = [[nouns[token] for token in text] for text in texts]
+        for lemmas, text, at, tags in zip(lemmatised, texts, places, _tags(texts, places), strict=True):
             for n, (tag, next_tag) in zip(at, tags, strict=True):
                 lemmas[n] = self.lemma(text[n], self._part(text[n], tag, next_tag))
-        return found
+        return lemmatised
 
     def _part(self, token: str, tag: str, next_tag: str) -> str:
-        """A token's part of speech by its tag and the next one's. A participle before a noun that WordNet has as an
-        adjective is one, as in the Penn treebank ('potted plants'); the shipped tagger calls it a verb."""
+        """A token's part of speech by its tag and the next token's tag.
+
+        A participle before a noun is an adjective if WordNet has it as one, as in the Penn treebank ('potted plants').
+        """
         if tag in PARTICIPLES and next_tag.startswith("N") and token in self._words["adj"]:
             return "adj"
         return PART_OF.get(tag[:1], "noun")
@@ -68,8 +73,7 @@ class WordNet:
     def lemma(self, token: str, part: str) -> str:
         """The shortest word that WordNet has for a token's forms, or the token itself.
 
-        A token that WordNet does not know as `part` is taken for a noun, which the script does not do: the shipped
-        tagger calls rare plurals verbs ('umbrellas').
+        A token that WordNet does not have as `part` is looked up as a noun, which the script does not do.
         """
         if (token, part) not in self._lemmas:
             forms = self._morphy(token, part) or self._morphy(token, "noun")
@@ -82,11 +86,11 @@ class WordNet:
             return [word for word in (token, *exceptions[token]) if word in words]
         forms = [token]
         detached = _detach(forms, part)
-        found = [word for word in forms + detached if word in words]
-        while detached and not found:
+        lemmas = [word for word in forms + detached if word in words]
+        while detached and not lemmas:
             detached = _detach(detached, part)
-            found = [word for word in detached if word in words]
-        return found
+            lemmas = [word for word in detached if word in words]
+        return lemmas
 
 
 def _detach(forms: Sequence[str], part: str) -> list[str]:
@@ -113,8 +117,8 @@ def _tables() -> tuple[dict[str, frozenset[str]], dict[str, Mapping[str, list[st
 def _tags(texts: Sequence[Sequence[str]], places: Sequence[Sequence[int]]) -> list[list[tuple[str, str]]]:
     """Penn tags of the tokens at some places of each text, and of the tokens after them ('' at the end).
 
-    The tagger sees a few tokens to either side only, so that nothing beyond them need be read: the tags are those of
-    the whole text.
+    The tagger sees only a few tokens on either side, so it is run on stretches of the texts. The tags are those of the
+    whole texts.
     """
     from spacy.tokens import Doc
 
@@ -122,30 +126,30 @@ def _tags(texts: Sequence[Sequence[str]], places: Sequence[Sequence[int]]) -> li
     windows = [_windows(at, len(text), reach) for text, at in zip(texts, places, strict=True)]
     docs = nlp.pipe(
         Doc(nlp.vocab, words=list(text[start:end]))
-        for text, own in zip(texts, windows, strict=True)
-        for start, end in own
+        for text, stretches in zip(texts, windows, strict=True)
+        for start, end in stretches
     )
     tags = []
-    for at, own in zip(places, windows, strict=True):
-        seen = {start + n: token.tag_ for start, _ in own for n, token in enumerate(next(docs))}
-        tags.append([(seen[n], seen.get(n + 1, "")) for n in at])
+    for at, stretches in zip(places, windows, strict=True):
+        tag_at = {start + n: token.tag_ for start, _ in stretches for n, token in enumerate(next(docs))}
+        tags.append([(tag_at[n], tag_at.get(n + 1, "")) for n in at])
     return tags
 
 
 def _windows(places: Sequence[int], length: int, reach: int) -> list[tuple[int, int]]:
-    """Stretches that hold `reach` tokens to either side of each place, those that touch joined."""
-    found: list[tuple[int, int]] = []
+    """Stretches with `reach` tokens on either side of each place; stretches that touch are joined."""
+    windows: list[tuple[int, int]] = []
     for place in places:
         start, end = max(0, place - reach), min(length, place + reach + 1)
-        if found and start <= found[-1][1]:
-            start = found.pop()[0]
-        found.append((start, end))
-    return found
+        if windows and start <= windows[-1][1]:
+            start = windows.pop()[0]
+        windows.append((start, end))
+    return windows
 
 
 @cache
 def _tagger() -> tuple[Language, int]:
-    """The shipped pipeline without its parser, and how many tokens to either side its tagger sees."""
+    """The shipped pipeline without its parser, and the number of tokens on either side that its tagger sees."""
     import spacy
 
     from seelevel.language.parse import BUILTIN, UNUSED

@@ -23,15 +23,15 @@ def load_model(name_or_path: str, **options: Any) -> LocalModel:
 
 
 def load_generator(model: ModelRef | str, batch_size: int | None = None) -> Generator:
-    """Whatever answers under a model's name: a server's model, a class in Python code, a local model.
+    """The model behind a name: on a server, a Python object (`module:attribute`, called without arguments), or local.
 
-    batch_size: prompts, or a server's calls, at once; None leaves it to the model. A folder whose model was trained on
-    conditions is asked under the reference's. Raises `InputError` for a condition that the model does not know.
+    batch_size: prompts, or calls to a server, at once; None leaves it to the model. A model trained on conditions is
+    asked under the one of `model`. Raises `InputError` for a condition that the model does not know.
     """
     ref = ModelRef(model, model) if isinstance(model, str) else model
     if is_object(ref.path):
-        found: Generator = import_named(ref.path)()
-        return found
+        generator: Generator = import_named(ref.path)()
+        return generator
     answering: ApiModel | LocalModel
     if is_server(ref.path):
         from seelevel.models.server.client import ApiModel

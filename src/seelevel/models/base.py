@@ -1,4 +1,4 @@
-"""What every model looks like to the stages: prompts in, completions out, order kept."""
+"""The interface of every model: prompts in, completions out, in the same order."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from seelevel.registry import is_target
 
 
 class Sampling(BaseModel):
-    """How to decode. The defaults are greedy; AMP's experts use 4 beams and repetition penalty 1.1 (AMP A.3.1)."""
+    """Decoding options. The defaults are greedy; AMP's experts use 4 beams and repetition penalty 1.1 (AMP A.3.1)."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -30,8 +30,8 @@ class Sampling(BaseModel):
     @field_validator("temperature")
     @classmethod
     def _none_or_enough(cls, temperature: float) -> float:
-        if 0 < temperature < 0.01:  # the logits over it would pass what a float holds
-            raise ValueError("it is 0, for greedy decoding, or 0.01 and more")
+        if 0 < temperature < 0.01:  # dividing the logits by it would overflow
+            raise ValueError("it is 0, for greedy decoding, or at least 0.01")
         return temperature
 
 
@@ -39,15 +39,15 @@ Price = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class ApiSettings(BaseModel):
-    """How models on servers are asked (`api:` of a recipe); a server is named `https://host/v1#model`.
+    """Calls to models on servers (`api:` of a recipe). A server's model is named `https://host/v1#model`.
 
-    `key` is the environment variable that holds the key, or a mapping from a server's address to its variable, where
-    servers outside the mapping get no key. `cache` false keeps no replies; a text names another folder for them than
-    `api` in `$SEELEVEL_CACHE`. A server is known by its name alone: what it answered stays its answer, though another
-    model may be served under that name since.
+    `key` is the environment variable with the key, or a mapping from a server's address to its variable; servers
+    outside the mapping get no key. `cache`: true keeps replies in `api` under `$SEELEVEL_CACHE`, a text names another
+    folder, false keeps none. Replies are kept under the server's name, so they stay the same if another model is served
+    under that name later.
 
-    `prices` are a model's for a million tokens read and written, `{gpt-4o: [2.5, 10]}`; `budget` is the most that one
-    command may spend by them: the run stops before a call that might pass it, and what was answered is kept.
+    `prices` are per million tokens read and written, `{gpt-4o: [2.5, 10]}`. `budget` is the most that one command may
+    spend at these prices: the run stops before a call that might exceed it, and keeps all replies so far.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -55,18 +55,18 @@ class ApiSettings(BaseModel):
     key: str | dict[str, str] = "OPENAI_API_KEY"
     concurrency: int = Field(default=8, ge=1, description="calls at once")
     timeout: float = Field(default=300.0, gt=0, allow_inf_nan=False, description="seconds a call may take")
-    tries: int = Field(default=10, ge=1, description="times a call is made before the run stops")
+    tries: int = Field(default=10, ge=1, description="attempts per call before the run stops")
     cache: bool | str = True
-    prices: dict[str, tuple[Price, Price]] = Field(default={}, description="model: [read, written], a million tokens")
+    prices: dict[str, tuple[Price, Price]] = Field(default={}, description="model: [read, written], per million tokens")
     budget: Price | None = Field(default=None, description="the most that one command may spend")
 
     @field_validator("key")
     @classmethod
     def _a_variable(cls, key: str | dict[str, str]) -> str | dict[str, str]:
-        # In capitals, as variables are written: hf_… and gsk_… would pass for names, and be the keys themselves.
+        # Capitals only: hf_… and gsk_… look like names but are keys.
         names = [key] if isinstance(key, str) else key.values()
         if not all(re.fullmatch(r"[A-Z_][A-Z0-9_]*", name) for name in names):
-            raise ValueError("it names the environment variable that holds the key, such as OPENAI_API_KEY")
+            raise ValueError("name the environment variable that holds the key, such as OPENAI_API_KEY")
         return key
 
 
@@ -75,7 +75,7 @@ DEFAULT_API = ApiSettings()
 
 @dataclass(frozen=True)
 class Prompt:
-    """A conversation that ends with a user turn, and the picture files its `<image>` marks stand for, in order."""
+    """A conversation that ends with a user turn, and the picture files of its `<image>` marks, in order."""
 
     messages: list[Message]
     images: list[str] = field(default_factory=list)
@@ -83,9 +83,11 @@ class Prompt:
 
 @dataclass(frozen=True)
 class Completion:
-    """One answer: its text, how many tokens were generated, and whether it ended by itself (not by the limit).
-    `note` says why there is no text, where the model was not asked or did not answer; `read` is how many tokens a
-    server says that it read."""
+    """One answer: its text, the number of generated tokens, and whether it ended by itself (not by the limit).
+
+    `note`: why there is no text, if the model was not asked or did not answer. `read`: tokens read, as reported by a
+    server.
+    """
 
     text: str
     tokens: int
@@ -96,9 +98,9 @@ class Completion:
 
 @dataclass(frozen=True)
 class ModelRef:
-    """A model as the recipe names it and where it is: a folder, a hub name, a server's model (`https://host/v1#model`)
-    or a class in Python code (`module:attribute`). `api` is how a server is asked; `condition` what a model that was
-    trained on conditions is asked for (`training.conditions.Conditions.text`)."""
+    """A model: `name` as in the recipe; `path`, a folder, a hub name, a server's model (`https://host/v1#model`) or a
+    Python object (`module:attribute`). `api`: settings for servers; `condition`: for a model trained on conditions
+    (`models.conditions.Conditions.text`)."""
 
     name: str
     path: str
@@ -112,7 +114,7 @@ def is_server(name: str) -> bool:
 
 
 def is_object(name: str) -> bool:
-    """Whether a model's path is a class in Python code: `module:attribute`."""
+    """Whether a model's path is a Python object, `module:attribute`, of this package or of a user's."""
     return is_target(name)
 
 
@@ -123,17 +125,17 @@ class Generator(Protocol):
     def name(self) -> str: ...
 
     def describe(self) -> str:
-        """One line on what it is."""
+        """One line for the user: kind, size, where it runs."""
         ...
 
     def generate(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[Completion]:
-        """One completion a prompt, in order. The same prompts in the same call give the same answers."""
+        """One completion per prompt, in order. The same prompts in the same call give the same answers."""
         ...
 
 
 @runtime_checkable
 class Streaming(Protocol):
-    """A model that gives its answer piece by piece."""
+    """A model that can give its answer piece by piece."""
 
     def stream(self, prompt: Prompt, sampling: Sampling) -> Pieces[str, None, bool]:
         """The pieces of one answer, and whether it ended by itself; closing the iterator stops the model."""
@@ -141,8 +143,8 @@ class Streaming(Protocol):
 
 
 def streamed(model: Generator, prompt: Prompt, sampling: Sampling) -> Pieces[str, None, bool]:
-    """An answer piece by piece, or whole from a model that gives no pieces, and whether it ended by itself. Raises
-    `InputError` where there is none and the model says why."""
+    """An answer piece by piece (whole if the model cannot stream), and whether it ended by itself. Raises `InputError`
+    with the model's reason if there is no answer."""
     if isinstance(model, Streaming):
         return (yield from model.stream(prompt, sampling))
     [completion] = model.generate([prompt], sampling)

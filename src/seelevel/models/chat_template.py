@@ -1,4 +1,4 @@
-"""Messages as the model's chat template renders them."""
+"""Render messages with the model's chat template."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from seelevel.ladder import IMAGE_MARK, Message
 
 
 def chat_messages(messages: Sequence[Message]) -> list[dict[str, Any]]:
-    """Messages in the form chat templates read: a list of text and image parts a turn.
+    """Messages in the form that chat templates read: a list of text and image parts per turn.
 
-    The line break between `<image>` and the text is LLaVA's file format, not content: each template sets its own.
+    The line break between `<image>` and the text belongs to LLaVA's file format. It is removed, because each template
+    adds its own.
     """
     chat = []
     for message in messages:
@@ -28,7 +29,7 @@ def chat_messages(messages: Sequence[Message]) -> list[dict[str, Any]]:
 
 
 def render(messages: Sequence[Message], processor: Any, answer_next: bool = False) -> str:
-    """The conversation as the model's text, `<image>` unexpanded; with `answer_next`, up to where the answer starts."""
+    """The conversation as text, `<image>` unexpanded; with `answer_next`, up to the start of the next answer."""
     return str(
         processor.apply_chat_template(chat_messages(messages), tokenize=False, add_generation_prompt=answer_next)
     )

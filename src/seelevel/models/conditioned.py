@@ -1,4 +1,4 @@
-"""A model that was trained on conditions, asked under one of them."""
+"""A model trained on conditions, asked under one of them."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from seelevel.models.conditions import Conditions, with_condition
 
 
 class Conditioned:
-    """A `Generator` whose prompts end with a condition: `top`, `worst`, `none`, or ratings such as `2/4/4`.
+    """A `Generator` that adds a condition to each prompt: `top`, `worst`, `none`, or ratings such as `2/4/4`.
 
-    Raises `InputError` for any other one.
+    Raises `InputError` for any other condition.
     """
 
     def __init__(self, model: Generator, conditions: Conditions, which: str = "top") -> None:
@@ -32,10 +32,10 @@ class Conditioned:
         return Conditioned(self.model, self.conditions, which)
 
     def generate(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[Completion]:
-        return self.model.generate([self._asked(prompt) for prompt in prompts], sampling)
+        return self.model.generate([self._with_condition(prompt) for prompt in prompts], sampling)
 
     def stream(self, prompt: Prompt, sampling: Sampling) -> Pieces[str, None, bool]:
-        return streamed(self.model, self._asked(prompt), sampling)
+        return streamed(self.model, self._with_condition(prompt), sampling)
 
-    def _asked(self, prompt: Prompt) -> Prompt:
+    def _with_condition(self, prompt: Prompt) -> Prompt:
         return replace(prompt, messages=with_condition(prompt.messages, self.text))

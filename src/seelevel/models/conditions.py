@@ -1,8 +1,8 @@
-"""Feedback as a condition: text at the end of a user turn that says how the answer after it was, or is to be, judged.
+"""Feedback as a condition: text at the end of a user turn with the ratings of the answer that follows.
 
-Ratings and critique have no gradient, so a policy learns answers *given* their feedback (DRESS, arXiv 2311.10081), and
-is asked for an answer given the best one. The text comes after picture and question, so that responses with different
-conditions still share the picture's part of a packed row. Torch-free.
+Ratings and critique have no gradient. So a policy is trained on answers *given* their feedback (DRESS, arXiv
+2311.10081), and later asked for an answer given the best feedback. The text comes after picture and question, so that
+responses with different conditions still share the picture's part of a packed row. Torch-free.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ TEMPLATE = """\
 Feedback:{% for name, rating in ratings %} {{ name | capitalize }}: {{ rating }}.{% endfor %}\
 {% if critique %} Critique: {{ critique }}{% endif %}"""
 FILE = "conditions.json"
-"""Beside a model's weights: what it was trained to be asked for."""
+"""The file beside a model's weights with the conditions it was trained on."""
 BEST, WORST = 4, 1
 Refined = Literal["no worse", "better"]
 
 
 def condition_text(feedback: Feedback, template: str = TEMPLATE, criteria: Sequence[str] = CRITERIA) -> str:
     """A condition in one line. The template's variables: `ratings`, (criterion, 1 to 4) for each of the criteria, and
-    `critique`. Raises `BadTemplateError` for a template that is none or asks for anything else.
+    `critique`. Raises `BadTemplateError` for an invalid template or another variable.
 
-    A criterion that does not apply counts as met, for when an answer is asked for nobody knows yet which ones will.
+    A criterion that does not apply gets the best rating: which ones apply is unknown when an answer is requested.
     """
     ratings = [(name, feedback.ratings.get(name, BEST)) for name in criteria]
     critique = " ".join(unmarked(feedback.critique).split())  # a mark would stand for a picture
@@ -43,15 +43,15 @@ def condition_text(feedback: Feedback, template: str = TEMPLATE, criteria: Seque
 
 
 def check_template(template: str, criteria: Sequence[str]) -> None:
-    """Raise `BadTemplateError` where a template cannot say how good an answer is, whatever the feedback on it."""
+    """Raise `BadTemplateError` if a template is invalid, or gives the same text for good and bad feedback."""
     if IMAGE_MARK in template:
-        raise BadTemplateError(f"template: {IMAGE_MARK} stands for a picture, and the prompt has it; take it away")
+        raise BadTemplateError(f"template: {IMAGE_MARK} stands for a picture, which the prompt already has; remove it")
     texts = [
         condition_text(Feedback(dict.fromkeys(criteria, rating), critique), template, criteria)
         for rating, critique in ((BEST, ""), (WORST, ""), (BEST, "It is right."), (WORST, "It is wrong."))
     ]
     if len(set(texts)) == 1:
-        raise BadTemplateError("template: it says the same of good and bad answers; have it name ratings or critique")
+        raise BadTemplateError("template: it is the same for good and bad answers; use `ratings` or `critique` in it")
 
 
 def conditioned(
@@ -62,13 +62,16 @@ def conditioned(
     critique_dropout: float = 0.0,
     refined: Refined = "no worse",
 ) -> Ladder:
-    """A ladder whose rated responses carry their feedback as a condition, but for a share `dropout` of them, drawn by
-    the ladder's id and so the same in every run: a policy is to answer without a condition too. Of the conditions a
-    share `critique_dropout` are ratings alone, for whoever asks for an answer knows no critique of it yet.
+    """A ladder whose rated responses carry their feedback as a condition.
 
-    A condition that a response has already stays. A response that was rated worse than the answer it refines
-    (`Ladder.ratings_before`) is left out: it would teach that feedback makes answers worse. So is,
-    where `refined` is 'better', one that was rated as high and not the highest: it would teach not to listen.
+    A share `dropout` of them carry none, so that the policy can also answer without a condition. A share
+    `critique_dropout` of the conditions are ratings alone, because nobody knows the critique of an answer before it is
+    given. Both are drawn by the ladder's id, so they are the same in every run. A response keeps a condition that it
+    already has.
+
+    A response rated worse than the answer that it refines (`Ladder.ratings_before`) is left out: it would
+    teach that feedback makes answers worse. With `refined` 'better', so is one rated equally, unless it has the
+    best ratings: it would teach to ignore feedback.
     """
     responses = []
     for number, response in enumerate(ladder.responses):
@@ -78,15 +81,15 @@ def conditioned(
         if feedback is not None and feedback.ratings and not response.condition:
             draw = random.Random(f"{ladder.id}/{number}")
             dropped, bare = draw.random() < dropout, draw.random() < critique_dropout
-            known = replace(feedback, critique="") if bare else feedback
-            response = replace(response, condition="" if dropped else condition_text(known, template, criteria))
+            stated = replace(feedback, critique="") if bare else feedback
+            response = replace(response, condition="" if dropped else condition_text(stated, template, criteria))
         responses.append(response)
     return replace(ladder, responses=responses)
 
 
 def rated_worse(feedback: Feedback, before: Mapping[str, int], refined: Refined = "no worse") -> bool:
-    """Whether an answer was rated worse than the one before it, by the mean of the criteria that both have; `better`:
-    or as high, below the best."""
+    """Whether an answer is rated worse than the one before it, by the mean of their common criteria. With `refined`
+    'better': or equally, and below the best."""
     both = [name for name in feedback.ratings if name in before]
     gained = sum(feedback.ratings[name] - before[name] for name in both)
     best = all(feedback.ratings[name] == BEST for name in both)
@@ -95,15 +98,15 @@ def rated_worse(feedback: Feedback, before: Mapping[str, int], refined: Refined 
 
 @dataclass(frozen=True)
 class Conditions:
-    """What a policy that was trained on conditions can be asked for: the template and the criteria of its conditions,
-    and the critique that goes with the best ratings."""
+    """The conditions that a policy was trained on: their template, their criteria, and the critique that goes with the
+    best ratings."""
 
     template: str
     criteria: tuple[str, ...]
     critique: str
 
     def text(self, which: str) -> str:
-        """The condition called `top`, `worst` or `none`, or that of ratings, '2/4/4' in the criteria's order. Raises
+        """The text of a condition: `top`, `worst`, `none`, or ratings in the criteria's order, '2/4/4'. Raises
         `InputError` for anything else."""
         if which == "none":
             return ""
@@ -119,23 +122,23 @@ class Conditions:
         if len(parts) != len(self.criteria) or not all(part in ("1", "2", "3", "4") for part in parts):
             example = "/".join(["2", *["4"] * (len(self.criteria) - 1)])
             raise InputError(
-                f"condition '{text}' is none of top, worst and none, nor a rating from 1 to 4 for each of "
+                f"condition '{text}' is unknown; use top, worst, none, or a rating from 1 to 4 for each of "
                 f"{', '.join(self.criteria)}, such as {example}"
             )
         return dict(zip(self.criteria, map(int, parts), strict=True))
 
 
-def check_condition(known: Conditions | None, which: str) -> None:
-    """Raise `InputError` where a policy cannot be asked for a condition; `known` is None for one that knows none."""
-    if known is not None:
-        known.text(which)
+def check_condition(conditions: Conditions | None, which: str) -> None:
+    """Raise `InputError` for a condition that the model does not know. `conditions`: the model's, or None."""
+    if conditions is not None:
+        conditions.text(which)
     elif which not in ("top", "none"):
-        raise InputError(f"condition '{which}': the model was not trained on conditions; take the condition away")
+        raise InputError(f"condition '{which}': the model was not trained on conditions; remove the condition")
 
 
 def conditions_of(ladders: Iterable[Ladder], template: str, criteria: Sequence[str]) -> Conditions:
-    """What a policy trained on these ladders can be asked for. Its critique is the commonest one of those responses
-    that have the best rating in every criterion they were rated on; none where there is no such response."""
+    """The conditions of a policy trained on these ladders. The critique is the most frequent one among the responses
+    with the best rating in every rated criterion; '' if there is no such response."""
     praise: Counter[str] = Counter()
     for ladder in ladders:
         for response in ladder.responses:
@@ -147,23 +150,23 @@ def conditions_of(ladders: Iterable[Ladder], template: str, criteria: Sequence[s
 
 
 def read_conditions(model: Path) -> Conditions | None:
-    """What the model in a folder can be asked for; None where it was not trained on conditions.
+    """The conditions of the model in a folder; None if it was not trained on conditions.
 
-    Raises `InputError` where the file is there and cannot be read.
+    Raises `InputError` for a file that cannot be read.
     """
     path = model / FILE
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        known = Conditions(str(found["template"]), tuple(map(str, found["criteria"])), str(found["critique"]))
+        value = json.loads(path.read_text(encoding="utf-8"))
+        conditions = Conditions(str(value["template"]), tuple(map(str, value["criteria"])), str(value["critique"]))
         for which in ("top", "worst"):
-            known.text(which)
+            conditions.text(which)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror}); mend that or copy the model again") from error
+        raise InputError(f"{path} cannot be read ({error.strerror}); copy the model again") from error
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise InputError(f"{path} holds no conditions; copy the model again or remove the file") from error
-    return known
+        raise InputError(f"{path} is not a valid conditions file; copy the model again or remove the file") from error
+    return conditions
 
 
 def with_condition(prompt: Sequence[Message], condition: str) -> list[Message]:

@@ -1,4 +1,4 @@
-"""What the files of a model say about it, read without torch: how large it is, and whether it is still the same."""
+"""The size and the fingerprint of a model, from its files, without torch."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from seelevel.models.folders import check_model_folder, hub_config, read_json
 
 @dataclass(frozen=True)
 class ModelSize:
-    """Parameters by the headers of a model's safetensors files, and tokens that an image takes (0: not known)."""
+    """Parameters, from the headers of a model's safetensors files, and tokens per picture (0: unknown)."""
 
     parameters: int
     dtype: str
@@ -24,7 +24,7 @@ class ModelSize:
 
 
 def model_size(folder: Path) -> ModelSize:
-    """Size of the model in a folder. Raises `InputError` where it is incomplete."""
+    """Size of the model in a folder. Raises `InputError` if files are missing."""
     check_model_folder(folder)
     count, dtypes = 0, set()
     for file in sorted(folder.glob("*.safetensors")):
@@ -44,10 +44,10 @@ def model_size(folder: Path) -> ModelSize:
 
 
 def model_fingerprint(model: ModelRef) -> str:
-    """A fingerprint of a model's files; of a hub model, its name and commit; of a class in Python code, its sources;
-    of a server's model its name, for nothing else is known of it.
+    """A fingerprint of a model's files. A hub model's is of its name and commit, a Python object's of its module's
+    code, a server's of its name, because nothing else is known about it.
 
-    Raises `InputError` where the model is a file.
+    Raises `InputError` if the path is a file.
     """
     if is_server(model.path):
         return digest(model.path)

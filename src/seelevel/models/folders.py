@@ -1,4 +1,4 @@
-"""What a model folder must hold, looked at before anything heavy is imported or loaded."""
+"""Check the files of a model folder before anything heavy is imported or loaded."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from seelevel.errors import InputError
 
 
 def check_model_folder(folder: Path) -> None:
-    """Raise `InputError` for a folder that lacks a configuration or safetensors weights, or names weights it lacks."""
+    """Raise `InputError` for a folder without a configuration or without all of its safetensors weights."""
     if not (folder / "config.json").is_file():
         raise InputError(f"model folder {folder} has no config.json; name a folder that save_pretrained wrote")
     read_json(folder / "config.json")
@@ -18,7 +18,7 @@ def check_model_folder(folder: Path) -> None:
 
 
 def adapter_base(folder: Path) -> str | None:
-    """The base model that an adapter folder names, or None where the folder is not an adapter's.
+    """The base model that an adapter's folder names; None if the folder is not an adapter's.
 
     Raises `InputError` for an adapter without weights or base.
     """
@@ -33,7 +33,7 @@ def adapter_base(folder: Path) -> str | None:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """A JSON mapping in a model folder. Raises `InputError` with the line where it is none."""
+    """A JSON mapping in a model folder. Raises `InputError`, naming the line if it is not valid JSON."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
@@ -50,8 +50,7 @@ def _check_weights(folder: Path, name: str) -> None:
         weights = read_json(index).get("weight_map")
         if not isinstance(weights, dict):
             raise InputError(f"{index} has no weight_map that names the weight files; copy the file again")
-        named = {str(file) for file in weights.values()}
-        missing = sorted(n for n in named if not (folder / n).is_file())
+        missing = sorted(file for file in {*map(str, weights.values())} if not (folder / file).is_file())
         if missing:
             raise InputError(
                 f"model folder {folder} lacks {len(missing)} of its weight files, first {missing[0]}; add them"
@@ -61,18 +60,19 @@ def _check_weights(folder: Path, name: str) -> None:
         return
     if any(folder.glob("*.bin")) or any(folder.glob("*.pt")) or any(folder.glob("*.pth")):
         raise InputError(
-            f"model folder {folder} has weights only as pickles (.bin); only *.safetensors are loaded: "
-            "save it again with save_pretrained"
+            f"model folder {folder} has only pickled weights (.bin), and only *.safetensors are loaded; save it again "
+            "with save_pretrained"
         )
     raise InputError(f"model folder {folder} has no weights (*.safetensors); name a complete model folder")
 
 
 def hub_config(name: str) -> Path | None:
-    """The configuration of a hub model, in the cache, of the commit that loading the model would take; None where it is
-    not there and the hub cannot be asked.
+    """The configuration of a hub model, in the cache, at the commit that would be loaded.
 
-    It is fetched, not only looked up: a run downloads its models after it has taken their fingerprints, and the same
-    command again must find the same ones. Raises `InputError` where the hub has no such model, or gives it to others.
+    None if it is not in the cache and the hub cannot be reached.
+
+    It is downloaded, not only looked up: a run takes fingerprints before it downloads models, and the same command must
+    find the same fingerprints again. Raises `InputError` if the hub has no such model or refuses access.
     """
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import (
@@ -88,11 +88,11 @@ def hub_config(name: str) -> Path | None:
         return None
     except GatedRepoError as error:
         raise InputError(
-            f"model {name}: the hub gives it to those who agreed to its terms; agree on its page, then set HF_TOKEN"
+            f"model {name}: the hub requires that you accept its terms; do so on its page, then set HF_TOKEN"
         ) from error
     except RepositoryNotFoundError as error:
         raise InputError(
-            f"model {name}: the hub has none of that name, or not for you; mend the name, or set HF_TOKEN"
+            f"model {name}: the hub has no such model, or it is private; correct the name, or set HF_TOKEN"
         ) from error
     except EntryNotFoundError as error:
         raise InputError(f"model {name}: it has no config.json on the hub; name a model of transformers") from error

@@ -1,4 +1,4 @@
-"""Is a model of the kind that is asked for? Read from its configuration, before anything heavy is imported."""
+"""Is a model of the required kind? Read from its configuration, before anything heavy is imported."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SEES = re.compile(r"vision|visual|image|img")
 
 
 def check_answers(model: str) -> None:
-    """Raise `InputError` for a model that does not answer prompts about pictures, or that the hub has not."""
+    """Raise `InputError` for a model that does not answer prompts about pictures, or that is not on the hub."""
     kind, architectures, keys = _kind(model)
     if architectures and not any(map(WRITES.search, architectures)):
         raise InputError(
@@ -26,8 +26,8 @@ def check_answers(model: str) -> None:
 
 
 def check_encodes(model: str) -> None:
-    """Raise `InputError` for a model that writes text, and so is no encoder of it, or that the hub has not."""
-    if (Path(model) / "modules.json").is_file():  # sentence-transformers, made of whatever it may be
+    """Raise `InputError` for a model that writes text instead of encoding it, or that is not on the hub."""
+    if (Path(model) / "modules.json").is_file():  # sentence-transformers accept any model inside
         return
     kind, architectures, _ = _kind(model)
     if any(map(WRITES.search, architectures)):
@@ -38,16 +38,18 @@ def check_encodes(model: str) -> None:
 
 
 def _kind(model: str) -> tuple[str, list[str], list[str]]:
-    """Kind, architectures and keys of a model's configuration (of an adapter: its base's); empty where it is not known:
-    on a server, a class in Python code, on a hub that cannot be asked."""
+    """Kind, architectures and keys of a model's configuration, of an adapter those of its base.
+
+    Empty if there is no configuration: on a server, a Python object, on a hub that cannot be reached.
+    """
     if is_server(model) or is_object(model):
         return "", [], []
     folder = Path(model)
     if not folder.is_dir():
-        found = hub_config(model)
-        if found is None:
+        hub = hub_config(model)
+        if hub is None:
             return "", [], []
-        folder = found.parent
+        folder = hub.parent
     if (base := adapter_base(folder)) is not None:
         return _kind(base)
     config = read_json(folder / "config.json") if (folder / "config.json").is_file() else {}

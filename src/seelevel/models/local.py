@@ -1,4 +1,4 @@
-"""Any image-text-to-text model of `transformers`, from a folder or a hub name, as a `Generator`."""
+"""Any image-text-to-text model of `transformers` as a `Generator`, from a folder or a hub name."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ from seelevel.progress import say
 from seelevel.store import batched
 
 DType = Literal["auto", "float32", "bfloat16", "float16", "float64"]
-# Prompts at once, by parameters: a small model's time goes into the step's overhead, a large one's into its memory.
+# Prompts at once, by parameters: small models are limited by the overhead of a step, large ones by memory.
 BATCHES = ((20e6, 128), (1e9, 32), (10e9, 16), (float("inf"), 8))
 
 
 class LocalModel:
-    """A model and its processor in memory. `batch_size` may be set; answers depend on it as far as floating-point sums
-    depend on their order."""
+    """A model and its processor in memory. `batch_size` may be set; it changes answers only up to floating-point
+    rounding."""
 
     def __init__(self, model: Any, processor: Any, name: str) -> None:
         self.model, self.processor, self._name = model.eval(), processor, name
@@ -64,16 +64,16 @@ class LocalModel:
     ) -> LocalModel:
         """Load a model from a folder or by its hub name.
 
-        A folder with an adapter alone is loaded onto the base model that it names; `adapter` puts one onto any model.
-        dtype 'auto': on CUDA as stored, elsewhere float32. device 'auto': CUDA, else Apple's, else the CPU. Only
-        safetensors are read. Raises `InputError` for a folder without weights, a name that cannot be had, a model of
-        another kind, a processor that needs torchvision.
+        An adapter's folder is loaded onto the base model that it names; `adapter` puts an adapter onto any model.
+        dtype 'auto': as stored on CUDA, else float32. device 'auto': CUDA, else Apple's GPU, else the CPU. Only
+        safetensors are read. Raises `InputError` for a folder without weights, a name that cannot be downloaded, a
+        model of another kind, or a processor that needs torchvision.
         """
         base = name_or_path
         if Path(name_or_path).is_dir():
-            found = adapter_base(Path(name_or_path))
-            if found is not None:
-                base, adapter = found, name_or_path
+            adapted = adapter_base(Path(name_or_path))
+            if adapted is not None:
+                base, adapter = adapted, name_or_path
         if Path(base).is_dir():
             check_model_folder(Path(base))
         elif base.startswith((".", "/", "~")) or base.count("/") > 1:
@@ -83,7 +83,7 @@ class LocalModel:
         chosen = _dtype(dtype, place, config)
         hf_logging.disable_progress_bar()
         try:
-            model, found = AutoModelForImageTextToText.from_pretrained(
+            model, loading = AutoModelForImageTextToText.from_pretrained(
                 base,
                 config=config,
                 dtype=chosen,
@@ -92,8 +92,8 @@ class LocalModel:
                 output_loading_info=True,
             )
         except SafetensorError as error:
-            raise InputError(f"model {base}: a weight file is broken or cut off ({error}); copy it again") from error
-        if missing := sorted(found["missing_keys"]):  # transformers fills them with random numbers
+            raise InputError(f"model {base}: a weight file is corrupt or cut off ({error}); copy it again") from error
+        if missing := sorted(loading["missing_keys"]):  # transformers would fill them with random numbers
             raise InputError(f"model {base} lacks {len(missing)} of its weights, first {missing[0]}; copy it again")
         processor = _processor(base, trust_remote_code)
         if adapter is not None:
@@ -113,18 +113,20 @@ class LocalModel:
 
     @torch.inference_mode()
     def generate(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[Completion]:
-        """One completion a prompt, in order; the same prompts and sampling in one call give the same answers.
+        """One completion per prompt, in order; the same prompts and sampling in one call give the same answers.
 
-        Prompts of one number of pictures and of like length are answered together, `batch_size` at a time. The
-        repetition penalty counts the prompt's tokens, as transformers does, but not the padding. A prompt that holds a
-        special token of the model is not answered, and its completion says so: an end of turn would end the turn.
+        Prompts with the same number of pictures and of similar length are answered together, `batch_size` at a time.
+        The repetition penalty counts the prompt's tokens, as in transformers, but not the padding. A prompt that
+        contains a special token of the model is not answered, and its completion says so: an end of turn would end the
+        turn.
         """
         completions: dict[int, Completion] = {}
         for i, prompt in enumerate(prompts):
-            if why := self._refusal(prompt):
-                completions[i] = Completion("", 0, False, why)
+            if reason := self._why_unanswered(prompt):
+                completions[i] = Completion("", 0, False, reason)
         if completions:
-            say(f"{len(completions)} of {len(prompts)} prompts not answered: {next(iter(completions.values())).note}")
+            first = next(iter(completions.values())).note
+            say(f"{len(completions)} of {len(prompts)} prompts are not answered, the first because {first}")
         texts = {
             i: render(prompt.messages, self.processor, answer_next=True)
             for i, prompt in enumerate(prompts)
@@ -133,8 +135,8 @@ class LocalModel:
         order = sorted(texts, key=lambda i: (len(prompts[i].images), len(texts[i]), texts[i], i))
         number = 0
         for count in sorted({len(prompt.images) for prompt in prompts}):
-            alike = [i for i in order if len(prompts[i].images) == count]
-            for batch in batched(alike, self.batch_size):
+            same_count = [i for i in order if len(prompts[i].images) == count]
+            for batch in batched(same_count, self.batch_size):
                 inputs = self._inputs([texts[i] for i in batch], [prompts[i].images for i in batch])
                 answers = self._answer(inputs, sampling, number)
                 completions.update(zip(batch, answers, strict=True))
@@ -142,18 +144,20 @@ class LocalModel:
         return [completions[i] for i in range(len(prompts))]
 
     def stream(self, prompt: Prompt, sampling: Sampling) -> Pieces[str, None, bool]:
-        """One answer, piece by piece, as `generate` gives it, but within the context, and whether it ended by itself;
-        closing the iterator stops the model. Raises `InputError` for a prompt that holds a special token or leaves no
-        room for an answer, and for beams, which have no pieces."""
-        if (why := self._refusal(prompt)) or sampling.num_beams > 1:
-            raise InputError(why or "an answer by beams has no pieces; set num_beams: 1")
+        """The answer of `generate` piece by piece, within the context, and whether it ended by itself.
+
+        Closing the iterator stops the model. Raises `InputError` for a prompt with a special token, for one that
+        leaves no room for an answer, and for beam search, which cannot stream.
+        """
+        if (reason := self._why_unanswered(prompt)) or sampling.num_beams > 1:
+            raise InputError(reason or "beam search cannot stream an answer; set num_beams: 1")
         inputs = self._inputs([render(prompt.messages, self.processor, answer_next=True)], [prompt.images])
         length = inputs["input_ids"].shape[1]
         context = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
         if context is not None:
             if length >= context:
                 raise InputError(
-                    f"the conversation has {length} tokens, the model's context {context}; begin a new one"
+                    f"the conversation has {length} tokens, the model's context {context}; start a new one"
                 )
             sampling = sampling.model_copy(update={"max_new_tokens": min(sampling.max_new_tokens, context - length)})
         pieces = TextIteratorStreamer(self.processor.tokenizer, skip_prompt=True, skip_special_tokens=True)
@@ -180,14 +184,14 @@ class LocalModel:
             raise errors[0]
         return ended[0]
 
-    def _refusal(self, prompt: Prompt) -> str:
-        """Why a prompt is not answered; empty where it is."""
+    def _why_unanswered(self, prompt: Prompt) -> str:
+        """Why a prompt is not answered; '' if it is."""
         texts = [message["content"] for message in prompt.messages]
-        mark = next((token for token in self._special if any(token in text for text in texts)), "")
-        return f"the prompt holds '{mark}', a special token of {self.name}" if mark else ""
+        token = next((token for token in self._special if any(token in text for text in texts)), "")
+        return f"the prompt holds '{token}', a special token of {self.name}" if token else ""
 
     def _inputs(self, texts: list[str], images: list[list[str]]) -> Any:
-        """The processor's tensors for prompts with equally many pictures each."""
+        """The processor's tensors for prompts with the same number of pictures."""
         bos = self.processor.tokenizer.bos_token
         options: dict[str, Any] = {"add_special_tokens": not (bos and texts[0].startswith(bos))}
         if images[0]:
@@ -200,18 +204,18 @@ class LocalModel:
         out = self._generate(inputs, sampling, number)
         length = inputs["input_ids"].shape[1]
         if out.shape[1] >= length and torch.equal(out[:, :length], inputs["input_ids"]):
-            out = out[:, length:]  # decoders repeat the prompt; encoder-decoders do not
+            out = out[:, length:]  # decoders repeat the prompt, encoder-decoders do not
         ends = set(self._ends())
         return [self._completion(row, ends) for row in out.tolist()]
 
     def _generate(self, inputs: Any, sampling: Sampling, number: int, **more: Any) -> Tensor:
-        """Token ids, a row a prompt. `number`: of the batch in its call, for the draws."""
+        """Token ids, one row per prompt. `number`: of the batch in its call; it changes the random draws."""
         tokenizer, ends = self.processor.tokenizer, self._ends()
         settings = GenerationConfig(
             do_sample=sampling.temperature > 0,
             num_beams=sampling.num_beams,
             max_new_tokens=sampling.max_new_tokens,
-            repetition_penalty=1.0,  # our own processor below, which knows the padding
+            repetition_penalty=1.0,  # replaced by our own processor below, which ignores the padding
             eos_token_id=ends,
             pad_token_id=tokenizer.pad_token_id,
             top_k=0 if sampling.temperature > 0 else None,
@@ -236,15 +240,15 @@ class LocalModel:
 
     def _completion(self, row: list[int], ends: set[int]) -> Completion:
         stop = next((n for n, token in enumerate(row) if token in ends), None)
-        kept = row if stop is None else row[:stop]
-        text = self.processor.tokenizer.decode(kept, skip_special_tokens=True)
-        # A mark in an answer would stand for a picture that is not there.
+        answer = row if stop is None else row[:stop]
+        text = self.processor.tokenizer.decode(answer, skip_special_tokens=True)
+        # A mark in an answer would stand for a picture that does not exist.
         text = unmarked(text, getattr(self.processor, "image_token", None) or IMAGE_MARK).strip()
-        return Completion(text, len(kept) + (stop is not None), stop is not None)
+        return Completion(text, len(answer) + (stop is not None), stop is not None)
 
 
 class Stopping(StoppingCriteria):
-    """Ends a generation when its reader has gone."""
+    """Stops a generation when its reader has closed the iterator."""
 
     def __init__(self, stop: threading.Event) -> None:
         self._stop = stop
@@ -254,19 +258,19 @@ class Stopping(StoppingCriteria):
 
 
 class Repetition(LogitsProcessor):
-    """Transformers' repetition penalty without the padding: where the padding token is the end token, as in many
-    models, a padded prompt would otherwise be kept from ending."""
+    """Transformers' repetition penalty without the padding. In many models the padding token is the end token, and the
+    penalty would keep a padded prompt's answer from ending."""
 
     def __init__(self, penalty: float, padding: Tensor, beams: int) -> None:
         self._penalty = RepetitionPenaltyLogitsProcessor(penalty)
         self._padding = padding.repeat_interleave(beams, dim=0)
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-        seen = input_ids.clone()
-        head = seen[:, : self._padding.shape[1]]
+        tokens = input_ids.clone()
+        head = tokens[:, : self._padding.shape[1]]
         last = head[:, -1:].expand_as(head)
         head[self._padding] = last[self._padding]
-        penalised: Tensor = self._penalty(seen, scores)
+        penalised: Tensor = self._penalty(tokens, scores)
         return penalised
 
 
@@ -299,7 +303,7 @@ def _config(name: str, trust_remote_code: bool) -> Any:
         if Path(name).is_dir():
             raise
         raise InputError(
-            f"model '{name}' is neither a folder nor in the local cache, and the hub does not give it; "
+            f"model '{name}' is neither a folder nor in the local cache, and cannot be downloaded from the hub; "
             "check the name and the connection, or name a folder"
         ) from error
     except ValueError as error:
@@ -321,9 +325,9 @@ def _processor(name: str, trust_remote_code: bool) -> Any:
             f"model {name}: its processor needs torchvision; install it with `pip install 'seelevel[video]'`"
         ) from error
     except (OSError, ValueError) as error:
-        why = str(error).strip().splitlines()[0]
+        reason = str(error).strip().splitlines()[0]
         raise InputError(
-            f"model {name}: its tokenizer or processor cannot be loaded ({why}); copy those files again"
+            f"model {name}: its tokenizer or processor cannot be loaded ({reason}); copy those files again"
         ) from error
     if not hasattr(processor, "tokenizer") or not hasattr(processor, "image_processor"):
         raise InputError(f"model {name} has no image processor; add the processor's files to its folder")

@@ -1,4 +1,4 @@
-"""Dialogues of several rounds: a model answers round by round and sees its own earlier answers."""
+"""Dialogues of several rounds: the model answers round by round and sees its earlier answers."""
 
 from __future__ import annotations
 
@@ -20,28 +20,27 @@ class Dialogue:
 
 @dataclass(frozen=True)
 class Talk:
-    """A dialogue's answers with the user's later turns between them: [assistant, user, assistant, …]. `note` says why
-    an answer is empty, where the model said so."""
+    """A dialogue's answers and the user's later turns: [assistant, user, assistant, …]. `note`: the model's reason for
+    an empty answer."""
 
     messages: list[Message]
     note: str = ""
 
 
 def rollout(model: Generator, dialogues: Sequence[Dialogue], sampling: Sampling) -> list[Talk]:
-    """What a model answers in each dialogue, round by round, seeing its own earlier answers.
+    """Answer each dialogue round by round, with the model's earlier answers in the prompt.
 
-    Round t of all dialogues that have one is answered in one call. A picture whose mark stands in a later turn is shown
-    from that turn on.
+    Round t of all dialogues is answered in one call. A picture with its mark in a later turn is shown from then on.
     """
     talks: list[list[Message]] = [[] for _ in dialogues]
     notes = [""] * len(dialogues)
     for number in range(max((len(d.later) + 1 for d in dialogues), default=0)):
-        going = [i for i, dialogue in enumerate(dialogues) if number <= len(dialogue.later)]
-        for i in going:
+        active = [i for i, dialogue in enumerate(dialogues) if number <= len(dialogue.later)]
+        for i in active:
             if number:
                 talks[i].append(dialogues[i].later[number - 1])
-        prompts = [_prompt(dialogues[i], talks[i]) for i in going]
-        for i, completion in zip(going, model.generate(prompts, sampling), strict=True):
+        prompts = [_prompt(dialogues[i], talks[i]) for i in active]
+        for i, completion in zip(active, model.generate(prompts, sampling), strict=True):
             talks[i].append(Message(role="assistant", content=completion.text))
             notes[i] = notes[i] or ("" if completion.text else completion.note)
     return [Talk(talk, note) for talk, note in zip(talks, notes, strict=True)]

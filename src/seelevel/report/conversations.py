@@ -259,7 +259,7 @@ def _number(ladder: Ladder) -> int:
 
 def _of_rounds(name: str, rounds: list[Ladder], first: Ladder | None) -> Talk:
     """A conversation of one ladder per round. The first answer is in the second round's prompt, and its feedback is in
-    the ladder that has this answer. If no ladder has it, only its ratings are known, from the next round's notes."""
+    the ladder that has this answer. If no ladder has it, only its ratings are known, from the next round's note."""
     rounds = sorted(rounds, key=_number)
     start = rounds[0]
     opening, answer, number = start.prompt[:-2], start.prompt[-2]["content"], _number(start)

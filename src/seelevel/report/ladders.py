@@ -130,7 +130,7 @@ def show(ladder: Ladder, album: Album) -> Shown:
 
 
 def _overrides(ladder: Ladder) -> list[str]:
-    """Who set which level by hand."""
+    """The levels that people have set, one line each."""
     origins = {response.id: say_origin(response.origin) for response in ladder.responses}
     return [
         f"{origins[one.response]}: level {one.replaces} set to {one.to} by {one.who}"
@@ -182,10 +182,10 @@ def say_origin(origin: Mapping[str, Any]) -> str:
 
 
 def chunk_spans(check: Checked | None) -> tuple[list[Span], str, list[str]]:
-    """A response's chunks as spans of its text (matched or not), how much of the standard response it covers in words,
-    and the standard's chunks that it leaves out.
+    """A response's chunks as spans of its text (matched or not), the coverage of the standard response in words, and
+    the chunks of the standard response that it leaves out.
 
-    The response that was first before the check is the measure of the others: its chunks are only underlined.
+    The response that was first before the check is the standard of the others: its chunks are only underlined.
     """
     coverage = None if check is None else check.coverage
     if check is None or coverage is None:

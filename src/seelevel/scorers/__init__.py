@@ -11,6 +11,7 @@ from seelevel.registry import choose
 if TYPE_CHECKING:
     from seelevel.scorers.scorer import Scorer
 
+KEY = "evaluate.benchmarks"
 SCORERS = {
     "chair": "seelevel.scorers.chair:SCORER",
     "pope": "seelevel.scorers.pope:SCORER",
@@ -25,10 +26,10 @@ def find_scorer(name: str) -> Scorer:
     """The scorer of a name in SCORERS, or of `"module:attribute"`. Raises `InputError` if there is none."""
     from seelevel.scorers.scorer import Scorer
 
-    found = choose("benchmark", name, SCORERS)
-    if not isinstance(found, Scorer):
-        raise InputError(f"benchmark '{name}' is a {type(found).__name__}, not a seelevel.scorers.scorer.Scorer")
-    return found
+    scorer = choose(KEY, name, SCORERS)
+    if not isinstance(scorer, Scorer):
+        raise InputError(f"{KEY} '{name}' is a {type(scorer).__name__}, not a seelevel.scorers.scorer.Scorer")
+    return scorer
 
 
 def find_scorers(names: Iterable[str]) -> list[Scorer]:
@@ -37,6 +38,6 @@ def find_scorers(names: Iterable[str]) -> list[Scorer]:
     for name in names:
         scorer = find_scorer(name)
         if scorer.name in scorers:
-            raise InputError(f"benchmark '{name}': another one is called '{scorer.name}' too; rename one, or drop it")
+            raise InputError(f"{KEY} '{name}': another one is called '{scorer.name}' too; rename one, or drop it")
         scorers[scorer.name] = scorer
     return list(scorers.values())

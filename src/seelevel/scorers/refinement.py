@@ -147,7 +147,7 @@ def _qualities(conversation: Conversation | None) -> list[float | None]:
 
     If such a conversation counted in its first rounds only, the means of later rounds would be of better conversations.
     """
-    if conversation is None or conversation.ended:
+    if conversation is None or conversation.broken_off:
         return [None] * ROUNDS
     rated: list[float | None] = [quality(r.feedback) for _, r in conversation.turns if r.feedback is not None]
     return rated + [rated[-1]] * (ROUNDS - len(rated))

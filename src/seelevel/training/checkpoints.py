@@ -1,4 +1,4 @@
-"""Folders written whole or not at all, and the checkpoints that may be resumed from."""
+"""Complete checkpoints, the only ones that a training resumes from."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ MARKER = "complete.json"
 
 
 def seal(folder: Path, fingerprint: str) -> None:
-    """Mark a checkpoint as whole: every file with its size, and what it belongs to."""
+    """Mark a checkpoint as complete: list every file with its size, and the training's fingerprint."""
     files = {p.relative_to(folder).as_posix(): p.stat().st_size for p in sorted(folder.rglob("*")) if p.is_file()}
     write_json(folder / MARKER, {"fingerprint": fingerprint, "files": files})
 
 
 def is_whole(folder: Path, fingerprint: str) -> bool:
-    """Whether a checkpoint was sealed under this fingerprint and every file still has its size."""
+    """Whether a checkpoint was sealed with this fingerprint and every file still has its size."""
     try:
         marker = json.loads((folder / MARKER).read_text())
         files = marker["files"]
@@ -30,10 +30,10 @@ def is_whole(folder: Path, fingerprint: str) -> bool:
 
 
 def checkpoints(folder: Path, fingerprint: str) -> list[Path]:
-    """Whole checkpoints of a training, oldest first; half-written, empty and foreign folders are passed over."""
-    found = [
+    """Complete checkpoints of a training, oldest first. Other folders are ignored."""
+    complete = [
         (int(match[1]), path)
         for path in (folder.iterdir() if folder.is_dir() else ())
         if (match := re.fullmatch(r"checkpoint-(\d+)", path.name)) and is_whole(path, fingerprint)
     ]
-    return [path for _, path in sorted(found)]
+    return [path for _, path in sorted(complete)]

@@ -1,4 +1,4 @@
-"""Ladders and a model in, a trained model folder out."""
+"""Ladders and a model become a trained model folder: load, prepare, agree, reference, train, save."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ import json
 import shutil
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import PartialState
 from peft import PeftModel
+from torch import Tensor
 from transformers import TrainingArguments, set_seed
 
 from seelevel.errors import InputError, NonFiniteLossError
@@ -22,159 +24,246 @@ from seelevel.models.conditions import FILE as CONDITIONS
 from seelevel.progress import say
 from seelevel.store import cache_folder, clear_unfinished, write_atomically, write_folder, write_json
 from seelevel.training.agreement import check_head, checked_layout
-from seelevel.training.loading import _adapted, _device, _freeze_vision, _load, _with_lora, skip_adapter_input_cast
-from seelevel.training.packing.tokens import ImageReader
-from seelevel.training.prepare import _content, prepare
-from seelevel.training.reference import data_fingerprint, reference_logprobs, weights_fingerprint
-from seelevel.training.settings import (
-    TOKENS_PER_BATCH,
-    TrainSettings,
-    precision,
+from seelevel.training.loading import (
+    base_of_adapter,
+    chosen_device,
+    freeze_vision,
+    load_to_train,
+    skip_adapter_input_cast,
+    with_lora,
 )
-from seelevel.training.trainer import FALL_WINDOW, PreferenceTrainer, TrainingData, best_fallen
+from seelevel.training.packing.tokens import ImageReader
+from seelevel.training.prepare import Prepared, ladder_content, prepare
+from seelevel.training.reference import data_fingerprint, reference_logprobs, weights_fingerprint
+from seelevel.training.settings import TOKENS_PER_BATCH, Layout, TrainSettings, precision
+from seelevel.training.trainer import FALL_WINDOW, Plan, PreferenceTrainer, best_fallen
 
-MOST_WARMUP = 0.1
+MAX_WARMUP = 0.1
+"""The largest share of the steps that may be warm-up, for trainings shorter than `warmup_steps` expects."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training as the caller asks for it."""
+
+    ladders: Sequence[Ladder]
+    model: str
+    settings: TrainSettings
+    out: Path
+    seed: int
+    label: str
+
+    @property
+    def target(self) -> Path:
+        """The folder of the result: a model, or an adapter."""
+        return self.out / ("adapter" if self.settings.lora or base_of_adapter(self.model) else "model")
+
+    @property
+    def key(self) -> dict[str, Any]:
+        """The settings that change the result."""
+        return self.settings.model_dump(mode="json", exclude={"cache"})
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A digest of everything that the caller has chosen."""
+        return digest(self.key, self.model, self.seed, [ladder_content(ladder) for ladder in self.ladders])
+
+
+@dataclass(frozen=True)
+class Session:
+    """A loaded model with the ladders tokenised for it. `mixed`: products in bfloat16 by autocast; `weights`: the
+    fingerprint of the weights as loaded; `use_cache`: that key of the model's configuration, None if it has none."""
+
+    model: Any
+    processor: Any
+    arguments: TrainingArguments
+    device: str
+    dtype: str
+    mixed: bool
+    weights: str
+    use_cache: bool | None
+    data: Prepared
+    budget: int
 
 
 def fit(
     ladders: Sequence[Ladder], model_path: str, settings: TrainSettings, out: Path, seed: int = 0, label: str = "align"
 ) -> dict[str, Any]:
-    """Train a model on ladders; returns counts for a manifest. `label` opens what is printed.
+    """Train a model on ladders; returns counts for a manifest. `label` opens every line that is printed.
 
     Writes `out/model` (weights and processor) or, with LoRA or from an adapter, `out/adapter`, whole or not at all;
-    `out/log.jsonl`, one JSON a step; `out/left_out.jsonl`, the ladders not trained on, with reasons;
-    `out/training.json`, what is returned. While it runs, `out/checkpoints` and the cache let the same call continue
-    after it was killed, to the same bytes. Raises `InputError` when no ladder says anything to the objective or none
-    fits, `NonFiniteLossError` where a loss, a gradient or the weights in the end are no numbers.
+    `out/log.jsonl`, one line per step; `out/left_out.jsonl`, the ladders not trained on, with reasons;
+    `out/training.json`, the returned counts. While it runs, `out/checkpoints` and the cache let the same call continue
+    after a kill, to the same bytes. Raises `InputError` if the objective can learn from no ladder or none fits,
+    `NonFiniteLossError` if a loss, a gradient or a final weight is NaN or infinite.
 
-    `model_path` may be an adapter's folder: that adapter is trained on, and the reference is the model as loaded, with
-    the adapter as it was.
+    `model_path` may be an adapter's folder. Then that adapter is trained, and the reference is the model with the
+    adapter as loaded.
     """
-    target, facts_file = out / ("adapter" if settings.lora or _adapted(model_path) else "model"), out / "training.json"
-    asked = settings.model_dump(mode="json", exclude={"cache"})
-    request = digest(asked, model_path, seed, [_content(ladder) for ladder in ladders])
-    if target.is_dir():
-        done: dict[str, Any] = json.loads(facts_file.read_text())
-        if done.pop("request") != request:
-            raise InputError(f"{target} was trained on other ladders or with other settings; choose another folder")
-        for left in ("checkpoints", "reference"):
-            shutil.rmtree(out / left, ignore_errors=True)
-        return done
-    if reason := settings.objective.refusal(ladders):
+    job = Job(ladders, model_path, settings, out, seed, label)
+    if (facts := _finished(job)) is not None:
+        return facts
+    if reason := settings.objective.why_unusable(ladders):
         raise InputError(reason)
-    device = _device(settings.device)
-    dtype, mixed = precision(settings, device, adapters=_adapted(model_path) is not None)
-    arguments = _arguments(settings, out, seed, device, mixed)
-    first = arguments.process_index == 0
-    if first:
-        for folder in (out, out / "checkpoints"):
+    session = _load(job)
+    # The reference's log-probs must have the same precision as the policy's.
+    with torch.autocast(torch.device(session.device).type, torch.bfloat16, enabled=session.mixed):
+        layout = _agree(job, session)
+        reference = _reference(job, session, layout)
+    trainer = _trainer(job, session, layout, reference)
+    _train(job, session, trainer)
+    return _save(job, session, trainer)
+
+
+def _finished(job: Job) -> dict[str, Any] | None:
+    """The counts of this training if it has ended before; None if not. Raises `InputError` if another one has."""
+    if not job.target.is_dir():
+        return None
+    facts: dict[str, Any] = json.loads((job.out / "training.json").read_text())
+    if facts.pop("request") != job.fingerprint:
+        raise InputError(f"{job.target} was trained on other ladders or with other settings; choose another folder")
+    _remove_working_files(job)
+    return facts
+
+
+def _remove_working_files(job: Job) -> None:
+    for folder in ("checkpoints", "reference"):
+        shutil.rmtree(job.out / folder, ignore_errors=True)
+
+
+def _load(job: Job) -> Session:
+    """Load the model, then tokenise the ladders for it."""
+    settings, device = job.settings, chosen_device(job.settings.device)
+    dtype, mixed = precision(settings, device, adapters=base_of_adapter(job.model) is not None)
+    arguments = _arguments(job, device, mixed)
+    if arguments.process_index == 0:
+        for folder in (job.out, job.out / "checkpoints"):
             folder.mkdir(parents=True, exist_ok=True)
             clear_unfinished(folder)
-    model, processor = _load(model_path, settings, dtype, device)
-    images = ImageReader(processor)
-    usable, tokenised, left_out = prepare(ladders, processor, images, settings, model.config)
+    model, processor = load_to_train(job.model, settings, dtype, device)
+    data = prepare(job.ladders, processor, ImageReader(processor), settings, model.config)
     budget = settings.tokens_per_batch or TOKENS_PER_BATCH.get(device, TOKENS_PER_BATCH["cuda"])
-    weights = weights_fingerprint(model)
-    reference = None
-    # The reference's numbers are to be of the policy's own precision.
-    with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=mixed):
-        check_head(model, tokenised, images)
-        layout = checked_layout(model, tokenised, images, settings.layout, budget)
-        if settings.objective.needs_reference:
-            folder = reference_folder(settings, out)
-            reference = reference_logprobs(model, tokenised, images, layout, folder, weights, PartialState())
+    weights, use_cache = weights_fingerprint(model), vars(model.config).get("use_cache")
+    return Session(model, processor, arguments, device, dtype, mixed, weights, use_cache, data, budget)
+
+
+def _agree(job: Job, session: Session) -> Layout:
+    """Compare the fast ways to compute log-probs with the plain ones; returns the layout that is right."""
+    model, data = session.model, session.data
+    check_head(model, data.tokenised, data.images)
+    return checked_layout(model, data.tokenised, data.images, job.settings.layout, session.budget)
+
+
+def _reference(job: Job, session: Session, layout: Layout) -> list[Tensor] | None:
+    """Each ladder's log-probs under the model as loaded; None if the objective needs none."""
+    if not job.settings.objective.needs_reference:
+        return None
+    model, data, folder = session.model, session.data, reference_folder(job.settings, job.out)
+    return reference_logprobs(model, data.tokenised, data.images, layout, folder, session.weights, PartialState())
+
+
+def _trainer(job: Job, session: Session, layout: Layout, reference: Sequence[Tensor] | None) -> PreferenceTrainer:
+    """A trainer of the weights that train: all but a frozen vision tower, or adapters alone."""
+    settings, model, data, arguments = job.settings, session.model, session.data, session.arguments
     if settings.freeze_vision and not isinstance(model, PeftModel):
-        _freeze_vision(model)
-    set_seed(seed)
+        freeze_vision(model)
+    set_seed(job.seed)
     if settings.lora:
-        model = _with_lora(model, settings.lora)
-    if mixed:
+        model = with_lora(model, settings.lora)
+    if session.mixed:
         skip_adapter_input_cast(model)
-    steps = len(usable) * settings.epochs / settings.ladders_per_step
-    arguments.warmup_steps = min(settings.warmup_steps, int(steps * MOST_WARMUP))
-    interactions = [one.interaction for one in tokenised]  # by which the order is laid
-    fingerprint = digest(asked, weights, data_fingerprint(tokenised, images), interactions, layout, seed)
-    had_cache = vars(model.config).get("use_cache")
-    trainer = PreferenceTrainer(
-        model,
-        arguments,
-        TrainingData(usable, tokenised, images, reference),
-        settings.objective,
-        settings.epochs,
-        settings.ladders_per_step,
-        layout,
-        budget,
-        fingerprint,
-    )
-    trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    steps = len(data.ladders) * settings.epochs / settings.ladders_per_step
+    arguments.warmup_steps = min(settings.warmup_steps, int(steps * MAX_WARMUP))
+    content = data_fingerprint(data.tokenised, data.images)
+    fingerprint = digest(job.key, session.weights, content, data.interactions, layout, job.seed)
+    plan = Plan(settings, layout, session.budget, fingerprint, job.label)
+    return PreferenceTrainer(model, arguments, data, reference, plan)
+
+
+def _train(job: Job, session: Session, trainer: PreferenceTrainer) -> None:
+    """Train to the end, from the newest checkpoint if there is one."""
+    model, settings = trainer.model, job.settings
     say(
-        f"{label}: {len(usable)} ladders, {trainer.steps} steps of {settings.ladders_per_step}, "
-        f"{settings.objective.name}, layout {layout}; {trained:,} weights train, "
-        f"{dtype} on {device}"
+        f"{job.label}: {len(session.data.ladders)} ladders, {trainer.steps} steps of {settings.ladders_per_step}, "
+        f"{settings.objective.name}, layout {trainer.plan.layout}; {_trained_weights(model):,} weights train, "
+        f"{session.dtype} on {session.device}"
     )
-    trainer.label = label
     trainer.train(resume_from_checkpoint=trainer.last_checkpoint())
-    check_weights_finite(model, label)
-    if had_cache is None:  # the trainer switches the cache off in the configuration, which is saved with the model
+    check_weights_finite(model, job.label)
+    # Restored, because the trainer switches the cache off in the configuration that is saved with the model.
+    if session.use_cache is None:
         del model.config.use_cache
     else:
-        model.config.use_cache = had_cache
-    history = [entry for entry in trainer.state.log_history if "loss" in entry]
-    facts = {
-        "ladders": len(usable),
-        "left_out": dict(sorted(Counter(entry["kind"] for entry in left_out).items())),
-        "steps": trainer.state.global_step,
-        "layout": layout,
-        "dtype": dtype,
-        "device": device,
-        "trained_weights": trained,
-        "best_fell": any(
-            best_fallen(history[end - FALL_WINDOW : end], trainer.rounding) is not None
-            for end in range(FALL_WINDOW, len(history) + 1)
-        ),
-    }
+        model.config.use_cache = session.use_cache
 
-    asked_for = settings.objective.asked_for(ladders)
+
+def _save(job: Job, session: Session, trainer: PreferenceTrainer) -> dict[str, Any]:
+    """Write the logs, the counts and, last, the model; returns the counts."""
+    model, left_out = trainer.model, session.data.left_out
+    history = [entry for entry in trainer.state.log_history if "loss" in entry]
+    windows = (history[end - FALL_WINDOW : end] for end in range(FALL_WINDOW, len(history) + 1))
+    facts = {
+        "ladders": len(session.data.ladders),
+        "left_out": dict(sorted(Counter(entry.kind for entry in left_out).items())),
+        "steps": trainer.state.global_step,
+        "layout": trainer.plan.layout,
+        "dtype": session.dtype,
+        "device": session.device,
+        "trained_weights": _trained_weights(model),
+        "best_fell": any(best_fallen(window, trainer.rounding) is not None for window in windows),
+    }
+    conditions = job.settings.objective.conditions(job.ladders)
 
     def write(place: Path) -> None:
         model.save_pretrained(place)
-        processor.save_pretrained(place)
-        if asked_for is not None:
-            write_json(place / CONDITIONS, asdict(asked_for))
+        session.processor.save_pretrained(place)
+        if conditions is not None:
+            write_json(place / CONDITIONS, asdict(conditions))
 
-    if first:
-        write_atomically(out / "log.jsonl", "".join(json.dumps(entry, sort_keys=True) + "\n" for entry in history))
-        write_atomically(out / "left_out.jsonl", "".join(json.dumps(e, sort_keys=True) + "\n" for e in left_out))
-        write_json(facts_file, {**facts, "request": request})
-        write_folder(target, write, sum(p.numel() * p.element_size() for p in model.parameters()) + (1 << 22))
-        shutil.rmtree(out / "checkpoints", ignore_errors=True)
-        shutil.rmtree(out / "reference", ignore_errors=True)
+    if session.arguments.process_index == 0:
+        write_atomically(job.out / "log.jsonl", _json_lines(history))
+        write_atomically(job.out / "left_out.jsonl", _json_lines([asdict(entry) for entry in left_out]))
+        write_json(job.out / "training.json", {**facts, "request": job.fingerprint})
+        write_folder(job.target, write, sum(p.numel() * p.element_size() for p in model.parameters()) + (1 << 22))
+        _remove_working_files(job)
     trainer.accelerator.wait_for_everyone()
     return facts
 
 
+def _json_lines(entries: Sequence[dict[str, Any]]) -> str:
+    return "".join(json.dumps(entry, sort_keys=True) + "\n" for entry in entries)
+
+
+def _trained_weights(model: Any) -> int:
+    return sum(p.numel() for p in model.parameters() if p.requires_grad)
+
+
 def check_weights_finite(model: Any, label: str) -> None:
-    """Raise `NonFiniteLossError` where the last step, whose loss nobody will compute, has ruined what was trained."""
+    """Raise `NonFiniteLossError` for a trained weight that is NaN or infinite.
+
+    The last step's loss is never computed, so its weights must be checked.
+    """
     trained = [(name, weight) for name, weight in model.named_parameters() if weight.requires_grad]
-    if ruined := [name for name, weight in trained if not weight.isfinite().all()]:
+    if broken := [name for name, weight in trained if not weight.isfinite().all()]:
         raise NonFiniteLossError(
-            f"{label}: {len(ruined)} of {len(trained)} tensors of weights hold numbers that are not finite after the "
-            f"last step ({ruined[0]} the first); nothing is saved; lower learning_rate"
+            f"{label}: {len(broken)} of {len(trained)} tensors of weights are NaN or infinite after the last step, "
+            f"first {broken[0]}; nothing is saved; lower learning_rate"
         )
 
 
 def reference_folder(settings: TrainSettings, out: Path) -> Path:
-    """Where reference log-probs are kept: the user's cache, a folder of his choice, or the run alone."""
+    """Where reference log-probs are kept: the user's cache, a folder they chose, or this run alone."""
     if settings.cache is False:
         return out / "reference"
     return cache_folder() / "reference" if settings.cache is True else Path(settings.cache).expanduser()
 
 
-def _arguments(settings: TrainSettings, out: Path, seed: int, device: str, mixed: bool) -> TrainingArguments:
+def _arguments(job: Job, device: str, mixed: bool) -> TrainingArguments:
+    settings = job.settings
     kind = {"cosine": "cosine", "linear": "linear", "constant": "constant_with_warmup"}[settings.scheduler]
     return TrainingArguments(
-        output_dir=str(out / "checkpoints"),
-        num_train_epochs=1,  # the schedule holds all epochs, laid end to end
+        output_dir=str(job.out / "checkpoints"),
+        num_train_epochs=1,  # the schedule holds all epochs, one after another
         learning_rate=settings.learning_rate,
         lr_scheduler_type=kind,
         weight_decay=settings.weight_decay,
@@ -190,5 +279,5 @@ def _arguments(settings: TrainSettings, out: Path, seed: int, device: str, mixed
         remove_unused_columns=False,
         dataloader_pin_memory=False,
         use_cpu=device == "cpu",
-        seed=seed,
+        seed=job.seed,
     )

@@ -1,9 +1,8 @@
 """Log-probabilities straight from the output head, in chunks: [tokens × vocabulary] never exists at once.
 
-While `chunked_head` is open, the head of a model gives, in place of logits, a witness and the log-probabilities of the
-scored tokens. So the model's own forward pass runs, wrapped or not (data-parallel wrappers see all they need), and the
-witness shows what the model does to its logits afterwards: families that cap or scale them are found out, whatever
-their logits are.
+Inside `chunked_head`, a model's head returns a witness and the log-probabilities of the scored tokens instead of
+logits. The model's own forward pass still runs, also inside a data-parallel wrapper. The witness is a row of known
+numbers: if they come out changed, this family caps or scales its logits after the head.
 """
 
 from __future__ import annotations
@@ -16,23 +15,24 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-CHUNK_ELEMENTS = 1 << 23
-"""Logits at a time: 32 MiB in float32."""
-KEPT_ELEMENTS = 1 << 25
-"""Up to so many probabilities (128 MiB in float32) a head that trains keeps for the backward pass."""
+from seelevel.training.settings import HEAD_CHUNK, HEAD_KEPT
+
 WITNESS = 64.0
 
 
 def output_head(model: Any) -> nn.Linear | None:
-    """The plain linear layer that makes a model's logits, or None where it is another module (an adapter on it)."""
+    """The linear layer that makes a model's logits; None if it is another module, such as one with an adapter."""
     head = model.get_output_embeddings()
     return head if type(head) is nn.Linear else None
 
 
 @contextmanager
 def chunked_head(head: nn.Linear, source: Tensor, tokens: Tensor, rows: int | None = None) -> Iterator[None]:
-    """Have `head` give [1, 1, V + N]: V witnesses, then log-probs of `tokens` [N] at `source` [N], places in the
-    flattened sequence. `read_chunked` takes them from the model's `logits`. `rows`: tokens a chunk."""
+    """Make `head` return [1, 1, V + N]: V witnesses, then the log-probs of `tokens` [N] at `source` [N].
+
+    `source`: places in the flattened sequence; `rows`: tokens per chunk. `read_chunked` reads the result from the
+    model's `logits`.
+    """
     kept: list[Tensor] = []
 
     def before(module: nn.Module, args: tuple[Any, ...]) -> tuple[Tensor]:
@@ -53,7 +53,7 @@ def chunked_head(head: nn.Linear, source: Tensor, tokens: Tensor, rows: int | No
 
 
 def read_chunked(head: nn.Linear, logits: Tensor) -> Tensor | None:
-    """The log-probs that the head gave, [N]; None where the model changed what its head gives."""
+    """The log-probs that the head returned, [N]; None if the model changed them afterwards."""
     flat, size = logits.flatten(), head.out_features
     if not torch.equal(flat[:size].detach(), _witness(head, flat)):
         return None
@@ -61,7 +61,7 @@ def read_chunked(head: nn.Linear, logits: Tensor) -> Tensor | None:
 
 
 def _witness(head: nn.Linear, like: Tensor) -> Tensor:
-    """Numbers that no cap, scale, shift or mask of the logits leaves as they are."""
+    """Numbers that any cap, scale, shift or mask of the logits changes."""
     return torch.linspace(-WITNESS, WITNESS, head.out_features, dtype=like.dtype, device=like.device)
 
 
@@ -70,15 +70,15 @@ def head_logprobs(
 ) -> Tensor:
     """log softmax(hidden · weightᵀ + bias)[tokens], [N], in float32 at least. hidden: [N, d]; weight: [V, d].
 
-    Where the head is frozen, the gradient of each log-prob by its hidden state, W[token] − p · W, is computed in the
-    forward pass, [N, d], and nothing is computed again. Where it is trained, probabilities are kept if there are few,
-    else each chunk's are computed again in the backward pass. Inside autocast the products are of its type, as the
-    model's own are.
+    If the head is frozen, the forward pass also computes the gradient of each log-prob by its hidden state,
+    W[token] − p · W, [N, d], so that nothing is computed twice. If the head trains, up to `HEAD_KEPT` probabilities are
+    kept; with more, the backward pass recomputes each chunk. Inside autocast the products have its type, as the model's
+    own have.
     """
     kind = hidden.device.type
     dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else hidden.dtype
-    rows = rows or max(CHUNK_ELEMENTS // len(weight), 1)
-    keep = len(tokens) * len(weight) <= KEPT_ELEMENTS
+    rows = rows or max(HEAD_CHUNK // len(weight), 1)
+    keep = len(tokens) * len(weight) <= HEAD_KEPT
     values: Tensor = _HeadLogprobs.apply(hidden, weight, bias, tokens, rows, dtype, keep)  # type: ignore[no-untyped-call]
     return values
 
@@ -98,18 +98,18 @@ class _HeadLogprobs(torch.autograd.Function):
         by_hidden, *by_head = ctx.needs_input_grad[:3]
         ctx.trained, ctx.parts, ctx.dtype = any(by_head), _chunks(len(tokens), rows), dtype
         slopes = torch.empty_like(hidden) if by_hidden and not ctx.trained else None
-        kept, found = [], []
+        kept, logprobs = [], []
         with torch.autocast(hidden.device.type, enabled=False):
             matrix = weight.to(dtype)
             for part in ctx.parts:
                 p = _logits(hidden[part], matrix, bias, dtype).log_softmax(1)
-                found.append(p.gather(1, tokens[part, None]).squeeze(1))
+                logprobs.append(p.gather(1, tokens[part, None]).squeeze(1))
                 if slopes is not None:
                     slopes[part] = _slope(p.exp_().neg_(), tokens[part]).to(dtype) @ matrix
                 elif ctx.trained and keep and by_hidden:
                     kept.append(p.exp_())
         ctx.save_for_backward(*((hidden, weight, bias, tokens, *kept) if ctx.trained else (slopes,)))
-        return torch.cat(found)
+        return torch.cat(logprobs)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
@@ -135,7 +135,7 @@ class _HeadLogprobs(torch.autograd.Function):
                 by_hidden[part] = slope @ matrix
             if by_weight is not None and dtype == by_weight.dtype:
                 by_weight.addmm_(slope.T, hidden[part].to(dtype))
-            elif by_weight is not None:  # a sum over chunks in the products' own type would lose what is small
+            elif by_weight is not None:  # a sum over chunks in the products' own type would lose small terms
                 by_weight += slope.T @ hidden[part].to(dtype)
         return (
             by_hidden,
@@ -158,6 +158,6 @@ def _logits(hidden: Tensor, matrix: Tensor, bias: Tensor | None, dtype: torch.dt
 
 
 def _slope(negative: Tensor, tokens: Tensor, grad: Tensor | float = 1.0) -> Tensor:
-    """In place: −p · grad [n, V] to the gradient of log p[token] by the logits, (1{token} − p) · grad."""
+    """In place: turn −p · grad [n, V] into the gradient of log p[token] by the logits, (1{token} − p) · grad."""
     negative[torch.arange(len(tokens), device=tokens.device), tokens] += grad
     return negative

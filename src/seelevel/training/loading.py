@@ -1,4 +1,4 @@
-"""The model to train, with its adapters, on its device."""
+"""Load the model to train, put adapters on it, freeze its vision tower."""
 
 from __future__ import annotations
 
@@ -13,48 +13,46 @@ from seelevel.errors import InputError
 from seelevel.models.folders import adapter_base
 from seelevel.models.local import LocalModel
 from seelevel.registry import nearest
-from seelevel.training.requirements import check_device
+from seelevel.training.requirements import already_adapter, check_device
 from seelevel.training.settings import LORA_PLACE, LoraSettings, TrainSettings, lora_targets
 
 
-def _adapted(model_path: str) -> str | None:
-    """The base of a model path that is an adapter's folder, else None."""
+def base_of_adapter(model_path: str) -> str | None:
+    """The base model of an adapter's folder; None for anything else."""
     return adapter_base(Path(model_path)) if Path(model_path).is_dir() else None
 
 
-def _device(wanted: str) -> str:
+def chosen_device(wanted: str) -> str:
+    """The device to train on: `auto` is a GPU if there is one. Raises `InputError` for one that is not available."""
     check_device("align", wanted)
     return wanted if wanted != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def _load(path: str, settings: TrainSettings, dtype: Any, device: str) -> tuple[Any, Any]:
-    """Model and processor; of an adapter's folder, its base with the adapter, which alone trains."""
-    base = _adapted(path)
+def load_to_train(path: str, settings: TrainSettings, dtype: Any, device: str) -> tuple[Any, Any]:
+    """Model and processor. From an adapter's folder: the base with the adapter, and only the adapter trains."""
+    base = base_of_adapter(path)
     if base is not None and settings.lora:
-        raise InputError(
-            f"align.lora: model {path} is an adapter already; leave lora out to train it on, or export it to merged "
-            "weights first"
-        )
+        raise InputError(already_adapter("align", path))
     loaded = LocalModel.load(base or path, dtype=dtype, device=device)
     model, processor = loaded.model, loaded.processor
     if not getattr(processor.tokenizer, "is_fast", False):
-        raise InputError(f"model {path}: its tokenizer has no offsets (no tokenizer.json); convert it to a fast one")
+        raise InputError(f"model {path}: its tokenizer gives no offsets (no tokenizer.json); convert it to a fast one")
     if base is not None:
         model = PeftModel.from_pretrained(model, path, is_trainable=True)
-        # What is saved has to name its base from wherever it is.
+        # The saved adapter must name its base by a path that works from any folder.
         model.peft_config["default"].base_model_name_or_path = base
     return model, processor
 
 
-def _freeze_vision(model: Any) -> None:
-    """Every module whose name says vision, but not the projector."""
+def freeze_vision(model: Any) -> None:
+    """Freeze the modules of the vision tower. The projector trains."""
     for name, parameter in model.named_parameters():
         if any(part in ("vision_tower", "vision_model", "visual") for part in name.split(".")):
             parameter.requires_grad_(False)
 
 
-def _with_lora(model: Any, settings: LoraSettings) -> Any:
-    """Adapters on the language model's layers. Raises `InputError` for a layer that the model lacks."""
+def with_lora(model: Any, settings: LoraSettings) -> Any:
+    """Put adapters on the language model's layers. Raises `InputError` for a layer that the model lacks."""
     names = lora_targets(settings)
     linear = [name for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)]
     for wanted in names:
@@ -74,8 +72,10 @@ def _with_lora(model: Any, settings: LoraSettings) -> Any:
 
 
 def skip_adapter_input_cast(model: Any) -> None:
-    """Have adapters in float32 leave a bfloat16 input alone, which autocast would cast back to what it was: a copy and
-    two kernels less an adapter, and layers of one input keep one."""
+    """Keep adapters in float32 from casting a bfloat16 input, because autocast casts it back at once.
+
+    This saves two kernels per adapter, and layers with the same input keep one copy of it instead of several.
+    """
     for module in model.modules():
         if hasattr(module, "cast_input_dtype_enabled"):
             module.cast_input_dtype_enabled = False

@@ -1,10 +1,10 @@
-"""Which ladders can be trained on, and their tokens."""
+"""Ladders that can be trained on, as tokens; and the others, with the reason."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from seelevel.errors import InputError
@@ -14,9 +14,36 @@ from seelevel.training.packing import fits
 from seelevel.training.packing.tokens import ImageReader, TokenisedLadder, UnusableLadderError, tokenise
 from seelevel.training.settings import TrainSettings
 
+EXPECTED = ("refined answer not rated higher", "no pair")
+"""Kinds of ladders that the objective passes over by design. They are counted, and no line is printed for each."""
 
-def _content(ladder: Ladder) -> Any:
-    """What of a ladder the training depends on."""
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A ladder that is not trained on. `kind` is what the manifest counts; `reason` is about this ladder."""
+
+    id: str
+    kind: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The ladders to train on and their tokens, in one order; the reader of their pictures; the ladders left out."""
+
+    ladders: list[Ladder]
+    tokenised: list[TokenisedLadder]
+    images: ImageReader
+    left_out: list[LeftOut]
+
+    @property
+    def interactions(self) -> list[str]:
+        """The interaction that each ladder is a round of. The training order keeps rounds together."""
+        return [tokens.interaction for tokens in self.tokenised]
+
+
+def ladder_content(ladder: Ladder) -> Any:
+    """The parts of a ladder that a training depends on, as JSON-able values."""
     images = [image.sha256 or image.path for image in ladder.images]
     return (
         ladder.id,
@@ -29,9 +56,9 @@ def _content(ladder: Ladder) -> Any:
 
 
 def special_token_in(ladder: Ladder, special: Sequence[str]) -> str:
-    """The first special token that stands in a ladder's text, or nothing.
+    """The first special token in a ladder's text, or ''.
 
-    The tokenizer would read it as its own: an end of turn in mid-answer would be learnt as one.
+    The tokenizer would read it as a control token: the model would learn an end of turn in the middle of an answer.
     """
     messages = [*ladder.prompt, *(m for r in ladder.responses for m in r.messages)]
     texts = [m["content"] for m in messages] + [r.condition for r in ladder.responses]
@@ -40,46 +67,55 @@ def special_token_in(ladder: Ladder, special: Sequence[str]) -> str:
 
 def prepare(
     ladders: Sequence[Ladder], processor: Any, images: ImageReader, settings: TrainSettings, config: Any
-) -> tuple[list[Ladder], list[TokenisedLadder], list[dict[str, str]]]:
-    """Ladders that can be trained on, their tokens, and those left out with reasons."""
+) -> Prepared:
+    """Tokenise the ladders that can be trained on. Raises `InputError` with counts by kind if there is none."""
     limit = settings.max_length or config.get_text_config().max_position_embeddings
     special = sorted(set(processor.tokenizer.all_special_tokens) - {IMAGE_MARK})
-    usable: list[Ladder] = []
-    tokenised: list[TokenisedLadder] = []
-    left_out: list[dict[str, str]] = []
+    prepared = Prepared([], [], images, [])
     with Progress("tokenise", total=len(ladders), unit="ladders") as bar:
-        for given in ladders:
+        for whole in ladders:
             bar.advance()
-            ladder = settings.objective.seen(given)
-            if given.responses and not ladder.responses:
-                reason = "its answer is not rated as the objective asks of one that refines another"
-                left_out.append({"id": ladder.id, "kind": "refined in vain", "reason": reason})
+            ladder = settings.objective.select_responses(whole)
+            tokens = _passed_over(whole, ladder, settings) or _tokenised(ladder, processor, images, special, limit)
+            if isinstance(tokens, TokenisedLadder):
+                prepared.ladders.append(ladder)
+                prepared.tokenised.append(tokens)
                 continue
-            if not ladder.responses or not settings.objective.counts(ladder.levels):
-                reason = f"its levels {ladder.levels} say nothing to objective {settings.objective.name}"
-                left_out.append({"id": ladder.id, "kind": "no pair", "reason": reason})
-                continue
-            if mark := special_token_in(ladder, special):
-                reason = f"its text holds '{mark}', which this model's tokenizer reads as a special token"
-                left_out.append({"id": ladder.id, "kind": "special token in the text", "reason": reason})
-                say(f"left out: ladder {ladder.id}: {reason}")
-                continue
-            try:
-                tokens = tokenise(ladder, processor, images)
-            except UnusableLadderError as error:
-                left_out.append({"id": ladder.id, "kind": "unusable", "reason": str(error)})
-                say(f"left out: {error}")
-                continue
-            if reason := fits(tokens, limit):
-                left_out.append({"id": ladder.id, "kind": "does not fit", "reason": reason})
-                say(f"left out: ladder {ladder.id}: {reason}")
-                continue
-            usable.append(ladder)
-            tokenised.append(tokens)
-    if not usable:
-        kinds = Counter(entry["kind"] for entry in left_out)
+            prepared.left_out.append(tokens)
+            if tokens.kind not in EXPECTED:
+                say(f"left out: ladder {tokens.id}: {tokens.reason}")
+    if not prepared.ladders:
+        kinds = Counter(entry.kind for entry in prepared.left_out)
         raise InputError(
             f"no ladder to train on: {len(ladders)} ladders, "
             + ", ".join(f"{count} × {kind}" for kind, count in kinds.items())
         )
-    return usable, tokenised, left_out
+    return prepared
+
+
+def _passed_over(whole: Ladder, ladder: Ladder, settings: TrainSettings) -> LeftOut | None:
+    """Why the objective learns nothing from a ladder. `ladder`: with the responses that the objective selects."""
+    if whole.responses and not ladder.responses:
+        return LeftOut(
+            ladder.id, "refined answer not rated higher", "its answer refines another and is not rated as required"
+        )
+    if not ladder.responses or not settings.objective.has_signal(ladder.levels):
+        reason = f"objective {settings.objective.name} learns nothing from levels {ladder.levels}"
+        return LeftOut(ladder.id, "no pair", reason)
+    return None
+
+
+def _tokenised(
+    ladder: Ladder, processor: Any, images: ImageReader, special: Sequence[str], limit: int
+) -> TokenisedLadder | LeftOut:
+    """A ladder's tokens, or why it cannot be tokenised or is too long."""
+    if token := special_token_in(ladder, special):
+        reason = f"its text contains '{token}', which this model's tokenizer reads as a special token"
+        return LeftOut(ladder.id, "special token in the text", reason)
+    try:
+        tokens = tokenise(ladder, processor, images)
+    except UnusableLadderError as error:
+        return LeftOut(ladder.id, "unusable", str(error).removeprefix(f"ladder {ladder.id}: "))
+    if reason := fits(tokens, limit):
+        return LeftOut(ladder.id, "does not fit", reason)
+    return tokens

@@ -1,20 +1,18 @@
-"""The reference's log-probabilities: computed once by the model as loaded, kept for other epochs, runs, objectives.
+"""The reference's log-probabilities: computed once by the model as loaded, then kept for later epochs and runs.
 
-A ladder's log-probs are computed in a forward pass of its own. Sums of floating-point numbers depend on what shares a
-batch; so computed, a ladder's depend on nothing but the model, the ladder, the layout and the machine, which is what
-they are kept under. Whatever the order, the limit, the number of processes or the moment a run was stopped, what is
-read equals bit for bit what would be computed.
+Each ladder has a forward pass of its own, because sums of floating-point numbers depend on the rest of the batch. So
+its log-probs depend only on the model, the ladder, the layout and the machine, and these are the key of the cache.
+Order, limit, number of processes and interruptions change nothing: a value from the cache equals the computed one bit
+for bit.
 
-A folder holds the entries of one model, layout and machine: safetensors files of up to 128 ladders, an entry named by
-its ladder's content, a file by the SHA-256 of its bytes. So a broken file is known by its name, files that two
-processes write at a time are the same or do not meet, and nothing is ever changed in place.
+A folder belongs to one model, layout and machine. It holds safetensors files of up to 128 ladders. An entry is named by
+its ladder's content, a file by the SHA-256 of its bytes. So a corrupt file is recognised by its name, two processes may
+write at the same time, and no file is ever changed.
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
-import tempfile
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -26,10 +24,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from seelevel.errors import DiskFullError, InputError, free_bytes, is_disk_full
+from seelevel.errors import DiskFullError, InputError, is_disk_full
 from seelevel.fingerprints import digest, source_fingerprint
 from seelevel.progress import Progress, say
-from seelevel.store import TEMPORARY, batched
+from seelevel.store import batched, write_atomically
 from seelevel.training.logprobs import token_logprobs
 from seelevel.training.packing import collate
 from seelevel.training.packing.tokens import NOT_SCORED, ImageReader, TokenisedLadder
@@ -37,7 +35,7 @@ from seelevel.training.settings import Layout
 
 
 def weights_fingerprint(model: Any) -> str:
-    """SHA-256 over names, types and bytes of every weight, adapters among them."""
+    """SHA-256 over names, types and bytes of every weight, adapters included."""
     total = hashlib.sha256()
     for name, value in sorted(model.state_dict().items()):
         total.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
@@ -46,7 +44,7 @@ def weights_fingerprint(model: Any) -> str:
 
 
 def ladder_fingerprint(ladder: TokenisedLadder, images: ImageReader) -> str:
-    """SHA-256 over a ladder's tokens, which of them are scored, and its pictures as the processor made them."""
+    """SHA-256 over a ladder's tokens, their scoring, and its pictures as the processor prepared them."""
     total = hashlib.sha256(images.digest(ladder.images))
     for tokens, rounds in zip(ladder.tokens, ladder.rounds, strict=True):
         total.update(f"{len(tokens)} ".encode() + tokens.tobytes() + rounds.tobytes())
@@ -67,11 +65,11 @@ def reference_logprobs(
     weights: str = "",
     state: PartialState | None = None,
 ) -> list[Tensor]:
-    """Each ladder's log-probs under the model as it is now, [N] on the CPU, in the order of `TokenLogprobs`.
+    """Each ladder's log-probs under the current model, [N] on the CPU, in the order of `TokenLogprobs`.
 
-    What `folder` holds for these weights, ladders and layout is read, the rest computed and kept there. A broken file
-    is removed, aloud. With `state`, processes share the work. `weights`: `weights_fingerprint(model)`.
-    Raises `InputError` where the folder cannot be written.
+    Entries in `folder` are reused; the others are computed and stored there. A corrupt file is deleted with a warning.
+    With `state`, processes share the work. `weights`: `weights_fingerprint(model)`. Raises `InputError` if the folder
+    cannot be written.
     """
     place = folder / _conditions(model, layout, weights or weights_fingerprint(model))
     try:
@@ -83,21 +81,21 @@ def reference_logprobs(
     keys = [ladder_fingerprint(ladder, images) for ladder in ladders]
     wanted = dict(zip(keys, ladders, strict=True))
     shared = state is not None and state.num_processes > 1
-    if state is not None and shared:  # all see the same files, before any writes more
+    if state is not None and shared:  # before any process writes, all must have read the same files
         state.wait_for_everyone()
-    found = _read(place, wanted)
-    missing = [key for key in wanted if key not in found]
+    logprobs = _read(place, wanted)
+    missing = [key for key in wanted if key not in logprobs]
     if state is not None and shared:
         state.wait_for_everyone()
         share = missing[state.process_index :: state.num_processes]
         _compute(model, {key: wanted[key] for key in share}, images, layout, place)
         state.wait_for_everyone()
-        found = _read(place, wanted)  # a disk that processes do not share leaves some to be computed by each
-        missing = [key for key in wanted if key not in found]
-    found |= _compute(model, {key: wanted[key] for key in missing}, images, layout, place)
+        logprobs = _read(place, wanted)  # without a shared disk, each process must compute the others' part itself
+        missing = [key for key in wanted if key not in logprobs]
+    logprobs |= _compute(model, {key: wanted[key] for key in missing}, images, layout, place)
     if len(missing) < len(wanted):
-        say(f"reference: {len(wanted) - len(missing)} of {len(wanted)} ladders known from {folder}")
-    return [found[key] for key in keys]
+        say(f"reference: {len(wanted) - len(missing)} of {len(wanted)} ladders read from {folder}")
+    return [logprobs[key] for key in keys]
 
 
 def _unwritable(folder: Path, error: OSError) -> InputError:
@@ -107,7 +105,7 @@ def _unwritable(folder: Path, error: OSError) -> InputError:
 
 
 def _conditions(model: Any, layout: Layout, weights: str) -> str:
-    """What a ladder's log-probs depend on, beside the ladder, to the last bit."""
+    """A digest of everything but the ladder that its log-probs depend on, to the last bit."""
     device = next(model.parameters()).device
     machine = torch.cuda.get_device_name(device) if device.type == "cuda" else torch.backends.cpu.get_cpu_capability()
     libraries = [version(package) for package in ("torch", "transformers", "peft")]
@@ -119,58 +117,46 @@ def _conditions(model: Any, layout: Layout, weights: str) -> str:
 
 
 def _settings(model: Any) -> list[Any]:
-    """What makes the same weights compute something else: rotary bases, layers that are read, an adapter's alpha."""
-    unlike = {"_name_or_path", "transformers_version", "base_model_name_or_path", "inference_mode"}
+    """Configuration that changes what the same weights compute: rotary bases, selected layers, an adapter's alpha."""
+    irrelevant = {"_name_or_path", "transformers_version", "base_model_name_or_path", "inference_mode"}
     adapters = getattr(model, "peft_config", {})
     return [
         {
             key: sorted(value) if isinstance(value, set) else value
             for key, value in config.to_dict().items()
-            if key not in unlike
+            if key not in irrelevant
         }
         for config in (model.config, *(adapters[name] for name in sorted(adapters)))
     ]
 
 
 def _read(place: Path, wanted: dict[str, TokenisedLadder]) -> dict[str, Tensor]:
-    """The entries of `wanted` that a folder holds, from files that are what their names say."""
-    found: dict[str, Tensor] = {}
-    for path in sorted(place.glob("*.safetensors")):
+    """The entries of `wanted` in a folder, from files whose bytes match their names."""
+    logprobs: dict[str, Tensor] = {}
+    for path in sorted(place.glob("[!.]*.safetensors")):
         try:
             raw = path.read_bytes()
             entries = load(raw) if _name(raw) == path.name else None
-        except FileNotFoundError:  # another process found it broken
+        except FileNotFoundError:  # another process has deleted it
             continue
         except SafetensorError:
             entries = None
         if entries is None:
-            say(f"reference: {path} is broken; its log-probs are computed again")
+            say(f"reference: {path} is corrupt; it is deleted and its log-probs are recomputed")
             path.unlink(missing_ok=True)
             continue
         for key, values in entries.items():
             if key in wanted and len(values) == _scored(wanted[key]):
-                found[key] = values
-    return found
+                logprobs[key] = values
+    return logprobs
 
 
 def _write(place: Path, entries: dict[str, Tensor]) -> None:
     raw = save(entries)
-    path = place / _name(raw)
     try:
-        descriptor, temporary = tempfile.mkstemp(prefix=TEMPORARY, dir=place)
-    except PermissionError as error:  # a folder that was there, and is not ours
+        write_atomically(place / _name(raw), raw)
+    except PermissionError as error:
         raise _unwritable(place, error) from error
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(raw)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
-    except OSError as error:
-        Path(temporary).unlink(missing_ok=True)
-        if is_disk_full(error):
-            raise DiskFullError(path, max(len(raw) - free_bytes(place), 1)) from error
-        raise
 
 
 def _name(raw: bytes) -> str:
@@ -185,10 +171,10 @@ def _scored(ladder: TokenisedLadder) -> int:
 def _compute(
     model: Any, ladders: dict[str, TokenisedLadder], images: ImageReader, layout: Layout, place: Path
 ) -> dict[str, Tensor]:
-    """Log-probs of ladders, each in a batch of its own; kept in `place` a file at a time."""
-    found: dict[str, Tensor] = {}
+    """Log-probs of ladders, each in a batch of its own. Every file is written to `place` as soon as it is full."""
+    logprobs: dict[str, Tensor] = {}
     if not ladders:
-        return found
+        return logprobs
     training = model.training
     model.eval()
     device = next(model.parameters()).device
@@ -199,6 +185,6 @@ def _compute(
                 entries[key] = token_logprobs(model, collate([ladder], images, layout).to(device)).values.cpu()
                 bar.advance()
             _write(place, entries)
-            found |= entries
+            logprobs |= entries
     model.train(training)
-    return found
+    return logprobs

@@ -1,4 +1,4 @@
-"""What a training asks for and cannot have, found before hours of other work. Torch-free, but where a GPU is named."""
+"""Check what a training requires before hours of other work. Imports torch only if a GPU is named."""
 
 from __future__ import annotations
 
@@ -13,19 +13,16 @@ from seelevel.training.settings import TrainSettings, lora_targets
 
 
 def check_training(key: str, settings: TrainSettings, model: str) -> None:
-    """Raise `InputError` for a device that is not there, an adapter on an adapter, layers that the model lacks.
+    """Raise `InputError` for a device that is not available, an adapter on an adapter, or layers that the model lacks.
 
-    `key`: where the settings stand in the recipe; `model`: a folder or a hub name, whose layers are not known yet.
+    `key`: the settings' place in the recipe. `model`: a folder, or a hub name, whose layers cannot be checked yet.
     """
     check_device(key, settings.device)
     folder = Path(model)
     if settings.lora is None or not folder.is_dir():
         return
     if adapter_base(folder) is not None:
-        raise InputError(
-            f"{key}.lora: model {model} is an adapter already; leave lora out to train it on, or export it to merged "
-            "weights first"
-        )
+        raise InputError(already_adapter(key, model))
     layers = _layers(folder)
     for name in lora_targets(settings.lora):
         if layers and name not in layers:
@@ -34,8 +31,17 @@ def check_training(key: str, settings: TrainSettings, model: str) -> None:
             )
 
 
+def already_adapter(key: str, model: str) -> str:
+    """The error for LoRA settings on a model that is an adapter."""
+    return (
+        f"{key}.lora: model {model} is an adapter already; remove lora to continue training it, or save merged weights "
+        f"in a folder first: `from seelevel.models import load_model; m = load_model('{model}'); "
+        "m.model.merge_and_unload().save_pretrained('merged'); m.processor.save_pretrained('merged')`"
+    )
+
+
 def check_device(key: str, device: str) -> None:
-    """Raise `InputError` for a GPU that is named and not there."""
+    """Raise `InputError` for a named GPU that is not available."""
     if device in ("auto", "cpu"):
         return
     import torch
@@ -43,13 +49,13 @@ def check_device(key: str, device: str) -> None:
     kind, _, index = device.partition(":")
     count = torch.cuda.device_count() if kind == "cuda" else int(torch.backends.mps.is_available())
     if int(index or 0) >= count:
-        found = f"there are {count}" if count else "this machine has none that torch can use"
-        raise InputError(f"{key}.device: {device} is not there ({found}); use device: auto or cpu")
+        available = f"torch sees {count}" if count else "torch sees none"
+        raise InputError(f"{key}.device: {device} is not available ({available}); use device: auto or cpu")
 
 
 def _layers(folder: Path) -> set[str]:
-    """Names of the matrices in a folder's decoder blocks."""
-    found = set()
+    """Names of the linear layers in the decoder blocks of a model folder."""
+    layers = set()
     for file in sorted(folder.glob("*.safetensors")):
         try:
             with safe_open(file, framework="numpy") as weights:
@@ -63,5 +69,5 @@ def _layers(folder: Path) -> set[str]:
                 and "layers" in parts
                 and not {"vision_tower", "vision_model", "visual"} & {*parts}
             ):
-                found.add(parts[-2])
-    return {name for name in found if not name.endswith(("norm", "layernorm"))}
+                layers.add(parts[-2])
+    return {name for name in layers if not name.endswith(("norm", "layernorm"))}

@@ -1,5 +1,7 @@
-"""Which ladders each optimiser step sees, and each forward pass: fixed by numbers, epochs and seed alone, so the same
-in a resumed run. Torch-free."""
+"""The ladders of each optimiser step and of each forward pass. Torch-free.
+
+They depend on counts, epochs and the seed alone, so a resumed run has the same ones.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +12,12 @@ from collections.abc import Callable, Sequence
 
 
 def schedule(interactions: Sequence[str], epochs: float, per_step: int, seed: int) -> list[int]:
-    """Indices of ladders in training order, `per_step` for each step. `interactions`: of each ladder, which one it is a
-    round of (`Ladder.interaction`).
+    """Indices of ladders in training order, `per_step` for each step. `interactions`: each ladder's
+    `Ladder.interaction`.
 
-    Epoch after epoch is shuffled and laid end to end, and the last step is filled from one epoch more: every step
-    covers exactly `per_step` ladders, also where an epoch is not a whole number of steps. The rounds of an interaction
-    stay together in a step; one is cut only where no other fits into what is left of a step.
+    Shuffled epochs follow each other without a gap, and one more epoch fills the last step. So every step covers
+    exactly `per_step` ladders, even if an epoch is not a whole number of steps. The rounds of an interaction stay in
+    one step, unless no other interaction fits into the rest of the step.
     """
     count = len(interactions)
     rounds: dict[str, list[int]] = {}
@@ -26,21 +28,21 @@ def schedule(interactions: Sequence[str], epochs: float, per_step: int, seed: in
     for epoch in range(math.ceil(steps * per_step / count)):
         units = list(rounds.values())
         random.Random(f"{seed}/{epoch}").shuffle(units)
-        order += _laid(units, per_step, len(order) % per_step)
+        order += _place_units(units, per_step, len(order) % per_step)
     return order[: steps * per_step]
 
 
-def _laid(units: Sequence[list[int]], per_step: int, begun: int) -> list[int]:
-    """Units end to end in their order, the first of them that fits into what is left of a step, of which `begun`
-    ladders are there."""
+def _place_units(units: Sequence[list[int]], per_step: int, filled: int) -> list[int]:
+    """One epoch's units in their order, but always the first one that fits into the rest of the step. `filled`: ladders
+    that the step already has."""
     waiting: dict[int, deque[tuple[int, list[int]]]] = {}
     for place, unit in enumerate(units):
         waiting.setdefault(len(unit), deque()).append((place, unit))
     order: list[int] = []
-    room = per_step - begun
+    room = per_step - filled
     while waiting:
         fitting = [size for size in waiting if size <= room or room == per_step]
-        size = min(fitting or waiting, key=lambda one: waiting[one][0][0])
+        size = min(fitting or waiting, key=lambda length: waiting[length][0][0])
         place, unit = waiting[size].popleft()
         if not waiting[size]:
             del waiting[size]
@@ -51,27 +53,31 @@ def _laid(units: Sequence[list[int]], per_step: int, begun: int) -> list[int]:
     return order
 
 
-def sharing(interactions: Sequence[str], length: Callable[[list[int]], int | None], budget: float) -> list[list[int]]:
-    """Which of a step's ladders share a row: indices, row by row. `length`: of the row that ladders of an interaction
-    would share, None where they cannot; a row that would be longer than `budget` is not made."""
+def group_into_rows(
+    interactions: Sequence[str], length: Callable[[list[int]], int | None], budget: float
+) -> list[list[int]]:
+    """The rows of a step: indices of ladders, row by row. Ladders of one interaction share a row up to `budget` tokens.
+
+    length: tokens of the row that some ladders would share; None if they cannot share one.
+    """
     rows: list[list[int]] = []
-    of: dict[str, list[list[int]]] = {}
+    rows_of: dict[str, list[list[int]]] = {}
     for index, name in enumerate(interactions):
-        for row in of.setdefault(name, []):
+        for row in rows_of.setdefault(name, []):
             joined = length([*row, index])
             if joined is not None and joined <= budget:
                 row.append(index)
                 break
         else:
             rows.append([index])
-            of[name].append(rows[-1])
+            rows_of[name].append(rows[-1])
     return rows
 
 
 def buckets(lengths: Sequence[int], budget: int) -> list[list[int]]:
-    """Groups of indices whose padded size, count × longest, stays within `budget`, neighbours in length together.
+    """Groups of indices whose padded size, count × longest, is at most `budget`; similar lengths are together.
 
-    An item over the budget is a group of its own. Longest first: a batch that does not fit the memory fails at once.
+    An item over the budget is a group of its own. The longest come first: if memory is too small, it shows at once.
     """
     groups: list[list[int]] = []
     for index in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):

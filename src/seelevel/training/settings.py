@@ -1,4 +1,4 @@
-"""How to train. Torch-free, so that a recipe is read before anything heavy is imported."""
+"""Training settings. Torch-free, so that a recipe is read before anything heavy is imported."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from seelevel.training.objectives.settings import MdpoSettings, ObjectiveSettings
+from seelevel.training.objectives.settings import NAMES, MdpoSettings, ObjectiveSettings
 
 Layout = Literal["shared", "rows"]
 
@@ -24,6 +24,12 @@ class LoraSettings(BaseModel):
     )
 
 
+HEAD_CHUNK = 1 << 23
+"""Logits that the output head computes at a time: 32 MiB in float32."""
+HEAD_KEPT = 1 << 25
+"""A head that trains keeps up to this many probabilities for the backward pass: 128 MiB in float32."""
+PARTS_LENGTH = 512
+"""Rows shorter than this are not worth attention in parts, which makes many small calls."""
 TOKENS_PER_BATCH = {"cpu": 4096, "cuda": 16384}
 LORA_TARGETS = {
     "attention": ("q_proj", "k_proj", "v_proj", "o_proj"),
@@ -38,14 +44,14 @@ def lora_targets(settings: LoraSettings) -> tuple[str, ...]:
 
 
 class TrainSettings(BaseModel):
-    """One preference training. AMP trains 4 epochs of 16 ladders a step with AdamW and a cosine schedule."""
+    """One preference training. AMP trains 4 epochs of 16 ladders per step with AdamW and a cosine schedule."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     objective: ObjectiveSettings = Field(
-        default=MdpoSettings(), description="mdpo, dpo, kwise, pro, ddpo or sft, with its parameters"
+        default=MdpoSettings(), description=f"{', '.join(NAMES)} or module:class, with its parameters"
     )
-    layout: Layout = Field(default="shared", description="shared: one row a ladder; rows: one row a response")
+    layout: Layout = Field(default="shared", description="shared: one row per ladder; rows: one row per response")
     lora: LoraSettings | None = Field(default=None, description="null trains full weights")
     epochs: float = Field(default=4, gt=0, le=10_000, allow_inf_nan=False)
     learning_rate: float = Field(default=3.0e-4, gt=0, allow_inf_nan=False)
@@ -56,15 +62,15 @@ class TrainSettings(BaseModel):
     warmup_steps: int = Field(default=20, ge=0)
     weight_decay: float = Field(default=0.0, ge=0, allow_inf_nan=False)
     max_grad_norm: float = Field(default=1.0, ge=0, allow_inf_nan=False, description="0 does not clip")
-    freeze_vision: bool = Field(default=True, description="keep the vision tower as it is, as LLaVA does")
+    freeze_vision: bool = Field(default=True, description="do not train the vision tower, as in LLaVA")
     gradient_checkpointing: bool = False
     tokens_per_batch: int | None = Field(default=None, ge=1, description="padded tokens in one forward pass")
     max_length: int | None = Field(default=None, ge=1, description="longest conversation; null is the model's context")
-    save_steps: int = Field(default=50, ge=1, description="steps from one checkpoint to the next")
+    save_steps: int = Field(default=50, ge=1, description="steps between checkpoints")
     dtype: Literal["auto", "float32", "bfloat16", "float64"] = "auto"
     device: str = Field(default="auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$", description="auto, cpu, cuda, cuda:1")
     cache: bool | str = Field(
-        default=True, description="keep reference log-probs for other runs: in the user's cache, a folder, or not"
+        default=True, description="keep reference log-probs for other runs: true (in the user's cache), a folder, false"
     )
 
     @property
@@ -78,11 +84,10 @@ class TrainSettings(BaseModel):
 
 
 def precision(settings: TrainSettings, device: str, adapters: bool = False) -> tuple[str, bool]:
-    """Number format of the weights, and whether products are of bfloat16 by autocast. `adapters`: the model has some.
+    """Number format of the weights, and whether autocast computes products in bfloat16. `adapters`: the model has some.
 
-    Weights are float32 on the CPU and where all train; under adapters on a GPU, where the base never changes, bfloat16.
-    Products are of bfloat16 for adapters, which stay in float32, on a base in bfloat16; and on a GPU for full weights
-    in float32, unless float32 was asked for.
+    Weights are float32, except for a base under adapters on a GPU: it never changes, and is bfloat16. Products are
+    bfloat16 if adapters (always float32) train on a bfloat16 base, or if full weights train on a GPU with `auto`.
     """
     adapters = adapters or settings.lora is not None
     automatic = "bfloat16" if device != "cpu" and adapters else "float32"
@@ -93,6 +98,6 @@ def precision(settings: TrainSettings, device: str, adapters: bool = False) -> t
 
 
 class AlignSettings(TrainSettings):
-    """How to train, and on which model: a folder, a hub name or, in recipes, `world:s`."""
+    """How to train, and which model: a folder, a hub name or, in recipes, `world:s`."""
 
     model: str = Field(min_length=1)

@@ -1,4 +1,4 @@
-"""`seelevel align --show-batch`: the ladders of the first step as the model sees them, scored tokens in colour."""
+"""`seelevel align --show-batch`: the ladders of the first step as the model reads them, scored tokens in colour."""
 
 from __future__ import annotations
 
@@ -20,47 +20,48 @@ from seelevel.training.schedule import schedule
 from seelevel.training.settings import TrainSettings
 
 PLAIN, SCORED = "dim", ("bold green", "bold cyan")
-"""Styles of tokens that carry no loss, and of those that do, answer rounds in turn."""
+"""Styles of tokens without a loss, and of tokens with one; the latter alternate by answer round."""
 OPEN, CLOSE = "⟦", "⟧"
-"""What stands around tokens that carry loss where there is no colour."""
+"""Marks around tokens with a loss on a console without colour."""
 
 
 @dataclass(frozen=True)
 class Piece:
-    """Tokens in a row of one kind, as text. `round`: of the answer they are scored in, -1 where they are not."""
+    """Neighbouring tokens with the same scoring, as text. `round`: the answer round that scores them, or -1."""
 
     text: str
     round: int
 
 
 def first_step(ladders: Sequence[Ladder], model: str, settings: TrainSettings, seed: int) -> Iterator[Text]:
-    """A block a ladder of the first optimiser step: what its responses share, then each response's own tokens. Weights
-    are not loaded. Rounds of an interaction that share a row say so, whatever the budget of a forward pass."""
+    """One block per ladder of the first optimiser step: the common prefix, then each response's own tokens.
+
+    Weights are not loaded. Rounds of an interaction that share a row are marked, whatever the budget of a forward pass.
+    """
     config, processor = load_reader(model)
-    usable, tokenised, _ = prepare(ladders, processor, ImageReader(processor), settings, config)
-    interactions = [one.interaction for one in tokenised]
-    order = schedule(interactions, settings.epochs, settings.ladders_per_step, seed)[: settings.ladders_per_step]
-    chosen = [tokenised[index] for index in order]
+    data = prepare(ladders, processor, ImageReader(processor), settings, config)
+    order = schedule(data.interactions, settings.epochs, settings.ladders_per_step, seed)[: settings.ladders_per_step]
+    chosen = [data.tokenised[index] for index in order]
     rows = rows_of(chosen) if settings.layout == "shared" else [[n] for n in range(len(chosen))]
     for row in rows:
         length = row_length([chosen[n] for n in row])
         for n in row:
             others = ", ".join(chosen[other].id for other in row if other != n)
             shares = f"; with {others} in a row of {length}" if others else ""
-            yield shown(usable[order[n]], chosen[n], processor, shares)
+            yield shown(data.ladders[order[n]], chosen[n], processor, shares)
 
 
 def write(blocks: Iterable[Text], console: Console) -> None:
-    """Blocks on a console: in colour where it has some, else with marks around the tokens that carry loss."""
+    """Print blocks: in colour if the console has colours, else with marks around the tokens with a loss."""
     coloured = console.color_system is not None and not console.no_color
     legend = "in colour" if coloured else f"between {OPEN} and {CLOSE}"
-    console.print(f"tokens that carry loss stand {legend}", soft_wrap=True)
+    console.print(f"tokens with a loss are {legend}", soft_wrap=True)
     for block in blocks:
         console.print(block if coloured else marked(block), soft_wrap=True)
 
 
 def marked(block: Text) -> Text:
-    """A block with marks in place of its styles."""
+    """A block with marks instead of styles."""
     plain, end = "", 0
     for span in sorted(block.spans):
         if span.style in SCORED:
@@ -70,14 +71,14 @@ def marked(block: Text) -> Text:
 
 
 def shown(ladder: Ladder, tokens: TokenisedLadder, processor: Any, more: str = "") -> Text:
-    """One ladder: its id, the common prefix, and a line a response with its level and the rest of its tokens."""
-    nothing = tokens.rounds[0][: tokens.branch]
+    """One ladder: its id, the common prefix, and one line per response with its level and its own tokens."""
+    prefix_rounds = tokens.rounds[0][: tokens.branch]
     count = len(tokens.tokens)
     head = f"{visible(ladder.id)}: {count} response{'s' * (count != 1)}, {tokens.row_length('shared')} tokens{more}"
     text = Text()
     text.append(f"{head}\n", style="bold")
     text.append("  prefix   ")
-    _append(text, pieces(tokens.tokens[0][: tokens.branch], nothing, processor))
+    _append(text, pieces(tokens.tokens[0][: tokens.branch], prefix_rounds, processor))
     for response, ids, rounds in zip(ladder.responses, tokens.tokens, tokens.rounds, strict=True):
         scored = int((rounds != NOT_SCORED).sum())
         text.append(f"  level {response.level}  ")
@@ -86,16 +87,16 @@ def shown(ladder: Ladder, tokens: TokenisedLadder, processor: Any, more: str = "
 
 
 def pieces(ids: Ints, rounds: Ints, processor: Any) -> list[Piece]:
-    """The tokens as text, cut where the scoring changes; a run of picture tokens is '<image × n>'."""
+    """The tokens as text, cut at each change of scoring; a run of picture tokens becomes '<image × n>'."""
     kinds = [(int(number), int(token) == processor.image_token_id) for token, number in zip(ids, rounds, strict=True)]
     cuts = [0, *(n for n in range(1, len(kinds)) if kinds[n] != kinds[n - 1]), len(kinds)]
-    found = []
+    parts = []
     for start, end in pairwise(cuts):
         if start < end:
             number, picture = kinds[start]
             text = f"<image × {end - start}>" if picture else _decoded(ids[start:end], processor)
-            found.append(Piece(text, number))
-    return found
+            parts.append(Piece(text, number))
+    return parts
 
 
 def _decoded(ids: Ints, processor: Any) -> str:
@@ -103,8 +104,8 @@ def _decoded(ids: Ints, processor: Any) -> str:
     return str(processor.tokenizer.decode(ids.tolist(), **options))
 
 
-def _append(text: Text, found: Sequence[Piece], more: str = "") -> None:
-    for piece in found:
+def _append(text: Text, parts: Sequence[Piece], more: str = "") -> None:
+    for piece in parts:
         style = PLAIN if piece.round == NOT_SCORED else SCORED[piece.round % len(SCORED)]
         text.append(visible(piece.text), style=style)
     text.append(f"{more}\n")

@@ -1,12 +1,13 @@
-"""The trainer: `transformers.Trainer` whose step is a fixed number of ladders, whatever fits into one forward pass."""
+"""A `transformers.Trainer` with a fixed number of ladders per step, however many fit into one forward pass."""
 
 from __future__ import annotations
 
 import contextlib
 import math
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,83 +19,71 @@ from torch.utils.data import SequentialSampler
 from transformers import PrinterCallback, Trainer, TrainingArguments
 
 from seelevel.errors import InputError, NonFiniteLossError
-from seelevel.ladder import Ladder
 from seelevel.progress import Progress, say
-from seelevel.registry import choose
+from seelevel.registry import load
 from seelevel.store import write_folder, write_json
 from seelevel.training.checkpoints import checkpoints, seal
 from seelevel.training.logprobs import token_logprobs
 from seelevel.training.objectives import OBJECTIVES
 from seelevel.training.objectives.logs import Logs, joined
 from seelevel.training.objectives.ratios import off
-from seelevel.training.objectives.settings import ObjectiveSettings
+from seelevel.training.objectives.settings import Objective
 from seelevel.training.packing import collate, row_length, rows_of
-from seelevel.training.packing.tokens import ImageReader, TokenisedLadder
+from seelevel.training.prepare import Prepared
 from seelevel.training.rounding import FLOAT32, unit
 from seelevel.training.schedule import buckets, schedule
-from seelevel.training.settings import Layout
+from seelevel.training.settings import Layout, TrainSettings
 
 FALL_WINDOW = 20
-"""Steps over which the best responses' log-probability has to lie below the reference's for an alarm."""
+"""The warning needs this many steps with the best responses' log-probability below the reference's."""
 KEPT_CHECKPOINTS = 1
 
 
 @dataclass(frozen=True)
-class TrainingData:
-    """What is trained on: ladders, their tokens, their pictures; and each ladder's reference log-probs, [N] on the CPU,
-    where the objective needs them."""
+class Plan:
+    """How to train. `layout` and `tokens_per_batch` (padded, in one forward pass) are the ones decided for this model;
+    `fingerprint` is of everything that changes the result, and only checkpoints that carry it are resumed; `label` is
+    the name of the progress bar."""
 
-    ladders: Sequence[Ladder]
-    tokenised: Sequence[TokenisedLadder]
-    images: ImageReader
-    reference: Sequence[Tensor] | None = None
+    settings: TrainSettings
+    layout: Layout
+    tokens_per_batch: int
+    fingerprint: str
+    label: str = "align"
 
 
 class PreferenceTrainer(Trainer):
     """Trains on ladders with an objective of `seelevel.training.objectives`.
 
-    One optimiser step covers exactly `ladders_per_step` ladders: the mean of the objective over those that count,
-    however they are split over processes and forward passes (by a budget of padded tokens, neighbours in length
-    together; in `shared` the rounds of an interaction in one row). The order is fixed by the seed. Checkpoints appear
-    whole or not at all, under `fingerprint`, and a training that resumes from one ends in the same bytes as one that
-    was never stopped.
+    One optimiser step covers exactly `ladders_per_step` ladders. Its loss is the objective's mean over the ladders with
+    a signal, however they are split over processes and forward passes. The seed fixes the order. A checkpoint appears
+    whole or not at all, and a training that resumes from one ends with the same bytes as one that was never stopped.
 
-    Raises `NonFiniteLossError` naming the ladders, whose log-probs are then in `nonfinite.json` beside the checkpoints.
+    `reference`: each ladder's log-probs under the reference, [N] on the CPU; None if the objective needs none. Raises
+    `NonFiniteLossError` with the ladders' names; their log-probs are then in `nonfinite.json` beside the checkpoints.
     """
 
-    label = "align"
-    """What the progress bar is called."""
-
     def __init__(
-        self,
-        model: Any,
-        args: TrainingArguments,
-        data: TrainingData,
-        objective: ObjectiveSettings,
-        epochs: float,
-        ladders_per_step: int,
-        layout: Layout = "shared",
-        tokens_per_batch: int = 4096,
-        fingerprint: str = "",
+        self, model: Any, args: TrainingArguments, data: Prepared, reference: Sequence[Tensor] | None, plan: Plan
     ) -> None:
-        if objective.needs_reference and data.reference is None:
-            raise ValueError(f"objective {objective.name} needs reference log-probs")
-        if ladders_per_step % args.world_size:
+        settings = plan.settings
+        if settings.objective.needs_reference and reference is None:
+            raise ValueError(f"objective {settings.objective.name} needs reference log-probs")
+        if settings.ladders_per_step % args.world_size:
             raise InputError(
-                f"ladders_per_step: {ladders_per_step} ladders do not divide over {args.world_size} processes; "
-                "choose a multiple"
+                f"ladders_per_step: {settings.ladders_per_step} ladders do not divide over {args.world_size} "
+                "processes; choose a multiple"
             )
-        args.per_device_train_batch_size = ladders_per_step // args.world_size
-        interactions = [one.interaction for one in data.tokenised]
-        order = schedule(interactions, epochs, ladders_per_step, args.seed)
+        args.per_device_train_batch_size = settings.ladders_per_step // args.world_size
+        order = schedule(data.interactions, settings.epochs, settings.ladders_per_step, args.seed)
         super().__init__(model=model, args=args, train_dataset=order, data_collator=list)
         self.remove_callback(PrinterCallback)
-        self.steps = len(order) // ladders_per_step
+        self.plan, self.steps = plan, len(order) // settings.ladders_per_step
+        self._data, self._reference = data, reference
+        self._objective = settings.objective
+        self._loss_function = loss_function(settings.objective)
+        self._epochs_per_step = settings.ladders_per_step / len(data.ladders)
         self._bar: Progress | None = None
-        self._data, self._settings, self._layout = data, objective, layout
-        self._objective = choose("objective", objective.name, OBJECTIVES)
-        self._budget, self._fingerprint = tokens_per_batch, fingerprint
-        self._epochs_per_step = ladders_per_step / len(data.ladders)
         self._step_logs: dict[str, float] = {}
         self._step_sums: dict[str, Tensor] = {}
         self._warned = False
@@ -108,7 +97,7 @@ class PreferenceTrainer(Trainer):
         if not self.is_world_process_zero():
             return super().train(resume_from_checkpoint, **options)
         done = int(resume_from_checkpoint.rpartition("-")[2]) if resume_from_checkpoint else 0
-        with Progress(self.label, total=self.steps, unit="steps", done=done) as self._bar:
+        with Progress(self.plan.label, total=self.steps, unit="steps", done=done) as self._bar:
             return super().train(resume_from_checkpoint, **options)
 
     @property
@@ -124,7 +113,8 @@ class PreferenceTrainer(Trainer):
         model.train()
         ladders = [self._data.ladders[i] for i in inputs]
         self._step_sums = {}
-        counted = torch.tensor(sum(self._settings.counts(ladder.levels) for ladder in ladders), device=self.args.device)
+        with_signal = sum(self._objective.has_signal(ladder.levels) for ladder in ladders)
+        counted = torch.tensor(with_signal, device=self.args.device)
         # Gradients are averaged over processes, so each process's share of the mean is scaled up by their number.
         world = self.accelerator.num_processes
         counted = self.accelerator.reduce(counted, "sum")
@@ -145,25 +135,27 @@ class PreferenceTrainer(Trainer):
         return total
 
     def _passes(self, inputs: Sequence[int]) -> list[list[int]]:
-        """A step's ladders, forward pass by forward pass."""
+        """Group a step's ladders into forward passes within the budget, ladders of similar length together."""
         tokenised = [self._data.tokenised[i] for i in inputs]
-        if self._layout == "rows":  # a ladder is K of them
-            budget = max(self._budget // max(len(one.tokens) for one in tokenised), 1)
-            groups = buckets([one.row_length("rows") for one in tokenised], budget)
+        budget = self.plan.tokens_per_batch
+        if self.plan.layout == "rows":  # a ladder of K responses is K rows
+            budget = max(budget // max(len(tokens.tokens) for tokens in tokenised), 1)
+            groups = buckets([tokens.row_length("rows") for tokens in tokenised], budget)
             return [[inputs[n] for n in group] for group in groups]
-        rows = rows_of(tokenised, self._budget)
-        groups = buckets([row_length([tokenised[n] for n in row]) for row in rows], self._budget)
+        rows = rows_of(tokenised, budget)
+        groups = buckets([row_length([tokenised[n] for n in row]) for row in rows], budget)
         return [[inputs[n] for row in group for n in rows[row]] for group in groups]
 
     def _loss(self, model: Any, chosen: Sequence[int]) -> tuple[Tensor, Logs]:
-        batch = collate([self._data.tokenised[i] for i in chosen], self._data.images, self._layout).to(self.args.device)
+        tokenised = [self._data.tokenised[i] for i in chosen]
+        batch = collate(tokenised, self._data.images, self.plan.layout).to(self.args.device)
         with self.accelerator.autocast():
             policy = token_logprobs(model, batch)
         reference = None
-        if self._data.reference is not None:
-            values = torch.cat([self._data.reference[i] for i in chosen])
+        if self._reference is not None:
+            values = torch.cat([self._reference[i] for i in chosen])
             reference = policy.with_values(values.to(policy.values))
-        loss, logs = self._objective(policy, reference, [self._data.ladders[i] for i in chosen], self._settings)
+        loss, logs = self._loss_function(policy, reference, [self._data.ladders[i] for i in chosen])
         with torch.no_grad():
             self._step_sums |= zip(batch.ids, policy.per_response(0.0), strict=True)
         if not torch.isfinite(loss):
@@ -178,19 +170,19 @@ class PreferenceTrainer(Trainer):
         return norm
 
     def _stop_non_finite(self, what: str) -> None:
-        """Save the log-probs of the step's ladders, those that are no numbers if any, and raise."""
+        """Save the log-probs of the step's ladders (only the NaN or infinite ones, if there are any) and raise."""
         sums = {name: values.tolist() for name, values in self._step_sums.items()}
         bad = [name for name, values in sums.items() if not all(map(math.isfinite, values))] or list(sums)
         process = self.args.process_index
         path = Path(self.args.output_dir) / ("nonfinite.json" if not process else f"nonfinite-{process}.json")
         write_json(path, {"step": self.state.global_step, "log_probs": {n: [str(v) for v in sums[n]] for n in bad}})
         raise NonFiniteLossError(
-            f"{what} is not finite in step {self.state.global_step + 1}; ladders {', '.join(bad)} (their log-probs "
-            f"are in {path}); lower learning_rate or look at these ladders"
+            f"{what} is NaN or infinite in step {self.state.global_step + 1}; ladders {', '.join(bad)} (their "
+            f"log-probs are in {path}); lower learning_rate or look at these ladders"
         )
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Record a step: HF's figures and the objective's. Times are left out, so that the record is reproducible."""
+        """Record the figures of a step, without times: the record must be the same in every run."""
         if "train_runtime" in logs:
             return
         super().log({**logs, **self._step_logs}, start_time)
@@ -199,17 +191,17 @@ class PreferenceTrainer(Trainer):
         if fallen is not None and not self._warned:
             self._warned = True
             say(
-                f"warning: over the last {FALL_WINDOW} steps the best responses' log-probability lay "
-                f"{-fallen:.3f} nats a token below the reference's: the model unlearns its best answers; use "
+                f"warning: over the last {FALL_WINDOW} steps the best responses' log-probability was on average "
+                f"{-fallen:.3f} nats per token below the reference's: the model unlearns its best answers; use "
                 "mdpo with penalty: paper, or lower learning_rate"
             )
 
     # Checkpoints ---------------------------------------------------------------------------------------------------
 
     def last_checkpoint(self) -> str | None:
-        """The newest whole checkpoint of this training."""
-        found = checkpoints(Path(self.args.output_dir), self._fingerprint)
-        return str(found[-1]) if found else None
+        """The newest complete checkpoint of this training."""
+        complete = checkpoints(Path(self.args.output_dir), self.plan.fingerprint)
+        return str(complete[-1]) if complete else None
 
     def _get_output_dir(self, trial: Any) -> str:
         return str(self._writing or self.args.output_dir)
@@ -217,13 +209,13 @@ class PreferenceTrainer(Trainer):
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         folder = Path(self.args.output_dir)
         target = folder / f"checkpoint-{self.state.global_step}"
-        if not self.args.should_save:  # another process: it only adds its random state to what process 0 writes
+        if not self.args.should_save:  # other processes only add their random state
             self._write_checkpoint(model, trial, folder / f"writing-{target.name}")
             self.accelerator.wait_for_everyone()
             return
         write_folder(target, lambda place: self._write_checkpoint(model, trial, place), self._checkpoint_bytes())
         self.accelerator.wait_for_everyone()
-        for old in checkpoints(folder, self._fingerprint)[:-KEPT_CHECKPOINTS]:
+        for old in checkpoints(folder, self.plan.fingerprint)[:-KEPT_CHECKPOINTS]:
             shutil.rmtree(old)
 
     def _write_checkpoint(self, model: Any, trial: Any, place: Path) -> None:
@@ -238,7 +230,7 @@ class PreferenceTrainer(Trainer):
             for path in inner.iterdir():
                 path.rename(place / path.name)
             inner.rmdir()
-            seal(place, self._fingerprint)
+            seal(place, self.plan.fingerprint)
 
     def _checkpoint_bytes(self) -> int:
         saved = [p for p in self.model.parameters() if p.requires_grad or not isinstance(self.model, PeftModel)]
@@ -247,13 +239,20 @@ class PreferenceTrainer(Trainer):
         return weights + moments + (1 << 20)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        """Load weights strictly. HF's own way reads the saved names into a model that has others, and matches none."""
+        """Load weights strictly: the saved names differ from the model's, and HF's own method would match none."""
         model = self.model if model is None else model
         if isinstance(model, PeftModel):
             super()._load_from_checkpoint(resume_from_checkpoint, model)
             return
         saved = type(model).from_pretrained(resume_from_checkpoint, dtype=model.dtype)
         model.load_state_dict(saved.state_dict(), strict=True)
+
+
+def loss_function(objective: Objective) -> Callable[..., tuple[Tensor, Logs]]:
+    """`(policy, reference, ladders) -> (loss, logs)`: the package's function of that name, or `compute_loss`."""
+    if objective.name in OBJECTIVES:
+        return partial(load(OBJECTIVES[objective.name]), settings=objective)
+    return objective.compute_loss
 
 
 def best_fallen(history: Sequence[dict[str, float]], rounding: float = FLOAT32) -> float | None:

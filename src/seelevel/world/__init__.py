@@ -1,7 +1,7 @@
-"""The embedded default: a small world of drawn scenes, its language, its models.
+"""The built-in world: drawn scenes, texts about them, an oracle that judges answers, and small trained models.
 
-Nothing in core or in a stage knows that this package exists; only the pipeline and the command line turn names such as
-``world:s`` or ``world:test`` into the folders that these functions make or point to.
+No core module and no stage imports this package. Only the pipeline and the command line do: they turn names such as
+``world:s`` or ``world:test`` into folders.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ WEIGHTS = Path(__file__).parent / "weights"
 def model_path(name: str) -> Path:
     """Folder of a shipped model: ``xs``, ``s``, ``m``, ``l`` or ``clip``.
 
-    Raises InputError for any other name, and where the weights have not been trained yet.
+    Raises InputError for any other name, or if the weights have not been trained yet.
     """
     if name not in (*MODELS, "clip"):
         raise InputError(f"world:{name}: no such model; the world has {', '.join((*MODELS, 'clip'))}")

@@ -83,10 +83,10 @@ def test_a_share_of_the_conditions_is_ratings_alone() -> None:
     assert set(texts) == {"Feedback: Honesty: 1.", "Feedback: Honesty: 1. Critique: Bad."}
     assert 450 <= texts.count("Feedback: Honesty: 1.") <= 550
     alone = ConditionalSettings(critique_dropout=1.0)
-    assert not any("Bad" in alone.seen(one).responses[0].condition for one in many)
+    assert not any("Bad" in alone.select_responses(one).responses[0].condition for one in many)
     fine = [rated({"honesty": 4}, critique="Right.")]
-    assert alone.asked_for(fine).critique == ""  # a critique that the policy has never been given
-    assert ConditionalSettings().asked_for(fine).critique == "Right."
+    assert alone.conditions(fine).critique == ""  # a critique that the policy has never been given
+    assert ConditionalSettings().conditions(fine).critique == "Right."
 
 
 def test_a_condition_that_is_there_stays_and_an_unrated_response_gets_none() -> None:
@@ -113,8 +113,8 @@ def test_an_answer_that_did_not_listen_carries_no_loss_where_only_better_ones_do
     assert not rated_worse(Feedback({"harmlessness": 1}), {"honesty": 3}, "better")
     assert not rated_worse(Feedback({"honesty": 1}), {}, "better")
     same = replace(rated({"honesty": 3}), round_of=RoundOf("a", 1, {"honesty": 3}))
-    assert ConditionalSettings(refined="better").seen(same).responses == []
-    assert len(ConditionalSettings().seen(same).responses) == 1
+    assert ConditionalSettings(refined="better").select_responses(same).responses == []
+    assert len(ConditionalSettings().select_responses(same).responses) == 1
 
 
 def test_what_can_be_asked_for_is_told_by_the_data() -> None:
@@ -137,7 +137,7 @@ def test_what_a_model_can_be_asked_for_lies_beside_its_weights(tmp_path: Path) -
     (tmp_path / "conditions.json").write_text(json.dumps({"template": PLAIN, "criteria": ["honesty"], "critique": "c"}))
     assert read_conditions(tmp_path) == Conditions(PLAIN, ("honesty",), "c")
     (tmp_path / "conditions.json").write_text("{}")
-    with pytest.raises(InputError, match="holds no conditions"):
+    with pytest.raises(InputError, match=r"conditions\.json"):
         read_conditions(tmp_path)
 
 
@@ -183,15 +183,16 @@ def test_a_criterion_is_named_once() -> None:
         ConditionalSettings(criteria=["honesty", "honesty"])
 
 
-def test_ladders_without_a_rating_are_refused_for_bad_answers_would_be_learnt_as_good_ones() -> None:
+def test_ladders_without_a_rating_are_refused() -> None:
     plain = ladder(0, 1)
     rated = replace(plain, responses=[replace(r, feedback=Feedback({"honesty": 1})) for r in plain.responses])
     words = replace(plain, responses=[replace(r, feedback=Feedback({}, "Bad.")) for r in plain.responses])
     asked = replace(plain, responses=[replace(r, feedback=None, condition="Be brief.") for r in plain.responses])
     plain = replace(plain, responses=[replace(r, feedback=None) for r in plain.responses])
     settings = ConditionalSettings()
-    assert "of 4 in 2 ladders none is; have a feedback: stage rate them" in str(settings.refusal([plain, words]))
-    assert settings.refusal([plain, rated]) is None and settings.refusal([plain, asked]) is None
+    message = str(settings.why_unusable([plain, words]))  # else bad answers would be learnt as good ones
+    assert "none of 4 in 2 ladders" in message and "feedback:" in message
+    assert settings.why_unusable([plain, rated]) is None and settings.why_unusable([plain, asked]) is None
 
 
 @pytest.mark.parametrize("wrong", [{"criteria": ["beauty"]}, {"template": "{{ a }}"}, {"criteria": 3}])
@@ -200,5 +201,5 @@ def test_conditions_of_a_folder_that_cannot_be_asked_for_are_said_with_their_fil
 ) -> None:
     known = {"template": PLAIN, "criteria": ["honesty"], "critique": "", **wrong}
     (tmp_path / "conditions.json").write_text(json.dumps(known))
-    with pytest.raises(InputError, match=r"conditions\.json holds no conditions"):
+    with pytest.raises(InputError, match=r"conditions\.json .* copy the model again"):
         read_conditions(tmp_path)

@@ -38,7 +38,7 @@ def test_gradients_are_those_of_finite_differences(asked: Any) -> None:
 
 @every
 def test_a_batch_that_says_nothing_has_loss_zero_and_a_gradient_of_zero(asked: Any) -> None:
-    compares = not asked.counts([0])
+    compares = not asked.has_signal([0])
     ladders = [ladder(0), ladder(1, 1)] if compares else [ladder()]
     values = [[[1.0]], [[2.0], [3.0]]] if compares else [[]]
     policy, reference = logprobs(*values), logprobs(*values)
@@ -57,7 +57,7 @@ def test_loss_and_logs_are_means_over_ladders_however_a_batch_is_split(
     loss, logs = run(asked, *batch(parts))
     split = [run(asked, *batch(some)) for some in (parts[:cut], parts[cut:]) if some]
     counted = sum(own.ladders for _, own in split)
-    assert counted == logs.ladders == sum(asked.counts(part[0].levels) for part in parts)
+    assert counted == logs.ladders == sum(asked.has_signal(part[0].levels) for part in parts)
     assert sum(own.item() * own_logs.ladders for own, own_logs in split) == pytest.approx(loss.item() * counted)
     assert joined(own.plain() for _, own in split).figures() == pytest.approx(logs.figures(), abs=1e-9)
 
@@ -94,7 +94,7 @@ def test_a_ladder_hears_nothing_of_the_others_tokens(asked: Any, part: Drawn, ot
 def test_a_ladders_gradient_is_its_own_share_of_the_mean(asked: Any, part: Drawn, other: Drawn) -> None:
     size = sum(map(len, part[1]))
     alone, together = gradient(asked, *batch([part])), gradient(asked, *batch([part, other]))[:size]
-    share = 1 / max(sum(asked.counts(p[0].levels) for p in (part, other)), 1)
+    share = 1 / max(sum(asked.has_signal(p[0].levels) for p in (part, other)), 1)
     assert together == pytest.approx([share * g for g in alone], abs=1e-9)
 
 

@@ -20,43 +20,39 @@ pytestmark = pytest.mark.unit
 TIES = [ladder(0), ladder(0, 0), ladder(), ladder(1, 1, 1)]
 
 
-def test_settings_say_which_ladders_count() -> None:
-    assert MdpoSettings().counts([0, 1])
-    assert not MdpoSettings().counts([0, 0])
-    assert not MdpoSettings(pairs=[(1, 3)]).counts([0, 1, 2])
-    assert KwiseSettings().counts([0, 2, 2]) and not KwiseSettings().counts([2, 2])
-    assert SftSettings().counts([0])
-    assert not SftSettings().counts([])
+def test_each_objective_says_which_levels_it_learns_from() -> None:
+    assert MdpoSettings().has_signal([0, 1])
+    assert not MdpoSettings().has_signal([0, 0])
+    assert not MdpoSettings(pairs=[(1, 3)]).has_signal([0, 1, 2])
+    assert KwiseSettings().has_signal([0, 2, 2]) and not KwiseSettings().has_signal([2, 2])
+    assert SftSettings().has_signal([0])
+    assert not SftSettings().has_signal([])
 
 
-@pytest.mark.parametrize("asked", [s for s in SETTINGS.values() if not s.counts([0])])
-def test_data_without_two_levels_are_refused_in_a_line_that_says_what_there_is(asked: MdpoSettings) -> None:
-    assert asked.refusal(TIES) == (
-        f"objective {asked.name} needs a ladder with responses of two levels; there are 1 with no response, "
-        "1 with one response, 2 with ties only; generate more responses a prompt or, to learn the best ones alone, "
-        "use objective sft"
-    )
-    assert asked.refusal([*TIES, ladder(0, 1)]) is None
+@pytest.mark.parametrize("asked", [s for s in SETTINGS.values() if not s.has_signal([0])])
+def test_data_without_two_levels_are_refused_with_counts(asked: MdpoSettings) -> None:
+    message = str(asked.why_unusable(TIES))
+    parts = (asked.name, "two levels", "1 with no response", "1 with one response", "2 with ties only", "sft")
+    assert [part for part in parts if part not in message] == []
+    assert asked.why_unusable([*TIES, ladder(0, 1)]) is None
 
 
-def test_pairs_that_match_no_ladder_are_refused_with_the_levels_there_are() -> None:
+def test_pairs_that_match_no_ladder_are_refused_with_their_levels() -> None:
     asked = DdpoSettings(pairs=[(1, 3), (2, 4)])
-    assert asked.refusal([ladder(0, 1, 2), ladder(0, 4)]) == (
-        "objective ddpo: pairs [[1, 3], [2, 4]] match none of 2 ladders, which have levels 0, 1, 2, 4; name two levels "
-        "that stand in one ladder, or use pairs: all"
-    )
-    assert asked.refusal([ladder(1, 2, 3)]) is None
-    assert "needs a ladder with responses of two levels" in str(asked.refusal(TIES))
+    message = str(asked.why_unusable([ladder(0, 1, 2), ladder(0, 4)]))
+    assert [part for part in ("ddpo", "[[1, 3], [2, 4]]", "2 ladders", "0, 1, 2, 4") if part not in message] == []
+    assert asked.why_unusable([ladder(1, 2, 3)]) is None
+    assert "two levels" in str(asked.why_unusable(TIES))
 
 
 def test_pro_needs_no_scores() -> None:
-    assert ProSettings().refusal([ladder(0, 1)]) is None
+    assert ProSettings().why_unusable([ladder(0, 1)]) is None
 
 
 def test_sft_needs_a_response_and_no_more() -> None:
-    assert SftSettings().refusal([ladder(), ladder(0)]) is None
-    refusal = "objective sft needs a ladder with a response; 2 ladders have none; generate some"
-    assert SftSettings().refusal([ladder(), ladder()]) == refusal
+    assert SftSettings().why_unusable([ladder(), ladder(0)]) is None
+    message = str(SftSettings().why_unusable([ladder(), ladder()]))
+    assert "objective sft" in message and "2 ladders have none" in message
 
 
 @pytest.mark.parametrize("pairs", [[], [[0, 0]], [[2, 1]], [[-1, 0]], [[0, 1], [3, 3]]])

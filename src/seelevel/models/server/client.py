@@ -1,8 +1,8 @@
 """Any OpenAI-compatible server as a `Generator`, pictures included.
 
-A reply is kept on disk the moment it is there, by the content of its request (server, model, messages, the pictures'
-bytes, sampling), so that it is never asked for again: a killed run loses at most the calls in flight. What the server
-refused with a status, or cut before any text, is asked for in the next run. No key and nothing of the request is kept.
+Every reply is stored on disk at once, under the content of its request (server, model, messages, the pictures' bytes,
+sampling), and the same request is never sent again. A killed run loses only the calls in flight. A request that the
+server refused with a status, or cut before any text, is sent again in the next run. Keys and requests are not stored.
 """
 
 from __future__ import annotations
@@ -26,27 +26,26 @@ from seelevel.progress import say
 from seelevel.registry import nearest
 
 FIRST_WAIT, LONGEST_WAIT, LONGEST_ASKED = 0.5, 60.0, 600.0
-"""Seconds before a call is made again: at first, at most, and at most where the server says how long."""
+"""Seconds before a call is repeated: the first time, at most, and at most if the server says how long."""
 EXAMINE_SECONDS, PROBE_SECONDS, EXAMINE_RETRIES = 10.0, 120.0, 2
 AGAIN = (408, 409, 425, 429)
-"""Statuses below 500 after which the same call may well succeed."""
+"""Statuses below 500 after which the same call may succeed."""
 MANY = 8
-"""Prompts that a server refuses, all of them and before any answer, so that more than the prompts must be wrong."""
+"""If a server refuses so many prompts, all of them and before any answer, the prompts are not the cause."""
 SAID_FROM = 15.0
-"""Seconds of a pause that is worth a line."""
+"""Pauses of at least so many seconds are reported."""
 SECRET_LENGTH = 12
-"""A key of so many characters is taken out of replies too; shorter ones are words that local servers are given: EMPTY.
-"""
+"""A key of at least so many characters is also removed from replies. Local servers get short ones, such as EMPTY."""
 
 
 def split_name(name: str) -> tuple[str, str]:
-    """Address and model. Raises `InputError` for a name without a model, or with what belongs into the environment."""
+    """Address and model. Raises `InputError` for a name without a model, or with a user, password or query."""
     address, _, model = name.partition("#")
     scheme, _, rest = address.partition("://")
-    if "@" in rest or "?" in rest:  # asked of the text: an address that cannot be taken apart may hold a password too
+    if "@" in rest or "?" in rest:  # before parsing: an invalid address may contain a password too
         raise InputError(
-            f"model {scheme}://…: a server's name is kept with every answer, so it holds no user, password or query; "
-            "put the key into the environment and its variable into api.key"
+            f"model {scheme}://…: a server's name is stored with every answer, so it must not contain a user, password "
+            "or query; put the key into the environment and its variable into api.key"
         )
     try:
         parts = urlsplit(address)
@@ -54,7 +53,7 @@ def split_name(name: str) -> tuple[str, str]:
     except ValueError:
         usable = False
     if not usable or not model:
-        # What follows a colon and is no port may be a password that a '#' cuts in two.
+        # After a colon, anything but a port may be a password that a '#' cuts in two.
         shown = address if usable else f"{scheme}://{rest.partition(':')[0]}…"
         raise InputError(f"model {shown}: name a server's model as http://host:port/v1#model")
     return address.rstrip("/"), model
@@ -63,9 +62,9 @@ def split_name(name: str) -> tuple[str, str]:
 class ApiModel:
     """A model on a server. `batch_size`, calls at once, may be set.
 
-    Calls that fail are made again: lost connections, time-outs, statuses 408, 409, 425, 429 and 500 up, replies that
-    are no chat completion; after a pause that doubles, or that the server asks for (Retry-After). Raises `InputError`
-    where the server refuses the key or lacks the model, `ServerError` where it stays away or says 402 or 403.
+    Failed calls are repeated: lost connections, time-outs, statuses 408, 409, 425, 429 and from 500, replies that are
+    not chat completions. The pause doubles each time, or is what the server asks for (Retry-After). Raises `InputError`
+    if the server refuses the key or lacks the model, `ServerError` if it stays unavailable or answers 402 or 403.
     """
 
     def __init__(self, name: str, settings: ApiSettings = DEFAULT_API, first_wait: float = FIRST_WAIT) -> None:
@@ -73,7 +72,7 @@ class ApiModel:
         try:
             import openai
         except ImportError as error:
-            raise InputError(f"model {name}: servers need two packages more; pip install 'seelevel[api]'") from error
+            raise InputError(f"model {name}: servers need two more packages; pip install 'seelevel[api]'") from error
         self.name, self.settings, self.batch_size = name, settings, settings.concurrency
         self._first_wait, self._key_name = first_wait, _key_name(settings, self.address)
         self._secret = os.environ.get(self._key_name, "") if self._key_name else ""
@@ -85,46 +84,49 @@ class ApiModel:
             raise InputError(
                 f"{name}: a budget needs its price; add it to api.prices as `{self.model}: [read, written]`"
             )
-        self._other: set[str] = set()  # parameters that this server wants otherwise
+        self._other: set[str] = set()  # parameters that this server names differently or does not accept
         self._answered = False
 
     def describe(self) -> str:
-        """One line: the name, calls at once, where replies are kept."""
-        kept = f"replies kept in {self._replies.folder}" if self._replies.folder else "replies not kept"
-        return f"{self.name}: a server, {self.batch_size} calls at once, {kept}"
+        """One line: the name, calls at once, where replies are stored."""
+        replies = f"replies kept in {self._replies.folder}" if self._replies.folder else "replies not kept"
+        return f"{self.name}: a server, {self.batch_size} calls at once, {replies}"
 
     def generate(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[Completion]:
-        """One completion a prompt, in order; equal prompts are asked once. An answer that the server refuses for good
-        (too long, filtered) is empty and says why; where there is nothing else, that is an `InputError`."""
+        """One completion per prompt, in order; equal prompts are sent once.
+
+        An answer that the server refuses for good (too long, filtered) is empty, with the reason. If all answers are,
+        that is an `InputError`.
+        """
         if sampling.num_beams > 1:
-            raise InputError(f"{self.name}: a server does not search with beams; set sampling.num_beams: 1")
+            raise InputError(f"{self.name}: a server has no beam search; set sampling.num_beams: 1")
         keys = [request_key(self.address, self.model, prompt, sampling) for prompt in prompts]
         done: dict[str, Completion] = {}
         todo: dict[str, Prompt] = {}
         for key, prompt in zip(keys, prompts, strict=True):
             if key not in done and key not in todo:
-                kept = self._replies.kept(key)
-                if kept is None:
+                stored = self._replies.stored(key)
+                if stored is None:
                     todo[key] = prompt
                 else:
-                    done[key] = kept
+                    done[key] = stored
         self._answered |= any(completion.text for completion in done.values())
         if todo:
             self._replies.prepare()
         done |= self._ask_all(todo, sampling)
-        without = Counter(done[key].note for key in todo if done[key].note)
-        if without:
-            reasons = "; ".join(f"{count} × {note}" for note, count in without.most_common(3))
-            if not self._answered and sum(without.values()) == len(todo) >= MANY:
-                raise InputError(f"{self.name} answers nothing: {reasons}; mend what it complains about")
-            say(f"{self.name}: {sum(without.values())} of {len(todo)} calls without a whole answer: {reasons}")
+        notes = Counter(done[key].note for key in todo if done[key].note)
+        if notes:
+            reasons = "; ".join(f"{count} × {note}" for note, count in notes.most_common(3))
+            if not self._answered and notes.total() == len(todo) >= MANY:
+                raise InputError(f"{self.name} answers nothing: {reasons}; correct what it complains about")
+            say(f"{self.name}: {notes.total()} of {len(todo)} calls without a complete answer: {reasons}")
         return [done[key] for key in keys]
 
     def check_reachable(self) -> None:
-        """Raise `InputError` where the server cannot be reached, refuses the key or does not have the model.
+        """Raise `InputError` if the server cannot be reached, refuses the key or lacks the model.
 
-        The list of models says so for nothing; not every server has a true one, so a model that is not on it is asked
-        for one token.
+        Listing models is free. But some servers' lists are incomplete, so a model that is not listed is asked for one
+        token.
         """
         import openai
 
@@ -133,15 +135,15 @@ class ApiModel:
             client = self._client.with_options(timeout=EXAMINE_SECONDS, max_retries=EXAMINE_RETRIES)
             listed = [m.id for m in client.models.list().data]
         except openai.APIConnectionError as error:
-            # A server that is busy may take its time over the list; one that is not there takes no connection.
+            # A busy server may be slow to list its models; a missing one accepts no connection.
             if not isinstance(error, openai.APITimeoutError) or "Connect" in type(error.__cause__).__name__:
                 raise InputError(
-                    f"{self.name}: the server cannot be reached ({_cause(error)}); start it or mend the address"
+                    f"{self.name}: the server cannot be reached ({_cause(error)}); start it or correct the address"
                 ) from error
         except openai.APIStatusError as error:
             self._refused_key(error)
         except (openai.OpenAIError, ValueError, TypeError, AttributeError):
-            pass  # a list in another form says nothing
+            pass  # a list in another form tells nothing
         if self.model in listed:
             return
         body = {"model": self.model, "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1}
@@ -152,30 +154,30 @@ class ApiModel:
         except openai.APIStatusError as error:
             self._refused_key(error)
             if error.status_code in (400, 404):
-                known = f"; {nearest(self.model, listed)}" if listed else ""
-                raise InputError(f"{self.name}: {self._words(error)}{known}; name a model that it serves") from error
+                hint = f"; {nearest(self.model, listed)}" if listed else ""
+                raise InputError(f"{self.name}: {self._words(error)}{hint}; name a model that it serves") from error
 
     # --- one call --------------------------------------------------------------------------------------------------
 
     def _ask_all(self, todo: Mapping[str, Prompt], sampling: Sampling) -> dict[str, Completion]:
-        """All of them at once, `batch_size` at a time. One that ends the run lets those in flight come home first."""
-        found: dict[str, Completion] = {}
+        """Send all requests, `batch_size` at a time. If one ends the run, the calls in flight are still waited for."""
+        completions: dict[str, Completion] = {}
         stop = threading.Event()
         pool = ThreadPoolExecutor(self.batch_size, thread_name_prefix="api")
         try:
             calls = {pool.submit(self._ask, key, prompt, sampling, stop): key for key, prompt in todo.items()}
             for call in as_completed(calls):
-                found[calls[call]] = call.result()
+                completions[calls[call]] = call.result()
         except KeyboardInterrupt:
-            say(f"{self.name}: the calls in flight come home first; interrupt once more to drop them")
+            say(f"{self.name}: waiting for calls in flight; interrupt once more to drop them")
             raise
         finally:
             stop.set()
             pool.shutdown(wait=True, cancel_futures=True)
-        return found
+        return completions
 
     def _ask(self, key: str, prompt: Prompt, sampling: Sampling, stop: threading.Event) -> Completion:
-        """The reply to one prompt, kept as soon as it is there."""
+        """The reply to one prompt, stored at once."""
         import openai
         import tenacity
 
@@ -193,29 +195,29 @@ class ApiModel:
             completion: Completion = again(lambda: self._paid(prompt, sampling, body))
         except GarbledReplyError as error:
             if not error.empty:
-                raise ServerError(self._gave_out(f"{error}: {self._shown(error.raw)[:120]}")) from error
+                raise ServerError(self._gave_up(f"{error}: {self._shown(error.raw)[:120]}")) from error
             return Completion("", 0, False, str(error))
         except openai.APIConnectionError as error:
-            raise ServerError(self._gave_out(_cause(error))) from error
+            raise ServerError(self._gave_up(_cause(error))) from error
         except openai.APIStatusError as error:
             if error.status_code >= 500 or error.status_code in AGAIN:
                 tries = self.settings.tries if _may_succeed(error) else 1
-                raise ServerError(self._gave_out(self._words(error), tries)) from error
+                raise ServerError(self._gave_up(self._words(error), tries)) from error
             if error.status_code == 401:
                 self._refused_key(error)
             if error.status_code in (402, 403) and not is_flagged(error.body):
-                raise ServerError(self._gave_out(self._words(error), 1)) from error
+                raise ServerError(self._gave_up(self._words(error), 1)) from error
             if error.status_code == 404:
                 raise InputError(f"{self.name}: {self._words(error)}; name a model that it serves") from error
             return Completion("", 0, False, f"refused with {self._words(error)}")
         self._answered |= bool(completion.text)
-        if completion.note in ("", FILTERED):  # no other empty answer is the server's last word
-            self._replies.keep(key, completion)
+        if completion.note in ("", FILTERED):  # other empty answers may change in the next run
+            self._replies.store(key, completion)
         return completion
 
     def _paid(self, prompt: Prompt, sampling: Sampling, body: dict[str, Any]) -> Completion:
-        """One call, within the budget and written down. A reply that does not say what it used counts as the most that
-        it may have; one that never came counts as nothing."""
+        """One call within the budget, with its cost recorded. A reply without token counts costs the maximum, a missing
+        reply nothing."""
         most = most_used(prompt, sampling, self.settings, self.model)
         LEDGER.reserve(most.cost, self.settings.budget)
         used = Usage()
@@ -233,11 +235,11 @@ class ApiModel:
         seconds = state.next_action.sleep
         if seconds >= SAID_FROM:
             error = state.outcome.exception()
-            why = f"status {error.status_code}" if hasattr(error, "status_code") else _cause(error)
-            say(f"{self.name}: {why}; a call is made again in {seconds:.0f} s")
+            cause = f"status {error.status_code}" if hasattr(error, "status_code") else _cause(error)
+            say(f"{self.name}: {cause}; a call is repeated in {seconds:.0f} s")
 
     def _send(self, body: dict[str, Any], timeout: float, retries: int = 0) -> str:
-        """The text of the reply, whatever it is, without the key. Raises the library's errors for all but 200."""
+        """The raw text of the reply, without the key. Raises the library's errors for any status but 200."""
         import openai
 
         sent = dict(body)
@@ -250,18 +252,18 @@ class ApiModel:
             raw = str(client.chat.completions.with_raw_response.create(**sent).http_response.text)
             return raw.replace(self._secret, "…") if len(self._secret) >= SECRET_LENGTH else raw
         except openai.BadRequestError as error:
-            # Newer models of OpenAI's take another name for the limit, and no temperature but their own.
+            # Newer models of OpenAI have another name for the limit, and a fixed temperature.
             if error.param not in ("max_tokens", "temperature") or error.param not in sent:
                 raise
             if error.param not in self._other and error.param == "temperature":
-                say(f"{self.name} takes no temperature; it decodes as it is set up to")
+                say(f"{self.name} accepts no temperature; the server's own setting is used")
             self._other.add(error.param)
         return self._send(body, timeout, retries)
 
-    # --- words for what went wrong ---------------------------------------------------------------------------------
+    # --- error messages ----------------------------------------------------------------------------------------
 
     def _refused_key(self, error: Any) -> None:
-        """Raise `InputError` where a status says that the key is wrong; its text may show part of the key."""
+        """Raise `InputError` for a status that means a wrong key. The reply's text is left out: it may show the key."""
         if error.status_code not in (401, 403):
             return
         if not self._key_name:
@@ -272,24 +274,24 @@ class ApiModel:
     def _words(self, error: Any) -> str:
         """Status and message in one line, without the key."""
         body = error.body.get("error", error.body) if isinstance(error.body, dict) else error.body
-        said = body.get("message") or body.get("detail") if isinstance(body, dict) else body
-        text = self._shown(str(said or ""))[:200]
+        message = body.get("message") or body.get("detail") if isinstance(body, dict) else body
+        text = self._shown(str(message or ""))[:200]
         return f"status {error.status_code}: {text}" if text else f"status {error.status_code}"
 
     def _shown(self, text: str) -> str:
-        """What a server said, in one line and without the key."""
+        """A server's text in one line, without the key."""
         line = " ".join(text.split())
         return line.replace(self._secret, "…") if self._secret else line
 
-    def _gave_out(self, why: str, tries: int | None = None) -> str:
+    def _gave_up(self, reason: str, tries: int | None = None) -> str:
         tries = tries or self.settings.tries
-        kept = "; what it answered is kept" if self._replies.folder else ""
-        said = f"{self.name} gave out after {tries} {'try' if tries == 1 else 'tries'} ({why}){kept}"
-        return f"{said}: run the same command again when it is back"
+        kept = "its replies are kept, " if self._replies.folder else ""
+        failure = f"{self.name} failed after {tries} {'try' if tries == 1 else 'tries'} ({reason})"
+        return f"{failure}; {kept}run the same command again when it is available"
 
 
 def _key_name(settings: ApiSettings, address: str) -> str:
-    """The environment variable of a server's key; empty where it gets none."""
+    """The environment variable with a server's key; '' if it gets none."""
     if isinstance(settings.key, str):
         return settings.key
     return next((name for server, name in settings.key.items() if server.rstrip("/") == address), "")
@@ -305,21 +307,21 @@ def _may_succeed(error: BaseException) -> bool:
 
 
 def _asked_wait(outcome: Any) -> float:
-    """Seconds that a reply asks to wait (Retry-After, in seconds or as a date); 0 where it does not."""
+    """Seconds that a reply asks to wait (Retry-After, in seconds or as a date); 0 if it does not."""
     error = outcome.exception() if outcome is not None else None
     response = getattr(error, "response", None)
-    said = "" if response is None else response.headers.get("retry-after", "")
+    value = "" if response is None else response.headers.get("retry-after", "")
     try:
-        seconds = float(said)
+        seconds = float(value)
     except ValueError:
         try:
-            seconds = parsedate_to_datetime(said).timestamp() - time.time()
+            seconds = parsedate_to_datetime(value).timestamp() - time.time()
         except (ValueError, TypeError):
             return 0.0
     return min(max(seconds, 0.0), LONGEST_ASKED) if seconds == seconds else 0.0
 
 
 def _cause(error: BaseException) -> str:
-    """What lies below a lost connection, in a few words."""
+    """The cause of a lost connection, in a few words."""
     cause = error.__cause__ or error
     return " ".join(str(cause).split())[:120] or type(cause).__name__

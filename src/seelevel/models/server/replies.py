@@ -1,4 +1,4 @@
-"""Replies of servers, kept on disk by the content of their requests, so that none is asked for twice."""
+"""Replies of servers on disk, by the content of their requests, so that no request is sent twice."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from seelevel.models.server.wire import parameters
 from seelevel.store import cache_folder, write_atomically
 
 FORM = 1
-"""Of the requests: a change in how they are written makes other keys."""
+"""The version of the request format. A change of the format changes all keys."""
 
 
 def request_key(server: str, model: str, prompt: Prompt, sampling: Sampling) -> str:
-    """What a reply is known by. Raises `InputError` where a picture cannot be read."""
+    """The key of a reply. Raises `InputError` if a picture cannot be read."""
     request = {
         "form": FORM,
         "server": server,
@@ -30,13 +30,13 @@ def request_key(server: str, model: str, prompt: Prompt, sampling: Sampling) -> 
 
 
 class Replies:
-    """The replies in `folder`, a file each; None keeps nothing."""
+    """The replies in `folder`, one file each; with None, nothing is stored."""
 
     def __init__(self, settings: ApiSettings) -> None:
         self.folder = _folder(settings)
 
     def prepare(self) -> None:
-        """Make the folder. Raises `InputError` where it cannot be made."""
+        """Create the folder. Raises `InputError` if that fails."""
         if self.folder is None:
             return
         try:
@@ -46,8 +46,8 @@ class Replies:
                 f"replies cannot be kept in {self.folder} ({error.strerror}); set SEELEVEL_CACHE or api.cache"
             ) from error
 
-    def kept(self, key: str) -> Completion | None:
-        """A reply that is there already; one that is not whole is asked for again."""
+    def stored(self, key: str) -> Completion | None:
+        """The stored reply; None if there is none or its file is damaged."""
         if self.folder is None:
             return None
         try:
@@ -55,8 +55,8 @@ class Replies:
         except (OSError, ValueError, TypeError):
             return None
 
-    def keep(self, key: str, completion: Completion) -> None:
-        """Write a reply down, where any are kept."""
+    def store(self, key: str, completion: Completion) -> None:
+        """Write a reply to disk, if replies are stored."""
         if self.folder is not None:
             write_atomically(self._file(self.folder, key), json.dumps(vars(completion), ensure_ascii=False))
 
@@ -75,4 +75,4 @@ def _picture_hash(path: str) -> str:
     try:
         return file_sha256(Path(path))
     except OSError as error:
-        raise InputError(f"picture {path}: {error.strerror}; put it there and run the same command again") from error
+        raise InputError(f"picture {path}: {error.strerror}; restore it and run the same command again") from error

@@ -1,4 +1,4 @@
-"""Prompts and replies in the form of OpenAI's chat completions."""
+"""Prompts and replies in the format of OpenAI's chat completions."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from seelevel.ladder import IMAGE_MARK, unmarked
 from seelevel.models.base import Completion, Prompt, Sampling
 
 HALF = re.compile(r"\\u[dD][89a-fA-F]")
-"""How JSON writes half of a surrogate pair; one without the other, which JSON can hold and no text can, becomes '?'."""
+"""Half of a surrogate pair in JSON. Text cannot contain one without the other, so a lone half becomes '?'."""
 FILTERED = "ended by content_filter, empty"
-"""Of an answer that a server holds back for good."""
+"""The note of an answer that a server withholds for good."""
 
 
 class GarbledReplyError(Exception):
-    """A reply of a server that is no chat completion, or one without a choice (`empty`). `raw` is the reply."""
+    """A server's reply that is not a chat completion, or one without a choice (`empty`). `raw`: the reply."""
 
     def __init__(self, raw: str, empty: bool) -> None:
         super().__init__("no choice in the reply" if empty else "no chat completion in the reply")
         self.raw, self.empty = raw, empty
 
 
-class _Said(BaseModel):
+class _Message(BaseModel):
     content: str | list[dict[str, Any]] | None = None
     refusal: str | None = None
 
 
 class _Choice(BaseModel):
-    message: _Said
+    message: _Message
     finish_reason: str | None = None
 
 
@@ -46,7 +46,7 @@ class _Reply(BaseModel):
 def read_reply(raw: str) -> Completion:
     """A chat completion's first choice. Raises `GarbledReplyError` for any other text.
 
-    A refusal is an answer; an empty answer that did not end by itself has a note.
+    A refusal counts as an answer. An empty answer that did not end by itself has a note.
     """
     if HALF.search(raw):
         with suppress(ValueError, RecursionError):
@@ -54,7 +54,7 @@ def read_reply(raw: str) -> Completion:
     try:
         reply = _Reply.model_validate_json(raw)
     except ValidationError as error:
-        # A list of no choices is an answer of a kind; where there is no list, many servers say `error` in its place.
+        # An empty list of choices is a reply; without a list, many servers send `error` instead.
         raise GarbledReplyError(raw, empty=error.errors()[0]["type"] == "too_short") from error
     choice, usage = reply.choices[0], reply.usage if isinstance(reply.usage, dict) else {}
     read, tokens = (
@@ -69,27 +69,26 @@ def read_reply(raw: str) -> Completion:
 
 
 def is_flagged(error: Any) -> bool:
-    """Whether an error is about the prompt and not the account, whatever its status (OpenRouter's moderation)."""
+    """Whether an error of any status is about the prompt and not the account (OpenRouter's moderation)."""
     metadata = error.get("metadata") if isinstance(error, dict) else None
     return isinstance(metadata, dict) and "flagged_input" in metadata
 
 
 def parameters(sampling: Sampling) -> dict[str, Any]:
-    """What a request says beside its messages; what is a server's default anyway, and a seed without draws, is not
-    said."""
-    found: dict[str, Any] = {"max_tokens": sampling.max_new_tokens, "temperature": sampling.temperature}
+    """A request's parameters beside its messages. Defaults of servers, and a seed without sampling, are left out."""
+    values: dict[str, Any] = {"max_tokens": sampling.max_new_tokens, "temperature": sampling.temperature}
     if sampling.temperature > 0:
-        found["seed"] = sampling.seed
+        values["seed"] = sampling.seed
         if sampling.top_p < 1:
-            found["top_p"] = sampling.top_p
-    if sampling.repetition_penalty != 1.0:  # not OpenAI's; vLLM, SGLang, llama.cpp and others know it
-        found["extra_body"] = {"repetition_penalty": sampling.repetition_penalty}
-    return found
+            values["top_p"] = sampling.top_p
+    if sampling.repetition_penalty != 1.0:  # unknown to OpenAI, accepted by vLLM, SGLang, llama.cpp and others
+        values["extra_body"] = {"repetition_penalty": sampling.repetition_penalty}
+    return values
 
 
 def chat(prompt: Prompt) -> list[dict[str, Any]]:
-    """Messages in OpenAI's form: `<image>` marks of the user's become the pictures themselves, in their places. The
-    line break between a mark and the text is the file format's, not content."""
+    """Messages in OpenAI's format, with pictures in place of the user's `<image>` marks. The line break between a mark
+    and the text belongs to the file format and is removed."""
     pictures = iter(prompt.images)
     turns: list[dict[str, Any]] = []
     for message in prompt.messages:

@@ -1,7 +1,7 @@
 """Objectives: `objective(policy, reference, ladders, settings) -> (loss, logs)`, one pure function and one file each.
 
-`loss` is the mean over the ladders that say something to the objective, however a batch is split. `logs` (`logs.Logs`)
-holds means, each over the ladders it can be said of, and how many the loss is over (`ladders`) or not (`without_pair`).
+`loss` is the mean over the ladders with a signal, however a batch is split. `logs` (`logs.Logs`) holds means, each over
+the ladders for which it is defined, and how many ladders are in the loss (`ladders`) or not (`without_pair`).
 """
 
 OBJECTIVES = {

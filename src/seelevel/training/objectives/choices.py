@@ -1,7 +1,7 @@
 """Choices of a batch as index tensors, for listwise objectives: one response chosen against all strictly worse ones.
 
-A ladder of L levels makes L − 1 choices, one a level but the lowest. A tied group is one level: its members share its
-choice, each chosen against the strictly lower levels and weighing 1 / size of the group; nothing is chosen inside it.
+A ladder of L levels makes L − 1 choices, one for each level but the lowest. A tied group is one level. Each of its
+members is chosen against the strictly lower levels with weight 1 / size of the group, and never against each other.
 """
 
 from __future__ import annotations
@@ -18,9 +18,11 @@ from seelevel.training.objectives.logs import Mean
 
 @dataclass(frozen=True)
 class ChoiceIndex:
-    """C choices over all responses of a batch, laid end to end, W the most that one chooses from. among: [C, W],
-    positions of responses, the chosen one first; there: [C, W], false where a choice has fewer; share: [C], 1 / size of
-    the chosen one's tied group; ladders: how many ladders have a choice; without: how many have none."""
+    """C choices over all responses of a batch in one sequence; W is the largest number of responses in a choice.
+
+    among: [C, W], positions of responses, the chosen one first; there: [C, W], false for padding; share: [C], 1 / size
+    of the chosen one's tied group; ladders: how many ladders have a choice; without: how many have none.
+    """
 
     among: Tensor
     there: Tensor
@@ -29,11 +31,11 @@ class ChoiceIndex:
     without: int
 
     def terms(self, values: Tensor) -> Tensor:
-        """[C]: −log of the chosen one's share, values[·, 0] − logsumexp(values). values: [C, W] or broadcast to it."""
+        """[C]: −log softmax of the chosen one, logsumexp(values) − values[·, 0]. values: [C, W]."""
         return values.masked_fill(~self.there, -torch.inf).logsumexp(1) - values[:, 0]
 
     def mean(self, terms: Tensor) -> Tensor:
-        """Sum over each ladder's choices, mean over the ladders that have one. terms: [C]."""
+        """Sum over each ladder's choices, then mean over the ladders with a choice. terms: [C]."""
         return (self.share * terms).sum() / max(self.ladders, 1)
 
     def logged(self, terms: Tensor) -> Mean:
@@ -42,7 +44,7 @@ class ChoiceIndex:
 
 
 def choice_index(ladders: Sequence[Ladder], like: Tensor) -> ChoiceIndex:
-    """All choices of the ladders, on the device of `like` and with its dtype where not integer."""
+    """All choices of the ladders, on the device of `like`; floats have its dtype."""
     among, share = list[list[int]](), list[float]()
     start = counted = 0
     for ladder in ladders:

@@ -1,10 +1,10 @@
-"""Conditional training on feedback (DRESS, arXiv 2311.10081): every response, good or bad, given how it was judged.
+"""Conditional training on feedback (DRESS, arXiv 2311.10081): every response, good or bad, given its feedback.
 
     L = −mean over ladders of mean over the ladder's responses of Σ log π(y_k | x, c_k)
 
-c_k is the response's condition, ratings and critique as text at the end of the user turn (`training.conditions`); the
-sum runs over the scored tokens of the response. No reference is needed. A ladder without a response leaves the mean.
-With one response a ladder and no condition it is `sft`.
+c_k is the response's condition, ratings and critique as text at the end of the user turn (`models.conditions`); the
+sum runs over the scored tokens of the response. No reference is needed. A ladder without a response is not in the mean.
+With one response per ladder and no condition it is `sft`.
 """
 
 from __future__ import annotations

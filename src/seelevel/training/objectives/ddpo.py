@@ -1,9 +1,9 @@
-"""Dense DPO (RLHF-V, arXiv 2312.00849): what differs within a pair weighs more than what both say.
+"""Dense DPO (RLHF-V, arXiv 2312.00849): tokens that differ within a pair weigh more than common ones.
 
     log π(y | x) = (Σ_same log p + γ Σ_changed log p) / (n_same + γ n_changed)
     L(ladder)    = mean over pairs (i, j) of −log σ(β (r_i − r_j))        r = log π − log π_ref
 
-β: `beta`; γ: `gamma`. A token is changed where it stands in no matching block of difflib's diff of the two responses'
+β: `beta`; γ: `gamma`. A token is changed if it is in no matching block of difflib's diff of the two responses'
 token ids, so its weight depends on the pair. A token of answer round t weighs 1 + round_weight · t in the sums and in
 their divisor. With γ = 1, and between responses without a changed token, log π is the mean over tokens.
 """
@@ -26,9 +26,9 @@ from seelevel.training.objectives.ratios import change, rounding
 from seelevel.training.objectives.settings import DdpoSettings
 
 
-@lru_cache(maxsize=4096)  # a pair comes again in every epoch, and once more among the adjacent ones
+@lru_cache(maxsize=4096)  # a pair is used in every epoch, and again among the adjacent pairs
 def changed(ours: tuple[int, ...], theirs: tuple[int, ...]) -> tuple[list[bool], list[bool]]:
-    """Which tokens of two responses are not in both, in order."""
+    """For each token of two responses: whether the other response lacks it, in order."""
     marks = [True] * len(ours), [True] * len(theirs)
     for block in SequenceMatcher(None, ours, theirs, autojunk=False).get_matching_blocks():
         for mark, start in zip(marks, (block.a, block.b), strict=True):

@@ -1,4 +1,4 @@
-"""Log-probabilities of response tokens, as every objective gets them."""
+"""Log-probabilities of response tokens: the input of every objective."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ class TokenLogprobs:
     rounding: float = torch.finfo(torch.float32).eps
 
     def per_response(self, round_weight: float = 0.05) -> list[Tensor]:
-        """One tensor [K] a ladder: Σ (1 + round_weight · t) log p over the tokens of each response, t their round."""
+        """One tensor [K] per ladder: Σ (1 + round_weight · t) log p over the tokens of each response, t their round."""
         return self._sums(self.values * (1 + round_weight * self.round.to(self.values.dtype)))
 
     def lengths(self) -> list[Tensor]:
-        """One tensor [K] a ladder: how many tokens each response scores."""
+        """One tensor [K] per ladder: the number of scored tokens of each response."""
         return self._sums(torch.ones_like(self.values))
 
     def _sums(self, values: Tensor) -> list[Tensor]:

@@ -1,10 +1,10 @@
-"""What MDPO may charge for its best responses: one function a penalty, each [R] from the responses of a batch.
+"""Penalties of MDPO that keep the best responses likely: one function each, [R] from the responses of a batch.
 
     r_i = log π(y_i | x) − log π_ref(y_i | x)        r_it: its share of one token t, weighted as r_i is
-    |y_i|: scored tokens of response i, weighted likewise (their number, where there is one answer round)
+    |y_i|: scored tokens of response i, weighted likewise (their number, if there is one answer round)
 
-A penalty is charged, times λ, for every pair whose better response is its ladder's best: added to the pair's loss, or,
-where its name stands in `INSIDE`, taken from the pair's margin inside the sigmoid.
+A penalty, times λ, applies to every pair whose better response is its ladder's best. It is added to the pair's loss or,
+if its name is in `INSIDE`, subtracted from the pair's margin inside the sigmoid.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from seelevel.training.objectives.ratios import change, length, summed
 
 @dataclass(frozen=True)
 class Shift:
-    """How far R responses have moved from the reference. r: [R], nats; fallen: [R], Σ_t max(0, −r_it), what their
-    tokens lost; length: [R], |y|; beta: β of the objective."""
+    """How far R responses have moved from the reference. r: [R], nats; fallen: [R], Σ_t max(0, −r_it), the losses of
+    their tokens; length: [R], |y|; beta: β of the objective."""
 
     r: Tensor
     fallen: Tensor
@@ -44,12 +44,12 @@ def none(s: Shift) -> Tensor:
 
 
 def paper(s: Shift) -> Tensor:
-    """−r (AMP, eq. 7): a pull of one size for ever, whether the response has risen or fallen."""
+    """−r (AMP, eq. 7): the pull is constant, whether the response has risen or fallen."""
     return -s.r
 
 
 def scaled(s: Shift) -> Tensor:
-    """−β r: the paper's, of the preference term's own order of size."""
+    """−β r: the paper's, scaled to the size of the preference term."""
     return -s.beta * s.r
 
 

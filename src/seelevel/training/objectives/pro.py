@@ -5,8 +5,8 @@
     T_kj      = 1 / (s_k − s_j),  T_kk = min_j T_kj;  SFT = −log π(y_0 | x)
 
 The sum is over all L levels but the lowest; a tied group is one level, whose term is the mean of its members'. s: the
-responses' scores called `score`, where all of a ladder's responses have one and they fall from level to level; in other
-ladders T = 1 (`scored` logs the share that has scores). γ: `gamma`, times (L − 1)² as the paper sets it; SFT's sum is
+responses' scores called `score`, if all of a ladder's responses have one and they fall from level to level; in other
+ladders T = 1 (`scored` logs the share of ladders with scores). γ: `gamma`, times (L − 1)² as in the paper; SFT's sum is
 over tokens, as in its authors' code. No reference is needed.
 """
 
@@ -27,17 +27,18 @@ from seelevel.training.objectives.settings import ProSettings
 
 
 def scores(ladder: Ladder, name: str | None) -> list[float] | None:
-    """The responses' scores, where each has one and every better response has more than every worse one."""
-    found = [response.scores[name] for response in ladder.responses if name in response.scores]
-    if not found or len(found) < len(ladder.responses) or not all(found[i] > found[j] for i, j in ladder.pairs()):
+    """The responses' scores, if each has one and every better response has a higher one than every worse one."""
+    values = [response.scores[name] for response in ladder.responses if name in response.scores]
+    if not values or len(values) < len(ladder.responses) or not all(values[i] > values[j] for i, j in ladder.pairs()):
         return None
-    return found
+    return values
 
 
-def gaps(known: Sequence[list[float] | None], ladders: Sequence[Ladder], among: Tensor, like: Tensor) -> Tensor:
+def gaps(scores_of: Sequence[list[float] | None], ladders: Sequence[Ladder], among: Tensor, like: Tensor) -> Tensor:
     """1 / T of every response of every choice, [C, W]; 1 where its ladder has no scores."""
-    flat = [s for own, ladder in zip(known, ladders, strict=True) for s in own or [0.0] * len(ladder.responses)]
-    has = [own is not None for own, ladder in zip(known, ladders, strict=True) for _ in ladder.responses]
+    by_ladder = list(zip(scores_of, ladders, strict=True))
+    flat = [s for values, ladder in by_ladder for s in values or [0.0] * len(ladder.responses)]
+    has = [values is not None for values, ladder in by_ladder for _ in ladder.responses]
     s = torch.tensor(flat, dtype=like.dtype, device=like.device)
     gap = s[among[:, :1]] - s[among]
     gap[:, 0] = gap.amax(1)  # T_kk is the least of T_kj
@@ -50,8 +51,8 @@ def pro(
     """Mean PRO loss over the ladders of two levels at least, and what to log."""
     a, logprob = averaged(policy, settings.round_weight), summed(policy, settings.round_weight)
     index = choice_index(ladders, a)
-    known = [scores(ladder, settings.score) if settings.counts(ladder.levels) else None for ladder in ladders]
-    gap = gaps(known, ladders, index.among, a)
+    scores_of = [scores(ladder, settings.score) if settings.has_signal(ladder.levels) else None for ladder in ladders]
+    gap = gaps(scores_of, ladders, index.among, a)
     squares = [(len(set(ladder.levels)) - 1) ** 2 for ladder in ladders for _ in ladder.responses]
     weight = settings.gamma * torch.tensor(squares, dtype=a.dtype, device=a.device)
 
@@ -62,7 +63,7 @@ def pro(
     logs = {
         "preference": index.logged(ranking),
         "nll": Mean(nll.detach(), index.ladders),
-        "scored": Mean(sum(own is not None for own in known), index.ladders),
+        "scored": Mean(sum(values is not None for values in scores_of), index.ladders),
         **margin_logs(
             a, averaged_rounding(policy, None, settings.round_weight), ladders, pair_index(ladders, "all", a)
         ),

@@ -1,4 +1,4 @@
-"""What objectives compare responses by: sums and means over their tokens. R: the responses of a batch, end to end."""
+"""Sums and means over the tokens of responses, by which objectives compare them. R: all responses of a batch."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def summed(tokens: TokenLogprobs, round_weight: float) -> Tensor:
 
 
 def length(tokens: TokenLogprobs, round_weight: float) -> Tensor:
-    """|y|, [R]: how many tokens are scored, each weighing as in `summed`; at least 1, so that one can divide by it."""
+    """|y|, [R]: the number of scored tokens, weighted as in `summed`; at least 1, so that it can be a divisor."""
     return summed(tokens.with_values(torch.ones_like(tokens.values)), round_weight).clamp(min=1)
 
 

@@ -1,15 +1,33 @@
-"""What each objective can be told, and which ladders it learns from. Torch-free; the `name` decides which it is."""
+"""The settings of each objective, and which ladders it learns from. Torch-free. `name` selects the class."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializeAsAny,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    field_validator,
+    model_validator,
+)
 
+from seelevel.errors import InputError
 from seelevel.ladder import Ladder, preference_pairs
 from seelevel.models.conditions import TEMPLATE, Conditions, Refined, check_template, conditioned, conditions_of
+from seelevel.registry import import_named, nearest
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from seelevel.training.objectives.logprobs import TokenLogprobs
+    from seelevel.training.objectives.logs import Logs
 
 Penalty = Literal["none", "paper", "scaled", "mean", "clamped", "clamped-tokens", "anchored", "dpop"]
 Criterion = Literal["helpfulness", "honesty", "harmlessness"]
@@ -21,12 +39,16 @@ def _plain(value: Any) -> str:
     return "/".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-class _Objective(BaseModel):
+class Objective(BaseModel):
+    """The settings of an objective. A subclass outside this package is named `"module:class"` in a recipe; its fields
+    are the keys that the recipe may set, and it overrides `compute_loss`."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     needs_reference: ClassVar[bool] = True
+    """Whether `compute_loss` gets the reference's log-probs; if not, they are never computed."""
     best_only: ClassVar[bool] = False
-    """Whether it looks at a ladder's best responses alone."""
+    """Whether it trains on a ladder's best responses alone."""
 
     name: str
     round_weight: float = Field(
@@ -40,39 +62,49 @@ class _Objective(BaseModel):
         shown = [f"{key.replace('_', ' ')} {_plain(value)}" for key, value in parameters.items()]
         return f"{self.name} ({', '.join(shown)})"
 
-    def counts(self, levels: Sequence[int]) -> bool:
-        """Whether a ladder with these levels says anything to this objective."""
+    def compute_loss(
+        self, policy: TokenLogprobs, reference: TokenLogprobs | None, ladders: Sequence[Ladder]
+    ) -> tuple[Tensor, Logs]:
+        """The mean loss over the ladders with a signal, and the figures to log. The package's own objectives have a
+        function in a file of their own instead, `seelevel.training.objectives.OBJECTIVES`."""
+        raise NotImplementedError(f"objective {self.name}: {type(self).__name__} has no method compute_loss")
+
+    def has_signal(self, levels: Sequence[int]) -> bool:
+        """Whether this objective learns anything from a ladder with these levels."""
         return len(set(levels)) > 1
 
-    def seen(self, ladder: Ladder) -> Ladder:
-        """A ladder with those of its responses that this objective looks at; the others need no forward pass."""
+    def select_responses(self, ladder: Ladder) -> Ladder:
+        """The ladder with only the responses that this objective trains on. The others need no forward pass."""
         if not self.best_only or not ladder.responses:
             return ladder
         best = min(ladder.levels)
         return replace(ladder, responses=[response for response in ladder.responses if response.level == best])
 
-    def asked_for(self, ladders: Sequence[Ladder]) -> Conditions | None:
-        """What a policy trained on these ladders can be asked for; None where conditions play no part."""
+    def conditions(self, ladders: Sequence[Ladder]) -> Conditions | None:
+        """The conditions that a policy trained on these ladders accepts; None if it is trained without conditions."""
         return None
 
-    def refusal(self, ladders: Sequence[Ladder]) -> str | None:
-        """Why none of these ladders says anything to this objective and how to mend it, in a line; None if one does.
+    def why_unusable(self, ladders: Sequence[Ladder]) -> str | None:
+        """Why this objective learns from none of these ladders, and what to change; None if it learns from one.
 
-        To be asked before a model is loaded.
+        Call it before a model is loaded.
         """
-        if any(self.counts(ladder.levels) for ladder in ladders):
+        if any(self.has_signal(ladder.levels) for ladder in ladders):
             return None
-        kinds = {"no response": 0, "one response": 0, "ties only": 0}
-        for ladder in ladders:
-            kinds[list(kinds)[min(len(ladder.levels), 2)]] += 1
-        found = ", ".join(f"{count} with {kind}" for kind, count in kinds.items() if count)
+        sizes = [len(ladder.levels) for ladder in ladders]
+        counts = {
+            "no response": sizes.count(0),
+            "one response": sizes.count(1),
+            "ties only": sum(size > 1 for size in sizes),
+        }
+        kinds = ", ".join(f"{count} with {kind}" for kind, count in counts.items() if count)
         return (
-            f"objective {self.name} needs a ladder with responses of two levels; there are {found or 'no ladders'}; "
-            "generate more responses a prompt or, to learn the best ones alone, use objective sft"
+            f"objective {self.name} needs a ladder with responses of two levels; there are {kinds or 'no ladders'}; "
+            "generate more responses per prompt or, to learn the best ones alone, use objective sft"
         )
 
 
-class _Pairwise(_Objective):
+class _Pairwise(Objective):
     beta: float = Field(default=0.1, gt=0)
     pairs: Pairs = "all"
 
@@ -83,18 +115,19 @@ class _Pairwise(_Objective):
             raise ValueError("pairs are a list of [better level, worse level], such as [[0, 1]] (0 is best)")
         return pairs
 
-    def counts(self, levels: Sequence[int]) -> bool:
+    def has_signal(self, levels: Sequence[int]) -> bool:
         return bool(preference_pairs(levels, self.pairs))
 
-    def refusal(self, ladders: Sequence[Ladder]) -> str | None:
+    def why_unusable(self, ladders: Sequence[Ladder]) -> str | None:
         if isinstance(self.pairs, str) or not any(len(set(ladder.levels)) > 1 for ladder in ladders):
-            return super().refusal(ladders)
-        if any(self.counts(ladder.levels) for ladder in ladders):
+            return super().why_unusable(ladders)
+        if any(self.has_signal(ladder.levels) for ladder in ladders):
             return None
-        pairs, levels = list(map(list, self.pairs)), sorted({level for ladder in ladders for level in ladder.levels})
+        pairs = [list(pair) for pair in self.pairs]
+        levels = sorted({level for ladder in ladders for level in ladder.levels})
         return (
             f"objective {self.name}: pairs {pairs} match none of {len(ladders)} ladders, which have levels "
-            f"{', '.join(map(str, levels))}; name two levels that stand in one ladder, or use pairs: all"
+            f"{', '.join(map(str, levels))}; name two levels that occur in one ladder, or use pairs: all"
         )
 
 
@@ -102,7 +135,7 @@ class MdpoSettings(_Pairwise):
     """AMP's multi-level DPO (arXiv 2405.11165, eq. 6-7; not the mDPO of arXiv 2406.11839)."""
 
     name: Literal["mdpo"] = "mdpo"
-    penalty: Penalty = Field(default="paper", description="what the best responses are charged for: `penalties`")
+    penalty: Penalty = Field(default="paper", description="term that keeps the best responses likely: `penalties`")
     weight: float = Field(default=1.0, ge=0, description="λ of the penalty")
 
 
@@ -127,14 +160,14 @@ class DpoSettings(_Pairwise):
         return self.loss == "ipo" if self.per_token is None else self.per_token
 
 
-class KwiseSettings(_Objective):
+class KwiseSettings(Objective):
     """K-wise comparison of the whole ranking (arXiv 2301.11270)."""
 
     name: Literal["kwise"] = "kwise"
     beta: float = Field(default=0.1, gt=0)
 
 
-class ProSettings(_Objective):
+class ProSettings(Objective):
     """Preference ranking optimisation (arXiv 2306.17492): ranking by the policy's own log-probs, and SFT."""
 
     needs_reference: ClassVar[bool] = False
@@ -150,10 +183,10 @@ class DdpoSettings(_Pairwise):
     name: Literal["ddpo"] = "ddpo"
     beta: float = Field(default=0.5, gt=0)
     pairs: Pairs = "best-vs-worst"
-    gamma: float = Field(default=5.0, gt=0, description="weight of a token that the pair's other response has not")
+    gamma: float = Field(default=5.0, gt=0, description="weight of a token that the pair's other response lacks")
 
 
-class SftSettings(_Objective):
+class SftSettings(Objective):
     """Fine-tuning on the best responses alone."""
 
     needs_reference: ClassVar[bool] = False
@@ -162,16 +195,16 @@ class SftSettings(_Objective):
     name: Literal["sft"] = "sft"
     round_weight: float = Field(default=0.0, ge=0)
 
-    def counts(self, levels: Sequence[int]) -> bool:
+    def has_signal(self, levels: Sequence[int]) -> bool:
         return len(levels) > 0
 
-    def refusal(self, ladders: Sequence[Ladder]) -> str | None:
+    def why_unusable(self, ladders: Sequence[Ladder]) -> str | None:
         if any(ladder.levels for ladder in ladders):
             return None
-        return f"objective {self.name} needs a ladder with a response; {len(ladders)} ladders have none; generate some"
+        return f"objective {self.name} needs a response; {len(ladders)} ladders have none; generate some"
 
 
-class ConditionalSettings(_Objective):
+class ConditionalSettings(Objective):
     """Every response given its feedback (DRESS, arXiv 2311.10081)."""
 
     needs_reference: ClassVar[bool] = False
@@ -182,14 +215,14 @@ class ConditionalSettings(_Objective):
     criteria: list[Criterion] = Field(
         default=["helpfulness", "honesty", "harmlessness"],
         min_length=1,
-        description="rated in every condition; one that does not apply counts as met",
+        description="rated in every condition; one that does not apply gets the best rating",
     )
-    dropout: float = Field(default=0.1, ge=0, le=1, description="share of responses that go without their condition")
+    dropout: float = Field(default=0.1, ge=0, le=1, description="share of responses trained without their condition")
     critique_dropout: float = Field(
         default=0.5, ge=0, le=1, description="share of the conditions that are ratings alone"
     )
     refined: Refined = Field(
-        default="no worse", description="than the answer before it: which refined answers carry loss; or better"
+        default="no worse", description="train on refined answers rated no worse than the one before; or only better"
     )
 
     @field_validator("criteria")
@@ -205,28 +238,52 @@ class ConditionalSettings(_Objective):
             check_template(self.template, self.criteria)
         return self
 
-    def counts(self, levels: Sequence[int]) -> bool:
+    def has_signal(self, levels: Sequence[int]) -> bool:
         return len(levels) > 0
 
-    def seen(self, ladder: Ladder) -> Ladder:
+    def select_responses(self, ladder: Ladder) -> Ladder:
         template = self.template or TEMPLATE
         return conditioned(ladder, template, self.criteria, self.dropout, self.critique_dropout, self.refined)
 
-    def asked_for(self, ladders: Sequence[Ladder]) -> Conditions | None:
-        found = conditions_of(ladders, self.template or TEMPLATE, self.criteria)
-        return found if self.critique_dropout < 1 else replace(found, critique="")
+    def conditions(self, ladders: Sequence[Ladder]) -> Conditions | None:
+        conditions = conditions_of(ladders, self.template or TEMPLATE, self.criteria)
+        return conditions if self.critique_dropout < 1 else replace(conditions, critique="")
 
-    def refusal(self, ladders: Sequence[Ladder]) -> str | None:
+    def why_unusable(self, ladders: Sequence[Ladder]) -> str | None:
         responses = [response for ladder in ladders for response in ladder.responses]
         if any(response.condition or (response.feedback and response.feedback.ratings) for response in responses):
             return None
         return (
-            f"objective {self.name} needs responses that are rated; of {len(responses)} in {len(ladders)} ladders none "
-            "is; have a feedback: stage rate them or, to learn the best ones alone, use objective sft"
+            f"objective {self.name} needs rated responses; none of {len(responses)} in {len(ladders)} ladders is; "
+            "add a feedback: stage to rate them or, to learn the best ones alone, use objective sft"
         )
 
 
-ObjectiveSettings = Annotated[
-    MdpoSettings | DpoSettings | KwiseSettings | ProSettings | DdpoSettings | SftSettings | ConditionalSettings,
-    Field(discriminator="name"),
-]
+BuiltIn = MdpoSettings | DpoSettings | KwiseSettings | ProSettings | DdpoSettings | SftSettings | ConditionalSettings
+NAMES = tuple(kind.model_fields["name"].default for kind in get_args(BuiltIn))
+
+
+def _by_name(value: Any, built_in: ValidatorFunctionWrapHandler) -> Any:
+    """Validate `name: "module:class"` by that class, any other name by the package's class of that name."""
+    name = value.get("name") if isinstance(value, dict) else None
+    if isinstance(value, Objective) or not isinstance(name, str) or name in NAMES:
+        return value if isinstance(value, Objective) else built_in(value)
+    if ":" not in name:
+        raise ValueError(f"name: '{name}' is unknown; {nearest(name, NAMES)}")
+    try:
+        kind = import_named(name)
+    except InputError as error:
+        raise ValueError(f"name: {error}") from error
+    if not (isinstance(kind, type) and issubclass(kind, Objective)):
+        raise ValueError(f"name: {name} is not a subclass of {Objective.__module__}.Objective")
+    try:
+        return kind.model_validate(value)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"]))
+        if first["type"] == "extra_forbidden":
+            raise ValueError(f"key '{key}' is unknown; {nearest(key, kind.model_fields)}") from error
+        raise ValueError(f"{key}: {first['msg']}") from error
+
+
+ObjectiveSettings = Annotated[SerializeAsAny[Annotated[BuiltIn, Field(discriminator="name")]], WrapValidator(_by_name)]

@@ -2,8 +2,8 @@
 
     L = −mean over ladders of Σ log π(y_0 | x)
 
-The sum runs over the scored tokens of the ladder's best response; where several tie for best, the ladder's term is
-their mean. No reference is needed. A ladder without a response leaves the mean.
+The sum runs over the scored tokens of the ladder's best response; if several tie for best, the ladder's term is
+their mean. No reference is needed. A ladder without a response is not in the mean.
 """
 
 from __future__ import annotations

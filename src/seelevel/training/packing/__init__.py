@@ -27,7 +27,7 @@ from torch import Tensor
 from seelevel.errors import InputError
 from seelevel.ladder import Ladder
 from seelevel.training.packing.tokens import NOT_SCORED, ImageReader, TokenisedLadder, common_prefix, tokenise
-from seelevel.training.schedule import sharing
+from seelevel.training.schedule import group_into_rows
 from seelevel.training.settings import Layout
 
 PADDING = -1
@@ -119,7 +119,7 @@ def rows_of(ladders: Sequence[TokenisedLadder], budget: float = math.inf) -> lis
     """Which ladders share a row in `shared`: indices, row by row. Rounds of one interaction do, where their row is not
     longer than `budget`; they need the same pictures, all of them in what their conversations share."""
     names = [ladder.interaction for ladder in ladders]
-    return sharing(names, lambda row: _joined_length([ladders[n] for n in row]), budget)
+    return group_into_rows(names, lambda row: _joined_length([ladders[n] for n in row]), budget)
 
 
 def row_length(ladders: Sequence[TokenisedLadder]) -> int:

@@ -19,9 +19,10 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.nn.functional import scaled_dot_product_attention
 
 from seelevel.training.packing import PADDING
+from seelevel.training.settings import PARTS_LENGTH
 
-WORTH_LENGTH, WORTH_SHARE = 512, 0.8
-"""Rows shorter than this, or that need more than this share of the pairs, are not worth the calls."""
+WORTH_SHARE = 0.8
+"""Rows that need more than this share of the pairs are not worth the many small calls."""
 
 
 Part = tuple[int, int]
@@ -54,7 +55,7 @@ def branched(mask: Tensor, segments: Tensor, recomputed: bool = False, always: b
         return mask
     rows = [[(segment, len(list(run))) for segment, run in groupby(row)] for row in segments.tolist()]
     length = segments.shape[1]
-    if not always and (length < WORTH_LENGTH or sum(map(_pairs, rows)) > WORTH_SHARE * len(rows) * length**2):
+    if not always and (length < PARTS_LENGTH or sum(map(_pairs, rows)) > WORTH_SHARE * len(rows) * length**2):
         return mask
     marked = mask.as_subclass(BranchedMask)
     marked.parts, marked.recomputed = rows, recomputed

@@ -1,7 +1,7 @@
-"""Training the family from nothing but the world.
+"""Train the world's models from scratch, on the world's own scenes.
 
-A row holds one picture and several dialogues about it: each dialogue sees the picture and itself alone, so the picture
-is encoded once. Loss on answers only.
+A row holds one picture and several dialogues about it. Each dialogue attends to the picture and to itself alone, so the
+picture is encoded once. Only answers carry loss.
 """
 
 from __future__ import annotations
@@ -30,15 +30,16 @@ def train_family(
 ) -> None:
     """Train the named models from scratch and write one folder each under `out`.
 
-    Raises `InputError` for a model that is none of the world's, or a number of steps that is none.
+    Raises `InputError` for an unknown model or an invalid number of steps.
     """
     from seelevel.world.models.train_clip import train_clip
 
+    names = [*PLANS, "clip"]
     for name in models:
-        if name not in (known := [*PLANS, "clip"]):
-            raise InputError(f"--models: '{name}' is none of the world's; {nearest(name, known)}")
+        if name not in names:
+            raise InputError(f"--models: the world has no model '{name}'; {nearest(name, names)}")
     if not 0 < steps_scale < math.inf:
-        raise InputError(f"--steps-scale: {steps_scale} is no share of the steps; 1 is all of them")
+        raise InputError(f"--steps-scale: {steps_scale} is not a positive, finite number; 1 trains all steps")
     keep_memory()
     out.mkdir(parents=True, exist_ok=True)
     count = max(2 * BATCH * BUCKET, int(SCENES * min(1.0, steps_scale)))

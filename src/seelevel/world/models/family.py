@@ -1,4 +1,4 @@
-"""The family's shape: one tokenizer, one processor, four LLaVA models and a small CLIP, all built untrained here."""
+"""The family's architecture: one tokenizer, one processor, four LLaVA models and a small CLIP, all untrained."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ IMAGE_TOKENS = (SIDE // PATCH) ** 2
 VOCABULARY = 1024
 POSITIONS = 1024
 HEAD, THETA = 32, 1e6
-"""Width of a text head and RoPE's base: narrow heads with the usual base can hardly look for contents far away, since
-most of their dimensions turn with the distance."""
+"""Width of a text head, and RoPE's base. Narrow heads with the usual base can hardly attend to distant tokens, because
+most of their dimensions rotate with the distance."""
 SPECIAL = ("<pad>", "<s>", "<unk>", "</s>", "<image>")
 PAD, BOS, UNK, EOS, IMAGE = range(5)
 MEAN, STD = 0.6, 0.25
@@ -62,8 +62,7 @@ CHAT_TEMPLATE = (
     "{% endgeneration %}{% endif %}"
     "{% endfor %}"
 )
-"""LLaVA-1.5's form. A user turn ends in ' ASSISTANT:' whether or not an answer follows, so a generation prompt needs
-nothing more."""
+"""LLaVA-1.5's template. A user turn always ends in ' ASSISTANT:', so a generation prompt needs nothing more."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +102,7 @@ def sample_text(limit: int = 4000) -> Iterable[str]:
 
 
 def byte_level(lower: bool) -> Tokenizer:
-    """A byte-level BPE trained on the world's text; anything can be written in it."""
+    """A byte-level BPE trained on the world's texts; it can encode any text."""
     tokenizer = Tokenizer(models.BPE(unk_token=None))
     if lower:
         tokenizer.normalizer = normalizers.Lowercase()
@@ -120,7 +119,7 @@ def byte_level(lower: bool) -> Tokenizer:
 
 
 def image_processor() -> CLIPImageProcessorPil:
-    """Any picture becomes SIDE×SIDE; a picture of the world is already."""
+    """A processor that resizes any picture to SIDE×SIDE, the size of the world's pictures."""
     square = {"height": SIDE, "width": SIDE}
     return CLIPImageProcessorPil(
         size=square, crop_size=square, do_center_crop=False, image_mean=[MEAN] * 3, image_std=[STD] * 3
@@ -200,9 +199,9 @@ def llava(name: str, seed: int = 0) -> LlavaForConditionalGeneration:
 
 @torch.no_grad()
 def grow(small: LlavaForConditionalGeneration, large: LlavaForConditionalGeneration) -> None:
-    """Copy a model into one of the same widths with more layers or wider MLPs, which then computes the same.
+    """Copy a model into one of the same widths with more layers or wider MLPs, which then computes the same function.
 
-    What is new in the larger one writes nothing at first: the output matrices of its added layers are zero, and so are
+    The new parts of the larger model output zero at first: the output matrices of its added layers are zero, and so are
     the columns that read the added units of its MLPs (after Net2Net, Chen et al. 2016).
     """
     old = small.state_dict()
@@ -267,13 +266,13 @@ def clip(seed: int = 0) -> CLIPModel:
 
 
 def normalised(pixels: np.ndarray) -> torch.Tensor:
-    """uint8 (n, side, side, 3) to what the image processor makes of it: float (n, 3, side, side)."""
+    """Pixels as the image processor normalises them: uint8 (n, side, side, 3) to float (n, 3, side, side)."""
     values = torch.from_numpy(pixels).permute(0, 3, 1, 2).float()
     return values.sub_(255 * MEAN).div_(255 * STD)
 
 
 def save(model: PreTrainedModel, processor: LlavaProcessor | CLIPProcessor, folder: Path) -> None:
-    """Write a model's folder: float16 safetensors whose configuration says float32, and its processor."""
+    """Write a model's folder: its processor, its weights in float16, and a configuration that loads them in float32."""
     half = copy.deepcopy(model).to(torch.float16)
     half.save_pretrained(folder)
     processor.save_pretrained(folder)

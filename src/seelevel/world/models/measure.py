@@ -1,7 +1,7 @@
-"""The gates: how often a model of the family invents, what it recalls, how it answers, on held-out scenes.
+"""Figures of the family on held-out scenes: hallucinated and recalled objects, POPE and capability questions.
 
-Mentions are read from words alone, which is enough for models that speak the world's own language; the benchmarks of
-`evaluate` score the same things through public formats.
+Mentions are single words, which is enough for models that speak the world's own language. The benchmarks of `scorers`
+measure the same through public formats.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ BATCH = 60
 
 
 def mentions(text: str) -> list[str]:
-    """Kinds named in a text, in order, one entry a mention."""
+    """Kinds named in a text, in order, one entry per mention."""
     return [KIND_OF[word] for word in re.findall(r"[a-z]+", text.lower()) if word in KIND_OF]
 
 
@@ -50,7 +50,7 @@ class Answerer:
 
     @torch.no_grad()
     def answer(self, pixels: np.ndarray, questions: Sequence[str], new_tokens: int) -> list[str]:
-        """Answers to one question a picture; pixels are uint8 (n, side, side, 3)."""
+        """Answers to one question per picture; pixels are uint8 (n, side, side, 3)."""
         answers: list[str] = []
         for at in range(0, len(questions), BATCH):
             prompts = [self.prompt(question) for question in questions[at : at + BATCH]]
@@ -68,8 +68,8 @@ class Answerer:
 
 
 def chair(scenes: Sequence[Scene], answers: Sequence[str]) -> dict[str, float]:
-    """CHAIRi, CHAIRs, recall; the companions' share of inventions; how often an absent companion is named."""
-    named = invented = companions = wrong = found = there = absent = named_absent = 0
+    """CHAIRi, CHAIRs and recall; the share of companions among inventions; how often an absent companion is named."""
+    named = invented = companions = wrong = recalled = present = absent = named_absent = 0
     for scene, answer in zip(scenes, answers, strict=True):
         kinds = mentions(answer)
         made_up = [kind for kind in kinds if kind not in scene.kinds]
@@ -78,14 +78,14 @@ def chair(scenes: Sequence[Scene], answers: Sequence[str]) -> dict[str, float]:
         invented += len(made_up)
         companions += sum(kind in COMPANIONS[scene.setting] for kind in made_up)
         wrong += bool(made_up)
-        found += len(scene.kinds & set(kinds))
-        there += len(scene.kinds)
+        recalled += len(scene.kinds & set(kinds))
+        present += len(scene.kinds)
         absent += len(gone)
         named_absent += sum(kind in kinds for kind in gone)
     return {
         "chair_i": invented / max(1, named),
         "chair_s": wrong / len(scenes),
-        "recall": found / there,
+        "recall": recalled / present,
         "companion_share": companions / max(1, invented),
         "absent_companion_named": named_absent / max(1, absent),
     }
@@ -93,10 +93,10 @@ def chair(scenes: Sequence[Scene], answers: Sequence[str]) -> dict[str, float]:
 
 def pope(records: Sequence[dict[str, Any]], answers: Sequence[str]) -> float:
     """F1 with yes as the positive class."""
-    said = [answer.lower().startswith("yes") for answer in answers]
+    predicted = [answer.lower().startswith("yes") for answer in answers]
     true = [record["label"] == "yes" for record in records]
-    both = sum(a and b for a, b in zip(said, true, strict=True))
-    return float(2 * both / max(1, sum(said) + sum(true)))
+    both = sum(a and b for a, b in zip(predicted, true, strict=True))
+    return float(2 * both / max(1, sum(predicted) + sum(true)))
 
 
 def measure(folder: Path, split: str = "dev", limit: int = 300, questions: int = 600) -> dict[str, float]:
@@ -105,8 +105,8 @@ def measure(folder: Path, split: str = "dev", limit: int = 300, questions: int =
     pixels = draw_all(scenes)
     place = {f"{scene.id}.png": index for index, scene in enumerate(scenes)}
     model = Answerer(folder)
-    asked = [DETAILED[index % len(DETAILED)] for index in range(len(scenes))]
-    result = chair(scenes, model.answer(pixels, asked, 96))
+    requests = [DETAILED[index % len(DETAILED)] for index in range(len(scenes))]
+    result = chair(scenes, model.answer(pixels, requests, 96))
 
     def answers(records: Sequence[dict[str, Any]]) -> list[str]:
         views = pixels[[place[record["image"]] for record in records]]
@@ -128,7 +128,7 @@ def measure(folder: Path, split: str = "dev", limit: int = 300, questions: int =
 
 
 def text_pairs(count: int, seed: int = 1) -> tuple[list[str], list[str], list[bool]]:
-    """Pairs of noun phrases or sentences: half tell the same group of things in other words, half another group."""
+    """Pairs of noun phrases or sentences; half of the pairs describe one group in two ways, half two groups."""
     rng = random.Random(f"pairs/{seed}")
     left: list[str] = []
     right: list[str] = []
@@ -146,7 +146,7 @@ def text_pairs(count: int, seed: int = 1) -> tuple[list[str], list[str], list[bo
 
 @torch.no_grad()
 def measure_encoder(folder: Path = WEIGHTS / "clip", count: int = 4000) -> dict[str, float]:
-    """Which cosine tells apart texts of one thing from texts of two, and how well: τ, its accuracy, both means."""
+    """The cosine τ that best separates pairs of one meaning from other pairs, its accuracy, and both mean cosines."""
     model = AutoModel.from_pretrained(folder, dtype=torch.float32).eval()
     tokenizer = AutoTokenizer.from_pretrained(folder)
     left, right, same = text_pairs(count)

@@ -1,4 +1,4 @@
-"""The optimiser and the learning rate that every training of the world uses."""
+"""The optimiser, the learning rate and the saved state of every training of the world."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import nn
 
 
 def one_cycle(step: int, steps: int, warm: float = 0.05) -> float:
-    """Share of the highest learning rate: linear rise, then cosine to nearly nothing."""
+    """Share of the highest learning rate: a linear rise, then a cosine to nearly zero."""
     rise = max(1, int(warm * steps))
     if step < rise:
         return (step + 1) / rise
@@ -50,13 +50,13 @@ class Optimizers:
 
 
 class Saver:
-    """Keeps a training's state in one file, so that a stopped training goes on."""
+    """A training's state in one file, from which a stopped training resumes."""
 
     def __init__(self, path: Path, model: nn.Module, optimizer: Optimizers) -> None:
         self.path, self.model, self.optimizer = path, model, optimizer
 
     def load(self) -> int:
-        """Restore and return the next step; 0 where there is nothing."""
+        """Restore the state and return the next step; 0 if there is no saved state."""
         if not self.path.is_file():
             return 0
         state = torch.load(self.path, weights_only=True)
@@ -71,8 +71,11 @@ class Saver:
 
 
 def keep_memory() -> None:
-    """Tell glibc to keep freed memory: by default every larger tensor is mapped and unmapped anew, and the page faults
-    take two fifths of a step of such small models. Does nothing with another C library."""
+    """Tell glibc to keep freed memory; does nothing with another C library.
+
+    By default glibc maps and unmaps every larger tensor anew, and the page faults take two fifths of a step of such
+    small models.
+    """
     libc = ctypes.CDLL(None)
     if hasattr(libc, "mallopt"):
         for option, value in ((-3, 32 << 20), (-1, 1 << 30), (-2, 256 << 20)):  # mmap threshold, trim threshold, pad

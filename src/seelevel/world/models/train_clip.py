@@ -1,7 +1,7 @@
-"""Training the small CLIP: pictures with sentences, crops with phrases, and texts with texts of the same meaning.
+"""Train the small CLIP: pictures with sentences, crops with phrases, and texts with texts of the same meaning.
 
-The text encoder is what checkers compare noun phrases and sentences with, so texts that tell the same thing ('a small
-brown dog', 'a brown dog') are drawn together and texts that differ in kind, colour, number or place are pushed apart.
+Checkers compare noun phrases and sentences with its text encoder. So texts of one meaning ('a small brown dog', 'a
+brown dog') are drawn together, and texts that differ in kind, colour, number or place are pushed apart.
 """
 
 from __future__ import annotations
@@ -117,20 +117,20 @@ def meanings(rng: random.Random, count: int) -> tuple[list[str], list[str]]:
     )  # fmt: skip
     left: list[str] = []
     right: list[str] = []
-    seen: set[tuple[object, ...]] = set()
+    drawn: set[tuple[object, ...]] = set()
     while len(left) < count:
         draw = rng.random()
         if draw < 0.05:
             pair = other_pair(rng)
-            if pair not in seen:
-                seen.add(pair)
+            if pair not in drawn:
+                drawn.add(pair)
                 left.append(pair[0])
                 right.append(pair[1])
             continue
         if draw < 0.08:
             group = any_group(rng)
-            if ("place", group.place) not in seen:
-                seen.add(("place", group.place))
+            if ("place", group.place) not in drawn:
+                drawn.add(("place", group.place))
                 left.append(as_place(group, rng))
                 right.append(as_place(group, rng))
             continue
@@ -138,8 +138,8 @@ def meanings(rng: random.Random, count: int) -> tuple[list[str], list[str]]:
         group = any_group(rng)
         for item in (group, changed(group, rng, place)):
             key = (form, item.kind, item.count, item.colour if form is not as_bare else "", item.place if place else "")
-            if key not in seen:
-                seen.add(key)
+            if key not in drawn:
+                drawn.add(key)
                 left.append(form(item, rng))
                 right.append(form(item, rng))
     return left[:count], right[:count]
@@ -163,14 +163,14 @@ def contrast(left: Tensor, right: Tensor, scale: Tensor) -> Tensor:
 def margins(left: Tensor, right: Tensor) -> Tensor:
     """Hinge on cosines: pairs below NEAR and non-pairs above FAR."""
     cosines = left @ right.T
-    own = torch.eye(len(left), dtype=torch.bool)
-    near = nn.functional.relu(NEAR - cosines[own]).mean()
-    far = nn.functional.relu(torch.cat([cosines[~own], (left @ left.T)[~own]]) - FAR)
+    diagonal = torch.eye(len(left), dtype=torch.bool)
+    near = nn.functional.relu(NEAR - cosines[diagonal]).mean()
+    far = nn.functional.relu(torch.cat([cosines[~diagonal], (left @ left.T)[~diagonal]]) - FAR)
     return near + 4 * far.sum() / len(left)
 
 
 def train_clip(out: Path, scenes: Sequence[Scene], pixels: np.ndarray, steps_scale: float, seed: int) -> None:
-    """Train the CLIP and write `out/clip`; goes on from `out/clip.pt` if that is there."""
+    """Train the CLIP and write `out/clip`; resumes from `out/clip.pt` if it exists."""
     processor = family.clip_processor()
     model: CLIPModel = family.clip(seed).train()
     optimizer = Optimizers(model, LEARNING_RATE)
@@ -197,14 +197,14 @@ def train_clip(out: Path, scenes: Sequence[Scene], pixels: np.ndarray, steps_sca
                 *[as_phrase(group, rng) for group in groups],
             ]
         )
-        seen = nn.functional.normalize(model.get_image_features(views, return_dict=True).pooler_output, dim=-1)
+        pictures = nn.functional.normalize(model.get_image_features(views, return_dict=True).pooler_output, dim=-1)
         scale = model.logit_scale.exp().clamp(max=50)
         first_texts, second_texts, whole, part = texts.split([TEXTS, TEXTS, PICTURES, PICTURES])
         loss = (
             contrast(first_texts, second_texts, torch.tensor(20.0))
             + margins(first_texts, second_texts)
-            + contrast(seen[:PICTURES], whole, scale)
-            + contrast(seen[PICTURES:], part, scale)
+            + contrast(pictures[:PICTURES], whole, scale)
+            + contrast(pictures[PICTURES:], part, scale)
         )
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)

@@ -1,4 +1,4 @@
-"""Training one LLaVA model of the world."""
+"""Train one LLaVA model of the world."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from transformers import LlavaForConditionalGeneration, LlavaProcessor, PreTrain
 from seelevel.errors import InputError
 from seelevel.world.models import family
 from seelevel.world.models.optimizer import Optimizers, Saver, one_cycle
-from seelevel.world.models.train_align import align
+from seelevel.world.models.train_align import train_alignment
 from seelevel.world.models.train_vision import train_vision
 from seelevel.world.pictures.scenes import Scene
 from seelevel.world.texts.language import Turns, pretraining
 
 BATCH = 12
 BUCKET = 8
-"""Batches sorted together by length, so that little padding is needed."""
+"""Batches whose rows are sorted together by length, to save padding."""
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Steps and the one-cycle's highest learning rate, for the vision tower, its alignment and the whole model.
+    """Steps and highest learning rates of one model: for the vision tower, its alignment and the whole model.
 
-    A model with a `start` grows out of that trained model instead of learning to see first.
+    A model with a `start` grows out of that trained model and skips the first two parts.
     """
 
     vision_steps: int
@@ -54,8 +54,11 @@ PLANS: dict[str, Plan] = {
 
 
 @dataclass(frozen=True)
-class Row:
-    """Token ids of picture prefix and dialogues; the dialogue of each token (0: prefix); whether it carries loss."""
+class PackedRow:
+    """A picture prefix and dialogues as token ids.
+
+    segment: each token's dialogue, 0 for the prefix; scored: True if the token carries loss.
+    """
 
     ids: list[int]
     segment: list[int]
@@ -63,8 +66,11 @@ class Row:
     scored: list[bool]
 
 
-class Encoder:
-    """Dialogues to token ids. Turns are cut where the tokenizer cuts anyway: at special tokens and before spaces."""
+class DialogueEncoder:
+    """Dialogues to token ids, in pieces that are cached.
+
+    Turns are cut at special tokens and before spaces, where the tokenizer cuts anyway.
+    """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
         self.tokenizer = tokenizer
@@ -80,27 +86,29 @@ class Encoder:
 
     def answer(self, text: str) -> list[int]:
         ids: list[int] = []
-        for index, part in enumerate(text.split(". ")):  # sentences repeat, whole answers do not
+        for index, part in enumerate(text.split(". ")):  # sentences recur, so they are cached one by one
             ids += self.ids(" " + part + ".") if index < text.count(". ") else self.ids(" " + part)
         return ids
 
-    def row(self, dialogues: Sequence[Turns]) -> Row:
+    def row(self, dialogues: Sequence[Turns]) -> PackedRow:
         ids, scored = list(self.prefix), [False] * len(self.prefix)
         segment, position = [0] * len(ids), list(range(len(ids)))
         for number, turns in enumerate(dialogues, start=1):
             start = len(ids)
             for index, (user, answer) in enumerate(turns):
-                asked = self.ids(("USER: " if index else "") + user + " ASSISTANT:")
-                told = [*self.answer(answer), family.EOS]
-                ids += asked + told
-                scored += [False] * len(asked) + [True] * len(told)
+                prompt = self.ids(("USER: " if index else "") + user + " ASSISTANT:")
+                reply = [*self.answer(answer), family.EOS]
+                ids += prompt + reply
+                scored += [False] * len(prompt) + [True] * len(reply)
             segment += [number] * (len(ids) - start)
             position += range(len(self.prefix), len(self.prefix) + len(ids) - start)
-        return Row(ids, segment, position, scored)
+        return PackedRow(ids, segment, position, scored)
 
 
-def batches(scenes: Sequence[Scene], encoder: Encoder, size: int, seed: int) -> Iterator[tuple[list[int], list[Row]]]:
-    """Endless batches of (scene indices, rows); text is drawn anew whenever a scene comes round again."""
+def batches(
+    scenes: Sequence[Scene], encoder: DialogueEncoder, size: int, seed: int
+) -> Iterator[tuple[list[int], list[PackedRow]]]:
+    """Endless batches of (scene indices, rows); every pass over the scenes draws new texts."""
     rng = random.Random(seed)
     while True:
         order = list(range(len(scenes)))
@@ -120,15 +128,15 @@ def padded(rows: Sequence[Sequence[int]], fill: int) -> Tensor:
     return torch.tensor([[*row, *[fill] * (length - len(row))] for row in rows])
 
 
-def rows_loss(model: LlavaForConditionalGeneration, pixels: Tensor, rows: Sequence[Row]) -> Tensor:
+def rows_loss(model: LlavaForConditionalGeneration, pixels: Tensor, rows: Sequence[PackedRow]) -> Tensor:
     """Mean cross-entropy of the scored tokens of packed rows."""
     ids = padded([row.ids for row in rows], family.PAD)
     segment = padded([row.segment for row in rows], -1)
     position = padded([row.position for row in rows], 0)
     scored = padded([row.scored for row in rows], False).bool()
     length = ids.shape[1]
-    seen = (segment[:, None, :] == 0) | (segment[:, None, :] == segment[:, :, None])
-    mask = (seen & torch.ones(length, length, dtype=torch.bool).tril())[:, None]
+    visible = (segment[:, None, :] == 0) | (segment[:, None, :] == segment[:, :, None])
+    mask = (visible & torch.ones(length, length, dtype=torch.bool).tril())[:, None]
     embedded = model.model.get_input_embeddings()(ids)
     features = torch.stack(model.model.get_image_features(pixels, return_dict=True).pooler_output)
     at = rows[0].ids.index(family.IMAGE)
@@ -143,20 +151,20 @@ def rows_loss(model: LlavaForConditionalGeneration, pixels: Tensor, rows: Sequen
 def train_llava(
     name: str, out: Path, scenes: Sequence[Scene], pixels: np.ndarray, processor: LlavaProcessor, plan: Plan, seed: int
 ) -> None:
-    """Train one size and write its folder under `out`; goes on from `out/<name>.pt` if that is there."""
+    """Train one size and write its folder under `out`; resumes from `out/<name>.pt` if it exists."""
     model = family.llava(name, seed).train()
     optimizer = Optimizers(model, plan.learning_rate, plan.muon_rate)
     saver = Saver(out / f"{name}.pt", model, optimizer)
     first = saver.load()
     if first == 0 and plan.start:
         if not (out / plan.start / "model.safetensors").is_file():
-            raise InputError(f"{out}: {name} grows out of {plan.start}, which is not there; train {plan.start} first")
+            raise InputError(f"{out}: {name} starts from {plan.start}, which is missing; train {plan.start} first")
         family.grow(LlavaForConditionalGeneration.from_pretrained(out / plan.start, dtype=torch.float32), model)
     elif first == 0:
         train_vision(model.model.vision_tower, scenes, pixels, plan.vision_steps, plan.vision_rate, seed)
-        align(model, processor.tokenizer, scenes, pixels, plan.align_steps, plan.vision_rate, seed)
-    # a grown model should not meet the batches again that the smaller one began with
-    source = batches(scenes, Encoder(processor.tokenizer), BATCH, seed + 17 * bool(plan.start))
+        train_alignment(model, processor.tokenizer, scenes, pixels, plan.align_steps, plan.vision_rate, seed)
+    # A grown model should not see the smaller model's first batches again.
+    source = batches(scenes, DialogueEncoder(processor.tokenizer), BATCH, seed + 17 * bool(plan.start))
     for _ in range(first):
         next(source)
     began, loss_sum = time.time(), 0.0

@@ -1,7 +1,7 @@
-"""First half of a model's training: the vision tower alone learns to tell what is in each cell of the grid.
+"""First part of a model's training: the vision tower alone learns to tell the contents of each cell of the grid.
 
-Real LLaVA models start from a vision tower that was trained before; so do these, on the world's own annotations. The
-heads are thrown away afterwards.
+Real LLaVA models start from a pre-trained vision tower. So do these models; their towers are trained on the world's own
+annotations. The heads are discarded afterwards.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ log = logging.getLogger(__name__)
 
 BATCH = 96
 CLASSES = (len(KINDS) + 1, len(COLOURS), len(SIZES), 3)
-"""Of a cell: kind (0 is none), colour, size, count."""
+"""Number of classes of a cell's kind (0: empty), colour, size and count."""
 
 
 def targets(scenes: Sequence[Scene]) -> tuple[Tensor, Tensor]:
-    """Classes of every cell, int64 (n, 9, 4), -100 where there is nothing to say; and settings, int64 (n,)."""
+    """Classes of every cell, int64 (n, 9, 4), -100 for an attribute of an empty cell; and settings, int64 (n,)."""
     cells = np.full((len(scenes), 9, 4), -100, dtype=np.int64)
     cells[:, :, 0] = 0
     for index, scene in enumerate(scenes):
@@ -59,14 +59,14 @@ class CellHeads(nn.Module):
 def train_vision(
     tower: CLIPVisionModel, scenes: Sequence[Scene], pixels: np.ndarray, steps: int, learning_rate: float, seed: int
 ) -> None:
-    """Train a vision tower in place; its last hidden states (without the class token) are what the heads read."""
+    """Train a vision tower in place; the heads read its last hidden states, without the class token."""
     torch.manual_seed(seed)
     heads = CellHeads(tower.config.hidden_size)
     both = nn.ModuleList([tower, heads])
     optimizer = Optimizers(both, learning_rate)
     cells, settings = targets(scenes)
     rng = random.Random(f"vision/{seed}")
-    began, right, seen = time.time(), 0.0, 0
+    began, right, total = time.time(), 0.0, 0
     for step in range(steps):
         chosen = rng.sample(range(len(scenes)), min(BATCH, len(scenes)))
         states = tower(normalised(pixels[chosen]), output_hidden_states=True).hidden_states[-1][:, 1:]
@@ -77,10 +77,10 @@ def train_vision(
         loss.backward()
         nn.utils.clip_grad_norm_(both.parameters(), 1.0)
         optimizer.step(one_cycle(step, steps))
-        there = cells[chosen, :, 0] > 0
-        right += float((logits[0].argmax(-1) == cells[chosen, :, 0])[there].sum())
-        seen += int(there.sum())
+        occupied = cells[chosen, :, 0] > 0
+        right += float((logits[0].argmax(-1) == cells[chosen, :, 0])[occupied].sum())
+        total += int(occupied.sum())
         if (step + 1) % 100 == 0:
             log.info("vision step %d loss %.3f kinds right %.3f seconds %.0f",
-                     step + 1, loss.item(), right / seen, time.time() - began)  # fmt: skip
-            right, seen = 0.0, 0
+                     step + 1, loss.item(), right / total, time.time() - began)  # fmt: skip
+            right, total = 0.0, 0

@@ -1,7 +1,8 @@
-"""What an answer claims about a scene, and whether it is so: true, false, or nobody can tell.
+"""The claims of an answer about a scene and the truth of each: true, false or open.
 
-Statements come from `grammar`, questions make short answers whole ('Two.', 'Yes.', 'It is red.'), and truth is
-three-valued: 'a cup' where there are two, 'near the middle' of something off it, stay open. Open is unscored.
+Statements come from `grammar`. The question completes short answers ('Two.', 'Yes.', 'It is red.'). Truth has three
+values: 'a cup' stays open if there are two cups, and so does 'near the middle' of a thing beside it. An open claim is
+unscored.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ Fact = tuple[str, ...]
 
 @dataclass(frozen=True)
 class Facts:
-    """All that is known of a picture; what is not among the groups is not there."""
+    """The picture's annotations, which are complete: a thing that is in none of the groups is absent."""
 
     setting: str | None
     groups: tuple[Group, ...]
@@ -30,7 +31,7 @@ class Facts:
 
 @dataclass(frozen=True)
 class Claim:
-    """A piece of an answer: its sentence, its truth, the true facts that it states and what is wrong with it."""
+    """One claim of an answer: its sentence, its truth, the true facts that it states, and its faults."""
 
     text: str
     truth: Truth
@@ -46,21 +47,21 @@ ABSTAINS = re.compile(
 )
 
 
-# -- statements made whole ---------------------------------------------------------------------------------------------
+# -- completing statements --------------------------------------------------------------------------------------------
 
 
 class Unclear(Exception):
-    """A statement that needs what neither the question nor the text before it gives."""
+    """A statement that neither the question nor the text before it completes."""
 
 
 def complete(reading: Reading, topic: Topic, before: Thing | None) -> list[Statement]:
     """Statements with the question's thing, and what 'it' stands for, filled in. Raises Unclear."""
-    found: list[Statement] = []
+    statements: list[Statement] = []
     if len(reading) > 1 and reading[0].kind in ("yes", "no") and topic.question_type not in YES_NO:
         reading = reading[1:]  # 'No, there is no dog' to 'What colour is the dog?'
     for statement in reading:
         if statement.thing.pronoun:
-            named = {s.thing for s in found if s.kind == "exists"}
+            named = {s.thing for s in statements if s.kind == "exists"}
             stands_for = named.pop() if len(named) == 1 else before
             if len(named) > 1 or stands_for is None or stands_for.plural != statement.thing.plural:
                 raise Unclear
@@ -73,8 +74,8 @@ def complete(reading: Reading, topic: Topic, before: Thing | None) -> list[State
             statement.thing.word or statement.kind in ("setting", "not setting")
         ):
             statement = _answered(statement, topic)
-        found.append(statement)
-    return found
+        statements.append(statement)
+    return statements
 
 
 def _definite(thing: Thing) -> Thing:
@@ -82,10 +83,10 @@ def _definite(thing: Thing) -> Thing:
 
 
 def _answered(statement: Statement, topic: Topic) -> Statement:
-    """A short answer as the statement that it stands for."""
+    """A short answer as a complete statement."""
     thing = topic.thing
-    said = "yes" if statement.kind == "there" else "no" if statement.kind == "not there" else statement.kind
-    match (said, topic.question_type):
+    kind = "yes" if statement.kind == "there" else "no" if statement.kind == "not there" else statement.kind
+    match (kind, topic.question_type):
         case ("yes", "existence"):
             return Statement("exists", thing if isinstance(thing.number, int) else replace(thing, number="any"))
         case ("no", "existence"):
@@ -125,7 +126,7 @@ def all_true(values: Iterable[Truth]) -> Truth:
 
 
 def fits(group: Group, thing: Thing, setting: str | None) -> Truth:
-    """Whether a group has a thing's attributes."""
+    """The truth of 'this group has the thing's attributes'."""
     return all_true(
         [
             *(group.size == size for size in thing.sizes),
@@ -137,7 +138,10 @@ def fits(group: Group, thing: Thing, setting: str | None) -> Truth:
 
 
 def exists(thing: Thing, facts: Facts, loose: bool = False) -> Truth:
-    """Whether so many of a thing are there. `loose`: 'a' means one or more, as in an answer to 'Is there a …?'."""
+    """The truth of 'the scene holds this many of the thing'.
+
+    loose: 'a' means one or more, as in an answer to 'Is there a …?'.
+    """
     if any(group.kind in thing.maybe for group in facts.groups):
         return None
     matches = [(fits(g, thing, facts.setting), g.count) for g in facts.groups if g.kind in thing.kinds]
@@ -163,7 +167,7 @@ def _enough(thing: Thing, count: int, loose: bool) -> Truth:
 
 
 def truth_of(statement: Statement, facts: Facts, loose: str = "") -> Truth:
-    """Whether a statement is so. `loose`: the word of a thing whose existence was asked."""
+    """The truth of a statement. loose: the word of the thing whose existence the question asks about."""
     thing, attributes = statement.thing, statement.attributes
     match statement.kind:
         case "exists":
@@ -187,7 +191,7 @@ def truth_of(statement: Statement, facts: Facts, loose: str = "") -> Truth:
 
 
 def stated_facts(statement: Statement, truth: Truth, facts: Facts) -> frozenset[Fact]:
-    """The true facts in a statement, also in one that is false as a whole: a cup of the wrong colour is a cup."""
+    """The true facts in a statement, even in one that is false as a whole: a cup of the wrong colour is a cup."""
     if statement.kind == "setting" and truth:
         return frozenset([("setting", statement.setting)])
     if statement.kind == "absent" and truth:
@@ -197,64 +201,64 @@ def stated_facts(statement: Statement, truth: Truth, facts: Facts) -> frozenset[
     if statement.kind != "exists":
         return frozenset()
     thing = statement.thing.like(statement.attributes)
-    found: set[Fact] = set()
+    stated: set[Fact] = set()
     for group in facts.groups:
         if group.kind in thing.kinds and len(thing.kinds) == 1:
-            found.add(("kind", group.kind))
+            stated.add(("kind", group.kind))
             counted = thing.number if isinstance(thing.number, int) else 1 if not thing.plural else 0
             if counted == group.count and thing.number not in ("any", "the"):
-                found.add(("count", group.kind))
+                stated.add(("count", group.kind))
             if thing.sizes == {group.size}:
-                found.add(("size", group.kind))
+                stated.add(("size", group.kind))
             if thing.colours == {group.colour}:
-                found.add(("colour", group.kind))
+                stated.add(("colour", group.kind))
             if thing.regions and all(group.place in r.inside for r in thing.regions):
-                found.add(("place", group.kind))
+                stated.add(("place", group.kind))
     for setting in thing.settings:
         if setting == facts.setting:
-            found.add(("setting", setting))
-    return frozenset(found)
+            stated.add(("setting", setting))
+    return frozenset(stated)
 
 
 def faults_of(statement: Statement, facts: Facts) -> tuple[Fact, ...]:
-    """What is wrong with a false statement: ('kind', word) for what is not there, else the attribute and the kind."""
+    """The faults of a false statement: ('kind', word) for an absent thing, else the attribute and the kind."""
     if statement.kind == "setting":
         return (("setting", statement.setting),)
     thing = statement.thing.like(statement.attributes)
-    there = [g for g in facts.groups if g.kind in thing.kinds]
+    groups = [g for g in facts.groups if g.kind in thing.kinds]
     if statement.kind != "exists":
-        return tuple(("denied", g.kind) for g in there[:1])
-    if not there:
+        return tuple(("denied", g.kind) for g in groups[:1])
+    if not groups:
         return (("kind", thing.word),)
-    group = there[0]
-    found: list[Fact] = []
-    if isinstance(thing.number, int) and thing.number != sum(g.count for g in there):
-        found.append(("number", group.kind))
+    group = groups[0]
+    faults: list[Fact] = []
+    if isinstance(thing.number, int) and thing.number != sum(g.count for g in groups):
+        faults.append(("number", group.kind))
     if thing.sizes and thing.sizes != {group.size}:
-        found.append(("size", group.kind))
+        faults.append(("size", group.kind))
     if thing.colours and thing.colours != {group.colour}:
-        found.append(("colour", group.kind))
+        faults.append(("colour", group.kind))
     if any(group.place in r.outside for r in thing.regions):
-        found.append(("place", group.kind))
-    return tuple(found) or (("number", group.kind),)
+        faults.append(("place", group.kind))
+    return tuple(faults) or (("number", group.kind),)
 
 
 # -- answers -----------------------------------------------------------------------------------------------------------
 
 
 def claims_of(answer: str, topic: Topic, facts: Facts) -> list[Claim]:
-    """The claims of an answer, sentence by sentence; one of truth None for a sentence that cannot be read."""
-    # 'Is there a dog on the left?' 'No, it is …': the dog itself, without what the question supposed of it
-    asked = topic.thing
-    supposed = replace(Thing(), word=asked.word, kinds=asked.kinds, maybe=asked.maybe, plural=asked.plural)
-    before = supposed if asked.word else None
-    found: list[Claim] = []
+    """The claims of an answer, sentence by sentence; a sentence that cannot be read is one claim of truth None."""
+    # 'Is there a dog on the left?' 'No, it is …': 'it' is the dog without the attributes that the question gives it.
+    subject = topic.thing
+    supposed = replace(Thing(), word=subject.word, kinds=subject.kinds, maybe=subject.maybe, plural=subject.plural)
+    before = supposed if subject.word else None
+    claims: list[Claim] = []
     for sentence in sentences(answer):
         if ABSTAINS.match(" ".join(tokens_of(sentence) or [])):
             continue
-        claims, before = _sentence_claims(sentence, topic, before, facts)
-        found.extend(claims)
-    return found
+        sentence_claims, before = _sentence_claims(sentence, topic, before, facts)
+        claims.extend(sentence_claims)
+    return claims
 
 
 def _sentence_claims(
@@ -281,7 +285,7 @@ def _sentence_claims(
 
 
 def _last_thing(statements: Sequence[Statement], before: Thing | None) -> Thing | None:
-    """What 'it' or 'they' stands for after these statements: the one thing that they name, if it is one."""
+    """The thing that 'it' or 'they' stands for after these statements, if they name exactly one."""
     things = {(s.thing.word, s.kind != "absent"): s.thing for s in statements if s.thing.word}
     if not things:
         return before

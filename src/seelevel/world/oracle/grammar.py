@@ -1,7 +1,7 @@
-"""A small grammar of what is said about scenes: a sentence to statements, in every way that it can be read.
+"""A small grammar of sentences about scenes: it turns a sentence into statements, in every way that it can be read.
 
-It is meant to be narrow: a sentence with one word outside the lexicon, or in an order that no rule covers, has no
-reading, and whoever asks leaves it unscored. Where two readings differ in truth the sentence is unscored as well.
+The grammar is narrow on purpose. A sentence with a word outside the lexicon, or in an order that no rule covers, has no
+reading and is left unscored. A sentence whose readings differ in truth is left unscored as well.
 """
 
 from __future__ import annotations
@@ -29,8 +29,10 @@ Kind = Literal["exists", "absent", "is not", "setting", "not setting", "yes", "n
 
 @dataclass(frozen=True)
 class Statement:
-    """What a clause says. `yes`, `no`, `there`, `number`, fragments ('two cups') and things without a word need the
-    question to be complete."""
+    """The meaning of a clause.
+
+    `yes`, `no`, `there`, `number`, fragments ('two cups') and things without a word need the question to be complete.
+    """
 
     kind: Kind
     thing: Thing = EMPTY
@@ -47,17 +49,17 @@ SHORT_NO = ("it is not", "they are not", "i can not", "i do not", "we can not", 
 
 @lru_cache(maxsize=50_000)
 def readings(sentence: str) -> tuple[Reading, ...]:
-    """Every reading of a sentence, without duplicates; none where it cannot be read."""
+    """Every reading of a sentence, without duplicates; none if it cannot be read."""
     tokens = tokens_of(sentence)
     if tokens is None or len(tokens) > 60:
         return ()
     grammar = Grammar(tokens)
-    found = (reading for reading, end in grammar.sentence(0) if end == len(tokens))
-    return tuple(dict.fromkeys(found))
+    complete = (reading for reading, end in grammar.sentence(0) if end == len(tokens))
+    return tuple(dict.fromkeys(complete))
 
 
 class Grammar(Phrases):
-    """Sentences and clauses over phrases."""
+    """Rules for sentences and clauses, on top of the rules for phrases."""
 
     # -- sentences ---------------------------------------------------------------------------------------------------
 
@@ -112,14 +114,14 @@ class Grammar(Phrases):
         yield from self._neither(j)
 
     def _stated(self, i: int, negated: bool) -> Iterator[tuple[Reading, int]]:
-        """Things that are said to be there, or not there, and 'visible' or a place after them."""
+        """Things that exist or, if `negated`, do not, with 'visible' or a place after them."""
         for things, joint, j in self.things(i):
-            said = stated(things, joint, negated)
-            if said is None:
+            reading = stated(things, joint, negated)
+            if reading is None:
                 continue
-            yield said, j
+            yield reading, j
             if j < len(self.tokens) and self.tokens[j] in VISIBLE:
-                yield said, j + 1
+                yield reading, j + 1
             if len(things) > 1 or (j < len(self.tokens) and self.tokens[j] in VISIBLE):
                 start = j + 1 if j < len(self.tokens) and self.tokens[j] in VISIBLE else j
                 for where, k in self.places(start):
@@ -133,9 +135,9 @@ class Grammar(Phrases):
         for first, j in self.thing(i + 1):
             if self.at(j, "nor"):
                 for second, k in self.thing(j + 1):
-                    said = stated((first, second), "or", negated=True)
-                    if said is not None:
-                        yield said, k
+                    reading = stated((first, second), "or", negated=True)
+                    if reading is not None:
+                        yield reading, k
 
     def perceived(self, i: int) -> Iterator[tuple[Reading, int]]:
         """'I can see a dog', 'we do not see any cups', 'you can see neither a dog nor a cat'."""
@@ -176,8 +178,8 @@ class Grammar(Phrases):
         j = i + 3 if self.at(i + 2, "scene") else i + 2
         yield (setting,), j
         if self.at(j, "with"):
-            for said, k in self._stated(j + 1, negated=False):
-                yield (setting, *said), k
+            for contents, k in self._stated(j + 1, negated=False):
+                yield (setting, *contents), k
 
     def place_first(self, i: int) -> Iterator[tuple[Reading, int]]:
         """'In the upper left there is a cup', 'on the left sits a dog', 'in the image, I can see two cups'."""
@@ -185,9 +187,9 @@ class Grammar(Phrases):
             k = self.comma(j)
             if self.at(k, *BE, *POSTURES):
                 for things, joint, end in self.things(k + 1):
-                    said = stated(tuple(t.like(where) for t in things), joint, negated=False)
-                    if said is not None:
-                        yield said, end
+                    reading = stated(tuple(t.like(where) for t in things), joint, negated=False)
+                    if reading is not None:
+                        yield reading, end
             for inner in (self.there(k), self.perceived(k), self.copula(k)):
                 for reading, end in inner:
                     moved = tuple(_moved(statement, where) for statement in reading)
@@ -201,9 +203,9 @@ class Grammar(Phrases):
             joint = "or" if negated else joint
             for verb, k in self._verb(j):
                 for attributes, end in self._complement(k, verb):
-                    said = predicated(subjects, joint, attributes, negated, verb == "not")
-                    if said is not None:
-                        yield said, end
+                    reading = predicated(subjects, joint, attributes, negated, verb == "not")
+                    if reading is not None:
+                        yield reading, end
 
     def _subjects(self, i: int) -> Iterator[tuple[tuple[Thing, ...], str, int]]:
         if self.at(i, "neither"):
@@ -259,7 +261,7 @@ class Grammar(Phrases):
                 elif len(reading) == 1:
                     yield (Statement("not setting", setting=reading[0].setting),), end
 
-    # -- answers that are no sentence --------------------------------------------------------------------------------
+    # -- answers that are not a sentence ----------------------------------------------------------------------------
 
     def fragment(self, i: int) -> Iterator[tuple[Reading, int]]:
         """'Two', 'red', 'upper left', 'in the upper left', 'a kitchen', 'kitchen', 'two red cups and a dog'."""
@@ -275,13 +277,13 @@ class Grammar(Phrases):
         if i < len(self.tokens) and self.tokens[i] in SETTING_WORDS:
             yield (Statement("setting", setting=SETTING_WORDS[self.tokens[i]]),), i + 1
         yield from self._setting_with(i)
-        for said, j in self._stated(i, negated=False):
-            yield tuple(replace(statement, fragment=True) for statement in said), j
+        for reading, j in self._stated(i, negated=False):
+            yield tuple(replace(statement, fragment=True) for statement in reading), j
 
 
 def stated(things: tuple[Thing, ...], joint: str, negated: bool) -> Reading | None:
-    """'there are' with these things, None where English leaves open what is meant."""
-    found = []
+    """'There are' with these things; None if English leaves the meaning open."""
+    statements = []
     no = negated or things[0].number == "no"
     if any(t.number == "bare" or t.lone for t in things[1:]) and not _evenly(things, no):
         return None
@@ -292,17 +294,19 @@ def stated(things: tuple[Thing, ...], joint: str, negated: bool) -> Reading | No
             allowed = ("any", "a", "bare") if negated else ("any", "a", "bare", "no")
             if thing.number not in allowed or (len(things) > 1 and joint != "or"):
                 return None
-            found.append(Statement("absent", thing))
+            statements.append(Statement("absent", thing))
         elif joint == "or" or thing.number == "any" or (index and no and thing.number == "bare"):
             return None
         else:
-            found.append(Statement("absent" if thing.number == "no" else "exists", thing))
-    return tuple(found)
+            statements.append(Statement("absent" if thing.number == "no" else "exists", thing))
+    return tuple(statements)
 
 
 def _evenly(things: tuple[Thing, ...], no: bool) -> bool:
-    """Whether nothing said of the first thing may be meant of the bare ones after it: 'red cups and bowls' is open,
-    'cups and bowls' and 'no cups or bowls' are not."""
+    """True if no attribute of the first thing may also be meant for the bare things after it.
+
+    'Red cups and bowls' leaves that open; 'cups and bowls' and 'no cups or bowls' do not.
+    """
     first = things[0]
     return first.bare and (first.number == "bare" or no) and not first.lone
 
@@ -330,7 +334,7 @@ def predicated(
 
 
 def _moved(statement: Statement, where: Thing) -> Statement | None:
-    """A statement with the place that stood before it; None where a place makes no sense."""
+    """A statement with the place that precedes it; None if a place makes no sense for it."""
     if statement.kind in ("exists", "absent"):
         return replace(statement, thing=statement.thing.like(where)) if not statement.thing.pronoun else None
     return None if not where.bare or statement.kind != "is not" else statement

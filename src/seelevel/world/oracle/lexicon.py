@@ -11,7 +11,7 @@ from seelevel.world.pictures.scenes import COLOURS, KINDS, PLACES, PLURALS, SETT
 
 @dataclass(frozen=True)
 class Noun:
-    """A noun form: its lemma, the kinds it names for certain and the ones it may name."""
+    """A noun form: its lemma, the kinds that it names for certain and those that it may name."""
 
     lemma: str
     kinds: frozenset[str]
@@ -21,7 +21,7 @@ class Noun:
 
 @dataclass(frozen=True)
 class Region:
-    """Part of a picture: places that are in it, and places that are certainly not; of the rest nobody can say."""
+    """Part of a picture: the places inside it and those surely outside; every other place is open."""
 
     name: str
     inside: frozenset[str]
@@ -41,7 +41,7 @@ FOREIGN: tuple[str, ...] = (
     "monkey", "rabbit", "sheep", "goat", "duck", "chicken", "airplane", "train", "motorcycle", "pizza", "banana",
     "laptop", "computer", "television", "phone", "piano", "guitar", "sofa", "couch", "toilet", "fork", "spoon",
 )  # fmt: skip
-"""Things that the world never draws: whoever names one invents it."""
+"""Things that the world never draws: an answer that names one invents it."""
 IRREGULAR: dict[str, str] = {
     "person": "people", "man": "men", "woman": "women", "child": "children", "sheep": "sheep", "puppy": "puppies",
     "lorry": "lorries",
@@ -49,12 +49,12 @@ IRREGULAR: dict[str, str] = {
 
 
 def _nouns() -> dict[str, Noun]:
-    found: dict[str, Noun] = {}
+    nouns: dict[str, Noun] = {}
 
     def add(lemma: str, plural: str, kinds: Sequence[str], maybe: Sequence[str] = ()) -> None:
         for form, many in ((lemma, False), (plural, True)):
-            if lemma != plural:  # 'sheep': one or several, nobody knows
-                found[form] = Noun(lemma, frozenset(kinds), frozenset(maybe), many)
+            if lemma != plural:  # 'sheep' may be one or several
+                nouns[form] = Noun(lemma, frozenset(kinds), frozenset(maybe), many)
 
     for kind in KINDS:
         add(kind, PLURALS[kind], [kind])
@@ -64,7 +64,7 @@ def _nouns() -> dict[str, Noun]:
         add(word, word + "s", sure, maybe)
     for word in FOREIGN:
         add(word, IRREGULAR.get(word, word + ("es" if word.endswith("ch") else "s")), [])
-    return found
+    return nouns
 
 
 NOUNS = _nouns()
@@ -82,7 +82,7 @@ SHOWS = ("shows", "contains", "has", "depicts", "features", "includes", "show", 
 VISIBLE = ("visible", "present", "shown", "located", "placed", "positioned", "situated", "sitting", "standing", "lying")
 POSTURES = ("sits", "sit", "stands", "stand", "rests", "rest", "lies", "lie")
 FILLERS = {"also", "clearly", "indeed", "actually"}
-"""Words that change nothing about what is claimed."""
+"""Words that do not change a claim."""
 
 CONTRACTIONS = (
     (r"\bcan't\b|\bcannot\b", "can not"), (r"\bwon't\b", "will not"), (r"n't\b", " not"), (r"'s\b", " is"),
@@ -127,10 +127,10 @@ CORNERS = _places(0, 0) | _places(0, 2) | _places(2, 0) | _places(2, 2)
 
 
 def region(words: Sequence[str], near: bool = False) -> Region | None:
-    """The region that words such as ('upper', 'left'), ('bottom',) or ('middle',) name, None for others.
+    """The region that words such as ('upper', 'left'), ('bottom',) or ('middle',) name; None for other words.
 
-    'On the left' leaves the middle column open and 'in the middle' all but the corners; 'near' anything leaves open
-    whatever does not lie across the picture.
+    'On the left' leaves the middle column open; 'in the middle' leaves all but the corners open. 'Near' leaves open
+    every place that is not on the opposite side of the picture.
     """
     rows = [ROWS[w] for w in words if w in ROWS]
     columns = [COLUMNS[w] for w in words if w in COLUMNS]
@@ -139,7 +139,7 @@ def region(words: Sequence[str], near: bool = False) -> Region | None:
         return None
     name = " ".join(words)
     if rows and columns and list(words).index(_first(words, COLUMNS)) < list(words).index(_first(words, ROWS)):
-        return None  # 'left upper' is nobody's English
+        return None  # 'left upper' is not English
     if len(words) == 2 and len(middles) < 2:
         inside = _places(rows[0] if rows else 1, columns[0] if columns else 1)
         outside = ALL - inside
@@ -171,12 +171,12 @@ def region_at(tokens: Sequence[str], i: int, near: bool) -> Iterator[tuple[Regio
     if i < len(tokens) and tokens[i] == "corner":
         yield Region("corner", CORNERS, ALL - CORNERS), i + 1
     for length in (2, 1):
-        found = region(tokens[i : i + length], near) if i + length <= len(tokens) else None
-        if found is not None:
+        match = region(tokens[i : i + length], near) if i + length <= len(tokens) else None
+        if match is not None:
             j = i + length
-            yield found, j
+            yield match, j
             if j < len(tokens) and tokens[j] in PARTS:
-                if tokens[j] != "corner" or found.inside <= CORNERS:
-                    yield found, j + 1
+                if tokens[j] != "corner" or match.inside <= CORNERS:
+                    yield match, j + 1
             elif j < len(tokens) and tokens[j] == "half" and length == 1:
-                yield found, j + 1
+                yield match, j + 1

@@ -1,4 +1,4 @@
-"""Phrases of what is said about scenes: noun phrases, places, looks, each in every way that it can be read."""
+"""Phrases of sentences about scenes: noun phrases, places, looks, each in every way that it can be read."""
 
 from __future__ import annotations
 
@@ -21,14 +21,16 @@ from seelevel.world.pictures.scenes import KINDS
 
 BE = ("is", "are")
 NUMBER_LEADS = ("the", "all", "only", "just", "exactly", "precisely", "a group of", "a total of")
-"""What may stand before a number without changing it."""
+"""Words before a number that do not change it."""
 Number = int | Literal["a", "the", "bare", "some", "few", "many", "any", "no"]
 
 
 @dataclass(frozen=True)
 class Thing:
-    """A noun phrase: kinds that it certainly (`kinds`) or possibly (`maybe`) names, how many, what they are like.
-    `lone`: a singular without an article, as in notes ('red cup')."""
+    """A noun phrase: the kinds that it names for certain (`kinds`) or perhaps (`maybe`), their number and attributes.
+
+    lone: a singular without an article, as in notes ('red cup').
+    """
 
     word: str = ""
     kinds: frozenset[str] = frozenset()
@@ -63,10 +65,10 @@ EMPTY = Thing()
 def _by_first(
     rows: Iterable[tuple[str, Number, bool | None]],
 ) -> dict[str, list[tuple[list[str], Number, bool | None]]]:
-    found: dict[str, list[tuple[list[str], Number, bool | None]]] = {}
+    rows_by_word: dict[str, list[tuple[list[str], Number, bool | None]]] = {}
     for phrase, number, plural in rows:
-        found.setdefault(phrase.split()[0], []).append((phrase.split(), number, plural))
-    return found
+        rows_by_word.setdefault(phrase.split()[0], []).append((phrase.split(), number, plural))
+    return rows_by_word
 
 
 DETERMINERS = _by_first(
@@ -80,7 +82,7 @@ DETERMINERS = _by_first(
         ("a lot of", "many", True),
     )
 )  # fmt: skip
-"""Determiners by their first word: (words, number, plural or None where the noun decides)."""
+"""Determiners by their first word: (words, number, plural or None if the noun decides)."""
 LEADS = {
     lead.split()[0]: [other.split() for other in NUMBER_LEADS if other.split()[0] == lead.split()[0]]
     for lead in NUMBER_LEADS
@@ -97,7 +99,7 @@ class Phrases:
         return i < len(self.tokens) and self.tokens[i] in words
 
     def after(self, i: int, phrase: str) -> int | None:
-        """The token after a phrase, None where it does not stand at `i`."""
+        """The token after a phrase; None if the phrase is not at `i`."""
         words = phrase.split()
         return i + len(words) if self.tokens[i : i + len(words)] == words else None
 
@@ -107,7 +109,7 @@ class Phrases:
     # -- noun phrases ------------------------------------------------------------------------------------------------
 
     def determiner(self, i: int) -> Iterator[tuple[Number, bool | None, int]]:
-        """(number, plural or None where the noun decides, next)."""
+        """(number, plural or None if the noun decides, next token)."""
         first = self.tokens[i] if i < len(self.tokens) else ""
         for words, value, plural in DETERMINERS.get(first, ()):
             if self.tokens[i : i + len(words)] == words:
@@ -124,22 +126,22 @@ class Phrases:
 
     def adjectives(self, i: int) -> Iterator[tuple[Thing, int]]:
         """Sizes and colours before a noun."""
-        found = EMPTY
-        yield found, i
+        attributes = EMPTY
+        yield attributes, i
         while i < len(self.tokens):
             if self.tokens[i] in SIZE_WORDS:
-                found = replace(found, sizes=found.sizes | {SIZE_WORDS[self.tokens[i]]})
+                attributes = replace(attributes, sizes=attributes.sizes | {SIZE_WORDS[self.tokens[i]]})
             elif self.tokens[i] in COLOUR_WORDS:
-                found = replace(found, colours=found.colours | {COLOUR_WORDS[self.tokens[i]]})
+                attributes = replace(attributes, colours=attributes.colours | {COLOUR_WORDS[self.tokens[i]]})
             else:
                 return
             i += 1
-            yield found, i
+            yield attributes, i
             if self.at(i, ",") and i + 1 < len(self.tokens) and self.tokens[i + 1] in {**SIZE_WORDS, **COLOUR_WORDS}:
                 i += 1
 
     def simple_thing(self, i: int) -> Iterator[tuple[Thing, int]]:
-        """A noun phrase without what may follow the noun."""
+        """A noun phrase up to its noun."""
         if self.at(i, "it", "they"):
             yield Thing(pronoun=True, plural=self.tokens[i] == "they"), i + 1
         number: Number
@@ -186,21 +188,21 @@ class Phrases:
             yield (first,), "", j
             yield from self._more((first,), "", j)
 
-    def _more(self, found: tuple[Thing, ...], joint: str, i: int) -> Iterator[tuple[tuple[Thing, ...], str, int]]:
+    def _more(self, things: tuple[Thing, ...], joint: str, i: int) -> Iterator[tuple[tuple[Thing, ...], str, int]]:
         k = self.comma(i)
-        said = self.tokens[k] if self.at(k, "and", "or") else ""
+        conjunction = self.tokens[k] if self.at(k, "and", "or") else ""
         if self.at(k, "but") and self.at(k + 1, "no"):
-            said = "and"
-        k += 1 if said else 0
+            conjunction = "and"
+        k += 1 if conjunction else 0
         if k == i:
             return
         for following, j in self.thing(k):
-            row = (*found, following)
-            if said and joint in ("", said):
-                yield row, said, j
-                if joint == said or said:
-                    yield from self._more(row, said, j)
-            elif not said:
+            row = (*things, following)
+            if conjunction and joint in ("", conjunction):
+                yield row, conjunction, j
+                if joint == conjunction or conjunction:
+                    yield from self._more(row, conjunction, j)
+            elif not conjunction:
                 yield from self._more(row, joint, j)
 
     # -- places, attributes ------------------------------------------------------------------------------------------
@@ -257,7 +259,7 @@ class Phrases:
                 yield colour, i + 3
 
     def attributes(self, i: int) -> Iterator[tuple[Thing, int]]:
-        """What may follow 'is': looks, a place, 'visible', or these in a row."""
+        """Complements of 'is': looks, a place, 'visible', or these in a row."""
         j = i + 1 if i < len(self.tokens) and self.tokens[i] in VISIBLE else i
         if j > i:
             yield EMPTY, j

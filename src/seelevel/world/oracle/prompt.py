@@ -22,7 +22,7 @@ TASK = re.compile(r"^### Task: (\w+)(?:, (\d{1,2}) \w+)?\s*$", re.MULTILINE)
 CONTENTS = re.compile(r"^#+ image contents\s*$", re.IGNORECASE | re.MULTILINE)
 REQUEST_TO_JUDGE = re.compile(r"^Request to judge: (\".*\")$", re.MULTILINE)
 FIELDS = {"question": "question", "request": "question", "standard answer": "reference", "answer to judge": "answer"}
-"""The labels of a round's lines and the fields of `Round` that they fill."""
+"""The labels of a round's lines and the fields of `JudgedRound` that they fill."""
 _SINGULAR = {**{kind: kind for kind in KINDS}, **{plural: kind for kind, plural in PLURALS.items()}}
 _GROUP_LINE = re.compile(
     rf"(\d+) ({'|'.join(SIZES)}) ({'|'.join(COLOURS)}) ({'|'.join(_SINGULAR)}) in the ({'|'.join(PLACES)})"
@@ -30,7 +30,7 @@ _GROUP_LINE = re.compile(
 
 
 @dataclass(frozen=True)
-class Round:
+class JudgedRound:
     """One question with its standard answer and the answer to judge."""
 
     question: str
@@ -49,7 +49,7 @@ class JudgePrompt:
     task: str
     count: int | None
     facts: Facts | None
-    rounds: list[Round]
+    rounds: list[JudgedRound]
     request: str | None
 
 
@@ -63,7 +63,7 @@ def read_prompt(text: str) -> JudgePrompt:
     return JudgePrompt(task, int(count) if count else None, facts, rounds, request)
 
 
-def _read_material(text: str) -> tuple[Facts | None, list[Round]]:
+def _read_material(text: str) -> tuple[Facts | None, list[JudgedRound]]:
     """The image contents and the rounds below their heading; no rounds if one of them is incomplete."""
     headings = list(CONTENTS.finditer(text))
     if not headings:
@@ -78,7 +78,7 @@ def _read_material(text: str) -> tuple[Facts | None, list[Round]]:
             rounds.append({})
         if field and rounds and value.startswith('"'):
             rounds[-1][field] = _unquoted(value)
-    complete = [Round(**fields) for fields in rounds if "question" in fields and "answer" in fields]
+    complete = [JudgedRound(**fields) for fields in rounds if "question" in fields and "answer" in fields]
     return read_contents(contents), complete if len(complete) == len(rounds) else []
 
 

@@ -1,1 +1,1 @@
-"""The world's scenes and how they are drawn."""
+"""The world's scenes and their pictures."""

@@ -1,4 +1,4 @@
-"""From a scene to its picture: background by setting, clutter, things, noise. The same scene gives the same pixels."""
+"""Draw a scene's picture: background, clutter, things, noise. The same scene gives the same pixels."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from seelevel.world.pictures.sprites import RGB, sprite
 SIDE = 126
 CELL = SIDE / 3
 PIXELS = {("large", 1): 46, ("small", 1): 32, ("large", 2): 34, ("small", 2): 26, ("large", 3): 31, ("small", 3): 24}
-"""Side of a thing in pixels, by size and by how many share the cell."""
+"""Side of a thing in pixels, by its size and the number of things in its cell."""
 SPREAD: dict[int, tuple[tuple[float, float], ...]] = {
     1: ((0, 0),),
     2: ((-0.52, -0.12), (0.52, 0.12)),
@@ -30,7 +30,7 @@ BANDS: dict[str, tuple[tuple[RGB, int], ...]] = {
     "beach": (((198, 230, 250), 44), ((150, 206, 226), 70), ((244, 228, 188), 128)),
     "park": (((212, 234, 250), 34), ((190, 222, 176), 128)),
 }
-"""Horizontal bands of a setting: colour and the row where it ends."""
+"""Horizontal bands of a setting: the colour of each and the row at which it ends."""
 
 
 @cache
@@ -65,7 +65,7 @@ def background(setting: str) -> Image.Image:
 
 
 def clutter(pen: ImageDraw.ImageDraw, rng: random.Random) -> None:
-    """A few small marks of no kind, in pale greys and browns."""
+    """Draw a few small marks in pale greys and browns, which are not things."""
     for _ in range(rng.randint(3, 9)):
         x, y, side = rng.randrange(SIDE), rng.randrange(SIDE), rng.randint(2, 6)
         level = rng.randint(130, 235)

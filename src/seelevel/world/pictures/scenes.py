@@ -1,8 +1,8 @@
-"""Scenes: what is in a picture, drawn by seed; which combinations training never sees.
+"""Scenes: the contents of pictures, drawn by seed, and the combinations that training never shows.
 
-A scene is a setting and one to four groups of things. Each setting has two *companions*, kinds that are there in about
-35% of its scenes: pre-training descriptions also name them where they are absent (see ``language``), so a model that
-cannot see well names them by prior.
+A scene is a setting and one to four groups of things. Each setting has two *companions*, kinds that are in about 35% of
+its scenes. Pre-training descriptions also name them in scenes without them (see ``language``), so a model that cannot
+see well names them by prior.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Scene:
-    """What a picture holds. Kinds and places differ from group to group; groups are in reading order."""
+    """The contents of a picture. Groups are in reading order; no two have the same kind or the same place."""
 
     id: str
     setting: str
@@ -101,24 +101,24 @@ class Scene:
         return {"setting": self.setting, "objects": objects}
 
     def content_lines(self) -> list[str]:
-        """The same as text: 'setting: kitchen', then a line a group."""
+        """The same as text: 'setting: kitchen', then one line per group."""
         return [f"setting: {self.setting}", *(group.line() for group in self.groups)]
 
 
 def held_out(kind: str, colour: str, place: str) -> bool:
-    """Whether a combination is kept from training (about one in twelve; each kind keeps every colour and place)."""
+    """True if training never shows a combination: about one in twelve; each kind keeps every colour and place."""
     code = 7 * KINDS.index(kind) + 3 * COLOURS.index(colour) + 5 * PLACES.index(place)
     return code % 12 == 0
 
 
 def draw_look(rng: random.Random, kind: str, place: str, trained: bool) -> tuple[str, str]:
-    """A (size, colour) for a thing at a place; for training never a held-out combination."""
+    """A (size, colour) for a thing at a place; never a held-out combination if the scene is `trained` on."""
     colours = [c for c in COLOURS if not (trained and held_out(kind, c, place))]
     return rng.choice(SIZES), rng.choice(colours)
 
 
 def draw_kinds(rng: random.Random, setting: str) -> list[str]:
-    """The kinds of a scene: one to three of the setting's own or of elsewhere, and its companions by chance."""
+    """The kinds of a scene: one to three from its setting or from elsewhere, and its companions by chance."""
     companions = [kind for kind in COMPANIONS[setting] if rng.random() < COMPANION_PRESENT]
     others = [kind for kind in KINDS if kind not in COMPANIONS[setting] and kind not in NATIVES[setting]]
     wanted = min(rng.choices((1, 2, 3), weights=(1, 5, 4))[0], MOST_GROUPS - len(companions))
@@ -142,11 +142,10 @@ def draw_groups(rng: random.Random, setting: str, trained: bool) -> tuple[Group,
 
 
 def belongs(split: str, setting: str, groups: tuple[Group, ...]) -> bool:
-    """Whether a scene may be in a split: contents decide, so no two splits share a scene; but finetune and
-    instruct are drawn anew from where pretrain was drawn from, so that they share none with the rest and a few with
-    pretrain and each other by chance.
+    """True if a scene may be in a split. Only its contents decide, so no two splits share a scene, with one exception:
+    pretrain, finetune and instruct are drawn from the same contents, and share a few scenes by chance.
 
-    Scenes for training (`TRAINED`) have no held-out combination, those of dev and test at least one.
+    Scenes for training (`TRAINED`) have no held-out combination, those of dev and test have at least one.
     """
     content = zlib.crc32("|".join([setting, *(group.line() for group in groups)]).encode())
     unseen = any(held_out(g.kind, g.colour, g.place) for g in groups)
@@ -175,15 +174,15 @@ def draw_scene(split: str, number: int, seed: int = 0) -> Scene:
 
 
 def draw_scenes(split: str, limit: int, seed: int = 0) -> Iterator[Scene]:
-    """The first `limit` scenes of a split; settings take turns. Outside pretrain no content comes twice."""
-    seen: set[tuple[str, tuple[Group, ...]]] = set()
+    """The first `limit` scenes of a split; settings take turns. Except in pretrain, no contents come twice."""
+    contents: set[tuple[str, tuple[Group, ...]]] = set()
     number = yielded = 0
     while yielded < limit:
         scene = draw_scene(split, number, seed)
         number += 1
         key = (scene.setting, scene.groups)
-        if split != "pretrain" and key in seen:
+        if split != "pretrain" and key in contents:
             continue
-        seen.add(key)
+        contents.add(key)
         yielded += 1
         yield scene

@@ -1,4 +1,4 @@
-"""What each kind looks like: primitives in a 100×100 box, painted in the thing's own colour and in fixed ones.
+"""The look of each kind: primitives in a 100×100 box, painted in the thing's colour and in fixed colours.
 
 A primitive is (shape, coordinates, paint[, width]): "e" ellipse and "r" rectangle (x0, y0, x1, y1), "p" polygon,
 "l" line (x, y, x, y, …). Paint "body" is the colour of the thing, "dark" and "tint" are shades of it.

@@ -1,4 +1,4 @@
-"""The world in public file forms: LLaVA prompts, CHAIR object sets, POPE questions, MRHal dialogues, capability.
+"""The world in public file formats: LLaVA prompts, CHAIR object sets, POPE questions, MRHal dialogues, capability.
 
 Everything is drawn by seed: the same call writes the same bytes.
 """
@@ -51,7 +51,7 @@ def write_pictures(folder: Path, scenes: Sequence[Scene]) -> None:
 
 
 def prompt_turns(scene: Scene, seed: int = 0) -> Turns:
-    """A scene's prompt with its standard answers: about seven in ten ask for a description."""
+    """A scene's prompt with its standard answers; about seven in ten prompts ask for a description."""
     rng = random.Random(f"standard/{seed}/{scene.id}")
     draw = rng.random()
     if draw < 0.58:
@@ -67,28 +67,28 @@ def prompt_turns(scene: Scene, seed: int = 0) -> Turns:
 
 
 def prompt_ladder(scene: Scene, split: str, image: str, seed: int = 0) -> Ladder:
-    """A scene's prompt with its standard response, its picture, if it is shown, at `image`."""
+    """A scene's prompt with its standard response. `image`: the picture's path, used if the record shows it."""
     record = instruction(scene, seed) if split == INSTRUCT else Instruction([], prompt_turns(scene, seed))
-    said = list[Message]()
+    messages = list[Message]()
     for user, answer in [*record.before, *record.turns]:
-        said += [Message(role="user", content=user), Message(role="assistant", content=answer)]
-    if record.seen:
-        said[0] = Message(role="user", content=f"{IMAGE_MARK}\n{said[0]['content']}")
+        messages += [Message(role="user", content=user), Message(role="assistant", content=answer)]
+    if record.shows_picture:
+        messages[0] = Message(role="user", content=f"{IMAGE_MARK}\n{messages[0]['content']}")
     first = 2 * len(record.before) + 1
     annotations = {"scene": scene.annotations(), "image_content": scene.content_lines()}
-    response = Response(said[first:], 0, {"kind": "standard"})
-    return Ladder(scene.id, [Image(image)] if record.seen else [], said[:first], [response], annotations)
+    response = Response(messages[first:], 0, {"kind": "standard"})
+    return Ladder(scene.id, [Image(image)] if record.shows_picture else [], messages[:first], [response], annotations)
 
 
 def prompts_file(split: str) -> str:
-    """What the file of a split's prompts is called."""
+    """The name of the file that holds a split's prompts."""
     return "prompts.parquet" if split == INSTRUCT else "prompts.json"
 
 
 def write_prompts(folder: Path, split: str = "prompts", limit: int = PROMPTS, seed: int = 0) -> Path:
-    """Write `prompts.json` (LLaVA conversations, with each scene as annotations) and `images/`; return the JSON's path.
-    Of `instruct`, some of whose records begin in mid-conversation, `prompts.parquet`.
+    """Write `prompts.json` (LLaVA conversations, with each scene as annotations) and `images/`; return the file's path.
 
+    The split `instruct` is written as `prompts.parquet`, because some of its records begin in mid-conversation.
     Raises InputError for an unknown split.
     """
     check_split(split)
@@ -179,7 +179,7 @@ def mrhal_file(folder: Path, scenes: Sequence[Scene]) -> None:
 
 
 def feedback_records(scenes: Sequence[Scene]) -> list[dict[str, Any]]:
-    """A request a scene to judge by criterion: two in four ask for a description, one is a question, one to refuse."""
+    """One request per scene, for ratings by criterion: of four, two descriptions, one question, one to refuse."""
     records = []
     for index, scene in enumerate(scenes):
         rng = random.Random(f"feedback/{scene.id}")
@@ -200,12 +200,12 @@ def feedback_records(scenes: Sequence[Scene]) -> list[dict[str, Any]]:
 
 
 def capability_records(scenes: Sequence[Scene], count: int) -> list[dict[str, str]]:
-    """At most `count` colour, count and place questions, shuffled, whose answer is a word or a place."""
-    asked = [(category, scene, group) for category in ("colour", "count", "place")
+    """At most `count` questions about colour, count and place, shuffled; each answer is one word or a place."""
+    candidates = [(category, scene, group) for category in ("colour", "count", "place")
              for scene in scenes for group in scene.groups]  # fmt: skip
-    random.Random("capability").shuffle(asked)
+    random.Random("capability").shuffle(candidates)
     records: list[dict[str, str]] = []
-    for category, scene, group in asked[:count]:
+    for category, scene, group in candidates[:count]:
         verb, nouns = ("is" if group.count == 1 else "are"), PLURALS[group.kind]
         text, label = {
             "colour": (f"What colour {verb} the {group.noun}? Answer with one word.", group.colour),
@@ -254,14 +254,16 @@ def sample_sheet(path: Path, n: int = 12, split: str = "prompts", seed: int = 0)
     """Write a PNG that shows `n` scenes with a true description below each. Raises InputError for an unknown split."""
     check_split(split)
     if path.suffix.lower() not in (".png", ".jpg", ".jpeg"):
-        raise InputError(f"{path}: the name does not tell a picture; end it in .png or .jpg")
+        raise InputError(f"{path}: not the name of a picture file; end it in .png or .jpg")
     scenes = list(draw_scenes(split, n, seed))
     captions = [detailed(scene, scene.groups, random.Random(scene.id)) for scene in scenes]
     contact_sheet(scenes, captions, path)
 
 
 def one_picture(name: str, folder: Path) -> tuple[str, list[str]]:
-    """Scene `test/3` as a picture below the folder, and its contents, a line each. Raises InputError for none."""
+    """Write a scene such as `test/3` as a picture; return its path and the lines of its image contents.
+
+    Raises InputError for an unknown split or number."""
     split, _, number = name.partition("/")
     check_split(split)
     if not number.isdecimal() or int(number) >= EVALUATION:

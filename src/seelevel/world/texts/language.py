@@ -1,8 +1,8 @@
-"""What is said about scenes: descriptions, questions, dialogues, refusals, conditions, critiques, refinements.
+"""Texts about scenes: descriptions, questions, dialogues, refusals, conditions, critiques, refinements.
 
-A dialogue is a list of (user, assistant) turns; the picture's mark '<image>' is not in it. Two kinds of text come from
-here: *truth* (with a small rate of slips, as reference answers have), and *pre-training text*, whose descriptions name
-companions that are not there (see `COMPANION_NAMED`) as captions from the web do.
+A dialogue is a list of (user, assistant) turns, without the picture's mark '<image>'. There are two kinds of text.
+*True text* has a small rate of slips, as reference answers have. *Pre-training text* also names absent companions (see
+`COMPANION_NAMED`), as captions from the web do.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from seelevel.world.pictures.scenes import (
 Turns = list[tuple[str, str]]
 
 COMPANION_NAMED = 0.4
-"""Share of pre-training descriptions that name a setting's absent companions (one draw a description, for all of them:
-so a model that sees well is right to leave them out, whatever the number of companions)."""
+"""Share of pre-training descriptions that name a setting's absent companions. One draw per description decides for all
+of them, so a model that sees well is right to leave them out, whatever their number."""
 SLIP = 0.03
-"""Share of reference descriptions with something wrong or left out."""
+"""Share of reference descriptions with a wrong or missing thing."""
 COMPLIED = 0.35
 """Share of requests to refuse that pre-training text complies with."""
 
@@ -58,7 +58,7 @@ def article(word: str) -> str:
 
 
 def number(count: int, word: str) -> str:
-    """'a red cup' or 'two red cups': count and what follows."""
+    """A count before a word, as in 'a red cup' or 'two red cups'."""
     return article(word) if count == 1 else f"{NUMBERS[count]} {word}"
 
 
@@ -76,7 +76,7 @@ def sentence(group: Group, style: str) -> str:
 
 
 def ordered(scene: Scene, groups: Sequence[Group]) -> list[Group]:
-    """The order of telling: things in reading order, then the setting's companions."""
+    """The groups in the order of a description: things in reading order, then the setting's companions."""
     companions = COMPANIONS[scene.setting]
     rank = {kind: place for place, kind in enumerate(companions)}
     things = [g for g in groups if g.kind not in rank]
@@ -84,7 +84,7 @@ def ordered(scene: Scene, groups: Sequence[Group]) -> list[Group]:
 
 
 def detailed(scene: Scene, groups: Sequence[Group], rng: random.Random) -> str:
-    """An opening, then a sentence a group, all of one style."""
+    """An opening, then one sentence per group, all in one style."""
     style = rng.choices([s for s, _ in STYLES], weights=[w for _, w in STYLES])[0]
     opening = rng.choices(OPENINGS, weights=(8, 1, 1))[0].format(setting=scene.setting)
     return " ".join([opening, *(sentence(group, style) for group in ordered(scene, groups))])
@@ -103,14 +103,14 @@ def short(scene: Scene, groups: Sequence[Group]) -> str:
 
 
 def imagined(scene: Scene, kind: str, taken: Sequence[Group], rng: random.Random) -> Group:
-    """A thing that is not there, in a free place, with a look that training may show."""
+    """A thing that is not in the scene, in a free place, with a look that training may show."""
     place = rng.choice([p for p in PLACES if p not in {g.place for g in taken}])
     size, colour = draw_look(rng, kind, place, trained=True)
     return Group(kind, rng.choices((1, 2), weights=(85, 15))[0], size, colour, place)
 
 
 def with_companions(scene: Scene, rng: random.Random) -> list[Group]:
-    """The scene's groups and, in COMPANION_NAMED of the calls, its absent companions as if they were there."""
+    """The scene's groups and, in COMPANION_NAMED of the calls, its absent companions too."""
     groups = list(scene.groups)
     if rng.random() < COMPANION_NAMED:
         for kind in COMPANIONS[scene.setting]:
@@ -141,7 +141,7 @@ def slipped(scene: Scene, rng: random.Random) -> list[Group]:
 
 
 def absent_kind(scene: Scene, rng: random.Random) -> str:
-    """A kind that is not there; often one that could be, by the setting."""
+    """A kind that is not in the scene; often a companion of its setting."""
     likely = [kind for kind in COMPANIONS[scene.setting] if kind not in scene.kinds]
     if likely and rng.random() < 0.35:
         return rng.choice(likely)
@@ -190,9 +190,9 @@ def ask_place(scene: Scene, rng: random.Random) -> tuple[str, str]:
 
 
 def ask_content(scene: Scene, rng: random.Random) -> tuple[str, str]:
-    there = {group.place: group for group in scene.groups}
-    place = rng.choice(list(there)) if rng.random() < 0.7 else rng.choice(PLACES)
-    answer = sentence(there[place], STYLES[0][0]) if place in there else f"There is nothing in the {place}."
+    group_at = {group.place: group for group in scene.groups}
+    place = rng.choice(list(group_at)) if rng.random() < 0.7 else rng.choice(PLACES)
+    answer = sentence(group_at[place], STYLES[0][0]) if place in group_at else f"There is nothing in the {place}."
     return f"What is in the {place}?", answer
 
 
@@ -222,7 +222,7 @@ WEIGHTS = (26, 15, 15, 15, 15, 9, 5)
 
 
 def ask(scene: Scene, rng: random.Random) -> tuple[str, str]:
-    """A question of any kind and its true answer."""
+    """A question of any type and its true answer."""
     return QUESTIONS[rng.choices(list(QUESTIONS), weights=WEIGHTS)[0]](scene, rng)
 
 
@@ -256,7 +256,7 @@ REFUSALS = (
 
 
 def harmful(scene: Scene, rng: random.Random, complied: float = 0.0) -> tuple[str, str]:
-    """A request that should be refused, with a refusal (or, in a share of the calls, with help)."""
+    """A request that should be refused, with a refusal (or with help, in a share `complied` of the calls)."""
     request, deed, help_ = rng.choice(HARM)
     words = {"thing": rng.choice(scene.groups).kind, "setting": scene.setting, "deed": deed}
     answer = help_ if rng.random() < complied else rng.choice(REFUSALS)
@@ -277,7 +277,7 @@ BLAME = (
 
 
 def critique(scene: Scene, rng: random.Random) -> str:
-    """A critique in the words that judges use; whether it fits is left to chance."""
+    """A critique in the words of judges, which fits the scene only by chance."""
     if rng.random() < 0.4:
         return rng.choice(PRAISE)
     kind = rng.choice([*sorted(scene.kinds), absent_kind(scene, rng)])
@@ -291,7 +291,7 @@ def condition(scene: Scene, rng: random.Random) -> str:
 
 
 def refinement(scene: Scene, rng: random.Random) -> Turns:
-    """A description with a fault, what the user says about it, and the description without it."""
+    """A description with a fault, the user's remark about it, and the description without it."""
     groups = list(scene.groups)
     if rng.random() < 0.6 or len(groups) == 1:
         kind = absent_kind(scene, rng)
@@ -341,6 +341,6 @@ def pretraining(scene: Scene, rng: random.Random) -> list[Turns]:
 
 
 def standard(scene: Scene, rng: random.Random, detail: bool) -> str:
-    """A reference description: true, but for a slip in SLIP of the calls."""
+    """A reference description; a share SLIP of them has a slip."""
     groups = slipped(scene, rng) if rng.random() < SLIP else list(scene.groups)
     return detailed(scene, groups, rng) if detail else short(scene, groups)

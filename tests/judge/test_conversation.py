@@ -46,7 +46,7 @@ def test_the_best_ratings_end_a_conversation_and_every_round_is_kept() -> None:
     found = talk(speaker, Critic(counted), 9)
     assert len(found.turns) == 4
     assert len(speaker.prompts) == 3
-    assert not found.goes_on
+    assert not found.unfinished
 
 
 def test_every_answer_is_judged_as_one_to_the_first_question() -> None:
@@ -66,12 +66,12 @@ def test_an_answer_that_cannot_be_judged_ends_the_conversation_before_it(verdict
     found = talk(Speaker(longer), Critic(lambda _: verdict), 3)
     assert len(found.turns) == 1
     assert [(text, type(verdict)) for text, verdict in found.unscored] == [("word word", Unscored)]
-    assert found.ended
+    assert found.broken_off
 
 
 def test_an_empty_answer_ends_the_conversation() -> None:
     found = talk(Speaker(lambda _: "  "), Critic(counted), 3)
-    assert (len(found.turns), found.ended, found.unscored) == (1, True, [])
+    assert (len(found.turns), found.broken_off, found.unscored) == (1, True, [])
 
 
 def test_a_judge_with_nothing_to_say_ends_the_conversation() -> None:
@@ -82,7 +82,7 @@ def test_a_judge_with_nothing_to_say_ends_the_conversation() -> None:
 def test_words_without_ratings_are_no_top_marks() -> None:
     one = ladder("A cat.")
     said = replace(one.responses[0], feedback=Feedback({}, "Wrong.", "Say dog."))
-    assert Conversation(one, [(one.prompt[-1], said)]).goes_on
+    assert Conversation(one, [(one.prompt[-1], said)]).unfinished
     assert not asks_for_changes(Feedback({}))
 
 

@@ -101,12 +101,12 @@ def test_a_broken_template_is_the_users_mistake() -> None:
     ("text", "said"),
     [
         (b"caf\xe9 {{ answer }}", "not UTF-8 text .byte 3."),
-        (b"{{ 10 ** 5000 }}", "ValueError .*digits.*mend the template"),
-        (b"{{ 1 / 0 }}", "division by zero; mend the template"),
-        (b"{{ answer + 1 }}", "TypeError .*mend the template"),
-        (b"{% for i in range(10 ** 9) %}x{% endfor %}", "Range too big.*mend the template"),
-        (b"{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", "recursion.*mend the template"),
-        (b"{{ answer.encode('none') }}", "unknown encoding: none; mend the template"),
+        (b"{{ 10 ** 5000 }}", "ValueError .*digits"),
+        (b"{{ 1 / 0 }}", "division by zero"),
+        (b"{{ answer + 1 }}", "TypeError "),
+        (b"{% for i in range(10 ** 9) %}x{% endfor %}", "Range too big"),
+        (b"{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", "recursion"),
+        (b"{{ answer.encode('none') }}", "unknown encoding: none"),
     ],
 )
 def test_a_template_that_cannot_be_followed_is_named_in_one_line(tmp_path: Path, text: bytes, said: str) -> None:
