@@ -20,6 +20,10 @@ demo: setup
 test: setup
 	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
+# The fastest tests that still touch every area of the package: tests/quick.txt.
+quick: setup
+	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m unit @tests/quick.txt
+
 unit: setup
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -m unit
 
