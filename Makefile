@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 RUNS ?= runs
 
-.PHONY: setup demo test test-slow unit unit-everywhere lint format docs reproduce bench wheel clean
+.PHONY: setup demo test test-slow quick unit unit-everywhere lint format docs reproduce bench wheel clean
 
 setup: .venv/.installed
 
@@ -20,16 +20,23 @@ demo: setup
 test: setup
 	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
+# The fastest tests that still touch every area of the package: tests/quick.txt.
+quick: setup
+	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m unit @tests/quick.txt
+
 unit: setup
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -m unit
 
-# The unit tests on every kind of x86 processor that this one can act as: sums in other orders give other roundings.
+# The unit tests and all of training's on every kind of x86 processor that this one can act as: other instructions sum
+# in another order, and round in another way.
 CAPABILITIES := default $(shell grep -qsw avx2 /proc/cpuinfo && echo avx2) $(shell grep -qsw avx512bw /proc/cpuinfo && echo avx512)
 
 unit-everywhere: setup
 	for capability in $(CAPABILITIES); do \
 		echo "ATEN_CPU_CAPABILITY=$$capability"; \
-		ATEN_CPU_CAPABILITY=$$capability HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m unit || exit 1; \
+		export ATEN_CPU_CAPABILITY=$$capability HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1; \
+		$(BIN)/python -m pytest -n 2 -m unit || exit 1; \
+		$(BIN)/python -m pytest -n 2 -m 'not unit and not slow' tests/training || exit 1; \
 	done
 
 # The demo is timed, so it has the machine to itself.

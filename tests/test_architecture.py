@@ -179,3 +179,14 @@ def test_every_tracked_weight_is_safetensors():
 
 def test_nothing_asks_for_remote_code_by_default():
     assert not [p for p in SOURCE.rglob("*.py") if "trust_remote_code=True" in p.read_text()]
+
+
+def test_the_quick_tests_touch_every_area():
+    """`make quick` runs the tests of tests/quick.txt: an area has a test file or a file that imports it."""
+    names = {line.partition("::")[0] for line in (ROOT / "tests" / "quick.txt").read_text().split()}
+    used = {part.removeprefix("test_").removesuffix(".py") for name in names for part in name.split("/")[1:2]}
+    for name in names:
+        for node in ast.walk(tree(ROOT / name)):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("seelevel"):
+                used |= {area(node.module)} if "." in node.module else {alias.name for alias in node.names}
+    assert sorted({area(module) for module in modules()} - {""} - used) == []

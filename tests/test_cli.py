@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from seelevel.cli.run import _print_metrics
+from seelevel.cli.run import _print_metrics, run
+from seelevel.recipe import STAGES
 from tests.cli_reference import reference
 
 pytestmark = pytest.mark.unit
@@ -50,6 +51,10 @@ def test_help_costs_less_than_half_a_second():
 
 def test_the_reference_page_is_what_the_program_prints():
     assert (ROOT / "docs" / "cli.md").read_text() == reference(), "run make docs"
+
+
+def test_the_help_of_run_names_every_stage_in_order():
+    assert ", ".join(STAGES) in " ".join(run.__doc__.split())
 
 
 def test_an_unknown_recipe_key_names_the_nearest(tmp_path):

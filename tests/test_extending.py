@@ -20,6 +20,7 @@ from PIL import Image as Pictures
 from seelevel import fingerprints
 from seelevel.errors import InputError
 from seelevel.formats.parquet import read_ladders
+from seelevel.naming import SHIPPED
 from seelevel.pipeline import Run
 from seelevel.recipe import load_recipe
 from seelevel.registry import choose
@@ -146,6 +147,15 @@ def test_a_scorer_from_outside_measures_both_models(outside: Path) -> None:
     assert "words per answer" in (job.out / "report.html").read_text(encoding="utf-8")
 
 
+def test_an_objective_from_outside_is_trained_with(outside: Path) -> None:
+    path = recipe(outside, "objective")
+    job = Run(load_recipe(str(path), ["align.cache=false"]), outside / "run")
+    for stage in ("generate", "align"):
+        job.alone(stage)
+    steps = [json.loads(line) for line in (job.out / "align" / "log.jsonl").read_text().splitlines()]
+    assert steps[0]["loss"] == pytest.approx(2.0, abs=0.01)  # r is 0 before training, so each pair costs the margin
+
+
 def test_changed_code_outside_runs_its_stage_again(outside: Path) -> None:
     path, file = recipe(outside, "checker"), outside / "mine" / "shortest.py"
     run_stages(path, "generate", "check")
@@ -184,7 +194,7 @@ def test_code_that_outside_code_imports_counts_too(outside: Path) -> None:
         ("check.checker=autochek", ["check.checker", "did you mean 'autocheck'"]),
         ("data.format=mine.table:read", ["data.format", "module mine.table has no read"]),
         ("data.format=llva", ["data.format", "did you mean 'llava'"]),
-        ("check.judge=mine.gone:Strict", ["mine.gone", "PYTHONPATH"]),
+        ("check.judge=mine.gone:Strict", [f"one of {SHIPPED}", "mine.gone", "PYTHONPATH"]),
         ('check={"checker": "judge", "judge": "world:oracle", "options": {"step": 2}}', ["check.options", "judge"]),
     ],
 )

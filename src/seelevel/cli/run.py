@@ -40,7 +40,10 @@ def run(
     dry_run: DryOption = False,
     as_json: Annotated[bool, typer.Option("--json", help="With --dry-run: print the estimates as JSON.")] = False,
 ) -> None:
-    """The main job: generate, check, align, evaluate, report. The same command again continues a stopped run."""
+    """The main job: every stage of the recipe, in order. The same command again continues a stopped run.
+
+    Stages: base, generate, check, feedback, align, evaluate, report. A recipe without base, check or feedback skips it.
+    """
     from seelevel.pipeline import Run
 
     loaded, folder = _recipe(recipe, set_, out)
