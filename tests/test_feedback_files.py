@@ -56,7 +56,7 @@ def interaction(number: int, last: str) -> dict[str, Any]:
     }
 
 
-def test_public_interactions_are_trained_on_given_their_feedback_but_for_what_got_worse(tmp_path: Path) -> None:
+def test_public_interactions_are_trained_on_except_worse_answers(tmp_path: Path) -> None:
     run = job(tmp_path, [interaction(n, "2" if n == 5 else "4") for n in range(6)])
     assert "align" in forecast(run)
     run.alone("generate")
@@ -100,7 +100,7 @@ def test_more_bad_records_than_allowed_end_in_one_line(tmp_path: Path, change: d
     assert entry["where"] == "prompts.json[3]"
 
 
-def test_requests_with_refusals_are_trained_on_and_those_without_are_refused(tmp_path: Path) -> None:
+def test_requests_with_refusals_are_trained_on_others_refused(tmp_path: Path) -> None:
     rows = [{"image_id": name, "caption": "A cup.", "query": "How can I steal the cup?"} for name in NAMES]
     run = job(tmp_path / "a", [{**row, "reference": "Please leave it."} for row in rows])
     run.alone("generate")

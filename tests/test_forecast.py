@@ -1,8 +1,11 @@
 """What `doctor` and `--dry-run` say of memory is near what a run takes."""
 
+import json
+from dataclasses import asdict
+
 import pytest
 
-from seelevel.forecast import Training, alignment, human, training
+from seelevel.forecast import Training, alignment, estimate, forecast, human, training
 from seelevel.formats.parquet import write_shard
 from seelevel.pipeline import Run
 from seelevel.recipe import load_recipe
@@ -64,3 +67,12 @@ def forecast_ladders(folder):
 @pytest.mark.unit
 def test_numbers_for_people():
     assert [human(n) for n in (7, 1234, 15_300_000, 7.06e9)] == ["7", "1.2k", "15.3M", "7.1G"]
+
+
+@pytest.mark.unit
+def test_a_forecast_as_json_has_the_rows_of_the_table(tmp_path):
+    job = Run(load_recipe("world-quick", KEYS), tmp_path)
+    rows = json.loads(json.dumps(asdict(estimate(job))))["rows"]
+    stages = [row["stage"] for row in rows]
+    assert {"data", "generate", "align", "evaluate"} <= set(stages) and all(row["would"] == "run" for row in rows)
+    assert [line.split()[0] for line in forecast(job).splitlines()[3 : 3 + len(rows)]] == stages

@@ -1,4 +1,4 @@
-"""The one noun every stage shares: a prompt with K responses, best first."""
+"""The type that every stage shares: a ladder, a prompt with K responses, best first."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TYPED_NOTES = ("check", "round_of", "feedback", "overrides")
 
 
 class Message(TypedDict):
-    """One turn; `<image>` in a user turn marks an image's place."""
+    """One turn. `<image>` in a user turn marks the place of a picture."""
 
     role: Role
     content: str
@@ -27,14 +27,14 @@ class Message(TypedDict):
 
 @dataclass(frozen=True)
 class Image:
-    """A picture by path, and by the SHA-256 of its file once it has been read."""
+    """A picture: its path, and the SHA-256 of its file once it has been read."""
 
     path: str
     sha256: str = ""
 
 
 def unmarked(text: str, *marks: str) -> str:
-    """A text without picture marks, `marks` among them, and without those that taking others away would make."""
+    """A text without picture marks and without `marks`, including marks that removing another would form."""
     while any(mark in text for mark in (IMAGE_MARK, *marks)):
         for mark in (IMAGE_MARK, *marks):
             text = text.replace(mark, "")
@@ -42,14 +42,17 @@ def unmarked(text: str, *marks: str) -> str:
 
 
 def pictures_of(prompt: Sequence[Message], images: Sequence[Image]) -> list[Image]:
-    """The pictures that the beginning of a conversation has marks for, of all that the conversation shows."""
+    """The pictures with a mark in `prompt`, the beginning of a conversation that shows `images`."""
     return list(images[: sum(message["content"].count(IMAGE_MARK) for message in prompt)])
 
 
 @dataclass(frozen=True)
 class Feedback:
-    """A judge's word on one response: ratings 1 (worst) to 4 for any subset of the criteria, in words what is good and
-    bad (critique) and what to do about it (refinement)."""
+    """A judge's feedback on one response.
+
+    `ratings` go from 1 (worst) to 4, for any subset of the criteria. `critique` says what is good and bad; `refinement`
+    says how to improve it.
+    """
 
     ratings: dict[str, int]
     critique: str = ""
@@ -59,7 +62,7 @@ class Feedback:
     def __post_init__(self) -> None:
         for criterion, rating in self.ratings.items():
             if criterion not in CRITERIA:
-                raise ValueError(f"criterion '{criterion}' is none of {', '.join(CRITERIA)}")
+                raise ValueError(f"criterion '{criterion}' is not one of {', '.join(CRITERIA)}")
             if rating not in (1, 2, 3, 4):
                 raise ValueError(f"rating {rating!r} of {criterion} is not a whole number from 1 to 4")
 
@@ -69,7 +72,7 @@ class Response:
     """One answer to a ladder's prompt.
 
     `messages` starts and ends with an assistant turn; the user's later turns are between. Level 0 is best; equal levels
-    are a tie. `condition` is a text that ends the user turn before the answer. `check` is what a checker found.
+    are a tie. `condition` is a text at the end of the user turn before the answer. `check` is a checker's result.
     """
 
     messages: list[Message]
@@ -114,9 +117,9 @@ class Response:
 
 @dataclass(frozen=True)
 class Ladder:
-    """A K-level preference. A prompt that nobody has answered yet has no response, or only the standard one.
+    """A K-level preference. Before the stage `generate` it has no response, or only the standard one.
 
-    `notes` is free-form (`flags`, `dropped`); what stages tell each other is typed: see `seelevel.notes`.
+    `notes` is free-form (`flags`, `dropped`). The other notes of stages are typed: see `seelevel.notes`.
     """
 
     id: str
@@ -195,20 +198,20 @@ class Ladder:
         levels = {response.id: response.level for response in ranked}
         levelled = check is not None and not check.unchecked  # else the levels may be those that people set before
         overrides = [
-            replace(one, replaces=levels[one.response])
-            if one.response in levels and (levelled or one.replaces is None)
-            else one
-            for one in self.overrides
+            replace(override, replaces=levels[override.response])
+            if override.response in levels and (levelled or override.replaces is None)
+            else override
+            for override in self.overrides
         ]
         return ladder._with_overrides(overrides) if overrides else ladder
 
     def left_unchecked(self, check: CheckNote) -> Ladder:
-        """This ladder in its order, with a checker's note that says why it could not judge it."""
+        """This ladder in its order, with a checker's note on why it could not be checked."""
         responses = [replace(response, check=Checked(place)) for place, response in enumerate(self.responses)]
         return self.ordered(responses, check)
 
     def overridden(self, response: int, level: int, who: str, why: str = "", when: str = "") -> Ladder:
-        """This ladder with one response's level set by hand, whatever a checker finds before or after.
+        """This ladder with one response's level set by a person. It replaces a checker's level, also a later one.
 
         Raises ValueError for a response that does not exist, a negative level, or an empty author.
         """
@@ -218,22 +221,22 @@ class Ladder:
             raise ValueError("an override needs its author")
         target, others = self.responses[response], list[LevelOverride]()
         replaces: int | None = target.level
-        for one in self.overrides:
-            if one.response != target.id:
-                others.append(one)
-            elif one.replaces is not None:
-                replaces = one.replaces
+        for override in self.overrides:
+            if override.response != target.id:
+                others.append(override)
+            elif override.replaces is not None:
+                replaces = override.replaces
         return self._with_overrides([*others, LevelOverride(target.id, who, level, replaces, why, when)])
 
     def _with_overrides(self, overrides: Sequence[LevelOverride]) -> Ladder:
         """The overrides in force, responses sorted by the levels that they set."""
-        levels = {one.response: one.to for one in overrides}
+        levels = {override.response: override.to for override in overrides}
         responses = [replace(r, level=levels.get(r.id, r.level)) for r in self.responses]
         return replace(self, responses=sorted(responses, key=lambda r: r.level), overrides=tuple(overrides))
 
 
 def preference_pairs(levels: Sequence[int], which: PairSet | Sequence[Sequence[int]] = "all") -> list[tuple[int, int]]:
-    """Index pairs (i, j) with levels[i] < levels[j] that the pair set asks for (see `Ladder.pairs`)."""
+    """Index pairs (i, j) with levels[i] < levels[j] that are in the pair set (see `Ladder.pairs`)."""
     present = sorted(set(levels))
     rank = {level: n for n, level in enumerate(present)}
     if isinstance(which, str):
@@ -245,7 +248,7 @@ def preference_pairs(levels: Sequence[int], which: PairSet | Sequence[Sequence[i
             "best-vs-worst": lambda a, b: rank[a] == 0 and rank[b] == last,
         }
         if which not in wanted:
-            raise ValueError(f"pair set '{which}' is none of {', '.join(wanted)}")
+            raise ValueError(f"pair set '{which}' is not one of {', '.join(wanted)}")
         keep = wanted[which]
     else:
         explicit = {(int(a), int(b)) for a, b in which}
@@ -254,27 +257,29 @@ def preference_pairs(levels: Sequence[int], which: PairSet | Sequence[Sequence[i
 
 
 def dense_levels(keys: Sequence[Any]) -> list[int]:
-    """Levels 0.. for sort keys where the smallest key is best and equal keys share a level."""
+    """Levels from 0 for sort keys: the smallest key is best, and equal keys share a level."""
     order = {key: n for n, key in enumerate(sorted(set(keys)))}
     return [order[key] for key in keys]
 
 
 def shared_criteria(ratings: Sequence[Mapping[str, int]]) -> list[str]:
-    """The criteria that all of several ratings have."""
-    return [name for name in CRITERIA if all(name in own for own in ratings)]
+    """The criteria that all the ratings have."""
+    return [name for name in CRITERIA if all(name in rating for rating in ratings)]
 
 
 def rating_levels(ratings: Sequence[Mapping[str, int]]) -> list[int]:
-    """Levels 0.. by the mean of the criteria that all have (two at a time, each pair by what both have, could run in a
-    circle); equal, then by the lowest criterion; equal, then a tie. Where they share no criterion, all are a tie."""
+    """Levels from 0 by the mean of the criteria that all ratings have, then by the lowest of them; else a tie.
+
+    Comparing two at a time, by the criteria that both have, could run in a circle. Without a shared criterion all tie.
+    """
     shared = shared_criteria(ratings)
-    values = [[own[name] for name in shared] for own in ratings]
-    return dense_levels([(-sum(own), -min(own, default=0)) for own in values])
+    rows = [[rating[name] for name in shared] for rating in ratings]
+    return dense_levels([(-sum(values), -min(values, default=0)) for values in rows])
 
 
 @dataclass(frozen=True)
 class Interaction:
-    """A conversation with feedback: (user message, response) a round, the responses carrying their feedback."""
+    """A conversation with feedback: one (user message, response) per round. Responses carry their feedback."""
 
     id: str
     images: list[Image]
@@ -289,8 +294,10 @@ class Interaction:
                 raise ValueError(f"interaction {self.id}: a turn is one user message and one answer")
 
     def ladder(self) -> Ladder:
-        """The answers of all rounds as responses to the first question, by their ratings (`rating_levels`). Answers
-        without ratings are left out."""
+        """The answers of all rounds as responses to the first question, ordered by their ratings (`rating_levels`).
+
+        Answers without ratings are left out.
+        """
         rated = [(r, r.feedback.ratings) for _, r in self.turns if r.feedback is not None and r.feedback.ratings]
         levels = rating_levels([ratings for _, ratings in rated])
         responses = [replace(r, level=level) for (r, _), level in zip(rated, levels, strict=True)]

@@ -49,7 +49,7 @@ class Coverage:
 
 @dataclass(frozen=True)
 class Checked:
-    """What a checker says about one response. `place_before`: its place, from 0, before the check.
+    """A checker's result for one response. `place_before`: its place before the check, from 0.
 
     `coverage` comes from the auto-check, `rating` from a judge.
     """
@@ -61,7 +61,7 @@ class Checked:
 
 @dataclass(frozen=True)
 class Compared:
-    """A judge's word on two responses, named by their places before the check. `better` is None for a tie."""
+    """A judge's comparison of two responses, named by their places before the check. `better` is None for a tie."""
 
     of: tuple[int, int]
     better: int | None
@@ -69,11 +69,11 @@ class Compared:
 
 @dataclass(frozen=True)
 class CheckNote:
-    """What a checker says about a ladder. `unchecked`: why it kept the order; empty if it set the levels.
+    """A checker's result for a ladder. `unchecked`: why it kept the order; empty if it set the levels.
 
-    Of the auto-check: `threshold`, and `split`, the number of texts that were longer than the encoder reads at once. Of
-    a judge: its name, mode and replies and, if it compared pairs, the `comparisons` and how many `circles`
-    (A > B > C > A) there are among the `triples`.
+    The auto-check sets `threshold`, and `split`: the number of texts that were longer than the encoder reads at once. A
+    judge sets its name, mode and replies. If it compared pairs, it also sets `comparisons` and the number of `circles`
+    (A > B > C > A) among the `triples`.
     """
 
     checker: str
@@ -109,10 +109,10 @@ class Unrated:
 
 @dataclass(frozen=True)
 class FeedbackNote:
-    """What the feedback stage says about a ladder.
+    """The feedback stage's result for a ladder.
 
-    `answers` counts the answers of the ladder's conversation, `ratings` holds those of each. `not_compared`: why the
-    rated answers are a tie, if they share no rated criterion.
+    `answers` counts the answers of the ladder's conversation; `ratings` has one entry for each of them. `not_compared`:
+    why the rated answers are a tie, if they share no rated criterion.
     """
 
     unscored: tuple[Unrated, ...] = ()
@@ -147,7 +147,7 @@ def read_coverage(value: Mapping[str, Any]) -> Coverage:
 
 def read_check_note(value: Mapping[str, Any]) -> CheckNote:
     """`CheckNote` from its JSON mapping."""
-    compared = [Compared(tuple(one["of"]), one["better"]) for one in value.get("comparisons", ())]
+    compared = [Compared(tuple(entry["of"]), entry["better"]) for entry in value.get("comparisons", ())]
     levels, replies = tuple(value["initial_levels"]), tuple(value.get("replies", ()))
     return CheckNote(**{**value, "initial_levels": levels, "replies": replies, "comparisons": tuple(compared)})
 

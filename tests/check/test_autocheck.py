@@ -135,7 +135,7 @@ def test_a_response_without_chunks_has_acc_and_score_zero(words: Language) -> No
 
 
 @pytest.mark.unit
-def test_a_standard_response_without_chunks_leaves_the_order_and_marks_the_ladder_unchecked(words: Language) -> None:
+def test_a_standard_response_without_chunks_leaves_the_ladder_unchecked(words: Language) -> None:
     checked = check(words, "Yes.", "lamp.", "mug.")
     assert texts_of(checked) == ["Yes.", "lamp.", "mug."]
     assert checked.levels == [0, 1, 2]
@@ -144,7 +144,7 @@ def test_a_standard_response_without_chunks_leaves_the_order_and_marks_the_ladde
 
 
 @pytest.mark.unit
-def test_a_ladder_whose_standard_was_displaced_by_hand_is_not_measured_by_another_response(words: Language) -> None:
+def test_a_ladder_with_a_displaced_standard_is_unchecked(words: Language) -> None:
     given = ladder("lamp.", "cup dog.", "mug.")
     named = [replace(r, origin={"kind": "standard" if n == 0 else "expert"}) for n, r in enumerate(given.responses)]
     moved = replace(given, responses=named).overridden(0, level=3, who="Ada")
@@ -195,9 +195,7 @@ def test_each_distinct_text_is_encoded_once(words: Language) -> None:
 
 
 @pytest.mark.unit
-def test_a_text_of_an_earlier_call_is_not_encoded_again_until_memory_is_full(
-    words: Language, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_vectors_are_cached_across_calls_until_memory_is_full(words: Language, monkeypatch: pytest.MonkeyPatch) -> None:
     encoder = Table()
     check = AutoCheck(encoder, 0.75, words)
     first = list(check([ladder("cup dog.", "lamp.")]))
@@ -213,7 +211,7 @@ def test_a_text_of_an_earlier_call_is_not_encoded_again_until_memory_is_full(
 
 
 @pytest.mark.unit
-def test_reasons_count_the_texts_that_were_too_long_for_the_encoder(words: Language) -> None:
+def test_texts_too_long_for_the_encoder_are_counted(words: Language) -> None:
     # The table calls 'lamp.' and 'mug' split; the standard response has the one, the other response the other.
     noted = [check(words, *texts).check for texts in (("cup dog. lamp.", "mug."), ("cup dog.", "cup dog."))]
     assert [note and note.split for note in noted] == [2, 0]

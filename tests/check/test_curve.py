@@ -60,7 +60,7 @@ def test_a_response_without_chunks_is_covered_by_no_threshold(words: Language) -
     assert row["agreement"] is None
 
 
-def test_ladders_without_reasons_or_in_no_known_order_are_the_users_mistake(checked: list[Ladder]) -> None:
+def test_ladders_without_reasons_or_known_order_are_refused(checked: list[Ladder]) -> None:
     with pytest.raises(InputError, match="none of 1 ladders carries autocheck's reasons"):
         rechecked([ladder("cup dog.", "mug.")])
     with pytest.raises(InputError, match="ladder one: response 1 is not in the known order"):

@@ -51,12 +51,12 @@ def origins(one: Ladder) -> list[tuple[str, int]]:
 
 
 class TestByHand:
-    def test_a_level_is_set_the_order_mended_and_the_author_noted(self) -> None:
+    def test_a_level_changes_the_order_and_notes_its_author(self) -> None:
         found = ladder().overridden(2, 0, "Ada", why="there is a dog", when="2026-11-20")
         assert origins(found) == [("standard", 0), ("small", 0), ("big", 1)]
         assert found.overrides == (LevelOverride(found.responses[1].id, "Ada", 0, 2, "there is a dog", "2026-11-20"),)
 
-    def test_it_stands_after_a_checker_which_is_noted_as_what_it_was_before(self) -> None:
+    def test_it_replaces_a_later_checkers_level_and_notes_it(self) -> None:
         by_hand = ladder().overridden(2, 5, "Ada")
         (found,) = reversing([by_hand])
         assert origins(found) == [("standard", 0), ("big", 2), ("small", 5)]
@@ -109,7 +109,7 @@ class TestFromAFile:
         facts = check.run(source, stage, settings, None, root, judge)
         return facts, read_ladders(stage.path, root)
 
-    def test_a_response_is_named_by_where_it_is_from_or_by_its_text(self, tmp_path: Path, source: Path) -> None:
+    def test_a_response_is_named_by_model_kind_or_text(self, tmp_path: Path, source: Path) -> None:
         file = write(
             tmp_path / "mine.jsonl", ADA, {**ADA, "ladder": "c", "response": "A cup is in the center.", "level": 3}
         )
@@ -156,9 +156,7 @@ class TestFromAFile:
             read_overrides(file, source, tmp_path)
         assert "\n" not in str(caught.value)
 
-    def test_two_lines_about_one_response_are_both_named_however_they_name_it(
-        self, tmp_path: Path, source: Path
-    ) -> None:
+    def test_two_overrides_of_one_response_are_both_named(self, tmp_path: Path, source: Path) -> None:
         by_text = {**ADA, "response": "A blue dog is in the center.", "level": 2, "who": "Bob"}
         elsewhere = {**ADA, "ladder": "c"}
         file = write(tmp_path / "mine.jsonl", ADA, elsewhere, by_text)

@@ -84,12 +84,12 @@ def check_annotator(answers: int, timeout: float, concurrency: int) -> None:
         assert sum(server.asked.values()) == before
 
 
-def test_of_200_judgements_with_three_in_ten_faulty_none_is_lost_made_again_or_out_of_place() -> None:
+def test_faults_lose_repeat_or_misplace_none_of_200_judgements() -> None:
     check_annotator(200, timeout=2.0, concurrency=16)
 
 
 @pytest.mark.slow
-def test_of_2000_judgements_with_three_in_ten_faulty_none_is_lost_made_again_or_out_of_place() -> None:
+def test_faults_lose_repeat_or_misplace_none_of_2000_judgements() -> None:
     check_annotator(2000, timeout=3.0, concurrency=24)
 
 
@@ -163,12 +163,12 @@ def check_kills(root: Path, answers: int, shard: int, kills: int, timeout: float
     ]
 
 
-def test_a_stage_that_is_killed_loses_no_more_than_the_calls_in_flight(tmp_path: Path) -> None:
+def test_a_killed_stage_loses_only_the_calls_in_flight(tmp_path: Path) -> None:
     check_kills(tmp_path, 200, shard=40, kills=1, timeout=1.0, concurrency=8)
 
 
 @pytest.mark.slow
-def test_a_stage_of_2000_judgements_that_is_killed_four_times_loses_no_more_than_the_calls_in_flight(
+def test_four_kills_in_2000_judgements_lose_only_calls_in_flight(
     tmp_path: Path,
 ) -> None:
     check_kills(tmp_path, 2000, shard=128, kills=4, timeout=2.0, concurrency=24)
@@ -198,7 +198,7 @@ def files_with(text: str, *folders: Path) -> list[str]:
     return [str(p) for f in folders for p in f.rglob("*") if p.is_file() and text.encode() in p.read_bytes()]
 
 
-def test_a_budget_that_is_spent_ends_the_stage_in_one_line_and_a_higher_one_goes_on(tmp_path: Path) -> None:
+def test_a_spent_budget_ends_the_stage_until_it_is_raised(tmp_path: Path) -> None:
     with serving() as server:
         server.says = judged
         prices = "api.prices={m: [0, 1000000]}"
@@ -222,7 +222,7 @@ def test_a_budget_that_is_spent_ends_the_stage_in_one_line_and_a_higher_one_goes
     assert sum(len(ladder.responses) for ladder in found) == 11  # number 7 was refused
 
 
-def test_no_file_and_no_line_shows_the_key_though_the_server_repeats_it(tmp_path: Path, kept: Path) -> None:
+def test_no_file_or_line_shows_a_key_the_server_repeats(tmp_path: Path, kept: Path) -> None:
     """In errors, in a reply that is none, in a refusal, in the verdict's words."""
     with serving() as server:
         server.says = judged

@@ -22,7 +22,7 @@ def read_one(folder: Path, **entry: Any) -> Ladder | Rejected:
     return found
 
 
-def test_outputs_are_levels_best_first_and_the_first_is_the_standard(tmp_path: Path) -> None:
+def test_outputs_are_levels_and_the_first_is_the_standard(tmp_path: Path) -> None:
     outputs = {f"output_{n}": [QUESTION, gpt(f"answer {n}")] for n in (1, 2, 3)}
     ladder = read_one(tmp_path, **outputs)
     assert isinstance(ladder, Ladder)
@@ -32,7 +32,7 @@ def test_outputs_are_levels_best_first_and_the_first_is_the_standard(tmp_path: P
 
 
 @pytest.mark.parametrize("output", ["A cup.", gpt("A cup."), [gpt("A cup.")], [QUESTION, gpt("A cup.")]])
-def test_an_output_may_be_a_conversation_a_turn_or_a_text(tmp_path: Path, output: Any) -> None:
+def test_an_output_is_a_conversation_a_turn_or_a_text(tmp_path: Path, output: Any) -> None:
     ladder = read_one(tmp_path, conversations=[QUESTION], output_1=output, output_2=[gpt("A dog.")])
     assert isinstance(ladder, Ladder)
     assert [r.text for r in ladder.responses] == ["A cup.", "A dog."]
@@ -46,7 +46,7 @@ def test_an_output_may_be_a_conversation_a_turn_or_a_text(tmp_path: Path, output
         ({"output_1": "A cup."}, "conversations holds no question"),
         ({"output_1": [QUESTION, gpt("a")], "output_2": [human("Why?"), gpt("b")]}, "answers another question"),
         ({"output_1": [QUESTION]}, "output_1 holds no answer"),
-        ({"output_1": [QUESTION, gpt("a")], "levels": [0, 1]}, "levels is no rising list"),
+        ({"output_1": [QUESTION, gpt("a")], "levels": [0, 1]}, "levels is not a rising list"),
         ({"output_1": 3}, "output_1 is a number, not a list of turns"),
     ],
 )

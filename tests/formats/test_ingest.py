@@ -32,7 +32,7 @@ def contents(root: Path) -> dict[str, bytes]:
     return {p.relative_to(root).as_posix(): p.read_bytes() for p in sorted(root.rglob("*")) if p.is_file()}
 
 
-def test_records_go_to_shards_in_order_and_pictures_are_kept_once(tmp_path: Path) -> None:
+def test_shards_keep_the_order_and_each_picture_once(tmp_path: Path) -> None:
     root, facts = run(tmp_path, [record(n) for n in range(SHARD_SIZE + 5)])
     assert [len(read_ladders(path, root)) for path in shards(root / "data")] == [SHARD_SIZE, 5]
     ladders = read_ladders(root / "data", root)
@@ -53,7 +53,7 @@ def test_bad_records_are_listed_in_order_with_their_reasons(tmp_path: Path) -> N
     assert sum(facts.reasons.values()) == 4
 
 
-def test_too_many_bad_records_stop_the_run_and_the_list_stays(tmp_path: Path) -> None:
+def test_too_many_bad_records_stop_the_run_and_are_listed(tmp_path: Path) -> None:
     records = [record(n, "a.png" if n % 10 else "nope.png") for n in range(40)]
     with pytest.raises(InputError, match=r"4 of 40 .*10%, over max_rejected 5%.*4 × image is missing.*rejected\.jsonl"):
         run(tmp_path, records)
@@ -84,7 +84,7 @@ def talk(image: str) -> dict[str, Any]:
     return {"image": image, "interaction": [{"user": f"Q{n}", "model": f"A{n}.", "rating": "3"} for n in range(3)]}
 
 
-def test_a_record_of_several_rounds_counts_once_where_it_is_read_limited_or_set_aside(tmp_path: Path) -> None:
+def test_a_record_of_several_rounds_counts_as_one_record(tmp_path: Path) -> None:
     records = [talk("a.png" if n % 10 else "nope.png") for n in range(20)]
     with pytest.raises(InputError, match=r"2 of 20 records .*10%, over max_rejected 5%"):
         run(tmp_path / "x", records)
@@ -103,7 +103,7 @@ def test_prompts_without_an_answer_are_kept_unless_one_is_needed(tmp_path: Path)
     assert facts.reasons == {"no answer": 1}
 
 
-def test_a_step_done_again_after_a_stop_ends_in_the_same_bytes(tmp_path: Path) -> None:
+def test_a_step_repeated_after_a_stop_writes_the_same_bytes(tmp_path: Path) -> None:
     records = [record(n, "a.png" if n % 50 else "nope.png") for n in range(SHARD_SIZE + 40)]
     root, _ = run(tmp_path, records)
     whole = contents(root)

@@ -39,7 +39,7 @@ def test_the_answers_are_the_standard_response_at_level_0(tmp_path: Path) -> Non
     assert len(ladder.images[0].sha256) == 64
 
 
-def test_a_conversation_that_ends_with_the_user_is_a_prompt_without_an_answer(tmp_path: Path) -> None:
+def test_a_conversation_ending_with_the_user_is_a_prompt(tmp_path: Path) -> None:
     ladder = read_one(tmp_path, record("1", "a.png", human("What?"), gpt("A cup."), human("Which colour?")))
     assert isinstance(ladder, Ladder)
     assert [m["role"] for m in ladder.prompt] == ["user", "assistant", "user"]
@@ -57,9 +57,7 @@ def test_a_conversation_that_ends_with_the_user_is_a_prompt_without_an_answer(tm
         ([], "Hello?", "Hello?"),
     ],
 )
-def test_image_is_a_name_a_list_or_absent_and_its_mark_is_added(
-    tmp_path: Path, image: Any, text: str, prompt: str
-) -> None:
+def test_image_is_a_name_a_list_or_absent(tmp_path: Path, image: Any, text: str, prompt: str) -> None:
     ladder = read_one(tmp_path, record("1", image, human(text), gpt("A cup.")))
     assert isinstance(ladder, Ladder)
     assert ladder.prompt[0]["content"] == prompt
@@ -73,8 +71,8 @@ def test_image_is_a_name_a_list_or_absent_and_its_mark_is_added(
         (record(image="/etc/hostname"), "image '/etc/hostname' leaves the image folder"),
         (record(image="out.png"), "image 'out.png' leaves the image folder"),
         (record(image="cut.png"), "image cut.png: truncated"),
-        (record(image="a\0.png"), "is no file name"),
-        (record(image="a" * 5000), "is no file name"),
+        (record(image="a\0.png"), "is not a file name"),
+        (record(image="a" * 5000), "is not a file name"),
         (record(image=3), "image is a number, not a text"),
         (record("1", "a.png", gpt("A cup."), human("What?")), "conversation does not start with the user"),
         (record("1", "a.png", human("What?"), human("Why?")), "turns do not alternate"),
@@ -128,7 +126,7 @@ def test_an_answer_is_asked_for_only_where_it_is_needed(tmp_path: Path) -> None:
     assert bad.reason == "no answer"
 
 
-def test_of_two_records_with_one_id_the_first_good_one_stays(tmp_path: Path) -> None:
+def test_of_two_records_with_one_id_the_first_stays(tmp_path: Path) -> None:
     picture(tmp_path, "a.png")
     entries = [record(1, "nope.png"), record("1"), record(1), record(2)]
     found = list(read(write(tmp_path / "p.json", entries), tmp_path))
@@ -150,13 +148,13 @@ def test_a_record_without_an_id_is_known_by_its_place(tmp_path: Path) -> None:
         ('{"id": 1}', "found a mapping"),
     ],
 )
-def test_json_that_is_no_json_is_named_by_file_and_line(tmp_path: Path, text: str, line: str) -> None:
+def test_invalid_json_is_named_by_file_and_line(tmp_path: Path, text: str, line: str) -> None:
     (tmp_path / "p.json").write_text(text)
     with pytest.raises(InputError, match=line):
         list(read(tmp_path / "p.json", tmp_path, form="llava"))
 
 
-def test_text_that_is_not_utf_8_is_named_by_its_line(tmp_path: Path) -> None:
+def test_text_in_another_encoding_is_named_by_line(tmp_path: Path) -> None:
     (tmp_path / "p.json").write_bytes(b'[\n{"id": "\xff"}]')
     with pytest.raises(InputError, match="line 2: not UTF-8"):
         list(read(tmp_path / "p.json", form="llava"))
@@ -186,7 +184,7 @@ def test_a_missing_file_or_folder_is_named(tmp_path: Path) -> None:
         list(read(tmp_path / "p.json", tmp_path / "pictures"))
 
 
-def test_without_an_image_folder_pictures_are_looked_for_beside_the_file(tmp_path: Path) -> None:
+def test_without_an_image_folder_pictures_are_beside_the_file(tmp_path: Path) -> None:
     picture(tmp_path, "images/a.png")
     path = write(tmp_path / "p.json", [record(1, "a.png"), record(2, "images/a.png")])
     assert all(isinstance(found, Ladder) for found in read(path))

@@ -35,7 +35,7 @@ def test_each_round_is_a_ladder_with_the_history_as_prompt(tmp_path: Path) -> No
     assert first.images == second.images and len(first.images[0].sha256) == 64
 
 
-def test_a_public_rating_is_one_of_helpfulness_and_the_refinement_is_the_next_user_turn(tmp_path: Path) -> None:
+def test_public_ratings_are_helpfulness_and_refinements_the_next_user_turn(tmp_path: Path) -> None:
     assert feedback(tmp_path, **PUBLIC) == [
         Feedback({"helpfulness": 1}, "There is no dog.", "Look at the table again."),
         Feedback({"helpfulness": 4}, "Right."),
@@ -44,12 +44,12 @@ def test_a_public_rating_is_one_of_helpfulness_and_the_refinement_is_the_next_us
 
 @pytest.mark.parametrize("rating", ["3", "3.0", " 3 ", 3, 3.0])
 @pytest.mark.parametrize("key", ["critique NLF", "critique_NLF"])
-def test_ratings_may_be_texts_or_numbers_and_both_critique_keys_are_read(tmp_path: Path, rating: Any, key: str) -> None:
+def test_ratings_may_be_texts_and_critiques_have_two_keys(tmp_path: Path, rating: Any, key: str) -> None:
     entry = turn(rating=rating, **{key: "Fair."})
     assert feedback(tmp_path, interaction=[entry]) == [Feedback({"helpfulness": 3}, "Fair.")]
 
 
-def test_our_own_keys_hold_ratings_by_criterion_a_refinement_and_the_annotator(tmp_path: Path) -> None:
+def test_our_keys_hold_criteria_refinement_and_annotator(tmp_path: Path) -> None:
     ratings = {"honesty": 2, "harmlessness": "4"}
     rated = turn(rating=ratings, refinement="Count them.", annotator="judge")
     assert feedback(tmp_path, interaction=[rated, turn("And now?")]) == [
@@ -95,9 +95,7 @@ def test_annotations_stay_beside_the_caption(tmp_path: Path) -> None:
         ("COCO_val2014_000000000009", "000000000009.jpg"),
     ],
 )
-def test_image_id_is_a_name_with_or_without_suffix_or_a_number_of_coco(
-    tmp_path: Path, image_id: Any, file: str
-) -> None:
+def test_image_id_is_a_file_name_or_a_coco_number(tmp_path: Path, image_id: Any, file: str) -> None:
     expected = picture(tmp_path / "pictures", file)
     (ladder,) = read(write(tmp_path / "n.json", [{"image_id": image_id, "interaction": [turn()]}]), expected.parent)
     if "/" in file:
@@ -131,15 +129,18 @@ def bad(*turns: Any, **more: Any) -> dict[str, Any]:
         (bad(turn(rating="good")), "interaction[1].rating 'good' is not a whole number from 1 to 4"),
         (bad(turn(rating="")), "interaction[1].rating '' is not a whole number from 1 to 4"),
         (bad(turn(rating=float("nan"))), "interaction[1].rating 'nan' is not a whole number from 1 to 4"),
-        (bad(turn(rating=True)), "interaction[1].rating is no number"),
-        (bad(turn(rating=["3"])), "interaction[1].rating is no number"),
+        (bad(turn(rating=True)), "interaction[1].rating is not a number"),
+        (bad(turn(rating=["3"])), "interaction[1].rating is not a number"),
         (bad(turn(rating={"honesty": 7})), "interaction[1].rating '7' is not a whole number from 1 to 4"),
-        (bad(turn(rating={"honesty": None})), "interaction[1].rating is no number"),
+        (bad(turn(rating={"honesty": None})), "interaction[1].rating is not a number"),
         (
             bad(turn(rating={"wit": 3})),
-            "interaction[1].rating has the criterion 'wit', which is none of helpfulness, honesty, harmlessness",
+            "interaction[1].rating has the criterion 'wit', not one of helpfulness, honesty, harmlessness",
         ),
-        (bad(turn(rating="\ud800")), "interaction[1].rating holds half of a surrogate pair, which is no Unicode text"),
+        (
+            bad(turn(rating="\ud800")),
+            "interaction[1].rating holds half of a surrogate pair, so it is not valid Unicode",
+        ),
         (bad(turn(model=" ")), "interaction[1].model is empty"),
         (bad(turn(user="")), "interaction[1].user is empty"),
         (bad({"user": "Hi"}), "interaction[1].model is null, not a text"),
@@ -160,7 +161,7 @@ def bad(*turns: Any, **more: Any) -> dict[str, Any]:
         (bad(id=[1]), "id is a list, not a whole number or a text"),
     ],
 )
-def test_a_record_with_a_bad_turn_is_set_aside_as_a_whole(tmp_path: Path, entry: Any, reason: str) -> None:
+def test_one_bad_turn_sets_a_whole_record_aside(tmp_path: Path, entry: Any, reason: str) -> None:
     picture(tmp_path, "out.jpg")
     folder = tmp_path / "inside"
     first, second, wrong = load(folder, PUBLIC, entry)
@@ -169,7 +170,7 @@ def test_a_record_with_a_bad_turn_is_set_aside_as_a_whole(tmp_path: Path, entry:
     assert (wrong.where, wrong.reason) == ("nlf.json[1]", reason)
 
 
-def test_of_two_records_with_one_id_the_longer_second_lends_no_round_to_the_first(tmp_path: Path) -> None:
+def test_a_record_takes_no_rounds_from_another_with_its_id(tmp_path: Path) -> None:
     found = load(tmp_path, {"id": 1, "interaction": [turn()]}, {**PUBLIC, "id": 1})
     assert [entry.id for entry in found] == ["1#0", "1"]
     assert isinstance(found[1], Rejected)

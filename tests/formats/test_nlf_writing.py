@@ -88,7 +88,7 @@ def test_a_ladder_with_several_responses_is_a_record_for_each(tmp_path: Path) ->
     ]
 
 
-def test_a_dialogue_is_a_record_of_its_rounds_with_the_feedback_at_the_last(tmp_path: Path) -> None:
+def test_a_dialogue_is_one_record_with_feedback_at_its_end(tmp_path: Path) -> None:
     response = Response(said("", "A cup.", "Which colour?", "Red.")[1:], 0, feedback=Feedback({"honesty": 4}))
     count, back = again(tmp_path, [Ladder("d", [], said("What?"), [response])])
     assert count == 1
@@ -112,7 +112,7 @@ def test_rounds_that_do_not_fit_are_not_written_and_counted(tmp_path: Path, caps
         assert f"{answers - kept} of {answers} answers not written" in capsys.readouterr().err
 
 
-def test_an_answer_is_round_0_of_the_rounds_that_go_on_from_it(tmp_path: Path) -> None:
+def test_an_answer_is_round_0_of_rounds_that_continue_it(tmp_path: Path) -> None:
     first, second = rounds(tmp_path, **PUBLIC)
     expert = Response(said("", "A bowl.")[1:], 1, {"kind": "given"}, feedback=Feedback({"honesty": 1}))
     whole = replace(first, id="x", responses=[*first.responses, expert], round_of=None)

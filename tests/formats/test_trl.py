@@ -140,7 +140,7 @@ def test_a_bad_row_is_set_aside_with_its_reason(tmp_path: Path, entry: dict[str,
         some.tuples(some.sampled_from("abcd"), some.sampled_from("abcd")).filter(lambda p: p[0] != p[1]), min_size=1
     )
 )
-def test_levels_hold_exactly_the_pairs_that_follow_from_the_given_ones(pairs: set[tuple[str, str]]) -> None:
+def test_levels_hold_exactly_the_pairs_that_are_implied(pairs: set[tuple[str, str]]) -> None:
     items = sorted({item for pair in pairs for item in pair})
     closure = set(pairs)
     while more := {(a, d) for a, b in closure for c, d in closure if b == c} - closure:

@@ -23,7 +23,7 @@ def read_one(folder: Path, entry: Any) -> Ladder | Rejected:
     return found
 
 
-def test_the_reference_is_the_standard_response_and_the_caption_what_judges_are_shown(tmp_path: Path) -> None:
+def test_the_reference_is_the_standard_response_the_caption_an_annotation(tmp_path: Path) -> None:
     ladder = read_one(tmp_path, {**ROW, "reference": "Please leave it there."})
     assert isinstance(ladder, Ladder)
     assert ladder.id == "vlsafe-0"

@@ -32,18 +32,18 @@ def ladder_of(*texts: str) -> Ladder:
 
 @pytest.mark.unit
 class TestBuilding:
-    def test_the_standard_is_level_0_and_the_experts_follow_best_first(self) -> None:
+    def test_experts_follow_the_standard_best_first(self) -> None:
         ladder = build_ladder(ladder_of("right"), [said("a"), said("b"), said("c")], ORIGINS)
         assert [(r.level, r.text) for r in ladder.responses] == [(0, "right"), (1, "a"), (2, "b"), (3, "c")]
         assert [r.origin.get("model") for r in ladder.responses] == [None, "large", "middle", "small"]
         assert ladder.notes == {"kept": 1}
 
-    def test_without_a_standard_the_first_experts_answer_is_level_0_and_flagged(self) -> None:
+    def test_without_a_standard_the_first_answer_is_level_0(self) -> None:
         ladder = build_ladder(ladder_of(), [said("a"), said("b")], ORIGINS[:2])
         assert [(r.level, r.text) for r in ladder.responses] == [(0, "a"), (1, "b")]
         assert ladder.notes["flags"] == ["no standard response"]
 
-    def test_an_answer_that_repeats_a_better_one_is_dropped_and_noted(self) -> None:
+    def test_an_answer_repeating_a_better_one_is_dropped_and_noted(self) -> None:
         ladder = build_ladder(ladder_of("right"), [said("a"), said(" right\n"), said("a")], ORIGINS)
         assert [(r.level, r.text) for r in ladder.responses] == [(0, "right"), (1, "a")]
         assert [(d["model"], d["reason"]) for d in ladder.notes["dropped"]] == [

@@ -11,7 +11,7 @@ import pytest
 from seelevel import generate
 from seelevel.errors import InputError
 from seelevel.formats.parquet import read_ladders, write_shard
-from seelevel.generate.incremental import separate, split
+from seelevel.generate.incremental import separate_records, split
 from seelevel.generate.settings import IncrementalSettings
 from seelevel.ladder import Image, Ladder, Message, Response
 from seelevel.models.base import ModelRef
@@ -28,9 +28,9 @@ def record(name: str, picture: str, answer: str = "There is a red cup.", sha256:
 
 @pytest.mark.unit
 class TestParts:
-    def test_a_record_with_a_prompts_picture_or_id_is_left_out(self) -> None:
+    def test_records_with_a_prompts_picture_or_id_are_omitted(self) -> None:
         prompts = [record("a", "a.png", sha256="1"), record("b", "b.png", sha256="2")]
-        kept = separate(
+        kept = separate_records(
             [
                 record("a", "c.png", sha256="3"),  # the id
                 record("d", "elsewhere/b.png", sha256="2"),  # the picture, by content
@@ -44,9 +44,9 @@ class TestParts:
         good = record("x", "x.png")
         bad = Response([{"role": "assistant", "content": "No."}], 1)
         ladder = Ladder(good.id, good.images, good.prompt, [*good.responses, bad])
-        assert [r.text for r in separate([ladder], [])[0].responses] == ["There is a red cup."]
+        assert [r.text for r in separate_records([ladder], [])[0].responses] == ["There is a red cup."]
 
-    def test_parts_are_equal_to_one_record_and_hold_every_record_once(self) -> None:
+    def test_parts_are_equal_and_hold_every_record_once(self) -> None:
         ladders = [record(str(n), "x.png") for n in range(11)]
         parts = split(ladders, 3, seed=0)
         assert sorted(len(part) for part in parts) == [3, 4, 4]
@@ -101,7 +101,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory, base: ModelRef) -> tuple[Pat
     return root, run(root, base)
 
 
-def test_the_ladder_is_standard_then_more_data_before_less_then_the_model_itself(
+def test_the_standard_comes_first_then_models_by_falling_data(
     whole: tuple[Path, dict[str, Any]],
 ) -> None:
     root, facts = whole
@@ -126,7 +126,7 @@ def test_the_ladder_is_standard_then_more_data_before_less_then_the_model_itself
     assert [(m["ladders"], m["steps"]) for m in facts.finetune["models"]] == [(4, 4), (2, 2)]
 
 
-def test_each_model_is_trained_afresh_from_the_same_one_on_nested_records(
+def test_each_model_is_trained_afresh_on_nested_records(
     tmp_path: Path, base: ModelRef, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from seelevel.training import fit as training

@@ -62,7 +62,7 @@ def test_a_lower_level_keeps_the_changes_of_the_level_above() -> None:
             kept = now
 
 
-def test_the_changes_say_where_they_are_in_the_new_text_and_nothing_else_changed() -> None:
+def test_changes_name_their_places_and_nothing_else_changes() -> None:
     for seed in range(20):
         for response in perturbed(*data(), seed=seed)[0].responses[1:]:
             text = response.text
@@ -73,7 +73,7 @@ def test_the_changes_say_where_they_are_in_the_new_text_and_nothing_else_changed
             assert text == TEXT
 
 
-def test_replacements_are_of_the_same_form_and_from_the_standard_responses() -> None:
+def test_replacements_have_the_same_form_in_the_standard_responses() -> None:
     forms = [
         {"dogs", "apples", "horses", "cups", "cows", "birds", "boats"},
         {"tree", "umbrella", "boat", "apple", "car", "barn", "cat", "lake"},
@@ -113,7 +113,7 @@ def test_one_and_the_picture_itself_stay() -> None:
     assert {"cat", "image", "one"} <= set(built.responses[-1].text.replace(".", " ").split())
 
 
-def test_a_ladder_is_perturbed_alike_in_any_order_and_otherwise_under_another_seed() -> None:
+def test_perturbation_depends_on_the_seed_not_on_the_order() -> None:
     forward, backward = perturbed(*data()), perturbed(*reversed(data()))
     assert forward == backward[::-1]
     assert len({perturbed(*data(), seed=seed)[0].responses[-1].text for seed in range(5)}) > 1
@@ -152,7 +152,7 @@ def test_a_word_with_a_tag_it_seldom_has_stays() -> None:
     assert {w.tag for words in perturb._words.values() for w in words if w.text == "umbrellas"} == {"NNS"}
 
 
-def test_a_plural_that_was_tagged_as_a_singular_takes_no_singulars_place() -> None:
+def test_a_plural_tagged_as_singular_replaces_no_singular() -> None:
     from spacy.tokens import Doc
 
     perturb = Perturbation(PerturbationSettings(), 0)

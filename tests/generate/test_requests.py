@@ -73,7 +73,7 @@ def test_the_oracle_writes_requests_about_what_is_there_and_refusals(tmp_path: P
     assert (facts.ladders, facts.set_aside, aside) == (3, 0, [])
 
 
-def test_the_same_request_is_kept_for_as_many_pictures_as_asked_for_across_shards(tmp_path: Path) -> None:
+def test_a_request_is_kept_for_as_many_pictures_as_allowed(tmp_path: Path) -> None:
     model = Replies(
         lambda prompt: {"harmful": True} if "Request to judge" in prompt
         else {"requests": [{"request": "How can I steal it?", "refusal": "No."}]}
@@ -85,7 +85,7 @@ def test_the_same_request_is_kept_for_as_many_pictures_as_asked_for_across_shard
         assert [entry["reason"] for entry in aside] == ["asked before: How can I steal it?"] * (4 - kept)
 
 
-def test_harmless_requests_are_set_aside_and_the_judge_sees_their_words_alone(tmp_path: Path) -> None:
+def test_harmless_requests_are_set_aside_by_their_words_alone(tmp_path: Path) -> None:
     def say(prompt: str) -> Any:
         if "Request to judge" in prompt:
             return {"harmful": "steal it" in prompt, "reason": "So."}
@@ -99,7 +99,7 @@ def test_harmless_requests_are_set_aside_and_the_judge_sees_their_words_alone(tm
     assert not any("red cup" in prompt for prompt in model.prompts if "Request to judge" in prompt)
 
 
-def test_a_writer_that_writes_nothing_usable_stops_the_run_with_the_reason(tmp_path: Path) -> None:
+def test_a_writer_without_a_usable_request_stops_the_run(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="wrote no request that can be used: 2 × it holds no request"):
         made(tmp_path, [ladder(0), ladder(1)], Replies(lambda _: {"requests": []}))
 
@@ -109,7 +109,7 @@ def test_a_writer_that_writes_nothing_usable_stops_the_run_with_the_reason(tmp_p
     [
         ("No.", "no JSON object"),
         ({"requests": [{"request": " ", "refusal": "No."}]}, "an empty request or refusal"),
-        ({"requests": [{"request": "<image> a?", "refusal": "No."}]}, "stand for a picture"),
+        ({"requests": [{"request": "<image> a?", "refusal": "No."}]}, "<image>"),
         ({"questions": []}, "requests"),
     ],
 )

@@ -28,7 +28,7 @@ def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.unit
-def test_a_servers_models_are_experts_and_their_origin_holds_name_and_decoding(tmp_path: Path) -> None:
+def test_a_served_experts_origin_holds_name_and_decoding(tmp_path: Path) -> None:
     ask: list[Message] = [{"role": "user", "content": "What is there?"}]
     standard = [Response([{"role": "assistant", "content": "A cup."}], 0, {"kind": "standard"})]
     write_shard(StageFolder(tmp_path / "data", "x").shard(0), [Ladder("a", [], ask, standard)], tmp_path)
@@ -52,7 +52,7 @@ class TestBeforeARunStarts:
     def recipe(self, expert: str, *more: str) -> Run:
         return Run(load_recipe("world-quick", [f"generate.experts=['{expert}']", *more]), Path("nowhere"))
 
-    def test_a_server_that_is_not_there_ends_the_run_before_anything_is_made(self) -> None:
+    def test_an_unreachable_server_ends_the_run_before_any_work(self) -> None:
         with serving() as server:
             name = f"{server.address}#m"
         with pytest.raises(InputError, match="cannot be reached"):
@@ -73,7 +73,7 @@ class TestBeforeARunStarts:
         with pytest.raises(InputError, match="its weights are needed here"):
             self.recipe("world:s", "align.model=http://127.0.0.1:1/v1#m").preflight()
 
-    def test_a_key_in_place_of_its_variable_is_refused_and_not_repeated(self) -> None:
+    def test_a_key_instead_of_its_variable_is_refused_unprinted(self) -> None:
         with pytest.raises(InputError, match="environment variable that holds the key") as caught:
             self.recipe("world:s", "api.key=sk-hush-hush")
         assert "hush" not in str(caught.value)
@@ -82,7 +82,7 @@ class TestBeforeARunStarts:
         with pytest.raises(InputError, match=r"sampling\.num_beams: 1"):
             self.recipe("http://127.0.0.1:1/v1#m", "generate.sampling.num_beams=4")
 
-    def test_a_stage_that_is_done_under_the_same_settings_needs_no_server_any_more(self, tmp_path: Path) -> None:
+    def test_a_finished_stage_needs_no_server(self, tmp_path: Path) -> None:
         def preflight(*settings: str) -> None:
             run = self.recipe(*settings)
             run.names.out = tmp_path
@@ -104,7 +104,7 @@ class TestBeforeARunStarts:
                 preflight(gone)
 
 
-def test_a_run_whose_server_gives_out_ends_in_one_line_and_goes_on_when_it_is_back(tmp_path: Path) -> None:
+def test_a_failing_server_ends_the_run_which_later_continues(tmp_path: Path) -> None:
     """The command line itself: exit code 1, then 0, and no reply asked for twice."""
     with serving() as server:
         expert = f"generate.experts=['{server.address}#m']"

@@ -25,7 +25,7 @@ def changed(out: Path, before: dict[str, str], *overrides: str) -> set[str]:
     return {name for name in ("data", "finetune", "generate") if before[name] != after[name]}
 
 
-def test_how_to_train_is_an_input_of_the_ladders_and_not_of_the_records(tmp_path: Path) -> None:
+def test_training_settings_are_inputs_of_ladders_not_of_records(tmp_path: Path) -> None:
     before = prints(tmp_path)
     assert changed(tmp_path, before) == set()
     assert changed(tmp_path, before, "generate.finetune.epochs=3") == {"generate"}

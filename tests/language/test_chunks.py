@@ -106,7 +106,7 @@ CLEAR_SENTENCE = (
 
 @pytest.mark.unit
 @pytest.mark.parametrize("rows", [UD_SENTENCE, CLEAR_SENTENCE], ids=["UD", "CLEAR"])
-def test_in_a_sentence_the_verb_ends_a_chunk_and_all_sub_chunks_go(rows: str) -> None:
+def test_a_verb_ends_a_chunk_and_inner_chunks_are_dropped(rows: str) -> None:
     assert chunks(rows) == ["a white motorhome, which is parked on a street beside a dog in a field of flowers"]
 
 
@@ -132,12 +132,12 @@ CLEAR_LIST = (
 
 @pytest.mark.unit
 @pytest.mark.parametrize("rows", [UD_LIST, CLEAR_LIST], ids=["UD", "CLEAR"])
-def test_the_heads_own_conjuncts_are_chunks_of_their_own_without_coordinator_and_comma(rows: str) -> None:
+def test_conjuncts_of_the_head_are_separate_chunks_without_and(rows: str) -> None:
     assert chunks(rows) == ["a dog", "a cat", "a red bird"]
 
 
 @pytest.mark.unit
-def test_a_noun_that_heads_a_clause_leaves_out_subject_copula_and_parataxis() -> None:
+def test_a_predicate_noun_leaves_out_subject_copula_and_parataxis() -> None:
     # 'This is a big dog in a field, I think.'
     assert chunks(
         "This/PRON/5/nsubj is/AUX/5/cop a/DET/5/det big/ADJ/5/amod dog/NOUN/0/root in/ADP/8/case a/DET/8/det "
@@ -146,7 +146,7 @@ def test_a_noun_that_heads_a_clause_leaves_out_subject_copula_and_parataxis() ->
 
 
 @pytest.mark.unit
-def test_subject_and_predicate_of_a_copular_clause_are_two_chunks_and_prepositions_stay_out() -> None:
+def test_subject_and_predicate_are_two_chunks_without_the_preposition() -> None:
     # 'A small red cup is in the upper left.': in Universal Dependencies 'left' heads the clause.
     assert chunks(
         "A/DET/4/det small/ADJ/4/amod red/ADJ/4/amod cup/NOUN/9/nsubj is/AUX/9/cop in/ADP/9/case the/DET/9/det "
@@ -155,7 +155,7 @@ def test_subject_and_predicate_of_a_copular_clause_are_two_chunks_and_prepositio
 
 
 @pytest.mark.unit
-def test_a_span_that_a_left_out_word_cuts_keeps_the_part_around_its_head() -> None:
+def test_a_span_with_a_gap_keeps_its_heads_part() -> None:
     # 'A dog, a cat, with collars': 'with collars' depends on the dog, the cat between them stays out.
     assert chunks(
         "A/DET/2/det dog_/NOUN/0/root ,/PUNCT/5/punct a/DET/5/det cat_/NOUN/2/conj ,/PUNCT/8/punct with/ADP/8/case "
@@ -202,7 +202,7 @@ def test_penn_tags_do_where_parts_of_speech_are_missing() -> None:
     assert doc_chunks(doc) == [Chunk("red cups", "red cups", 0, 8)]
 
 
-def test_offsets_point_into_the_whole_text_and_line_breaks_end_sentences() -> None:
+def test_offsets_are_of_the_whole_text_and_newlines_end_sentences() -> None:
     text = "A dog runs.\n\n- a red cup\n- a blue boat"
     (found,) = noun_chunks([text])
     assert [c.text for c in found] == ["A dog", "a red cup", "a blue boat"]

@@ -44,7 +44,7 @@ def direct(encoder: ClipTextEncoder, text: str) -> np.ndarray:
     return (features / features.norm()).numpy()
 
 
-def test_vectors_are_float32_of_length_one_and_in_the_order_of_the_texts(encoder: ClipTextEncoder) -> None:
+def test_vectors_are_float32_unit_vectors_in_the_order_of_texts(encoder: ClipTextEncoder) -> None:
     texts = ["red dog", "a b c d e", "cat", "red dog"]
     vectors = encoder.encode(texts)
     assert vectors.shape == (4, 12)
@@ -55,7 +55,7 @@ def test_vectors_are_float32_of_length_one_and_in_the_order_of_the_texts(encoder
         np.testing.assert_allclose(vector, direct(encoder, text), atol=1e-6)
 
 
-def test_a_text_past_the_positions_is_the_mean_of_pieces_that_fit(encoder: ClipTextEncoder) -> None:
+def test_a_long_texts_vector_is_the_mean_of_its_pieces(encoder: ClipTextEncoder) -> None:
     # Six words and two special tokens fit; twelve words are halved.
     fits, rest = "a b c d e f", "red blue dog cat a b"
     mean = (direct(encoder, fits) + direct(encoder, rest)) / 2
@@ -69,19 +69,19 @@ def test_the_end_of_a_long_text_counts(encoder: ClipTextEncoder, sentences: Sent
         assert np.abs(one - other).max() > 1e-3
 
 
-def test_sentence_transformers_vectors_are_its_own_and_a_long_text_is_the_mean_of_pieces(
+def test_sentence_encoder_equals_sentence_transformers_and_splits_long_texts(
     sentences: SentenceEncoder,
 ) -> None:
     texts = ["red dog", "a b c d e", "cat"]
-    own = sentences.model.encode(texts, normalize_embeddings=True)
-    np.testing.assert_allclose(sentences.encode(texts), own, atol=1e-6)
+    expected = sentences.model.encode(texts, normalize_embeddings=True)
+    np.testing.assert_allclose(sentences.encode(texts), expected, atol=1e-6)
     fits, rest = "a b c d e f", "red blue dog cat a b"
     mean = sentences.model.encode([fits, rest], normalize_embeddings=True).mean(axis=0)
     cut = sentences.model.encode([f"{fits} {rest}"], normalize_embeddings=True)[0]
-    found = sentences.encode([f"{fits} {rest}"])[0]
-    np.testing.assert_allclose(found, mean / np.linalg.norm(mean), atol=1e-6)
-    np.testing.assert_allclose(cut, own_start := sentences.encode([fits])[0], atol=1e-6)  # what encode() alone does
-    assert np.abs(found - own_start).max() > 1e-3
+    vector = sentences.encode([f"{fits} {rest}"])[0]
+    np.testing.assert_allclose(vector, mean / np.linalg.norm(mean), atol=1e-6)
+    np.testing.assert_allclose(cut, start_alone := sentences.encode([fits])[0], atol=1e-6)  # what encode() alone does
+    assert np.abs(vector - start_alone).max() > 1e-3
 
 
 def test_a_models_own_prompt_counts_among_the_tokens(tmp_path: Path) -> None:
@@ -107,14 +107,12 @@ def test_minilm_reads_a_long_text_to_its_end() -> None:
 ALL = [f"{a} {b} {c}" for a in "abc" for b in "def" for c in "ab"]
 
 
-def test_a_text_has_the_same_bits_alone_and_in_any_company(
-    encoder: ClipTextEncoder, sentences: SentenceEncoder
-) -> None:
-    for one in (encoder, sentences):
-        alone = one.encode(["red dog", "a b c"])
-        np.testing.assert_array_equal(one.encode(["cat", "a b c", *ALL, "red dog"])[[-1, 1]], alone)
+def test_a_texts_bits_do_not_depend_on_its_batch(encoder: ClipTextEncoder, sentences: SentenceEncoder) -> None:
+    for reader in (encoder, sentences):
+        alone = reader.encode(["red dog", "a b c"])
+        np.testing.assert_array_equal(reader.encode(["cat", "a b c", *ALL, "red dog"])[[-1, 1]], alone)
         np.testing.assert_array_equal(
-            one.encode(["blue cat", "red dog", "a b c d e f red blue dog", "a b c"])[[1, 3]], alone
+            reader.encode(["blue cat", "red dog", "a b c d e f red blue dog", "a b c"])[[1, 3]], alone
         )
 
 
@@ -154,7 +152,7 @@ def test_a_folder_may_carry_its_threshold(folder: Path, tmp_path: Path) -> None:
     assert load_encoder(str(copy)).threshold == 0.7
 
 
-def test_an_encoder_whose_weights_are_cut_off_or_lacking_is_refused(folder: Path, tmp_path: Path) -> None:
+def test_an_encoder_with_truncated_or_missing_weights_is_refused(folder: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(folder, tmp_path / "lacking")
     weights = load_file(copy / "model.safetensors")
     lost = next(name for name in weights if "text_projection" in name)

@@ -56,7 +56,7 @@ def test_rules_of_the_public_script(text: str, objects: list[str]) -> None:
 
 
 @pytest.mark.unit
-def test_words_of_several_tokens_in_other_lists_count_as_one_and_words_are_known_by_their_lemma() -> None:
+def test_other_lists_join_words_of_several_tokens_and_match_lemmas() -> None:
     synonyms = [["glass", "drinking glass"], ["traffic sign", "sign"], ["ice cream cone"], ["cream"]]
     assert found("Two drinking glasses, a glass, ice cream cones near traffic signs, cream", synonyms) == [
         "glass",
@@ -68,7 +68,7 @@ def test_words_of_several_tokens_in_other_lists_count_as_one_and_words_are_known
 
 
 @pytest.mark.unit
-def test_mentions_stand_in_the_order_of_the_text_with_their_token() -> None:
+def test_mentions_are_in_text_order_with_their_token() -> None:
     mentions = Mentions(COCO).find("Dogs eat hot dogs.")
     assert [(m.object, m.word, m.token) for m in mentions] == [("dog", "dog", 0), ("hot dog", "hot dog", 2)]
 
@@ -91,12 +91,12 @@ def test_every_sentences_last_period_comes_off_its_word() -> None:
         "'dog' `cat` ''bird'' \"",
     ],
 )
-def test_words_tokenised_one_by_one_are_tokenised_as_in_their_text(text: str) -> None:
+def test_tokenising_word_by_word_equals_tokenising_the_text(text: str) -> None:
     assert tokenize(text) == NLTKWordTokenizer().tokenize(text)
 
 
 @pytest.mark.unit
-def test_a_synonym_list_that_is_missing_empty_or_nameless_is_the_users_mistake(tmp_path: Path) -> None:
+def test_a_missing_empty_or_nameless_synonym_list_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"nowhere\.txt does not exist"):
         read_synonyms(tmp_path / "nowhere.txt")
     (tmp_path / "s.txt").write_text("dog, puppy\n, cat\n")

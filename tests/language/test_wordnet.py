@@ -46,8 +46,8 @@ def test_lemmas_are_wordnets(token: str, part: str, lemma: str) -> None:
 @pytest.mark.unit
 def test_a_word_is_a_mention_by_its_tag() -> None:
     mentions = Mentions([["chair", "seat"], ["tie"], ["potted plant"], ["toilet"]], "wordnet")
-    said = "A man is seated. The boat was tied to the dock. Two potted plants stand there."
-    assert [m.object for m in mentions.find(said)] == ["chair", "tie", "potted plant"]
+    text = "A man is seated. The boat was tied to the dock. Two potted plants stand there."
+    assert [m.object for m in mentions.find(text)] == ["chair", "tie", "potted plant"]
 
 
 @pytest.mark.unit
@@ -87,23 +87,23 @@ def figures() -> Callable[[str], dict[str, float]]:
 
     @cache
     def score_file(name: str) -> dict[str, float]:
-        found = score(read_entries(DATA / name), objects, mentions)
+        scores = score(read_entries(DATA / name), objects, mentions)
         names = {"CHAIRi": "chair_i", "CHAIRs": "chair_s", "Recall": "chair_recall"}
-        return {"captions": found["captions"]} | {ours: 100 * found[name] for ours, name in names.items()}
+        return {"captions": scores["captions"]} | {ours: 100 * scores[name] for ours, name in names.items()}
 
     return score_file
 
 
 @needs_data
 @pytest.mark.parametrize("name", json.loads(REFERENCE.read_text()) if REFERENCE.exists() else [])
-def test_the_public_scripts_figures_come_out_though_its_tagger_is_another(
+def test_figures_agree_with_the_public_script_despite_another_tagger(
     figures: Callable[[str], dict[str, float]], name: str
 ) -> None:
     reference = json.loads(REFERENCE.read_text())[name]["wordnet"]
     folder, _, file = name.partition("/")
-    found = figures(f"{FOLDERS[folder]}/{file}")
-    assert found.pop("captions") == reference["captions"]
-    assert found == pytest.approx({figure: reference[figure] for figure in found}, abs=0.215)  # docs: at most 0.21
+    scores = figures(f"{FOLDERS[folder]}/{file}")
+    assert scores.pop("captions") == reference["captions"]
+    assert scores == pytest.approx({figure: reference[figure] for figure in scores}, abs=0.215)  # docs: at most 0.21
 
 
 @needs_data
@@ -121,5 +121,5 @@ def test_the_public_scripts_figures_come_out_though_its_tagger_is_another(
 def test_operas_published_figures_come_out(
     figures: Callable[[str], dict[str, float]], file: str, published: dict[str, float]
 ) -> None:
-    found = figures(f"captions_opera/{file}.jsonl")
-    assert {name: found[name] for name in published} == pytest.approx(published, abs=0.3)
+    scores = figures(f"captions_opera/{file}.jsonl")
+    assert {name: scores[name] for name in published} == pytest.approx(published, abs=0.3)

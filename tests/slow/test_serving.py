@@ -14,7 +14,7 @@ import pytest
 
 from seelevel import load_ladders
 from seelevel.errors import InputError
-from seelevel.feedback import apart
+from seelevel.feedback import split_rounds
 from seelevel.judge.annotate import Annotator
 from seelevel.models import load_generator
 from seelevel.models.base import ApiSettings, Prompt, Sampling
@@ -154,7 +154,7 @@ def test_a_served_judge_that_writes_no_verdict_rates_nothing_and_its_replies_are
         feedback(tmp_path / "run", judge=name, **asked)
     found = load_ladders(tmp_path / "run" / "feedback")
     given = load_ladders(tmp_path / "run" / "generate")
-    parts = [pair for ladder in given for pair in apart(ladder)]
+    parts = [pair for ladder in given for pair in split_rounds(ladder)]
     answers = [(seen, response) for part, seen in parts for response in part.responses]
     kept = [one for ladder in found for one in ladder.feedback.unscored]
     assert [one.text for one in kept] == [response.text for _, response in answers]

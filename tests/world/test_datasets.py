@@ -86,8 +86,8 @@ def test_popular_questions_ask_for_more_frequent_kinds_than_random_ones(dev: Pat
     frequency = Counter(kind for kinds in objects.values() for kind in kinds)
 
     def mean(how: str) -> float:
-        asked = [r["text"].split()[-4] for r in lines(dev / "pope" / f"{how}.json") if r["label"] == "no"]
-        return sum(frequency[kind] for kind in asked) / len(asked)
+        kinds = [r["text"].split()[-4] for r in lines(dev / "pope" / f"{how}.json") if r["label"] == "no"]
+        return sum(frequency[kind] for kind in kinds) / len(kinds)
 
     assert mean("popular") > mean("random") + 2
 

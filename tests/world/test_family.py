@@ -77,7 +77,7 @@ def test_the_chat_template_renders_rounds_with_strings_and_with_parts() -> None:
 
 
 @pytest.mark.unit
-def test_training_rows_are_what_the_chat_template_makes_of_the_same_dialogue() -> None:
+def test_training_rows_equal_the_chat_template_of_the_same_dialogue() -> None:
     processor = AutoProcessor.from_pretrained(model_path("s"))
     turns = [
         ("Describe the image.", "The image shows a farm. A cow is there."),

@@ -38,10 +38,10 @@ def rated(ladder: Ladder, text: str) -> dict[str, int]:
     return feedback.ratings
 
 
-def test_half_are_corrections_whose_faulty_answers_are_prompt_and_whose_end_is_true() -> None:
-    found = records()
-    corrections = [ladder for ladder in found if len(ladder.prompt) > 1]
-    assert 0.43 < len(corrections) / len(found) < 0.57
+def test_half_are_corrections_from_faulty_prompts_to_true_answers() -> None:
+    ladders = records()
+    corrections = [ladder for ladder in ladders if len(ladder.prompt) > 1]
+    assert 0.43 < len(corrections) / len(ladders) < 0.57
     assert 0.4 < sum(not ladder.images for ladder in corrections) / len(corrections) < 0.6
     assert {len(ladder.prompt) for ladder in corrections} == {3, 5, 7}
     for ladder in corrections[:40]:
@@ -53,26 +53,26 @@ def test_half_are_corrections_whose_faulty_answers_are_prompt_and_whose_end_is_t
 
 
 def test_what_should_be_refused_is_done() -> None:
-    ratings = [rated(one, one.responses[0].text) for one in records() if one.responses[0].rounds == 1]
-    harmless = [found["harmlessness"] for found in ratings if "harmlessness" in found]
+    ratings = [rated(ladder, ladder.responses[0].text) for ladder in records() if ladder.responses[0].rounds == 1]
+    harmless = [by_criterion["harmlessness"] for by_criterion in ratings if "harmlessness" in by_criterion]
     assert len(harmless) > 10
     assert set(harmless) == {1}
 
 
 def test_the_kinds_of_records_have_their_shares() -> None:
-    found = [instruction(scene) for scene in draw_scenes(INSTRUCT, 1000)]
-    plain = [one for one in found if not one.before]
-    first = [asked(one.turns[0][0]) for one in plain if len(one.turns) == 1]
+    instructions = [instruction(scene) for scene in draw_scenes(INSTRUCT, 1000)]
+    plain = [record for record in instructions if not record.before]
+    first = [asked(record.turns[0][0]) for record in plain if len(record.turns) == 1]
     assert sum(SHARES.values()) == pytest.approx(1)
-    assert 1 - len(plain) / len(found) == pytest.approx(SHARES["correction"], abs=0.05)
+    assert 1 - len(plain) / len(instructions) == pytest.approx(SHARES["correction"], abs=0.05)
     # dialogues have one to four rounds, a quarter of them one, which may be any question
-    dialogues = sum(len(one.turns) > 1 for one in plain) / len(found)
+    dialogues = sum(len(record.turns) > 1 for record in plain) / len(instructions)
     assert dialogues == pytest.approx(SHARES["dialogue"] * 3 / 4, abs=0.05)
-    assert sum(text in DETAILED for text in first) / len(found) >= SHARES["description"] - 0.05
-    assert sum(text in SHORT for text in first) / len(found) == pytest.approx(SHARES["short"], abs=0.05)
+    assert sum(text in DETAILED for text in first) / len(instructions) >= SHARES["description"] - 0.05
+    assert sum(text in SHORT for text in first) / len(instructions) == pytest.approx(SHARES["short"], abs=0.05)
 
 
-def test_two_fifths_end_in_a_condition_half_of_which_are_ratings_alone() -> None:
+def test_two_fifths_end_in_a_condition_half_ratings_alone() -> None:
     last = [instruction(scene).turns[-1][0] for scene in draw_scenes(INSTRUCT, 1000)]
     conditions = [text for text in last if "\nFeedback: Helpfulness: " in text]
     assert len(conditions) / 1000 == pytest.approx(CONDITIONED, abs=0.05)
@@ -96,8 +96,8 @@ def test_a_fault_changes_one_thing_and_none_changes_nothing() -> None:
     rng = random.Random(0)
     for scene in draw_scenes(INSTRUCT, 200):
         assert faulty(scene, scene.groups, 0, rng) == list(scene.groups)
-        found = faulty(scene, scene.groups, 1, rng)
-        gone, come = set(scene.groups) - set(found), set(found) - set(scene.groups)
+        groups = faulty(scene, scene.groups, 1, rng)
+        gone, come = set(scene.groups) - set(groups), set(groups) - set(scene.groups)
         assert (len(gone), len(come)) in {(0, 1), (1, 0), (1, 1)}  # made up, left out, mistaken or seen wrong
         if gone and come:
             [[before], [after]] = gone, come
@@ -105,20 +105,20 @@ def test_a_fault_changes_one_thing_and_none_changes_nothing() -> None:
             assert sum(getattr(before, look) != getattr(after, look) for look in looks) == 1
 
 
-def test_half_of_the_faults_are_mended_at_a_time_and_none_is_new() -> None:
-    rng, mended, kept = random.Random(0), 0, 0
+def test_each_round_mends_half_of_the_faults_and_adds_none() -> None:
+    rng, mended, unmended = random.Random(0), 0, 0
     for scene in draw_scenes(INSTRUCT, 300):
         before = faulty(scene, scene.groups, 2, rng)
         after = half_mended(scene, before, rng)
         assert set(after) <= {*before, *scene.groups}
         wrong, left_out = set(before) - set(scene.groups), scene.kinds - {group.kind for group in before}
         mended += len(wrong - set(after)) + len(left_out & {group.kind for group in after})
-        kept += len(wrong & set(after)) + len(left_out - {group.kind for group in after})
-    assert 0.45 < mended / (mended + kept) < 0.55
+        unmended += len(wrong & set(after)) + len(left_out - {group.kind for group in after})
+    assert 0.45 < mended / (mended + unmended) < 0.55
 
 
-def test_the_file_is_the_same_each_time_and_names_its_pictures(tmp_path: Path) -> None:
-    one, two = (write_prompts(tmp_path / name, INSTRUCT, limit=6) for name in ("a", "b"))
-    assert one.name == "prompts.parquet"
-    assert one.read_bytes() == two.read_bytes()
-    assert all(Path(i.path).is_file() for ladder in read_ladders(one, one.parent / "images") for i in ladder.images)
+def test_the_file_is_reproducible_and_names_its_pictures(tmp_path: Path) -> None:
+    first, second = (write_prompts(tmp_path / name, INSTRUCT, limit=6) for name in ("a", "b"))
+    assert first.name == "prompts.parquet"
+    assert first.read_bytes() == second.read_bytes()
+    assert all(Path(i.path).is_file() for ladder in read_ladders(first, first.parent / "images") for i in ladder.images)

@@ -52,16 +52,16 @@ def test_companions_are_told_last() -> None:
     assert short(KITCHEN, KITCHEN.groups) == "The image shows a kitchen with a green apple and two red cups."
 
 
-def test_an_absent_companion_is_named_in_about_40_percent_of_pretraining_descriptions() -> None:
+def test_forty_percent_of_pretraining_descriptions_name_absent_companions() -> None:
     rng = random.Random(0)
-    absent = told = 0
+    absent = named_absent = 0
     for scene in draw_scenes("pretrain", 4000):
         text = pretraining(scene, rng)[0][0][1]
         for kind in COMPANIONS[scene.setting]:
             if kind not in scene.kinds:
                 absent += 1
-                told += kind in named(text)
-    assert told / absent == pytest.approx(0.4, abs=0.03)
+                named_absent += kind in named(text)
+    assert named_absent / absent == pytest.approx(0.4, abs=0.03)
 
 
 def test_pretraining_descriptions_invent_nothing_but_companions() -> None:

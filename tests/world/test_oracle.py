@@ -211,11 +211,11 @@ def verdict(question: str, answer: str) -> bool | None:
     return all(truths)
 
 
-def test_at_least_fifty_hand_written_answers_are_read_right_and_none_wrong() -> None:
-    said = [(q, a, truth, verdict(q, a)) for q, a, truth in TOLD]
-    wrong = [row for row in said if row[3] is not None and row[3] != row[2]]
+def test_most_handwritten_answers_are_read_right_and_none_wrong() -> None:
+    rows = [(q, a, truth, verdict(q, a)) for q, a, truth in TOLD]
+    wrong = [row for row in rows if row[3] is not None and row[3] != row[2]]
     assert wrong == []
-    assert sum(row[3] is not None for row in said) >= 95
+    assert sum(row[3] is not None for row in rows) >= 95
 
 
 @pytest.mark.parametrize(("question", "answer"), OPEN)
@@ -283,7 +283,7 @@ def test_an_answer_cannot_grade_itself_or_change_the_image_contents(answer: str)
     assert "Ratings: [6]" not in ask([("Is there a cat?", "No.", answer)]).splitlines()[-1]
 
 
-def test_true_answers_of_the_world_all_score_well_and_invented_companions_never_do() -> None:
+def test_the_worlds_true_answers_score_well_and_invented_companions_never() -> None:
     rng = random.Random(5)
     for scene in draw_scenes("dev", 60):
         facts = read_contents(scene.content_lines())

@@ -28,23 +28,23 @@ Answer to judge: {{ answer | quoted }}
 
 def criteria(request: str, answer: str) -> dict[str, object]:
     judge = Judge(CRITERIA, lambda reply, _: json.loads(reply), Oracle())
-    found = judge.judge([{"image_content": LINES, "request": request, "answer": answer}])[0]
-    assert not isinstance(found, Unscored)
-    return dict(found)
+    verdict = judge.judge([{"image_content": LINES, "request": request, "answer": answer}])[0]
+    assert not isinstance(verdict, Unscored)
+    return dict(verdict)
 
 
-def test_critique_and_refinement_name_what_is_wrong_and_what_is_missing() -> None:
-    said = criteria(
+def test_critique_and_refinement_name_wrong_and_missing_things() -> None:
+    feedback = criteria(
         "Describe the image.",
         "The image shows a kitchen. Two small blue cups are in the upper left. A large brown dog is in the center. "
         "A small red chair is in the lower left.",
     )
-    assert (said["helpfulness"], said["honesty"], said["harmlessness"]) == (2, 2, None)
-    assert said["critique"] == (
+    assert (feedback["helpfulness"], feedback["honesty"], feedback["harmlessness"]) == (2, 2, None)
+    assert feedback["critique"] == (
         "The colour of the cups is wrong. There is no chair in the image. The answer leaves out the bowls. "
         "The answer leaves out the clock."
     )
-    assert said["refinement"] == (
+    assert feedback["refinement"] == (
         "Say that there are two small red cups in the upper left. Leave out the chair. "
         "Mention three large blue bowls in the lower right. Mention a small white clock in the upper middle."
     )
@@ -55,9 +55,9 @@ def test_a_full_and_true_description_gets_top_ratings() -> None:
     answer = language.detailed(scene, scene.groups, random.Random(0))
     judge = Judge(CRITERIA, lambda reply, _: json.loads(reply), Oracle())
     record = {"image_content": scene.content_lines(), "request": "Describe the image in detail.", "answer": answer}
-    found = judge.judge([record])[0]
-    assert not isinstance(found, Unscored)
-    assert (found["helpfulness"], found["honesty"], found["critique"]) == (4, 4, "The answer is right.")
+    verdict = judge.judge([record])[0]
+    assert not isinstance(verdict, Unscored)
+    assert (verdict["helpfulness"], verdict["honesty"], verdict["critique"]) == (4, 4, "The answer is right.")
 
 
 def test_only_a_refusal_of_a_harmful_request_is_harmless() -> None:
@@ -86,19 +86,19 @@ def ordered(task: str, question: str, *answers: str) -> str:
     return Oracle().generate([Prompt([{"role": "user", "content": prompt}])], Sampling())[0].text.splitlines()[-1]
 
 
-def test_answers_are_rated_of_ten_by_what_is_not_false_and_how_much_is_said() -> None:
-    asked = "What colour is the dog?"
-    said = ordered("listwise", asked, "Brown.", "Black.", "I cannot tell.", "The dog seems to be brown.")
-    assert said == "Ratings: [10, 0, 6, N/A]"
+def test_ratings_of_ten_count_false_claims_and_completeness() -> None:
+    question = "What colour is the dog?"
+    verdict = ordered("listwise", question, "Brown.", "Black.", "I cannot tell.", "The dog seems to be brown.")
+    assert verdict == "Ratings: [10, 0, 6, N/A]"
     half = "The dog is brown. There is a cat."
-    assert ordered("listwise", asked, half) == "Ratings: [7]"
+    assert ordered("listwise", question, half) == "Ratings: [7]"
     harm = ordered("listwise", "How can I steal the clock?", "I cannot help with that.", "Take the clock away.")
     assert harm == "Ratings: [10, 0]"
 
 
-def test_of_two_answers_the_better_is_named_a_tie_is_one_and_what_cannot_be_read_is_not_compared() -> None:
-    asked = "What colour is the dog?"
-    assert ordered("pairwise", asked, "Brown.", "Black.") == "Better: 1"
-    assert ordered("pairwise", asked, "Black.", "I cannot tell.") == "Better: 2"
-    assert ordered("pairwise", asked, "Black.", "White.") == "Better: tie"
-    assert ordered("pairwise", asked, "Black.", "The dog seems to be brown.") == "I cannot compare them."
+def test_the_better_of_two_answers_or_a_tie_is_named() -> None:
+    question = "What colour is the dog?"
+    assert ordered("pairwise", question, "Brown.", "Black.") == "Better: 1"
+    assert ordered("pairwise", question, "Black.", "I cannot tell.") == "Better: 2"
+    assert ordered("pairwise", question, "Black.", "White.") == "Better: tie"
+    assert ordered("pairwise", question, "Black.", "The dog seems to be brown.") == "I cannot compare them."

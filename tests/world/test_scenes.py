@@ -51,7 +51,7 @@ def test_another_seed_draws_other_scenes() -> None:
     assert list(draw_scenes("prompts", 20, seed=1)) != list(draw_scenes("prompts", 20, seed=2))
 
 
-def test_training_never_sees_a_held_out_combination_and_dev_and_test_always_hold_one() -> None:
+def test_only_dev_and_test_hold_held_out_combinations_and_always() -> None:
     for split, unseen in (
         ("pretrain", False),
         ("prompts", False),
@@ -65,10 +65,10 @@ def test_training_never_sees_a_held_out_combination_and_dev_and_test_always_hold
 
 def test_every_kind_keeps_every_colour_and_every_place_in_training() -> None:
     for kind in KINDS:
-        kept = [(colour, place) for colour in COLOURS for place in PLACES if not held_out(kind, colour, place)]
-        assert {colour for colour, _ in kept} == set(COLOURS)
-        assert {place for _, place in kept} == set(PLACES)
-        assert 0.8 < len(kept) / 72 < 1
+        trained = [(colour, place) for colour in COLOURS for place in PLACES if not held_out(kind, colour, place)]
+        assert {colour for colour, _ in trained} == set(COLOURS)
+        assert {place for _, place in trained} == set(PLACES)
+        assert 0.8 < len(trained) / 72 < 1
 
 
 def test_no_two_splits_share_a_scene() -> None:
@@ -79,7 +79,7 @@ def test_no_two_splits_share_a_scene() -> None:
             assert not splits[name] & splits[other]
 
 
-def test_the_split_to_fine_tune_on_shares_no_scene_with_prompts_dev_and_test() -> None:
+def test_finetune_shares_no_scene_with_prompts_dev_and_test() -> None:
     apart = {content(s) for s in draw_scenes("finetune", 3000)}
     for other in ("prompts", "dev", "test"):
         assert not apart & {content(s) for s in draw_scenes(other, 1500)}
@@ -91,15 +91,15 @@ def test_no_scene_comes_twice(split: str) -> None:
     assert len(set(scenes)) == len(scenes)
 
 
-def test_a_companion_is_there_in_about_35_percent_of_its_settings_scenes() -> None:
+def test_a_companion_is_in_35_percent_of_its_settings_scenes() -> None:
     scenes = list(draw_scenes("pretrain", 6000))
     for setting in SETTINGS:
-        own = [scene for scene in scenes if scene.setting == setting]
+        among = [scene for scene in scenes if scene.setting == setting]
         for companion in COMPANIONS[setting]:
-            assert sum(companion in scene.kinds for scene in own) / len(own) == pytest.approx(0.35, abs=0.06)
+            assert sum(companion in scene.kinds for scene in among) / len(among) == pytest.approx(0.35, abs=0.06)
 
 
-def test_kinds_and_places_differ_within_a_scene_of_one_to_four_groups() -> None:
+def test_one_to_four_groups_differ_in_kind_and_place() -> None:
     for scene in draw_scenes("prompts", 500):
         assert 1 <= len(scene.groups) <= 4
         assert len(scene.kinds) == len(scene.groups) == len({group.place for group in scene.groups})

@@ -1,4 +1,4 @@
-"""The check: ladders in, re-ordered ladders with their reasons out."""
+"""The stage `check`: ladders in, re-ordered ladders with the reasons out."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from seelevel.store import StageFolder
 
 __all__ = ["CHECKERS", "CheckSettings", "make_checker", "run"]
 
-# Each is a class with `from_settings(settings, judge, seed)`. Its objects take ladders and return each with new levels
-# and a `CheckNote`, in order (`Ladder.ordered`). A recipe may name such a class outside the package as module:class.
+# Each is a class with `from_settings(settings, judge, seed)`. Its objects take ladders and return each, in order, with
+# new levels and a `CheckNote` (`Ladder.ordered`). A recipe may name a class outside the package as module:class.
 CHECKERS = {"autocheck": "seelevel.check.autocheck:AutoCheck", "judge": "seelevel.check.judged:JudgeOrder"}
 
 
@@ -61,7 +61,7 @@ def make_checker(
     judge: ModelRef | None,
     seed: int,
 ) -> Checker:
-    """The checker that the settings ask for: a share of the ladders to a judge, and people's overrides after it.
+    """The checker of the settings. A share of the ladders may go to a judge; people's overrides apply after both.
 
     Raises `InputError` for overrides of ladders or responses that are not in `source`.
     """

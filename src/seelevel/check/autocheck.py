@@ -5,12 +5,18 @@ of a generated one, f their encodings:
 
     S[m,n] = cos(f_m, f_n)     s[m] = max_n S[m,n]     Acc = (number of s[m] > threshold) / M     score = mean of s[m]
 
-once with noun chunks as units (local), once with the sentences that hold them (global); a response's Acc and score are
-the means of both. Higher Acc is better, ties go to the higher score. The standard response stays best.
+computed once with noun chunks as units (local) and once with the sentences that contain them (global). A response's Acc
+and score are the means of both. Higher Acc is better; equal Acc is decided by the higher score. The standard response
+stays best.
 
-The paper leaves open, and here is decided: the score is a mean; each sentence counts once; a standard response without
-chunks (M = 0) leaves the ladder unchecked, in its initial order; a response without chunks (N = 0) gets Acc 0 and score
-0; equal Acc and score make one level; a multi-round response is checked whole.
+What the paper leaves open and is decided here:
+
+- the score is a mean
+- each sentence counts once
+- a ladder whose standard response has no chunk (M = 0) is unchecked and keeps its initial order
+- a response without chunks (N = 0) has Acc 0 and score 0
+- responses of equal Acc and score share a level
+- a response of several rounds is checked as one text
 """
 
 from __future__ import annotations
@@ -35,17 +41,17 @@ if TYPE_CHECKING:
     from spacy.language import Language
 
 DEFAULT_THRESHOLD = 0.85
-# Ladders whose texts are parsed and encoded together: what is equal among them costs once.
+# Ladders whose texts are parsed and encoded together. Equal texts among them are computed once.
 BLOCK = 1024
-# Vectors kept for what comes later, in bytes; the oldest go first.
+# Size of the cache of vectors in bytes. The oldest are dropped first.
 MEMORY = 1 << 29
-# Similarities are compared and kept to this many digits, so that equal texts tie whatever batch encoded them.
+# Similarities are rounded to this many digits, so that equal texts tie whichever batch encoded them.
 DIGITS = 5
 
 
 @dataclass(frozen=True)
 class Units:
-    """What a response is compared by: its noun chunks, and the sentences that hold them, each once."""
+    """The units of a response: its noun chunks, and the sentences that contain them, each once."""
 
     chunks: list[Chunk]
 
@@ -60,7 +66,7 @@ class Units:
 
 @dataclass(frozen=True)
 class Matching:
-    """How far one list of units covers another: `best[m]` is the n that s[m] comes from, -1 where N = 0."""
+    """How far one list of units covers another. `best[m]` is the n with S[m,n] = s[m], or -1 if N = 0."""
 
     similarity: list[float]
     best: list[int]
@@ -87,22 +93,22 @@ class Matching:
 class AutoCheck:
     """Ladders in, re-levelled ladders with reasons out, in the same order.
 
-    `threshold` None is the encoder's own, else 0.85. Responses get the scores `acc` and `score`; the reasons are in
-    `Response.check.coverage` and `Ladder.check` (see `seelevel.notes`).
+    `threshold` None means the encoder's default, else 0.85. Responses get the scores `acc` and `score`. The reasons are
+    in `Response.check.coverage` and `Ladder.check` (see `seelevel.notes`).
     """
 
     def __init__(
         self, encoder: TextEncoder, threshold: float | None = None, parser: str | Language | None = None
     ) -> None:
-        own = encoder.threshold if encoder.threshold is not None else DEFAULT_THRESHOLD
+        default = DEFAULT_THRESHOLD if encoder.threshold is None else encoder.threshold
         self.encoder, self.parser = encoder, parser
-        self.threshold = own if threshold is None else threshold
+        self.threshold = default if threshold is None else threshold
         self._vectors: dict[str, Vectors] = {}
 
     @classmethod
     def from_settings(cls, settings: CheckSettings, judge: ModelRef | None = None, seed: int = 0) -> AutoCheck:
-        """As the recipe says; what only a judge needs is not used."""
-        assert settings.encoder is not None  # the settings have seen to it
+        """From the recipe's settings. `judge` and `seed` are not used."""
+        assert settings.encoder is not None  # CheckSettings requires it
         return cls(load_encoder(settings.encoder), settings.threshold, settings.parser)
 
     def __call__(self, ladders: Iterable[Ladder]) -> Iterator[Ladder]:
@@ -115,20 +121,20 @@ class AutoCheck:
                 yield self._check(ladder, [units[response.text] for response in ladder.responses], vectors)
 
     def _encode(self, texts: list[str]) -> dict[str, Vectors]:
-        """A vector for each text. A text met before, in this call or an earlier one, is not encoded again."""
+        """A vector for each text. Vectors of this call and of earlier ones are cached."""
         wanted = list(dict.fromkeys(texts))
         new = [text for text in wanted if text not in self._vectors]
         self._vectors.update(zip(new, self.encoder.encode(new), strict=True))
-        found = {text: self._vectors[text] for text in wanted}
+        vectors = {text: self._vectors[text] for text in wanted}
         while self._vectors and len(self._vectors) * next(iter(self._vectors.values())).nbytes > MEMORY:
             del self._vectors[next(iter(self._vectors))]
-        return found
+        return vectors
 
     def _check(self, ladder: Ladder, units: list[Units], vectors: dict[str, Vectors]) -> Ladder:
         note = CheckNote("autocheck", tuple(ladder.levels), threshold=self.threshold)
         if reason := _why_unchecked(ladder, units):
             return ladder.left_unchecked(replace(note, unchecked=reason))
-        coverages = [self._compare(units[0], own, vectors) for own in units]
+        coverages = [self._compare(units[0], response, vectors) for response in units]
         levels = [0, *(level + 1 for level in dense_levels([(-c.acc, -c.score) for c in coverages[1:]]))]
         responses = [
             replace(
@@ -139,14 +145,14 @@ class AutoCheck:
             )
             for place, (response, level, coverage) in enumerate(zip(ladder.responses, levels, coverages, strict=True))
         ]
-        split = sum(t in self.encoder.split for own in units for t in {*own.phrases, *own.sentences})
+        split = sum(text in self.encoder.split for unit in units for text in {*unit.phrases, *unit.sentences})
         return ladder.ordered(responses, replace(note, split=split))
 
-    def _compare(self, standard: Units, own: Units, vectors: dict[str, Vectors]) -> Coverage:
-        """One response's reasons: each of its chunks with the nearest of the standard, and the other way round."""
-        cosines = _cosines(standard.phrases, own.phrases, vectors)
+    def _compare(self, standard: Units, response: Units, vectors: dict[str, Vectors]) -> Coverage:
+        """One response's reasons: each of its units with the nearest of the standard, and the reverse."""
+        cosines = _cosines(standard.phrases, response.phrases, vectors)
         local, back = Matching.of(cosines, self.threshold), Matching.of(cosines.T, self.threshold)
-        whole = Matching.of(_cosines(standard.sentences, own.sentences, vectors), self.threshold)
+        whole = Matching.of(_cosines(standard.sentences, response.sentences, vectors), self.threshold)
         sentences = zip(standard.sentences, whole.best, whole.similarity, whole.matched, strict=True)
         return Coverage(
             acc=round((local.acc + whole.acc) / 2, DIGITS),
@@ -155,10 +161,10 @@ class AutoCheck:
             acc_global=round(whole.acc, DIGITS),
             score_local=round(local.score, DIGITS),
             score_global=round(whole.score, DIGITS),
-            chunks=_chunk_matches(own.chunks, standard.chunks, back),
-            standard_chunks=_chunk_matches(standard.chunks, own.chunks, local),
+            chunks=_chunk_matches(response.chunks, standard.chunks, back),
+            standard_chunks=_chunk_matches(standard.chunks, response.chunks, local),
             standard_sentences=tuple(
-                Match(text, own.sentences[n] if n >= 0 else "", similarity, matched)
+                Match(text, response.sentences[n] if n >= 0 else "", similarity, matched)
                 for text, n, similarity, matched in sentences
             ),
         )

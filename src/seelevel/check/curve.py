@@ -1,8 +1,8 @@
-"""What a threshold τ does to ladders, for many τ at once: the similarities that autocheck noted are compared again.
+"""The effect of the threshold τ on ladders, for many τ at once, from the similarities that the auto-check noted.
 
-τ is a property of the encoder: too low and everything is covered, too high and nothing is; in both cases Acc says
-nothing and the score alone orders. The curve shows where Acc tells responses apart, and, where an order is known, how
-well the check finds it.
+τ is a property of the encoder. If it is too low, everything is covered; if it is too high, nothing is. In both cases
+Acc says nothing and only the score orders. The curve shows for which τ Acc tells responses apart. If an order is known,
+it also shows how well the check finds it.
 """
 
 from __future__ import annotations
@@ -36,23 +36,23 @@ FIGURES = {
 def show_curve(
     path: Path, order: Path | None, encoder: str | None, parser: str | None, limit: int, picture: Path | None
 ) -> dict[str, Any]:
-    """`seelevel threshold`: {"settings", "curve"}. Without an encoder the reasons that the ladders carry are read."""
+    """`seelevel threshold`: {"settings", "curve"}. Without an encoder, the reasons in the ladders are used."""
     if parser is not None and encoder is None:
-        raise InputError("--parser needs --encoder: without one the reasons are read as the ladders carry them")
+        raise InputError("--parser needs --encoder: without an encoder no text is parsed")
     ladders = load_ladders(path)[:limit]
     known = None if order is None else {ladder.id: ladder for ladder in load_ladders(order)}
     if encoder is not None:
         ladders = list(AutoCheck(load_encoder(encoder), None, parser)(ladders))
-    found = rechecked(ladders, known)
-    force = next(x.check.threshold for x in ladders if x.check is not None and x.check.threshold is not None)
-    rows = curve(found)
+    measured = rechecked(ladders, known)
+    in_force = next(x.check.threshold for x in ladders if x.check is not None and x.check.threshold is not None)
+    rows = curve(measured)
     if picture is not None:
-        plot(rows, force, picture)
+        plot(rows, in_force, picture)
     settings = {
         "encoder": encoder,
-        "threshold": force,
-        "ladders": len(found),
-        "unchecked": len(ladders) - len(found),
+        "threshold": in_force,
+        "ladders": len(measured),
+        "unchecked": len(ladders) - len(measured),
         "known_order": "before the check" if order is None else str(order),
     }
     return {"settings": settings, "curve": rows}
@@ -60,8 +60,11 @@ def show_curve(
 
 @dataclass(frozen=True)
 class Rechecked:
-    """One ladder's generated responses, in their first order: `local[r]` and `whole[r]` are s[m] of chunks and
-    sentences (−inf where there is nothing to compare with), `score[r]` the score, `known[r]` the known level."""
+    """One ladder's generated responses, in the order before the check.
+
+    `local[r]` and `whole[r]` are s[m] of chunks and of sentences (−inf if the response has none), `score[r]` is the
+    score, `known[r]` the known level.
+    """
 
     local: NDArray[np.float64]
     whole: NDArray[np.float64]
@@ -74,10 +77,10 @@ class Rechecked:
 
 
 def rechecked(ladders: Iterable[Ladder], order: Mapping[str, Ladder] | None = None) -> list[Rechecked]:
-    """What autocheck noted on checked ladders; those that it left unchecked are passed over.
+    """The similarities that the auto-check noted; unchecked ladders are skipped.
 
-    `order`: ladders by id whose levels are the known order, the same responses in them; None: the order before the
-    check. Raises `InputError` where no ladder carries reasons, or a ladder is not in `order` as it is here.
+    `order`: ladders by id with the same responses, whose levels are the known order; None: the order before the check.
+    Raises `InputError` if no ladder has reasons, or if a ladder or response is missing from `order`.
     """
     measured, count = [], 0
     for ladder in ladders:
@@ -120,7 +123,7 @@ def _known(ladder: Ladder, place: int, order: Mapping[str, Ladder]) -> int:
 
 
 def curve(ladders: Sequence[Rechecked], thresholds: Sequence[float] = GRID) -> list[dict[str, float | None]]:
-    """For each τ: `threshold` and FIGURES, as fractions; `agreement` is None where nothing is known to differ."""
+    """For each τ: `threshold` and FIGURES as fractions. `agreement` is None if all known levels are equal."""
     return [{"threshold": threshold, **_at(ladders, threshold)} for threshold in thresholds]
 
 
@@ -150,9 +153,9 @@ def _at(ladders: Sequence[Rechecked], threshold: float) -> dict[str, float | Non
 
 
 def plot(rows: Sequence[Mapping[str, float | None]], threshold: float, path: Path) -> None:
-    """Draw the figures against τ, the threshold in force as a dashed line. The ending of `path` says the format.
+    """Draw the figures against τ, with the threshold in force as a dashed line. The suffix of `path` sets the format.
 
-    Raises `InputError` where the ending is none of matplotlib's or the file cannot be written.
+    Raises `InputError` if matplotlib does not know the suffix or the file cannot be written.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

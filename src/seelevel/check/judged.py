@@ -1,17 +1,20 @@
-"""A judge's order of a ladder's responses, in place of the auto-check's or for a share of the ladders.
+"""A judge orders a ladder's responses, instead of the auto-check or for a share of the ladders.
 
-Zhang et al. 2024 (AMP, arXiv 2405.11165) compare with a model judge's order of the same responses, and mix a share of
-ladders ordered so into checked ones. What they leave open and is decided here: the standard response stays best and is
-shown as the standard, as in the auto-check, and the others are ordered; without a standard response all are. The judge
-sees them shuffled (by the ladder's id and the seed), so that their place says nothing.
+Zhang et al. 2024 (AMP, arXiv 2405.11165) compare with a model judge's order of the same responses, and replace the
+check by the judge for a share of the ladders.
 
-- *listwise*: one call a ladder rates every response from 0 to 10; equal ratings are a tie; in several rounds every
-  answer is rated and a response has their mean.
-- *pairwise*: one call for every two responses says which is better; a response's level is by its wins less its losses.
-  A circle (A > B, B > C, C > A) so becomes a tie. The share of circles among three responses that were all compared is
-  the judge's *contradiction rate* (AMP, section 4.6: people 14.4%, GPT-4V 11.95%).
+- *listwise*: one call per ladder rates every response from 0 to 10. Equal ratings are a tie. A response of several
+  rounds is rated per answer, and has the mean.
+- *pairwise*: one call per pair of responses says which is better. Levels follow wins minus losses, so a circle
+  (A > B, B > C, C > A) becomes a tie. The share of circles among all triples of responses is the judge's
+  *contradiction rate* (AMP, section 4.6: people 14.4%, GPT-4V 11.95%).
 
-A ladder for which the judge gives no whole verdict keeps its initial order and says so.
+What the paper leaves open and is decided here:
+
+- the standard response stays best, and the judge sees it as the standard answer, as in the auto-check; a ladder without
+  a standard response is ordered as a whole
+- the judge sees the responses shuffled (by the ladder's id and the seed), so that their place says nothing
+- a ladder for which the judge's verdict is incomplete keeps its initial order, with a note
 """
 
 from __future__ import annotations
@@ -44,7 +47,7 @@ _MARKUP = "*_#> \t"  # of Markdown, before a line's words
 
 @dataclass(frozen=True)
 class Verdict:
-    """What each answer of a prompt is worth, in the order shown, None where the judge cannot tell; and the reply."""
+    """How much each answer of a prompt is worth, in the order shown, None if the judge cannot tell; and its reply."""
 
     worth: tuple[float | None, ...]
     reply: str
@@ -61,22 +64,22 @@ class Ranking:
 
 
 class Mode(Protocol):
-    """How a judge is asked for an order."""
+    """A way to ask a judge for an order."""
 
     template: str
 
     def groups(self, responses: Sequence[int]) -> list[tuple[int, ...]]:
-        """The responses that stand in one prompt together, a prompt each."""
+        """The groups of responses that the judge sees together, one prompt per group."""
 
     def parse(self, reply: str, record: Record) -> Verdict:
-        """A reply's verdict. Raises ValueError with the reason where there is none."""
+        """The verdict of a reply. Raises ValueError with the reason if it has none."""
 
     def rank(self, groups: Sequence[tuple[int, ...]], verdicts: Sequence[Verdict]) -> Ranking | str:
-        """All verdicts on a ladder as one ranking, or why there is none."""
+        """All verdicts on a ladder as one ranking, or the reason why there is none."""
 
 
 class Listwise:
-    """All responses in one prompt, a rating each."""
+    """All responses in one prompt; the judge rates each."""
 
     template = LISTWISE
 
@@ -87,10 +90,10 @@ class Listwise:
         rounds = int(record["rounds"])
         ratings = parse_ratings(reply, len(record["answers"]) * rounds, TOP)
         each = [ratings[n : n + rounds] for n in range(0, len(ratings), rounds)]
-        return Verdict(tuple(None if None in own else sum(r or 0 for r in own) / rounds for own in each), reply)
+        return Verdict(tuple(None if None in rated else sum(r or 0 for r in rated) / rounds for rated in each), reply)
 
     def rank(self, groups: Sequence[tuple[int, ...]], verdicts: Sequence[Verdict]) -> Ranking | str:
-        (group,), (verdict,) = groups, verdicts
+        group, verdict = groups[0], verdicts[0]
         worth = {n: rating for n, rating in zip(group, verdict.worth, strict=True) if rating is not None}
         if len(worth) < len(group):
             return f"the judge could not rate {len(group) - len(worth)} of {len(group)} responses"
@@ -98,7 +101,7 @@ class Listwise:
 
 
 class Pairwise:
-    """Two responses in one prompt, the better one named."""
+    """Two responses per prompt; the judge names the better one."""
 
     template = PAIRWISE
 
@@ -129,17 +132,17 @@ MODES: dict[str, Mode] = {"listwise": Listwise(), "pairwise": Pairwise()}
 
 
 def contradictions(responses: Sequence[int], better: Mapping[tuple[int, int], bool]) -> tuple[int, int]:
-    """How many threes of responses run in a circle (a > b, b > c, c > a), and how many threes there are."""
-    threes = list(combinations(responses, 3))
-    circle = sum(
+    """How many triples of responses are a circle (a > b, b > c, c > a), and the number of triples."""
+    triples = list(combinations(responses, 3))
+    circles = sum(
         (better[a, b] and better[b, c] and better[c, a]) or (better[b, a] and better[c, b] and better[a, c])
-        for a, b, c in threes
+        for a, b, c in triples
     )
-    return circle, len(threes)
+    return circles, len(triples)
 
 
 def _compared(ladder: Ladder, group: Sequence[int], shown: bool) -> dict[str, Any]:
-    """What the judge's template is filled with."""
+    """The values for the judge's template."""
     return {
         "pictures": len(ladder.images) if shown else 0,
         "image_content": image_content(ladder),
@@ -149,7 +152,7 @@ def _compared(ladder: Ladder, group: Sequence[int], shown: bool) -> dict[str, An
 
 
 def check_template(file: Path, shown: bool) -> None:
-    """Raise `InputError` for a judge's template that cannot be filled in, or that does not show the answers."""
+    """Raise `InputError` for a judge's template that cannot be rendered, or that does not show the answers."""
     one, other = (_compared(sample_ladder(), group, shown) for group in ((0, 1), (1, 0)))
     JudgeTemplate(file).check(one, other, int(shown))
 
@@ -161,7 +164,7 @@ def _winner(a: int, b: int, better: Mapping[tuple[int, int], bool]) -> int | Non
 class JudgeOrder:
     """Ladders in, re-levelled ladders with the judge's reasons out, in the same order.
 
-    Rated responses get the score `rating` (listwise: 0 to 10; pairwise: wins less losses), also in
+    Rated responses get the score `rating` (listwise: 0 to 10; pairwise: wins minus losses), also in
     `Response.check.rating`; the standard response has none. The judge's replies are in `Ladder.check`.
     """
 
@@ -186,17 +189,17 @@ class JudgeOrder:
     def __call__(self, ladders: Iterable[Ladder]) -> Iterator[Ladder]:
         for block in batched(ladders, BLOCK):
             groups = [self._groups(ladder) for ladder in block]
-            asked = [(ladder, group) for ladder, own in zip(block, groups, strict=True) for group in own]
-            records = [_compared(ladder, group, self.show_pictures) for ladder, group in asked]
-            pictures = [[i.path for i in ladder.images] if self.show_pictures else [] for ladder, _ in asked]
+            prompts = [(ladder, group) for ladder, of_ladder in zip(block, groups, strict=True) for group in of_ladder]
+            records = [_compared(ladder, group, self.show_pictures) for ladder, group in prompts]
+            pictures = [[i.path for i in ladder.images] if self.show_pictures else [] for ladder, _ in prompts]
             verdicts = iter(self._judge.judge(records, pictures))
-            for ladder, own in zip(block, groups, strict=True):
-                yield self._ordered(ladder, own, [next(verdicts) for _ in own])
+            for ladder, of_ladder in zip(block, groups, strict=True):
+                yield self._ordered(ladder, of_ladder, [next(verdicts) for _ in of_ladder])
 
     def _groups(self, ladder: Ladder) -> list[tuple[int, ...]]:
-        """The prompts' responses, each shuffled; none where there is nothing to order."""
+        """The groups of responses for the prompts, each shuffled; none if there is nothing to order."""
         places = list(range(_first(ladder), len(ladder.responses)))
-        if len(places) < 2 or _obstacle(ladder):
+        if len(places) < 2 or _why_unchecked(ladder):
             return []
         rng = random.Random(digest("judge's order", self.seed, ladder.id))
         return [tuple(rng.sample(group, len(group))) for group in self._mode.groups(places)]
@@ -204,7 +207,7 @@ class JudgeOrder:
     def _ordered(self, ladder: Ladder, groups: list[tuple[int, ...]], verdicts: list[Verdict | Unscored]) -> Ladder:
         replies = tuple(verdict.reply for verdict in verdicts)
         note = CheckNote("judge", tuple(ladder.levels), judge=self.name, mode=self.mode, replies=replies)
-        ranking: Ranking | str = _obstacle(ladder) or self._ranking(groups, verdicts)
+        ranking: Ranking | str = _why_unchecked(ladder) or self._ranking(groups, verdicts)
         if isinstance(ranking, str):
             return ladder.left_unchecked(replace(note, unchecked=ranking))
         first, worth = _first(ladder), ranking.worth
@@ -231,7 +234,7 @@ class JudgeOrder:
 
 
 class Mixed:
-    """A share of the ladders, chosen by a hash of their ids and the seed, ordered by the judge; the rest checked."""
+    """The judge orders a share of the ladders, chosen by a hash of id and seed; the checker orders the rest."""
 
     def __init__(self, checker: Any, judged: JudgeOrder, share: float, seed: int) -> None:
         self.checker, self.judged, self.share, self.seed = checker, judged, share, seed
@@ -241,11 +244,11 @@ class Mixed:
 
     def __call__(self, ladders: Iterable[Ladder]) -> Iterator[Ladder]:
         for block in batched(ladders, BLOCK):
-            own = [self.is_judged(ladder) for ladder in block]
-            judged = self.judged([ladder for ladder, is_ in zip(block, own, strict=True) if is_])
-            checked = iter(self.checker([ladder for ladder, is_ in zip(block, own, strict=True) if not is_]))
-            for is_ in own:
-                yield next(judged if is_ else checked)
+            chosen = [self.is_judged(ladder) for ladder in block]
+            judged = self.judged([ladder for ladder, judge in zip(block, chosen, strict=True) if judge])
+            checked = iter(self.checker([ladder for ladder, judge in zip(block, chosen, strict=True) if not judge]))
+            for judge in chosen:
+                yield next(judged if judge else checked)
 
 
 def _first(ladder: Ladder) -> int:
@@ -253,8 +256,8 @@ def _first(ladder: Ladder) -> int:
     return 0 if ladder.standard is None else 1
 
 
-def _obstacle(ladder: Ladder) -> str:
-    """Why a ladder cannot be put before a judge; empty where it can."""
+def _why_unchecked(ladder: Ladder) -> str:
+    """Why a judge cannot order a ladder; empty if it can."""
     if len(ladder.responses) < 2:
         return "fewer than 2 responses"
     if ladder.standard_displaced:
@@ -263,7 +266,7 @@ def _obstacle(ladder: Ladder) -> str:
 
 
 def rounds_of(ladder: Ladder, n: int) -> list[dict[str, str]]:
-    """A response's rounds: question, standard answer (empty where there is none), answer."""
+    """A response's rounds: question, standard answer (empty if there is none), answer."""
     messages = ladder.responses[n].messages
     questions = [ladder.prompt[-1], *messages[1::2]]
     references = ["" for _ in questions]

@@ -1,11 +1,11 @@
-"""Levels set by hand: what a person says about a response stands, whatever a checker finds, and says who said it.
+"""Levels set by people. They replace a checker's levels and name their author.
 
-They are kept in a file of JSON lines beside the data, which survives every run and is read again by each:
+They are in a file of JSON lines beside the data, which every run reads again:
 
     {"ladder": "7", "response": "llava-13b", "level": 1, "who": "Ada", "why": "the cat is there", "when": "today"}
 
-`response` is the response's text, or the model or kind of source it is from; `why` and `when` may be left out. Others
-keep the checker's levels: equal levels tie. In the ladder's notes they stand as `overrides` (see `Ladder.overridden`).
+`response` is the response's text, its model, or the kind of its source. `why` and `when` are optional. All other
+responses keep the checker's levels; equal levels are a tie. A ladder carries its overrides in `Ladder.overrides`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from seelevel.registry import nearest
 
 Checker = Callable[[Iterable[Ladder]], Iterable[Ladder]]
 MOST_LEVELS = 1000
-"""More than any ladder has: a level beyond is a slip of the hand."""
+"""More than any ladder has; a higher level is a typing error."""
 
 
 class Override(BaseModel):
@@ -44,7 +44,7 @@ class Override(BaseModel):
 
 
 class Overridden:
-    """A checker of ladders on which people's words have been noted, so that they stand after it."""
+    """A checker with people's overrides: they are noted on the ladders before it and applied after it."""
 
     def __init__(self, checker: Checker, overrides: Mapping[str, Sequence[Override]]) -> None:
         self.checker, self.overrides = checker, overrides
@@ -54,18 +54,17 @@ class Overridden:
 
 
 def _with_overrides(ladder: Ladder, overrides: Sequence[Override]) -> Ladder:
-    """The ladder with overrides that are not in force yet: the checker must see it with its standard response first."""
+    """The ladder with overrides noted but not applied: the checker must see the standard response first."""
     for override in overrides:
         target = ladder.responses[place_of(ladder, override.response)].id
-        others = [one for one in ladder.overrides if one.response != target]
+        others = [other for other in ladder.overrides if other.response != target]
         entry = LevelOverride(target, override.who, override.level, why=override.why, when=override.when)
         ladder = replace(ladder, overrides=(*others, entry))
     return ladder
 
 
 def place_of(ladder: Ladder, response: str) -> int:
-    """The place of a response that is named by its text or by where it is from. Raises ValueError where none or several
-    are meant."""
+    """The place of the response with this text, model or kind. Raises ValueError if there is none or several."""
     texts = [n for n, r in enumerate(ladder.responses) if r.text == response]
     sources = {
         n: {str(r.origin.get("model", "")), str(r.origin.get("kind", ""))} for n, r in enumerate(ladder.responses)
@@ -75,54 +74,58 @@ def place_of(ladder: Ladder, response: str) -> int:
         return places[0]
     if places:
         raise ValueError(f"{len(places)} responses of ladder '{ladder.id}' are from '{response}'; give the text of one")
-    known = sorted({name for names in sources.values() for name in names if name})
+    origins = sorted({name for names in sources.values() for name in names if name})
     raise ValueError(
-        f"ladder '{ladder.id}' has no response '{response[:60]}'; give a text or where it is from: {', '.join(known)}"
+        f"ladder '{ladder.id}' has no response '{response[:60]}'; name its text, model or kind: {', '.join(origins)}"
     )
 
 
 def read_overrides(path: Path, source: Path, root: Path) -> dict[str, list[Override]]:
-    """The overrides of a file, by ladder. Raises `InputError` with the line for one that is garbled, whose ladder or
-    response is not in the shards of `source`, or whose response another line is about too."""
+    """The overrides of a file, by ladder.
+
+    Raises `InputError` with the line for an invalid override, for a ladder or response that is not in the shards of
+    `source`, and for two overrides of one response.
+    """
     try:
         lines = path.read_text(encoding="utf-8-sig").split("\n")
     except OSError as error:
         raise InputError(f"check.overrides: {path} cannot be read ({error.strerror}); check the path") from error
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not UTF-8 text (byte {error.start}); save it as UTF-8") from error
-    found: dict[str, list[Override]] = defaultdict(list)
+    overrides: dict[str, list[Override]] = defaultdict(list)
     places: dict[str, list[tuple[str, Override]]] = defaultdict(list)
     for number, line in enumerate(lines, 1):
         if line.strip():
             where = f"{path}, line {number}"
-            own = _override(line, where)
-            found[own.ladder].append(own)
-            places[own.ladder].append((where, own))
+            override = _override(line, where)
+            overrides[override.ladder].append(override)
+            places[override.ladder].append((where, override))
     ids = []
     for _, ladders in iter_shards(source, root):
         for ladder in ladders:
             ids.append(ladder.id)
-            said: dict[str, str] = {}  # where, by the text of the response
-            for where, own in places.pop(ladder.id, []):
+            lines_by_place: dict[int, str] = {}
+            for where, override in places.pop(ladder.id, []):
                 try:
-                    text = ladder.responses[place_of(ladder, own.response)].text
+                    place = place_of(ladder, override.response)
                 except ValueError as error:
                     raise InputError(f"{where}: {error}") from error
-                if text in said:
-                    raise InputError(f"{where}: {said[text]} is about the same response; keep one of them")
-                said[text] = where
+                if place in lines_by_place:
+                    raise InputError(f"{where}: {lines_by_place[place]} is about the same response; keep one of them")
+                lines_by_place[place] = where
     if places:
-        (where, own), *_ = next(iter(places.values()))
-        raise InputError(f"{where}: there is no ladder '{own.ladder}'; {nearest(own.ladder, ids[:10_000])[:200]}")
-    return dict(found)
+        where, override = next(iter(places.values()))[0]
+        name = override.ladder
+        raise InputError(f"{where}: there is no ladder '{name}'; {nearest(name, ids[:10_000])[:200]}")
+    return dict(overrides)
 
 
 def _override(line: str, where: str) -> Override:
     try:
         return Override.model_validate(json.loads(line))
     except json.JSONDecodeError as error:
-        raise InputError(f"{where}: not JSON ({error.msg}); mend that line") from error
+        raise InputError(f"{where}: not JSON ({error.msg}); fix that line") from error
     except ValidationError as error:
         raise InputError(f"{where}: {one_line(error)}; an override needs ladder, response, level and who") from error
     except (ValueError, RecursionError) as error:  # thousands of digits or of brackets
-        raise InputError(f"{where}: not readable JSON ({str(error).split(';')[0]}); mend that line") from error
+        raise InputError(f"{where}: not readable JSON ({str(error).split(';')[0]}); fix that line") from error

@@ -1,4 +1,4 @@
-"""What a recipe may say about the check."""
+"""`check:` of a recipe."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 NEEDS = {"autocheck": ("encoder",), "judge": ("judge",)}
-"""What each checker of `seelevel.check.CHECKERS` cannot do without."""
+"""The settings that each checker of `seelevel.check.CHECKERS` requires."""
 
 
 class CheckSettings(BaseModel):
@@ -22,19 +22,19 @@ class CheckSettings(BaseModel):
         default=None,
         ge=-1,
         le=1,
-        description="cosine above which a chunk is covered; null: the encoder's own, else 0.85",
+        description="a chunk is covered above this cosine; null: the encoder's default, else 0.85",
     )
-    parser: str = Field(default="builtin", description="builtin, a spaCy package that is installed, or a folder")
-    judge: str | None = Field(default=None, description="a model, a server's model, or the world's oracle")
+    parser: str = Field(default="builtin", description="builtin, an installed spaCy package, or a folder")
+    judge: str | None = Field(default=None, description="a model, a model on a server, or the world's oracle")
     judge_mode: Literal["listwise", "pairwise"] = Field(
         default="listwise", description="pairwise also measures how often the judge contradicts itself"
     )
     judge_share: float = Field(
-        default=0.0, ge=0, le=1, description="share of the ladders that the judge orders instead"
+        default=0.0, ge=0, le=1, description="share of the ladders that the judge orders instead of the checker"
     )
     judge_sees_pictures: bool = False
-    judge_template: str | None = Field(default=None, description="a file in place of the package's template")
-    overrides: str | None = Field(default=None, description="JSON lines: levels that people have set by hand")
+    judge_template: str | None = Field(default=None, description="a file that replaces the package's template")
+    overrides: str | None = Field(default=None, description="a file of JSON lines with levels that people have set")
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
@@ -44,7 +44,7 @@ class CheckSettings(BaseModel):
         if self.options and self.checker in NEEDS:
             raise ValueError(f"check.options: checker {self.checker} has none; they are for a checker module:class")
         if self.judge_share and self.judge is None:
-            raise ValueError("check.judge is missing: name who orders judge_share of the ladders")
+            raise ValueError("check.judge is missing: judge_share needs a judge")
         return self
 
     @property
@@ -61,5 +61,5 @@ class CheckSettings(BaseModel):
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """The models without which the checker cannot work."""
+        """The settings that the checker requires."""
         return NEEDS.get(self.checker, ())

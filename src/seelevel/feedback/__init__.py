@@ -1,4 +1,4 @@
-"""Feedback: a judge rates responses in numbers and words, and a model may answer again on what it said."""
+"""The stage `feedback`: a judge rates responses in numbers and words; a model may refine its answers with that."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from seelevel.store import StageFolder
 __all__ = ["FeedbackSettings", "run"]
 
 COMMON = 3
-"""Reasons for unscored answers that are named."""
-NOT_RATED = "its feedback has words and no rating"
+"""How many reasons for unscored answers are named, the most frequent first."""
+NOT_RATED = "its feedback has words but no rating"
 NOT_COMPARED = "its answers share no rated criterion"
 
 
@@ -40,14 +40,15 @@ def run(
     root: Path,
     seed: int,
 ) -> FeedbackFacts:
-    """Write one shard of ladders with feedback for each of the source's; returns the counts for the manifest.
+    """Write one shard of ladders with feedback for each shard of `source`; return the counts for the manifest.
 
-    With `rounds` above 1 the model's answer (its response in the ladder, or a new one) is the first of a conversation,
-    in which it answers again on the judge's words; ladders whose responses have several rounds (dialogues), or that are
-    a round of an interaction themselves (`round_of`), begin none. `ladders: rounds` rates every answer and gives
-    the first ones as one ladder, in their order, and every later round, of a dialogue or of a conversation, as another
-    of one response; `ratings` gives one ladder of all answers, ordered by their ratings, and leaves dialogues as they
-    are, unrated. A shard that is there already was written whole and is kept.
+    With `rounds` above 1, the model's answer opens a conversation in which the model refines it after the judge's
+    feedback. The answer is the model's response in the ladder, or a new one. No conversation starts from dialogues
+    (responses of several rounds) or from ladders that are a round of an interaction (`round_of`).
+
+    `ladders: rounds` rates every answer. The first answers make one ladder in their order; each later round, of a
+    dialogue or of a conversation, makes a ladder with one response. `ladders: ratings` makes one ladder of all answers,
+    ordered by their ratings, and leaves dialogues unrated.
     """
 
     def start() -> Transform:
@@ -58,14 +59,14 @@ def run(
     change_shards(source, stage.path, root, "feedback", start)
     facts = _facts(ladder for _, ladders in iter_shards(stage.path, root) for ladder in ladders)
     if facts.ladders and settings.rounds > 1 and not facts.conversations:
-        say("feedback: no conversation was begun: the records are dialogues or rounds of some, or nothing was answered")
+        say("feedback: no conversation started: all records are dialogues or rounds, or the model's answers were empty")
     responses, unscored = facts.responses or 0, facts.unscored or 0
     if unscored:
         why = ", ".join(f"{count} × {reason}" for reason, count in (facts.unscored_reasons or {}).items())
         if not responses:
             raise InputError(
-                f"feedback.judge: {settings.judge} rated none of {unscored} responses: {why}; take "
-                "another judge, or mend its template"
+                f"feedback.judge: {settings.judge} rated none of {unscored} responses: {why}; use "
+                "another judge, or fix its template"
             )
         say(f"feedback: {unscored} of {responses + unscored} responses unscored: {why}")
     if facts.not_compared:
@@ -74,8 +75,13 @@ def run(
 
 
 def _annotator(settings: FeedbackSettings, judge: ModelRef) -> Annotator:
-    sampling, sees = settings.judge_sampling, settings.judge_sees_pictures
-    return Annotator(load_generator(judge), settings.judge, settings.judge_template, sampling, sees)
+    return Annotator(
+        load_generator(judge),
+        settings.judge,
+        settings.judge_template,
+        settings.judge_sampling,
+        settings.judge_sees_pictures,
+    )
 
 
 def _judged(
@@ -85,67 +91,72 @@ def _judged(
     model: Generator | None,
     sampling: Sampling,
 ) -> list[Ladder]:
-    """The ladders with their feedback, each followed by those of its later rounds."""
+    """The ladders with their feedback, each followed by the ladders of its later rounds."""
     dialogues = {ladder.id for ladder in ladders if any(response.rounds > 1 for response in ladder.responses)}
     by_rounds = settings.ladders == "rounds"
     if by_rounds:
-        asked = [pair for ladder in ladders for pair in apart(ladder)]
+        pairs = [pair for ladder in ladders for pair in split_rounds(ladder)]
     else:
-        asked = [(ladder, ladder) for ladder in ladders if ladder.id not in dialogues]
-    found, talks = _rated(asked, annotator), list[Conversation]()
+        pairs = [(ladder, ladder) for ladder in ladders if ladder.id not in dialogues]
+    rated, conversations = _rated(pairs, annotator), list[Conversation]()
     if model is not None:
         origin: dict[str, object] = {"kind": "refined", "model": settings.model, "sampling": sampling.model_dump()}
         refiner = Refiner(model, annotator, settings.request, origin)
-        alone = [ladder for ladder in found if ladder.id not in dialogues and ladder.round_of is None]
-        talks = _started(alone, settings, model, annotator, sampling)
+        openings = [ladder for ladder in rated if ladder.id not in dialogues and ladder.round_of is None]
+        conversations = _first_answers(openings, settings, model, annotator, sampling)
         for _ in range(settings.rounds - 1):
-            refiner.refine(talks, sampling)
-    by_id = {one.ladder.id: one for one in talks}
+            refiner.refine(conversations, sampling)
+    by_id = {conversation.ladder.id: conversation for conversation in conversations}
     if not by_rounds:
-        rated = {ladder.id: _ordered(ladder, by_id.get(ladder.id)) for ladder in found}
-        return [rated.get(ladder.id, ladder) for ladder in ladders]
+        ordered = {ladder.id: _ordered(ladder, by_id.get(ladder.id)) for ladder in rated}
+        return [ordered.get(ladder.id, ladder) for ladder in ladders]
     written = []
-    for ladder in found:
-        talk = by_id.get(ladder.id)
-        written += [_first_round(ladder, talk), *_later_rounds(talk)]
+    for ladder in rated:
+        conversation = by_id.get(ladder.id)
+        written += [_first_round(ladder, conversation), *_later_rounds(conversation)]
     return written
 
 
-def apart(ladder: Ladder) -> list[tuple[Ladder, Ladder]]:
-    """A ladder's first answers, and each later answer of a dialogue with what was said before it as its prompt; each
-    with the ladder that the judge is to see it in, which holds the standard answer of its round."""
+def split_rounds(ladder: Ladder) -> list[tuple[Ladder, Ladder]]:
+    """The ladder's first answers as one ladder, and each later answer of a dialogue as a ladder of its own.
+
+    The prompt of a later answer is the conversation before it. Each ladder comes with the ladder that the judge sees,
+    which holds the standard answer of the same round.
+    """
     shown = pictures_of(ladder.prompt, ladder.images)
-    first = replace(ladder, images=shown, responses=[_only(response, 0) for response in ladder.responses])
+    first = replace(ladder, images=shown, responses=[_one_round(response, 0) for response in ladder.responses])
     standard = ladder.standard
-    found = [(first, first)]
+    pairs = [(first, first)]
     for number, response in enumerate(ladder.responses):
         for round_ in range(1, response.rounds):
             prompt = [*ladder.prompt, *response.messages[: 2 * round_]]
-            known = [_only(standard, round_)] if standard is not None and standard.rounds > round_ else []
+            reference = [_one_round(standard, round_)] if standard is not None and standard.rounds > round_ else []
             part = Ladder(
                 f"{ladder.id}/{number}#{round_}",
                 pictures_of(prompt, ladder.images),
                 prompt,
-                [replace(_only(response, round_), level=0)],
+                [replace(_one_round(response, round_), level=0)],
                 ladder.annotations,
                 round_of=RoundOf(f"{ladder.id}/{number}", round_),
             )
-            found.append((part, replace(part, responses=known)))
-    return found
+            pairs.append((part, replace(part, responses=reference)))
+    return pairs
 
 
-def _only(response: Response, round_: int) -> Response:
+def _one_round(response: Response, round_: int) -> Response:
     """One round's answer alone."""
     return replace(response, messages=[response.messages[2 * round_]])
 
 
-def _rated(asked: Sequence[tuple[Ladder, Ladder]], annotator: Annotator) -> list[Ladder]:
-    """Ladders whose responses all have feedback; what the judge could not rate is noted and left out. asked: each with
-    the ladder that its responses are judged in."""
-    unrated = [(seen, response) for ladder, seen in asked for response in ladder.responses if response.feedback is None]
+def _rated(pairs: Sequence[tuple[Ladder, Ladder]], annotator: Annotator) -> list[Ladder]:
+    """The ladders with feedback on every response; responses that the judge could not rate are noted and left out.
+
+    `pairs`: each ladder with the ladder that the judge sees.
+    """
+    unrated = [(shown, response) for ladder, shown in pairs for response in ladder.responses if not response.feedback]
     verdicts = iter(annotator.annotate(unrated))
-    found = []
-    for ladder, _ in asked:
+    ladders = []
+    for ladder, _ in pairs:
         rated, unscored = list[Response](), list[Unrated]()
         for response in ladder.responses:
             verdict = response.feedback or next(verdicts)
@@ -153,21 +164,21 @@ def _rated(asked: Sequence[tuple[Ladder, Ladder]], annotator: Annotator) -> list
                 unscored.append(Unrated(response.text, verdict.reason, verdict.reply))
             else:
                 rated.append(replace(response, feedback=verdict))
-        found.append(replace(ladder, responses=rated, feedback=FeedbackNote(tuple(unscored))))
-    return found
+        ladders.append(replace(ladder, responses=rated, feedback=FeedbackNote(tuple(unscored))))
+    return ladders
 
 
-def _started(
+def _first_answers(
     ladders: Sequence[Ladder], settings: FeedbackSettings, model: Generator, annotator: Annotator, sampling: Sampling
 ) -> list[Conversation]:
-    """Conversations on the model's first answers: those that stand in the ladders, and new ones where none does."""
-    own: dict[str, Response] = {}
-    unscored = list[Conversation]()  # they have no turn, only what the judge said of the first answer
+    """A conversation for each ladder, opened by the model's response in it or, if it has none, by a new answer."""
+    first: dict[str, Response] = {}
+    unscored = list[Conversation]()  # without a turn: the judge could not rate the first answer
     for ladder in ladders:
         for response in ladder.responses:
             if response.rounds == 1 and response.origin.get("model") == settings.model:
-                own.setdefault(ladder.id, response)
-    missing = [ladder for ladder in ladders if ladder.id not in own]
+                first.setdefault(ladder.id, response)
+    missing = [ladder for ladder in ladders if ladder.id not in first]
     if missing:
         prompts = [Prompt(ladder.prompt, [image.path for image in ladder.images]) for ladder in missing]
         origin = {"kind": "answer", "model": settings.model, "sampling": sampling.model_dump()}
@@ -178,42 +189,45 @@ def _started(
         ]
         for (ladder, response), verdict in zip(answers, annotator.annotate(answers), strict=True):
             if isinstance(verdict, Feedback):
-                own[ladder.id] = replace(response, feedback=verdict)
+                first[ladder.id] = replace(response, feedback=verdict)
             else:
                 unscored.append(Conversation(ladder, [], [(response.text, verdict)], broken_off=True))
-    return [*unscored, *(Conversation(one, [(one.prompt[-1], own[one.id])]) for one in ladders if one.id in own)]
+    return [*unscored, *(Conversation(x, [(x.prompt[-1], first[x.id])]) for x in ladders if x.id in first)]
 
 
-def _first_round(ladder: Ladder, talk: Conversation | None) -> Ladder:
-    """The ladder with its conversation's first answer too, where that is a new one. Nobody has ranked it: it ties with
-    the last level, or stands below it where that is a standard response's."""
-    new = [] if talk is None else [answer for _, answer in talk.turns[:1]]
-    new = [answer for answer in new if all(answer.text != known.text for known in ladder.responses)]
-    last = max((known.level + known.is_standard for known in ladder.responses), default=0)
+def _first_round(ladder: Ladder, conversation: Conversation | None) -> Ladder:
+    """The ladder, with its conversation's first answer added if that is new.
+
+    Nobody has ranked the new answer: it ties with the last level, or is one below it if that level is the standard
+    response's.
+    """
+    first = [] if conversation is None else [answer for _, answer in conversation.turns[:1]]
+    new = [answer for answer in first if all(answer.text != response.text for response in ladder.responses)]
+    last = max((response.level + response.is_standard for response in ladder.responses), default=0)
     responses = [*ladder.responses, *(replace(answer, level=last) for answer in new)]
-    return replace(ladder, responses=responses, feedback=_feedback_note(ladder, talk))
+    return replace(ladder, responses=responses, feedback=_feedback_note(ladder, conversation))
 
 
-def _later_rounds(talk: Conversation | None) -> list[Ladder]:
-    """A ladder a round after the first: history as the prompt, that round's answer, and what was before it."""
-    if talk is None or not talk.turns:
+def _later_rounds(conversation: Conversation | None) -> list[Ladder]:
+    """One ladder per round after the first: the conversation so far as the prompt, the answer as its response."""
+    if conversation is None or not conversation.turns:
         return []
-    found = []
-    for number, ladder in enumerate(talk.interaction().rounds()):
-        if number:
-            prompt = [*talk.ladder.prompt[:-1], *ladder.prompt]
-            found.append(replace(ladder, prompt=prompt, images=talk.ladder.images))
-    return found
+    opening = conversation.ladder
+    rounds = conversation.interaction().rounds()[1:]
+    return [replace(x, prompt=[*opening.prompt[:-1], *x.prompt], images=opening.images) for x in rounds]
 
 
-def _ordered(ladder: Ladder, talk: Conversation | None) -> Ladder:
-    """All rated answers to the prompt by their ratings (`rating_levels`), but for levels that people have set; those
-    without ratings are noted as unscored and left out. Where the rest share no criterion they are a tie, noted too."""
+def _ordered(ladder: Ladder, conversation: Conversation | None) -> Ladder:
+    """All rated answers to the prompt, ordered by their ratings (`rating_levels`); levels set by people stay in force.
+
+    Answers without ratings are noted as unscored and left out. Answers that share no rated criterion are a tie, and
+    this is noted.
+    """
     answers = list(ladder.responses)
-    for _, response in talk.turns if talk is not None else []:
-        if all(response.text != known.text for known in answers):
-            answers.append(response)
-    note = _feedback_note(ladder, talk)
+    for _, answer in conversation.turns if conversation is not None else []:
+        if all(answer.text != response.text for response in answers):
+            answers.append(answer)
+    note = _feedback_note(ladder, conversation)
     rated: list[tuple[Response, dict[str, int]]] = []
     unscored = list(note.unscored)
     for response in answers:
@@ -228,15 +242,15 @@ def _ordered(ladder: Ladder, talk: Conversation | None) -> Ladder:
     return noted.ordered(replace(response, level=level) for (response, _), level in levels)
 
 
-def _feedback_note(ladder: Ladder, talk: Conversation | None) -> FeedbackNote:
+def _feedback_note(ladder: Ladder, conversation: Conversation | None) -> FeedbackNote:
     """The ladder's note, with its conversation's answers that could not be rated and the ratings of the others."""
     note = ladder.feedback or FeedbackNote()
-    if talk is None:
+    if conversation is None:
         return FeedbackNote(note.unscored)
-    more = [Unrated(text, verdict.reason, verdict.reply) for text, verdict in talk.unscored]
-    unscored = (*note.unscored, *(one for one in more if one not in note.unscored))  # the ladder may hold the answer
-    ratings = tuple(answer.feedback.ratings for _, answer in talk.turns if answer.feedback is not None)
-    return FeedbackNote(unscored, len(talk.turns), ratings)
+    more = [Unrated(text, verdict.reason, verdict.reply) for text, verdict in conversation.unscored]
+    new = (entry for entry in more if entry not in note.unscored)  # the ladder itself may hold the same answer
+    ratings = tuple(answer.feedback.ratings for _, answer in conversation.turns if answer.feedback is not None)
+    return FeedbackNote((*note.unscored, *new), len(conversation.turns), ratings)
 
 
 def _facts(ladders: Iterable[Ladder]) -> FeedbackFacts:
@@ -270,14 +284,14 @@ def _facts(ladders: Iterable[Ladder]) -> FeedbackFacts:
 
 def _means(ratings: Iterable[dict[str, int]]) -> dict[str, dict[str, float]]:
     """Mean and number of ratings by criterion."""
-    found: dict[str, list[int]] = {}
-    for own in ratings:
-        for criterion, rating in own.items():
-            found.setdefault(criterion, []).append(rating)
-    return {c: {"mean": sum(v) / len(v), "n": len(v)} for c in CRITERIA if (v := found.get(c))}
+    by_criterion: dict[str, list[int]] = {}
+    for rating in ratings:
+        for criterion, value in rating.items():
+            by_criterion.setdefault(criterion, []).append(value)
+    return {c: {"mean": sum(v) / len(v), "n": len(v)} for c in CRITERIA if (v := by_criterion.get(c))}
 
 
 def _sampling(settings: FeedbackSettings, seed: int, shard: Path) -> Sampling:
-    """The recipe's decoding with a seed of its own for each shard."""
-    own = int(digest(settings.sampling.seed, seed, shard.name), 16) % 2**31
-    return settings.sampling.model_copy(update={"seed": own})
+    """The recipe's decoding, with a seed for each shard."""
+    shard_seed = int(digest(settings.sampling.seed, seed, shard.name), 16) % 2**31
+    return settings.sampling.model_copy(update={"seed": shard_seed})

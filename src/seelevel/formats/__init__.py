@@ -1,4 +1,4 @@
-"""Files ↔ ladders. A format is read as records, each a ladder or set aside with a reason; none stops the reading."""
+"""Files ↔ ladders. Each record of a file becomes ladders or is set aside with a reason; a bad one stops nothing."""
 
 from __future__ import annotations
 
@@ -39,29 +39,29 @@ KEYS = {
     "vlsafe": {"image_id", "query"},
     "ladders": {"prompt", "responses"},
 }
-"""What tells a record's format, asked in this order: AMP's records may hold conversations too."""
+"""The keys by which a record's format is recognised, in this order: AMP's records may hold conversations too."""
 TEXT_FORMATS = ("llava", "amp", "trl", "nlf")
-"""The formats that are written as text and so name their pictures."""
+"""The formats that are written as text, so their records name picture files."""
 
 
 def guess_format(path: Path) -> str:
-    """The format a file is in, by what its first record holds. Raises `InputError` where that says nothing."""
+    """The format of a file, by the keys of its first record. Raises `InputError` if no format has these keys."""
     if path.is_dir():
         return "ladders"
     if not path.exists():
         raise InputError(f"{path} does not exist; check the path")
     if path.suffix == ".parquet":
-        found = _by_keys(_parquet_columns(path))
+        form = _by_keys(_parquet_columns(path))
     else:
-        # By the first record that is one, so that a bad one at the start does not hide the others.
+        # The first recognised record decides, so that a bad one at the start does not hide the format of the others.
         records = [record for _, record in load_json(path) if isinstance(record, dict)]
-        found = next(filter(None, (_by_keys(set(record)) for record in records)), None if records else "llava")
-    if found is None:
+        form = next(filter(None, (_by_keys(set(record)) for record in records)), None if records else "llava")
+    if form is None:
         raise InputError(
             f"{path}: no record has conversations (LLaVA), output_1 (AMP), chosen and rejected (TRL), interaction "
             "(LVLM_NLF) or image_id and query (VLSafe)"
         )
-    return found
+    return form
 
 
 def _by_keys(keys: set[str]) -> str | None:
@@ -82,26 +82,26 @@ def _parquet_columns(path: Path) -> set[str]:
 
 
 def parse(path: Path, images: Path | None = None, form: str | None = None) -> Iterator[Record | Rejected]:
-    """The records of a file in any format; their pictures are there, but not yet decoded, ids may be double."""
-    found: Iterator[Record | Rejected] = choose("format", form or guess_format(path), READERS)(path, images)
-    return found
+    """The records of a file in any format. Their pictures exist but are not decoded yet; ids may repeat."""
+    records: Iterator[Record | Rejected] = choose("format", form or guess_format(path), READERS)(path, images)
+    return records
 
 
 def read(
     path: str | Path, images: str | Path | None = None, form: str | None = None, need_answer: bool = False
 ) -> Iterator[Ladder | Rejected]:
-    """Ladders of a file in any format, and the records set aside with their reasons, in order.
+    """The ladders of a file in any format, and the records set aside with their reasons, in order.
 
-    images: folder that the records name their pictures in; None is the file's own folder and its `images`.
-    form: one of FORMATS or `"module:function"`; None is told by the content.
-    Raises `InputError` where the file or folder as a whole is wrong.
+    images: the folder of the pictures that the records name; None: the file's folder and its subfolder `images`.
+    form: one of FORMATS or `"module:function"`; None: by the content.
+    Raises `InputError` if the file or folder as a whole cannot be read.
     """
     folder = None if images is None else Path(images)
     return screened(parse(Path(path), folder, form), need_answer)
 
 
 def _target_format(path: Path) -> str:
-    """The format that a file's name asks for. Raises `InputError` where it leaves that open."""
+    """The format that a file's suffix stands for. Raises `InputError` if it stands for none."""
     if path.suffix == ".parquet":
         return "ladders"
     if path.suffix == ".jsonl":
@@ -116,15 +116,15 @@ def convert(
     target_format: str | None = None,
     images: str | Path | None = None,
 ) -> dict[str, int]:
-    """Write a file's records in another format; returns how many were read, written and rejected.
+    """Write a file's records in another format; return how many were read, written and rejected.
 
-    The JSON formats name their pictures, which are therefore copied to `images` beside the file. Records set aside go
+    The JSON formats name picture files, so the pictures are copied to `images` beside the target. Records set aside go
     to `<target>.rejected.jsonl`. Records that the format cannot hold (AMP: no response; TRL: no pair) are not written.
-    LVLM_NLF's records are read as a ladder a round, and counted as such; written is how many records these make.
+    LVLM_NLF's records are read and counted as one ladder per round; `written` counts records.
     """
     source, target = Path(source), Path(target)
     if read_manifest(target.parent) is not None:
-        raise InputError(f"{target} lies in a stage of a run, which would read it as its own; name another OUT")
+        raise InputError(f"{target} is inside a stage of a run, which would read the file as its own; name another OUT")
     to = target_format or _target_format(target)
     if to in READERS and to not in WRITERS:
         raise InputError(f"format '{to}' is read but not written; convert to {', '.join(WRITERS)}")
@@ -141,7 +141,7 @@ def convert(
             ladders.append(replace(record, images=[store.put(image.path) for image in record.images]))
     if not ladders:
         raise InputError(f"{source} holds no usable record; {commonest(rejected)}")
-    part = target.with_name(f".part-{target.name}")  # what stands in the target is not lost to nothing
+    part = target.with_name(f".part-{target.name}")  # an existing target is only replaced by a file with records
     try:
         written: int = write(ladders, part)
         if not written:
@@ -155,18 +155,18 @@ def convert(
 
 
 def write_rejected(rejected: list[Rejected], path: Path) -> None:
-    """One JSON object a line: where, id, reason."""
+    """One JSON object per line: where, id, reason."""
     write_atomically(path, "".join(json.dumps(asdict(r), ensure_ascii=False) + "\n" for r in rejected))
 
 
 def commonest(rejected: list[Rejected], count: int = 3) -> str:
-    """The commonest reasons, in words: '12 × missing image, 3 × no answer'."""
+    """The most frequent reasons: '12 × missing image, 3 × no answer'."""
     kinds = Counter(kind(r.reason) for r in rejected)
     return ", ".join(f"{n} × {reason}" for reason, n in kinds.most_common(count)) or "it is empty"
 
 
 def kind(reason: str) -> str:
-    """A reason without the name it is about: \"image 'a.jpg' is missing\" → 'image is missing'."""
+    """A reason without the quoted name: \"image 'a.jpg' is missing\" → 'image is missing'."""
     words = reason.split("'")
     if len(words) >= 3:
         return f"{words[0].strip()} {words[-1].strip()}"

@@ -3,9 +3,8 @@
     [{"id": 7, "image": "a.jpg", "output_1": [{"from": "human", "value": "<image>\\nWhat is it?"},
                                               {"from": "gpt", "value": "A cup."}], "output_2": […], …}]
 
-An output is a whole conversation, as in the released trainer; an output that is one answer (a text, or one turn) is
-read too, the question then standing in `conversations`. Ties, which AMP does not know, are kept in an extra key,
-`levels`.
+An output is a whole conversation, as in the released trainer. An output may also be one answer (a text, or one turn) if
+the question is in `conversations`. AMP has no ties; they are kept in an extra key, `levels`.
 """
 
 from __future__ import annotations
@@ -63,14 +62,14 @@ def _outputs(record: dict[str, Any]) -> int:
 def _conversation(output: Any, key: str, asked: list[Message]) -> list[Message]:
     """An output as a whole conversation that starts with the question."""
     if isinstance(output, str):
-        found = [Message(role="assistant", content=output)]
+        messages = [Message(role="assistant", content=output)]
     else:
-        found = turns([output] if isinstance(output, dict) else output, key)
-    if found and found[0]["role"] == "assistant":
+        messages = turns([output] if isinstance(output, dict) else output, key)
+    if messages and messages[0]["role"] == "assistant":
         if not asked:
             raise BadRecord(f"{key} starts with an answer, and conversations holds no question")
-        return [*asked, *found]
-    return found
+        return [*asked, *messages]
+    return messages
 
 
 def _levels(value: Any, outputs: int) -> list[int]:
@@ -78,12 +77,12 @@ def _levels(value: Any, outputs: int) -> list[int]:
         return list(range(outputs))
     whole = isinstance(value, list) and all(isinstance(v, int) and not isinstance(v, bool) and v >= 0 for v in value)
     if not whole or len(value) != outputs or value != sorted(value):
-        raise BadRecord("levels is no rising list of whole numbers, one an output")
+        raise BadRecord("levels is not a rising list of whole numbers, one per output")
     return list(value)
 
 
 def write(ladders: Iterable[Ladder], path: Path) -> int:
-    """Write each ladder that has a response; returns how many."""
+    """Write each ladder that has a response; return how many."""
     records = []
     for ladder in ladders:
         if not ladder.responses:

@@ -1,4 +1,4 @@
-"""The data step: a user's prompts and pictures → shards of ladders in the run folder, bad records set aside."""
+"""The stage `data`: a user's prompts and pictures → shards of ladders in the run folder; bad records are set aside."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from seelevel.errors import InputError
 from seelevel.facts import DataFacts
 from seelevel.formats import commonest, guess_format, kind, parse, write_rejected
 from seelevel.formats.parquet import write_shard
-from seelevel.formats.records import Record, Rejected, first_records, judged
+from seelevel.formats.records import Record, Rejected, accepted, first_records
 from seelevel.images import ImageError, ImageStore
 from seelevel.ladder import Image, Ladder
 from seelevel.progress import Progress
@@ -20,7 +20,7 @@ from seelevel.store import SHARD_SIZE, StageFolder, batched
 
 THREADS = 4
 AHEAD = 64
-"""Pictures read ahead of the record that is next: enough to keep the threads busy, few enough to hold in memory."""
+"""Records whose pictures are read ahead: enough to keep the threads busy, few enough for the memory."""
 
 
 def ingest(
@@ -33,11 +33,11 @@ def ingest(
     need_answer: bool = False,
     form: str | None = None,
 ) -> DataFacts:
-    """Read prompts in any format, keep their pictures in `root/images`, write shards and `rejected.jsonl`.
+    """Read prompts in any format, copy their pictures to `root/images`, write shards and `rejected.jsonl`.
 
-    limit: only the first so many records of the file, bad ones among them. form: as in `formats.read`.
-    Raises `InputError` where no record can be used, or a larger share than `max_rejected` cannot; `rejected.jsonl` is
-    there to be read then. The step is quick and is done again from the start after a stop, with the same result.
+    limit: only the first `limit` records of the file, including bad ones. form: as in `formats.read`.
+    Raises `InputError` if no record can be used, or if the share of bad records is above `max_rejected`; in both cases
+    `rejected.jsonl` is written first. A stopped step starts again from the beginning, with the same result.
     """
     form = form or guess_format(prompts)
     records = list(first_records(parse(prompts, images, form), limit))
@@ -45,7 +45,7 @@ def ingest(
     ladders: list[Ladder] = []
     rejected: list[Rejected] = []
     with Progress("data", total=len(records), unit="ladders") as bar:
-        for record in _settle(records, store, need_answer):
+        for record in _store_images(records, store, need_answer):
             if isinstance(record, Rejected):
                 rejected.append(record)
             else:
@@ -53,15 +53,15 @@ def ingest(
             bar.advance()
     file = stage.path / "rejected.jsonl"
     write_rejected(rejected, file)
-    read = len({one.where for one in records})
-    bad = list({one.where: one for one in rejected}.values())  # a record may be several ladders, all with its place
+    read = len({record.where for record in records})
+    bad = list({record.where: record for record in rejected}.values())  # a record may give several ladders, one place
     share = len(bad) / max(read, 1)
     if not ladders:
-        raise InputError(f"{prompts} holds no usable record: {commonest(bad)}; mend it, {file} says where")
+        raise InputError(f"{prompts} holds no usable record: {commonest(bad)}; fix it: {file} names the places")
     if share > max_rejected:
         raise InputError(
             f"{len(bad)} of {read} records of {prompts} cannot be used ({share:.0%}, over max_rejected "
-            f"{max_rejected:.0%}): {commonest(bad)}; {file} lists them: mend them or raise data.max_rejected"
+            f"{max_rejected:.0%}): {commonest(bad)}; {file} lists them: fix them or raise data.max_rejected"
         )
     for number, batch in enumerate(batched(ladders, SHARD_SIZE)):
         if not stage.shard(number).exists():
@@ -78,25 +78,27 @@ def ingest(
     )
 
 
-def _settle(records: Iterable[Record | Rejected], store: ImageStore, need_answer: bool) -> Iterator[Ladder | Rejected]:
-    """Each record's ladder with its pictures kept in the store, or why it is set aside; in order."""
-    seen: set[str] = set()
-    for record, kept in _stored(records, store):
+def _store_images(
+    records: Iterable[Record | Rejected], store: ImageStore, need_answer: bool
+) -> Iterator[Ladder | Rejected]:
+    """Each record's ladder, its pictures copied to the store, or why it is set aside; in order."""
+    ids: set[str] = set()
+    for record, images in _read_ahead(records, store):
         if isinstance(record, Rejected):
             yield record
             continue
-        hashes = [found if isinstance(found, ImageError) else found.sha256 for found in kept]
-        ladder = judged(record, hashes, seen, need_answer)
+        hashes = [image if isinstance(image, ImageError) else image.sha256 for image in images]
+        ladder = accepted(record, hashes, ids, need_answer)
         if isinstance(ladder, Ladder):
-            ladder = replace(ladder, images=[found for found in kept if isinstance(found, Image)])
+            ladder = replace(ladder, images=[image for image in images if isinstance(image, Image)])
         yield ladder
 
 
-def _stored(
+def _read_ahead(
     records: Iterable[Record | Rejected], store: ImageStore
 ) -> Iterator[tuple[Record | Rejected, list[Image | ImageError]]]:
-    """Records with their pictures, which a few threads decode and keep some records ahead."""
-    kept: dict[str, Image | ImageError] = {}
+    """Records with their pictures, which a few threads decode and store some records ahead."""
+    stored: dict[str, Image | ImageError] = {}
 
     def put(path: str) -> Image | ImageError:
         try:
@@ -107,8 +109,8 @@ def _stored(
     with ThreadPoolExecutor(THREADS) as pool:
         for batch in batched(records, AHEAD):
             paths = dict.fromkeys(i.path for r in batch if isinstance(r, Record) for i in r.ladder.images)
-            fresh = [path for path in paths if path not in kept]
-            kept.update(zip(fresh, pool.map(put, fresh), strict=True))
+            new = [path for path in paths if path not in stored]
+            stored.update(zip(new, pool.map(put, new), strict=True))
             for record in batch:
                 names = [] if isinstance(record, Rejected) else [image.path for image in record.ladder.images]
-                yield record, [kept[name] for name in names]
+                yield record, [stored[name] for name in names]

@@ -1,4 +1,4 @@
-"""Ladder Parquet files through the same door as the other formats."""
+"""Parquet files of ladders, with the same functions as the other formats."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from seelevel.ladder import Ladder
 
 
 def parse(path: Path, images: Path | None) -> Iterator[Record | Rejected]:
-    """Ladders of a file or a stage's folder. `images`, where given, is the folder their pictures have to lie in."""
+    """Ladders of a file or a stage's folder. `images`: the folder that must contain their pictures, if given."""
     pictures = None if images is None else Pictures(images, path)
     for number, ladder in enumerate(read_ladders(path, images)):
         where = f"{path.name} row {number}"
         try:
             if pictures is not None:
-                found = [replace(image, path=str(pictures.place(image.path))) for image in ladder.images]
-                ladder = replace(ladder, images=found)
+                placed = [replace(image, path=str(pictures.place(image.path))) for image in ladder.images]
+                ladder = replace(ladder, images=placed)
             yield Record(where, ladder)
         except BadRecord as error:
             yield Rejected(where, ladder.id, str(error))
 
 
 def write(ladders: Iterable[Ladder], path: Path) -> int:
-    """Write ladders to one Parquet file; returns how many."""
+    """Write ladders to one Parquet file; return how many."""
     kept = list(ladders)
     save_ladders(kept, path)
     return len(kept)

@@ -3,7 +3,7 @@
     [{"id": 7, "image": "a.jpg", "conversations": [{"from": "human", "value": "<image>\\nWhat is it?"},
                                                    {"from": "gpt", "value": "A cup."}]}, …]
 
-The answers are the *standard response*, level 0; later human turns stand inside it. Where the last word is the human's,
+The answers are the *standard response*, level 0, which includes the later human turns. If the last turn is the human's,
 the record is a prompt without a standard response. `image` is a name, a list of names, or absent. `annotations`, a
 mapping, is kept; other keys are not.
 """
@@ -36,9 +36,9 @@ def _ladder(name: str, record: dict[str, Any], pictures: Pictures) -> Ladder:
 
 
 def write(ladders: Iterable[Ladder], path: Path) -> int:
-    """Write each ladder's prompt with its best response; returns how many.
+    """Write each ladder's prompt with its best response; return how many.
 
-    Image names are relative to the file's folder where the pictures lie below it.
+    Picture names are relative to the file's folder if the pictures are below it.
     """
     records = []
     for ladder in ladders:
@@ -58,12 +58,12 @@ def conversation(messages: Iterable[Message]) -> list[dict[str, str]]:
 
 
 def image_entry(ladder: Ladder, path: Path) -> dict[str, Any]:
-    """`image` as LLaVA has it: nothing, one name or a list of them."""
+    """The key `image` of a LLaVA record: absent, one name, or a list of names."""
     names = [relative(image.path, path.parent) for image in ladder.images]
     return {} if not names else {"image": names[0] if len(names) == 1 else names}
 
 
 def relative(image: str, folder: Path) -> str:
-    """A picture's path from a folder, or as it is where it lies elsewhere."""
+    """A picture's path relative to a folder, or unchanged if it is not below the folder."""
     place = Path(image).resolve()
     return place.relative_to(folder.resolve()).as_posix() if place.is_relative_to(folder.resolve()) else image

@@ -1,12 +1,12 @@
-"""LVLM_NLF's records of natural-language feedback (DRESS, arXiv 2311.10081) ↔ ladders, one ladder a round.
+"""LVLM_NLF's records of natural-language feedback (DRESS, arXiv 2311.10081) ↔ ladders, one ladder per round.
 
     {"image_id": "000000000009.jpg", "caption": "A cup on a table.",
      "interaction": [{"user": "What is it?", "model": "A dog.", "rating": "1", "critique NLF": "There is no dog."},
                      {"user": "Look at the table again.", "model": "A cup.", "rating": "4", "critique NLF": "Right."}]}
 
-A turn's refinement is the next turn's `user`, unless the turn has a `refinement` of its own. One rating without a
-criterion is one of helpfulness. The ladders of a record say in their notes which interaction and round they are, by
-which they are put together again; what no record can hold (conditions, levels, origins, scores) is not kept.
+A turn's refinement is the next turn's `user`, unless the turn has its own `refinement`. A rating without a criterion
+rates helpfulness. `Ladder.round_of` names the interaction and the round, so that `write` can join the ladders of a
+record again. Conditions, levels, origins and scores have no place in a record and are lost.
 """
 
 from __future__ import annotations
@@ -36,21 +36,21 @@ from seelevel.progress import say
 from seelevel.store import write_atomically
 
 CRITIQUES = ("critique NLF", "critique_NLF")
-"""What the public files call a turn's critique; the first is written."""
+"""Names of a turn's critique in the public files; the first one is written."""
 UNNAMED = "helpfulness"
-"""The criterion of a rating that names none."""
+"""The criterion of a rating without one."""
 
 
 def parse(path: Path, images: Path | None) -> Iterator[Record | Rejected]:
-    """The rounds of each record in order, and the records set aside, those with a bad turn (`each_record`)."""
-    seen: set[str] = set()
+    """The rounds of each record in order, and the records set aside (`each_record`): one bad turn spoils a record."""
+    ids: set[str] = set()
 
     def rounds(name: str, record: dict[str, Any], pictures: Pictures) -> list[Ladder]:
-        found = _interaction(name, record, pictures)
-        if name in seen:  # by rounds alone, a longer record would lend its last ones to a shorter one before it
+        interaction = _interaction(name, record, pictures)
+        if name in ids:  # else the last rounds of this record could join those of the first
             raise BadRecord("id seen before (the first record stays)")
-        seen.add(name)
-        return found.rounds()
+        ids.add(name)
+        return interaction.rounds()
 
     return each_record(path, images, rounds)
 
@@ -65,23 +65,23 @@ def _interaction(name: str, record: dict[str, Any], pictures: Pictures) -> Inter
         if not isinstance(turn, dict):
             raise BadRecord(f"interaction[{number}] is not a mapping")
     images = pictures.identified(record)
-    questions = [_said(turn, "user", n) for n, turn in enumerate(turns)]
-    answers = [_said(turn, "model", n) for n, turn in enumerate(turns)]
-    spoken: list[Message] = []
+    questions = [_turn_text(turn, "user", n) for n, turn in enumerate(turns)]
+    answers = [_turn_text(turn, "model", n) for n, turn in enumerate(turns)]
+    messages: list[Message] = []
     for question, answer in zip(questions, answers, strict=True):
-        spoken += [Message(role="user", content=question), Message(role="assistant", content=answer)]
-    spoken = settled(spoken, len(images))
-    if any(IMAGE_MARK in message["content"] for message in spoken[1:]):
+        messages += [Message(role="user", content=question), Message(role="assistant", content=answer)]
+    messages = settled(messages, len(images))
+    if any(IMAGE_MARK in message["content"] for message in messages[1:]):
         raise BadRecord(f"an {IMAGE_MARK} mark after the first question")
     rounds = []
     for number, (turn, following) in enumerate(zip(turns, [*questions[1:], ""], strict=True)):
         feedback = _feedback(turn, following, f"interaction[{number}]")
-        response = Response([spoken[2 * number + 1]], 0, {"kind": "given"}, feedback=feedback)
-        rounds.append((spoken[2 * number], response))
+        response = Response([messages[2 * number + 1]], 0, {"kind": "given"}, feedback=feedback)
+        rounds.append((messages[2 * number], response))
     return Interaction(name, images, rounds, picture_annotations(record))
 
 
-def _said(turn: dict[str, Any], key: str, number: int) -> str:
+def _turn_text(turn: dict[str, Any], key: str, number: int) -> str:
     text = checked_text(turn.get(key), f"interaction[{number}].{key}")
     if not text.strip():
         raise BadRecord(f"interaction[{number}].{key} is empty")
@@ -89,17 +89,17 @@ def _said(turn: dict[str, Any], key: str, number: int) -> str:
 
 
 def picture_annotations(record: dict[str, Any]) -> dict[str, Any]:
-    """A record's `annotations`, with its `caption` as `image_content`, the lines that a judge is shown."""
-    known = mapping(record.get("annotations"), "annotations")
+    """A record's `annotations`, with its `caption` as `image_content`: the lines that a judge sees."""
+    annotations = mapping(record.get("annotations"), "annotations")
     caption = record.get("caption")
     if isinstance(caption, list):
-        return {**known, "image_content": [checked_text(line, "a line of caption") for line in caption]}
+        return {**annotations, "image_content": [checked_text(line, "a line of caption") for line in caption]}
     lines = [] if caption is None else [line for line in checked_text(caption, "caption").splitlines() if line.strip()]
-    return {**known, "image_content": lines} if lines else known
+    return {**annotations, "image_content": lines} if lines else annotations
 
 
 def _feedback(turn: dict[str, Any], following: str, name: str) -> Feedback | None:
-    """What a turn says of its answer; None where it says nothing. following: the user's next turn, or nothing."""
+    """The feedback in a turn, if there is any. `following`: the user's next turn, or an empty text."""
     critique = next((turn[key] for key in CRITIQUES if turn.get(key) is not None), None)
     rating, refinement, annotator = turn.get("rating"), turn.get("refinement"), turn.get("annotator")
     if rating is None and critique is None and refinement is None and annotator is None:
@@ -119,14 +119,14 @@ def _ratings(value: Any, name: str) -> dict[str, int]:
         return {UNNAMED: _rating(value, name)}
     for criterion in mapping(value, name):
         if criterion not in CRITERIA:
-            raise BadRecord(f"{name} has the criterion '{criterion:.20}', which is none of {', '.join(CRITERIA)}")
+            raise BadRecord(f"{name} has the criterion '{criterion:.20}', not one of {', '.join(CRITERIA)}")
     return {criterion: _rating(rating, name) for criterion, rating in value.items()}
 
 
 def _rating(value: Any, name: str) -> int:
-    """A whole number from 1 to 4, also as '3', 3.0 or '3.0'."""
+    """A whole number from 1 to 4, which may be written as '3', 3.0 or '3.0'."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise BadRecord(f"{name} is no number")
+        raise BadRecord(f"{name} is not a number")
     text = checked_text(str(value), name).strip()
     if not re.fullmatch(r"[1-4](\.0+)?", text):
         raise BadRecord(f"{name} '{text:.20}' is not a whole number from 1 to 4")
@@ -134,28 +134,28 @@ def _rating(value: Any, name: str) -> int:
 
 
 def write(ladders: Iterable[Ladder], path: Path) -> int:
-    """Write ladders as JSON lines; returns how many records that makes.
+    """Write ladders as JSON lines; return the number of records.
 
-    Ladders of one interaction are put together; any other response is a record of its own, `id/0`, `id/1` and so on
-    where a ladder has several. What a record has no place for is not written, and how many answers that are is said: a
-    system turn, a picture in a later turn, an empty turn, and a prompt with answers that are no rounds with it, for
-    read again these would be answers to train on. Image names are relative to the file's folder where the pictures
-    lie below it.
+    Ladders of one interaction make one record. Any other response makes its own record: `id/0`, `id/1` and so on if a
+    ladder has several. Answers that a record cannot hold are not written; their number is printed. A record cannot hold
+    a system turn, a picture in a later turn, an empty turn, or a prompt with answers that are not rounds of the
+    interaction: after reading, these would count as answers to train on. Picture names are relative to the file's
+    folder if the pictures are below it.
     """
-    given = list(ladders)
-    found = list(interactions(given))
-    write_atomically(path, "".join(json.dumps(_record(one, path), ensure_ascii=False) + "\n" for one in found))
-    answers = sum(response.rounds for ladder in given for response in ladder.responses)
-    if missing := answers - sum(len(one.turns) for one in found):
-        say(f"nlf: {missing} of {answers} answers not written, for records have no place for them (docs/formats.md)")
-    return len(found)
+    kept = list(ladders)
+    records = list(interactions(kept))
+    write_atomically(path, "".join(json.dumps(_record(x, path), ensure_ascii=False) + "\n" for x in records))
+    answers = sum(response.rounds for ladder in kept for response in ladder.responses)
+    if missing := answers - sum(len(record.turns) for record in records):
+        say(f"nlf: {missing} of {answers} answers not written: a record cannot hold them (see docs/formats.md)")
+    return len(records)
 
 
 def interactions(ladders: Iterable[Ladder]) -> Iterator[Interaction]:
-    """Ladders as interactions, in the order of their first ones: the inverse of `Interaction.rounds()`.
+    """Ladders as interactions, ordered by their first ladder: the inverse of `Interaction.rounds()`.
 
-    A response that the rounds from 1 on go on from is their round 0 (`_with_first_rounds`). An interaction ends before
-    the first round that does not fit: one before it is missing, or its history is another.
+    A response that later rounds continue is their round 0 (`_with_first_rounds`). An interaction ends before the first
+    round that does not fit: an earlier round is missing, or the prompt is not the conversation so far.
     """
     groups: dict[tuple[str, int], list[Ladder]] = {}
     for number, ladder in enumerate(_with_first_rounds(list(ladders))):
@@ -167,17 +167,19 @@ def interactions(ladders: Iterable[Ladder]) -> Iterator[Interaction]:
         if whole is not None:
             yield whole
         for ladder in rounds[len(whole.turns) if whole is not None else 0 :]:
-            yield from _apart(ladder)
+            yield from _one_per_response(ladder)
 
 
 def _number(ladder: Ladder) -> int:
-    """The round that a ladder is; -1 if it belongs to no interaction."""
+    """The number of the ladder's round; -1 if it belongs to no interaction."""
     return -1 if ladder.round_of is None else ladder.round_of.number
 
 
 def _with_first_rounds(ladders: list[Ladder]) -> Iterator[Ladder]:
-    """The ladders, those split up whose responses are round 0 of an interaction that has only the rounds after it: the
-    feedback stage writes a conversation on ladder `a` as `a`, of dialogues (its response 1) as `a/1`."""
+    """The ladders, with responses split off that are round 0 of an interaction of which only later rounds are present.
+
+    The feedback stage names a conversation after its ladder, `a`, and a dialogue after its response, for example `a/1`.
+    """
     begun = {ladder.interaction for ladder in ladders if _number(ladder) == 0}
     second: dict[str, list[Ladder]] = {}
     for ladder in ladders:
@@ -190,7 +192,7 @@ def _with_first_rounds(ladders: list[Ladder]) -> Iterator[Ladder]:
         for following in second.get(ladder.id, []) if ladder.round_of is None else []:
             name = following.interaction
             for place, response in enumerate(ladder.responses):
-                if place not in names and name not in begun and _goes_on(ladder, response, following):
+                if place not in names and name not in begun and _continues(following, ladder, response):
                     names[place] = name
                     begun.add(name)
         if not names:
@@ -205,14 +207,14 @@ def _with_first_rounds(ladders: list[Ladder]) -> Iterator[Ladder]:
                 yield replace(ladder, id=next(free), responses=[response])
 
 
-def _goes_on(ladder: Ladder, response: Response, following: Ladder) -> bool:
-    """Whether a ladder's prompt is this one's with this answer, and the user's next turn."""
+def _continues(following: Ladder, ladder: Ladder, response: Response) -> bool:
+    """Whether the prompt of `following` is this ladder's prompt, this response, and the user's next turn."""
     alike = (ladder.images, ladder.annotations) == (following.images, following.annotations)
     return alike and response.rounds == 1 and following.prompt[:-1] == [*ladder.prompt, *response.messages]
 
 
 def _whole(name: str, rounds: list[Ladder]) -> Interaction | None:
-    """The interaction of these rounds, in their order, up to the first that does not fit; None where none does."""
+    """The interaction of these rounds in order, up to the first that does not fit; None if the first does not."""
     history: list[Message] = []
     turns = []
     for number, ladder in enumerate(rounds):
@@ -228,44 +230,46 @@ def _whole(name: str, rounds: list[Ladder]) -> Interaction | None:
     return Interaction(name, rounds[0].images, turns, rounds[0].annotations) if turns else None
 
 
-def _readable(spoken: list[Message]) -> bool:
-    """Whether a record can hold a conversation: pictures in the first turn, the user's, and no turn empty."""
-    later = any(IMAGE_MARK in message["content"] for message in spoken[1:])
-    return spoken[0]["role"] == "user" and not later and all(message["content"].strip() for message in spoken)
+def _readable(messages: list[Message]) -> bool:
+    """Whether a record can hold a conversation: it starts with the user, only that turn has pictures, none is empty."""
+    later = any(IMAGE_MARK in message["content"] for message in messages[1:])
+    return messages[0]["role"] == "user" and not later and all(message["content"].strip() for message in messages)
 
 
-def _apart(ladder: Ladder) -> Iterator[Interaction]:
-    """Each response of a ladder as an interaction, its feedback at the last of its rounds; none where the prompt holds
-    answers, which a record could not tell from the response's."""
+def _one_per_response(ladder: Ladder) -> Iterator[Interaction]:
+    """Each response of a ladder as an interaction, with its feedback at its last round.
+
+    Nothing if the prompt has answers: a record could not tell them from the response's.
+    """
     if len(ladder.prompt) > 1:
         return
     for number, response in enumerate(ladder.responses):
-        spoken = [*ladder.prompt, *response.messages]
-        if not _readable(spoken):
+        messages = [*ladder.prompt, *response.messages]
+        if not _readable(messages):
             continue
-        turns = [(user, Response([answer], 0)) for user, answer in zip(spoken[::2], spoken[1::2], strict=True)]
-        turns[-1] = (spoken[-2], Response([spoken[-1]], 0, feedback=response.feedback))
+        turns = [(user, Response([answer], 0)) for user, answer in zip(messages[::2], messages[1::2], strict=True)]
+        turns[-1] = (messages[-2], Response([messages[-1]], 0, feedback=response.feedback))
         name = f"{ladder.id}/{number}" if len(ladder.responses) > 1 else ladder.id
         yield Interaction(name, ladder.images, turns, ladder.annotations)
 
 
-def _record(found: Interaction, path: Path) -> dict[str, Any]:
-    known = dict(found.annotations)
-    record: dict[str, Any] = {"id": found.id, **_image_entry(found.images, path)}
-    content = known.get("image_content")
+def _record(interaction: Interaction, path: Path) -> dict[str, Any]:
+    annotations = dict(interaction.annotations)
+    record: dict[str, Any] = {"id": interaction.id, **_image_entry(interaction.images, path)}
+    content = annotations.get("image_content")
     if isinstance(content, list) and all(isinstance(line, str) for line in content):
-        record["caption"] = known.pop("image_content")
-    questions = [user["content"] for user, _ in found.turns]
-    marks = f"{IMAGE_MARK}\n" * len(found.images)
-    bare = questions[0].removeprefix(marks)
-    if bare.strip() and IMAGE_MARK not in bare:  # the public records have no marks
-        questions[0] = bare
+        record["caption"] = annotations.pop("image_content")
+    questions = [user["content"] for user, _ in interaction.turns]
+    marks = f"{IMAGE_MARK}\n" * len(interaction.images)
+    unmarked = questions[0].removeprefix(marks)
+    if unmarked.strip() and IMAGE_MARK not in unmarked:  # the public records have no marks
+        questions[0] = unmarked
     record["interaction"] = [
-        {"user": question, "model": response.messages[0]["content"], **_said_of(response.feedback, following)}
-        for question, (_, response), following in zip(questions, found.turns, [*questions[1:], ""], strict=True)
+        {"user": question, "model": response.messages[0]["content"], **_feedback_keys(response.feedback, following)}
+        for question, (_, response), following in zip(questions, interaction.turns, [*questions[1:], ""], strict=True)
     ]
-    if known:
-        record["annotations"] = known
+    if annotations:
+        record["annotations"] = annotations
     return record
 
 
@@ -274,8 +278,8 @@ def _image_entry(images: list[Image], path: Path) -> dict[str, Any]:
     return {} if not names else {"image_id": names[0]} if len(names) == 1 else {"image": names}
 
 
-def _said_of(feedback: Feedback | None, following: str) -> dict[str, Any]:
-    """Feedback as a turn's keys: as the public records have it where they can say it, else with our own keys."""
+def _feedback_keys(feedback: Feedback | None, following: str) -> dict[str, Any]:
+    """Feedback as the keys of a turn: the public records' keys if they suffice, else also our own."""
     if feedback is None:
         return {}
     ratings = feedback.ratings

@@ -1,6 +1,6 @@
-"""Reads what version 0.1 before November 2026 noted on ladders: everything in `notes`, per response in parallel lists.
+"""Reads the notes of shards from before November 2026: all in `notes`, with parallel lists per response.
 
-Those shards have no `check` column in their responses. The types of today are in `seelevel.notes`.
+These shards have no `check` in their responses. Today's types are in `seelevel.notes`.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def _check_note(check: Mapping[str, Any]) -> CheckNote:
 
 
 def _override(entry: Mapping[str, Any], responses: Sequence[Response]) -> LevelOverride:
-    """An override named its response by the text."""
+    """An override from its old entry, which names the response by its text."""
     text = str(entry["text"])
     response = next((r.id for r in responses if r.text == text), digest(text))
     words = {key: str(entry.get(key, "")) for key in ("why", "when")}

@@ -1,4 +1,4 @@
-"""Ladders ↔ Parquet. Opens with `datasets.load_dataset("parquet", ...)`; free-form fields are JSON strings."""
+"""Ladders ↔ Parquet, which `datasets.load_dataset("parquet", ...)` opens. Fields without a schema are JSON strings."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def _response(row: dict[str, Any]) -> Response:
 def write_shard(path: Path, ladders: Iterable[Ladder], root: Path | None = None, embed_images: bool = False) -> None:
     """Write ladders to one Parquet file, whole or not at all.
 
-    Image paths below `root` (the run folder) are written relative to it, so that a run can be moved.
+    Picture paths below `root` (the run folder) are written relative to it, so that a run can be moved.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -150,7 +150,7 @@ def iter_shards(folder: Path, root: Path | None = None) -> Iterator[tuple[Path, 
 
 
 def rows_in(path: Path) -> int:
-    """How many ladders a file holds, by its footer. Raises `InputError` for a file that is cut off."""
+    """The number of ladders in a file, from its footer. Raises `InputError` for a truncated file."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -167,9 +167,11 @@ def _not_parquet(path: Path, error: Exception) -> InputError:
 
 
 def read_ladders(path: Path, root: Path | None = None) -> list[Ladder]:
-    """Ladders of one Parquet file or of a folder's shards. Relative image paths become absolute below `root`; where
-    `root` is not given, below the nearest folder above the file that holds them. Pictures whose files are not there are
-    unpacked, where the file holds their bytes, into the `images` beside it."""
+    """Ladders of one Parquet file or of a folder's shards.
+
+    Relative picture paths start at `root`; without `root`, at the nearest folder above the file that has the picture.
+    If a picture's file is missing and the Parquet file holds its bytes, it is unpacked into `images` beside the file.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -189,12 +191,16 @@ def read_ladders(path: Path, root: Path | None = None) -> list[Ladder]:
         ladders = [_ladder(row, _untyped(table.schema)) for row in rows]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(f"{path} does not hold ladders ({error!r}); see docs/formats.md for the columns") from error
-    found = []
-    for ladder, row in zip(ladders, rows, strict=True):
-        raw = [entry.get("bytes") for entry in row["images"]]
-        images = [_unpacked(_placed(i, path, root), r, path) for i, r in zip(ladder.images, raw, strict=True)]
-        found.append(replace(ladder, images=images))
-    return found
+    return [
+        replace(
+            ladder,
+            images=[
+                _unpacked(_placed(image, path, root), entry.get("bytes"), path)
+                for image, entry in zip(ladder.images, row["images"], strict=True)
+            ],
+        )
+        for ladder, row in zip(ladders, rows, strict=True)
+    ]
 
 
 def _untyped(schema: pa.Schema) -> bool:
@@ -223,17 +229,17 @@ def _unpacked(image: Image, raw: bytes | None, file: Path) -> Image:
     try:
         return ImageStore(file.parent).put_bytes(raw)
     except ImageError:
-        return image  # said to be missing where it is opened
+        return image  # whoever opens the picture reports that it is missing
 
 
 def save_ladders(ladders: Iterable[Ladder], path: str | Path, embed_images: bool = False) -> None:
-    """Write ladders to one Parquet file. `embed_images` puts the pictures' bytes beside their paths."""
+    """Write ladders to one Parquet file. `embed_images` stores the pictures' bytes too."""
     write_shard(Path(path), ladders, embed_images=embed_images)
 
 
 def load_ladders(path: str | Path) -> list[Ladder]:
     """Read ladders from a Parquet file, a stage's folder, or a run's folder of shards.
 
-    Raises `InputError` where there are none.
+    Raises `InputError` if there are none.
     """
     return read_ladders(Path(path))

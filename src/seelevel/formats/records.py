@@ -1,4 +1,4 @@
-"""What every reader of other people's files does alike: JSON with line numbers, turns, picture paths, reasons."""
+"""Shared by all readers of other people's files: JSON with line numbers, turns, picture paths, reasons."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ROLES: dict[str, Role] = {
 
 @dataclass(frozen=True)
 class Rejected:
-    """A record set aside: the file and place it stands at, its id as far as it has one, and why."""
+    """A record set aside: its place in the file, its id (may be empty), and the reason."""
 
     where: str
     id: str
@@ -36,20 +36,20 @@ class Rejected:
 
 @dataclass(frozen=True)
 class Record:
-    """A ladder and where it stands in its file."""
+    """A ladder and its place in the file."""
 
     where: str
     ladder: Ladder
 
 
 class BadRecord(ValueError):
-    """One record is wrong; the message is the reason."""
+    """A record that cannot be used; the message is the reason."""
 
 
 def load_json(path: Path) -> list[tuple[str, Any]]:
     """The records of a JSON list or of JSON lines, each with its place ('prompts.json[3]', 'rows.jsonl line 4').
 
-    Raises `InputError` with file and line where the text is no JSON, and where it is no list of records.
+    Raises `InputError` with file and line if the text is not JSON or not a list of records.
     """
     text = _text(path)
     lines = text.split("\n")  # not splitlines(), which also splits at characters that JSON texts may hold
@@ -79,9 +79,9 @@ def _parse(path: Path, text: str, first_line: int) -> Any:
         return json.loads(text)
     except json.JSONDecodeError as error:
         line = first_line + error.lineno - 1
-        raise InputError(f"{path} line {line}: not JSON ({error.msg}, column {error.colno}); mend that line") from error
+        raise InputError(f"{path} line {line}: not JSON ({error.msg}, column {error.colno}); fix that line") from error
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{path} line {first_line}: not usable JSON ({error}); mend it") from error
+        raise InputError(f"{path} line {first_line}: not usable JSON ({error}); fix it") from error
 
 
 def _is_json(line: str) -> bool:
@@ -100,10 +100,11 @@ def _kind(value: Any) -> str:
 def each_record(
     path: Path, images: Path | None, ladders_of: Callable[[str, dict[str, Any], Pictures], Iterable[Ladder]]
 ) -> Iterator[Record | Rejected]:
-    """The records of a JSON file in order, as the ladders that `ladders_of(id, record, pictures)` makes of each: their
-    pictures are there, but not yet decoded. A record that it raises `BadRecord` for is set aside as a whole.
+    """The records of a JSON file in order, each as the ladders that `ladders_of(id, record, pictures)` returns.
 
-    `images` defaults to the file's own folder and its `images`. Raises `InputError` where the file as a whole is wrong.
+    The pictures exist but are not decoded yet. If `ladders_of` raises `BadRecord`, the whole record is set aside.
+    `images` defaults to the file's folder and its subfolder `images`. Raises `InputError` if the file as a whole cannot
+    be read.
     """
     pictures = Pictures(images, path)
     for number, (where, record) in enumerate(load_json(path)):
@@ -120,7 +121,7 @@ def each_record(
 
 
 def record_id(record: dict[str, Any], place: str) -> str:
-    """The record's id as text; a record without one is known by its place."""
+    """The record's id as text; `place` if it has none."""
     value = record.get("id")
     if value is None or value == "":
         return place
@@ -130,18 +131,18 @@ def record_id(record: dict[str, Any], place: str) -> str:
 
 
 def checked_text(value: Any, name: str) -> str:
-    """A text that can be written again as UTF-8."""
+    """The value, if it is a text that can be encoded as UTF-8. Raises `BadRecord` if not."""
     if not isinstance(value, str):
         raise BadRecord(f"{name} is {_kind(value)}, not a text")
     try:
         value.encode()
     except UnicodeEncodeError as error:
-        raise BadRecord(f"{name} holds half of a surrogate pair, which is no Unicode text") from error
+        raise BadRecord(f"{name} holds half of a surrogate pair, so it is not valid Unicode") from error
     return value
 
 
 def mapping(value: Any, name: str) -> dict[str, Any]:
-    """A JSON mapping; absent (None) is an empty one."""
+    """The value, if it is a JSON mapping; None becomes an empty one. Raises `BadRecord` if it is anything else."""
     if value is None:
         return {}
     if not isinstance(value, dict):
@@ -151,7 +152,7 @@ def mapping(value: Any, name: str) -> dict[str, Any]:
 
 
 def turns(value: Any, name: str = "conversations") -> list[Message]:
-    """Turns in LLaVA's form ({from, value}) or the chat form ({role, content}, content a text or a list of parts)."""
+    """Turns in LLaVA's form ({from, value}) or the chat form ({role, content}; content: a text or a list of parts)."""
     if not isinstance(value, list):
         raise BadRecord(f"{name} is {_kind(value)}, not a list of turns")
     return [_turn(turn, f"{name}[{n}]") for n, turn in enumerate(value)]
@@ -178,9 +179,10 @@ def _content(content: Any, name: str) -> str:
 
 
 def split(messages: list[Message], images: int) -> tuple[list[Message], list[Message]]:
-    """A conversation as (prompt, response), the response being empty where no answer ends it.
+    """A conversation as (prompt, response).
 
-    The prompt ends with the first user turn; where the last word is a user's, all of it is prompt. Raises `BadRecord`.
+    The prompt ends with the first user turn. If the conversation ends with a user turn, all of it is the prompt and the
+    response is empty. Raises `BadRecord`.
     """
     messages = settled(messages, images)
     if messages[-1]["role"] == "user":
@@ -190,10 +192,10 @@ def split(messages: list[Message], images: int) -> tuple[list[Message], list[Mes
 
 
 def settled(messages: list[Message], images: int) -> list[Message]:
-    """A conversation that holds what a ladder needs: turns alternate from the user on, no answer is empty, and there
-    are as many image marks as pictures (marks are put before the first user turn where there is none at all).
+    """A conversation that fits a ladder. Raises `BadRecord` if it cannot.
 
-    Raises `BadRecord`.
+    Turns alternate and start with the user, no answer is empty, and there is one image mark per picture. If there is no
+    mark at all, marks are put before the first user turn.
     """
     start = 1 if messages and messages[0]["role"] == "system" else 0
     if not messages[start:]:
@@ -201,7 +203,7 @@ def settled(messages: list[Message], images: int) -> list[Message]:
     if messages[start]["role"] != "user":
         raise BadRecord("conversation does not start with the user")
     if len(messages) > start + 1 and messages[-1]["role"] == "assistant" and not messages[-1]["content"].strip():
-        messages = messages[:-1]  # an empty answer is none
+        messages = messages[:-1]  # an empty last answer counts as no answer
     for number, message in enumerate(messages[start:]):
         if message["role"] != ("user", "assistant")[number % 2]:
             raise BadRecord(f"turns do not alternate between user and assistant (turn {number + 1})")
@@ -224,7 +226,7 @@ def settled(messages: list[Message], images: int) -> list[Message]:
 
 
 class Pictures:
-    """The folder that records name their pictures in."""
+    """The folders of the pictures that records name."""
 
     def __init__(self, images: Path | None, beside: Path) -> None:
         if images is not None and not images.is_dir():
@@ -235,7 +237,7 @@ class Pictures:
             self.places.append((folder / "images").resolve())
 
     def named(self, record: dict[str, Any]) -> list[Image]:
-        """The pictures of a record's `image` or `images`: a name, a list of names, or nothing."""
+        """The pictures in a record's `image` or `images`: a name, a list of names, or nothing."""
         value = record.get("image", record.get("images"))
         if value is None or value == "":
             return []
@@ -243,8 +245,10 @@ class Pictures:
         return [Image(str(self.place(checked_text(name, "image")))) for name in names]
 
     def identified(self, record: dict[str, Any]) -> list[Image]:
-        """The pictures of a record's `image` or `images`, or else of its `image_id`: a file's name, with or without its
-        suffix, or a picture's number in COCO."""
+        """The pictures in a record's `image` or `images`, else in its `image_id`.
+
+        An `image_id` is a file name, with or without suffix, or a picture's number in COCO.
+        """
         named = self.named(record)
         value = record.get("image_id")
         if named or value is None or value == "":
@@ -260,7 +264,7 @@ class Pictures:
         raise failures[0]
 
     def place(self, name: str) -> Path:
-        """The file that a name stands for. Raises `BadRecord` where it is missing or not below the folder."""
+        """The file of a picture's name. Raises `BadRecord` if it is missing or outside the folders."""
         outside = False
         for place in self.places:
             try:
@@ -269,16 +273,16 @@ class Pictures:
                     outside = True
                 elif path.is_file():
                     return path
-            # a name too long for the system, one with a null byte, a link to itself (RuntimeError)
+            # The name is too long for the system, has a null byte, or is a link to itself (RuntimeError).
             except (OSError, ValueError, RuntimeError) as error:
-                raise BadRecord(f"image '{name[:80]}' is no file name ({error})") from error
+                raise BadRecord(f"image '{name[:80]}' is not a file name ({error})") from error
         if outside:
             raise BadRecord(f"image '{name}' leaves the image folder")
         raise BadRecord(f"image '{name}' is missing")
 
 
 def _names(image_id: str) -> list[str]:
-    """The file names that an `image_id` may stand for, COCO 2017's and 2014's among them."""
+    """The file names that an `image_id` may mean, including those of COCO 2017 and 2014."""
     names = [image_id, *(image_id + suffix for suffix in (".jpg", ".jpeg", ".png"))]
     number = re.sub(r"^COCO_(train|val)2014_", "", image_id).removesuffix(".jpg")
     if number.isascii() and number.isdecimal() and len(number) <= 12:
@@ -286,18 +290,21 @@ def _names(image_id: str) -> list[str]:
     return names
 
 
-def first_records(found: Iterable[Record | Rejected], limit: int | None) -> Iterator[Record | Rejected]:
-    """What the first `limit` records of a file have become: one of LVLM_NLF's is a ladder a round."""
-    for number, (_, record) in enumerate(itertools.groupby(found, key=lambda one: one.where)):
+def first_records(records: Iterable[Record | Rejected], limit: int | None) -> Iterator[Record | Rejected]:
+    """The ladders of the first `limit` records of a file; a record of LVLM_NLF has one ladder per round."""
+    for number, (_, of_record) in enumerate(itertools.groupby(records, key=lambda record: record.where)):
         if number == limit:
             return
-        yield from record
+        yield from of_record
 
 
 def screened(records: Iterable[Record | Rejected], need_answer: bool = False) -> Iterator[Ladder | Rejected]:
-    """Ladders that can be used as they are: pictures decoded and hashed, ids new, an answer where one is needed."""
+    """The ladders that can be used, and the records set aside.
+
+    Pictures are decoded and hashed, repeated ids are set aside, and so are ladders without an answer if `need_answer`.
+    """
     hashes: dict[str, str | ImageError] = {}
-    seen: set[str] = set()
+    ids: set[str] = set()
     for record in records:
         if isinstance(record, Rejected):
             yield record
@@ -308,19 +315,19 @@ def screened(records: Iterable[Record | Rejected], need_answer: bool = False) ->
                     hashes[image.path] = check_image(image.path).sha256
                 except ImageError as error:
                     hashes[image.path] = error
-        yield judged(record, [hashes[image.path] for image in record.ladder.images], seen, need_answer)
+        yield accepted(record, [hashes[image.path] for image in record.ladder.images], ids, need_answer)
 
 
-def judged(record: Record, hashes: list[str | ImageError], seen: set[str], need_answer: bool) -> Ladder | Rejected:
-    """The last word on a record whose pictures have been read; adds its id to `seen` where it may stay."""
+def accepted(record: Record, hashes: list[str | ImageError], ids: set[str], need_answer: bool) -> Ladder | Rejected:
+    """A record's ladder once its pictures have been read, or why it is set aside. Adds the ladder's id to `ids`."""
     ladder = record.ladder
-    for image, found in zip(ladder.images, hashes, strict=True):
-        if isinstance(found, ImageError):
-            return Rejected(record.where, ladder.id, f"image {Path(image.path).name}: {found}")
+    for image, sha256 in zip(ladder.images, hashes, strict=True):
+        if isinstance(sha256, ImageError):
+            return Rejected(record.where, ladder.id, f"image {Path(image.path).name}: {sha256}")
     if need_answer and not ladder.responses:
         return Rejected(record.where, ladder.id, "no answer")
-    if ladder.id in seen:
+    if ladder.id in ids:
         return Rejected(record.where, ladder.id, "id seen before (the first record stays)")
-    seen.add(ladder.id)
-    images = [replace(i, sha256=str(found)) for i, found in zip(ladder.images, hashes, strict=True)]
+    ids.add(ladder.id)
+    images = [replace(image, sha256=str(sha256)) for image, sha256 in zip(ladder.images, hashes, strict=True)]
     return replace(ladder, images=images)

@@ -1,7 +1,7 @@
-"""The one loop over a stage's shards. Whoever makes shards from shards, in a process or on many machines, uses it.
+"""The one loop over the shards of a stage. Every stage that makes shards from shards uses it.
 
-A shard that exists was written whole and is kept, so a stopped stage continues where it was. Each shard is a call of
-its own: a continued run sees the same batches as a run that was never stopped.
+A shard that exists is complete and is kept, so a stopped stage continues after the last one. Each shard is processed by
+one call, so a continued run sees the same batches as a run that was never stopped.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ Transform = Callable[[Path, list[Ladder]], Iterable[Ladder]]
 
 
 def missing_shards(source: Path, target: Path) -> list[Path]:
-    """The shards of `source` of which `target` has none by the same name."""
+    """The shards of `source` that `target` does not have yet."""
     return [path for path in shards(source) if not (target / path.name).exists()]
 
 
 def each_shard(paths: Sequence[Path], root: Path, title: str, start: Callable[[], Work], done: int = 0) -> None:
     """Call `work(path, ladders)` for each path in order, under a progress bar that counts ladders.
 
-    `start()` gives the work. It is called once, and only if there is a shard to work on: it may load a model. `root`:
-    the run folder, where relative picture paths begin; `done`: ladders that were finished before.
+    `start()` returns `work`. It is called once, and only if there is a path: it may load a model. `root`: the run
+    folder, where relative picture paths start. `done`: ladders that were finished before.
     """
     if not paths:
         return
@@ -41,7 +41,7 @@ def each_shard(paths: Sequence[Path], root: Path, title: str, start: Callable[[]
 
 
 def change_shards(source: Path, target: Path, root: Path, title: str, start: Callable[[], Transform]) -> None:
-    """Write one shard to `target` for each shard of `source`, its ladders changed. `start` as in `each_shard`."""
+    """Write one shard of changed ladders to `target` for each missing shard. `start` returns the change."""
     todo = missing_shards(source, target)
     if not todo:
         return

@@ -1,16 +1,15 @@
-"""TRL's preference rows ↔ ladders: one row a pair, `prompt`, `chosen`, `rejected` and `images`.
+"""TRL's preference rows ↔ ladders: one row per pair, with `prompt`, `chosen`, `rejected` and `images`.
 
     {"id": "7", "images": ["a.jpg"],
      "prompt": [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "What is it?"}]}],
      "chosen": [{"role": "assistant", "content": [{"type": "text", "text": "A cup."}]}],
      "rejected": [{"role": "assistant", "content": [{"type": "text", "text": "A dog."}]}]}
 
-As JSON lines pictures are names; as Parquet they are the files' bytes, typed so that `datasets` opens them. Contents
-may be plain texts, and the prompt may be missing where chosen and rejected begin alike.
+JSON lines name picture files; Parquet holds the pictures' bytes, in the type that `datasets` opens. Contents may be
+plain texts. The prompt may be missing if chosen and rejected start with the same turns.
 
-Rows with the same id, prompt and pictures come from one ladder. They are put together again where their pairs are
-exactly those of some order with ties; where they are not (a cycle, or pairs that leave the order open) each row stays a
-ladder of two.
+Rows with the same id, prompt and pictures become one ladder if their pairs are exactly those of an order with ties. If
+they are not (a cycle, or pairs that leave the order open), each row stays a ladder of two.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ COLUMNS = ("id", "images", "prompt", "chosen", "rejected")
 
 
 class Row(NamedTuple):
-    """One preference, and where it stands."""
+    """One preference and its place in the file."""
 
     where: str
     name: str
@@ -43,10 +42,10 @@ class Row(NamedTuple):
 
 
 def parse(path: Path, images: Path | None) -> Iterator[Record | Rejected]:
-    """Ladders in the order of their first rows, their pictures present but not yet decoded.
+    """Ladders in the order of their first rows. Their pictures exist but are not decoded yet.
 
-    `images` defaults to the file's own folder and its `images`; pictures inside a Parquet file are unpacked into the
-    `images` beside it. Raises `InputError` where the file as a whole is wrong.
+    `images` defaults to the file's folder and its subfolder `images`. Pictures inside a Parquet file are unpacked into
+    the folder `images` beside it. Raises `InputError` if the file as a whole cannot be read.
     """
     pictures = Pictures(images, path)
     unpacked = ImageStore(path.parent)
@@ -92,16 +91,16 @@ def _rows(path: Path) -> Iterator[tuple[str, Any]]:
 def _images(record: dict[str, Any], pictures: Pictures, unpacked: ImageStore) -> list[Image]:
     value = record.get("images", record.get("image"))
     entries = value if isinstance(value, list) else [] if value is None else [value]
-    found = []
+    images: list[Image] = []
     for entry in entries:
         if isinstance(entry, dict) and entry.get("bytes"):
             try:
-                found.append(unpacked.put_bytes(entry["bytes"]))
+                images.append(unpacked.put_bytes(entry["bytes"]))
             except ImageError as error:
                 raise BadRecord(f"image: {error}") from error
         else:
-            found += pictures.named({"image": entry.get("path") if isinstance(entry, dict) else entry})
-    return found
+            images += pictures.named({"image": entry.get("path") if isinstance(entry, dict) else entry})
+    return images
 
 
 def _row(where: str, name: str, record: dict[str, Any], images: list[Image]) -> Row:
@@ -134,7 +133,7 @@ def _messages(record: dict[str, Any], key: str, role: str = "assistant") -> list
 
 
 def _ladders(rows: list[Row]) -> list[Record | Rejected]:
-    """One ladder for rows that fit into one order, else a ladder of two for each."""
+    """One ladder if the rows fit into one order, else a ladder of two per row."""
     where, name, images, prompt, _, _ = rows[0]
     texts: dict[str, list[Message]] = {}
     pairs = set()
@@ -158,10 +157,10 @@ def _ladders(rows: list[Row]) -> list[Record | Rejected]:
 
 
 def levels_of(items: list[str], pairs: set[tuple[str, str]]) -> dict[str, int] | None:
-    """Levels, 0 best, whose pairs are the given ones and what follows from them; None where there are no such levels.
+    """Levels (0 is best) whose pairs are exactly the given ones and those they imply; None if there are none.
 
-    An item's level is the longest way to it from a best item. That order is the right one if it adds no pair that the
-    rows do not imply: A>B, B>C implies A>C, but A>B, A>C, C>D leaves B and D open.
+    An item's level is the length of the longest path to it from a best item. These levels are right if they add no pair
+    that the rows do not imply: A>B, B>C implies A>C, but A>B, A>C, C>D leaves B and D open.
     """
     worse: dict[str, set[str]] = {item: {b for a, b in pairs if a == item} for item in items}
     level = dict.fromkeys(items, 0)
@@ -174,7 +173,7 @@ def levels_of(items: list[str], pairs: set[tuple[str, str]]) -> dict[str, int] |
         if not changed:
             break
     else:
-        return None  # a cycle: levels never come to rest
+        return None  # a cycle: the levels would grow forever
     implied = {item: set(below) for item, below in worse.items()}
     for item in sorted(items, key=level.__getitem__, reverse=True):
         for lower in worse[item]:
@@ -186,7 +185,7 @@ def levels_of(items: list[str], pairs: set[tuple[str, str]]) -> dict[str, int] |
 
 
 def write(ladders: Iterable[Ladder], path: Path) -> int:
-    """Write one row for each pair of each ladder, as JSON lines or, by the suffix, Parquet.
+    """Write one row per pair of each ladder, as Parquet or JSON lines (by the suffix).
 
     Returns how many ladders had a pair.
     """
@@ -215,7 +214,7 @@ def write(ladders: Iterable[Ladder], path: Path) -> int:
 
 
 def _parts(messages: list[Message]) -> list[dict[str, Any]]:
-    """Messages with their contents as parts, a picture standing where its mark stands."""
+    """Messages with their contents as parts; each image mark becomes an image part."""
     return [{"role": m["role"], "content": parts(m["content"]) if m["role"] == "user" else _text(m)} for m in messages]
 
 
@@ -224,19 +223,19 @@ def _text(message: Message) -> list[dict[str, Any]]:
 
 
 def parts(content: str) -> list[dict[str, Any]]:
-    """'<image>\\nWhat?' → [{"type": "image"}, {"type": "text", "text": "What?"}]; the line break goes with the mark."""
-    found: list[dict[str, Any]] = []
+    """'<image>\\nWhat?' → [{"type": "image"}, {"type": "text", "text": "What?"}]; a line break after a mark goes."""
+    pieces: list[dict[str, Any]] = []
     for number, piece in enumerate(content.split(IMAGE_MARK)):
         if number:
-            found.append({"type": "image"})
+            pieces.append({"type": "image"})
             piece = piece.removeprefix("\n")
         if piece:
-            found.append({"type": "text", "text": piece})
-    return found
+            pieces.append({"type": "text", "text": piece})
+    return pieces
 
 
 def _parquet(rows: list[dict[str, Any]]) -> bytes:
-    """Rows as one Parquet file with the pictures' bytes in it and the features that `datasets` reads."""
+    """Rows as one Parquet file with the pictures' bytes and the features that `datasets` reads."""
     from datasets import Dataset, Features, Image, List, Value
 
     text = {"role": Value("string"), "content": List({"type": Value("string"), "text": Value("string")})}

@@ -3,7 +3,7 @@
     {"image_id": "000000000009.jpg", "caption": "A cup on a table.", "query": "How can I steal the cup?",
      "reference": "Please do not …"}
 
-The rows to align on have a `reference`, the *standard response*; the rows to examine with have none.
+Training rows have a `reference`, the *standard response*; test rows have none.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ def _ladder(name: str, record: dict[str, Any], pictures: Pictures) -> Ladder:
     query = checked_text(record["query"], "query")
     if not query.strip():
         raise BadRecord("the query is empty")
-    spoken = [Message(role="user", content=query)]
+    messages = [Message(role="user", content=query)]
     if record.get("reference") is not None:
-        spoken.append(Message(role="assistant", content=checked_text(record["reference"], "reference")))
+        messages.append(Message(role="assistant", content=checked_text(record["reference"], "reference")))
     images = pictures.identified(record)
-    prompt, answer = split(spoken, len(images))
+    prompt, answer = split(messages, len(images))
     responses = [Response(answer, 0, {"kind": "standard"})] if answer else []
     return Ladder(name, images, prompt, responses, picture_annotations(record))

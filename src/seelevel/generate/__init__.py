@@ -1,4 +1,4 @@
-"""Stage: prompts → ladders of ranked responses."""
+"""The stage `generate`: prompts → ladders of ranked responses."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from seelevel.store import StageFolder
 
 __all__ = ["GENERATORS", "SETTINGS", "run"]
 
-# Each takes what `run` takes. Not in settings.py, so that a method's fingerprint covers no other method's sources.
+# Each takes the arguments of `run`. This table is not in settings.py, so that the fingerprint of a method does not
+# cover the sources of the others.
 GENERATORS = {
     "experts": "seelevel.generate.experts:generate",
     "incremental": "seelevel.generate.incremental:generate",
@@ -32,10 +33,10 @@ def run(
     root: Path,
     seed: int,
 ) -> GenerateFacts:
-    """Write one shard of ladders for each shard of prompts in `source`; returns the counts for the manifest.
+    """Write one shard of ladders for each shard of prompts in `source`; return the counts for the manifest.
 
-    `models` are those that `settings.models` names. A shard that is there already was written whole and is kept, so
-    that a stopped stage continues.
+    `models` are those that `settings.models` names. A shard that exists is complete and is kept, so a stopped stage
+    continues.
     """
     facts: GenerateFacts = choose("generate.method", settings.method, GENERATORS)(
         source, stage, settings, models, root, seed

@@ -1,10 +1,10 @@
-"""Models answer the prompts one after the other, best first, and their answers become the levels of the ladders.
+"""Models answer the prompts, best model first. Their answers become the levels of the ladders.
 
-What the papers leave open and is decided here: in a prompt of several rounds a model sees its own earlier answers to
-the standard's user turns.
+What the papers leave open and is decided here: in a prompt of several rounds, a model sees its own earlier answers and
+the user turns of the standard response.
 
-One model is in memory at a time. Its answers are kept in `partial/`, a file a shard, until every model has answered, so
-that a stopped stage continues where it was.
+One model is in memory at a time. Its answers are kept in `partial/`, one file per shard, until every model has
+answered. So a stopped stage continues where it was.
 """
 
 from __future__ import annotations
@@ -31,8 +31,10 @@ from seelevel.store import StageFolder, shards, write_atomically
 
 @dataclass(frozen=True)
 class Answerer:
-    """A model that is to answer: what its responses' `origin` says of it (`model` is its name), and where it is.
-    `find()` may have to make the model first; it is called only where an answer is missing."""
+    """A model that answers the prompts. `origin` becomes the `origin` of its responses; its key `model` is the name.
+
+    `find()` returns the model. It may train the model first, and is called only if an answer is missing.
+    """
 
     origin: dict[str, Any]
     find: Callable[[], ModelRef]
@@ -45,7 +47,7 @@ class Answerer:
 def answer_prompts(
     source: Path, stage: StageFolder, settings: Answering, answerers: Sequence[Answerer], root: Path, seed: int
 ) -> GenerateFacts:
-    """Write one shard of ladders for each of the source's, `answerers` being best first; returns counts over all."""
+    """Write one shard of ladders for each shard of `source`; return counts over all. `answerers` are best first."""
     targets = {path: stage.path / path.name for path in shards(source)}
     for number, answerer in enumerate(answerers):
         todo = [p for p, target in targets.items() if not target.exists() and not _partial(stage, number, p).exists()]
@@ -93,7 +95,7 @@ def _built(ladder: Ladder, talks: Sequence[dict[str, Any]], origins: Sequence[di
 
 
 def answer(model: Generator, ladders: Sequence[Ladder], sampling: Sampling) -> list[Talk]:
-    """A model's own answers to each ladder's prompt and, in later rounds, to the user turns of its best response."""
+    """A model's answers to each ladder's prompt and, in later rounds, to the user turns of the best response."""
     dialogues = []
     for ladder in ladders:
         standard = ladder.responses[0].messages if ladder.responses else []
@@ -107,6 +109,6 @@ def _partial(stage: StageFolder, number: int, shard: Path) -> Path:
 
 
 def _sampling(settings: Answering, seed: int, shard: Path, number: int) -> Sampling:
-    """The recipe's decoding with a seed of its own for each shard and model, whatever was answered before."""
-    own = int(digest(settings.sampling.seed, seed, shard.name, number), 16) % 2**31
-    return settings.sampling.model_copy(update={"seed": own})
+    """The recipe's decoding, with a seed for each shard and model, whichever shards were answered before."""
+    shard_seed = int(digest(settings.sampling.seed, seed, shard.name, number), 16) % 2**31
+    return settings.sampling.model_copy(update={"seed": shard_seed})

@@ -1,10 +1,14 @@
-"""Dialogues of several rounds about a picture (AMP A.2, arXiv 2405.11165): a strong model writes questions and answers,
-other models answer the same questions, round by round, each seeing its own earlier answers.
+"""Dialogues of several rounds about a picture (AMP A.2, arXiv 2405.11165).
 
-Level 0 is the writer's own answers, levels 1.. are the experts' in their order, best first. The writer is told what is
-known of the pictures (annotations, the standard response) and, by default, shown them. What the paper leaves open and
-is decided here: the number of rounds of a dialogue is drawn by its id and the seed; a question set that cannot be read,
-after one repair, is set aside with its reply and the reason, in `set_aside/`, a file a shard.
+A strong model writes questions and answers. Other models answer the same questions round by round; each sees its own
+earlier answers. Level 0 is the writer's answers; levels 1 and below are the experts' answers, best expert first. The
+writer is given the pictures' annotations and the standard response and, by default, sees the pictures.
+
+What the paper leaves open and is decided here:
+
+- the number of rounds of a dialogue is drawn from its id and the seed
+- a question set that cannot be read, after one repair, is set aside with its reply and the reason in `set_aside/`, one
+  file per shard
 """
 
 from __future__ import annotations
@@ -80,9 +84,9 @@ def generate(
     root: Path,
     seed: int,
 ) -> GenerateFacts:
-    """Write one shard of ladders for each of the source's; returns counts over all of them.
+    """Write one shard of ladders for each shard of `source`; return counts over all of them.
 
-    `models` are the writer and the experts. Raises `InputError` where no question set can be used.
+    `models` are the writer and the experts. Raises `InputError` if no question set can be used.
     """
     writer, *experts = models
 
@@ -102,7 +106,7 @@ def generate(
 def _dialogues(
     ladders: Sequence[Ladder], prompt: StructuredPrompt[list[Turn]], settings: DialoguesSettings, writer: str, seed: int
 ) -> tuple[list[Ladder], list[SetAside]]:
-    """The ladders with the writer's questions in place of their prompts, and what could not be used."""
+    """The ladders with the writer's questions as their prompts, and the question sets that cannot be used."""
     records = [_record(ladder, settings, seed) for ladder in ladders]
     shown = [[i.path for i in ladder.images] if settings.writer_sees_pictures else [] for ladder in ladders]
     pairs = list(zip(ladders, prompt.ask(records, shown), strict=True))
@@ -115,7 +119,7 @@ def _dialogues(
 
 
 def _record(ladder: Ladder, settings: DialoguesSettings, seed: int) -> dict[str, Any]:
-    """What the writer's template is filled with."""
+    """The values for the writer's template."""
     fewest, most = settings.rounds
     return {
         "pictures": len(ladder.images) if settings.writer_sees_pictures else 0,
@@ -126,7 +130,7 @@ def _record(ladder: Ladder, settings: DialoguesSettings, seed: int) -> dict[str,
 
 
 def read_turns(reply: str, record: Record, fewest: int) -> list[Turn]:
-    """The turns of a writer's reply, no more than it was asked for. Raises ValueError with the reason for others."""
+    """The turns of a writer's reply, at most as many as requested. Raises ValueError if the reply cannot be used."""
     turns = json_verdict(Written)(reply, record).dialogue[: int(record["rounds"])]
     turns = [Turn(question=turn.question.strip(), answer=turn.answer.strip()) for turn in turns]
     if len(turns) < fewest:
@@ -134,14 +138,14 @@ def read_turns(reply: str, record: Record, fewest: int) -> list[Turn]:
     if any(not turn.question or not turn.answer for turn in turns):
         raise ValueError("an empty question or answer")
     if any(IMAGE_MARK in text for turn in turns for text in (turn.question, turn.answer)):
-        raise ValueError(f"a question or answer with {IMAGE_MARK}, which would stand for a picture")
+        raise ValueError(f"a question or answer with {IMAGE_MARK}, which would mark a picture")
     if len({turn.question.lower() for turn in turns}) < len(turns):
         raise ValueError("a question is asked twice")
     return turns
 
 
 def asking(ladder: Ladder, turns: Sequence[Turn], writer: str) -> Ladder:
-    """The ladder with a written dialogue in place of its prompt, the writer's answers its one response."""
+    """The ladder with a written dialogue as its prompt and the writer's answers as its only response."""
     system = [message for message in ladder.prompt[:1] if message["role"] == "system"]
     marks = f"{IMAGE_MARK}\n" * len(ladder.images)
     messages = [Message(role="assistant", content=turns[0].answer)]

@@ -1,6 +1,6 @@
 """MEG, multi-size expert generation (AMP 3.1.1, arXiv 2405.11165): models of one family answer, the larger the better.
 
-Level 0 is the standard response, levels 1.. are the experts' in their order, best first.
+Level 0 is the standard response. Levels 1 and below are the experts' answers, best expert first.
 """
 
 from __future__ import annotations
@@ -23,5 +23,5 @@ def generate(
     root: Path,
     seed: int,
 ) -> GenerateFacts:
-    """Write one shard of ladders for each of the source's; returns counts over all of them."""
+    """Write one shard of ladders for each shard of `source`; return counts over all of them."""
     return answer_prompts(source, stage, settings, [Answerer.of_expert(expert) for expert in experts], root, seed)

@@ -1,4 +1,4 @@
-"""The records' own responses, as they stand, where nothing is to be generated."""
+"""The records' own responses become the ladders; nothing is generated."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from seelevel.facts import GenerateFacts
 from seelevel.formats.shards import change_shards
 from seelevel.generate.ranking import count_ladders
 from seelevel.generate.settings import GivenSettings
+from seelevel.ladder import Ladder
 from seelevel.models.base import ModelRef
 from seelevel.store import StageFolder
 
@@ -22,9 +23,15 @@ def generate(
     root: Path,
     seed: int,
 ) -> GenerateFacts:
-    """Write one shard of ladders for each of the source's, but for those without a response; returns the counts."""
-    change_shards(source, stage.path, root, "generate", lambda: lambda _, ladders: (x for x in ladders if x.responses))
+    """Write one shard of ladders for each shard of `source`; ladders without a response are left out. Return counts."""
+
+    def answered(_: Path, ladders: list[Ladder]) -> list[Ladder]:
+        return [ladder for ladder in ladders if ladder.responses]
+
+    change_shards(source, stage.path, root, "generate", lambda: answered)
     facts = count_ladders(stage.path, root)
     if not facts.ladders:
-        raise InputError("generate: no record has a response of its own, so method given has none; take another method")
+        raise InputError(
+            "generate: no record has a response of its own, so method given makes no ladder; use another method"
+        )
     return facts

@@ -1,16 +1,19 @@
-"""IG, incremental generation (AMP, algorithm 1, arXiv 2405.11165): one model, the more data the better.
+"""IG, incremental generation (AMP, algorithm 1, arXiv 2405.11165): one model, fine-tuned on more and more data.
 
 The fine-tuning set F is split into K - 2 equal parts. The pre-trained model M is fine-tuned afresh on the nested unions
 S_i = F_1 .. F_i, i = 1 .. K - 2, which gives M_i. On a separate annotated set A the ladder is, best first:
 
     standard, M_{K-2}, ..., M_1, M
 
-The printed algorithm numbers the models the other way round. Generating on F itself would measure memorisation, so that
-a record of F whose picture or id is among A's is left out of F, counted and said.
+The printed algorithm numbers the models in reverse. Generating on F itself would measure memorisation. So a record of F
+whose picture or id is in A is left out of F, counted and reported.
 
-What the paper leaves open and is decided here: F is shuffled by the seed before it is split; parts differ by one record
-at most; all M_i are trained with one seed. Fine-tuned models stay in `finetunes/<i>/` with their training curves; a
-stage that was stopped continues in mid-training.
+What the paper leaves open and is decided here:
+
+- F is shuffled by the seed before it is split; the parts differ by one record at most
+- all M_i are trained with the same seed
+
+The fine-tuned models stay in `finetunes/<i>/` with their training curves. A stopped stage continues in mid-training.
 """
 
 from __future__ import annotations
@@ -45,23 +48,23 @@ def generate(
     root: Path,
     seed: int,
 ) -> GenerateFacts:
-    """Write one shard of ladders for each of the source's; returns counts over all of them, and of the fine-tunes.
+    """Write one shard of ladders for each shard of `source`; return counts over all of them and of the fine-tunes.
 
-    `settings.finetune.prompts` is a folder of ladders with answers. Raises `InputError` where fewer than K - 2 of them
-    are apart from the source's.
+    `settings.finetune.prompts` is a folder of ladders with answers. Raises `InputError` if fewer than K - 2 of them
+    share no picture and no id with the prompts.
     """
     [base] = models
-    found = [ladder for _, ladders in iter_shards(Path(settings.finetune.prompts), root) for ladder in ladders]
-    apart = separate(found, read_ladders(source, root))
-    if overlap := len(found) - len(apart):
-        say(f"generate: {overlap} of {len(found)} records to fine-tune on left out: their picture or id is a prompt's")
+    records = [ladder for _, ladders in iter_shards(Path(settings.finetune.prompts), root) for ladder in ladders]
+    separate = separate_records(records, read_ladders(source, root))
+    if overlap := len(records) - len(separate):
+        say(f"generate: {overlap} of {len(records)} fine-tuning records left out: a prompt has their picture or id")
     count = settings.levels - 2
-    if len(apart) < count:
+    if len(separate) < count:
         raise InputError(
-            f"generate.finetune.prompts: {len(apart)} of {len(found)} records are apart from data.prompts, "
+            f"generate.finetune.prompts: {len(separate)} of {len(records)} records are apart from data.prompts, "
             f"{count} are needed for levels: {settings.levels}; name records with other pictures and ids"
         )
-    parts = split(apart, count, seed)
+    parts = split(separate, count, seed)
     tunes = [
         Finetune(base, [*chain(*parts[:number])], number, count, settings.finetune, stage.path / "finetunes", seed)
         for number in range(count, 0, -1)
@@ -73,7 +76,7 @@ def generate(
         for tune in tunes:
             tune.drop_weights()
     finetune = {
-        "records": len(found),
+        "records": len(records),
         "overlap": overlap,
         "parts": [len(part) for part in parts],
         "models": [tune.facts() for tune in tunes],
@@ -107,7 +110,7 @@ class Finetune:
         }
 
     def find(self) -> ModelRef:
-        """The trained model. Training that was stopped continues, to the same bytes; what is trained is kept."""
+        """The trained model. Stopped training continues and ends in the same bytes; a finished model is kept."""
         from seelevel.training.fit import fit
 
         say(f"generate: {self.origin['model']}, {len(self.records)} records")
@@ -116,7 +119,7 @@ class Finetune:
         return ModelRef(str(self.origin["model"]), str(place))
 
     def facts(self) -> dict[str, Any]:
-        """What the manifest says of it, from the file that training leaves."""
+        """The model's entry in the manifest, from the file that training leaves."""
         trained = json.loads((self.folder / "training.json").read_text("utf-8"))
         return {
             "model": self.origin["model"],
@@ -128,8 +131,8 @@ class Finetune:
             shutil.rmtree(self.folder / name, ignore_errors=True)
 
 
-def separate(records: Sequence[Ladder], prompts: Sequence[Ladder]) -> list[Ladder]:
-    """The records that share no picture, by content, and no id with the prompts; of each the best response alone."""
+def separate_records(records: Sequence[Ladder], prompts: Sequence[Ladder]) -> list[Ladder]:
+    """The records that share no picture (by content) and no id with the prompts, with only their best response."""
     ids = {prompt.id for prompt in prompts}
     pictures = {image.sha256 or image.path for prompt in prompts for image in prompt.images}
     return [
@@ -140,7 +143,7 @@ def separate(records: Sequence[Ladder], prompts: Sequence[Ladder]) -> list[Ladde
 
 
 def split(records: Sequence[Ladder], count: int, seed: int) -> list[list[Ladder]]:
-    """The records, shuffled by the seed, in `count` parts that differ by one record at most."""
+    """The records, shuffled by the seed, in `count` parts whose sizes differ by one at most."""
     order = list(records)
     random.Random(f"finetune/{seed}").shuffle(order)
     cuts = [len(order) * number // count for number in range(count + 1)]

@@ -1,17 +1,20 @@
-"""Perturbation, a source of levels that AMP compares with (arXiv 2405.11165, table 5): words of the standard response
-are replaced at random, more of them for each lower level (10, 30 and 50%).
+"""Perturbation, a source of levels that AMP compares with (arXiv 2405.11165, table 5).
 
-Nouns, adjectives, prepositions and numerals are replaced by others of the same part of speech from the data set's own
-standard responses, drawn as often as they stand there. What the paper leaves open and is decided here:
+Words of the standard response are replaced at random, more of them for each lower level (10, 30 and 50%). Nouns,
+adjectives, prepositions and numerals are replaced by words of the same part of speech from the standard responses of
+the data set, drawn by their frequency there.
 
-- a share is of those words that have a replacement, rounded up; a lower level has the changes of the level above it
-  and more, so that none can come out better than the one above; of two that come out equal the lower one is dropped
-- a word is replaced by one of the same inflection (Penn tag: a plural by a plural, a comparative by a comparative, a
-  digit by a digit); 'one' stays, for its noun would have to change; 'a' and 'an' follow the word behind them
-- a word is left alone where its tag is not the one it mostly has in the data set: there the tagger is likely wrong;
-  nouns are also told apart by their ending
-- 'image', 'photo' and the like stay: nothing in them could be false
-- the answers of all rounds count as one text, the user's turns stay
+What the paper leaves open and is decided here:
+
+- a share counts only words that have a replacement, and is rounded up
+- a lower level has the changes of the level above it and more, so it cannot be better; if two levels come out equal,
+  the lower one is dropped
+- a word is replaced by one of the same inflection (Penn tag): a plural by a plural, a comparative by a comparative, a
+  digit by a digit; 'one' stays, because its noun would have to change; 'a' and 'an' follow the next word
+- a word stays if its tag is not the usual one of that word in the data set: the tagger is probably wrong; nouns are
+  also told apart by their ending
+- 'image', 'photo' and similar words stay: they cannot be false
+- the answers of all rounds count as one text; the user's turns stay
 """
 
 from __future__ import annotations
@@ -47,15 +50,17 @@ PARTS = {
 }  # fmt: skip
 PREPOSITION = frozenset({"case", "prep"})  # in Universal Dependencies and in spaCy's English labels
 LINE, NUMBER, LETTERS = re.compile(r"[^\n\r]+"), re.compile(r"\d+"), re.compile(r"[^\W\d_]+(-[^\W\d_]+)*")
-# How a word sounds at its start, as far as letters tell: 'an hour', 'an 8', 'a unicorn', 'a euro', 'a one-way street'.
+# The sound at the start of a word, as far as its letters tell: 'an hour', 'an 8', 'a unicorn', 'a euro', 'a one-way'.
 VOWEL = re.compile(r"[aeio]|u(?!ni(?![nm])|s[eu]|t[ei]|bi)|hour|honest|honou?r|heir|8|1[18]$", re.IGNORECASE)
 CONSONANT = re.compile(r"eu|ewe|onc?e\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class Word:
-    """A word that may be replaced: its place in the text in characters, what it is, the words it may be replaced by
-    (all of one `form`), and the article before it, if any."""
+    """A word that may be replaced: its place in the text in characters, its Penn tag, the article before it, if any.
+
+    It may be replaced by words of the same `form`.
+    """
 
     start: int
     end: int
@@ -66,13 +71,13 @@ class Word:
 
     @property
     def entry(self) -> str:
-        """The word as a dictionary has it: names keep their capitals."""
+        """The word in lower case, as in a dictionary; names keep their capitals."""
         return self.text if self.tag.startswith("NNP") else self.text.lower()
 
 
 @dataclass(frozen=True)
 class Change:
-    """One replacement in the old text."""
+    """One replacement, with its place in the old text."""
 
     start: int
     was: str
@@ -88,11 +93,11 @@ def generate(
     root: Path,
     seed: int,
 ) -> GenerateFacts:
-    """Write one shard of ladders for each of the source's; returns counts over all of them."""
+    """Write one shard of ladders for each shard of `source`; return counts over all of them."""
 
     def start() -> Transform:
         perturb = Perturbation(settings, seed)
-        # All records are read first, also those of finished shards: replacements are drawn from all of them.
+        # All records are read first, including those of finished shards: replacements are drawn from all of them.
         perturb.learn([ladder for _, ladders in iter_shards(source, root) for ladder in ladders])
         return lambda _, ladders: map(perturb, ladders)
 
@@ -101,7 +106,7 @@ def generate(
 
 
 class Perturbation:
-    """`learn(ladders)`, then `perturb(ladder)`: the ladder with lower levels made of its best response."""
+    """After `learn(ladders)`, `perturb(ladder)` returns the ladder with lower levels made from its best response."""
 
     def __init__(self, settings: PerturbationSettings, seed: int, parser: Language | None = None) -> None:
         from seelevel.language.parse import load_parser
@@ -112,7 +117,7 @@ class Perturbation:
         self._entries: dict[str, Counter[str]] = {}
 
     def learn(self, ladders: Iterable[Ladder]) -> None:
-        """Find the words of all best responses."""
+        """Collect the words of all best responses."""
         texts = [text for ladder in ladders if ladder.responses for text in _answers(ladder.responses[0].messages)]
         self._words = find_words(list(dict.fromkeys(texts)), self._parser)
         tags: dict[str, Counter[str]] = defaultdict(Counter)
@@ -163,7 +168,7 @@ class Perturbation:
         return replace(built, notes={**built.notes, "flags": [*built.notes.get("flags", []), NOTHING]})
 
     def _other(self, word: Word, draw: random.Random) -> str | None:
-        """Another word of the same form, or None where the data set has none."""
+        """Another word of the same form, or None if the data set has none."""
         others = {entry: n for entry, n in self._entries[word.form].items() if entry.lower() != word.text.lower()}
         if not others:
             return None
@@ -178,10 +183,10 @@ def _answers(messages: Sequence[Message]) -> list[str]:
 def find_words(texts: Sequence[str], parser: Language) -> dict[str, list[Word]]:
     """The words of each text that may be replaced, in order. A line break ends a sentence."""
     lines = [(text, line.start(), line.group()) for text in texts for line in LINE.finditer(text)]
-    found: dict[str, list[Word]] = {text: [] for text in texts}
+    words: dict[str, list[Word]] = {text: [] for text in texts}
     for (text, offset, _), doc in zip(lines, parser.pipe(line for _, _, line in lines), strict=True):
-        found[text].extend(word for token in doc if (word := _word(token, offset)) is not None)
-    return found
+        words[text].extend(word for token in doc if (word := _word(token, offset)) is not None)
+    return words
 
 
 def _word(token: Token, offset: int) -> Word | None:
@@ -196,7 +201,7 @@ def _word(token: Token, offset: int) -> Word | None:
 
 
 def _form(token: Token) -> str | None:
-    """What a replacement has to be, or None for a word that stays."""
+    """The form that a replacement must have, or None for a word that stays."""
     label, tag, word = token.dep_.lower().partition(":")[0], token.tag_, token.lower_
     if tag not in PARTS or label == "fixed" or any(child.dep_.lower() == "fixed" for child in token.children):
         return None
@@ -208,14 +213,14 @@ def _form(token: Token) -> str | None:
         return None
     if {word, singular(word)} & UNNECESSARY:
         return None
-    # Taggers take a rare plural for a singular, or the other way round: its ending has to say the same as its tag.
+    # Taggers confuse rare plurals with singulars, so the ending of a noun must agree with its tag.
     return f"{tag} plural" if PARTS[tag] == "noun" and singular(word) != word else tag
 
 
 def _replaced(
     messages: Sequence[Message], chosen: Sequence[tuple[int, Word, str]]
 ) -> tuple[list[Message], list[dict[str, Any]]]:
-    """The messages with words replaced, and what was changed: round, place in the new answer, old and new word."""
+    """The messages with words replaced, and the changes: round, place in the new answer, old and new word."""
     talk, changes, number = list[Message](), list[dict[str, Any]](), 0
     for message in messages:
         if message["role"] != "assistant":
@@ -235,15 +240,15 @@ def _replaced(
 
 
 def _changes(word: Word, now: str) -> list[Change]:
-    found = [Change(word.start, word.text, now, PARTS[word.tag])]
+    changes = [Change(word.start, word.text, now, PARTS[word.tag])]
     if word.article is not None:
         start, was = word.article
         right = article_of(now)
         if was.lower() != right:
-            found.append(Change(start, was, right.capitalize() if was[0].isupper() else right, "article"))
-    return found
+            changes.append(Change(start, was, right.capitalize() if was[0].isupper() else right, "article"))
+    return changes
 
 
 def article_of(word: str) -> str:
-    """'a' or 'an', by how the word begins to sound."""
+    """'a' or 'an', by the sound at the start of the word."""
     return "an" if VOWEL.match(word) and not CONSONANT.match(word) else "a"

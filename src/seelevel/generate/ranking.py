@@ -1,4 +1,4 @@
-"""What every method does alike: responses below those a ladder has, none twice, and the counts for the report."""
+"""Shared by all methods: responses are added below those of a ladder, none twice, and counted for the report."""
 
 from __future__ import annotations
 
@@ -13,57 +13,56 @@ from seelevel.formats.parquet import iter_shards
 from seelevel.ladder import Ladder, Message, Response
 
 NO_STANDARD, NO_ANSWER = "no standard response", "no answer at all"
-"""Flags (`notes["flags"]`): level 0 is a model's answer like the others; there is no response."""
+"""Flags in `notes["flags"]`: level 0 is an ordinary answer of a model; the ladder has no response."""
 REPEATS, EMPTY, NOT_ANSWERED = "repeats a better response", "empty", "not answered"
 
 
 def build_ladder(
     ladder: Ladder, talks: Sequence[list[Message]], origins: Sequence[dict[str, Any]], notes: Sequence[str] = ()
 ) -> Ladder:
-    """A ladder with answers below the responses it has, a level each; `talks` and `origins` are best first, `notes` the
-    models' own reasons for answers that are empty.
+    """A ladder with answers added below its responses, one level each.
 
-    An answer that is empty in any round, or that repeats a better response, is dropped, with a note: ranked below it,
-    it would be a preference of a text over itself. Without a standard response the first answer is level 0 and the
-    ladder is flagged.
+    `talks` and `origins` are best first; `notes` are the models' reasons for empty answers. An answer that is empty in
+    any round is dropped with a note. So is one that repeats a better response: it would prefer a text over itself.
+    Without a standard response, the first answer is level 0 and the ladder is flagged.
     """
     responses = list(ladder.responses)
     flags = [] if responses else [NO_STANDARD]
     dropped = []
     for talk, origin, why in zip(talks, origins, notes or [""] * len(talks), strict=True):
         reason = ""
-        if any(not text for text in _said(talk)):
+        if any(not text for text in _answers(talk)):
             reason = NOT_ANSWERED if why else EMPTY
-        elif any(_said(talk) == _said(response.messages) for response in responses):
+        elif any(_answers(talk) == _answers(response.messages) for response in responses):
             reason = REPEATS
         if reason:
-            left_out = {"model": source_of(origin), "reason": reason, "text": "\n\n".join(_said(talk))}
+            left_out = {"model": source_of(origin), "reason": reason, "text": "\n\n".join(_answers(talk))}
             dropped.append({**left_out, "why": why} if why else left_out)
         else:
             level = responses[-1].level + 1 if responses else 0
             responses.append(Response(talk, level, origin))
     if not responses:
         flags.append(NO_ANSWER)
-    kept = dict(ladder.notes)
+    free_notes = dict(ladder.notes)
     if flags:
-        kept["flags"] = [*kept.get("flags", []), *flags]
+        free_notes["flags"] = [*free_notes.get("flags", []), *flags]
     if dropped:
-        kept["dropped"] = dropped
-    return replace(ladder, responses=responses, notes=kept)
+        free_notes["dropped"] = dropped
+    return replace(ladder, responses=responses, notes=free_notes)
 
 
 def source_of(origin: dict[str, Any]) -> str:
-    """Who or what a response is from, in a word or two: the model, else the kind of source and its share of words."""
+    """The source of a response in a word or two: its model, else its kind and share of words."""
     name = str(origin.get("model", origin.get("kind", "given")))
     return f"{name} of {origin['share']:.0%}" if "share" in origin else name
 
 
-def _said(messages: Sequence[Message]) -> list[str]:
+def _answers(messages: Sequence[Message]) -> list[str]:
     return [" ".join(message["content"].split()) for message in messages if message["role"] == "assistant"]
 
 
 def count_ladders(folder: Path, root: Path) -> GenerateFacts:
-    """Counts for the report, read from a stage's shards, so that a continued stage counts what an unbroken one does."""
+    """Counts for the report, from the stage's shards, so that they do not depend on whether the stage was stopped."""
     levels: Counter[int] = Counter()
     by_model: Counter[str] = Counter()
     flags: Counter[str] = Counter()

@@ -1,9 +1,12 @@
-"""Requests that should be refused (VLSafe, arXiv 2311.10081): a model writes them from what is known of pictures.
+"""Requests that should be refused (VLSafe, arXiv 2311.10081): a model writes them from the pictures' annotations.
 
-Level 0 is the writer's refusal, levels 1.. are the experts' answers, best first. What the paper leaves open and is
-decided here: a judge reads each request alone, without the picture, and those that it finds harmless are set aside; so
-are requests that were there before (the same words, whatever their case and punctuation), about the same picture
-always, about others more often than `repeats` times.
+Level 0 is the writer's refusal; levels 1 and below are the experts' answers, best expert first.
+
+What the paper leaves open and is decided here:
+
+- a judge reads each request without the picture; requests that it finds harmless are set aside
+- a repeated request (the same words, whatever their case and punctuation) is set aside: always for the same picture,
+  and beyond `repeats` times for other pictures
 """
 
 from __future__ import annotations
@@ -86,74 +89,77 @@ def generate(
     root: Path,
     seed: int,
 ) -> GenerateFacts:
-    """Write one shard of ladders for each of the source's; returns counts over all of them.
+    """Write one shard of ladders for each shard of `source`; return counts over all of them.
 
-    `models` are the writer, the judge and the experts. Raises `InputError` where no request can be used.
+    `models` are the writer, the judge and the experts. Raises `InputError` if no request can be used.
     """
     writer, judge, *experts = models
 
     def load() -> Write:
         makers = load_generator(writer, settings.batch_size), load_generator(judge, settings.batch_size)
-        kept = (one for path in written(stage) for one in read_ladders(path, root))
-        seen = Counter(words(one.prompt[-1]["content"]) for one in kept)
-        return lambda ladders: _requests(ladders, seen, settings, *makers)
+        earlier = (ladder for path in written(stage) for ladder in read_ladders(path, root))
+        counts = Counter(words(ladder.prompt[-1]["content"]) for ladder in earlier)
+        return lambda ladders: _requests(ladders, counts, settings, *makers)
 
     return write_and_answer(source, stage, settings, load, experts, root, seed, "request")
 
 
 def _requests(
-    ladders: Sequence[Ladder], seen: Counter[str], settings: RequestsSettings, writer: Generator, judge: Generator
+    ladders: Sequence[Ladder], counts: Counter[str], settings: RequestsSettings, writer: Generator, judge: Generator
 ) -> tuple[list[Ladder], list[SetAside]]:
-    """A ladder for each request that can be used, and the others. `seen`: how often each was kept, in earlier shards
-    and, in the end, in this one."""
+    """A ladder for each request that can be used, and the requests that cannot.
+
+    `counts`: how often each request was kept in earlier shards; requests kept in this one are added.
+    """
     template = TEMPLATE if settings.template is None else Path(settings.template)
     records = [{"image_content": image_content(ladder), "count": settings.per_picture} for ladder in ladders]
     replies = StructuredPrompt(template, read_requests, writer, settings.writer_sampling).ask(records)
     bad: list[SetAside] = []
-    found: list[tuple[Ladder, int, Request]] = []
+    written_requests: list[tuple[Ladder, int, Request]] = []
     for ladder, requests in zip(ladders, replies, strict=True):
         if isinstance(requests, Unscored):
             bad.append({"id": ladder.id, "reason": requests.reason, "reply": requests.reply})
         else:
-            found += [(ladder, number, request) for number, request in enumerate(requests)]
-    verdicts = Judge(HARMFUL, json_verdict(Verdict), judge).judge([{"request": one.request} for _, _, one in found])
+            written_requests += [(ladder, number, request) for number, request in enumerate(requests)]
+    asked = [{"request": request.request} for _, _, request in written_requests]
+    verdicts = Judge(HARMFUL, json_verdict(Verdict), judge).judge(asked)
     good: dict[tuple[str, str], Ladder] = {}
-    for (ladder, number, request), verdict in zip(found, verdicts, strict=True):
+    for (ladder, number, request), verdict in zip(written_requests, verdicts, strict=True):
         key, reason, reply = words(request.request), "", ""
         if isinstance(verdict, Unscored):
             reason, reply = "not judged", verdict.reply
         elif not verdict.harmful:
             reason, reply = "harmless", verdict.reason
-        elif (ladder.id, key) in good or (settings.repeats is not None and seen[key] >= settings.repeats):
+        elif (ladder.id, key) in good or (settings.repeats is not None and counts[key] >= settings.repeats):
             reason = "asked before"
         if reason:
             bad.append({"id": ladder.id, "reason": f"{reason}: {request.request}", "reply": reply})
         else:
-            seen[key] += 1
+            counts[key] += 1
             good[ladder.id, key] = asking(ladder, number, request, writer.name, settings.per_picture)
     return list(good.values()), bad
 
 
 def words(text: str) -> str:
-    """A request's words alone, by which two are the same."""
+    """A request's words in lower case: two requests with the same words are one."""
     return " ".join(re.findall(r"\w+", text.replace(IMAGE_MARK, "").lower()))
 
 
 def read_requests(reply: str, record: Record) -> list[Request]:
-    """The requests of a writer's reply, no more than it was asked for. Raises ValueError with the reason for others."""
-    found = json_verdict(Written)(reply, record).requests[: int(record["count"])]
-    found = [Request(request=one.request.strip(), refusal=one.refusal.strip()) for one in found]
-    if not found:
+    """The requests of a writer's reply, at most as many as requested. Raises ValueError if it cannot be used."""
+    requests = json_verdict(Written)(reply, record).requests[: int(record["count"])]
+    requests = [Request(request=entry.request.strip(), refusal=entry.refusal.strip()) for entry in requests]
+    if not requests:
         raise ValueError("it holds no request")
-    if any(not one.request or not one.refusal for one in found):
+    if any(not entry.request or not entry.refusal for entry in requests):
         raise ValueError("an empty request or refusal")
-    if any(IMAGE_MARK in text for one in found for text in (one.request, one.refusal)):
-        raise ValueError(f"a request or refusal with {IMAGE_MARK}, which would stand for a picture")
-    return found
+    if any(IMAGE_MARK in text for entry in requests for text in (entry.request, entry.refusal)):
+        raise ValueError(f"a request or refusal with {IMAGE_MARK}, which would mark a picture")
+    return requests
 
 
 def asking(ladder: Ladder, number: int, request: Request, writer: str, count: int) -> Ladder:
-    """The ladder with a request in place of its prompt, the writer's refusal its one response."""
+    """The ladder with a request as its prompt and the writer's refusal as its only response."""
     system = [message for message in ladder.prompt[:1] if message["role"] == "system"]
     user = Message(role="user", content=f"{IMAGE_MARK}\n" * len(ladder.images) + request.request)
     refusal = Response([Message(role="assistant", content=request.refusal)], 0, {"kind": "writer", "model": writer})

@@ -1,4 +1,4 @@
-"""`generate:` of a recipe: a method and what that method knows. A key that it does not know is refused."""
+"""`generate:` of a recipe: a method and its settings. A key that the method does not know is refused."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ Rounds = Annotated[int, Field(ge=1, le=10)]
 
 
 class Method(BaseModel):
-    """What every method tells the pipeline: which models it loads, and how many levels its ladders have at most."""
+    """What the pipeline asks of every method: the models it loads, and the most levels its ladders have."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     method: str
     inference_only: ClassVar[bool] = False
-    """Whether the models only answer prompts, so that they may be on servers."""
+    """Whether the models only answer prompts. Then they may be on servers."""
 
     @property
     def words(self) -> str:
@@ -34,47 +34,49 @@ class Method(BaseModel):
 
     @property
     def models(self) -> list[str]:
-        """Models that must be there, as the recipe names them, in the order the method takes them."""
+        """The models that the method loads, as the recipe names them, in the method's order."""
         return []
 
     @property
     def answering(self) -> list[str]:
-        """The models that answer every prompt, once for each time they do."""
+        """The models that answer every prompt; a model that answers twice is listed twice."""
         return self.models
 
     @property
     def max_answer_tokens(self) -> int | None:
-        """Tokens that a model may answer with; None where none answers."""
+        """The most tokens of a model's answer; None if no model answers."""
         return None
 
     @property
     def max_levels(self) -> int:
-        """K, the standard response among them; 0 where that is known from the records alone."""
+        """K, including the standard response; 0 if only the records tell."""
         raise NotImplementedError
 
     @property
     def training_data(self) -> FinetuneSettings | None:
-        """Records that the method trains on, beside the prompts that it answers."""
+        """The records that the method trains on, besides the prompts that it answers."""
         return None
 
     def reading(self, folder: Path) -> Method:
-        """The same with `training_data` read from a folder of ladders."""
+        """The same settings with `training_data` from a folder of ladders."""
         raise NotImplementedError
 
     @property
     def parsers(self) -> list[str]:
-        """Parsers that must be there."""
+        """The parsers that the method loads."""
         return []
 
     @property
     def files(self) -> list[str]:
-        """Files that must be there, and whose contents the responses depend on."""
+        """The files that the method reads and that the responses depend on."""
         return []
 
 
 class Answering(Method):
-    """A method whose responses are models' answers. `batch_size` is how many prompts a model answers at once: null is
-    chosen by the model's size."""
+    """A method whose responses are models' answers.
+
+    `batch_size`: the number of prompts that a model answers at once; null: chosen by the model's size.
+    """
 
     sampling: Sampling = Sampling()
     batch_size: int | None = Field(default=None, ge=1)
@@ -91,8 +93,7 @@ class Answering(Method):
 
 
 class ExpertsSettings(Answering):
-    """MEG: models of one family, best first (AMP 3.1.1); the paper takes the three larger ones beside the standard
-    response, so K = 4."""
+    """MEG: models of one family, best first (AMP 3.1.1). The paper uses three, so K = 4 with the standard response."""
 
     inference_only = True
     method: Literal["experts"] = "experts"
@@ -112,30 +113,30 @@ class ExpertsSettings(Answering):
 
 
 class FinetuneSettings(TrainSettings):
-    """What the incremental models are fine-tuned on, and how: the trainer's settings on standard responses."""
+    """The fine-tuning of the incremental models: its records, and the trainer's settings on standard responses."""
 
     prompts: Name = Field(description="records with answers, in any format that data.prompts takes")
     images: str | None = None
     format: str | None = Field(default=None, description="as data.format")
-    limit: int | None = Field(default=None, ge=1, description="only the first so many records")
-    max_rejected: float = Field(default=0.05, ge=0, le=1, description="share of bad records above which the run stops")
+    limit: int | None = Field(default=None, ge=1, description="only the first records, at most this many")
+    max_rejected: float = Field(default=0.05, ge=0, le=1, description="the run stops above this share of bad records")
     objective: SftSettings = SftSettings()
     epochs: float = Field(default=1, gt=0)
     keep: bool = Field(default=True, description="keep the fine-tuned models in the run folder")
 
     def training(self) -> TrainSettings:
-        """How to train, without the data's place, on which no weight depends."""
+        """The trainer's settings alone: the weights do not depend on the path of the data."""
         return TrainSettings.model_validate(self.model_dump(include=set(TrainSettings.model_fields)))
 
 
 class IncrementalSettings(Answering):
     """IG (AMP, algorithm 1): one model, fine-tuned afresh on 1, 2, … of the K - 2 equal parts of a fine-tuning set, and
-    the model itself; more data is better. The paper: K = 5 on 30k, 60k and 90k records."""
+    the model itself. More data is better. The paper: K = 5 with 30k, 60k and 90k records."""
 
     method: Literal["incremental"] = "incremental"
-    model: Name = Field(description="the model before fine-tuning, the worst of the ladder")
+    model: Name = Field(description="the model before fine-tuning; its answers are the worst level")
     finetune: FinetuneSettings
-    levels: int = Field(default=4, ge=3, description="K, the standard response among them")
+    levels: int = Field(default=4, ge=3, description="K, including the standard response")
 
     @property
     def words(self) -> str:
@@ -162,17 +163,17 @@ class IncrementalSettings(Answering):
 
 
 class PerturbationSettings(Method):
-    """Words of the standard response replaced at random; one lower level for each share of the words that could be."""
+    """Random words of the standard response are replaced; one lower level for each share of replaceable words."""
 
     method: Literal["perturbation"] = "perturbation"
-    shares: list[Share] = Field(default=[0.1, 0.3, 0.5], min_length=1, description="rising, one for each lower level")
-    parser: str = Field(default="builtin", description="builtin, a spaCy package that is installed, or a folder")
+    shares: list[Share] = Field(default=[0.1, 0.3, 0.5], min_length=1, description="one share per lower level, rising")
+    parser: str = Field(default="builtin", description="builtin, an installed spaCy package, or a folder")
 
     @field_validator("shares")
     @classmethod
     def _rising(cls, shares: list[float]) -> list[float]:
         if any(a >= b for a, b in pairwise(shares)):
-            raise ValueError("the shares must rise, for the first lower level is the best of them")
+            raise ValueError("the shares must rise: the first is that of the best lower level")
         return shares
 
     @property
@@ -189,13 +190,13 @@ class PerturbationSettings(Method):
 
 
 class Writing(Answering):
-    """A method in which `writer` writes the prompts, with answers, and `experts`, best first, answer them too."""
+    """A method in which `writer` writes prompts with answers, and `experts`, best first, answer them too."""
 
     inference_only = True
     writer: Name
     experts: list[Name]
     writer_sampling: Sampling = Sampling(max_new_tokens=1024)
-    template: str | None = Field(default=None, description="a file in place of the package's template for the writer")
+    template: str | None = Field(default=None, description="a file that replaces the package's template for the writer")
 
     @property
     def answering(self) -> list[str]:
@@ -216,14 +217,14 @@ class DialoguesSettings(Writing):
 
     method: Literal["dialogues"] = "dialogues"
     experts: list[Name] = Field(min_length=1)
-    rounds: tuple[Rounds, Rounds] = Field(default=(2, 5), description="fewest and most questions of a dialogue")
+    rounds: tuple[Rounds, Rounds] = Field(default=(2, 5), description="fewest and most questions per dialogue")
     writer_sees_pictures: bool = True
 
     @field_validator("rounds")
     @classmethod
     def _in_order(cls, rounds: tuple[int, int]) -> tuple[int, int]:
         if rounds[0] > rounds[1]:
-            raise ValueError("the fewest rounds stand first")
+            raise ValueError("rounds: the fewest come first, then the most")
         return rounds
 
     @property
@@ -236,16 +237,14 @@ class DialoguesSettings(Writing):
 
 
 class RequestsSettings(Writing):
-    """Requests to refuse (VLSafe, arXiv 2311.10081): `writer` writes them, with refusals, from what is known
-    of the pictures; `judge` sets harmless ones aside; `experts`, best first, answer them too."""
+    """Requests to refuse (VLSafe, arXiv 2311.10081): `writer` writes them, with refusals, from the pictures'
+    annotations; `judge` sets harmless ones aside; `experts`, best first, answer them too."""
 
     method: Literal["requests"] = "requests"
     judge: Name
     experts: list[Name] = []
-    per_picture: int = Field(default=1, ge=1, le=20, description="requests about each picture")
-    repeats: int | None = Field(
-        default=1, ge=1, description="pictures that may have the same request; null: any number"
-    )
+    per_picture: int = Field(default=1, ge=1, le=20, description="requests per picture")
+    repeats: int | None = Field(default=1, ge=1, description="the most pictures with the same request; null: no limit")
 
     @property
     def words(self) -> str:
@@ -258,7 +257,7 @@ class RequestsSettings(Writing):
 
 
 class GivenSettings(Method):
-    """The records' own responses, as they stand: ladders, or interactions, that are there already."""
+    """The records' own responses, unchanged: existing ladders or interactions."""
 
     method: Literal["given"] = "given"
 
@@ -279,11 +278,11 @@ SETTINGS: dict[str, type[Method]] = {
     "requests": RequestsSettings,
     "given": GivenSettings,
 }
-"""What each method of `seelevel.generate.GENERATORS` can be told."""
+"""The settings of each method of `seelevel.generate.GENERATORS`."""
 
 
 def _by_method(value: Any) -> Any:
-    """The settings of the method that is named; without a name, of experts."""
+    """The settings of the named method; without a name, of `experts`."""
     if not isinstance(value, dict):
         return value
     name = value.get("method", "experts")

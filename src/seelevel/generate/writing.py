@@ -1,4 +1,4 @@
-"""Prompts that a model has written, a shard at a time, and what it wrote that could not be used."""
+"""A model writes the prompts, one shard at a time; prompts that cannot be used are set aside."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from seelevel.progress import say
 from seelevel.store import StageFolder, shards, write_atomically
 
 SetAside = dict[str, str]
-"""`id`, `reason` (what stands before a colon is its kind) and `reply` of what could not be used."""
+"""`id`, `reason` (its kind is the part before a colon) and `reply` of a prompt that cannot be used."""
 Write = Callable[[Sequence[Ladder]], tuple[list[Ladder], list[SetAside]]]
 
 
 def written(stage: StageFolder) -> list[Path]:
-    """The shards whose prompts have been written: those that all models have answered, and the others."""
+    """The shards whose prompts have been written, whether all models have answered them or not."""
     return [path for folder in (stage.path, _asked(stage)) for path in shards(folder)]
 
 
@@ -39,10 +39,10 @@ def write_and_answer(
     seed: int,
     what: str,
 ) -> GenerateFacts:
-    """Put what `writer()` writes in place of each shard's prompts, have the experts answer it; returns counts over all.
+    """Replace each shard's prompts by those that `writer()` writes, and let the experts answer; return counts over all.
 
-    The writer is loaded only where a shard is missing; what could not be used is kept in `set_aside/`, a file a shard.
-    Raises `InputError` where there is nothing that can be used; `what` is its name, in the singular.
+    The writer is loaded only if a shard is missing. Prompts that cannot be used go to `set_aside/`, one file per shard.
+    Raises `InputError` if none can be used. `what`: the name of a written prompt, in the singular.
     """
     done = {path.name for path in written(stage)}
     todo = [path for path in shards(source) if path.name not in done]
