@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from seelevel.cli.run import _print_metrics, run
-from seelevel.recipe import STAGES
+from seelevel.store import STAGES
 from tests.cli_reference import reference
 
 pytestmark = pytest.mark.unit

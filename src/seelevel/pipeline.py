@@ -52,9 +52,9 @@ class Run(Stages):
     def plan(self) -> dict[str, bool]:
         """Which stages would run: True, or False for those that are unchanged. Writes nothing.
 
-        Raises `InputError` as a run would, for anything the recipe names that is not there.
+        Raises `InputError` as a run would for anything that the recipe names and that is missing.
         """
-        self.dry = True
+        self.dry = True  # `_stage` then only notes each stage's fingerprint; no stage runs, no folder is made
         try:
             self.preflight()
             self._fingerprints.clear()
@@ -210,7 +210,9 @@ class Run(Stages):
         data_fingerprint = self._fingerprints.get(data) or listing_fingerprint(data)
         trained = self._fingerprint_of(self.out / "align")
         if not self.dry and not self.follows and read_mapping(self.out / "metrics.json") is None:
-            (self.out / "evaluate" / MANIFEST).unlink(missing_ok=True)  # figured again, from the answers that are kept
+            # The figures are outside the stage's folder. If they are lost, the stage is unfinished. Without its
+            # manifest it continues, and makes them again from the answers in its folder.
+            (self.out / "evaluate" / MANIFEST).unlink(missing_ok=True)
         return self._stage(
             "evaluate",
             "seelevel.evaluate",

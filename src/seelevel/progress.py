@@ -82,14 +82,14 @@ class Progress:
 
 def say(text: str) -> None:
     """One line of plain log on standard error."""
-    print(visible(text), file=sys.stderr, flush=True)
+    print(escape_controls(text), file=sys.stderr, flush=True)
 
 
-def visible(text: str) -> str:
-    """A text in one line; characters that would steer the terminal, or turn its lines round, by their numbers."""
-    return "".join(f"\\x{ord(c):02x}" if steers(c) else c for c in text.replace("\n", "⏎"))
+def escape_controls(text: str) -> str:
+    """A text in one line. Control characters, which could steer the terminal or reverse text, become `\\x1b`."""
+    return "".join(f"\\x{ord(c):02x}" if is_control(c) else c for c in text.replace("\n", "⏎"))
 
 
-def steers(character: str) -> bool:
-    """Whether a terminal would obey a character and not show it."""
+def is_control(character: str) -> bool:
+    """Whether a terminal would obey a character instead of showing it."""
     return category(character) in ("Cc", "Cf") and character not in JOINERS

@@ -20,10 +20,8 @@ from seelevel.models.base import ApiSettings
 from seelevel.registry import nearest
 from seelevel.report.settings import ReportSettings
 from seelevel.scorers.settings import EvaluateSettings
+from seelevel.store import STAGES
 from seelevel.training.settings import AlignSettings, TrainSettings
-
-STAGES = ("base", "generate", "check", "feedback", "align", "evaluate", "report")
-"""Keys of a recipe that are stages, in their order; `data` comes before them."""
 
 
 class DataSettings(BaseModel):

@@ -22,22 +22,11 @@ from seelevel.fingerprints import digest, source_fingerprint
 from seelevel.models.server.spending import LEDGER
 from seelevel.naming import Names
 from seelevel.progress import say
-from seelevel.recipe import STAGES, Recipe, texts_in
+from seelevel.recipe import Recipe, texts_in
 from seelevel.registry import is_target
-from seelevel.store import StageFolder, lock_folder, read_manifest, write_atomically
+from seelevel.store import STAGES, StageFolder, lock_folder, read_manifest, write_atomically
 
-STAGE_FOLDERS = (
-    "data",
-    "finetune",
-    "base-data",
-    "base",
-    "generate",
-    "check",
-    "feedback",
-    "align",
-    "evaluate",
-    "inputs",
-)
+STAGE_FOLDERS = ("data", "finetune", "base-data", *STAGES[:-1], "inputs")
 FOLLOW_SECONDS = 0.2
 STEP_BYTES = 1 << 20  # what a stage should find free before it is worth starting again
 

@@ -18,6 +18,8 @@ from typing import Any, TypeVar
 
 from seelevel.errors import DiskFullError, InputError, free_bytes, is_disk_full, require_space
 
+STAGES = ("base", "generate", "check", "feedback", "align", "evaluate", "report")
+"""The stages of a recipe, in their order. All but the report have a folder of that name in the run folder."""
 BEGUN, MANIFEST, TEMPORARY = "begun.json", "manifest.json", ".partial-"
 SHARD_SIZE = 128
 T = TypeVar("T")

@@ -26,7 +26,7 @@ from seelevel.ladder import Image, Interaction
 from seelevel.models import load_generator
 from seelevel.models.base import DEFAULT_API, Sampling
 from seelevel.naming import ORACLE, WORLD, named_generator, named_picture
-from seelevel.progress import steers
+from seelevel.progress import is_control
 from seelevel.store import cache_folder
 
 HELP = """\
@@ -66,7 +66,7 @@ def open_chat(
     annotator = None
     if judging is not None:
         annotator = Annotator(load_generator(judging), judging.name, sees=not contents and picture is not None)
-    remember()
+    enable_history()
     exit_on_signals()
     terminal = Terminal(
         Chat(load_generator(speaking), picture, sampling, annotator, contents),
@@ -104,7 +104,7 @@ class Wrapping:
         out = ""
         for character in text:
             if not character.isspace():
-                self.word += "" if steers(character) else character
+                self.word += "" if is_control(character) else character
                 continue
             out += self._placed()
             if not self.any:  # what opens an answer is the template's
@@ -292,7 +292,7 @@ def unused_path(file: Path) -> Iterator[Path]:
         raise
 
 
-def remember() -> None:
+def enable_history() -> None:
     """Keep what is typed for the next chat, where the system has readline and the place can be written."""
     try:
         import atexit

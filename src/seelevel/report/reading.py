@@ -16,10 +16,9 @@ from seelevel.facts import EvaluateFacts, Facts
 from seelevel.progress import say
 from seelevel.scorers import SCORERS, find_scorer
 from seelevel.scorers.scorer import Scorer
-from seelevel.store import BEGUN, read_manifest
+from seelevel.store import BEGUN, STAGES, read_manifest
 
 F = TypeVar("F", bound=Facts)
-STAGES = ("data", "base", "generate", "check", "feedback", "align", "evaluate")
 
 
 @dataclass(frozen=True)
@@ -111,7 +110,7 @@ def read_run(root: Path) -> RunFolder:
     """Read a run folder. Raises `InputError` if `root` is not a folder."""
     if not root.is_dir():
         raise InputError(f"{root} is not a run folder; name the folder that a run has written")
-    stages = {name: Stage(name, root / name, read_manifest(root / name)) for name in STAGES}
+    stages = {name: Stage(name, root / name, read_manifest(root / name)) for name in ("data", *STAGES[:-1])}
     trained = (stages["align"].manifest or {}).get("fingerprint")
     evaluated = stages["evaluate"].facts(EvaluateFacts).aligned
     stale = evaluated is not None and evaluated != trained

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from seelevel.ladder import Ladder
 from seelevel.models.local import load_reader
-from seelevel.progress import visible
+from seelevel.progress import escape_controls
 from seelevel.training.packing import row_length, rows_of
 from seelevel.training.packing.tokens import NOT_SCORED, ImageReader, Ints, TokenisedLadder
 from seelevel.training.prepare import prepare
@@ -74,7 +74,8 @@ def shown(ladder: Ladder, tokens: TokenisedLadder, processor: Any, more: str = "
     """One ladder: its id, the common prefix, and one line per response with its level and its own tokens."""
     prefix_rounds = tokens.rounds[0][: tokens.branch]
     count = len(tokens.tokens)
-    head = f"{visible(ladder.id)}: {count} response{'s' * (count != 1)}, {tokens.row_length('shared')} tokens{more}"
+    name, length = escape_controls(ladder.id), tokens.row_length("shared")
+    head = f"{name}: {count} response{'s' * (count != 1)}, {length} tokens{more}"
     text = Text()
     text.append(f"{head}\n", style="bold")
     text.append("  prefix   ")
@@ -107,5 +108,5 @@ def _decoded(ids: Ints, processor: Any) -> str:
 def _append(text: Text, parts: Sequence[Piece], more: str = "") -> None:
     for piece in parts:
         style = PLAIN if piece.round == NOT_SCORED else SCORED[piece.round % len(SCORED)]
-        text.append(visible(piece.text), style=style)
+        text.append(escape_controls(piece.text), style=style)
     text.append(f"{more}\n")
