@@ -105,7 +105,8 @@ def _score_plot(rows: list[Comparison]) -> dict[str, Any]:
         "unit": "percentage points" if rate else "",
         "caption": (
             f"{title} with 95% intervals. ↓ lower is better, ↑ higher is better. On the right are the paired "
-            "differences: ✓ better or ✗ worse if the interval excludes 0; a hollow dot stands for no clear change or a base at chance."
+            "differences: ✓ better or ✗ worse if the interval excludes 0; a hollow dot stands for no clear change or a "
+            "base at chance."
         ),
     }
 
