@@ -101,11 +101,11 @@ def test_a_condition_answers_the_last_request_again(tmp_path: Path) -> None:
         (["/feedback"], "nothing has been said yet"),
         (["/refine"], "nothing has been said yet"),
         (["/condition top"], "was not trained on conditions"),
-        (["/nonsense"], "/nonsense is no command; /help lists them"),
+        (["/nonsense"], "unknown command /nonsense; /help lists them"),
         (["", "   "], ""),
         ([KeyboardInterrupt], "Ctrl-D or /quit leaves"),
         (["<image> this"], "<image> stands for a picture and cannot be typed"),
-        (["caf\udce9"], "what was typed is not UTF-8"),
+        (["caf\udce9"], "this line is not UTF-8"),
     ],
 )
 def test_a_mistake_gets_a_line_and_the_chat_goes_on(tmp_path: Path, lines: list[str], said: str) -> None:

@@ -154,7 +154,7 @@ def test_lines_can_be_edited_and_come_back_in_this_session_and_the_next(tmp_path
         ("/refine", "nothing has been said yet; ask something first"),
         ("/condition 2/4/4", "this model was not trained on conditions"),
         ("/condition", "condition: none, for this model was not trained on conditions"),
-        ("/lower", "/lower is no command; /help lists them"),
+        ("/lower", "unknown command /lower; /help lists them"),
         ("Is </s> the end?", "the prompt holds '</s>', a special token"),
         ("And <image>?", "<image> stands for a picture and cannot be typed"),
     ],

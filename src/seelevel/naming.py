@@ -161,16 +161,19 @@ def named_generator(name: str, api: ApiSettings) -> ModelRef:
 
 
 def named_picture(name: str, beside: Path | None = None) -> tuple[str, list[str]]:
-    """A picture's path and what is known of it, a line each: those of `beside`, a file of text, or else those that come
-    with a picture of the world's (`world:test/3`). Raises `InputError` where there is none."""
+    """A picture's path and its annotations, one per line.
+
+    They come from `beside`, a text file, or else from the world's picture (`world:test/3`). Raises `InputError` if the
+    picture is missing.
+    """
     if name.startswith(WORLD):
         from seelevel.world.texts.datasets import one_picture
 
-        path, known = one_picture(name.removeprefix(WORLD), cache_folder() / "pictures")
+        path, annotations = one_picture(name.removeprefix(WORLD), cache_folder() / "pictures")
     else:
         from seelevel.images import ImageError, check_image
 
-        path, known = name, []
+        path, annotations = name, []
         if not Path(name).is_file():
             raise InputError(f"picture {name} does not exist; name a file, or one of the world's: world:test/0")
         try:
@@ -178,7 +181,7 @@ def named_picture(name: str, beside: Path | None = None) -> tuple[str, list[str]
         except ImageError as error:
             raise InputError(f"picture {name}: {error}; name another one") from error
     if beside is None:
-        return path, known
+        return path, annotations
     try:
         lines = beside.read_text("utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:

@@ -1,4 +1,4 @@
-"""`seelevel chat`: talk with a model about a picture, have its answers judged, and have it answer again."""
+"""`seelevel chat`: talk with a model about a picture, get its answers judged, and ask it to answer again."""
 
 from __future__ import annotations
 
@@ -15,14 +15,16 @@ from seelevel.models.base import Generator, Prompt, Sampling, streamed
 from seelevel.models.conditioned import Conditioned
 
 SHOWN = 300
-"""Characters of a judge's reply that are shown where it cannot be read."""
+"""Characters of a judge's reply that are shown if it cannot be read."""
 
 
 @dataclass
 class Chat:
-    """A conversation about one picture. `contents`: what is known of it, a line each, for the judge; `asked`: the turn
-    whose question the last answer is one to, which `refine` leaves as it is; `cut`: whether that answer stopped
-    before its end, as at the limit of tokens."""
+    """A conversation about one picture.
+
+    contents: the picture's annotations for the judge, one per line; asked: the turn whose question the last answer
+    belongs to, which `refine` does not change; cut: whether that answer is incomplete, as at the limit of tokens.
+    """
 
     model: Generator
     image: str | None
@@ -34,23 +36,27 @@ class Chat:
     cut: bool = False
 
     def ask(self, text: str) -> Pieces[str]:
-        """The answer to what the user says, piece by piece; what was said when the iterator is closed is kept. Raises
-        `InputError` for a picture's mark in it."""
+        """The answer to the user's text, piece by piece. If the iterator is closed early, the pieces so far are kept.
+
+        Raises `InputError` if the text contains a picture's mark.
+        """
         yield from self._say(text, len(self.turns))
 
     def again(self) -> Pieces[str]:
-        """Another answer to the last request, in place of the one there is. Raises `InputError` where there is none."""
+        """Another answer to the last request, replacing the last one. Raises `InputError` if there is no answer yet."""
         last = self._last()
         self.turns.pop()
         try:
             yield from self._answer(last[0], self.asked)
         finally:
-            if not self.turns or self.turns[-1][0] is not last[0]:  # nothing was said in its place
+            if not self.turns or self.turns[-1][0] is not last[0]:  # the new answer is empty
                 self.turns.append(last)
 
     def request(self) -> str:
-        """What a user says on the judge's word on the last answer. Raises `InputError` where there is no answer, no
-        judge, or no word."""
+        """The user's turn that passes on the judge's feedback on the last answer.
+
+        Raises `InputError` if there is no answer or no judge, or if the judge asks for no change.
+        """
         _, response = self._last()
         feedback = response.feedback or self.feedback()
         if isinstance(feedback, Unscored):
@@ -60,19 +66,23 @@ class Chat:
         return request_text(REQUEST, feedback)
 
     def refine(self, words: str) -> Pieces[str]:
-        """Another answer to the question, on the user's words on the last one. Raises `InputError` where there is
-        none, and for a picture's mark."""
+        """Another answer to the question, after the user's words on the last one.
+
+        Raises `InputError` if there is no answer yet, or if the words contain a picture's mark.
+        """
         self._last()
         yield from self._say(words, self.asked)
 
     def feedback(self) -> Feedback | Unscored:
-        """The judge's word on the last answer, as one to the question that was asked; it is kept with the answer.
-        Raises `InputError` where there is no judge."""
+        """The judge's feedback on the last answer to the question `asked`; it is kept with the answer.
+
+        Raises `InputError` if there is no answer or no judge.
+        """
         user, response = self._last()
         if self.annotator is None:
             raise InputError("there is no judge; start the chat with --judge MODEL to have one")
         images = [Image(self.image)] if self.image is not None else []
-        prompt = [*self._said(self.asked), self.turns[self.asked][0]]
+        prompt = [*self._messages(self.asked), self.turns[self.asked][0]]
         ladder = Ladder("chat", images, prompt, [], {"image_content": self.contents})
         [verdict] = self.annotator.annotate([(ladder, response)])
         if isinstance(verdict, Feedback):
@@ -80,7 +90,7 @@ class Chat:
         return verdict
 
     def under(self, which: str) -> None:
-        """Answer under another condition from now on. Raises `InputError` for a model that knows none."""
+        """Answer under another condition from now on. Raises `InputError` for a model trained without conditions."""
         if not isinstance(self.model, Conditioned):
             raise InputError("this model was not trained on conditions; align one with objective conditional")
         self.model = self.model.under(which)
@@ -93,7 +103,7 @@ class Chat:
         return f"{self.model.which} ({self.model.text})" if self.model.text else self.model.which
 
     def interaction(self, name: str) -> Interaction:
-        """The conversation as it is kept, under a name."""
+        """The conversation as one interaction with this id."""
         images = [Image(self.image)] if self.image is not None else []
         return Interaction(name, images, list(self.turns), {"image_content": self.contents} if self.contents else {})
 
@@ -102,8 +112,8 @@ class Chat:
             raise InputError("nothing has been said yet; ask something first")
         return self.turns[-1]
 
-    def _said(self, turns: int) -> list[Message]:
-        """What was said in the first so many turns."""
+    def _messages(self, turns: int) -> list[Message]:
+        """The messages of the first `turns` turns."""
         return [message for user, response in self.turns[:turns] for message in (user, response.messages[0])]
 
     def _say(self, text: str, asked: int) -> Pieces[str]:
@@ -113,8 +123,7 @@ class Chat:
         yield from self._answer(Message(role="user", content=f"{IMAGE_MARK}\n{text}" if marked else text), asked)
 
     def _answer(self, user: Message, asked: int) -> Pieces[str]:
-        said = self._said(len(self.turns))
-        prompt = Prompt([*said, user], [self.image] if self.image is not None else [])
+        prompt = Prompt([*self._messages(len(self.turns)), user], [self.image] if self.image is not None else [])
         condition = self.model.text if isinstance(self.model, Conditioned) else ""
         pieces, text, self.cut = streamed(self.model, prompt, self.sampling), "", False
         try:
@@ -132,11 +141,11 @@ class Chat:
 
 
 def described(verdict: Feedback | Unscored) -> str:
-    """A judge's word, a line each."""
+    """A verdict as text: one line each for ratings, critique and refinement."""
     if isinstance(verdict, Unscored):
         reply = " ".join(verdict.reply.split())
-        said = f'; it says "{textwrap.shorten(reply, SHOWN, placeholder=" …")}"' if reply else ""
-        return f"the judge cannot judge this answer: {verdict.reason}{said}"
+        quote = f'; it says "{textwrap.shorten(reply, SHOWN, placeholder=" …")}"' if reply else ""
+        return f"the judge cannot judge this answer: {verdict.reason}{quote}"
     ratings = ", ".join(f"{name} {verdict.ratings.get(name, '–')}" for name in CRITERIA)
     lines = [
         f"ratings, 1 to 4: {ratings}",

@@ -1,4 +1,4 @@
-"""`seelevel chat` in a terminal: what is typed, what is shown, what is kept."""
+"""`seelevel chat` in a terminal: reads commands, shows answers, saves conversations."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ from seelevel.store import cache_folder
 
 HELP = """\
 /feedback         how the judge rates the last answer, and why
-/refine [WORDS]   have it answer again, on the judge's words or on yours
-/condition WHICH  have it answer as one rated so: top, worst, none, or 2/4/4
+/refine [WORDS]   another answer, following the judge's words or yours
+/condition WHICH  another answer, under these ratings: top, worst, none, or 2/4/4
 /new              forget the conversation
 /help             these lines
 /quit             leave, as Ctrl-D does; Ctrl-C stops an answer"""
@@ -47,8 +47,10 @@ def open_chat(
     sampling: Sampling,
     save: Path | None,
 ) -> Terminal:
-    """A chat in this process's terminal, its opening lines written. What the user named is looked up before anything is
-    loaded; raises `InputError` where it is not there."""
+    """A chat in this process's terminal, its opening lines written.
+
+    Models and pictures are looked up before anything is loaded; raises `InputError` if one is missing.
+    """
     if save is not None:
         check_save_path(save)
     if image is None and about is not None:
@@ -148,7 +150,7 @@ class Terminal:
         self.said: list[Interaction] = []
 
     def run(self) -> None:
-        """Until the user leaves, or is cut off: then too what was said is saved."""
+        """Read lines until the user leaves or the terminal closes; the conversations are saved either way."""
         try:
             while self.turn():
                 pass
@@ -156,7 +158,7 @@ class Terminal:
             self.keep()
 
     def turn(self) -> bool:
-        """One line of the user's, False where it is the last. A mistake gets a line and the chat goes on."""
+        """One line of the user; False if it is the last. A mistake is reported in one line and the chat goes on."""
         try:
             line = self.read("> ").strip()
             if line == "/quit":
@@ -175,7 +177,7 @@ class Terminal:
     def do(self, line: str) -> None:
         """One command, or words for the model."""
         if any("\ud800" <= character <= "\udfff" for character in line):
-            raise InputError("what was typed is not UTF-8; set the terminal's encoding to it")
+            raise InputError("this line is not UTF-8; set the terminal's encoding to it")
         command, _, rest = line.partition(" ")
         rest = rest.strip()
         if not line.startswith("/"):
@@ -198,10 +200,10 @@ class Terminal:
         elif command == "/help":
             self.tell(HELP)
         else:
-            self.tell(f"{command} is no command; /help lists them")
+            self.tell(f"unknown command {command}; /help lists them")
 
     def tell(self, text: str) -> None:
-        """Lines of the program's own."""
+        """Write lines of the program, wrapped to the terminal."""
         for line in text.splitlines():
             page = Wrapping(self.write, self.width())
             page.feed(line)
@@ -209,7 +211,7 @@ class Terminal:
             self.write("\n")
 
     def show(self, pieces: Pieces[str]) -> None:
-        """Write an answer as it comes; Ctrl-C ends it and keeps what was said."""
+        """Write an answer as it arrives; Ctrl-C ends it and keeps the pieces so far."""
         page = Wrapping(self.write, self.width())
         try:
             for piece in pieces:
@@ -232,34 +234,36 @@ class Terminal:
                 self.said += before
 
     def forget(self) -> None:
-        """Begin anew; what was said is kept for the end."""
+        """Start a new conversation; the old one is saved at the end."""
         self.said += self.current()
         self.chat.turns = []
 
     def current(self) -> list[Interaction]:
-        """The conversation that is going on, if anything was said in it."""
+        """The current conversation; empty if it has no turns."""
         name = f"{time.strftime('chat-%Y%m%d-%H%M%S')}-{len(self.said)}"
         return [self.chat.interaction(name)] if self.chat.turns else []
 
     def keep(self) -> None:
-        """Save all conversations as records of LVLM_NLF's form, if anything was said; where the user's file cannot be
-        written, in the cache. The picture is copied to `images` beside it, by which the file can be read and moved. A
-        file that is there is never written over."""
+        """Save all conversations as LVLM_NLF records; in the cache if the user's file cannot be written.
+
+        The picture is copied to `images` beside the file, so that both can be moved. An existing file is never
+        overwritten.
+        """
         talks = [*self.said, *self.current()]
         if not talks:
             return
-        own = cache_folder() / "chats" / f"{talks[0].id}.jsonl"
-        for place in dict.fromkeys((self.save or own, own)):
+        fallback = cache_folder() / "chats" / f"{talks[0].id}.jsonl"
+        for place in dict.fromkeys((self.save or fallback, fallback)):
             try:
                 with unused_path(place) as file:
-                    write([ladder for one in talks for ladder in one.rounds()], file)
+                    write([ladder for talk in talks for ladder in talk.rounds()], file)
             except (OSError, DiskFullError) as error:
                 self.write(f"{place} cannot be written ({getattr(error, 'strerror', None) or error})\n")
-            else:  # the words are safe now, should a closed terminal's signal come
-                kept = [replace(one, images=[beside(i, file.parent) for i in one.images]) for one in talks]
+            else:  # the text is safe now, even if the terminal closes here
+                copies = [replace(talk, images=[beside(i, file.parent) for i in talk.images]) for talk in talks]
                 with suppress(OSError, DiskFullError):
-                    write([ladder for one in kept for ladder in one.rounds()], file)
-                if talks[0].images and kept[0].images == talks[0].images:
+                    write([ladder for talk in copies for ladder in talk.rounds()], file)
+                if talks[0].images and copies[0].images == talks[0].images:
                     self.write(
                         f"the picture cannot be copied to {file.parent / 'images'}; the file names it as it is\n"
                     )
@@ -268,7 +272,7 @@ class Terminal:
 
 
 def beside(picture: Image, folder: Path) -> Image:
-    """The picture's copy in `images` of a folder; itself where there can be none, for the words are kept anyway."""
+    """The picture's copy in `images` of a folder; the picture itself if it cannot be copied."""
     try:
         return ImageStore(folder).put(picture.path)
     except (ImageError, OSError, DiskFullError):
@@ -277,23 +281,25 @@ def beside(picture: Image, folder: Path) -> Image:
 
 @contextmanager
 def unused_path(file: Path) -> Iterator[Path]:
-    """The first of `a.jsonl`, `a-2.jsonl`, `a-3.jsonl` … that is not there. It is made at once, so that no other chat
-    takes it, and taken away again where it cannot be written."""
+    """The first free name of `a.jsonl`, `a-2.jsonl`, `a-3.jsonl` …
+
+    The file is created at once, so that no other chat takes the name, and deleted if writing fails.
+    """
     file.parent.mkdir(parents=True, exist_ok=True)
     for number in count(1):
-        found = file if number == 1 else file.with_stem(f"{file.stem}-{number}")
+        path = file if number == 1 else file.with_stem(f"{file.stem}-{number}")
         with suppress(FileExistsError):
-            found.touch(exist_ok=False)
+            path.touch(exist_ok=False)
             break
     try:
-        yield found
+        yield path
     except BaseException:
-        found.unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
         raise
 
 
 def enable_history() -> None:
-    """Keep what is typed for the next chat, where the system has readline and the place can be written."""
+    """Keep the typed lines for the next chat, if the system has readline and the cache is writable."""
     try:
         import atexit
         import readline
@@ -313,7 +319,7 @@ def enable_history() -> None:
 
 
 def exit_on_signals() -> None:
-    """A closed terminal, or a signal to end, ends the chat as its user does: what was said is saved."""
+    """A closed terminal or SIGTERM ends the chat as /quit does: the conversations are saved."""
 
     def leave(number: int, _: Any) -> None:
         sys.exit(128 + number)
