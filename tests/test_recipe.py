@@ -111,8 +111,8 @@ def test_yaml_that_is_not_yaml_names_file_and_line(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"name: x\nseed: 1\nseed: 2\n", r"line 3: not YAML \(key 'seed' is there twice\)"),
-        (b"data:\n  limit: 1\n  limit: 2\n", r"line 3: not YAML \(key 'limit' is there twice\)"),
+        (b"name: x\nseed: 1\nseed: 2\n", r"line 3: not YAML \(key 'seed' appears twice\)"),
+        (b"data:\n  limit: 1\n  limit: 2\n", r"line 3: not YAML \(key 'limit' appears twice\)"),
         (b"\xff\xfe\x00", "not UTF-8 text"),
         (b"name: 2024-13-45\n", "not usable YAML"),
         (b"[" * 5000, "not usable YAML"),

@@ -13,11 +13,11 @@ class InputError(Exception):
 
 
 class NonFiniteLossError(ArithmeticError):
-    """A loss or its gradient is no number any more: the message names the ladders (exit code 1)."""
+    """A loss or its gradient is NaN or infinite: the message names the ladders (exit code 1)."""
 
 
 class ServerError(Exception):
-    """A model's server gave out in mid-run: the message says which, how and what to do (exit code 1)."""
+    """A model's server failed during a run: the message says which, how and what to do (exit code 1)."""
 
 
 class DiskFullError(Exception):
@@ -49,7 +49,7 @@ def is_disk_full(error: BaseException) -> bool:
     """Whether an error, or one it came from, says that the disk is full.
 
     Libraries that write from compiled code (safetensors, Arrow, torch) report it in their own exception types, with
-    the system's text in the message; so the text is read where there is no error number.
+    the system's text in the message; so the text is read if there is no error number.
     """
     seen: BaseException | None = error
     while seen is not None:

@@ -41,7 +41,7 @@ warnings.filterwarnings("ignore", category=Pictures.DecompressionBombWarning)
 
 
 class ImageError(ValueError):
-    """A file that is no usable picture; the message is the reason, without the path."""
+    """A file that is not a usable picture; the message is the reason, without the path."""
 
 
 @dataclass(frozen=True)
@@ -214,7 +214,7 @@ class ImageStore:
                 leftover.unlink()
 
     def put(self, path: Path | str) -> Image:
-        """Keep a picture that decodes to its end. Raises `ImageError` with the reason where it does not."""
+        """Keep a picture that decodes to its end. Raises `ImageError` with the reason if it does not."""
         return self.put_bytes(_read(path))
 
     def put_bytes(self, raw: bytes) -> Image:

@@ -83,7 +83,7 @@ class Run(Stages):
             }[stage]()
 
     def first_step(self) -> Iterator[Text]:
-        """What the first optimiser step of `align` sees, a block a ladder; trains nothing."""
+        """What the first optimiser step of `align` sees, one block per ladder; trains nothing."""
         from seelevel.formats.parquet import read_ladders
         from seelevel.training.show import first_step
 
@@ -105,7 +105,7 @@ class Run(Stages):
         return self._ingested("data", self.recipe.data)
 
     def base(self) -> Path:
-        """The model to align, where the recipe makes it: another one, fine-tuned on standard responses."""
+        """The model to align, if the recipe makes it: another model, fine-tuned on standard responses."""
         from seelevel import align
 
         settings = self.recipe.base

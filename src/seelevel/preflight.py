@@ -141,7 +141,7 @@ def _check_processes(names: Names) -> None:
 
 
 def _check_remote(names: Names, hub: bool) -> None:
-    """What a stage still needs from elsewhere: a server must be there and have the model, a hub model be to be had."""
+    """Check each model still needed from elsewhere: its server must have it, or the hub."""
     recipe, asked = names.recipe, list(names.recipe.answering)
     if recipe.check is not None and recipe.check.encoder is not None:
         asked.append(("check", recipe.check.encoder))

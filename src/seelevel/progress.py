@@ -1,4 +1,4 @@
-"""Progress bars with rate and time left in a terminal; plain log lines where there is none."""
+"""Progress bars with rate and time left in a terminal; plain log lines elsewhere."""
 
 from __future__ import annotations
 

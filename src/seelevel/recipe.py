@@ -39,8 +39,10 @@ class DataSettings(BaseModel):
 
 
 class BaseSettings(FinetuneSettings):
-    """`base:`, where the model to align is made first, by fine-tuning another on standard responses; the recipe's
-    models then name it `run:base`."""
+    """`base:`, the model to align, made first by fine-tuning another one on standard responses.
+
+    The recipe's models name it `run:base`.
+    """
 
     model: str = Field(min_length=1)
 
@@ -48,7 +50,7 @@ class BaseSettings(FinetuneSettings):
     @classmethod
     def _another(cls, model: str) -> str:
         if model.startswith("run:"):
-            raise ValueError("it is what this run makes; name the model to make it of")
+            raise ValueError("this run makes that model; name the model to fine-tune")
         return model
 
 
@@ -131,7 +133,7 @@ def shipped_recipes() -> list[str]:
 def load_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> Recipe:
     """Read a shipped recipe by name or any recipe by its file; `overrides` are `key.subkey=value` with YAML values.
 
-    Raises `InputError` with the file and the key where something is wrong.
+    Raises `InputError` naming the file and the key that is wrong.
     """
     text, where = _source(name_or_path)
     try:
@@ -140,7 +142,7 @@ def load_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> Recipe:
         mark = getattr(error, "problem_mark", None)
         place = f"{where}, line {mark.line + 1}" if mark is not None else where
         raise InputError(f"{place}: not YAML ({getattr(error, 'problem', None) or error}); mend that line") from error
-    except (ValueError, RecursionError) as error:  # a date that is none, lists without end
+    except (ValueError, RecursionError) as error:  # an invalid date, infinite recursion
         raise InputError(f"{where}: not usable YAML ({error}); mend it or quote the value") from error
     if not isinstance(raw, dict):
         raise InputError(f"{where}: a recipe is a YAML mapping with keys {', '.join(Recipe.model_fields)}")
@@ -153,7 +155,7 @@ def load_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> Recipe:
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML's own loader keeps the last of two equal keys in silence, and the first setting would be lost."""
+    """Refuses a repeated key. YAML's loader would silently keep the last one and lose the first."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
@@ -161,7 +163,7 @@ class _Loader(yaml.SafeLoader):
             if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
                 if key.value in seen:
                     raise yaml.constructor.ConstructorError(
-                        None, None, f"key '{key.value}' is there twice", key.start_mark
+                        None, None, f"key '{key.value}' appears twice", key.start_mark
                     )
                 seen.add(key.value)
         return super().construct_mapping(node, deep)

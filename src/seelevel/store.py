@@ -28,7 +28,7 @@ T = TypeVar("T")
 def write_atomically(path: Path, data: bytes | str) -> None:
     """Write a file whole or not at all. Raises `DiskFullError` with the bytes missing."""
     raw = data.encode() if isinstance(data, str) else data
-    # A name of one's own: two runs, or two threads of one, may write the same file.
+    # A unique name: two runs, or two threads of one run, may write the same file.
     temporary = path.with_name(f"{TEMPORARY}{os.getpid()}-{threading.get_ident():x}-{path.name}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -45,9 +45,9 @@ def write_atomically(path: Path, data: bytes | str) -> None:
 
 
 def cache_folder() -> Path:
-    """Where what may be used by other runs is kept: `$SEELEVEL_CACHE`, else `seelevel` in the user's cache folder.
+    """The folder of files that runs share: `$SEELEVEL_CACHE`, else `seelevel` in the user's cache folder.
 
-    Whoever keeps things there takes a folder of their own below it. Nothing is made here.
+    Each kind of file has its own folder below it. This function creates nothing.
     """
     own = os.environ.get("SEELEVEL_CACHE")
     if own:
@@ -103,7 +103,7 @@ class StageFolder:
         return (read_mapping(self.path / BEGUN) or {}).get("fingerprint") == self.fingerprint
 
     def begin(self) -> None:
-        """Make the folder ready: continue what was begun under the same fingerprint, empty what another one left.
+        """Make the folder ready: continue a stage of the same fingerprint, empty the folder of another.
 
         Raises `InputError` for a folder that holds files and was begun by no run: they are not ours to delete.
         """
@@ -139,8 +139,10 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
 
 
 def read_mapping(path: Path) -> dict[str, Any] | None:
-    """A JSON mapping, or None where there is none. A crashed machine can leave zeroes in a file that was written
-    whole; what it said is then done again, and nothing is lost but time."""
+    """A JSON mapping, or None if the file is missing or corrupt.
+
+    A crashed machine can leave zeroes in a file that was written whole. Its work is then done again.
+    """
     try:
         found = json.loads(path.read_bytes()) if path.exists() else None
     except ValueError:

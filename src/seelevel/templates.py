@@ -1,4 +1,4 @@
-"""Jinja templates that recipes and judges fill in: sandboxed, and safe for texts that nobody has looked at."""
+"""Jinja templates that recipes and judges fill in: sandboxed, and safe for untrusted texts."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from seelevel.errors import InputError
 from seelevel.ladder import unmarked
 
 RENDER_ERRORS = (ArithmeticError, AttributeError, LookupError, MemoryError, RecursionError, TypeError, ValueError)
-"""What a template asks for that nothing can give: `1 / 0`, a sum of a text and a number, a range of a milliard."""
+"""Errors of a template at rendering: `1 / 0`, a sum of a text and a number, `range(10**9)`."""
 UNSAFE_IN_PROMPT = re.compile(r"[<\x85\u2028\u2029]|\[(?=/?[A-Z_]+\])")
-"""What a quoted text must not hold as it is: the beginnings of `<image>`, `<|im_end|>`, `</s>`, `[/INST]`, which
-tokenizers read as marks wherever they stand, and ends of lines that JSON lets pass."""
+"""Must be escaped in a quoted text: the beginnings of `<image>`, `<|im_end|>`, `</s>`, `[/INST]`, which
+tokenizers read as marks anywhere, and line ends that JSON does not escape."""
 
 
 def quoted(value: object) -> str:
@@ -28,7 +28,7 @@ def quoted(value: object) -> str:
 
 
 def template_environment() -> jinja2.Environment:
-    """What templates may do: nothing but text, from what they are given; an unknown name is an error."""
+    """A sandbox in which templates can only make text of their variables; an unknown name is an error."""
     environment = ImmutableSandboxedEnvironment(
         undefined=jinja2.StrictUndefined, autoescape=False, trim_blocks=True, lstrip_blocks=True
     )
@@ -37,7 +37,7 @@ def template_environment() -> jinja2.Environment:
 
 
 class BadTemplateError(InputError, ValueError):
-    """A template of a recipe's that is none, or that cannot be filled in."""
+    """A template of a recipe that is not valid Jinja, or that cannot be filled in."""
 
 
 @cache
@@ -46,8 +46,8 @@ def _compiled(template: str) -> jinja2.Template:
 
 
 def filled(template: str, **values: object) -> str:
-    """A template filled in, in one line and without a picture's mark. Raises `BadTemplateError` where that cannot be
-    done."""
+    """A template filled in, in one line and without a picture's mark. Raises `BadTemplateError` if that
+    fails."""
     try:
         return " ".join(unmarked(_compiled(template).render(**values)).split())
     except jinja2.TemplateSyntaxError as error:
@@ -58,6 +58,6 @@ def filled(template: str, **values: object) -> str:
 
 
 def what_went_wrong(error: BaseException) -> str:
-    """An exception in a line, by its name where its words alone would say little."""
+    """An exception as one line, with its type unless it is Jinja's."""
     name = "" if isinstance(error, jinja2.TemplateError) else f"{type(error).__name__} "
     return " ".join(f"{name}{error}".split())[:200]

@@ -224,7 +224,7 @@ def test_the_shared_layout_is_kept_where_it_agrees_and_dropped_aloud_where_not(
 
     monkeypatch.setattr(layouts, "collate", positions_run_on)
     assert checked_layout(model, tokens, images, "shared") == "rows"
-    assert "layout: rows in place of shared, because packed log-probs differ by" in capsys.readouterr().err
+    assert "layout: rows instead of shared, because packed log-probs differ by" in capsys.readouterr().err
 
 
 def test_a_head_whose_chunks_are_wrong_is_left_aloud_for_the_models_own_logits(

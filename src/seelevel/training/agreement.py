@@ -49,7 +49,7 @@ def checked_layout(
         return "rows"
     reason = why_not_shared(model.config) or disagreement(model, _longest_rows(ladders, budget), images)
     if reason:
-        say(f"layout: rows in place of shared, because {reason}")
+        say(f"layout: rows instead of shared, because {reason}")
         return "rows"
     return "shared"
 
