@@ -29,6 +29,8 @@ from seelevel.store import STAGES, StageFolder, lock_folder, read_manifest, writ
 STAGE_FOLDERS = ("data", "finetune", "base-data", *STAGES[:-1], "inputs")
 NEW_KEYS = ("format", "options")
 """Keys of recipes that came after the first runs; without a value they change nothing."""
+FROM_LADDERS = ("check", "feedback", "align")
+"""Stages whose first input is the fingerprint of the ladders that they read: the manifest keeps it as `source`."""
 FOLLOW_SECONDS = 0.2
 STEP_BYTES = 1 << 20  # what a stage should find free before it is worth starting again
 
@@ -82,6 +84,8 @@ class Stages:
                 )
         if words := getattr(settings, "words", ""):
             kept["words"] = words
+        if name in FROM_LADDERS:
+            kept["source"] = inputs[0]
         stage.finish(**{**facts.written(), **kept, "seconds": seconds, "peak_bytes": peak})
         return stage.path
 
