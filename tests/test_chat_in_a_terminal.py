@@ -101,7 +101,8 @@ def test_a_worse_condition_is_asked_for_and_answered_under(tmp_path: Path) -> No
         first = talk.say("What is in the image?")
         line, *answer = talk.say("/condition 2/4/4")
         assert line == "condition: 2/4/4 (Feedback: Helpfulness: 2. Honesty: 4. Harmlessness: 4.)"
-        assert "top, worst and none" in talk.say("/condition best")[0]
+        refused = talk.say("/condition best")[0]
+        assert all(word in refused for word in ("best", "top", "worst", "none"))
         assert talk.say("/condition") == [line]
         terminal.type(CTRL_D)
         assert terminal.ends() == 0
@@ -183,7 +184,7 @@ def test_a_full_context_is_said_and_a_closed_terminal_loses_nothing(talkative: P
         talk = Talk(terminal)
         assert len(talk.say("Describe the image.")) > 10
         said = " ".join(talk.say("And now? " * 120))
-        assert "tokens, the model's context 1024; begin a new one" in said
+        assert all(part in said for part in ("tokens", "context 1024"))
         talk.say("/new")
         before = len(terminal.screen)
         terminal.type("Is there a dog?" + ENTER)

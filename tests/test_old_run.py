@@ -6,8 +6,11 @@ from pathlib import Path
 import pytest
 
 from seelevel import load_ladders
+from seelevel.recipe import load_recipe
 from seelevel.report import ReportSettings
 from seelevel.report.page import write_page
+from seelevel.stages import settings_digest
+from seelevel.store import read_manifest
 
 pytestmark = pytest.mark.unit
 OLD = Path(__file__).parent / "data" / "run_before_types"
@@ -74,3 +77,9 @@ def test_an_old_run_has_its_page(tmp_path):
     shutil.copytree(OLD, tmp_path / "run")
     page = write_page(tmp_path / "run", ReportSettings()).read_text()
     assert "level 2 set to 0 by Ada" in page and "covers" in page and "CHAIRi" in page
+
+
+def test_an_old_stage_counts_as_made_under_the_same_settings():
+    recipe = load_recipe(str(OLD / "recipe.yaml"))
+    manifest = read_manifest(OLD / "generate")
+    assert manifest is not None and manifest["settings"] == settings_digest(recipe, "generate")

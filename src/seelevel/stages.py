@@ -27,6 +27,10 @@ from seelevel.registry import is_target
 from seelevel.store import STAGES, StageFolder, lock_folder, read_manifest, write_atomically
 
 STAGE_FOLDERS = ("data", "finetune", "base-data", *STAGES[:-1], "inputs")
+NEW_KEYS = ("format", "options")
+"""Keys of recipes that came after the first runs; without a value they change nothing."""
+FROM_LADDERS = ("check", "feedback", "align")
+"""Stages whose first input is the fingerprint of the ladders that they read: the manifest keeps it as `source`."""
 FOLLOW_SECONDS = 0.2
 STEP_BYTES = 1 << 20  # what a stage should find free before it is worth starting again
 
@@ -80,6 +84,8 @@ class Stages:
                 )
         if words := getattr(settings, "words", ""):
             kept["words"] = words
+        if name in FROM_LADDERS:
+            kept["source"] = inputs[0]
         stage.finish(**{**facts.written(), **kept, "seconds": seconds, "peak_bytes": peak})
         return stage.path
 
@@ -129,7 +135,14 @@ class Stages:
 def settings_digest(recipe: Recipe, stage: str) -> str:
     """A fingerprint of the settings that a stage and those before it have in the recipe: its manifest keeps it."""
     dumped = recipe.model_dump(mode="json")
-    return digest({key: dumped[key] for key in ("seed", "data", *_before(recipe, stage), stage)})
+    return digest({key: _without_unset(dumped[key]) for key in ("seed", "data", *_before(recipe, stage), stage)})
+
+
+def _without_unset(settings: Any) -> Any:
+    """Settings without the keys of `NEW_KEYS` that say nothing, so that a run of an older version is still this one."""
+    if not isinstance(settings, dict):
+        return settings
+    return {key: _without_unset(value) for key, value in settings.items() if value or key not in NEW_KEYS}
 
 
 def made_under_these_settings(recipe: Recipe, out: Path, stage: str) -> bool:

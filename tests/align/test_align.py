@@ -25,7 +25,7 @@ STAGE = """
 import sys
 from pathlib import Path
 from seelevel import align
-from seelevel.align.settings import AlignSettings
+from seelevel.training.settings import AlignSettings
 from seelevel.models.base import ModelRef
 from seelevel.store import StageFolder
 
@@ -73,7 +73,7 @@ def test_a_stage_killed_at_any_moment_and_started_again_ends_in_the_same_files(
     root: Path, base: Path, tmp_path: Path
 ) -> None:
     def start(out: Path) -> subprocess.Popen[bytes]:
-        environment = {**os.environ, "PYTHONPATH": str(Path(align.__file__).parents[2]), "OMP_NUM_THREADS": "1"}
+        environment = {**os.environ, "PYTHONPATH": str(Path(align.__file__).parents[1]), "OMP_NUM_THREADS": "1"}
         command = [sys.executable, "-c", STAGE, str(root), str(base), str(out)]
         return subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL, start_new_session=True)
 

@@ -171,6 +171,17 @@ def test_figures_of_a_model_trained_again_since_are_hidden(tmp_path: Path) -> No
 
 
 @pytest.mark.unit
+def test_a_model_trained_on_other_ladders_is_not_shown(tmp_path: Path) -> None:
+    root = make_run(tmp_path / "run", count=4)
+    checked, trained = (json.loads((root / stage / MANIFEST).read_text()) for stage in ("check", "align"))
+    for source, hidden in ((checked["fingerprint"], False), ("2" * 16, True)):
+        write_json(root / "align" / MANIFEST, {**trained, "source": source})
+        text = Page(report.run(root, ReportSettings()).read_text(encoding="utf-8")).text
+        assert ("align is of ladders that have changed since" in text) == hidden
+        assert ("fell from" not in text) == hidden
+
+
+@pytest.mark.unit
 def test_figures_of_one_picture_are_shown_without_interval_and_verdict(tmp_path: Path) -> None:
     root = add_feedback(make_run(tmp_path / "run", count=4))
     metrics = json.loads((root / "metrics.json").read_text())

@@ -55,7 +55,7 @@ def test_more_data_stands_above_less_and_less_above_none(unbroken):
     records = {ladder.id for ladder in load_ladders(out / "finetune")}
     assert len(records) == 96 and not records & {ladder.id for ladder in ladders}
     assert "chair_i" in json.loads((out / "metrics.json").read_text())["aligned"]
-    assert "fine-tuned on growing parts of 48 + 48 records" in (out / "report.html").read_text()
+    assert "fine-tuned on growing parts of" in (out / "report.html").read_text()
 
 
 def test_kills_while_it_generates_change_nothing(unbroken, tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from itertools import zip_longest
 from pathlib import Path
 
 from seelevel.check.overrides import Checker, Overridden, read_overrides
@@ -41,7 +42,7 @@ def run(
 
     def start() -> Transform:
         checker = make_checker(source, settings, encoder, root, judge, seed)
-        return lambda _, ladders: map(_with_note, checker(ladders))
+        return lambda _, ladders: map(_verified, zip_longest(ladders, checker(ladders)))
 
     change_shards(source, stage.path, root, "check", start)
     facts = _facts(ladder for _, ladders in iter_shards(stage.path, root) for ladder in ladders)
@@ -76,12 +77,19 @@ def make_checker(
     return Overridden(checker, overrides)
 
 
-def _with_note(ladder: Ladder) -> Ladder:
-    if ladder.check is None:
+def _verified(pair: tuple[Ladder | None, Ladder | None]) -> Ladder:
+    """A checker's ladder. Raises `InputError` unless it is the given one with other levels and a note."""
+    given, checked = pair
+    if given is None or checked is None or checked.id != given.id:
+        name = "the end" if given is None else f"ladder {given.id}"
+        raise InputError(f"check.checker must give back every ladder once, in order; it did not at {name}")
+    if sorted(r.id for r in checked.responses) != sorted(r.id for r in given.responses):
+        raise InputError(f"check.checker changed the responses of ladder {given.id}; it may only set their levels")
+    if checked.check is None:
         raise InputError(
-            f"check.checker left no note on ladder {ladder.id}; return ladder.ordered(responses, CheckNote(…))"
+            f"check.checker left no note on ladder {given.id}; return ladder.ordered(responses, CheckNote(…))"
         )
-    return ladder
+    return checked
 
 
 def _facts(ladders: Iterable[Ladder]) -> CheckFacts:
@@ -89,7 +97,7 @@ def _facts(ladders: Iterable[Ladder]) -> CheckFacts:
     counts: Counter[str] = Counter()
     for ladder in ladders:
         note = ladder.check
-        assert note is not None  # see _with_note
+        assert note is not None  # see _verified
         counts["ladders"] += 1
         counts["reordered"] += ladder.reordered
         counts["unchecked"] += bool(note.unchecked)

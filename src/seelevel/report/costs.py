@@ -11,7 +11,7 @@ from typing import Any
 from seelevel.report.reading import RunFolder
 from seelevel.store import read_manifest
 
-SHOWN_ELSEWHERE = ("fingerprint", "seconds", "peak_bytes", "ratings", "ratings_by_round", "words")
+SHOWN_ELSEWHERE = ("fingerprint", "seconds", "peak_bytes", "ratings", "ratings_by_round", "words", "source")
 LONGEST_TEXT = 60
 MOST_ENTRIES = 6
 

@@ -50,7 +50,8 @@ class Stage:
     @property
     def state(self) -> str:
         if self.stale:
-            return "of a model that has been trained again since"
+            changed = "a model that has been trained again" if self.name == "evaluate" else "ladders that have changed"
+            return f"of {changed} since"
         return "done" if self.done else "begun, not finished" if self.begun else "not run"
 
 
@@ -111,9 +112,10 @@ def read_run(root: Path) -> RunFolder:
     if not root.is_dir():
         raise InputError(f"{root} is not a run folder; name the folder that a run has written")
     stages = {name: Stage(name, root / name, read_manifest(root / name)) for name in ("data", *STAGES[:-1])}
+    _mark_stale(stages)
     trained = (stages["align"].manifest or {}).get("fingerprint")
     evaluated = stages["evaluate"].facts(EvaluateFacts).aligned
-    stale = evaluated is not None and evaluated != trained
+    stale = stages["align"].stale or (evaluated is not None and evaluated != trained)
     if stale:
         stages["evaluate"] = Stage("evaluate", root / "evaluate", None, stale=True)
     recipe, metrics = root / "recipe.yaml", root / "metrics.json"
@@ -122,9 +124,21 @@ def read_run(root: Path) -> RunFolder:
         recipe=(yaml.safe_load(recipe.read_text(encoding="utf-8")) or {}) if recipe.exists() else {},
         stages=stages,
         rejected=list(_jsonl(root / "data" / "rejected.jsonl")),
-        log=list(_jsonl(root / "align" / "log.jsonl")),
+        log=[] if stages["align"].stale else list(_jsonl(root / "align" / "log.jsonl")),
         metrics=json.loads(metrics.read_text(encoding="utf-8")) if metrics.exists() and not stale else None,
     )
+
+
+def _mark_stale(stages: dict[str, Stage]) -> None:
+    """Mark each stage that was made from other ladders than those in the folder now. Its manifest counts no more."""
+    current: set[str] = set()
+    for name, stage in stages.items():
+        manifest = stage.manifest or {}
+        source = manifest.get("source")
+        if source is not None and source not in current:
+            stages[name] = Stage(name, stage.path, None, stale=True)
+        elif "fingerprint" in manifest:
+            current.add(str(manifest["fingerprint"]))
 
 
 def _jsonl(path: Path) -> Iterator[dict[str, Any]]:

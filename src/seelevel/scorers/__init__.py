@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,10 @@ SCORERS = {
 """The benchmarks of the package, in the report's order."""
 
 
+NAME = re.compile(r"[\w-]+")
+"""A scorer's name is also the name of its files."""
+
+
 def find_scorer(name: str) -> Scorer:
     """The scorer of a name in SCORERS, or of `"module:attribute"`. Raises `InputError` if there is none."""
     from seelevel.scorers.scorer import Scorer
@@ -29,6 +34,9 @@ def find_scorer(name: str) -> Scorer:
     scorer = choose(KEY, name, SCORERS)
     if not isinstance(scorer, Scorer):
         raise InputError(f"{KEY} '{name}' is a {type(scorer).__name__}, not a seelevel.scorers.scorer.Scorer")
+    if name not in SCORERS and (scorer.name in SCORERS or not NAME.fullmatch(scorer.name)):
+        why = "is a benchmark of the package" if scorer.name in SCORERS else "is not letters, digits, '_' and '-'"
+        raise InputError(f"{KEY} '{name}': its name '{scorer.name}' {why}; give it another one")
     return scorer
 
 

@@ -11,8 +11,8 @@ Item = dict[str, Any]
 
 @dataclass(frozen=True)
 class Span:
-    """Characters `start:end` of a text, to be marked. `kind` is a CSS class, `note` is shown on hovering, and only a
-    screen reader reads `said`."""
+    """Characters `start:end` of a text, to be marked. `kind` is a mark of the page: hit, miss, bad or plain. `note` is
+    shown on hovering; only a screen reader reads `said`."""
 
     start: int
     end: int
@@ -52,7 +52,7 @@ def _always(base: Item, aligned: Item) -> bool:
 class BenchmarkView:
     """How items of a benchmark are compared and shown. Each function takes the base's item and the aligned model's.
 
-    things: what an item is, in the plural; `by` ends the sentence that counts them.
+    things: what an item is, in the plural; `by` ends the sentence that counts them, such as ', by length'.
     gain: how much better the aligned answer is; None if one of the two is unscored.
     rounds: what is shown. `better` and `worse` give its title. Of `long` items half as many are shown.
     key: what a mark in a text means.
