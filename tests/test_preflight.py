@@ -168,7 +168,7 @@ def test_a_recipe_that_makes_its_own_base_is_examined_before_the_base_is_there(t
     ("changes", "message"),
     [
         (["base=null"], "model run:base: this recipe makes none"),
-        (["base.model=run:base"], "name the model to make it of"),
+        (["base.model=run:base"], "name the model to fine-tune"),
         (["base.prompts=world:test"], "base.prompts: world:test is unknown"),
         (["feedback.judge=world:clip"], "is of kind clip"),
         (["feedback.judge_template=nowhere.j2"], "feedback.judge_template: nowhere.j2 does not exist"),
