@@ -127,7 +127,7 @@ def count_questions(settings: EvaluateSettings) -> int:
 
 
 def named_model(name: str) -> ModelRef:
-    """A model whose weights are here or on the hub. Raises `InputError` where a folder is not there or not whole."""
+    """A model whose weights are here or on the hub. Raises `InputError` if a folder is missing or incomplete."""
     if name.startswith(WORLD):
         from seelevel.world import model_path
 

@@ -135,7 +135,7 @@ class Run(Stages):
         if (records := settings.training_data) is not None:
             folder = self._training_records("finetune", records)
             inputs.append(self._fingerprint_of(folder))
-            used = settings.reading(folder)
+            used = settings.with_training_data(folder)
         return self._stage(
             "generate",
             generate.GENERATORS[settings.method].partition(":")[0],

@@ -32,11 +32,11 @@ NEW_KEYS = ("format", "options")
 FROM_LADDERS = ("check", "feedback", "align")
 """Stages whose first input is the fingerprint of the ladders that they read: the manifest keeps it as `source`."""
 FOLLOW_SECONDS = 0.2
-STEP_BYTES = 1 << 20  # what a stage should find free before it is worth starting again
+STEP_BYTES = 1 << 20  # free space that a stage needs before another start can help
 
 
 class Stages:
-    """What every stage of a recipe's run has in common, whatever it does."""
+    """The part that all stages of a run share: fingerprints, manifests, the lock."""
 
     def __init__(self, recipe: Recipe, out: Path) -> None:
         try:
@@ -123,7 +123,7 @@ class Stages:
 
     @contextmanager
     def _lock(self) -> Iterator[None]:
-        """This run alone in its folder; the processes that follow another have that one's lock."""
+        """Only one run at a time in its folder. The other processes of torchrun rely on the first one's lock."""
         if self.follows:
             yield
             return
@@ -133,7 +133,7 @@ class Stages:
 
 
 def settings_digest(recipe: Recipe, stage: str) -> str:
-    """A fingerprint of the settings that a stage and those before it have in the recipe: its manifest keeps it."""
+    """A fingerprint of the recipe's settings for a stage and the stages before it. The manifest keeps it."""
     dumped = recipe.model_dump(mode="json")
     return digest({key: _without_unset(dumped[key]) for key in ("seed", "data", *_before(recipe, stage), stage)})
 
@@ -146,20 +146,21 @@ def _without_unset(settings: Any) -> Any:
 
 
 def made_under_these_settings(recipe: Recipe, out: Path, stage: str) -> bool:
-    """Whether a stage and all before it are finished, under the settings that today's recipe has for them. Settings of
-    later stages don't count: a server may be gone once it has answered, while others are aligned on its answers."""
-    if stage != "base" and read_manifest(out / "data") is None:  # which alone needs none
+    """Whether a stage and all before it are finished under the settings of this recipe.
+
+    Settings of later stages do not count: the answers of a server that is gone can still be used.
+    """
+    if stage != "base" and read_manifest(out / "data") is None:  # only a base needs no prompts
         return False
     stages = (*_before(recipe, stage), stage)
     return all((read_manifest(out / name) or {}).get("settings") == settings_digest(recipe, name) for name in stages)
 
 
 def check_predecessors(recipe: Recipe, out: Path, stage: str) -> None:
-    """Raise `InputError` where a stage before this one is not finished or was made under other settings, and for a
-    report on nothing."""
+    """Raise `InputError` if an earlier stage is unfinished or has other settings, or if a report has no run to show."""
     if stage not in recipe.stages:
         raise InputError(f"this recipe has no {stage}; it has {', '.join(recipe.stages)}")
-    if stage == "report":  # shows whatever is there
+    if stage == "report":  # it shows the parts that exist
         if not any((out / name).is_dir() for name in STAGE_FOLDERS):
             raise InputError(f"{out} holds no run to report on; name its folder with --out")
         return

@@ -1,7 +1,5 @@
 """The stage: every response rated, rounds of refined answers, ladders of either form."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Callable
 from dataclasses import replace

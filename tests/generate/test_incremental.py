@@ -87,7 +87,9 @@ def make_run(root: Path) -> Path:
 def run(root: Path, base: ModelRef, used: IncrementalSettings | None = None) -> dict[str, Any]:
     stage = StageFolder(root / "generate", "print")
     stage.begin()
-    return generate.run(root / "data", stage, (used or settings()).reading(root / "finetune"), [base], root, 0)
+    return generate.run(
+        root / "data", stage, (used or settings()).with_training_data(root / "finetune"), [base], root, 0
+    )
 
 
 def contents(root: Path) -> dict[str, bytes]:

@@ -32,24 +32,24 @@ app.add_typer(parser_app, name="parser")
 
 app.command()(run.run)
 for stage, words in (
-    ("base", "One stage, where a recipe has it: make the model to align by fine-tuning another."),
+    ("base", "One stage, if the recipe has it: fine-tune another model into the model to align."),
     ("generate", "One stage: read the prompts and generate ranked responses."),
-    ("check", "One stage: check and mend the order of the responses."),
-    ("feedback", "One stage: have the responses judged in words, and answered again."),
+    ("check", "One stage: check the order of the responses and correct it."),
+    ("feedback", "One stage: a judge rates and criticises the responses; a model may answer again."),
 ):
     app.command(stage, help=words)(run.stage_command(stage))
 app.command()(run.align)
 app.command("evaluate", help="One stage: measure the base and the aligned model.")(run.stage_command("evaluate"))
-app.command("report", help="One stage: make the page.")(run.stage_command("report"))
+app.command("report", help="One stage: write the report page.")(run.stage_command("report"))
 
 
 @app.command()
 def convert(
     source: Annotated[Path, typer.Argument(metavar="IN", help="File to read.")],
     target: Annotated[Path, typer.Argument(metavar="OUT", help="File to write.")],
-    from_: Annotated[str | None, typer.Option("--from", help="Format of IN, where its content does not tell.")] = None,
-    to: Annotated[str | None, typer.Option("--to", help="Format of OUT, where its name does not tell.")] = None,
-    images: Annotated[Path | None, typer.Option("--images", help="Folder of the pictures that IN names.")] = None,
+    from_: Annotated[str | None, typer.Option("--from", help="Format of IN, if its content does not show it.")] = None,
+    to: Annotated[str | None, typer.Option("--to", help="Format of OUT, if its name does not show it.")] = None,
+    images: Annotated[Path | None, typer.Option("--images", help="Folder of the pictures named in IN.")] = None,
 ) -> None:
     """Convert between ladders (Parquet), LLaVA conversations, AMP's output_1..K, TRL preference rows and LVLM_NLF."""
     from seelevel.formats import convert as convert_file
@@ -62,9 +62,9 @@ def convert(
 def chat(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A folder, a hub name, world:s, a server's model.")],
     image: Annotated[str | None, typer.Option(help="A picture, or one of the world's: world:test/0.")] = None,
-    about: Annotated[Path | None, typer.Option(help="Text that tells the judge what the picture holds.")] = None,
-    judge: Annotated[str | None, typer.Option(help="Who judges; world:oracle for the world's pictures.")] = None,
-    condition: Annotated[str, typer.Option(help="Ask for this: top, worst, none, or ratings such as 2/4/4.")] = "top",
+    about: Annotated[Path | None, typer.Option(help="Text file that describes the picture to the judge.")] = None,
+    judge: Annotated[str | None, typer.Option(help="The judge's model; world:oracle for the world's pictures.")] = None,
+    condition: Annotated[str, typer.Option(help="The condition: top, worst, none, or ratings such as 2/4/4.")] = "top",
     max_new_tokens: Annotated[int, typer.Option(help="The longest answer.", min=1)] = 256,
     temperature: Annotated[float, typer.Option(help="0 is greedy.", min=0)] = 0.0,
     save: Annotated[Path | None, typer.Option(help="New file for the conversation; default: in the cache.")] = None,

@@ -9,7 +9,7 @@ import typer
 
 from seelevel.cli.score import JsonOption, print_scores
 
-parser_app = typer.Typer(help="The shipped parser of English: train it, measure it.", no_args_is_help=True)
+parser_app = typer.Typer(help="The shipped English parser: train it, measure it.", no_args_is_help=True)
 
 
 @parser_app.command("train")

@@ -22,7 +22,8 @@ SetOption = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the recipe.")
 ]
 DryOption = Annotated[
-    bool, typer.Option("--dry-run", help="Say what would run, on how much, at what cost; run nothing.")
+    bool,
+    typer.Option("--dry-run", help="Print what would run, on how many records, at what cost."),
 ]
 
 
@@ -65,9 +66,9 @@ def _print_metrics(folder: Path) -> None:
     metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
     typer.echo(f"{'':26}{'base':>9}{'aligned':>9}{'difference [95% interval]':>34}")
     for name, difference in metrics["differences"].items():
-        # A figure is null where it is undefined: nothing was mentioned, nobody judged.
-        found = [metrics[side][name]["value"] for side in ("base", "aligned")]
-        base, aligned = ("–" if value is None else f"{value:.4f}" for value in found)
+        # A figure is null if it is undefined: nothing was mentioned, nobody judged.
+        values = [metrics[side][name]["value"] for side in ("base", "aligned")]
+        base, aligned = ("–" if value is None else f"{value:.4f}" for value in values)
         typer.echo(f"{name:26}{base:>9}{aligned:>9}{difference_text(difference):>34}")
 
 
@@ -91,7 +92,7 @@ def align(
         bool, typer.Option("--show-batch", help="Show which tokens of the first step carry loss; train nothing.")
     ] = False,
 ) -> None:
-    """One stage: learn from the ladders."""
+    """One stage: train the model on the ladders."""
     from seelevel.pipeline import Run
 
     loaded, folder = _recipe(recipe, set_, out)
@@ -109,17 +110,19 @@ def align(
 
 def threshold(
     source: Annotated[
-        str, typer.Argument(metavar="RECIPE|LADDERS", help="A recipe that has generated; or Parquet, a file or folder.")
+        str,
+        typer.Argument(metavar="RECIPE|LADDERS", help="A recipe that has generated, or a Parquet file or folder."),
     ],
     out: OutOption = None,
     encoder: Annotated[
-        str | None, typer.Option(help="Check with this one; default: the recipe's, or what LADDERS' reasons say.")
+        str | None,
+        typer.Option(help="The encoder; default: the recipe's, or the reasons stored in LADDERS."),
     ] = None,
     parser: Annotated[str | None, typer.Option(help="builtin, a spaCy package or a folder.")] = None,
     order: Annotated[
         Path | None, typer.Option(help="The same ladders in a known order; default: the order before the check.")
     ] = None,
-    limit: Annotated[int, typer.Option(help="At most so many ladders.", min=1)] = 1000,
+    limit: Annotated[int, typer.Option(help="The most ladders to read.", min=1)] = 1000,
     plot: Annotated[Path | None, typer.Option(help="Also draw the curve: a .png, .svg or .pdf.")] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -134,14 +137,14 @@ def threshold(
     from seelevel.naming import named_model
 
     reference = None if encoder is None else named_model(encoder)
-    found = show_curve(path, order, None if reference is None else reference.path, parser, limit, plot)
+    result = show_curve(path, order, None if reference is None else reference.path, parser, limit, plot)
     if as_json:
-        typer.echo(json.dumps(found))
+        typer.echo(json.dumps(result))
         return
-    typer.echo("".join(f"{name:>11}" for name in found["curve"][0]))
-    for row in found["curve"]:
+    typer.echo("".join(f"{name:>11}" for name in result["curve"][0]))
+    for row in result["curve"]:
         typer.echo("".join(f"{'–' if value is None else format(value, '.3f'):>11}" for value in row.values()))
-    typer.echo(f"threshold in force: {found['settings']['threshold']}; {found['settings']['ladders']} ladders")
+    typer.echo(f"threshold in force: {result['settings']['threshold']}; {result['settings']['ladders']} ladders")
 
 
 def doctor(
@@ -150,7 +153,7 @@ def doctor(
     ] = None,
     set_: SetOption = None,
 ) -> None:
-    """Say what this machine has, whether the installation works, and what a recipe would need."""
+    """Print what this machine has, whether the installation works, and what a recipe would need."""
     from seelevel.forecast.doctor import doctor as machine
 
     loaded = _recipe(recipe, set_, None) if recipe is not None else None

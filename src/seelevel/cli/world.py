@@ -8,16 +8,16 @@ from typing import Annotated
 
 import typer
 
-world_app = typer.Typer(help="The embedded world: its models, its scenes.", no_args_is_help=True)
+world_app = typer.Typer(help="The embedded world: its models and scenes.", no_args_is_help=True)
 
 
 @world_app.command("train")
 def world_train(
     out: Annotated[Path, typer.Option(help="Folder for the models.")],
-    models: Annotated[str, typer.Option(help="Which, separated by commas.")] = "xs,s,m,l,clip",
+    models: Annotated[str, typer.Option(help="The models to train, separated by commas.")] = "xs,s,m,l,clip",
     steps_scale: Annotated[float, typer.Option(help="Multiply the number of steps: 0.01 for a trial.")] = 1.0,
 ) -> None:
-    """Train the world's models from nothing."""
+    """Train the world's models from scratch."""
     from seelevel.world.models import train_family
 
     train_family(out, [name.strip() for name in models.split(",")], steps_scale=steps_scale)
@@ -29,7 +29,7 @@ def world_sample(
     out: Annotated[Path, typer.Argument(help="PNG file to write.")] = Path("world.png"),
     split: Annotated[str, typer.Option(help="prompts, finetune, dev or test.")] = "prompts",
     count: Annotated[int, typer.Option(help="How many scenes.", min=1)] = 12,
-    seed: Annotated[int, typer.Option(help="Which ones.")] = 0,
+    seed: Annotated[int, typer.Option(help="The seed of the scenes.")] = 0,
 ) -> None:
     """Draw scenes with their descriptions on one sheet."""
     from seelevel.world.texts.datasets import sample_sheet

@@ -57,7 +57,7 @@ class Method(BaseModel):
         """The records that the method trains on, besides the prompts that it answers."""
         return None
 
-    def reading(self, folder: Path) -> Method:
+    def with_training_data(self, folder: Path) -> Method:
         """The same settings with `training_data` from a folder of ladders."""
         raise NotImplementedError
 
@@ -158,7 +158,7 @@ class IncrementalSettings(Answering):
     def training_data(self) -> FinetuneSettings | None:
         return self.finetune
 
-    def reading(self, folder: Path) -> IncrementalSettings:
+    def with_training_data(self, folder: Path) -> IncrementalSettings:
         return self.model_copy(update={"finetune": self.finetune.model_copy(update={"prompts": str(folder)})})
 
 
