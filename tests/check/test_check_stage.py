@@ -1,5 +1,7 @@
 """The check as a stage: shards in, shards out."""
 
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from seelevel.facts import CheckFacts
 from seelevel.formats.parquet import read_ladders, write_shard
 from seelevel.ladder import Image, Ladder, Message, Response
 from seelevel.models.base import ModelRef
+from seelevel.notes import CheckNote
 from seelevel.store import StageFolder
 from tests.language.tiny_clip import save_tiny_clip
 
@@ -67,3 +70,34 @@ def test_an_unknown_checker_is_named_with_the_nearest(tmp_path: Path) -> None:
     settings = CheckSettings(checker="auto-check", encoder="tiny")
     with pytest.raises(InputError, match="did you mean 'autocheck'"):
         check.run(generated, folder, settings, ModelRef("tiny", "nowhere"), tmp_path)
+
+
+class Faulty:
+    """A checker that keeps the levels, but for `fault` on the ladders of each shard."""
+
+    def __init__(self, fault: Callable[[list[Ladder]], list[Ladder]]) -> None:
+        self.fault = fault
+
+    def __call__(self, ladders: Iterable[Ladder]) -> Iterator[Ladder]:
+        yield from self.fault([x.left_unchecked(CheckNote("faulty", tuple(x.levels), "as it was")) for x in ladders])
+
+
+@pytest.mark.unit
+@pytest.mark.parametrize(
+    ("fault", "place"),
+    [
+        (lambda ladders: ladders[1:], "ladder a"),
+        (lambda ladders: ladders[:-1], "ladder b"),
+        (lambda ladders: ladders[::-1], "ladder a"),
+        (lambda ladders: [*ladders, ladders[-1]], "the end"),
+        (lambda ladders: [replace(x, responses=x.responses[:-1]) for x in ladders], "responses of ladder a"),
+        (lambda ladders: [replace(x, check=None) for x in ladders], "no note on ladder a"),
+    ],
+)
+def test_a_checker_that_loses_something_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: Callable[[list[Ladder]], list[Ladder]], place: str
+) -> None:
+    monkeypatch.setattr(check, "make_checker", lambda *_: Faulty(fault))
+    with pytest.raises(InputError, match=f"check.checker .*{place}"):
+        check.run(source(tmp_path), stage(tmp_path, "check"), CheckSettings(encoder="tiny"), None, tmp_path)
+    assert not (tmp_path / "check" / "shard-00000.parquet").exists()

@@ -48,6 +48,7 @@ def benchmark(data, settings):
 
 METRIC = Metric("Politeness", "answers that say please", "higher", headline=True)
 SCORER = Scorer("polite", benchmark, {"polite_share": METRIC}, views=(right_or_wrong("Polite answers"),))
+TAKEN, ESCAPING = Scorer("chair", benchmark, {}), Scorer("../polite", benchmark, {})
 NOTHING = 3
 """
 
@@ -99,6 +100,8 @@ def test_a_scorer_has_no_words_for_the_figures_of_others() -> None:
         ("no_such_module:SCORER", ["no_such_module"]),
         ("my_scorer:MISSING", ["my_scorer", "MISSING"]),
         ("my_scorer:NOTHING", ["my_scorer:NOTHING", "Scorer"]),
+        ("my_scorer:TAKEN", ["my_scorer:TAKEN", "'chair'"]),
+        ("my_scorer:ESCAPING", ["my_scorer:ESCAPING", "'../polite'"]),
     ],
 )
 def test_a_name_that_leads_to_no_scorer_is_refused(mine: str, name: str, parts: list[str]) -> None:
