@@ -32,6 +32,7 @@ from seelevel.training.loading import (
     skip_adapter_input_cast,
     with_lora,
 )
+from seelevel.training.packing.passes import recompute_layers
 from seelevel.training.packing.tokens import ImageReader
 from seelevel.training.prepare import Prepared, ladder_content, prepare
 from seelevel.training.reference import data_fingerprint, reference_logprobs, weights_fingerprint
@@ -72,7 +73,7 @@ class Job:
 @dataclass(frozen=True)
 class Session:
     """A loaded model with the ladders tokenised for it. `mixed`: products in bfloat16 by autocast; `weights`: the
-    fingerprint of the weights as loaded; `use_cache`: that key of the model's configuration, None if it has none."""
+    fingerprint of the weights as loaded."""
 
     model: Any
     processor: Any
@@ -81,7 +82,6 @@ class Session:
     dtype: str
     mixed: bool
     weights: str
-    use_cache: bool | None
     data: Prepared
     budget: int
 
@@ -143,8 +143,7 @@ def _load(job: Job) -> Session:
     model, processor = load_to_train(job.model, settings, dtype, device)
     data = prepare(job.ladders, processor, ImageReader(processor), settings, model.config)
     budget = settings.tokens_per_batch or TOKENS_PER_BATCH.get(device, TOKENS_PER_BATCH["cuda"])
-    weights, use_cache = weights_fingerprint(model), vars(model.config).get("use_cache")
-    return Session(model, processor, arguments, device, dtype, mixed, weights, use_cache, data, budget)
+    return Session(model, processor, arguments, device, dtype, mixed, weights_fingerprint(model), data, budget)
 
 
 def _agree(job: Job, session: Session) -> Layout:
@@ -172,17 +171,20 @@ def _trainer(job: Job, session: Session, layout: Layout, reference: Sequence[Ten
         model = with_lora(model, settings.lora)
     if session.mixed:
         skip_adapter_input_cast(model)
+    if settings.gradient_checkpointing:
+        recompute_layers(model)
     steps = len(data.ladders) * settings.epochs / settings.ladders_per_step
     arguments.warmup_steps = min(settings.warmup_steps, int(steps * MAX_WARMUP))
     content = data_fingerprint(data.tokenised, data.images)
-    fingerprint = digest(job.key, session.weights, content, data.interactions, layout, job.seed)
-    plan = Plan(settings, layout, session.budget, fingerprint, job.label)
+    answers = None if settings.answers_per_pass in ("auto", "all") else settings.answers_per_pass
+    fingerprint = digest(job.key, session.weights, content, data.interactions, layout, answers, job.seed)
+    plan = Plan(settings, layout, session.budget, answers, fingerprint, job.label)
     return PreferenceTrainer(model, arguments, data, reference, plan)
 
 
 def _train(job: Job, session: Session, trainer: PreferenceTrainer) -> None:
     """Train to the end, from the newest checkpoint if there is one."""
-    model, settings = trainer.model, job.settings
+    model, settings = trainer.trained, job.settings
     say(
         f"{job.label}: {len(session.data.ladders)} ladders, {trainer.steps} steps of {settings.ladders_per_step}, "
         f"{settings.objective.name}, layout {trainer.plan.layout}; {_trained_weights(model):,} weights train, "
@@ -190,16 +192,11 @@ def _train(job: Job, session: Session, trainer: PreferenceTrainer) -> None:
     )
     trainer.train(resume_from_checkpoint=trainer.last_checkpoint())
     check_weights_finite(model, job.label)
-    # Restored, because the trainer switches the cache off in the configuration that is saved with the model.
-    if session.use_cache is None:
-        del model.config.use_cache
-    else:
-        model.config.use_cache = session.use_cache
 
 
 def _save(job: Job, session: Session, trainer: PreferenceTrainer) -> dict[str, Any]:
     """Write the logs, the counts and, last, the model; returns the counts."""
-    model, left_out = trainer.model, session.data.left_out
+    model, left_out = trainer.trained, session.data.left_out
     history = [entry for entry in trainer.state.log_history if "loss" in entry]
     windows = (history[end - FALL_WINDOW : end] for end in range(FALL_WINDOW, len(history) + 1))
     facts = {
@@ -268,7 +265,6 @@ def _arguments(job: Job, device: str, mixed: bool) -> TrainingArguments:
         lr_scheduler_type=kind,
         weight_decay=settings.weight_decay,
         max_grad_norm=settings.max_grad_norm,
-        activation_checkpointing=settings.gradient_checkpointing,
         bf16=mixed,
         save_strategy="steps",
         save_steps=settings.save_steps,
