@@ -50,6 +50,7 @@ class Family:
     `in_row` (pictures of one row) or `over_rows` (rows of a batch) name another dim for an input.
     `beside` makes the inputs that go along with the ids [rows, length], such as token types, from the ids and the
     number of tokens before the answer.
+    `tolerance` is the difference of logits that the family's arithmetic makes, if it computes in float32 somewhere.
     """
 
     name: str
@@ -62,6 +63,7 @@ class Family:
     in_row: Mapping[str, int] = field(default_factory=dict)
     over_rows: Mapping[str, int] = field(default_factory=dict)
     float64: bool = True
+    tolerance: float = 1e-9
 
     @property
     def span(self) -> tuple[int, ...]:

@@ -58,4 +58,4 @@ def test_a_row_continues_from_its_cache(case):
         forward(family, model, ids[:, :prefix], pictures, prefix, use_cache=True, past_key_values=cache)
         rest = ids[:, prefix:]
         more = model(input_ids=rest, **family.beside(rest, 0), use_cache=True, past_key_values=cache).logits[0]
-    assert (more - whole).abs().max() < (1e-9 if family.float64 else 1e-3)
+    assert (more - whole).abs().max() < family.tolerance
