@@ -96,7 +96,7 @@ FAMILIES = [
                 "num_key_value_heads": 4, "layer_types": ["linear_attention"] * 3 + ["indexed_attention"],
                 "mlp_layer_types": ["dense", "sparse", "sparse", "sparse"], "moe_intermediate_size": 32,
                 "n_routed_experts": 4, "num_experts_per_tok": 2, "kv_lora_rank": 16, "q_lora_rank": 32,
-                "v_head_dim": 16, "qk_nope_head_dim": 16, "index_topk": 8, "index_head_dim": 16, "index_n_heads": 2,
+                "v_head_dim": 16, "qk_nope_head_dim": 16, "index_topk": 8, "index_head_dim": 16, "index_n_heads": 8,
                 "linear_head_dim": 16, "linear_num_heads": 4, "hc_mult": 2, "index_kpool": 2,
             },
             vision_config=GLM_TOWER | {"projection_intermediate_size": 64}, **GLM_IDS,
