@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import torch
 from torch import Generator, Tensor
+from transformers import AutoConfig, PreTrainedConfig
 
 from tests.families.family import (
-    END, IMAGE, PATCH, SIDE, SQUARE, START, TEXT, VIDEO, VISION, Family, Inputs, config, types,
+    END, IMAGE, PATCH, SIDE, SQUARE, START, TEXT, VIDEO, VISION, Family, Inputs, config, pixels, types,
 )  # fmt: skip
 
 HEAD = {"head_dim": 16}
@@ -69,6 +70,28 @@ def paligemma(name: str, text: dict[str, object]) -> Family:
     return Family(name, made, IMAGE, 16, SQUARE, beside=after_prefix)
 
 
+def gemma3n() -> PreTrainedConfig:
+    """Its own tower needs timm; a ConvNeXt stands in, past a check of the type."""
+    made = config(
+        "gemma3n",
+        text_config=TEXT | HEAD | {
+            "vocab_size_per_layer_input": 290, "hidden_size_per_layer_input": 8, "sliding_window": 8,
+            "num_kv_shared_layers": 2, "layer_types": ["sliding_attention", "full_attention"] * 2,
+            "laurel_rank": 8, "activation_sparsity_pattern": [0.5, 0.5, 0.0, 0.0],
+        },
+        audio_config={
+            "vocab_size": 2, "vocab_offset": 298, "hidden_size": 32, "conf_num_hidden_layers": 1,
+            "conf_num_attention_heads": 2, "sscp_conv_channel_size": [4, 4], "input_feat_size": 16,
+        },
+        vision_soft_tokens_per_image=16, audio_token_id=17, **IDS,
+    )()
+    made.__dict__["vision_config"] = AutoConfig.for_model(
+        "convnext", hidden_sizes=[16, 32], depths=[1, 1], num_stages=2, hidden_size=32, vocab_size=2, vocab_offset=296,
+        rms_norm_eps=1e-6,
+    )  # fmt: skip
+    return made
+
+
 FAMILIES = [
     Family("gemma3", GEMMA3, IMAGE, 4, SQUARE, AROUND, types("token_type_ids")),
     gemma4("gemma4", SHARED),
@@ -85,6 +108,15 @@ FAMILIES = [
         large_patches,
         AROUND,
         types("mm_token_type_ids"),
+    ),
+    Family(
+        "gemma3n",
+        gemma3n,
+        IMAGE,
+        16,
+        pixels(1, 3, 32, 32),
+        AROUND,
+        types("token_type_ids"),
     ),
     paligemma("paligemma", {"model_type": "gemma"}),
     paligemma("paligemma2", {"model_type": "gemma2", "query_pre_attn_scalar": 16, "sliding_window": 8}),

@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from transformers import AutoModelForImageTextToText
 
-from tests.families import gemmas, grids, hybrids, llavas, mropes
+from tests.families import gemmas, grids, hybrids, llavas, mropes, others
 from tests.families.family import Family
 
-FAMILIES: dict[str, Family] = {family.name: family for family in [*llavas.FAMILIES, *mropes.FAMILIES, *grids.FAMILIES, *gemmas.FAMILIES, *hybrids.FAMILIES]}
+FAMILIES: dict[str, Family] = {family.name: family for family in [*llavas.FAMILIES, *mropes.FAMILIES, *grids.FAMILIES, *gemmas.FAMILIES, *hybrids.FAMILIES, *others.FAMILIES]}
 
 
 def build(name: str, seed: int = 0) -> Any:
