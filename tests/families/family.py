@@ -13,6 +13,7 @@ from transformers import AutoConfig, PreTrainedConfig
 
 IMAGE, VIDEO, START, END = 10, 11, 12, 13
 SIDE, PATCH = 56, 14  # a picture has 4 × 4 patches
+FLOAT32 = 1e-4  # tolerance of a family that computes in float32, whatever the model's type
 TEXT: dict[str, Any] = {
     "hidden_size": 64,
     "intermediate_size": 96,

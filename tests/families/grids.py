@@ -8,8 +8,18 @@ from typing import Any
 from torch import Generator
 
 from tests.families.family import (
-    END, IMAGE, PATCH, START, TEXT, VIDEO, VISION, Family, Inputs, config, pixels,
-)  # fmt: skip
+    END,
+    IMAGE,
+    PATCH,
+    START,
+    TEXT,
+    VIDEO,
+    VISION,
+    Family,
+    Inputs,
+    config,
+    pixels,
+)
 from tests.families.mropes import FLAT, GRID, HEAD, TOWER
 
 IDS = {"image_token_id": IMAGE, "video_token_id": VIDEO}
@@ -92,7 +102,10 @@ FAMILIES = [
             "swa_num_key_value_heads": 4, "swa_q_lora_rank": 32, "swa_kv_lora_rank": 16, "swa_head_dim": 16,
             "swa_qk_nope_head_dim": 8, "swa_qk_rope_head_dim": 8, "swa_v_head_dim": 16,
         },
-        VISION | {"moe_intermediate_size": 32, "mlp_layer_types": ["dense", "dense"], "adapter_in_dim": 32, "adapter_out_dim": 64},
+        VISION | {
+            "moe_intermediate_size": 32, "mlp_layer_types": ["dense", "dense"], "adapter_in_dim": 32,
+            "adapter_out_dim": 64,
+        },
         FLAT, audio_token_id=17, audio_config={
             "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2,
             "downsample_hidden_size": 8, "adapter_input_size": 32, "adapter_out_dim": 64,

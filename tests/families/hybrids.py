@@ -8,8 +8,20 @@ import torch
 from torch import Generator
 
 from tests.families.family import (
-    END, IMAGE, PATCH, START, TEXT, VIDEO, VISION, Family, Inputs, config, pixels, types,
-)  # fmt: skip
+    END,
+    FLOAT32,
+    IMAGE,
+    PATCH,
+    START,
+    TEXT,
+    VIDEO,
+    VISION,
+    Family,
+    Inputs,
+    config,
+    pixels,
+    types,
+)
 from tests.families.mropes import DELTA, EXPERTS, GLM_IDS, GLM_TOWER, GRID, HEAD, IDS, LEARNED, PARTIAL
 
 QWEN3_5 = {"model_type": "qwen3_5_text", **TEXT, **HEAD, **PARTIAL, **DELTA}
@@ -18,7 +30,6 @@ TILES = {"over_rows": {"pixel_values": 3}, "in_row": {"pixel_values": 3}}
 MERGED = VISION | {"insert_layer_id": 0}
 MINICPM = {"image_token_id": IMAGE, "video_token_id": VIDEO, "insert_layer_id": 0}
 MARKS = {"image_start_id": START, "image_end_id": END, "slice_start_id": 14, "slice_end_id": 15, "newline_id": 16}
-SLOW = 1e-4  # the difference that a kernel that computes in float32 makes
 
 
 def strip(generator: Generator) -> Inputs:
@@ -30,7 +41,7 @@ def strip(generator: Generator) -> Inputs:
 def minicpm(name: str, tokens: int, **more: Any) -> Family:
     beside = {"beside": types("mm_token_type_ids")} if name == "minicpmv4_7" else {}
     made = config(name, text_config=QWEN3_5, vision_config=MERGED, **MINICPM, **more)
-    return Family(name, made, IMAGE, tokens, strip, ((START,), (END,)), tolerance=SLOW, **TILES, **beside)
+    return Family(name, made, IMAGE, tokens, strip, ((START,), (END,)), tolerance=FLOAT32, **TILES, **beside)
 
 
 FAMILIES = [
@@ -86,7 +97,7 @@ FAMILIES = [
         IMAGE,
         4,
         pixels(16, 3 * PATCH * PATCH, image_grid_hw=[[4, 4]]),
-        tolerance=SLOW,
+        tolerance=FLOAT32,
     ),
     Family(
         "glm5_next",
@@ -106,7 +117,7 @@ FAMILIES = [
         GRID,
         ((START,), (END,)),
         types("mm_token_type_ids"),
-        tolerance=SLOW,
+        tolerance=FLOAT32,
     ),
     Family(
         "qwen4_exp",
@@ -126,6 +137,6 @@ FAMILIES = [
         GRID,
         ((START,), (END,)),
         types("mm_token_type_ids"),
-        tolerance=SLOW,
+        tolerance=FLOAT32,
     ),
 ]  # fmt: skip

@@ -1,13 +1,28 @@
-"""The other families: pictures by cross-attention, as discrete tokens, with sparse experts, and towers for documents."""
+"""The other families: cross-attention, pictures as discrete tokens, experts, readers of documents."""
 
 from __future__ import annotations
+
+from itertools import product
 
 import torch
 from torch import Generator, Tensor
 
 from tests.families.family import (
-    END, IMAGE, PATCH, SIDE, SQUARE, START, TEXT, VIDEO, VISION, Family, Inputs, config, pixels, types,
-)  # fmt: skip
+    END,
+    IMAGE,
+    PATCH,
+    SIDE,
+    SQUARE,
+    START,
+    TEXT,
+    VIDEO,
+    VISION,
+    Family,
+    Inputs,
+    config,
+    pixels,
+    types,
+)
 from tests.families.llavas import LLAMA, QWEN3
 
 HEAD = {"head_dim": 16}
@@ -21,7 +36,11 @@ DEEPSEEK = {
     "num_key_value_heads": 4, "n_routed_experts": 4, "n_shared_experts": 1, "num_experts_per_tok": 2,
     "moe_intermediate_size": 32, "mlp_layer_types": ["dense", "sparse", "sparse", "sparse"],
 }  # fmt: skip
-NAMES = {"vocab_size": 300, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "dropout": 0.0, "attention_dropout": 0.0}
+KOSMOS = {
+    "vocab_size": 300, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "dropout": 0.0,
+    "attention_dropout": 0.0, "embed_dim": 64, "layers": 4, "ffn_dim": 96, "attention_heads": 4,
+}  # fmt: skip
+NUMBERS = ["".join(pair) for pair in product("ABCD", "ABCDEFGHIJ")][:32]  # 0 to 31, as Chameleon writes them
 QUANTISER = {
     "embed_dim": 8, "num_embeddings": 32, "latent_channels": 32, "base_channels": 32, "channel_multiplier": [1, 1, 1],
     "num_res_blocks": 1, "resolution": SIDE,
@@ -126,7 +145,9 @@ FAMILIES = [
         "aria",
         config(
             "aria",
-            text_config=TEXT | {"moe_num_experts": 4, "moe_topk": 2, "moe_num_shared_experts": 1, "intermediate_size": 32},
+            text_config=TEXT | {
+                "moe_num_experts": 4, "moe_topk": 2, "moe_num_shared_experts": 1, "intermediate_size": 32
+            },
             vision_config=VISION | {"model_type": "idefics3_vision"}, image_token_index=IMAGE,
             projector_patch_to_query_dict={"16": 4},
         ),
@@ -199,7 +220,7 @@ FAMILIES = [
         "chameleon",
         config(
             "chameleon", vq_config=QUANTISER,
-            vocabulary_map={"<image>": IMAGE, **{f"IMGIMG{chr(65 + i // 10)}{chr(65 + i % 10)}Z": 200 + i for i in range(32)}},
+            vocabulary_map={"<image>": IMAGE, **{f"IMGIMG{letters}Z": 200 + i for i, letters in enumerate(NUMBERS)}},
             **TEXT,
         ),
         IMAGE,
@@ -236,7 +257,7 @@ FAMILIES = [
         "kosmos-2",
         config(
             "kosmos-2",
-            text_config=NAMES | {"embed_dim": 64, "layers": 4, "ffn_dim": 96, "attention_heads": 4},
+            text_config=KOSMOS,
             vision_config=VISION, latent_query_num=4,
         ),
         IMAGE,
@@ -250,8 +271,9 @@ FAMILIES = [
         "kosmos-2.5",
         config(
             "kosmos-2.5",
-            text_config=NAMES | {"embed_dim": 64, "layers": 4, "ffn_dim": 96, "attention_heads": 4},
-            vision_config=VISION | {"patch_embed_hidden_size": 3 * PATCH * PATCH, "head_dim": 16, "max_num_patches": 32},
+            text_config=KOSMOS,
+            vision_config=VISION
+            | {"patch_embed_hidden_size": 3 * PATCH * PATCH, "head_dim": 16, "max_num_patches": 32},
             latent_query_num=4,
         ),
         IMAGE,

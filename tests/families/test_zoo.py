@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 from transformers import DynamicCache
+from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
 
-from tests.families.zoo import FAMILIES, build
+from tests.families.zoo import FAMILIES, NOTES, UNBUILDABLE, build
 
 pytestmark = pytest.mark.unit
 
@@ -59,3 +60,13 @@ def test_a_row_continues_from_its_cache(case):
         rest = ids[:, prefix:]
         more = model(input_ids=rest, **family.beside(rest, 0), use_cache=True, past_key_values=cache).logits[0]
     assert (more - whole).abs().max() < family.tolerance
+
+
+def test_every_name_of_the_mapping_is_in_the_zoo_or_excused():
+    types = {family.config().model_type for family in FAMILIES.values()}
+    assert types.isdisjoint(UNBUILDABLE)
+    assert set(MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES) == types | UNBUILDABLE.keys()
+
+
+def test_notes_are_about_families_of_the_zoo():
+    assert NOTES.keys() <= FAMILIES.keys()
