@@ -1,0 +1,79 @@
+"""Tiny random models of the vision-language families that transformers knows, with inputs made by hand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from transformers import AutoModelForImageTextToText
+
+from tests.families import gemmas, grids, hybrids, llavas, mropes, others
+from tests.families.family import Family
+
+FAMILIES: dict[str, Family] = {
+    family.name: family for module in (llavas, mropes, gemmas, hybrids, grids, others) for family in module.FAMILIES
+}
+
+# Names of the mapping that the zoo leaves out, and why.
+ENCODER_DECODER = "Encoder-decoder: the answer has a row and a cache of its own."
+ALWAYS_READS = "Its forward pass asks for the picture every time, so the cache alone cannot continue a row."
+UNBUILDABLE: dict[str, str] = {
+    "blip": "Its forward pass takes no cache.",
+    "blip-2": ALWAYS_READS,
+    "diffusion_gemma": "Denoises blocks of the answer: no next-token log-probs.",
+    "evolla": "Reads proteins, not pictures.",
+    "florence2": ENCODER_DECODER,
+    "git": "Puts the picture's features before the row, so its logits are longer than the ids.",
+    "glmga": "Another name of glm46v.",
+    "idefics": ALWAYS_READS,
+    "instructblip": ALWAYS_READS,
+    "instructblipvideo": ALWAYS_READS,
+    "mistral4": "Text only.",
+    "pi0": "Predicts actions, not tokens.",
+    "pix2struct": ENCODER_DECODER,
+    "pp_chart2table": "Another name of got_ocr2.",
+    "pp_formulanet": ENCODER_DECODER,
+    "shieldgemma2": "Another name of gemma3.",
+    "t5gemma2": ENCODER_DECODER,
+    "udop": ENCODER_DECODER,
+    "vision-encoder-decoder": ENCODER_DECODER,
+}
+
+# What a family needs, or does to float64, when a row continues from its cache.
+DELTA_RULE = "GatedDeltaNet computes in float32 and in chunks: another split of the row rounds differently (1e-6)."
+INDEXER = "Its indexer keeps keys of its own in the cache. Tied scores are broken by rounding: hence eight heads."
+NOTES: dict[str, str] = {
+    "qwen3_5": DELTA_RULE,
+    "qwen3_5_moe": DELTA_RULE,
+    "qwen4_exp": DELTA_RULE,
+    "minicpmv4_6": DELTA_RULE,
+    "minicpmv4_7": DELTA_RULE,
+    "minicpm_ocr": DELTA_RULE,
+    "nemotron_h_omni": "Mamba2 computes in float32 (1e-7).",
+    "glm5_next": f"Its linear attention computes in float32 (1e-6). {INDEXER}",
+    "mistral_large4": INDEXER,
+    "dots3_note": INDEXER,
+    "inkling2": "Its router computes in float32 and refuses float64 weights.",
+    "paligemma2": "Softcapping rules SDPA out; eager attention takes the softmax in float32 (1e-7).",
+    "molmo2": "In train mode it asks for mm_token_type_ids in the second pass too, and ignores them there.",
+    "mllama": "The second pass needs the rows of the cross-attention mask that belong to its tokens.",
+    "kosmos-2": "Asks for image_embeds in the second pass, and ignores them. Its mask overflows in float64.",
+    "paligemma": "Token types are 0 in the prompt and 1 in the answer.",
+}
+
+
+def build(name: str, seed: int = 0) -> Any:
+    """The model, in float64 (float32 if the family has no float64), in train mode.
+
+    Noise of 0.1 is added to all parameters: fresh models are almost linear, and gates that start at zero hide faults.
+    The type is set before the weights are made: a later `.double()` drops the imaginary part of Llama 4's positions.
+    """
+    family = FAMILIES[name]
+    dtype = torch.float64 if family.float64 else torch.float32
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = AutoModelForImageTextToText.from_config(family.config(), dtype=dtype, experts_implementation="eager")
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.add_(0.1 * torch.randn_like(parameter))
+    return model.train()
