@@ -41,6 +41,10 @@ def no_inputs(ids: Tensor, prefix: int) -> Inputs:
     return {}
 
 
+def unchanged(inputs: Inputs) -> Inputs:
+    return inputs
+
+
 @dataclass(frozen=True)
 class Family:
     """A tiny model of a family and its inputs; ids 20 to 289 are free for text.
@@ -48,10 +52,13 @@ class Family:
     A picture stands in a row as `span`: `around[0]`, `tokens` times `image_token`, `around[1]`. Breaks between the rows
     of a picture are ids of text to every model, so the zoo leaves them out.
     `picture` draws the inputs of one picture, float64 if they are floating. `join` concatenates them, on dim 0 unless
-    `in_row` (pictures of one row) or `over_rows` (rows of a batch) name another dim for an input.
+    `in_row` (pictures of one row) or `over_rows` (rows of a batch) name another dim for an input. `renumber` mends
+    inputs that count over the whole batch.
     `beside` makes the inputs that go along with the ids [rows, length], such as token types, from the ids and the
     number of tokens before the answer.
     `tolerance` is the difference of logits that the family's arithmetic makes, if it computes in float32 somewhere.
+    `first_position` is None if the model places the tokens by the picture's grid (M-RoPE).
+    `padded` is False if the other rows of a batch, or padding on the left, change a row's logits.
     """
 
     name: str
@@ -63,6 +70,9 @@ class Family:
     beside: Callable[[Tensor, int], Inputs] = no_inputs
     in_row: Mapping[str, int] = field(default_factory=dict)
     over_rows: Mapping[str, int] = field(default_factory=dict)
+    renumber: Callable[[Inputs], Inputs] = unchanged
+    first_position: int | None = 0
+    padded: bool = True
     float64: bool = True
     tolerance: float = 1e-9
 
@@ -73,7 +83,7 @@ class Family:
     def join(self, rows: list[list[Inputs]]) -> Inputs:
         """The pictures' inputs of a batch, from those of each row."""
         batch = [_cat(pictures, self.in_row) for pictures in rows]
-        return _cat(batch, self.over_rows)
+        return self.renumber(_cat(batch, self.over_rows))
 
 
 def _cat(parts: list[Inputs], dims: Mapping[str, int]) -> Inputs:

@@ -81,7 +81,7 @@ def paligemma(name: str, text: dict[str, object], **changes: float) -> Family:
     made = config(
         "paligemma", text_config=TEXT | HEAD | text, vision_config=SIGLIP, image_token_index=IMAGE, projection_dim=64
     )
-    return Family(name, made, IMAGE, 16, SQUARE, beside=after_prefix, **changes)
+    return Family(name, made, IMAGE, 16, SQUARE, beside=after_prefix, first_position=1, **changes)
 
 
 def gemma3n() -> PreTrainedConfig:

@@ -9,6 +9,7 @@ from torch import Generator
 
 from tests.families.family import (
     END,
+    FLOAT32,
     IMAGE,
     PATCH,
     START,
@@ -32,6 +33,7 @@ LATENT = {  # attention over a latent vector, and experts
 }  # fmt: skip
 EXPERTS = {"num_local_experts": 4, "n_routed_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 32}
 INDEX = {"index_topk": 8, "index_head_dim": 16, "index_n_heads": 8}  # fewer heads give ties, which rounding breaks
+ROUTED = {"tolerance": FLOAT32}  # a router that computes in float32
 MUSE = {
     "pos_emb_height": 4, "pos_emb_width": 4, "num_attention_heads": 2, "num_hidden_layers": 2, "hidden_size": 32,
     "intermediate_size": 64, "patch_size": PATCH, "layer_types": ["window_attention", "full_attention"],
@@ -56,7 +58,7 @@ FAMILIES = [
     family(
         "kimi_k25", {"model_type": "deepseek_v3", "first_k_dense_replace": 1, **LATENT},
         VISION | {"pos_emb_height": 4, "pos_emb_width": 4}, PATCHES,
-        vision_start_token_id=START, vision_end_token_id=END, projection_hidden_size=32,
+        changes=ROUTED, vision_start_token_id=START, vision_end_token_id=END, projection_hidden_size=32,
     ),
     family(
         "video_llama_3", {"model_type": "qwen2"}, VISION,
@@ -73,7 +75,7 @@ FAMILIES = [
     family("muse_glimmer", HEAD | WINDOWS, MUSE, out_hidden_size=128, projector_hidden_size=64),
     family(
         "muse_spark", HEAD | WINDOWS | EXPERTS | {"moe_hidden_size": 32}, MUSE, out_hidden_size=128,
-        projector_hidden_size=64, audio_token_id=17,
+        projector_hidden_size=64, changes=ROUTED, audio_token_id=17,
         audio_config={"out_hidden_size": 64, "hidden_sizes": [8, 8, 8, 8], "depths": [1, 1, 1, 1]},
     ),
     family(
@@ -84,7 +86,7 @@ FAMILIES = [
             "layer_types": ["full_attention", "minimax_m3_sparse"] * 2,
             "mlp_layer_types": ["dense", "sparse", "sparse", "sparse"],
         },
-        VISION, projector_hidden_size=64,
+        VISION, changes={"padded": False}, projector_hidden_size=64,
     ),
     family(
         "mistral_large4", LATENT | INDEX | {
@@ -106,7 +108,7 @@ FAMILIES = [
             "moe_intermediate_size": 32, "mlp_layer_types": ["dense", "dense"], "adapter_in_dim": 32,
             "adapter_out_dim": 64,
         },
-        FLAT, audio_token_id=17, audio_config={
+        FLAT, changes=ROUTED, audio_token_id=17, audio_config={
             "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2,
             "downsample_hidden_size": 8, "adapter_input_size": 32, "adapter_out_dim": 64,
         },
@@ -133,7 +135,8 @@ FAMILIES = [
             "n_shared_experts": 1, "unpadded_vocab_size": 300, "log_scaling_n_floor": 16,
         },
         {"text_hidden_size": 64, "patch_size": 8, "temporal_patch_size": 2, "hidden_size": 32, "num_hidden_layers": 4},
-        pixels(4, 2, 8, 8, 3), audio_token_id=17, image_bos_token_id=START, audio_bos_token_id=18,
+        pixels(4, 2, 8, 8, 3), changes={"padded": False}, audio_token_id=17,
+        image_bos_token_id=START, audio_bos_token_id=18,
         audio_config={"n_mel_bins": 4, "mel_vocab_size": 8, "text_hidden_size": 64},
     ),
 ]  # fmt: skip

@@ -39,9 +39,9 @@ def strip(generator: Generator) -> Inputs:
 
 
 def minicpm(name: str, tokens: int, **more: Any) -> Family:
-    beside = {"beside": types("mm_token_type_ids")} if name == "minicpmv4_7" else {}
+    mrope = {"beside": types("mm_token_type_ids"), "first_position": None} if name == "minicpmv4_7" else {}
     made = config(name, text_config=QWEN3_5, vision_config=MERGED, **MINICPM, **more)
-    return Family(name, made, IMAGE, tokens, strip, ((START,), (END,)), tolerance=FLOAT32, **TILES, **beside)
+    return Family(name, made, IMAGE, tokens, strip, ((START,), (END,)), tolerance=FLOAT32, **TILES, **mrope)
 
 
 FAMILIES = [
@@ -137,6 +137,7 @@ FAMILIES = [
         GRID,
         ((START,), (END,)),
         types("mm_token_type_ids"),
+        first_position=None,
         tolerance=FLOAT32,
     ),
 ]  # fmt: skip

@@ -17,7 +17,17 @@ CONVNEXT = {"model_type": "convnext", "hidden_sizes": [16, 32], "depths": [1, 1]
 LLAMA, QWEN2 = {"model_type": "llama", **TEXT}, {"model_type": "qwen2", **TEXT}
 QWEN3 = {"model_type": "qwen3", **TEXT, "head_dim": 16}
 MISTRAL = {"model_type": "mistral", **TEXT, "head_dim": 16, "sliding_window": 8}
+MINISTRAL = {
+    "model_type": "ministral3", **TEXT, "head_dim": 16, "sliding_window": 8,
+    "rope_parameters": {
+        "rope_type": "yarn", "rope_theta": 1e4, "factor": 4.0, "original_max_position_embeddings": 16,
+        "llama_4_scaling_beta": 0.1, "beta_fast": 32.0, "beta_slow": 1.0, "mscale": 1.0, "mscale_all_dim": 1.0,
+    },
+}  # fmt: skip
 WINDOWS = {"sliding_window": 8, "layer_types": ["sliding_attention"] * 3 + ["full_attention"]}
+GPT_OSS = {
+    "model_type": "gpt_oss", **TEXT, **WINDOWS, "head_dim": 16, "num_local_experts": 4, "num_experts_per_tok": 2,
+}  # fmt: skip
 COHERE2 = {"model_type": "cohere2", **TEXT, **WINDOWS}
 GRANITE = {"model_type": "granite", **TEXT, "attention_multiplier": 0.25, "embedding_multiplier": 2.0}
 TILE = {"image_grid_pinpoints": [[SIDE, SIDE]]}
@@ -35,12 +45,12 @@ def plain(
     text: dict[str, Any],
     vision: dict[str, Any],
     picture: Callable[[Generator], Inputs] = SQUARE,
-    joined: dict[str, Any] | None = None,
+    changes: dict[str, Any] | None = None,
     **more: Any,
 ) -> Family:
-    """`name` is the model type, with a variant after a hyphen; `more` goes to the config."""
+    """`name` is the model type, with a variant after a hyphen; `changes` go to the family, `more` to the config."""
     made = config(name.split("-")[0], text_config=text, vision_config=vision, image_token_id=IMAGE, **more)
-    return Family(name, made, IMAGE, tokens, picture, **joined or {})
+    return Family(name, made, IMAGE, tokens, picture, **changes or {})
 
 
 def two_resolutions(generator: Generator) -> Inputs:
@@ -64,6 +74,10 @@ FAMILIES = [
         "internvl-qwen3", 4, QWEN3, VISION | {"image_size": [SIDE, SIDE], "patch_size": [PATCH, PATCH]},
         image_seq_length=4,
     ),
+    plain(
+        "internvl-gpt_oss", 4, GPT_OSS, VISION | {"image_size": [SIDE, SIDE], "patch_size": [PATCH, PATCH]},
+        image_seq_length=4,
+    ),
     plain("smolvlm", 4, LLAMA, VISION, LISTED, MASKED),
     plain("idefics3", 4, LLAMA, VISION, LISTED, MASKED),
     plain(
@@ -74,6 +88,7 @@ FAMILIES = [
         },
     ),
     plain("mistral3", 4, MISTRAL, PIXTRAL, SIZED),
+    plain("mistral3-ministral", 4, MINISTRAL, PIXTRAL, SIZED),
     plain("lighton_ocr", 4, QWEN3, PIXTRAL, SIZED),
     plain("aya_vision", 4, COHERE2, SIGLIP),
     plain("cohere2_vision", 4, COHERE2, SIGLIP, alignment_intermediate_size=64),

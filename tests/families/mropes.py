@@ -69,7 +69,13 @@ def family(
 ) -> Family:
     """`ids` goes to the config with the two parts, `changes` to the family."""
     made = config(name, text_config=TEXT | text, vision_config=vision, **ids)
-    fields = {"tokens": 4, "picture": GRID, "around": ((START,), (END,)), "beside": TYPES} | changes
+    fields = {
+        "tokens": 4,
+        "picture": GRID,
+        "around": ((START,), (END,)),
+        "beside": TYPES,
+        "first_position": None,
+    } | changes
     return Family(name, made, IMAGE, **fields)
 
 
@@ -90,7 +96,7 @@ FAMILIES = [
         tolerance=FLOAT32,
     ),
     family("glm4v", rope(partial_rotary_factor=1.0), GLM_TOWER, GLM_IDS),
-    family("glm4v_moe", HEAD | rope(partial_rotary_factor=1.0) | GLM_EXPERTS, GLM_TOWER, GLM_IDS),
+    family("glm4v_moe", HEAD | rope(partial_rotary_factor=1.0) | GLM_EXPERTS, GLM_TOWER, GLM_IDS, tolerance=FLOAT32),
     family("glm46v", rope(partial_rotary_factor=1.0), GLM_TOWER, GLM_IDS),
     family("glm_ocr", HEAD | rope(partial_rotary_factor=1.0), GLM_TOWER, GLM_IDS),
     family(
@@ -118,7 +124,7 @@ FAMILIES = [
             "temporal_patch_size": 1,
         },
         {"image_token_id": IMAGE, "im_start_id": START, "im_end_id": END, "im_newline_id": 14},
-        tokens=2 * 3 + 2, picture=FLAT,
+        tokens=2 * 3 + 2, picture=FLAT, padded=False,
     ),
     family("paddleocr_vl", HEAD | rope(), VISION, picture=pixels(16, 3, PATCH, PATCH, image_grid_thw=[[1, 4, 4]])),
     family(

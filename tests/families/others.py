@@ -9,6 +9,7 @@ from torch import Generator, Tensor
 
 from tests.families.family import (
     END,
+    FLOAT32,
     IMAGE,
     PATCH,
     SIDE,
@@ -48,13 +49,19 @@ QUANTISER = {
 
 
 def molmo_picture(generator: Generator) -> Inputs:
-    """16 patches, of which each token pools four. The processor counts patches over the batch: see `molmo2`."""
+    """16 patches, of which each token pools four."""
     values = torch.randn(1, 16, 3 * PATCH * PATCH, generator=generator, dtype=torch.float64)
     pooling = torch.arange(16).view(2, 2, 2, 2).transpose(1, 2).reshape(4, 4)
     return {
         "pixel_values": values[None], "image_token_pooling": pooling, "image_grids": torch.tensor([[2, 2, 0, 0]]),
         "image_num_crops": torch.tensor([1]),
     }  # fmt: skip
+
+
+def number_patches(inputs: Inputs) -> Inputs:
+    """Molmo2's tokens name their patches by their place in the whole batch: 16 patches and 4 tokens per picture."""
+    before = 16 * torch.arange(len(inputs["image_grids"])).repeat_interleave(4)
+    return inputs | {"image_token_pooling": inputs["image_token_pooling"] + before[:, None]}
 
 
 def after_picture(ids: Tensor, prefix: int) -> Inputs:
@@ -105,6 +112,7 @@ FAMILIES = [
         molmo_picture,
         AROUND,
         types("mm_token_type_ids"),
+        renumber=number_patches,
     ),
     Family(
         "llama4",
@@ -124,6 +132,7 @@ FAMILIES = [
         4,
         SQUARE,
         AROUND,
+        padded=False,
     ),
     Family(
         "mllama",
@@ -171,7 +180,7 @@ FAMILIES = [
     Family(
         "unlimited_ocr",
         config(
-            "unlimited_ocr", text_config=TEXT | DEEPSEEK | {"sliding_window": 8},
+            "unlimited_ocr", text_config=TEXT | DEEPSEEK | {"sliding_window": 64},
             vision_config={"sam_config": SAM, "encoder_config": VISION | {"image_size": 28}}, **IDS,
         ),
         IMAGE,
@@ -192,6 +201,7 @@ FAMILIES = [
         IMAGE,
         1,
         SQUARE,
+        tolerance=FLOAT32,
     ),
     Family(
         "qianfan_ocr",
@@ -220,8 +230,8 @@ FAMILIES = [
         "chameleon",
         config(
             "chameleon", vq_config=QUANTISER,
-            vocabulary_map={"<image>": IMAGE, **{f"IMGIMG{letters}Z": 200 + i for i, letters in enumerate(NUMBERS)}},
-            **TEXT,
+            vocabulary_map={"<image>": IMAGE, **{f"IMGIMG{letters}Z": 300 + i for i, letters in enumerate(NUMBERS)}},
+            **TEXT | {"vocab_size": 340},
         ),
         IMAGE,
         14 * 14,
@@ -230,18 +240,19 @@ FAMILIES = [
     Family(
         "emu3",
         config(
-            "emu3", text_config=TEXT | {"attention_dropout": 0.0},
+            "emu3", text_config=TEXT | {"attention_dropout": 0.0, "vocab_size": 340},
             vq_config={
                 "codebook_size": 32, "embed_dim": 4, "latent_channels": 4, "base_channels": 32,
                 "channel_multiplier": [1, 1, 1], "num_res_blocks": 1, "attn_resolutions": [], "hidden_size": 32,
             },
             vocabulary_map={
-                "<image>": IMAGE, "<|extra_200|>": 14, **{f"<|visual token {i:06d}|>": 200 + i for i in range(32)},
+                "<image>": IMAGE, "<|extra_200|>": 14, **{f"<|visual token {i:06d}|>": 300 + i for i in range(32)},
             },
         ),
         IMAGE,
         14 * 15,
         pixels(1, 3, SIDE, SIDE, image_sizes=[[SIDE, SIDE]]),
+        padded=False,
     ),
     Family(
         "fuyu",
@@ -264,6 +275,7 @@ FAMILIES = [
         4,
         SQUARE,
         beside=places_or_nothing,
+        first_position=1,
         float64=False,
         tolerance=1e-3,
     ),
@@ -280,6 +292,7 @@ FAMILIES = [
         4,
         numbered_patches,
         beside=places,
+        first_position=1,
     ),
     Family(
         "video_llava",

@@ -62,6 +62,24 @@ def test_a_row_continues_from_its_cache(case):
     assert (more - whole).abs().max() < family.tolerance
 
 
+def test_a_padded_batch_gives_the_logits_of_its_rows_unless_the_zoo_says_so(case):
+    family, model = case
+    rows = [row(family, 1, seed) for seed in (1, 2)]
+    rows[1] = (rows[1][0][:, 3:], rows[1][1], rows[1][2] - 3)
+    length = rows[0][0].shape[1]
+    ids = torch.cat([torch.nn.functional.pad(ids, (length - ids.shape[1], 0)) for ids, *_ in rows])
+    attention = (torch.arange(length) >= torch.tensor([[0], [3]])).long()
+    joined = family.join([[picture] for _, picture, _ in rows])
+    places = (attention.cumsum(1) - 1).clamp(0)
+    positions = {} if family.first_position is None else {"position_ids": family.first_position + places}
+    with torch.no_grad():
+        alone = [forward(family, model, *one, use_cache=False).logits[0, -6:] for one in rows]
+        beside = family.beside(ids, length - 6)
+        padded = model(input_ids=ids, attention_mask=attention, **joined, **beside, **positions, use_cache=False).logits
+    difference = max((a - b[-6:]).abs().max() for a, b in zip(alone, padded, strict=True))
+    assert (difference < family.tolerance) == family.padded
+
+
 def test_every_name_of_the_mapping_is_in_the_zoo_or_excused():
     types = {family.config().model_type for family in FAMILIES.values()}
     assert types.isdisjoint(UNBUILDABLE)

@@ -39,9 +39,10 @@ UNBUILDABLE: dict[str, str] = {
     "vision-encoder-decoder": ENCODER_DECODER,
 }
 
-# What a family needs, or does to float64, when a row continues from its cache.
+# What a family needs when a row continues from its cache, and where the result differs.
 DELTA_RULE = "GatedDeltaNet computes in float32 and in chunks: another split of the row rounds differently (1e-6)."
 INDEXER = "Its indexer keeps keys of its own in the cache. Tied scores are broken by rounding: hence eight heads."
+ROUTER = "Its router computes in float32 (1e-7)."
 NOTES: dict[str, str] = {
     "qwen3_5": DELTA_RULE,
     "qwen3_5_moe": DELTA_RULE,
@@ -52,13 +53,25 @@ NOTES: dict[str, str] = {
     "nemotron_h_omni": "Mamba2 computes in float32 (1e-7).",
     "glm5_next": f"Its linear attention computes in float32 (1e-6). {INDEXER}",
     "mistral_large4": INDEXER,
-    "dots3_note": INDEXER,
+    "dots3_note": f"{ROUTER} {INDEXER}",
+    "glm4v_moe": ROUTER,
+    "kimi_k25": ROUTER,
+    "muse_spark": ROUTER,
+    "step3p7": ROUTER,
     "inkling2": "Its router computes in float32 and refuses float64 weights.",
     "paligemma2": "Softcapping rules SDPA out; eager attention takes the softmax in float32 (1e-7).",
     "molmo2": "In train mode it asks for mm_token_type_ids in the second pass too, and ignores them there.",
     "mllama": "The second pass needs the rows of the cross-attention mask that belong to its tokens.",
+    "hunyuan_vl": "One axis of its positions counts the pictures of the whole batch: a row depends on those before it.",
+    "minimax_m3_vl": "Blocks of keys start at column 0, so padding on the left moves them.",
+    "llama4": "The temperature of layers without RoPE follows the column, padding included (from 8,192 columns on).",
+    "inkling_mm_model": "The scale of long rows follows the column, padding included.",
+    "emu3": "In train mode the tower's batch norms mix the pictures of a batch, and keep running means.",
+    "unlimited_ocr": "Its window holds for tokens after the first pass alone: a whole row knows no window.",
+    "exaone4_5": "Has the attribute rope_deltas, but never sets it: positions are plain.",
     "kosmos-2": "Asks for image_embeds in the second pass, and ignores them. Its mask overflows in float64.",
-    "paligemma": "Token types are 0 in the prompt and 1 in the answer.",
+    "paligemma": "Token types are 0 in the prompt and 1 in the answer; positions start at 1.",
+    "mistral3-ministral": "Queries are scaled by their position, so a padded row needs position_ids.",
 }
 
 
