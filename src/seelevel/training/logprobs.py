@@ -7,6 +7,7 @@ from weakref import WeakSet
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
 from seelevel.progress import say
@@ -31,6 +32,14 @@ class Policy(nn.Module):
     def __init__(self, model: Any) -> None:
         super().__init__()
         self.model = model
+
+    def train(self, mode: bool = True) -> Policy:
+        """As of any module, but batch normalisation keeps its statistics: rows must not depend on their company."""
+        super().train(mode)
+        for module in self.modules():
+            if isinstance(module, _BatchNorm):
+                module.eval()
+        return self
 
     def forward(self, batch: Batch) -> Tensor:
         values = from_head(self.model, batch)

@@ -28,9 +28,9 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 
 from seelevel.ladder import Ladder
+from seelevel.training.packing.pictures import join
 from seelevel.training.packing.tokens import NOT_SCORED, ImageReader, Ints, TokenisedLadder, common_prefix, tokenise
 from seelevel.training.schedule import answer_groups, group_into_rows
 from seelevel.training.settings import Layout
@@ -304,19 +304,3 @@ def _segment(
         target=torch.from_numpy(np.concatenate([row.target for row in rows])),
         padded_left=continued and bool((grid[1] == 0).any()),
     )
-
-
-def join(parts: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
-    """Picture inputs of several rows as one: along the first dimension, others filled up with zeros."""
-    filled = [part for part in parts if part]
-    joined = {}
-    for key in filled[0] if filled else ():
-        sizes = [part[key].shape[1:] for part in filled]
-        largest = [max(size) for size in zip(*sizes, strict=True)]
-        joined[key] = torch.cat([_filled(part[key], largest) for part in filled])
-    return joined
-
-
-def _filled(value: Tensor, sizes: Sequence[int]) -> Tensor:
-    missing = [wanted - has for wanted, has in zip(sizes, value.shape[1:], strict=True)]
-    return pad(value, [width for more in reversed(missing) for width in (0, more)]) if any(missing) else value

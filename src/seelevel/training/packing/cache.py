@@ -27,9 +27,7 @@ PLAIN = (DynamicLayer, DynamicSlidingWindowLayer)
 def new_cache(model: Any) -> Any:
     """An empty cache for a model."""
     cache = DynamicCache(config=model.config)
-    for layer in cache.layers:
-        if isinstance(layer, LinearAttentionCacheLayerMixin):
-            layer.__class__ = _assigning(type(layer))
+    cache.layers = [_assigning(x) if isinstance(x, LinearAttentionCacheLayerMixin) else x for x in cache.layers]
     return cache
 
 
@@ -91,7 +89,15 @@ class _Assigned:
             self.dtype, self.device = states.dtype, states.device
 
 
+def _assigning(layer: Any) -> Any:
+    """The same empty layer, which assigns its states."""
+    kind = _assigning_kind(type(layer))
+    assigning = kind.__new__(kind)
+    vars(assigning).update(vars(layer))
+    return assigning
+
+
 @memoised
-def _assigning(kind: type) -> type:
+def _assigning_kind(kind: type) -> type:
     # Without a layer type of its own, or the library would make it the class of all such layers.
     return type(f"Assigned{kind.__name__}", (_Assigned, kind), {"_layer_type": None})

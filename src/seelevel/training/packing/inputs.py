@@ -17,8 +17,11 @@ from seelevel.training.packing import Segment
 from seelevel.training.packing.cache import cache_argument
 
 PREFIX_LM = {"paligemma"}
-"""Families whose prompt is seen in both directions: their token types tell prompt (0) from answer (1), and the first
-position is 1."""
+"""Families whose prompt is seen in both directions: token types tell the prompt (0) from the answer (1)."""
+FIRST_POSITION = {"paligemma": 1, "kosmos-2.5": 1}
+"""Families that number their tokens from another number than 0."""
+UNPADDED = {"minimax_m3_vl"}
+"""Families that prefixes of a batch must be equally long for: their indexer counts padding into its blocks."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,7 @@ def segment_inputs(model: Any, segment: Segment, before: Ended | None) -> dict[s
     images = {k: v.to(inner.dtype) if v.is_floating_point() else v for k, v in segment.images.items()}
     mask = segment.mask if before is None else torch.cat([before.mask, segment.mask], 1)
     inputs = {"input_ids": segment.input_ids, "attention_mask": mask, **images}
-    inputs |= _types(inner, segment, begins=before is None)
+    inputs |= _types(inner, segment)
     positions = _positions(inner, segment, before)
     return inputs if positions is None else {**inputs, "position_ids": positions}
 
@@ -65,42 +68,50 @@ def shift_after(model: Any, segment: Segment, before: Ended | None) -> Tensor:
     """[n], see `Ended.shift`: after the pass over a segment."""
     if before is not None:
         return before.shift
-    module = _mrope(base(model))
-    if module is None or not segment.images:
-        return torch.zeros(len(segment.mask), dtype=torch.long, device=segment.mask.device)
-    shift: Tensor = module.rope_deltas.flatten()
-    return shift
+    inner = base(model)
+    if _axes(inner) and segment.images:
+        shift: Tensor = _mrope(inner).rope_deltas.flatten()
+        return shift
+    return torch.zeros(len(segment.mask), dtype=torch.long, device=segment.mask.device)
 
 
-def _types(inner: Any, segment: Segment, begins: bool) -> dict[str, Tensor]:
+def _types(inner: Any, segment: Segment) -> dict[str, Tensor]:
     names = inspect.signature(type(inner).forward).parameters
-    pictures = (segment.input_ids == getattr(inner.config, "image_token_id", -1)).long()
-    types = {}
-    if "mm_token_type_ids" in names and begins:
-        types["mm_token_type_ids"] = pictures
-    if "token_type_ids" in names:
-        types["token_type_ids"] = segment.answer if inner.config.model_type in PREFIX_LM else pictures
-    return types
+    wanted = [name for name in ("mm_token_type_ids", "token_type_ids") if name in names]
+    if not wanted:
+        return {}
+    prefix_lm = inner.config.model_type in PREFIX_LM
+    types = segment.answer if prefix_lm else (segment.input_ids == inner.config.image_token_id).long()
+    return dict.fromkeys(wanted, types)
 
 
 def _positions(inner: Any, segment: Segment, before: Ended | None) -> Tensor | None:
-    """Positions [n, L] or, with M-RoPE, [3, n, L]; None where the model's own are right."""
-    module = _mrope(inner)
+    """Positions [n, L] or, with M-RoPE, [axes, n, L]; None where the model's own are right."""
+    axes = _axes(inner)
     if before is None:
-        if module is not None:
-            module.rope_deltas = None  # of another batch
-        if (module is not None and segment.images) or not segment.padded_left:
+        if axes:
+            _mrope(inner).rope_deltas = None  # of another batch
+        if (axes and segment.images) or not segment.padded_left:
             return None
         numbers = (segment.mask.cumsum(1) - 1).clamp(min=0)
-    elif module is None and not before.padded:
+    elif not axes and not before.padded:
         return None
     else:
         numbers = segment.mask.cumsum(1) - 1 + before.mask.sum(1, keepdim=True) + before.shift[:, None]
-    if module is not None:
-        return numbers.expand(3, -1, -1)
-    return numbers + (inner.config.model_type in PREFIX_LM)
+    return numbers.expand(axes, -1, -1) if axes else numbers + FIRST_POSITION.get(inner.config.model_type, 0)
 
 
 def _mrope(inner: Any) -> Any:
-    """The module that keeps how far pictures have moved the positions of what follows them; None without M-RoPE."""
+    """The module that keeps how far pictures have moved the positions of what follows them; None if no module does."""
     return next((part for part in (inner, getattr(inner, "model", None)) if hasattr(part, "rope_deltas")), None)
+
+
+def _axes(inner: Any) -> int:
+    """How many numbers the position of a token has with M-RoPE; 0 without it."""
+    rope = getattr(inner.config.get_text_config(), "rope_parameters", None) or {}
+    sections = next((part["mrope_section"] for part in (rope, *rope.values()) if _has_sections(part)), ())
+    return len(sections) if _mrope(inner) is not None else 0
+
+
+def _has_sections(part: Any) -> bool:
+    return isinstance(part, dict) and "mrope_section" in part
