@@ -13,8 +13,9 @@ import torch
 from PIL import Image as Pictures
 from torch.profiler import ProfilerActivity, profile
 
+from seelevel.forecast.known import KNOWN
 from seelevel.forecast.memory import Pass, trained_weights, training_memory
-from seelevel.forecast.shapes import KNOWN, Shape, shape_of
+from seelevel.forecast.shapes import shape_in, shape_of
 from seelevel.forecast.training import Lengths, forward_flops, lengths, passes, token_counter, training_cost
 from seelevel.ladder import Image, Ladder, Response
 from seelevel.models.local import LocalModel
@@ -143,7 +144,8 @@ def test_weights_are_counted_to_the_last_one(model: str) -> None:
 
 @pytest.mark.unit
 def test_llava_7b_has_as_many_weights_as_its_authors_say_and_needs_what_a_large_gpu_has() -> None:
-    shape = KNOWN["llava-hf/llava-1.5-7b-hf"]
+    shape = shape_of("llava-hf/llava-1.5-7b-hf")
+    assert shape is not None
     assert shape.weights == pytest.approx(7.06e9, rel=0.01)
     lora = TrainSettings(lora=LoraSettings(), tokens_per_batch=4096)
     assert trained_weights(shape, lora) == 159_907_840  # r · (inputs + outputs) of seven layers in 32 blocks
@@ -192,7 +194,8 @@ def test_lengths_of_the_worlds_ladders_are_near_what_is_trained(tmp_path: Path) 
 
 @pytest.mark.unit
 def test_a_forward_passs_arithmetic_is_two_operations_a_weight_and_token() -> None:
-    shape = KNOWN["llava-hf/llava-1.5-7b-hf"]
+    shape = shape_of("llava-hf/llava-1.5-7b-hf")
+    assert shape is not None
     decoder, vision = forward_flops(shape, Pass(1, 1000, 400, 1))
     attention = 4 * 1000**2 * 32 * 4096
     assert decoder - attention == pytest.approx(2 * 1000 * 6.48e9, rel=0.02)
@@ -201,8 +204,10 @@ def test_a_forward_passs_arithmetic_is_two_operations_a_weight_and_token() -> No
 
 @pytest.mark.unit
 def test_a_shape_is_read_from_a_folder_an_adapters_base_or_by_name(tmp_path: Path) -> None:
-    text = {"num_hidden_layers": 2, "hidden_size": 8, "num_attention_heads": 2, "intermediate_size": 16}
-    config = {"text_config": {**text, "vocab_size": 100}, "vision_config": {"image_size": 28, "patch_size": 7}}
+    sizes = {"num_hidden_layers": 2, "hidden_size": 8, "num_attention_heads": 2, "intermediate_size": 16}
+    text = {"model_type": "llama", **sizes, "vocab_size": 100}
+    vision = {"model_type": "clip_vision_model", **sizes, "image_size": 28, "patch_size": 7}
+    config = {"model_type": "llava", "text_config": text, "vision_config": vision}
     base, adapter = tmp_path / "base", tmp_path / "adapter"
     base.mkdir()
     adapter.mkdir()
@@ -211,8 +216,8 @@ def test_a_shape_is_read_from_a_folder_an_adapters_base_or_by_name(tmp_path: Pat
     (adapter / "adapter_model.safetensors").write_bytes(b"")
     expected = shape_of(str(base))
     assert expected is not None
-    assert (expected.layers, expected.head_size, expected.image_tokens, expected.vocabulary) == (2, 4, 16, 100)
+    assert (expected.layers, expected.blocks[0].queries, expected.image_tokens, expected.vocabulary) == (2, 8, 16, 100)
     assert shape_of(str(adapter)) == expected
-    assert shape_of("Qwen/Qwen2.5-VL-3B-Instruct") is KNOWN["Qwen/Qwen2.5-VL-3B-Instruct"]
+    assert shape_of("llava-hf/llava-1.5-13b-hf") == shape_in(KNOWN["llava-hf/llava-1.5-13b-hf"])
     assert shape_of("nobody/has-this") is None
-    assert Shape.of({"model_type": "clip", "text_config": {}}) is None
+    assert shape_in({"model_type": "clip", "text_config": {}}) is None

@@ -11,7 +11,7 @@ from pathlib import Path
 from seelevel.check.settings import CheckSettings
 from seelevel.errors import free_bytes
 from seelevel.feedback.settings import FeedbackSettings
-from seelevel.forecast.shapes import adapter_of, shape_of
+from seelevel.forecast.shapes import adapter_of, config_of, shape_of
 from seelevel.forecast.training import Cost, lengths, token_counter, training_cost
 from seelevel.formats.parquet import read_ladders
 from seelevel.generate.settings import FinetuneSettings
@@ -162,7 +162,9 @@ class _Estimator:
         self, stage: str, settings: TrainSettings, model: str, cost: Training | None, times: float = 1
     ) -> Row:
         if cost is None:
-            return self._row(stage, self.records, 0, 0, 0, f"{model}, whose size is unknown until it is downloaded")
+            return self._row(
+                stage, self.records, 0, 0, 0, f"{model}, {_why_unknown(self.job.names.ancestor(model).path)}"
+            )
         tokens, seconds = cost.cost.tokens * settings.epochs * times, cost.seconds(self.flops) * times
         return self._row(stage, cost.ladders, tokens, cost.memory, seconds, described(model, self.sizes[model]))
 
@@ -285,12 +287,20 @@ def training(
     return Training(cost, count, device, device.startswith("cuda") and not gpu, dtype)
 
 
+def _why_unknown(model: str) -> str:
+    config = config_of(model)
+    if config is None:
+        return "whose size is unknown until it is downloaded"
+    kind = config.get("model_type", "unknown")
+    return f"no forecast: the sizes of models of kind {kind} are not known"
+
+
 def _generation(
     prompts: int, answer: float, limit: int, size: ModelSize | None, flops: float
 ) -> tuple[float, float, float]:
     """Tokens, seconds and bytes of answering `prompts`. A large model on a GPU reads all its weights in each step."""
     parameters = size.parameters if size else 7e9
-    image_tokens = size.image_tokens if size else 600
+    image_tokens = (size.image_tokens if size else 0) or 600
     tokens = prompts * (40 + image_tokens + answer)
     if parameters > LARGE:
         steps = math.ceil(prompts / LARGE_BATCH) * limit

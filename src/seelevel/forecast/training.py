@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from seelevel.forecast.memory import Memory, Pass, training_memory
-from seelevel.forecast.shapes import Shape
+from seelevel.forecast.sizes import Shape
 from seelevel.ladder import IMAGE_MARK, Ladder, Message
 from seelevel.training.schedule import buckets, group_into_rows, schedule
 from seelevel.training.settings import TOKENS_PER_BATCH, TrainSettings
@@ -110,10 +110,11 @@ def _common_row(ladders: Sequence[Lengths]) -> int | None:
 
 def forward_flops(shape: Shape, one: Pass) -> tuple[float, float]:
     """Floating-point operations of a forward pass: of decoder, head and projector, and of the vision tower."""
-    decoder = 2.0 * one.tokens * shape.layers * (shape.block - 2 * shape.hidden)
-    attention = 4.0 * one.rows * one.length**2 * shape.layers * shape.queries
+    decoder = 1.0 * one.tokens * sum(block.count * block.flops for block in shape.blocks)
+    looking = sum(block.count * block.queries for block in shape.blocks if block.quadratic)
+    attention = 4.0 * one.rows * one.length**2 * looking
     head = 2.0 * one.scored * shape.vocabulary * shape.hidden
-    patches = one.pictures * (shape.patches + 1)
+    patches = one.pictures * (shape.picture.patches + 1)
     projector = 2.0 * one.pictures * shape.image_tokens * shape.projector_weights
     return decoder + attention + head + projector, 2.0 * patches * shape.vision_weights
 
@@ -157,7 +158,9 @@ def training_cost(
         reference_flops=reference_flops / sampled * ladders * settings.objective.needs_reference,
         tokens=tokens / sampled * ladders,
         scored=sum(sum(one.responses) for one in sample) / len(sample) * ladders,
-        pictures=min(3.0 * shape.side**2 * 4 * sum(one.pictures for one in sample) / len(sample) * ladders, 1 << 30),
+        pictures=min(
+            3.0 * shape.picture.pixels * 4 * sum(one.pictures for one in sample) / len(sample) * ladders, 1 << 30
+        ),
         largest=max(worst, key=lambda one: one.tokens),
         passes=len(worst),
     )

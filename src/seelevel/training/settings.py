@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -29,16 +30,22 @@ HEAD_CHUNK = 1 << 23
 HEAD_KEPT = 1 << 25
 """A head that trains keeps up to this many probabilities for the backward pass: 128 MiB in float32."""
 TOKENS_PER_BATCH = {"cpu": 4096, "cuda": 16384}
-LORA_TARGETS = {
-    "attention": ("q_proj", "k_proj", "v_proj", "o_proj"),
-    "attention+mlp": ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"),
-}
-LORA_PLACE = r".*language_model.*\.({})"
 
 
-def lora_targets(settings: LoraSettings) -> tuple[str, ...]:
-    """Names of the linear layers that get adapters."""
-    return LORA_TARGETS[settings.target] if isinstance(settings.target, str) else tuple(settings.target)
+def chosen_layers(
+    settings: LoraSettings, mixer: Iterable[str], mlp: Iterable[str], experts: Iterable[str] = ()
+) -> list[str]:
+    """Which weights of a decoder layer get adapters, by name. Experts get them only if `target` names them."""
+    if settings.target == "attention":
+        return [*mixer]
+    if settings.target == "attention+mlp":
+        return [*mixer, *mlp]
+    return [name for name in (*mixer, *mlp, *experts) if any(is_named(name, wanted) for wanted in settings.target)]
+
+
+def is_named(name: str, wanted: str) -> bool:
+    """Whether `wanted` is a module's dotted name, or its end."""
+    return f".{name}".endswith(f".{wanted}")
 
 
 class TrainSettings(BaseModel):
