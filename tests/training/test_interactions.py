@@ -230,7 +230,7 @@ def test_the_comparison_before_training_covers_rows_of_interactions(
 ) -> None:
     model, images = make_model(processor), ImageReader(processor)
     tokens = [tokenise(ladder, processor, images) for ladder in talks]
-    assert checked_layout(model, tokens, images, "shared", 4096) == "shared"
+    assert checked_layout(model, tokens, images, "shared", 4096).layout == "shared"
     whole = layouts.collate
 
     def later_history_is_lost(*args: Any) -> Batch:
@@ -239,6 +239,6 @@ def test_the_comparison_before_training_covers_rows_of_interactions(
         return replace(batch, segments=tuple(replace(s, parent=min(s.parent, 0)) for s in batch.segments))
 
     monkeypatch.setattr(layouts, "collate", later_history_is_lost)
-    assert checked_layout(model, tokens, images, "shared", 4096) == "rows"
+    assert checked_layout(model, tokens, images, "shared", 4096).layout == "rows"
     assert re.search(r"on ladder .*tiny-\d, tiny-\d#1", capsys.readouterr().err)
-    assert checked_layout(model, tokens, images, "shared", budget=1) == "shared"  # then no row holds two rounds
+    assert checked_layout(model, tokens, images, "shared", budget=1).layout == "shared"  # then no row holds two rounds

@@ -14,13 +14,14 @@ from PIL import Image as Pictures
 from torch.profiler import ProfilerActivity, profile
 
 from seelevel.forecast.known import KNOWN
-from seelevel.forecast.memory import Pass, trained_weights, training_memory
+from seelevel.forecast.memory import Pass, Piece, trained_weights, training_memory
 from seelevel.forecast.shapes import shape_in, shape_of
 from seelevel.forecast.training import Lengths, forward_flops, lengths, passes, token_counter, training_cost
 from seelevel.ladder import Image, Ladder, Response
 from seelevel.models.local import LocalModel
 from seelevel.training import trainer
 from seelevel.training.fit import fit
+from seelevel.training.packing import BEGINS, Batch
 from seelevel.training.packing.tokens import ImageReader, tokenise
 from seelevel.training.settings import LoraSettings, TrainSettings
 from seelevel.world import model_path
@@ -32,6 +33,8 @@ COMMON: list[tuple[str, int, dict[str, Any]]] = [
     ("m", 4, {"gradient_checkpointing": True}),
     ("m", 2, {"dtype": "bfloat16", "lora": {"r": 8, "target": "attention"}}),
     ("s", 4, {"tokens_per_batch": 800, "freeze_vision": False}),
+    ("m", 6, {"answers_per_pass": 2, "tokens_per_batch": 1}),
+    ("m", 6, {"answers_per_pass": 1, "lora": {}}),
 ]
 MORE: list[tuple[str, int, dict[str, Any]]] = [
     (model, k, {**layout, **lora, **checkpointing})
@@ -56,6 +59,18 @@ def make_ladders(folder: Path, k: int, count: int = 16, words: int = 40) -> list
     return ladders
 
 
+def pass_of(batch: Batch) -> Pass:
+    """A batch as the forecast sees it."""
+    before: list[int] = []
+    pieces = []
+    for segment in batch.segments:
+        begins = segment.parent == BEGINS
+        before.append(0 if begins else before[segment.parent] + batch.segments[segment.parent].mask.shape[1])
+        pieces.append(Piece(*segment.mask.shape, before[-1], padded=bool((segment.mask == 0).any())))
+    pictures = sum(len(segment.images.get("pixel_values", ())) for segment in batch.segments)
+    return Pass(tuple(pieces), len(batch.tokens), pictures, batch.again)
+
+
 @pytest.fixture
 def steps(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[list[Pass]]]:
     """The passes of every step that is trained."""
@@ -68,8 +83,7 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[list[Pass]]]:
 
     def watched(*args: Any) -> Any:
         batch = collate(*args)
-        pictures, padded = len(batch.images["pixel_values"]), bool((batch.segments < 0).any())
-        seen[-1].append(Pass(*batch.input_ids.shape, len(batch.tokens), pictures, padded))
+        seen[-1].append(pass_of(batch))
         return batch
 
     monkeypatch.setattr(trainer.PreferenceTrainer, "training_step", step)

@@ -213,7 +213,7 @@ def test_the_shared_layout_is_kept_where_it_agrees_and_dropped_aloud_where_not(
     processor = make_processor()
     model, images = make_model(processor), ImageReader(processor)
     tokens = [tokenise(ladder, processor, images) for ladder in ladders]
-    assert checked_layout(model, tokens, images, "shared") == "shared"
+    assert checked_layout(model, tokens, images, "shared").layout == "shared"
     whole = layouts.collate
 
     def first_tokens_are_lost(*args: Any) -> Any:
@@ -224,7 +224,7 @@ def test_the_shared_layout_is_kept_where_it_agrees_and_dropped_aloud_where_not(
         return batch
 
     monkeypatch.setattr(layouts, "collate", first_tokens_are_lost)
-    assert checked_layout(model, tokens, images, "shared") == "rows"
+    assert checked_layout(model, tokens, images, "shared").layout == "rows"
     assert "layout: rows instead of shared, because log-probs differ by" in capsys.readouterr().err
 
 

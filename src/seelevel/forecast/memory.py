@@ -11,25 +11,58 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 from seelevel.forecast.sizes import Block, Shape
-from seelevel.training.settings import HEAD_CHUNK, HEAD_KEPT, PARTS_LENGTH, LoraSettings, TrainSettings
+from seelevel.training.settings import HEAD_CHUNK, HEAD_KEPT, LoraSettings, TrainSettings
 
 FLOAT, HALF = 4, 2
 WIDTHS = {"float32": 4, "float64": 8, "bfloat16": 2, "float16": 2}
 
 
 @dataclass(frozen=True)
-class Pass:
-    """One forward and backward pass: `rows` rows of `length` tokens, `scored` tokens with log-probs, `pictures`."""
+class Piece:
+    """Rows that go through the model together: `rows` of `length` tokens, behind `before` tokens of a cached prefix.
+    `padded`: not all rows are as long as that."""
 
     rows: int
     length: int
-    scored: int
-    pictures: int
+    before: int = 0
     padded: bool = True
 
     @property
     def tokens(self) -> int:
         return self.rows * self.length
+
+    @property
+    def pairs(self) -> int:
+        """Pairs of tokens that attention computes."""
+        return self.tokens * (self.before + self.length)
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One forward and backward pass over `pieces`: `scored` tokens with log-probs, `pictures`. `again`: the pieces
+    behind a prefix are computed a second time in the backward pass, all but the last."""
+
+    pieces: tuple[Piece, ...]
+    scored: int
+    pictures: int
+    again: bool = False
+
+    @property
+    def tokens(self) -> int:
+        return sum(piece.tokens for piece in self.pieces)
+
+    @property
+    def twice(self) -> list[Piece]:
+        """The pieces that are computed again."""
+        return [piece for piece in self.pieces if piece.before][:-1] if self.again else []
+
+    @property
+    def kept(self) -> list[Piece]:
+        """The pieces whose activations are there at the same time."""
+        after = [piece for piece in self.pieces if piece.before]
+        if not self.again or not after:
+            return list(self.pieces)
+        return [*(piece for piece in self.pieces if not piece.before), max(after, key=lambda piece: piece.pairs)]
 
 
 @dataclass(frozen=True)
@@ -72,12 +105,13 @@ def training_memory(
     for number, one in enumerate(step):
         pictures = one.pictures * 3 * shape.picture.pixels * (FLOAT + (width if width != FLOAT else 0))
         tokens = one.tokens * 3 * 8
+        largest = max(piece.tokens for piece in one.pieces)
         kept = _kept(shape, settings, one, width, mixed)
-        block = one.tokens * max(_block(shape, block, settings, width, mixed) for block in shape.blocks)
+        block = largest * max(_block(shape, block, settings, width, mixed) for block in shape.blocks)
         if not (settings.lora or settings.freeze_vision):
             tokens += pictures  # kept by the tower's first layer
         again = block if settings.gradient_checkpointing else 0
-        flowing = one.tokens * (2 * shape.hidden + max(block.inner for block in shape.blocks)) * width
+        flowing = largest * (2 * shape.hidden + max(block.inner for block in shape.blocks)) * width
         gradients = trained if number else 0
         forward, backward = _head(shape, settings, one, width, mixed)
         moments += [
@@ -91,17 +125,19 @@ def training_memory(
 
 def _kept(shape: Shape, settings: TrainSettings, one: Pass, width: int, mixed: bool) -> float:
     """Bytes that autograd keeps from the forward pass for the backward pass."""
-    t, d = one.tokens, shape.hidden
-    masks = 1 if settings.layout == "shared" else 0  # rows without padding need none
+    d, product = shape.hidden, HALF if mixed else width
+    t = sum(piece.tokens for piece in one.kept)
+    looking = [block for block in shape.blocks if block.quadratic]
+    # The keys and values of a prefix belong to its cache; behind it each row has its own copy, in each layer.
+    copied = sum(block.count * block.queries for block in looking) * sum(2 * p.rows * p.before for p in one.kept)
+    masks = sum(piece.pairs for piece in one.kept if piece.padded or piece.before)
     if settings.gradient_checkpointing:
         text: float = shape.layers * t * d * width
     else:
         text = t * sum(block.count * _block(shape, block, settings, width, mixed) for block in shape.blocks)
-        if settings.layout == "shared" and one.length >= PARTS_LENGTH:
-            # Attention in parts keeps the output of each part, and all of them joined.
-            text += t * sum(block.count * block.queries for block in shape.blocks) * (HALF if mixed else width)
-        masks = masks or (shape.layers if one.padded else 0)  # each layer converts the model's boolean mask
-    text += masks * one.rows * one.length**2 * (HALF if mixed else width)
+        text += copied * product
+        masks *= sum(block.count for block in looking)  # each layer converts the model's boolean mask
+    text += masks * product
     if settings.lora:
         text += _merged(shape, settings.lora, settings.gradient_checkpointing) * width
     text += t * d * (FLOAT + (0 if settings.lora else width)) + one.scored * d * width * (2 if settings.lora else 1)

@@ -20,7 +20,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -40,18 +40,32 @@ BOUND = 8.0
 DRAWS = 2
 
 
+class Agreed(NamedTuple):
+    """The layout that is right for a model, and whether the prefixes of a pass may be of unequal length."""
+
+    layout: Layout
+    unequal: bool = True
+
+
 def checked_layout(
     model: Any, ladders: Sequence[TokenisedLadder], images: ImageReader, wanted: Layout, budget: float = math.inf
-) -> Layout:
+) -> Agreed:
     """`shared` if the model gives the same log-probs on a shared prefix as in separate rows; else `rows`, and it says why.
-    `budget`: of tokens, within which ladders share rows."""
+    `budget`: of tokens, within which ladders share a prefix."""
     if wanted == "rows":
-        return "rows"
-    reason = why_not_shared(model) or disagreement(model, _longest_rows(ladders, budget), images)
+        return Agreed("rows")
+    reason = why_not_shared(model)
+    if not reason:
+        longest, short = _longest_units(ladders, budget)
+        mixed = [unit if unit is short else [*unit, *short] for unit in longest]
+        reason = disagreement(model, mixed, images)
+        if reason and mixed != longest and not disagreement(model, longest, images):
+            say(f"layout: shared, with one prefix in a pass, because with prefixes of unequal length {reason}")
+            return Agreed("shared", unequal=False)
     if reason:
         say(f"layout: rows instead of shared, because {reason}")
-        return "rows"
-    return "shared"
+        return Agreed("rows")
+    return Agreed("shared")
 
 
 @torch.no_grad()
@@ -92,18 +106,18 @@ def disagreement(model: Any, rows: Sequence[Sequence[TokenisedLadder]], images: 
     return reason
 
 
-def _longest_rows(ladders: Sequence[TokenisedLadder], budget: float) -> list[list[TokenisedLadder]]:
-    """What to compare, in one batch each: the ladders with the most tokens of each class of (pictures, rounds, ladders
-    that share a prefix), and those with the shortest prefix of all, so that the prefixes of a batch are not as long as
-    each other."""
+def _longest_units(
+    ladders: Sequence[TokenisedLadder], budget: float
+) -> tuple[list[list[TokenisedLadder]], list[TokenisedLadder]]:
+    """What to compare: the ladders with the most tokens of each class of (pictures, rounds, ladders that share a
+    prefix), and those with the shortest prefix of all, which make a batch's prefixes unequal."""
     units = [[ladders[n] for n in members] for members in rows_of(ladders, budget)]
     longest: dict[tuple[int, int, int], list[TokenisedLadder]] = {}
     for unit in units:
         kind = (len(unit[0].images), max(one.best_rounds for one in unit), len(unit))
         if kind not in longest or row_length(unit) > row_length(longest[kind]):
             longest[kind] = unit
-    short = min(units, key=lambda unit: row_parts(unit)[0], default=[])
-    return [unit if unit is short else [*unit, *short] for unit in longest.values()]
+    return list(longest.values()), min(units, key=lambda unit: row_parts(unit)[0], default=[])
 
 
 def _apart(model: Any, rows: Sequence[Sequence[TokenisedLadder]], images: ImageReader) -> str:

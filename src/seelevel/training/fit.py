@@ -23,7 +23,7 @@ from seelevel.ladder import Ladder
 from seelevel.models.conditions import FILE as CONDITIONS
 from seelevel.progress import say
 from seelevel.store import cache_folder, clear_unfinished, write_atomically, write_folder, write_json
-from seelevel.training.agreement import check_head, checked_layout
+from seelevel.training.agreement import Agreed, check_head, checked_layout
 from seelevel.training.loading import (
     base_of_adapter,
     chosen_device,
@@ -61,8 +61,8 @@ class Job:
 
     @property
     def key(self) -> dict[str, Any]:
-        """The settings that change the result."""
-        return self.settings.model_dump(mode="json", exclude={"cache"})
+        """The settings that change the result by more than rounding."""
+        return self.settings.model_dump(mode="json", exclude={"cache", "answers_per_pass"})
 
     @cached_property
     def fingerprint(self) -> str:
@@ -108,9 +108,9 @@ def fit(
     session = _load(job)
     # The reference's log-probs must have the same precision as the policy's.
     with torch.autocast(torch.device(session.device).type, torch.bfloat16, enabled=session.mixed):
-        layout = _agree(job, session)
-        reference = _reference(job, session, layout)
-    trainer = _trainer(job, session, layout, reference)
+        agreed = _agree(job, session)
+        reference = _reference(job, session, agreed.layout)
+    trainer = _trainer(job, session, agreed, reference)
     _train(job, session, trainer)
     return _save(job, session, trainer)
 
@@ -146,7 +146,7 @@ def _load(job: Job) -> Session:
     return Session(model, processor, arguments, device, dtype, mixed, weights_fingerprint(model), data, budget)
 
 
-def _agree(job: Job, session: Session) -> Layout:
+def _agree(job: Job, session: Session) -> Agreed:
     """Compare the fast ways to compute log-probs with the plain ones; returns the layout that is right."""
     model, data = session.model, session.data
     check_head(model, data.tokenised, data.images)
@@ -161,7 +161,7 @@ def _reference(job: Job, session: Session, layout: Layout) -> list[Tensor] | Non
     return reference_logprobs(model, data.tokenised, data.images, layout, folder, session.weights, PartialState())
 
 
-def _trainer(job: Job, session: Session, layout: Layout, reference: Sequence[Tensor] | None) -> PreferenceTrainer:
+def _trainer(job: Job, session: Session, agreed: Agreed, reference: Sequence[Tensor] | None) -> PreferenceTrainer:
     """A trainer of the weights that train: all but a frozen vision tower, or adapters alone."""
     settings, model, data, arguments = job.settings, session.model, session.data, session.arguments
     if settings.freeze_vision and not isinstance(model, PeftModel):
@@ -177,8 +177,8 @@ def _trainer(job: Job, session: Session, layout: Layout, reference: Sequence[Ten
     arguments.warmup_steps = min(settings.warmup_steps, int(steps * MAX_WARMUP))
     content = data_fingerprint(data.tokenised, data.images)
     answers = None if settings.answers_per_pass in ("auto", "all") else settings.answers_per_pass
-    fingerprint = digest(job.key, session.weights, content, data.interactions, layout, answers, job.seed)
-    plan = Plan(settings, layout, session.budget, answers, fingerprint, job.label)
+    fingerprint = digest(job.key, session.weights, content, data.interactions, agreed, answers, job.seed)
+    plan = Plan(settings, agreed, session.budget, answers, fingerprint, job.label)
     return PreferenceTrainer(model, arguments, data, reference, plan)
 
 
@@ -187,7 +187,7 @@ def _train(job: Job, session: Session, trainer: PreferenceTrainer) -> None:
     model, settings = trainer.trained, job.settings
     say(
         f"{job.label}: {len(session.data.ladders)} ladders, {trainer.steps} steps of {settings.ladders_per_step}, "
-        f"{settings.objective.name}, layout {trainer.plan.layout}; {_trained_weights(model):,} weights train, "
+        f"{settings.objective.name}, layout {trainer.plan.agreed.layout}; {_trained_weights(model):,} weights train, "
         f"{session.dtype} on {session.device}"
     )
     trainer.train(resume_from_checkpoint=trainer.last_checkpoint())
@@ -203,7 +203,7 @@ def _save(job: Job, session: Session, trainer: PreferenceTrainer) -> dict[str, A
         "ladders": len(session.data.ladders),
         "left_out": dict(sorted(Counter(entry.kind for entry in left_out).items())),
         "steps": trainer.state.global_step,
-        "layout": trainer.plan.layout,
+        "layout": trainer.plan.agreed.layout,
         "dtype": session.dtype,
         "device": session.device,
         "trained_weights": _trained_weights(model),

@@ -22,6 +22,7 @@ from seelevel.errors import InputError, NonFiniteLossError
 from seelevel.progress import Progress, say
 from seelevel.registry import load
 from seelevel.store import write_folder, write_json
+from seelevel.training.agreement import Agreed
 from seelevel.training.checkpoints import checkpoints, seal
 from seelevel.training.logprobs import Policy, token_logprobs
 from seelevel.training.objectives import OBJECTIVES
@@ -32,7 +33,7 @@ from seelevel.training.packing import collate, row_parts, rows_of
 from seelevel.training.prepare import Prepared
 from seelevel.training.rounding import FLOAT32, unit
 from seelevel.training.schedule import buckets, schedule
-from seelevel.training.settings import Layout, TrainSettings
+from seelevel.training.settings import TrainSettings
 
 FALL_WINDOW = 20
 """The warning needs this many steps with the best responses' log-probability below the reference's."""
@@ -41,12 +42,12 @@ KEPT_CHECKPOINTS = 1
 
 @dataclass(frozen=True)
 class Plan:
-    """How to train. `layout`, `tokens_per_batch` (padded, in one forward pass) and `answers` (in one segment of it, see
+    """How to train. `agreed`, `tokens_per_batch` (padded, in one forward pass) and `answers` (in one segment of it, see
     `packing.collate`) are the ones decided for this model; `fingerprint` is of everything that changes the result, and
     only checkpoints that carry it are resumed; `label` is the name of the progress bar."""
 
     settings: TrainSettings
-    layout: Layout
+    agreed: Agreed
     tokens_per_batch: int
     answers: int | None
     fingerprint: str
@@ -139,10 +140,12 @@ class PreferenceTrainer(Trainer):
     def _passes(self, inputs: Sequence[int]) -> list[list[int]]:
         """Group a step's ladders into forward passes within the budget, ladders of similar length together."""
         tokenised = [self._data.tokenised[i] for i in inputs]
-        budget, shared = self.plan.tokens_per_batch, self.plan.layout == "shared"
+        budget, shared = self.plan.tokens_per_batch, self.plan.agreed.layout == "shared"
         units = rows_of(tokenised, budget) if shared else []
         parts = [row_parts([tokenised[n] for n in unit]) for unit in units]
-        together = buckets([begin for begin, _ in parts], budget, [more for _, more in parts])
+        # Prefixes that must be equally long are alone in their pass.
+        room = budget if self.plan.agreed.unequal else 0
+        together = buckets([begin for begin, _ in parts], room, [more for _, more in parts])
         groups = [[n for unit in group for n in units[unit]] for group in together]
         apart = [n for n, tokens in enumerate(tokenised) if tokens.apart or not shared]
         if apart:  # a ladder of K responses is K rows
@@ -152,7 +155,7 @@ class PreferenceTrainer(Trainer):
 
     def _loss(self, model: Any, chosen: Sequence[int]) -> tuple[Tensor, Logs]:
         tokenised = [self._data.tokenised[i] for i in chosen]
-        batch = collate(tokenised, self._data.images, self.plan.layout, self.plan.answers).to(self.args.device)
+        batch = collate(tokenised, self._data.images, self.plan.agreed.layout, self.plan.answers).to(self.args.device)
         with self.accelerator.autocast():
             policy = token_logprobs(model, batch)
         reference = None

@@ -20,8 +20,6 @@ PREFIX_LM = {"paligemma"}
 """Families whose prompt is seen in both directions: token types tell the prompt (0) from the answer (1)."""
 FIRST_POSITION = {"paligemma": 1, "kosmos-2.5": 1}
 """Families that number their tokens from another number than 0."""
-UNPADDED = {"minimax_m3_vl"}
-"""Families that prefixes of a batch must be equally long for: their indexer counts padding into its blocks."""
 
 
 @dataclass(frozen=True)
@@ -81,8 +79,13 @@ def _types(inner: Any, segment: Segment) -> dict[str, Tensor]:
     if not wanted:
         return {}
     prefix_lm = inner.config.model_type in PREFIX_LM
-    types = segment.answer if prefix_lm else (segment.input_ids == inner.config.image_token_id).long()
+    types = segment.answer if prefix_lm else (segment.input_ids == _picture_token(inner.config)).long()
     return dict.fromkeys(wanted, types)
+
+
+def _picture_token(config: Any) -> int:
+    names = ("image_token_id", "image_patch_id")  # Molmo 2 has its own name
+    return int(next(getattr(config, name) for name in names if getattr(config, name, None) is not None))
 
 
 def _positions(inner: Any, segment: Segment, before: Ended | None) -> Tensor | None:

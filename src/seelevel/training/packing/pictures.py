@@ -42,5 +42,5 @@ def _counted_on(parts: Sequence[Inputs]) -> list[Inputs]:
     for part in parts:
         numbers = part["image_token_pooling"]
         counted.append({**part, "image_token_pooling": torch.where(numbers < 0, numbers, numbers + before)})
-        before += part["pixel_values"].shape[:2].numel()
+        before += part["pixel_values"].shape[:-1].numel()
     return counted
