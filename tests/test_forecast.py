@@ -5,7 +5,8 @@ from dataclasses import asdict
 
 import pytest
 
-from seelevel.forecast import Training, alignment, estimate, forecast, human, training
+from seelevel.forecast import alignment, estimate, forecast
+from seelevel.forecast.aligning import Training, human, training
 from seelevel.formats.parquet import write_shard
 from seelevel.pipeline import Run
 from seelevel.recipe import load_recipe

@@ -142,7 +142,11 @@ def _without_unset(settings: Any) -> Any:
     """Settings without the keys of `NEW_KEYS` that say nothing, so that a run of an older version is still this one."""
     if not isinstance(settings, dict):
         return settings
-    return {key: _without_unset(value) for key, value in settings.items() if key not in NEW_KEYS or value not in (NEW_KEYS[key], {})}
+    return {
+        key: _without_unset(value)
+        for key, value in settings.items()
+        if key not in NEW_KEYS or value not in (NEW_KEYS[key], {})
+    }
 
 
 def made_under_these_settings(recipe: Recipe, out: Path, stage: str) -> bool:

@@ -8,10 +8,10 @@ from collections.abc import Callable
 import pytest
 import torch
 import torch.nn.attention.flex_attention as flex_module
+from benchmarks.attention import flex, flex_joined, main, make_segments, masked, outcome
 from torch import Tensor
 
 from benchmarks import attention
-from benchmarks.attention import flex, flex_joined, main, make_segments, masked, outcome
 
 pytestmark = pytest.mark.unit
 Way = Callable[[Tensor], Callable[..., Tensor]]

@@ -26,7 +26,15 @@ from seelevel.training.settings import TrainSettings
 from seelevel.training.trainer import PreferenceTrainer
 from tests.training.test_packing import agree, run
 from tests.training.test_trainer import Killed, contents
-from tests.training.tiny import conversations, make_interaction, make_ladder, make_model, make_picture, make_processor, save_model
+from tests.training.tiny import (
+    conversations,
+    make_interaction,
+    make_ladder,
+    make_model,
+    make_picture,
+    make_processor,
+    save_model,
+)
 from tests.training.weights import share_of_the_way
 
 

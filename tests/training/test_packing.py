@@ -115,7 +115,9 @@ def test_a_batch_holds_each_prefix_and_each_picture_once(processor: Any, tmp_pat
 def test_prefixes_of_other_lengths_are_padded_on_the_left_and_answers_on_the_right(
     processor: Any, tmp_path: Path
 ) -> None:
-    prefix, *answers = pack([make_ladder(tmp_path, 1, k=4, pictures=2), make_ladder(tmp_path, 2, k=3)], processor).segments
+    prefix, *answers = pack(
+        [make_ladder(tmp_path, 1, k=4, pictures=2), make_ladder(tmp_path, 2, k=3)], processor
+    ).segments
     assert prefix.padded_left and prefix.mask[:, -1].tolist() == [1, 1] and 0 in prefix.mask[:, 0]
     assert all((s.mask.diff(dim=1) <= 0).all() and s.parent == 0 for s in answers)
 

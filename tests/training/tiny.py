@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from PIL import Image as Pictures
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from torch import Tensor
 from transformers import (
     CLIPVisionConfig,
     LlamaConfig,
@@ -20,7 +21,6 @@ from transformers import (
     PretrainedConfig,
     PreTrainedTokenizerFast,
 )
-from torch import Tensor
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
 from seelevel.ladder import Image, Ladder, Message, Response

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from seelevel.check.settings import CheckSettings
 from seelevel.errors import free_bytes
@@ -15,12 +16,11 @@ from seelevel.forecast.aligning import GPU_FLOPS, LARGE, PROCESS_BYTES, SAMPLE, 
 from seelevel.forecast.shapes import config_of, shape_of
 from seelevel.formats.parquet import read_ladders
 from seelevel.generate.settings import FinetuneSettings
-from seelevel.ladder import Ladder
 from seelevel.models.base import ModelRef, is_server
 from seelevel.models.files import ModelSize, model_size
 from seelevel.models.folders import adapter_base
-from seelevel.naming import count_questions, count_records, first_ladders
-from seelevel.pipeline import Run
+from seelevel.naming import Names, count_questions, count_records, first_ladders
+from seelevel.recipe import Recipe
 from seelevel.training.settings import TrainSettings
 
 # Measured on the embedded world: the fixed time of a small model's decoding step, and the share of a large matrix
@@ -31,6 +31,18 @@ RESPONSE_SHARE = 0.5  # of the permitted tokens: answers end by themselves
 GPU_BYTES = 1.5e12  # per second, of a large GPU's memory
 LARGE_BATCH = 16
 STANDARD_TOKENS = 192  # assumed limit if all responses are made from the standard one
+
+
+class Planned(Protocol):
+    """A run, as far as a forecast knows it (`seelevel.pipeline.Run`)."""
+
+    recipe: Recipe
+    names: Names
+    out: Path
+
+    def plan(self) -> dict[str, bool]:
+        """Each stage, and whether it would run."""
+        ...
 
 
 def local_size(model: ModelRef) -> ModelSize | None:
@@ -90,7 +102,7 @@ class Forecast:
     disk_free: int
 
 
-def forecast(job: Run) -> str:
+def forecast(job: Planned) -> str:
     """`estimate` as a table."""
     cost = estimate(job)
     return "\n".join(
@@ -109,7 +121,7 @@ def forecast(job: Run) -> str:
     )
 
 
-def estimate(job: Run) -> Forecast:
+def estimate(job: Planned) -> Forecast:
     """Which stages would run, on how many records, with which models, tokens, memory and time.
 
     Times are rough (half to double): small models are assumed to run on this processor, large ones on a large GPU. The
@@ -122,7 +134,7 @@ def estimate(job: Run) -> Forecast:
 class _Estimator:
     """Estimates the stages of one run, each in a method of its own."""
 
-    def __init__(self, job: Run) -> None:
+    def __init__(self, job: Planned) -> None:
         self.job, self.recipe, self.states = job, job.recipe, job.plan()
         self.records = count_records(self.recipe.data)
         self.flops = matmul_flops() * EFFICIENCY
@@ -202,7 +214,7 @@ class _Estimator:
         return self._row("evaluate", questions, tokens, memory, seconds, f"{model} and the aligned one; judge {judge}")
 
 
-def alignment(job: Run, records: int, keep: bool = False) -> Training | None:
+def alignment(job: Planned, records: int, keep: bool = False) -> Training | None:
     """The cost of aligning; None if the model's shape is unknown.
 
     `keep`: estimate it from the run's own ladders, which are already there; else from the standard responses.

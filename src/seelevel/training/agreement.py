@@ -1,7 +1,7 @@
-"""Before training: do the shared prefix, and the head in chunks, really compute what the plain ways do, in this model?
+"""Before training: do the shared prefix and the head in chunks compute what the plain ways do, in this model?
 
-A fault (an answer on the cache of another ladder, a wrong position, the wrong picture) must not hide behind rounding, and rounding must not be
-taken for a fault. Two comparisons tell them apart:
+A fault (an answer on the cache of another ladder, a wrong position, the wrong picture) must not hide behind rounding,
+and rounding must not be taken for a fault. Two comparisons tell them apart:
 
 1. *Agreement.* Both layouts score the same tokens. No token's log-prob differs by more than `BOUND` times what rounding
    moves the log-probs by, which is measured in the model itself (`seelevel.training.rounding`). Layouts that are right
@@ -50,7 +50,7 @@ class Agreed(NamedTuple):
 def checked_layout(
     model: Any, ladders: Sequence[TokenisedLadder], images: ImageReader, wanted: Layout, budget: float = math.inf
 ) -> Agreed:
-    """`shared` if the model gives the same log-probs on a shared prefix as in separate rows; else `rows`, and it says why.
+    """`shared` if the model gives the same log-probs on a shared prefix as in separate rows; else `rows`, and why.
     `budget`: of tokens, within which ladders share a prefix."""
     if wanted == "rows":
         return Agreed("rows")
@@ -87,8 +87,8 @@ def check_head(model: Any, ladders: Sequence[TokenisedLadder], images: ImageRead
 
 @torch.no_grad()
 def disagreement(model: Any, rows: Sequence[Sequence[TokenisedLadder]], images: ImageReader) -> str:
-    """Why a shared prefix does not give what separate rows do, in the format that trains and in float32; empty if they do.
-    rows: the ladders of each."""
+    """Why a shared prefix does not give what separate rows do, in the format that trains and in float32; empty if it
+    does. rows: the ladders of each batch."""
     training = model.training
     model.eval()
     coarse = unit(model) > FLOAT32
@@ -113,11 +113,11 @@ def _longest_units(
     prefix), and those with the shortest prefix of all, which make a batch's prefixes unequal."""
     units = [[ladders[n] for n in members] for members in rows_of(ladders, budget)]
     longest: dict[tuple[int, int, int], list[TokenisedLadder]] = {}
-    for unit in units:
-        kind = (len(unit[0].images), max(one.best_rounds for one in unit), len(unit))
-        if kind not in longest or row_length(unit) > row_length(longest[kind]):
-            longest[kind] = unit
-    return list(longest.values()), min(units, key=lambda unit: row_parts(unit)[0], default=[])
+    for members in units:
+        kind = (len(members[0].images), max(one.best_rounds for one in members), len(members))
+        if kind not in longest or row_length(members) > row_length(longest[kind]):
+            longest[kind] = members
+    return list(longest.values()), min(units, key=lambda members: row_parts(members)[0], default=[])
 
 
 def _apart(model: Any, rows: Sequence[Sequence[TokenisedLadder]], images: ImageReader) -> str:

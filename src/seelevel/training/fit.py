@@ -176,7 +176,7 @@ def _trainer(job: Job, session: Session, agreed: Agreed, reference: Sequence[Ten
     steps = len(data.ladders) * settings.epochs / settings.ladders_per_step
     arguments.warmup_steps = min(settings.warmup_steps, int(steps * MAX_WARMUP))
     content = data_fingerprint(data.tokenised, data.images)
-    answers = None if settings.answers_per_pass in ("auto", "all") else settings.answers_per_pass
+    answers = settings.answers_per_pass if isinstance(settings.answers_per_pass, int) else None
     fingerprint = digest(job.key, session.weights, content, data.interactions, agreed, answers, job.seed)
     plan = Plan(settings, agreed, session.budget, answers, fingerprint, job.label)
     return PreferenceTrainer(model, arguments, data, reference, plan)

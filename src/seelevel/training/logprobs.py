@@ -54,9 +54,7 @@ def token_logprobs(model: Any, batch: Batch) -> TokenLogprobs:
     """
     policy = model if isinstance(unwrapped(model), Policy) else Policy(model)
     rounding = unit(unwrapped(policy).model)
-    return TokenLogprobs(
-        policy(batch), batch.tokens, batch.ladder, batch.response, batch.round, batch.sizes, rounding
-    )
+    return TokenLogprobs(policy(batch), batch.tokens, batch.ladder, batch.response, batch.round, batch.sizes, rounding)
 
 
 class _ChangedError(Exception):

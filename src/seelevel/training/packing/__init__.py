@@ -125,12 +125,12 @@ def collate(
     count = 0
     for number, ladder in enumerate(ladders):
         first.append([])
-        for k, (ids, rounds) in enumerate(zip(ladder.tokens, ladder.rounds, strict=True)):
-            places = np.flatnonzero(rounds != NOT_SCORED)
-            facts.append([ids[places], np.full_like(places, number), np.full_like(places, k), rounds[places]])
+        for k, (ids, turns) in enumerate(zip(ladder.tokens, ladder.rounds, strict=True)):
+            places = np.flatnonzero(turns != NOT_SCORED)
+            facts.append([ids[places], np.full_like(places, number), np.full_like(places, k), turns[places]])
             first[-1].append(count)
             count += len(places)
-    scored = [torch.from_numpy(np.concatenate(part)) for part in zip(*facts, strict=True)]
+    tokens, ladder_of, response, rounds = (torch.from_numpy(np.concatenate(part)) for part in zip(*facts, strict=True))
     whole = range(len(ladders)) if layout == "rows" else [n for n, ladder in enumerate(ladders) if ladder.apart]
     units = [] if layout == "rows" else rows_of(ladders)
     segments = _shared([_unit({n: ladders[n] for n in unit}, first) for unit in units], images, answers)
@@ -138,9 +138,12 @@ def collate(
     if separate:
         segments.append(_segment(separate, images))
     return Batch(
-        layout,
-        tuple(segments),
-        *scored,
+        layout=layout,
+        segments=tuple(segments),
+        tokens=tokens,
+        ladder=ladder_of,
+        response=response,
+        round=rounds,
         sizes=tuple(len(ladder.tokens) for ladder in ladders),
         ids=tuple(ladder.id for ladder in ladders),
         again=answers is not None,
@@ -218,7 +221,8 @@ class _Unit:
 
 
 def _unit(ladders: dict[int, TokenisedLadder], first: Sequence[Sequence[int]]) -> _Unit:
-    """One ladder, or several, by their numbers in the batch. first: the number of each response's first scored token."""
+    """One ladder, or several, by their numbers in the batch. first: the number of each response's first scored
+    token."""
     order = sorted(ladders, key=lambda number: ladders[number].branch)
     unit, before = _Unit([], []), 0
     for number, branch in zip(order, _branches([ladders[number] for number in order]), strict=True):
@@ -268,9 +272,9 @@ def _shared(units: Sequence[_Unit], images: ImageReader, most: int | None) -> li
             parent, row = pieces[-1]
             pieces.append((len(segments), 0))
             segments.append(_segment([piece], images, parent, [row], continued=True))
-        for piece, row in unit.answers:
-            parent, owner = pieces[piece]
-            answers.setdefault(parent, []).append((owner, row))
+        for place, answer in unit.answers:
+            parent, owner = pieces[place]
+            answers.setdefault(parent, []).append((owner, answer))
     for parent, rows in answers.items():
         for group in answer_groups([len(row.tokens) for _, row in rows], most):
             owners, chosen = zip(*(rows[n] for n in group), strict=True)

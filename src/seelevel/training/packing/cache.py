@@ -19,7 +19,6 @@ from torch.nn.functional import pad
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer, LinearAttentionCacheLayerMixin
 
-
 PLAIN = (DynamicLayer, DynamicSlidingWindowLayer)
 """Layers of keys and values alone: a single row of them need not be copied for each row that goes on."""
 
@@ -91,7 +90,8 @@ class _Assigned:
 
 def _assigning(layer: Any) -> Any:
     """The same empty layer, which assigns its states."""
-    kind = _assigning_kind(type(layer))
+    original: Any = type(layer)
+    kind: Any = _assigning_kind(original)
     assigning = kind.__new__(kind)
     vars(assigning).update(vars(layer))
     return assigning

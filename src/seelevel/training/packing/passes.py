@@ -18,7 +18,7 @@ from torch.utils.checkpoint import checkpoint
 from transformers import Cache
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-from seelevel.training.packing import BEGINS, Batch, Segment
+from seelevel.training.packing import Batch, Segment
 from seelevel.training.packing.cache import cache_argument, duplicate, forked, new_cache
 from seelevel.training.packing.inputs import Ended, base, segment_inputs, shift_after
 

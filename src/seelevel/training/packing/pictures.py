@@ -32,7 +32,9 @@ def _joined(values: Sequence[Tensor], along: int) -> Tensor:
 
 
 def _filled(value: Tensor, sizes: Sequence[int], along: int) -> Tensor:
-    missing = [0 if n == along else wanted - has for n, (wanted, has) in enumerate(zip(sizes, value.shape, strict=True))]
+    missing = [
+        0 if n == along else wanted - has for n, (wanted, has) in enumerate(zip(sizes, value.shape, strict=True))
+    ]
     return pad(value, [width for more in reversed(missing) for width in (0, more)]) if any(missing) else value
 
 
