@@ -54,7 +54,7 @@ def test_incremental_generation_fine_tunes_on_three_thirds_of_other_records():
 
 
 def test_a_family_without_an_adapter_trains_in_rows():
-    assert load_recipe("qwen25vl-3b-amp").align.layout == "rows"
+    assert load_recipe("qwen25vl-3b-amp").align.layout == "shared"
 
 
 @pytest.mark.parametrize("name", REAL)

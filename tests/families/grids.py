@@ -86,7 +86,7 @@ FAMILIES = [
             "layer_types": ["full_attention", "minimax_m3_sparse"] * 2,
             "mlp_layer_types": ["dense", "sparse", "sparse", "sparse"],
         },
-        VISION, changes={"padded": False}, projector_hidden_size=64,
+        VISION, changes={"padded": False, "tolerance": FLOAT32}, projector_hidden_size=64,
     ),
     family(
         "mistral_large4", LATENT | INDEX | {

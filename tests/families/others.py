@@ -133,6 +133,7 @@ FAMILIES = [
         SQUARE,
         AROUND,
         padded=False,
+        tolerance=FLOAT32,
     ),
     Family(
         "mllama",

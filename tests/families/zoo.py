@@ -74,6 +74,24 @@ NOTES: dict[str, str] = {
     "mistral3-ministral": "Queries are scaled by their position, so a padded row needs position_ids.",
 }
 
+# How training on a shared prefix goes in a family, where it is not as in most.
+ONE_PREFIX = {
+    "minimax_m3_vl": "its indexer counts padding into its blocks",
+    "dots3_note": "its indexer counts padding into its blocks",
+    "llama4": "it scales attention by the column of a token, padding included (from the 8,192nd on)",
+    "inkling_mm_model": "it scales attention by the column of a token, padding included",
+}
+"""Families whose prefixes of a pass must be equally long, and why."""
+BOTH_WAYS = "it sees a prompt in both directions, so a longer history changes the beginning"
+NO_HISTORY = {"paligemma": BOTH_WAYS, "paligemma2": BOTH_WAYS}
+"""Families whose rounds of an interaction cannot share a prefix, and why."""
+ROWS = {
+    "hunyuan_vl": "in a batch of rows with pictures its positions are those of the first picture, whatever the layout",
+    "mllama": "its cross-attention needs a mask for each token, which training does not make",
+    "kosmos-2": "it asks for its picture again behind a cached prefix",
+}
+"""Families that do not train on a shared prefix, and why."""
+
 
 def build(name: str, seed: int = 0) -> Any:
     """The model, in float64 (float32 if the family has no float64), in train mode.

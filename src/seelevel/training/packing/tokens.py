@@ -111,6 +111,11 @@ class ImageReader:
             add_special_tokens=False,
             return_tensors="pt",
         )
+        if "cross_attention_mask" in out:
+            raise InputError(
+                f"{type(self._processor).__name__} makes a mask for each token of its cross-attention, which training "
+                "does not; this family of models cannot be trained yet"
+            )
         ids = out["input_ids"][0].numpy()
         cuts = np.flatnonzero(ids == tokenizer.eos_token_id)
         expansions = np.split(ids, cuts)
