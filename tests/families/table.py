@@ -36,7 +36,7 @@ compared before it trains, whatever stands here.
 def cells(name: str) -> list[str]:
     """The row of a family, without its notes."""
     exact = "yes" if FAMILIES[name].tolerance == 1e-9 else "yes, float32"
-    once = "no, rows" if name in ROWS else exact
+    once = ("no, refused" if name == "mllama" else "no, rows") if name in ROWS else exact
     many = "no" if name in ONE_PREFIX or name in ROWS else "yes"
     rounds = "no" if name in NO_HISTORY or name in ROWS else "yes"
     return [name, once, many, rounds, lora(name), generates(name), forecast(name)]

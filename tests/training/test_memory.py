@@ -187,11 +187,26 @@ def test_lengths_and_passes_by_hand() -> None:
     assert found.row("shared") == 29
     assert found.row("rows") == 22
     shared, rows = TrainSettings(), TrainSettings(layout="rows")
-    assert passes([found] * 4, shared, budget=80) == [Pass(2, 29, 22, 2), Pass(2, 29, 22, 2)]
-    assert passes([found] * 4, rows, budget=150) == [Pass(6, 22, 22, 6), Pass(6, 22, 22, 6)]
+    begin, answers_ = Piece(2, 18, padded=False), Piece(6, 3, before=18)
+    assert passes([found] * 4, shared, budget=80) == [Pass((begin, answers_), 22, 2)] * 2
+    assert passes([found] * 4, rows, budget=150) == [Pass((Piece(6, 22),), 22, 6)] * 2
+    one = TrainSettings(answers_per_pass=1)
+    single = [Piece(1, length, before=18, padded=False) for length in (3, 3, 2)]
+    assert passes([found], one, budget=80) == [Pass((Piece(1, 18, padded=False), *single), 11, 1, again=True)]
     again = Lengths(prefix=40, responses=(5,), pictures=1, interaction="x")  # a later round of the same interaction
-    assert passes([found, again], shared, budget=80) == [Pass(1, 40 + 11 + 5, 16, 1)]
-    assert passes([found, again], shared, budget=55) == [Pass(1, 45, 5, 1), Pass(1, 29, 11, 1)]
+    first, later = (Piece(1, 18, padded=False), Piece(3, 3, before=18)), Piece(1, 4, before=40, padded=False)
+    history = Piece(1, 22, before=18, padded=False)
+    assert passes([found, again], shared, budget=80) == [Pass((first[0], history, first[1], later), 16, 1)]
+    apart = [Pass((Piece(1, 40, padded=False), later), 5, 1), Pass(first, 11, 1)]
+    assert passes([found, again], shared, budget=55) == apart
+
+
+@pytest.mark.unit
+def test_only_one_group_of_answers_is_kept_where_they_are_computed_again() -> None:
+    begin, longer, shorter = Piece(1, 18), Piece(2, 9, before=18), Piece(2, 4, before=18)
+    groups = Pass((begin, longer, shorter), 26, 1, again=True)
+    assert groups.kept == [begin, longer] and groups.twice == [longer]
+    assert Pass((begin, longer, shorter), 26, 1).kept == [begin, longer, shorter]
 
 
 def test_lengths_of_the_worlds_ladders_are_near_what_is_trained(tmp_path: Path) -> None:
@@ -210,7 +225,7 @@ def test_lengths_of_the_worlds_ladders_are_near_what_is_trained(tmp_path: Path) 
 def test_a_forward_passs_arithmetic_is_two_operations_a_weight_and_token() -> None:
     shape = shape_of("llava-hf/llava-1.5-7b-hf")
     assert shape is not None
-    decoder, vision = forward_flops(shape, Pass(1, 1000, 400, 1))
+    decoder, vision = forward_flops(shape, Pass((Piece(1, 1000),), 400, 1))
     attention = 4 * 1000**2 * 32 * 4096
     assert decoder - attention == pytest.approx(2 * 1000 * 6.48e9, rel=0.02)
     assert vision == pytest.approx(2 * 577 * 0.30e9, rel=0.03)

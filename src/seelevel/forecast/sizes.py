@@ -37,6 +37,12 @@ class Block:
         linear = sum(a * b for a, b in (*self.mixer.values(), *self.mlp.values()))
         return 2 * (linear + sum(self.used * a * b for _, a, b in self.experts.values()))
 
+    @property
+    def cached(self) -> int:
+        """Width of a token's key and value; that of two queries where the layer names them otherwise."""
+        own = [self.mixer[name][1] for name in ("k_proj", "v_proj") if name in self.mixer]
+        return sum(own) if len(own) == 2 else 2 * self.queries
+
     def adapted(self, lora: LoraSettings) -> Widths:
         """The linear layers that get adapters."""
         linear = {**self.mixer, **self.mlp}

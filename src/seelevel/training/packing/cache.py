@@ -41,14 +41,21 @@ def forked(cache: Any, owner: Tensor) -> Any:
     return copied
 
 
-def duplicate(cache: Any) -> Any:
-    """A cache that may be written to; its tensors are the same."""
+def duplicate(cache: Any, place: int | None = None) -> Any:
+    """A cache that may be written to; its tensors are the same. `place`: only this layer will be read and written, and
+    the others are left empty, so that their tensors are not kept."""
     copied = copy.copy(cache)
-    copied.layers = [copy.copy(layer) for layer in cache.layers]
-    for layer in copied.layers:
-        for name, value in vars(layer).items():
-            if isinstance(value, dict):
-                setattr(layer, name, dict(value))
+    copied.layers = [_duplicate(layer, place in (None, number)) for number, layer in enumerate(cache.layers)]
+    return copied
+
+
+def _duplicate(layer: Any, whole: bool) -> Any:
+    copied = copy.copy(layer)
+    for name, value in vars(layer).items():
+        if isinstance(value, dict):
+            setattr(copied, name, {key: part if whole or not isinstance(part, Tensor) else None for key, part in value.items()})
+        elif isinstance(value, Tensor) and value.dim() > 1 and not whole:
+            setattr(copied, name, None)
     return copied
 
 

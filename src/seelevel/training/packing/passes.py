@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 from transformers import Cache
 from transformers.modeling_layers import GradientCheckpointingLayer
@@ -79,21 +79,25 @@ def recompute_layers(model: Any) -> None:
     """
     for layer in model.modules():
         if isinstance(layer, GradientCheckpointingLayer):
-            layer.forward = _recomputed(layer, layer.forward)
+            places = [part.layer_idx for part in layer.modules() if hasattr(part, "layer_idx")]
+            layer.forward = _recomputed(layer.forward, places[0] if places else None)
 
 
-def _recomputed(layer: nn.Module, forward: Callable[..., Any]) -> Callable[..., Any]:
+def _recomputed(forward: Callable[..., Any], place: int | None) -> Callable[..., Any]:
+    """`forward` of the layer at this place in a cache, without keeping its activations."""
+
     def call(*args: Any, **options: Any) -> Any:
         if not torch.is_grad_enabled():
             return forward(*args, **options)
-        first = True
-        before = {name: duplicate(value) for name, value in options.items() if isinstance(value, Cache)}
+        given = {name: value for name, value in options.items() if isinstance(value, Cache)}
+        others = {name: value for name, value in options.items() if name not in given}
+        before = {name: duplicate(value, place) for name, value in given.items()}
 
         def compute(*args: Any) -> Any:
-            nonlocal first
-            again = {} if first else {name: duplicate(value) for name, value in before.items()}
-            first = False
-            return forward(*args, **{**options, **again})
+            nonlocal given
+            caches = given or {name: duplicate(value, place) for name, value in before.items()}
+            given = {}  # what the first time made is kept where it is needed
+            return forward(*args, **others, **caches)
 
         return checkpoint(compute, *args, use_reentrant=False)
 
