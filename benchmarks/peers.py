@@ -25,6 +25,7 @@ from seelevel.training.loading import skip_adapter_input_cast
 from seelevel.training.logprobs import token_logprobs
 from seelevel.training.objectives import OBJECTIVES
 from seelevel.training.packing import Batch, collate
+from seelevel.training.packing.passes import recompute_layers
 from seelevel.training.packing.tokens import ImageReader, tokenise
 from seelevel.training.settings import Layout, TrainSettings
 
@@ -76,7 +77,7 @@ class Peer(ABC):
         self.policy = _with_adapters(base, task.shape.lora) if task.shape.lora else base
         _perturb(self.policy)
         if task.checkpointing:
-            self.policy.gradient_checkpointing_enable({"use_reentrant": False})
+            recompute_layers(self.policy)
         self.trained = [p for p in self.policy.parameters() if p.requires_grad]
         self.optimiser = torch.optim.AdamW(self.trained, lr=LEARNING_RATE, weight_decay=0.0, fused=True)
 

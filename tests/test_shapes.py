@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from seelevel.forecast.built import built_shape
-from seelevel.forecast.memory import Pass, training_memory
+from seelevel.forecast.memory import Pass, Piece, training_memory
 from seelevel.forecast.shapes import adapter_of, llava_shape, shape_in
 from seelevel.forecast.sizes import Shape
 from seelevel.forecast.training import forward_flops
@@ -141,7 +141,7 @@ def test_experts_with_adapters_need_a_copy_of_them_in_each_layer() -> None:
     for target in (["q_proj"], ["q_proj", "gate_up_proj", "experts.down_proj"]):
         for checkpointing in (False, True):
             settings = TrainSettings(lora=LoraSettings(r=2, target=target), gradient_checkpointing=checkpointing)
-            memory = training_memory(shape, settings, [Pass(1, 20, 10, 1)])
+            memory = training_memory(shape, settings, [Pass((Piece(1, 20),), 10, 1)])
             needs[len(target), checkpointing] = memory.activations
     assert needs[3, False] - needs[1, False] == 4 * experts * 4  # four layers of float32
     assert needs[3, True] - needs[1, True] == experts * 4
@@ -151,7 +151,7 @@ def test_experts_with_adapters_need_a_copy_of_them_in_each_layer() -> None:
 def test_only_attention_grows_with_the_square_of_the_length() -> None:
     def growth(name: str) -> float:
         shape = shape_of_family(name)
-        (short, _), (long, _) = forward_flops(shape, Pass(2, 10, 0, 0)), forward_flops(shape, Pass(1, 20, 0, 0))
+        (short, _), (long, _) = (forward_flops(shape, Pass((Piece(*size),), 0, 0)) for size in ((2, 10), (1, 20)))
         return long - short
 
     assert growth("qwen3_vl") == 4 * (20**2 - 2 * 10**2) * 4 * 64

@@ -18,8 +18,8 @@ from tests.families.zoo import FAMILIES, NO_HISTORY, NOTES, ONE_PREFIX, ROWS, UN
 
 HEADER = """# Model families
 
-What `align` does with each family of `transformers` 5.23, found out on tiny models with random weights. Your own model is
-compared before it trains, whatever stands here.
+What `align` does with each family of `transformers` 5.23, found out on tiny models with random weights. Your own model
+is compared before it trains, whatever stands here.
 
 - **prefix once**: `layout: shared` gives the log-probs of separate rows to 10⁻⁹, in float64, and the gradients of every
   tensor to 10⁻⁵. *float32* marks families whose own arithmetic rounds to float32 somewhere; there they agree as well as
@@ -89,10 +89,8 @@ def page() -> str:
         for name, text in ((n, t if t.endswith(".") else f"{t[0].upper()}{t[1:]}.") for n, t in title.items())
     ]
     left = [f"- **{name}**: {text}" for name, text in UNBUILDABLE.items()]
-    return "\n".join(
-        [HEADER.rstrip(), "", *lines, "", "## Notes", "", *notes, "", "## Not tried", ""]
-        + ["Families of the same mapping for which there is no tiny model.", "", *left, ""]
-    )
+    not_tried = ["## Not tried", "", "Families of the same mapping for which there is no tiny model.", "", *left, ""]
+    return "\n".join([HEADER.rstrip(), "", *lines, "", "## Notes", "", *notes, "", *not_tried])
 
 
 if __name__ == "__main__":

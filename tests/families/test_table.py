@@ -8,7 +8,8 @@ from tests.families.table import cells
 from tests.families.zoo import FAMILIES, UNBUILDABLE
 
 PAGE = (Path(__file__).parents[2] / "docs" / "families.md").read_text(encoding="utf-8")
-ROWS = {row[0]: row for row in ([c.strip() for c in line.split("|")[1:-1]] for line in PAGE.splitlines() if "|" in line)}
+LINES = ([cell.strip() for cell in line.split("|")[1:-1]] for line in PAGE.splitlines() if line.startswith("|"))
+ROWS = {line[0]: line for line in LINES}
 
 
 @pytest.mark.unit

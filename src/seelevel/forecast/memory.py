@@ -132,12 +132,11 @@ def _kept(shape: Shape, settings: TrainSettings, one: Pass, width: int, mixed: b
     copied = sum(block.count * block.queries for block in looking) * sum(2 * p.rows * p.before for p in one.kept)
     masks = sum(piece.pairs for piece in one.kept if piece.padded or piece.before)
     if settings.gradient_checkpointing:
-        # The input of each layer; the cache of the prefixes, and its copies where a pass holds several.
-        begun = sum(piece.tokens for piece in one.kept if not piece.before)
-        several = any(piece.rows > 1 for piece in one.kept if not piece.before)
-        behind = sum(piece.rows * piece.before for piece in one.kept) if several else 0
-        cached = sum(block.count * block.cached for block in looking) if behind or len(one.pieces) > 1 else 0
-        text: float = shape.layers * t * d * width + cached * (begun + behind) * product
+        # The input of each layer; the cache of the prefixes, and its copies in one layer.
+        begun = sum(piece.tokens for piece in one.kept if not piece.before) if len(one.pieces) > 1 else 0
+        copied = max(piece.rows * piece.before for piece in one.kept) * max(2 * block.queries for block in shape.blocks)
+        cached = begun * sum(block.count * block.cached for block in looking)
+        text: float = shape.layers * t * d * width + (cached + copied) * product
     else:
         text = t * sum(block.count * _block(shape, block, settings, width, mixed) for block in shape.blocks)
         text += copied * product

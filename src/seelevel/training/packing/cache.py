@@ -20,22 +20,27 @@ from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer, LinearAttentionCacheLayerMixin
 
 PLAIN = (DynamicLayer, DynamicSlidingWindowLayer)
-"""Layers of keys and values alone: a single row of them need not be copied for each row that goes on."""
+"""Layers of keys and values alone."""
 
 
 def new_cache(model: Any) -> Any:
     """An empty cache for a model."""
     cache = DynamicCache(config=model.config)
-    cache.layers = [_assigning(x) if isinstance(x, LinearAttentionCacheLayerMixin) else x for x in cache.layers]
+    cache.layers = [
+        _become(layer, _Assigned) if isinstance(layer, LinearAttentionCacheLayerMixin) else layer
+        for layer in cache.layers
+    ]
     return cache
 
 
-def forked(cache: Any, owner: Tensor) -> Any:
-    """A copy in which row i goes on where row `owner[i]` of `cache` ended. owner: [n]."""
+def forked(cache: Any, owner: Tensor, last: bool = False) -> Any:
+    """A copy in which row i goes on where row `owner[i]` of `cache` ended. owner: [n]; last: nothing will go on from
+    there, so that layers of keys and values alone are copied where they are read, and not kept."""
     copied = duplicate(cache)
-    for layer in copied.layers:
-        if type(layer) in PLAIN and layer.is_initialized and len(layer.keys) == 1:
-            layer.keys, layer.values = (part.expand(len(owner), -1, -1, -1) for part in (layer.keys, layer.values))
+    for number, layer in enumerate(copied.layers):
+        if last and type(layer) in PLAIN and layer.is_initialized:
+            copied.layers[number] = _become(layer, _Read)
+            copied.layers[number].owner = owner
         else:
             layer.reorder_cache(owner)
     return copied
@@ -53,7 +58,8 @@ def _duplicate(layer: Any, whole: bool) -> Any:
     copied = copy.copy(layer)
     for name, value in vars(layer).items():
         if isinstance(value, dict):
-            setattr(copied, name, {key: part if whole or not isinstance(part, Tensor) else None for key, part in value.items()})
+            kept = {key: part if whole or not isinstance(part, Tensor) else None for key, part in value.items()}
+            setattr(copied, name, kept)
         elif isinstance(value, Tensor) and value.dim() > 1 and not whole:
             setattr(copied, name, None)
     return copied
@@ -63,6 +69,21 @@ def cache_argument(model: Any) -> str:
     """The name of a model's argument for a cache; empty if it takes none."""
     names = inspect.signature(type(model).forward).parameters
     return next((name for name in ("past_key_values", "cache") if name in names), "")
+
+
+class _Read:
+    """Keys and values of a prefix, read by rows that nothing continues: what is joined is not kept here."""
+
+    owner: Tensor
+
+    def update(self: Any, keys: Tensor, values: Tensor, *args: Any, **options: Any) -> tuple[Tensor, Tensor]:
+        before = (self.keys, self.values)
+        if len(self.keys) == 1:
+            copies = [part.expand(len(self.owner), -1, -1, -1) for part in before]
+        else:
+            copies = [part.index_select(0, self.owner) for part in before]
+        joined, seen = (torch.cat(pair, 2) for pair in zip(copies, (keys, values), strict=True))
+        return joined, seen
 
 
 class _Assigned:
@@ -95,16 +116,16 @@ class _Assigned:
             self.dtype, self.device = states.dtype, states.device
 
 
-def _assigning(layer: Any) -> Any:
-    """The same empty layer, which assigns its states."""
+def _become(layer: Any, change: type) -> Any:
+    """The same layer, with the methods of `change` before its own."""
     original: Any = type(layer)
-    kind: Any = _assigning_kind(original)
-    assigning = kind.__new__(kind)
-    vars(assigning).update(vars(layer))
-    return assigning
+    kind: Any = _changed(original, change)
+    changed = kind.__new__(kind)
+    vars(changed).update(vars(layer))
+    return changed
 
 
 @memoised
-def _assigning_kind(kind: type) -> type:
+def _changed(kind: type, change: type) -> type:
     # Without a layer type of its own, or the library would make it the class of all such layers.
-    return type(f"Assigned{kind.__name__}", (_Assigned, kind), {"_layer_type": None})
+    return type(f"{change.__name__}{kind.__name__}", (change, kind), {"_layer_type": None})

@@ -56,16 +56,16 @@ def _begin(model: Any, segment: Segment, before: Ended | None, read: Read) -> tu
 
 def _finish(model: Any, segment: Segment, before: Ended | None, read: Read) -> Tensor:
     """A segment that none continues."""
-    after = _forked(before, segment)
+    after = _forked(before, segment, last=True)
     cached = {"use_cache": False} if after is None else _cached(model, after.cache)
     return read(segment, {**segment_inputs(model, segment, after), **cached})
 
 
-def _forked(before: Ended | None, segment: Segment) -> Ended | None:
+def _forked(before: Ended | None, segment: Segment, last: bool = False) -> Ended | None:
     if before is None:
         return None
     owner = segment.owner
-    return Ended(forked(before.cache, owner), before.mask[owner], before.padded, before.shift[owner])
+    return Ended(forked(before.cache, owner, last), before.mask[owner], before.padded, before.shift[owner])
 
 
 def _cached(model: Any, cache: Any) -> dict[str, Any]:
