@@ -24,7 +24,8 @@ from seelevel.registry import choose
 from seelevel.training.loading import skip_adapter_input_cast
 from seelevel.training.logprobs import token_logprobs
 from seelevel.training.objectives import OBJECTIVES
-from seelevel.training.packing import PADDING, Batch, collate
+from seelevel.training.packing import Batch, collate
+from seelevel.training.packing.passes import recompute_layers
 from seelevel.training.packing.tokens import ImageReader, tokenise
 from seelevel.training.settings import Layout, TrainSettings
 
@@ -76,7 +77,7 @@ class Peer(ABC):
         self.policy = _with_adapters(base, task.shape.lora) if task.shape.lora else base
         _perturb(self.policy)
         if task.checkpointing:
-            self.policy.gradient_checkpointing_enable({"use_reentrant": False})
+            recompute_layers(self.policy)
         self.trained = [p for p in self.policy.parameters() if p.requires_grad]
         self.optimiser = torch.optim.AdamW(self.trained, lr=LEARNING_RATE, weight_decay=0.0, fused=True)
 
@@ -154,7 +155,7 @@ class PackedPeer(Peer):
         return self.packed(self.layout)
 
     def tokens(self) -> int:
-        return sum(int((batch.segments != PADDING).sum()) for batch in self.batches())
+        return sum(int(segment.mask.sum()) for batch in self.batches() for segment in batch.segments)
 
     @torch.no_grad()
     def logprobs(self) -> list[Tensor]:
@@ -180,7 +181,7 @@ class PackedPeer(Peer):
 
 
 class SharedPeer(PackedPeer):
-    """One row a ladder; the reference is computed in every step."""
+    """Each prefix once; the reference is computed in every step."""
 
     layout = "shared"
 
@@ -204,7 +205,7 @@ class RowsFullPeer(Peer):
         return self.packed("rows")
 
     def tokens(self) -> int:
-        return sum(int((batch.segments != PADDING).sum()) for batch in self.batches())
+        return sum(int(segment.mask.sum()) for batch in self.batches() for segment in batch.segments)
 
     @torch.no_grad()
     def logprobs(self) -> list[Tensor]:
@@ -212,11 +213,11 @@ class RowsFullPeer(Peer):
             return [k for batch in self.batches() for k in self.sums(self.policy, batch).split(batch.sizes)]
 
     def sums(self, model: Any, batch: Batch) -> Tensor:
-        mask = (batch.segments != PADDING).long()
-        out = model(input_ids=batch.input_ids, attention_mask=mask, use_cache=False, **batch.images)
-        labels = batch.input_ids[:, 1:]
-        scored = torch.zeros_like(batch.input_ids, dtype=torch.bool)
-        scored.view(-1)[batch.source] = True
+        [rows] = batch.segments
+        out = model(input_ids=rows.input_ids, attention_mask=rows.mask, use_cache=False, **rows.images)
+        labels = rows.input_ids[:, 1:]
+        scored = torch.zeros_like(rows.input_ids, dtype=torch.bool)
+        scored.view(-1)[rows.source] = True
         chosen = out.logits[:, :-1].float().log_softmax(-1).gather(2, labels[:, :, None]).squeeze(2)
         return (chosen * scored[:, :-1]).sum(1)
 
@@ -255,7 +256,8 @@ def _perturb(model: Any) -> None:
 
 
 def _typed(batch: Batch, dtype: torch.dtype) -> Batch:
-    for name, value in batch.images.items():
-        if value.is_floating_point():
-            batch.images[name] = value.to(dtype)
+    for segment in batch.segments:
+        for name, value in segment.images.items():
+            if value.is_floating_point():
+                segment.images[name] = value.to(dtype)
     return batch

@@ -5,7 +5,8 @@ from dataclasses import asdict
 
 import pytest
 
-from seelevel.forecast import Training, alignment, estimate, forecast, human, training
+from seelevel.forecast import alignment, estimate, forecast
+from seelevel.forecast.aligning import Training, human, training
 from seelevel.formats.parquet import write_shard
 from seelevel.pipeline import Run
 from seelevel.recipe import load_recipe
@@ -76,3 +77,23 @@ def test_a_forecast_as_json_has_the_rows_of_the_table(tmp_path):
     stages = [row["stage"] for row in rows]
     assert {"data", "generate", "align", "evaluate"} <= set(stages) and all(row["would"] == "run" for row in rows)
     assert [line.split()[0] for line in forecast(job).splitlines()[3 : 3 + len(rows)]] == stages
+
+
+@pytest.mark.unit
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ({"model_type": "new", "vision_config": {}}, "no forecast: the sizes of models of kind new are not known"),
+        (None, "whose size is unknown until it is downloaded"),
+    ],
+)
+def test_a_model_of_unknown_size_is_said_and_not_guessed(tmp_path, config, words):
+    model = tmp_path / "model"
+    if config is not None:
+        model.mkdir()
+        (model / "config.json").write_text(json.dumps(config))
+        (model / "model.safetensors").write_bytes((2).to_bytes(8, "little") + b"{}")
+    job = Run(load_recipe("world-quick", [*KEYS, f"align.model={model if config else 'some/model'}"]), tmp_path / "run")
+    [align] = [row for row in estimate(job).rows if row.stage == "align"]
+    assert words in align.models
+    assert (align.tokens, align.memory) == (0, 0)

@@ -8,7 +8,6 @@ import sys
 import httpx
 import pytest
 from huggingface_hub.errors import GatedRepoError, RemoteEntryNotFoundError, RepositoryNotFoundError
-from safetensors.numpy import save_file
 
 from seelevel.errors import InputError
 from seelevel.models.kinds import check_answers, check_encodes
@@ -124,15 +123,25 @@ def test_an_adapter_is_of_its_bases_kind(tmp_path):
         check_training("align", TrainSettings(lora=LoraSettings()), str(adapter))
 
 
-def test_layers_are_those_of_the_decoder_in_old_and_new_names(tmp_path):
-    import numpy as np
+def test_layers_to_adapt_are_those_of_the_decoder(tmp_path):
+    sizes = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
+    vision = {"hidden_size": 8, "num_heads": 2, "depth": 1, "out_hidden_size": 8}
+    there = folder(tmp_path / "there", model_type="qwen2_5_vl", text_config=sizes, vision_config=vision)
+    check_training("align", TrainSettings(lora=LoraSettings(target=["q_proj", "up_proj"])), there)
+    with pytest.raises(InputError, match="no linear layer 'qkv'; known: down_proj, gate_proj"):  # it is the tower's
+        check_training("align", TrainSettings(lora=LoraSettings(target=["qkv"])), there)
+    unknown = folder(tmp_path / "unknown", model_type="of-next-year")
+    check_training("align", TrainSettings(lora=LoraSettings(target=["qkv"])), unknown)
 
-    zero = np.zeros((2, 2), dtype=np.float32)
-    names = ["model.layers.0.self_attn.qkv_proj.weight", "visual.layers.0.attn.proj.weight", "lm_head.weight"]
-    save_file(dict.fromkeys(names, zero), tmp_path / "model.safetensors")
-    with pytest.raises(InputError, match="no linear layer 'q_proj'; did you mean 'qkv_proj'"):
-        check_training("align", TrainSettings(lora=LoraSettings()), str(tmp_path))
-    check_training("align", TrainSettings(lora=LoraSettings(target=["qkv_proj"])), str(tmp_path))
+
+def test_only_names_of_layers_import_torch(tmp_path):
+    there = folder(tmp_path / "there", model_type="llava")
+    code = (
+        "import sys; from seelevel.training.requirements import check_training as check\n"
+        "from seelevel.training.settings import LoraSettings, TrainSettings\n"
+        f"check('align', TrainSettings(device='cpu', lora=LoraSettings()), {there!r}); sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
 def test_devices_that_are_always_there_import_no_torch():

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from seelevel.facts import InputFacts
+from seelevel.facts import AlignFacts, InputFacts
 from seelevel.fingerprints import file_sha256, folder_fingerprint, listing_fingerprint
 from seelevel.models.base import ModelRef
 from seelevel.models.files import model_fingerprint
@@ -191,16 +191,18 @@ class Run(Stages):
 
     def align(self) -> Path:
         from seelevel import align
+        from seelevel.forecast.aligning import decided
+        from seelevel.formats.parquet import read_ladders
 
         source, settings = self.out / self.recipe.before("align"), self.recipe.align
-        model = self.names.model(settings.model)
-        return self._stage(
-            "align",
-            "seelevel.align",
-            [self._fingerprint_of(source), self._model_fingerprint(model)],
-            settings,
-            lambda stage: align.run(source, stage, settings, model, self.out, self.recipe.seed),
-        )
+        model, seed = self.names.model(settings.model), self.recipe.seed
+
+        def run(stage: StageFolder) -> AlignFacts:
+            chosen = decided(settings, model.path, read_ladders(source, self.out), seed)
+            return align.run(source, stage, chosen, model, self.out, seed)
+
+        inputs = [self._fingerprint_of(source), self._model_fingerprint(model)]
+        return self._stage("align", "seelevel.align", inputs, settings, run)
 
     def evaluate(self) -> Path:
         from seelevel import evaluate

@@ -27,8 +27,8 @@ from seelevel.registry import is_target
 from seelevel.store import STAGES, StageFolder, lock_folder, read_manifest, write_atomically
 
 STAGE_FOLDERS = ("data", "finetune", "base-data", *STAGES[:-1], "inputs")
-NEW_KEYS = ("format", "options")
-"""Keys of recipes that came after the first runs; without a value they change nothing."""
+NEW_KEYS = {"format": None, "options": None, "answers_per_pass": "auto"}
+"""Keys of recipes that came after the first runs, and the values with which they change nothing."""
 FROM_LADDERS = ("check", "feedback", "align")
 """Stages whose first input is the fingerprint of the ladders that they read: the manifest keeps it as `source`."""
 FOLLOW_SECONDS = 0.2
@@ -142,7 +142,11 @@ def _without_unset(settings: Any) -> Any:
     """Settings without the keys of `NEW_KEYS` that say nothing, so that a run of an older version is still this one."""
     if not isinstance(settings, dict):
         return settings
-    return {key: _without_unset(value) for key, value in settings.items() if value or key not in NEW_KEYS}
+    return {
+        key: _without_unset(value)
+        for key, value in settings.items()
+        if key not in NEW_KEYS or value not in (NEW_KEYS[key], {})
+    }
 
 
 def made_under_these_settings(recipe: Recipe, out: Path, stage: str) -> bool:

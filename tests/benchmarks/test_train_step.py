@@ -26,7 +26,7 @@ def test_the_last_line_is_one_json_object_of_settings_and_results(capsys):
     for result in report["results"]:
         assert {"peer", "seconds_per_ladder", "tokens_per_ladder", "peak_bytes"} <= set(result)
     tokens = {r["peer"]: r["tokens_per_ladder"] for r in report["results"]}
-    assert tokens == {"shared": 80, "shared-cached": 80, "rows": 4 * 50, "rows-full": 4 * 50}
+    assert tokens == {"shared": 40 + 4 * 9, "shared-cached": 40 + 4 * 9, "rows": 4 * 50, "rows-full": 4 * 50}
     peaks = {r["peer"]: r["peak_bytes"] for r in report["results"]}
     assert peaks["shared"] < peaks["rows"] < peaks["rows-full"]
 
@@ -53,7 +53,7 @@ def test_a_sweep_has_a_result_for_each_point(capsys, monkeypatch):
     assert train_step.SWEEPS["k"] == [2, 3, 4, 5, 6, 7, 8]
     monkeypatch.setitem(train_step.SWEEPS, "k", [2, 8])
     report = run(capsys, "--peers", "shared", "--sweep", "k")
-    assert [(r["k"], r["tokens_per_ladder"]) for r in report["results"]] == [(2, 40 + 20), (8, 40 + 80)]
+    assert [(r["k"], r["tokens_per_ladder"]) for r in report["results"]] == [(2, 40 + 2 * 9), (8, 40 + 8 * 9)]
 
 
 @pytest.mark.skipif(importlib.util.find_spec("trl") is None, reason="trl is not installed (extra bench)")

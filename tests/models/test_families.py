@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from transformers import (
+    AutoProcessor,
     CLIPVisionConfig,
     Idefics3Config,
     Idefics3ForConditionalGeneration,
@@ -20,6 +21,7 @@ from transformers import (
     LlavaNextProcessor,
     Qwen2VLConfig,
     Qwen2VLForConditionalGeneration,
+    SmolVLMProcessor,
 )
 from transformers.models.idefics3.image_processing_pil_idefics3 import Idefics3ImageProcessorPil
 from transformers.models.llava_next.image_processing_pil_llava_next import LlavaNextImageProcessorPil
@@ -28,6 +30,7 @@ from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLIm
 from seelevel.errors import InputError
 from seelevel.models import load_model
 from seelevel.models.base import Prompt, Sampling
+from seelevel.models.local import _processor
 from tests.training.tiny import TEMPLATE, make_picture, make_tokenizer
 
 TEXT: dict[str, Any] = {
@@ -108,3 +111,12 @@ def test_a_processor_that_needs_torchvision_names_the_extra_to_install(tmp_path:
     (tmp_path / "processor_config.json").write_text(json.dumps({"processor_class": "Qwen2VLProcessor"}))
     with pytest.raises(InputError, match=r"needs torchvision; install it with `pip install 'seelevel\[video\]'`"):
         load_model(str(tmp_path))
+
+
+@pytest.mark.skipif(importlib.util.find_spec("num2words") is not None, reason="num2words is installed")
+def test_a_processor_that_needs_num2words_names_the_same_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without torchvision SmolVLM's processor is not loaded that far, so it is built here."""
+    tokenizer = make_tokenizer()
+    monkeypatch.setattr(AutoProcessor, "from_pretrained", lambda *_, **__: SmolVLMProcessor(None, tokenizer, None))
+    with pytest.raises(InputError, match=r"needs num2words; install it with `pip install 'seelevel\[video\]'`"):
+        _processor("smolvlm", trust_remote_code=False)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +12,10 @@ from torch import Tensor, nn
 
 from seelevel.training import head as head_module
 from seelevel.training import logprobs
-from seelevel.training.head import chunked_head, head_logprobs, output_head, read_chunked
+from seelevel.training.head import head_logprobs, is_witness, output_head, without_head
 from seelevel.training.logprobs import from_logits, token_logprobs
 from seelevel.training.packing import Batch, pack
-from tests.training.tiny import make_ladder, make_model, make_processor
+from tests.training.tiny import in_float64, make_ladder, make_model, make_processor
 
 
 @pytest.fixture(scope="module")
@@ -26,8 +25,7 @@ def processor() -> Any:
 
 @pytest.fixture
 def batch(processor: Any, tmp_path: Path) -> Batch:
-    made = pack([make_ladder(tmp_path, 0, k=3), make_ladder(tmp_path, 1, k=2, rounds=2)], processor)
-    return replace(made, images={name: value.double() for name, value in made.images.items()})
+    return in_float64(pack([make_ladder(tmp_path, 0, k=3), make_ladder(tmp_path, 1, k=2, rounds=2)], processor))
 
 
 def model_of(kind: str, processor: Any) -> Any:
@@ -145,10 +143,11 @@ def test_a_model_that_caps_its_logits_is_found_out_and_its_own_are_used(
 )
 def test_a_scale_a_shift_or_a_mask_of_one_token_shows_in_the_witness(change: Any) -> None:
     head = nn.Linear(4, 9)
-    with chunked_head(head, torch.tensor([0, 2]), torch.tensor([1, 8])):
-        logits = head(torch.randn(1, 3, 4))
-    assert read_chunked(head, change(logits)) is None
-    assert read_chunked(head, logits) is not None
+    hidden = torch.randn(1, 3, 4)
+    with without_head(head) as kept:
+        logits = head(hidden)
+    assert kept == [hidden]
+    assert is_witness(head, logits) and not is_witness(head, change(logits))
     assert head(torch.randn(1, 3, 4)).shape == (1, 3, 9)  # and afterwards it is a head again
 
 

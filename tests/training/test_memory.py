@@ -13,13 +13,15 @@ import torch
 from PIL import Image as Pictures
 from torch.profiler import ProfilerActivity, profile
 
-from seelevel.forecast.memory import Pass, trained_weights, training_memory
-from seelevel.forecast.shapes import KNOWN, Shape, shape_of
+from seelevel.forecast.known import KNOWN
+from seelevel.forecast.memory import Pass, Piece, trained_weights, training_memory
+from seelevel.forecast.shapes import shape_in, shape_of
 from seelevel.forecast.training import Lengths, forward_flops, lengths, passes, token_counter, training_cost
 from seelevel.ladder import Image, Ladder, Response
 from seelevel.models.local import LocalModel
 from seelevel.training import trainer
 from seelevel.training.fit import fit
+from seelevel.training.packing import BEGINS, Batch
 from seelevel.training.packing.tokens import ImageReader, tokenise
 from seelevel.training.settings import LoraSettings, TrainSettings
 from seelevel.world import model_path
@@ -31,6 +33,8 @@ COMMON: list[tuple[str, int, dict[str, Any]]] = [
     ("m", 4, {"gradient_checkpointing": True}),
     ("m", 2, {"dtype": "bfloat16", "lora": {"r": 8, "target": "attention"}}),
     ("s", 4, {"tokens_per_batch": 800, "freeze_vision": False}),
+    ("m", 6, {"answers_per_pass": 2, "tokens_per_batch": 1}),
+    ("m", 6, {"answers_per_pass": 1, "lora": {}}),
 ]
 MORE: list[tuple[str, int, dict[str, Any]]] = [
     (model, k, {**layout, **lora, **checkpointing})
@@ -55,6 +59,18 @@ def make_ladders(folder: Path, k: int, count: int = 16, words: int = 40) -> list
     return ladders
 
 
+def pass_of(batch: Batch) -> Pass:
+    """A batch as the forecast sees it."""
+    before: list[int] = []
+    pieces = []
+    for segment in batch.segments:
+        begins = segment.parent == BEGINS
+        before.append(0 if begins else before[segment.parent] + batch.segments[segment.parent].mask.shape[1])
+        pieces.append(Piece(*segment.mask.shape, before[-1], padded=bool((segment.mask == 0).any())))
+    pictures = sum(len(segment.images.get("pixel_values", ())) for segment in batch.segments)
+    return Pass(tuple(pieces), len(batch.tokens), pictures, batch.again)
+
+
 @pytest.fixture
 def steps(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[list[Pass]]]:
     """The passes of every step that is trained."""
@@ -67,8 +83,7 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[list[Pass]]]:
 
     def watched(*args: Any) -> Any:
         batch = collate(*args)
-        pictures, padded = len(batch.images["pixel_values"]), bool((batch.segments < 0).any())
-        seen[-1].append(Pass(*batch.input_ids.shape, len(batch.tokens), pictures, padded))
+        seen[-1].append(pass_of(batch))
         return batch
 
     monkeypatch.setattr(trainer.PreferenceTrainer, "training_step", step)
@@ -143,7 +158,8 @@ def test_weights_are_counted_to_the_last_one(model: str) -> None:
 
 @pytest.mark.unit
 def test_llava_7b_has_as_many_weights_as_its_authors_say_and_needs_what_a_large_gpu_has() -> None:
-    shape = KNOWN["llava-hf/llava-1.5-7b-hf"]
+    shape = shape_of("llava-hf/llava-1.5-7b-hf")
+    assert shape is not None
     assert shape.weights == pytest.approx(7.06e9, rel=0.01)
     lora = TrainSettings(lora=LoraSettings(), tokens_per_batch=4096)
     assert trained_weights(shape, lora) == 159_907_840  # r · (inputs + outputs) of seven layers in 32 blocks
@@ -171,11 +187,26 @@ def test_lengths_and_passes_by_hand() -> None:
     assert found.row("shared") == 29
     assert found.row("rows") == 22
     shared, rows = TrainSettings(), TrainSettings(layout="rows")
-    assert passes([found] * 4, shared, budget=80) == [Pass(2, 29, 22, 2), Pass(2, 29, 22, 2)]
-    assert passes([found] * 4, rows, budget=150) == [Pass(6, 22, 22, 6), Pass(6, 22, 22, 6)]
+    begin, answers_ = Piece(2, 18, padded=False), Piece(6, 3, before=18)
+    assert passes([found] * 4, shared, budget=80) == [Pass((begin, answers_), 22, 2)] * 2
+    assert passes([found] * 4, rows, budget=150) == [Pass((Piece(6, 22),), 22, 6)] * 2
+    one = TrainSettings(answers_per_pass=1)
+    single = [Piece(1, length, before=18, padded=False) for length in (3, 3, 2)]
+    assert passes([found], one, budget=80) == [Pass((Piece(1, 18, padded=False), *single), 11, 1, again=True)]
     again = Lengths(prefix=40, responses=(5,), pictures=1, interaction="x")  # a later round of the same interaction
-    assert passes([found, again], shared, budget=80) == [Pass(1, 40 + 11 + 5, 16, 1)]
-    assert passes([found, again], shared, budget=55) == [Pass(1, 45, 5, 1), Pass(1, 29, 11, 1)]
+    first, later = (Piece(1, 18, padded=False), Piece(3, 3, before=18)), Piece(1, 4, before=40, padded=False)
+    history = Piece(1, 22, before=18, padded=False)
+    assert passes([found, again], shared, budget=80) == [Pass((first[0], history, first[1], later), 16, 1)]
+    apart = [Pass((Piece(1, 40, padded=False), later), 5, 1), Pass(first, 11, 1)]
+    assert passes([found, again], shared, budget=55) == apart
+
+
+@pytest.mark.unit
+def test_only_one_group_of_answers_is_kept_where_they_are_computed_again() -> None:
+    begin, longer, shorter = Piece(1, 18), Piece(2, 9, before=18), Piece(2, 4, before=18)
+    groups = Pass((begin, longer, shorter), 26, 1, again=True)
+    assert groups.kept == [begin, longer] and groups.twice == [longer]
+    assert Pass((begin, longer, shorter), 26, 1).kept == [begin, longer, shorter]
 
 
 def test_lengths_of_the_worlds_ladders_are_near_what_is_trained(tmp_path: Path) -> None:
@@ -192,8 +223,9 @@ def test_lengths_of_the_worlds_ladders_are_near_what_is_trained(tmp_path: Path) 
 
 @pytest.mark.unit
 def test_a_forward_passs_arithmetic_is_two_operations_a_weight_and_token() -> None:
-    shape = KNOWN["llava-hf/llava-1.5-7b-hf"]
-    decoder, vision = forward_flops(shape, Pass(1, 1000, 400, 1))
+    shape = shape_of("llava-hf/llava-1.5-7b-hf")
+    assert shape is not None
+    decoder, vision = forward_flops(shape, Pass((Piece(1, 1000),), 400, 1))
     attention = 4 * 1000**2 * 32 * 4096
     assert decoder - attention == pytest.approx(2 * 1000 * 6.48e9, rel=0.02)
     assert vision == pytest.approx(2 * 577 * 0.30e9, rel=0.03)
@@ -201,8 +233,10 @@ def test_a_forward_passs_arithmetic_is_two_operations_a_weight_and_token() -> No
 
 @pytest.mark.unit
 def test_a_shape_is_read_from_a_folder_an_adapters_base_or_by_name(tmp_path: Path) -> None:
-    text = {"num_hidden_layers": 2, "hidden_size": 8, "num_attention_heads": 2, "intermediate_size": 16}
-    config = {"text_config": {**text, "vocab_size": 100}, "vision_config": {"image_size": 28, "patch_size": 7}}
+    sizes = {"num_hidden_layers": 2, "hidden_size": 8, "num_attention_heads": 2, "intermediate_size": 16}
+    text = {"model_type": "llama", **sizes, "vocab_size": 100}
+    vision = {"model_type": "clip_vision_model", **sizes, "image_size": 28, "patch_size": 7}
+    config = {"model_type": "llava", "text_config": text, "vision_config": vision}
     base, adapter = tmp_path / "base", tmp_path / "adapter"
     base.mkdir()
     adapter.mkdir()
@@ -211,8 +245,8 @@ def test_a_shape_is_read_from_a_folder_an_adapters_base_or_by_name(tmp_path: Pat
     (adapter / "adapter_model.safetensors").write_bytes(b"")
     expected = shape_of(str(base))
     assert expected is not None
-    assert (expected.layers, expected.head_size, expected.image_tokens, expected.vocabulary) == (2, 4, 16, 100)
+    assert (expected.layers, expected.blocks[0].queries, expected.image_tokens, expected.vocabulary) == (2, 8, 16, 100)
     assert shape_of(str(adapter)) == expected
-    assert shape_of("Qwen/Qwen2.5-VL-3B-Instruct") is KNOWN["Qwen/Qwen2.5-VL-3B-Instruct"]
+    assert shape_of("llava-hf/llava-1.5-13b-hf") == shape_in(KNOWN["llava-hf/llava-1.5-13b-hf"])
     assert shape_of("nobody/has-this") is None
-    assert Shape.of({"model_type": "clip", "text_config": {}}) is None
+    assert shape_in({"model_type": "clip", "text_config": {}}) is None

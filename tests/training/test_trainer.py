@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from seelevel.errors import InputError, NonFiniteLossError
 from seelevel.ladder import Ladder
 from seelevel.training import agreement as layouts
-from seelevel.training import head
+from seelevel.training import logprobs
 from seelevel.training.agreement import checked_layout
 from seelevel.training.fit import fit
 from seelevel.training.logprobs import from_logits, token_logprobs
@@ -197,7 +197,7 @@ def test_a_nan_loss_stops_with_the_names_of_the_ladders(
     def poisoned(self: Any, model: Any, chosen: list[int]) -> Any:
         if self.state.global_step == 1:
             with torch.no_grad():
-                model.lm_head.weight[:] = float("nan")
+                model.model.lm_head.weight[:] = float("nan")
         return whole(self, model, chosen)
 
     monkeypatch.setattr(PreferenceTrainer, "_loss", poisoned)
@@ -213,18 +213,19 @@ def test_the_shared_layout_is_kept_where_it_agrees_and_dropped_aloud_where_not(
     processor = make_processor()
     model, images = make_model(processor), ImageReader(processor)
     tokens = [tokenise(ladder, processor, images) for ladder in ladders]
-    assert checked_layout(model, tokens, images, "shared") == "shared"
+    assert checked_layout(model, tokens, images, "shared").layout == "shared"
     whole = layouts.collate
 
-    def positions_run_on(*args: Any) -> Any:
+    def first_tokens_are_lost(*args: Any) -> Any:
         batch = whole(*args)
         if batch.layout == "shared":
-            batch.position_ids[:] = torch.arange(batch.position_ids.shape[1])
+            for segment in batch.segments:
+                segment.input_ids[:, 0] = 0
         return batch
 
-    monkeypatch.setattr(layouts, "collate", positions_run_on)
-    assert checked_layout(model, tokens, images, "shared") == "rows"
-    assert "layout: rows instead of shared, because packed log-probs differ by" in capsys.readouterr().err
+    monkeypatch.setattr(layouts, "collate", first_tokens_are_lost)
+    assert checked_layout(model, tokens, images, "shared").layout == "rows"
+    assert "layout: rows instead of shared, because log-probs differ by" in capsys.readouterr().err
 
 
 def test_a_head_whose_chunks_are_wrong_is_left_aloud_for_the_models_own_logits(
@@ -236,8 +237,8 @@ def test_a_head_whose_chunks_are_wrong_is_left_aloud_for_the_models_own_logits(
     right, wrong = make_model(processor), make_model(processor)
     layouts.check_head(right, tokens, images)
     assert capsys.readouterr().err == ""
-    whole = head.head_logprobs
-    monkeypatch.setattr(head, "head_logprobs", lambda *args: whole(*args) - 1e-3)
+    whole = logprobs.head_logprobs
+    monkeypatch.setattr(logprobs, "head_logprobs", lambda *args: whole(*args) - 1e-3)
     layouts.check_head(wrong, tokens, images)
     assert "gives log-probs that differ by 0.001 in chunks of its head; its own logits" in capsys.readouterr().err
     batch = collate(tokens, images, "rows")
@@ -253,7 +254,7 @@ def test_an_infinite_gradient_stops_with_the_log_probs_of_the_step(
     def steep(self: Any, model: Any, chosen: list[int]) -> Any:
         loss, logs = whole(self, model, chosen)
         if self.state.global_step == 1:  # finite itself, its gradient is not
-            weight = model.lm_head.weight[0, 0]
+            weight = model.model.lm_head.weight[0, 0]
             loss = loss + torch.sqrt((weight - weight.detach()).abs())
         return loss, logs
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ import numpy as np
 import torch
 from PIL import Image as Pictures
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from torch import Tensor
 from transformers import (
     CLIPVisionConfig,
     LlamaConfig,
@@ -22,6 +25,7 @@ from transformers.models.clip.image_processing_pil_clip import CLIPImageProcesso
 
 from seelevel.ladder import Image, Ladder, Message, Response
 from seelevel.notes import RoundOf
+from seelevel.training.packing import Batch
 
 CORPUS = [
     "There is a red cup on the table in the kitchen.",
@@ -154,3 +158,37 @@ def make_interaction(folder: Path, seed: int, k: int = 2, rounds: int = 3, condi
         ladders.append(Ladder(f"{first.id}#{number}", first.images, list(history), [response], round_of=place))
         history = [*history, answer]
     return ladders
+
+
+def in_float64(batch: Batch) -> Batch:
+    """A batch with its pictures in float64, as a model of that format computes on."""
+    return with_pictures(batch, lambda value: value.double() if value.is_floating_point() else value)
+
+
+def with_pictures(batch: Batch, change: Callable[[Tensor], Tensor]) -> Batch:
+    """A batch with other pictures."""
+    changed = [replace(s, images={name: change(value) for name, value in s.images.items()}) for s in batch.segments]
+    return replace(batch, segments=tuple(changed))
+
+
+def conversations(batch: Batch) -> list[list[list[tuple[int, bool]]]]:
+    """Each ladder's responses as the model reads them: the tokens up to the last scored one, and whether each is
+    scored, by the batch alone."""
+    rows: list[list[list[int]]] = []
+    for segment in batch.segments:
+        begun = [rows[segment.parent][row] for row in segment.owner.tolist()] or [[] for _ in segment.mask]
+        own = [ids[used == 1].tolist() for ids, used in zip(segment.input_ids, segment.mask, strict=True)]
+        rows.append([before + tokens for before, tokens in zip(begun, own, strict=True)])
+    longest: dict[tuple[int, int], list[int]] = {}
+    scored: dict[tuple[int, int], set[int]] = {}
+    for segment, begun in zip(batch.segments, rows, strict=True):
+        for source, target in zip(segment.source.tolist(), segment.target.tolist(), strict=True):
+            row, column = divmod(source, segment.mask.shape[1])
+            seen = begun[row][: len(begun[row]) - int(segment.mask[row, column + 1 :].sum())]
+            name = int(batch.ladder[target]), int(batch.response[target])
+            longest[name] = max(longest.get(name, []), [*seen, int(batch.tokens[target])], key=len)
+            scored.setdefault(name, set()).add(len(seen))
+    return [
+        [[(token, place in scored[n, k]) for place, token in enumerate(longest[n, k])] for k in range(size)]
+        for n, size in enumerate(batch.sizes)
+    ]

@@ -7,33 +7,42 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from seelevel.check.settings import CheckSettings
 from seelevel.errors import free_bytes
 from seelevel.feedback.settings import FeedbackSettings
-from seelevel.forecast.shapes import adapter_of, shape_of
-from seelevel.forecast.training import Cost, lengths, token_counter, training_cost
+from seelevel.forecast.aligning import GPU_FLOPS, LARGE, PROCESS_BYTES, SAMPLE, Training, human, training
+from seelevel.forecast.shapes import config_of, shape_of
 from seelevel.formats.parquet import read_ladders
 from seelevel.generate.settings import FinetuneSettings
-from seelevel.ladder import Ladder
 from seelevel.models.base import ModelRef, is_server
 from seelevel.models.files import ModelSize, model_size
 from seelevel.models.folders import adapter_base
-from seelevel.naming import count_questions, count_records, first_ladders
-from seelevel.pipeline import Run
-from seelevel.training.settings import TrainSettings, precision
+from seelevel.naming import Names, count_questions, count_records, first_ladders
+from seelevel.recipe import Recipe
+from seelevel.training.settings import TrainSettings
 
 # Measured on the embedded world: the fixed time of a small model's decoding step, and the share of a large matrix
 # product's speed that generation reaches.
 STEP_SECONDS, EFFICIENCY = 0.010, 0.3
 GENERATION_BATCH = 64
 RESPONSE_SHARE = 0.5  # of the permitted tokens: answers end by themselves
-STEP_OVERHEAD = 0.15  # seconds of an optimiser step beyond its arithmetic
-GPU_FLOPS, GPU_BYTES = 150e12, 1.5e12  # per second, of a large GPU: bfloat16 at half its peak; memory
-LARGE, LARGE_BATCH = 1e9, 16  # a model with more weights is assumed to run on a GPU, even if there is none
-PROCESS_BYTES = 6e8  # Python, torch and what they load
-SAMPLE = 2000
+GPU_BYTES = 1.5e12  # per second, of a large GPU's memory
+LARGE_BATCH = 16
 STANDARD_TOKENS = 192  # assumed limit if all responses are made from the standard one
+
+
+class Planned(Protocol):
+    """A run, as far as a forecast knows it (`seelevel.pipeline.Run`)."""
+
+    recipe: Recipe
+    names: Names
+    out: Path
+
+    def plan(self) -> dict[str, bool]:
+        """Each stage, and whether it would run."""
+        ...
 
 
 def local_size(model: ModelRef) -> ModelSize | None:
@@ -53,15 +62,6 @@ def described(name: str, size: ModelSize | None) -> str:
         return f"{name} ({'on a server' if is_server(name) else 'not on this disk'})"
     where = f"stored {size.dtype}" if size.dtype else "not on this disk"
     return f"{name} ({human(size.parameters)} parameters, {where})"
-
-
-def human(number: float) -> str:
-    """1234567 → 1.2M."""
-    for unit in ("", "k", "M", "G"):
-        if abs(number) < 1000:
-            return f"{number:.0f}{unit}" if not unit else f"{number:.1f}{unit}"
-        number /= 1000
-    return f"{number:.1f}T"
 
 
 def matmul_flops() -> float:
@@ -102,7 +102,7 @@ class Forecast:
     disk_free: int
 
 
-def forecast(job: Run) -> str:
+def forecast(job: Planned) -> str:
     """`estimate` as a table."""
     cost = estimate(job)
     return "\n".join(
@@ -121,7 +121,7 @@ def forecast(job: Run) -> str:
     )
 
 
-def estimate(job: Run) -> Forecast:
+def estimate(job: Planned) -> Forecast:
     """Which stages would run, on how many records, with which models, tokens, memory and time.
 
     Times are rough (half to double): small models are assumed to run on this processor, large ones on a large GPU. The
@@ -134,7 +134,7 @@ def estimate(job: Run) -> Forecast:
 class _Estimator:
     """Estimates the stages of one run, each in a method of its own."""
 
-    def __init__(self, job: Run) -> None:
+    def __init__(self, job: Planned) -> None:
         self.job, self.recipe, self.states = job, job.recipe, job.plan()
         self.records = count_records(self.recipe.data)
         self.flops = matmul_flops() * EFFICIENCY
@@ -162,7 +162,9 @@ class _Estimator:
         self, stage: str, settings: TrainSettings, model: str, cost: Training | None, times: float = 1
     ) -> Row:
         if cost is None:
-            return self._row(stage, self.records, 0, 0, 0, f"{model}, whose size is unknown until it is downloaded")
+            return self._row(
+                stage, self.records, 0, 0, 0, f"{model}, {_why_unknown(self.job.names.ancestor(model).path)}"
+            )
         tokens, seconds = cost.cost.tokens * settings.epochs * times, cost.seconds(self.flops) * times
         return self._row(stage, cost.ladders, tokens, cost.memory, seconds, described(model, self.sizes[model]))
 
@@ -212,47 +214,7 @@ class _Estimator:
         return self._row("evaluate", questions, tokens, memory, seconds, f"{model} and the aligned one; judge {judge}")
 
 
-@dataclass(frozen=True)
-class Training:
-    """The cost of a training on so many ladders, on a kind of device, in a number format. `absent`: the device is not
-    available on this machine."""
-
-    cost: Cost
-    ladders: int
-    device: str
-    absent: bool
-    dtype: str
-
-    def seconds(self, flops: float) -> float:
-        """Time on a processor with so many floating-point operations per second, or on a large GPU."""
-        speed = flops if self.device == "cpu" else GPU_FLOPS
-        return (self.cost.flops + self.cost.reference_flops) / speed + self.cost.steps * STEP_OVERHEAD
-
-    @property
-    def memory(self) -> float:
-        """Bytes: on the CPU of the whole process, on a GPU of its own memory."""
-        total = self.cost.memory.total
-        return total if self.device != "cpu" else total + self.cost.pictures + PROCESS_BYTES
-
-    def lines(self, settings: TrainSettings) -> list[str]:
-        """What the memory is used for, and how much is kept for other runs."""
-        parts = ", ".join(f"{name} {human(value)}B" for name, value in vars(self.cost.memory).items())
-        largest = self.cost.largest
-        where = f"{self.dtype} on {self.device}" + (", not available on this machine" if self.absent else "")
-        beside = f"; besides, pictures need {human(self.cost.pictures)}B"
-        if self.device == "cpu":
-            beside += f" and the program {human(PROCESS_BYTES)}B"
-        lines = [
-            f"align needs {human(self.cost.memory.total)}B: {parts} ({where}, layout {settings.layout}, "
-            f"{self.cost.passes} passes per step, the largest {largest.rows} × {largest.length} tokens){beside}"
-        ]
-        if settings.objective.needs_reference:
-            size = human(self.cost.scored * 4)
-            lines.append(f"align's reference: one pass over {self.ladders} ladders, {size}B kept for other runs")
-        return lines
-
-
-def alignment(job: Run, records: int, keep: bool = False) -> Training | None:
+def alignment(job: Planned, records: int, keep: bool = False) -> Training | None:
     """The cost of aligning; None if the model's shape is unknown.
 
     `keep`: estimate it from the run's own ladders, which are already there; else from the standard responses.
@@ -266,31 +228,12 @@ def alignment(job: Run, records: int, keep: bool = False) -> Training | None:
     return training(settings, model.path, ladders[:SAMPLE], len(ladders), 0, job.recipe.seed)
 
 
-def training(
-    settings: TrainSettings, model: str, sample: Sequence[Ladder], count: int, levels: int, seed: int
-) -> Training | None:
-    """The cost of training a model on `count` ladders like the sample's; None if its shape is unknown."""
-    shape, adapter = shape_of(model), adapter_of(model)
-    ladders = map(settings.objective.select_responses, sample)
-    if settings.objective.best_only:
-        levels = min(levels, 1)
-    measured = [] if shape is None else lengths(ladders, token_counter(model), shape.image_tokens, levels)
-    if shape is None or not measured:
-        return None
-    trained = settings if adapter is None else settings.model_copy(update={"lora": adapter})
-    gpu = Path("/proc/driver/nvidia").exists()
-    device = settings.device if settings.device != "auto" else "cuda" if gpu or shape.weights > LARGE else "cpu"
-    dtype, mixed = precision(trained, device)
-    cost = training_cost(shape, trained, measured, count, device.partition(":")[0], dtype, mixed, seed)
-    return Training(cost, count, device, device.startswith("cuda") and not gpu, dtype)
-
-
 def _generation(
     prompts: int, answer: float, limit: int, size: ModelSize | None, flops: float
 ) -> tuple[float, float, float]:
     """Tokens, seconds and bytes of answering `prompts`. A large model on a GPU reads all its weights in each step."""
     parameters = size.parameters if size else 7e9
-    image_tokens = size.image_tokens if size else 600
+    image_tokens = (size.image_tokens if size else 0) or 600
     tokens = prompts * (40 + image_tokens + answer)
     if parameters > LARGE:
         steps = math.ceil(prompts / LARGE_BATCH) * limit
@@ -303,3 +246,11 @@ def _minutes(seconds: float) -> str:
     if seconds < 100:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 100 * 60 else f"{seconds / 3600:.0f} h"
+
+
+def _why_unknown(model: str) -> str:
+    config = config_of(model)
+    if config is None:
+        return "whose size is unknown until it is downloaded"
+    kind = config.get("model_type", "unknown")
+    return f"no forecast: the sizes of models of kind {kind} are not known"

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from seelevel.errors import free_bytes
-from seelevel.forecast import described, human
+from seelevel.forecast import described
+from seelevel.forecast.aligning import human
 from seelevel.models.files import model_size
 from seelevel.naming import world_models
 from seelevel.store import cache_folder

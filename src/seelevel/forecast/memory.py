@@ -1,7 +1,8 @@
 """Estimate the memory of training from a model's configuration. No weight is read; torch is not imported.
 
-The sums below name the tensors that autograd keeps of LLaVA-like models (a ViT, a projector, a Llama-like decoder).
-`tests/training/test_memory.py` compares the sums with the allocator's peak.
+The sums below name the tensors that autograd keeps of LLaVA-like models (a ViT, a projector, a Llama-like decoder);
+other families get the same sums with their own widths. `tests/training/test_memory.py` compares the sums with the
+allocator's peak.
 """
 
 from __future__ import annotations
@@ -9,26 +10,59 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
-from seelevel.forecast.shapes import Shape
-from seelevel.training.settings import HEAD_CHUNK, HEAD_KEPT, PARTS_LENGTH, TrainSettings, lora_targets
+from seelevel.forecast.sizes import Block, Shape
+from seelevel.training.settings import HEAD_CHUNK, HEAD_KEPT, LoraSettings, TrainSettings
 
 FLOAT, HALF = 4, 2
 WIDTHS = {"float32": 4, "float64": 8, "bfloat16": 2, "float16": 2}
 
 
 @dataclass(frozen=True)
-class Pass:
-    """One forward and backward pass: `rows` rows of `length` tokens, `scored` tokens with log-probs, `pictures`."""
+class Piece:
+    """Rows that go through the model together: `rows` of `length` tokens, behind `before` tokens of a cached prefix.
+    `padded`: not all rows are as long as that."""
 
     rows: int
     length: int
-    scored: int
-    pictures: int
+    before: int = 0
     padded: bool = True
 
     @property
     def tokens(self) -> int:
         return self.rows * self.length
+
+    @property
+    def pairs(self) -> int:
+        """Pairs of tokens that attention computes."""
+        return self.tokens * (self.before + self.length)
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One forward and backward pass over `pieces`: `scored` tokens with log-probs, `pictures`. `again`: the pieces
+    behind a prefix are computed a second time in the backward pass, all but the last."""
+
+    pieces: tuple[Piece, ...]
+    scored: int
+    pictures: int
+    again: bool = False
+
+    @property
+    def tokens(self) -> int:
+        return sum(piece.tokens for piece in self.pieces)
+
+    @property
+    def twice(self) -> list[Piece]:
+        """The pieces that are computed again."""
+        return [piece for piece in self.pieces if piece.before][:-1] if self.again else []
+
+    @property
+    def kept(self) -> list[Piece]:
+        """The pieces whose activations are there at the same time."""
+        after = [piece for piece in self.pieces if piece.before]
+        if not self.again or not after:
+            return list(self.pieces)
+        return [*(piece for piece in self.pieces if not piece.before), max(after, key=lambda piece: piece.pairs)]
 
 
 @dataclass(frozen=True)
@@ -69,13 +103,15 @@ def training_memory(
     copies = trained / trained_width * HALF if mixed else 0  # kept by autocast from the forward pass
     moments = []
     for number, one in enumerate(step):
-        pictures = one.pictures * 3 * shape.side**2 * (FLOAT + (width if width != FLOAT else 0))
+        pictures = one.pictures * 3 * shape.picture.pixels * (FLOAT + (width if width != FLOAT else 0))
         tokens = one.tokens * 3 * 8
-        kept, block = _kept(shape, settings, one, width, mixed), one.tokens * _block(shape, settings, width, mixed)
+        largest = max(piece.tokens for piece in one.pieces)
+        kept = _kept(shape, settings, one, width, mixed)
+        block = largest * max(_block(shape, block, settings, width, mixed) for block in shape.blocks)
         if not (settings.lora or settings.freeze_vision):
             tokens += pictures  # kept by the tower's first layer
         again = block if settings.gradient_checkpointing else 0
-        flowing = one.tokens * (2 * shape.hidden + shape.mlp) * width
+        flowing = largest * (2 * shape.hidden + max(block.inner for block in shape.blocks)) * width
         gradients = trained if number else 0
         forward, backward = _head(shape, settings, one, width, mixed)
         moments += [
@@ -89,19 +125,27 @@ def training_memory(
 
 def _kept(shape: Shape, settings: TrainSettings, one: Pass, width: int, mixed: bool) -> float:
     """Bytes that autograd keeps from the forward pass for the backward pass."""
-    t, d = one.tokens, shape.hidden
-    masks = 1 if settings.layout == "shared" else 0  # rows without padding need none
+    d, product = shape.hidden, HALF if mixed else width
+    t = sum(piece.tokens for piece in one.kept)
+    looking = [block for block in shape.blocks if block.quadratic]
+    # The keys and values of a prefix belong to its cache; behind it each row has its own copy, in each layer.
+    copied = sum(block.count * block.queries for block in looking) * sum(2 * p.rows * p.before for p in one.kept)
+    masks = sum(piece.pairs for piece in one.kept if piece.padded or piece.before)
     if settings.gradient_checkpointing:
-        text: float = shape.layers * t * d * width
+        # The input of each layer; the cache of the prefixes, and its copies in one layer.
+        begun = sum(piece.tokens for piece in one.kept if not piece.before) if len(one.pieces) > 1 else 0
+        copied = max(piece.rows * piece.before for piece in one.kept) * max(2 * block.queries for block in shape.blocks)
+        cached = begun * sum(block.count * block.cached for block in looking)
+        text: float = shape.layers * t * d * width + (cached + copied) * product
     else:
-        text = shape.layers * t * _block(shape, settings, width, mixed)
-        if settings.layout == "shared" and one.length >= PARTS_LENGTH:
-            # Attention in parts keeps the output of each part, and all of them joined.
-            text += shape.layers * t * shape.queries * (HALF if mixed else width)
-        masks = masks or (shape.layers if one.padded else 0)  # each layer converts the model's boolean mask
-    text += masks * one.rows * one.length**2 * (HALF if mixed else width)
+        text = t * sum(block.count * _block(shape, block, settings, width, mixed) for block in shape.blocks)
+        text += copied * product
+        masks *= sum(block.count for block in looking)  # each layer converts the model's boolean mask
+    text += masks * product
+    if settings.lora:
+        text += _merged(shape, settings.lora, settings.gradient_checkpointing) * width
     text += t * d * (FLOAT + (0 if settings.lora else width)) + one.scored * d * width * (2 if settings.lora else 1)
-    v, patches = shape.vision_hidden, one.pictures * (shape.patches + 1)
+    v, patches = shape.vision_hidden, one.pictures * (shape.picture.patches + 1)
     if settings.lora or settings.freeze_vision:
         vision = 0.0
     elif settings.gradient_checkpointing:
@@ -111,19 +155,25 @@ def _kept(shape: Shape, settings: TrainSettings, one: Pass, width: int, mixed: b
     return text + vision
 
 
-def _block(shape: Shape, settings: TrainSettings, width: int, mixed: bool) -> float:
-    """Bytes per token that one decoder block keeps: inputs and outputs of its norms; queries, keys, values and the
+def _merged(shape: Shape, lora: LoraSettings, checkpointing: bool) -> int:
+    """Weights of the experts that PEFT adapts: in each layer it makes a copy of them, with the adapters added."""
+    layers = [(block.count, sum(n * a * b for n, a, b in block.adapted_experts(lora))) for block in shape.blocks]
+    return max(copy for _, copy in layers) if checkpointing else sum(count * copy for count, copy in layers)
+
+
+def _block(shape: Shape, block: Block, settings: TrainSettings, width: int, mixed: bool) -> float:
+    """Bytes per token that one decoder layer keeps: inputs and outputs of its norms; queries, keys, values and the
     output of attention; the MLP's gate, its SiLU, up and their product; the inputs of the linear layers that train."""
-    d, f, q, product = shape.hidden, shape.mlp, shape.queries, HALF if mixed else width
-    attention = 4 * q * product + shape.heads * FLOAT
+    d, f, q, product = shape.hidden, block.inner, block.queries, HALF if mixed else width
+    attention = 4 * q * product + block.heads * FLOAT
     if not settings.lora:
         norms, inputs = (4 * d * FLOAT, 5 * d * HALF) if mixed else (2 * d * (FLOAT + width), 2 * d * width)
         return norms + inputs + attention + 4 * f * product
     wide = HALF if mixed else max(width, FLOAT)
-    sizes = {name: size for name, size in shape.linear.items() if name in lora_targets(settings.lora)}
-    if wide == width:  # layers with the same input share it, and the block keeps some of them anyway
-        shared = [{"q_proj", "k_proj", "v_proj"} & sizes.keys(), {"gate_proj", "up_proj"} & sizes.keys()]
-        inputs = d * sum(map(bool, shared)) + f * ("down_proj" in sizes)
+    sizes = block.adapted(settings.lora)
+    if wide == width:  # layers with the same input share it, and the layer keeps the output of attention anyway
+        shared = {(name in block.mixer, taken) for name, (taken, _) in sizes.items()}
+        inputs = sum(taken for mixes, taken in shared if not mixes or taken == d)
     else:  # each adapter keeps its input in its own number format
         inputs = sum(taken for taken, _ in sizes.values())
     dropped = sum(taken for taken, _ in sizes.values()) * (wide + 1) if settings.lora.dropout else 0

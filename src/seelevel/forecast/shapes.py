@@ -1,160 +1,109 @@
-"""The sizes of a model from its configuration. Nothing is downloaded, no weight is read, torch is not imported."""
+"""The sizes of a model from its configuration. Nothing is downloaded and no weight is read.
+
+LLaVA's sizes are computed here, without torch. Of any other family transformers builds the model without weights.
+"""
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError, safe_open
+
+from seelevel.errors import InputError
+from seelevel.forecast.known import KNOWN
+from seelevel.forecast.sizes import Block, Shape
 from seelevel.models.folders import adapter_base, read_json
-from seelevel.training.settings import LORA_TARGETS, LoraSettings, lora_targets
+from seelevel.models.pictures import picture_of
+from seelevel.training.settings import LoraSettings
 
 
-@dataclass(frozen=True)
-class Shape:
-    """The sizes that a model's memory and time depend on. `image_tokens`: tokens per picture."""
+def shape_in(config: Mapping[str, Any]) -> Shape | None:
+    """The shape that a `config.json` describes; None if the sizes of its family are not known.
 
-    layers: int
-    hidden: int
-    heads: int
-    kv_heads: int
-    head_size: int
-    mlp: int
-    vocabulary: int
-    tied: bool
-    vision_layers: int = 0
-    vision_hidden: int = 0
-    vision_mlp: int = 0
-    patches: int = 0
-    side: int = 0
-    patch: int = 1
-    image_tokens: int = 0
-    context: int = 4096
-
-    @classmethod
-    def of(cls, config: Mapping[str, Any]) -> Shape | None:
-        """From `config.json`; None if it does not describe a Llama-like decoder."""
-        text, vision = config.get("text_config") or config, config.get("vision_config") or {}
-        if not {"num_hidden_layers", "hidden_size", "num_attention_heads", "intermediate_size"} <= text.keys():
-            return None
-        heads, hidden = int(text["num_attention_heads"]), int(text["hidden_size"])
-        side, patch = int(vision.get("image_size") or 0), int(vision.get("patch_size") or 1)
-        patches = (side // patch) ** 2
-        return cls(
-            layers=int(text["num_hidden_layers"]),
-            hidden=hidden,
-            heads=heads,
-            kv_heads=int(text.get("num_key_value_heads") or heads),
-            head_size=int(text.get("head_dim") or hidden // heads),
-            mlp=int(text["intermediate_size"]),
-            vocabulary=int(text.get("vocab_size") or config.get("vocab_size") or 32000),
-            tied=bool(config.get("tie_word_embeddings", text.get("tie_word_embeddings", False))),
-            vision_layers=int(vision.get("num_hidden_layers") or vision.get("depth") or 0),
-            vision_hidden=int(vision.get("hidden_size") or 0),
-            vision_mlp=int(vision.get("intermediate_size") or 0),
-            patches=patches,
-            side=side,
-            patch=patch,
-            image_tokens=int(config.get("image_seq_length") or patches),
-            context=int(text.get("max_position_embeddings") or 4096),
-        )
-
-    @property
-    def queries(self) -> int:
-        return self.heads * self.head_size
-
-    @property
-    def linear(self) -> dict[str, tuple[int, int]]:
-        """Input and output width of each linear layer of a decoder block."""
-        q, kv = self.queries, self.kv_heads * self.head_size
-        return {
-            "q_proj": (self.hidden, q),
-            "k_proj": (self.hidden, kv),
-            "v_proj": (self.hidden, kv),
-            "o_proj": (q, self.hidden),
-            "gate_proj": (self.hidden, self.mlp),
-            "up_proj": (self.hidden, self.mlp),
-            "down_proj": (self.mlp, self.hidden),
-        }
-
-    @property
-    def block(self) -> int:
-        """Weights of a decoder block."""
-        return sum(a * b for a, b in self.linear.values()) + 2 * self.hidden
-
-    @property
-    def text_weights(self) -> int:
-        embeddings = self.vocabulary * self.hidden * (1 if self.tied else 2)
-        return self.layers * self.block + embeddings + self.hidden
-
-    @property
-    def projector_weights(self) -> int:
-        return (self.vision_hidden + 1) * self.hidden + (self.hidden + 1) * self.hidden if self.vision_hidden else 0
-
-    @property
-    def vision_weights(self) -> int:
-        d, f = self.vision_hidden, self.vision_mlp
-        block = 4 * (d * d + d) + 2 * d * f + f + 5 * d
-        return self.vision_layers * block + (3 * self.patch**2 + self.patches + 6) * d
-
-    @property
-    def weights(self) -> int:
-        return self.text_weights + self.projector_weights + self.vision_weights
-
-    def adapter_weights(self, lora: LoraSettings) -> int:
-        sizes = self.linear
-        return self.layers * sum(lora.r * sum(sizes[name]) for name in lora_targets(lora) if name in sizes)
+    Imports torch, except for LLaVA and for what is not a model of transformers.
+    """
+    return _shape(json.dumps(config, sort_keys=True))
 
 
-KNOWN = {
-    "llava-hf/llava-1.5-7b-hf": Shape(
-        layers=32, hidden=4096, heads=32, kv_heads=32, head_size=128, mlp=11008, vocabulary=32064, tied=False,
-        vision_layers=24, vision_hidden=1024, vision_mlp=4096, patches=576, side=336, patch=14, image_tokens=576,
-    ),
-    "llava-hf/llava-1.5-13b-hf": Shape(
-        layers=40, hidden=5120, heads=40, kv_heads=40, head_size=128, mlp=13824, vocabulary=32064, tied=False,
-        vision_layers=24, vision_hidden=1024, vision_mlp=4096, patches=576, side=336, patch=14, image_tokens=576,
-    ),
-    "llava-hf/llava-v1.6-34b-hf": Shape(
-        layers=60, hidden=7168, heads=56, kv_heads=8, head_size=128, mlp=20480, vocabulary=64064, tied=False,
-        vision_layers=24, vision_hidden=1024, vision_mlp=4096, patches=576, side=336, patch=14, image_tokens=2880,
-    ),
-    "Qwen/Qwen2.5-VL-3B-Instruct": Shape(
-        layers=36, hidden=2048, heads=16, kv_heads=2, head_size=128, mlp=11008, vocabulary=151936, tied=True,
-        vision_layers=32, vision_hidden=1280, vision_mlp=3420, patches=1564, side=0, patch=14, image_tokens=391,
-        context=128000,
-    ),
-    "Qwen/Qwen2.5-VL-7B-Instruct": Shape(
-        layers=28, hidden=3584, heads=28, kv_heads=4, head_size=128, mlp=18944, vocabulary=152064, tied=False,
-        vision_layers=32, vision_hidden=1280, vision_mlp=3420, patches=1564, side=0, patch=14, image_tokens=391,
-        context=128000,
-    ),
-    "Qwen/Qwen2.5-VL-32B-Instruct": Shape(
-        layers=64, hidden=5120, heads=40, kv_heads=8, head_size=128, mlp=27648, vocabulary=152064, tied=False,
-        vision_layers=32, vision_hidden=1280, vision_mlp=3456, patches=1564, side=0, patch=14, image_tokens=391,
-        context=128000,
-    ),
-}  # fmt: skip
-"""Models of the shipped recipes, so that their cost can be estimated before they are downloaded. If the tokens of a
-picture depend on its size, they are those of a photograph of 640 × 480."""
+@lru_cache
+def _shape(text: str) -> Shape | None:
+    config = json.loads(text)
+    shape = llava_shape(config)
+    if shape is not None or "model_type" not in config:
+        return shape
+    from seelevel.forecast.built import built_shape
+
+    return built_shape(config)
+
+
+def llava_shape(config: Mapping[str, Any]) -> Shape | None:
+    """LLaVA of a CLIP tower, a projector of two layers and a Llama, if `config.json` names all its sizes."""
+    text, vision = config.get("text_config") or {}, config.get("vision_config") or {}
+    newline = {"llava": 0, "llava_next": 1}.get(str(config.get("model_type")))
+    picture, parts = picture_of(config), (text.get("model_type"), vision.get("model_type"))
+    unusual = (
+        parts != ("llama", "clip_vision_model")
+        or text.get("attention_bias")
+        or text.get("mlp_bias")
+        or not config.get("multimodal_projector_bias", True)
+    )
+    if newline is None or picture is None or unusual or isinstance(config.get("vision_feature_layer"), list):
+        return None
+    try:
+        d, layers, f = (int(text[key]) for key in ("hidden_size", "num_hidden_layers", "intermediate_size"))
+        heads, vocabulary = int(text["num_attention_heads"]), int(text["vocab_size"])
+        sizes = ("hidden_size", "num_hidden_layers", "intermediate_size", "image_size", "patch_size")
+        v, vision_layers, g, side, patch = (int(vision[key]) for key in sizes)
+    except KeyError:
+        return None
+    head = int(text.get("head_dim") or d // heads)
+    q, kv = heads * head, int(text.get("num_key_value_heads") or heads) * head
+    attention = {"q_proj": (d, q), "k_proj": (d, kv), "v_proj": (d, kv), "o_proj": (q, d)}
+    mixer = {f"self_attn.{name}": size for name, size in attention.items()}
+    mlp = {"mlp.gate_proj": (d, f), "mlp.up_proj": (d, f), "mlp.down_proj": (f, d)}
+    block = sum(a * b for a, b in (*mixer.values(), *mlp.values())) + 2 * d
+    tied = config.get("tie_word_embeddings", text.get("tie_word_embeddings", False))
+    vision_block = 4 * (v * v + v) + 2 * v * g + g + 5 * v
+    return Shape(
+        hidden=d,
+        vocabulary=vocabulary,
+        blocks=(Block(layers, mixer, mlp, q, f, heads),),
+        text_weights=layers * block + vocabulary * d * (1 if tied else 2) + d,
+        projector_weights=(v + 1) * d + (d + 1) * d + newline * d,
+        vision_weights=vision_layers * vision_block + (3 * patch**2 + (side // patch) ** 2 + 6) * v,
+        picture=picture,
+        vision_layers=vision_layers,
+        vision_hidden=v,
+        vision_mlp=g,
+    )
 
 
 def shape_of(model: str) -> Shape | None:
     """The shape of a model in a folder (of an adapter: its base), of a well-known model, or in the hub's cache; else
     None."""
+    config = config_of(model)
+    return None if config is None else shape_in(config)
+
+
+def config_of(model: str) -> Mapping[str, Any] | None:
+    """The `config.json` that `shape_of` reads; None if there is none here."""
     folder = Path(model)
     if folder.is_dir():
         base = adapter_base(folder)
         if base is not None:
-            return shape_of(base)
-        return Shape.of(read_json(folder / "config.json")) if (folder / "config.json").is_file() else None
+            return config_of(base)
+        return read_json(folder / "config.json") if (folder / "config.json").is_file() else None
     if model in KNOWN:
         return KNOWN[model]
     from huggingface_hub import try_to_load_from_cache
 
     config = try_to_load_from_cache(model, "config.json") if model.count("/") == 1 else None
-    return Shape.of(read_json(Path(config))) if isinstance(config, str) else None
+    return read_json(Path(config)) if isinstance(config, str) else None
 
 
 def adapter_of(model: str) -> LoraSettings | None:
@@ -163,6 +112,12 @@ def adapter_of(model: str) -> LoraSettings | None:
     if not folder.is_dir() or adapter_base(folder) is None:
         return None
     config = read_json(folder / "adapter_config.json")
-    modules = str(config.get("target_modules"))
-    layers = [name for name in LORA_TARGETS["attention+mlp"] if name in modules]
-    return LoraSettings(r=int(config.get("r") or 8), target=layers or "attention+mlp")
+    names = set(config.get("target_parameters") or ())
+    for file in sorted(folder.glob("*.safetensors")):
+        try:
+            with safe_open(file, framework="numpy") as weights:
+                found = (re.search(r"\.\d+\.(.+)\.lora_A\.", key) for key in weights.keys())  # noqa: SIM118
+                names |= {match[1] for match in found if match}
+        except SafetensorError as error:
+            raise InputError(f"{file} is not a safetensors file or was cut off; copy the adapter again") from error
+    return LoraSettings(r=int(config.get("r") or 8), target=sorted(names) or "attention+mlp")

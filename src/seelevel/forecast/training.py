@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from seelevel.forecast.memory import Memory, Pass, training_memory
-from seelevel.forecast.shapes import Shape
+from seelevel.forecast.memory import Memory, Pass, Piece, training_memory
+from seelevel.forecast.sizes import Shape
 from seelevel.ladder import IMAGE_MARK, Ladder, Message
-from seelevel.training.schedule import buckets, group_into_rows, schedule
+from seelevel.training.schedule import answer_groups, buckets, group_into_rows, schedule
 from seelevel.training.settings import TOKENS_PER_BATCH, TrainSettings
 
 TURN_TOKENS, HEAD_TOKENS = 4, 2
@@ -79,43 +79,71 @@ def lengths(ladders: Iterable[Ladder], count: Callable[[str], int], image_tokens
 
 def passes(step: Sequence[Lengths], settings: TrainSettings, budget: int) -> list[Pass]:
     """The forward passes of a step, grouped as in the trainer."""
-    shared = settings.layout == "shared"
-    rows = [[ladder] for ladder in step]
-    if shared:
-        names = [ladder.interaction for ladder in step]
-        together = group_into_rows(names, lambda row: _common_row([step[n] for n in row]), budget)
-        rows = [[step[n] for n in row] for row in together]
-    else:
+    if settings.layout == "rows":
         budget = max(budget // max(len(ladder.responses) for ladder in step), 1)
-    sizes = [_row_tokens(row) if shared else row[0].row("rows") for row in rows]
-    grouped = []
-    for group in buckets(sizes, budget):
-        copies = [1 if shared else len(rows[i][0].responses) for i in group]
-        pictures = sum(rows[i][0].pictures * count for i, count in zip(group, copies, strict=True))
-        scored = sum(sum(ladder.responses) for i in group for ladder in rows[i])
-        grouped.append(Pass(sum(copies), max(sizes[i] for i in group), scored, pictures))
-    return grouped
+        return [_rows([step[n] for n in group]) for group in buckets([one.row("rows") for one in step], budget)]
+    names = [ladder.interaction for ladder in step]
+    together = group_into_rows(names, lambda unit: _common_row([step[n] for n in unit]), budget)
+    units = [sorted((step[n] for n in unit), key=lambda ladder: ladder.prefix) for unit in together]
+    begins = [unit[0].prefix for unit in units]
+    more = [_row_tokens(unit) - begin for unit, begin in zip(units, begins, strict=True)]
+    most = settings.answers_per_pass if isinstance(settings.answers_per_pass, int) else None
+    return [_shared([units[n] for n in group], most) for group in buckets(begins, budget, more)]
+
+
+def _rows(ladders: Sequence[Lengths]) -> Pass:
+    scored = sum(sum(ladder.responses) for ladder in ladders)
+    pictures = sum(ladder.pictures * len(ladder.responses) for ladder in ladders)
+    longest = max(ladder.row("rows") for ladder in ladders)
+    return Pass((Piece(sum(len(ladder.responses) for ladder in ladders), longest),), scored, pictures)
+
+
+def _shared(units: Sequence[Sequence[Lengths]], most: int | None) -> Pass:
+    """A pass over ladders that share prefixes, unit by unit: beginnings, what continues each history, answers."""
+    begins = [unit[0].prefix for unit in units]
+    pieces = [Piece(len(units), max(begins), padded=len(set(begins)) > 1)]
+    answers: dict[tuple[int, int], list[int]] = {}
+    for number, unit in enumerate(units):
+        before = unit[0].prefix
+        for ladder in unit:
+            if ladder.prefix > before:
+                pieces.append(Piece(1, ladder.prefix - before, before, padded=False))
+                before = ladder.prefix
+            place = (0, max(begins)) if before == unit[0].prefix else (number + 1, before)
+            # What an answer's last token predicts is not scored.
+            answers.setdefault(place, []).extend(max(length - 1, 1) for length in ladder.responses)
+    for (_, before), own in answers.items():
+        for group in answer_groups(own, most):
+            pieces.append(Piece(len(group), own[group[0]], before, padded=own[group[0]] != own[group[-1]]))
+    scored = sum(sum(ladder.responses) for unit in units for ladder in unit)
+    return Pass(tuple(pieces), scored, sum(unit[0].pictures for unit in units), again=most is not None)
 
 
 def _row_tokens(ladders: Sequence[Lengths]) -> int:
-    """Tokens of the row that an interaction's rounds share: the longest history, and every response."""
+    """Tokens of an interaction's rounds that share a prefix: the longest history, and every response."""
     return max(ladder.prefix for ladder in ladders) + sum(sum(ladder.responses) for ladder in ladders)
 
 
 def _common_row(ladders: Sequence[Lengths]) -> int | None:
-    """`_row_tokens`; None if the trainer needs separate rows: other pictures, or one ladder twice in a step."""
+    """`_row_tokens`; None if the trainer keeps them apart: other pictures, or one ladder twice in a step."""
     apart = len(set(ladders)) < len(ladders) or len({ladder.pictures for ladder in ladders}) > 1
     return None if apart else _row_tokens(ladders)
 
 
 def forward_flops(shape: Shape, one: Pass) -> tuple[float, float]:
     """Floating-point operations of a forward pass: of decoder, head and projector, and of the vision tower."""
-    decoder = 2.0 * one.tokens * shape.layers * (shape.block - 2 * shape.hidden)
-    attention = 4.0 * one.rows * one.length**2 * shape.layers * shape.queries
+    decoder = sum(decoder_flops(shape, piece) for piece in one.pieces)
     head = 2.0 * one.scored * shape.vocabulary * shape.hidden
-    patches = one.pictures * (shape.patches + 1)
+    patches = one.pictures * (shape.picture.patches + 1)
     projector = 2.0 * one.pictures * shape.image_tokens * shape.projector_weights
-    return decoder + attention + head + projector, 2.0 * patches * shape.vision_weights
+    return decoder + head + projector, 2.0 * patches * shape.vision_weights
+
+
+def decoder_flops(shape: Shape, piece: Piece) -> float:
+    """Floating-point operations of a piece's forward pass through the decoder's layers."""
+    products = 1.0 * piece.tokens * sum(block.count * block.flops for block in shape.blocks)
+    looking = sum(block.count * block.queries for block in shape.blocks if block.quadratic)
+    return products + 4.0 * piece.pairs * looking
 
 
 def training_cost(
@@ -146,7 +174,8 @@ def training_cost(
         decoder, vision = forward_flops(shape, one)
         back = (1 if settings.lora else 2) + settings.gradient_checkpointing
         frozen = settings.lora is not None or settings.freeze_vision
-        flops += decoder * (1 + back) + vision * (1 if frozen else 3)
+        again = sum(decoder_flops(shape, piece) for piece in one.twice)
+        flops += decoder * (1 + back) + again + vision * (1 if frozen else 3)
         reference_flops += decoder + vision
         tokens += one.tokens
     sampled = len(order)
@@ -157,7 +186,9 @@ def training_cost(
         reference_flops=reference_flops / sampled * ladders * settings.objective.needs_reference,
         tokens=tokens / sampled * ladders,
         scored=sum(sum(one.responses) for one in sample) / len(sample) * ladders,
-        pictures=min(3.0 * shape.side**2 * 4 * sum(one.pictures for one in sample) / len(sample) * ladders, 1 << 30),
+        pictures=min(
+            3.0 * shape.picture.pixels * 4 * sum(one.pictures for one in sample) / len(sample) * ladders, 1 << 30
+        ),
         largest=max(worst, key=lambda one: one.tokens),
         passes=len(worst),
     )

@@ -12,6 +12,7 @@ from seelevel.errors import InputError
 from seelevel.fingerprints import digest, folder_fingerprint, source_fingerprint
 from seelevel.models.base import ModelRef, is_object, is_server
 from seelevel.models.folders import check_model_folder, hub_config, read_json
+from seelevel.models.pictures import picture_of
 
 
 @dataclass(frozen=True)
@@ -37,10 +38,8 @@ def model_size(folder: Path) -> ModelSize:
             if name != "__metadata__":
                 count += math.prod(tensor["shape"])
                 dtypes.add(tensor["dtype"])
-    vision = read_json(folder / "config.json").get("vision_config") or {}
-    side, patch = vision.get("image_size"), vision.get("patch_size")
-    tokens = (side // patch) ** 2 if isinstance(side, int) and isinstance(patch, int) else 0
-    return ModelSize(count, "/".join(sorted(dtypes)), tokens)
+    picture = picture_of(read_json(folder / "config.json"))
+    return ModelSize(count, "/".join(sorted(dtypes)), picture.tokens if picture else 0)
 
 
 def model_fingerprint(model: ModelRef) -> str:

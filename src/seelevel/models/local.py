@@ -67,7 +67,7 @@ class LocalModel:
         An adapter's folder is loaded onto the base model that it names; `adapter` puts an adapter onto any model.
         dtype 'auto': as stored on CUDA, else float32. device 'auto': CUDA, else Apple's GPU, else the CPU. Only
         safetensors are read. Raises `InputError` for a folder without weights, a name that cannot be downloaded, a
-        model of another kind, or a processor that needs torchvision.
+        model of another kind, or a processor that needs torchvision or num2words.
         """
         base = name_or_path
         if Path(name_or_path).is_dir():
@@ -319,10 +319,11 @@ def _processor(name: str, trust_remote_code: bool) -> Any:
     try:
         processor = AutoProcessor.from_pretrained(name, trust_remote_code=trust_remote_code)
     except ImportError as error:
-        if "torchvision" not in str(error).lower():
+        missing = [package for package in ("torchvision", "num2words") if package in str(error).lower()]
+        if not missing:
             raise
         raise InputError(
-            f"model {name}: its processor needs torchvision; install it with `pip install 'seelevel[video]'`"
+            f"model {name}: its processor needs {missing[0]}; install it with `pip install 'seelevel[video]'`"
         ) from error
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]

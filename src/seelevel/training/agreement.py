@@ -1,16 +1,16 @@
-"""Before training: do packed rows, and the head in chunks, really compute what the plain ways do, in this model?
+"""Before training: do the shared prefix and the head in chunks compute what the plain ways do, in this model?
 
-A fault (a mask that leaks, a wrong position, the wrong picture) must not hide behind rounding, and rounding must not be
-taken for a fault. Two comparisons tell them apart:
+A fault (an answer on the cache of another ladder, a wrong position, the wrong picture) must not hide behind rounding,
+and rounding must not be taken for a fault. Two comparisons tell them apart:
 
 1. *Agreement.* Both layouts score the same tokens. No token's log-prob differs by more than `BOUND` times what rounding
    moves the log-probs by, which is measured in the model itself (`seelevel.training.rounding`). Layouts that are right
    differ by less than twice that. A fault is a matter of masks and positions, not of the number format. So a model in
    bfloat16 is compared in bfloat16, where rounding hides small faults, and once more in float32, where it does not.
-2. *Isolation.* Some responses get other tokens; the log-probs of the others may not move. Shapes stay the same, and a
-   hidden token enters every sum as an exact zero, so nothing is rounded in another way: not one bit may change. Some
-   models compute a token differently in other company (mixtures of experts, for instance). They show it in `rows` too,
-   where nothing has to be hidden, or when one batch is computed twice. Then the bound is that of agreement.
+2. *Isolation.* Some responses get other tokens; the log-probs of the others may not move. Shapes stay the same, so
+   nothing is rounded in another way: not one bit may change. Some models compute a token differently in other company
+   (mixtures of experts, for instance). They show it in `rows` too, where responses have nothing in common, or when one
+   batch is computed twice. Then the bound is that of agreement.
 
 Neither needs to know how a layout is computed: only the log-probs of the tokens are compared.
 """
@@ -20,7 +20,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -29,8 +29,8 @@ from torch import Tensor
 from seelevel.progress import say
 from seelevel.training.logprobs import distrust_head, from_head, from_logits, token_logprobs
 from seelevel.training.objectives.logprobs import TokenLogprobs
-from seelevel.training.packing import collate, row_length, rows_of
-from seelevel.training.packing.families import why_not_shared
+from seelevel.training.packing import collate, row_length, row_parts, rows_of
+from seelevel.training.packing.inputs import why_not_shared
 from seelevel.training.packing.tokens import ImageReader, TokenisedLadder
 from seelevel.training.rounding import FLOAT32, in_float32, stirred, unit
 from seelevel.training.settings import Layout
@@ -40,18 +40,32 @@ BOUND = 8.0
 DRAWS = 2
 
 
+class Agreed(NamedTuple):
+    """The layout that is right for a model, and whether the prefixes of a pass may be of unequal length."""
+
+    layout: Layout
+    unequal: bool = True
+
+
 def checked_layout(
     model: Any, ladders: Sequence[TokenisedLadder], images: ImageReader, wanted: Layout, budget: float = math.inf
-) -> Layout:
-    """`shared` if the model gives the same log-probs packed as in separate rows; else `rows`, and it says why.
-    `budget`: of tokens, within which ladders share rows."""
+) -> Agreed:
+    """`shared` if the model gives the same log-probs on a shared prefix as in separate rows; else `rows`, and why.
+    `budget`: of tokens, within which ladders share a prefix."""
     if wanted == "rows":
-        return "rows"
-    reason = why_not_shared(model.config) or disagreement(model, _longest_rows(ladders, budget), images)
+        return Agreed("rows")
+    reason = why_not_shared(model)
+    if not reason:
+        longest, short = _longest_units(ladders, budget)
+        mixed = [unit if unit is short else [*unit, *short] for unit in longest]
+        reason = disagreement(model, mixed, images)
+        if reason and mixed != longest and not disagreement(model, longest, images):
+            say(f"layout: shared, with one prefix in a pass, because with prefixes of unequal length {reason}")
+            return Agreed("shared", unequal=False)
     if reason:
         say(f"layout: rows instead of shared, because {reason}")
-        return "rows"
-    return "shared"
+        return Agreed("rows")
+    return Agreed("shared")
 
 
 @torch.no_grad()
@@ -73,8 +87,8 @@ def check_head(model: Any, ladders: Sequence[TokenisedLadder], images: ImageRead
 
 @torch.no_grad()
 def disagreement(model: Any, rows: Sequence[Sequence[TokenisedLadder]], images: ImageReader) -> str:
-    """Why packed rows do not compute what separate ones do, in the format that trains and in float32; empty if they do.
-    rows: the ladders of each."""
+    """Why a shared prefix does not give what separate rows do, in the format that trains and in float32; empty if it
+    does. rows: the ladders of each batch."""
     training = model.training
     model.eval()
     coarse = unit(model) > FLOAT32
@@ -84,7 +98,7 @@ def disagreement(model: Any, rows: Sequence[Sequence[TokenisedLadder]], images: 
             with in_float32(model):
                 reason = _apart(model, rows, images) or _leak(model, rows, images)
         except MemoryError:
-            say("layout: no room to compare packed rows in float32; compared in the format that trains alone")
+            say("layout: no room to compare the layouts in float32; compared in the format that trains alone")
             reason = _leak(model, rows, images)
     elif not reason:
         reason = _leak(model, rows, images)
@@ -92,14 +106,18 @@ def disagreement(model: Any, rows: Sequence[Sequence[TokenisedLadder]], images: 
     return reason
 
 
-def _longest_rows(ladders: Sequence[TokenisedLadder], budget: float) -> list[list[TokenisedLadder]]:
-    """The longest row of each class of (pictures, rounds, ladders in the row)."""
+def _longest_units(
+    ladders: Sequence[TokenisedLadder], budget: float
+) -> tuple[list[list[TokenisedLadder]], list[TokenisedLadder]]:
+    """What to compare: the ladders with the most tokens of each class of (pictures, rounds, ladders that share a
+    prefix), and those with the shortest prefix of all, which make a batch's prefixes unequal."""
+    units = [[ladders[n] for n in members] for members in rows_of(ladders, budget)]
     longest: dict[tuple[int, int, int], list[TokenisedLadder]] = {}
-    for row in ([ladders[n] for n in members] for members in rows_of(ladders, budget)):
-        kind = (len(row[0].images), max(one.best_rounds for one in row), len(row))
-        if kind not in longest or row_length(row) > row_length(longest[kind]):
-            longest[kind] = row
-    return list(longest.values())
+    for members in units:
+        kind = (len(members[0].images), max(one.best_rounds for one in members), len(members))
+        if kind not in longest or row_length(members) > row_length(longest[kind]):
+            longest[kind] = members
+    return list(longest.values()), min(units, key=lambda members: row_parts(members)[0], default=[])
 
 
 def _apart(model: Any, rows: Sequence[Sequence[TokenisedLadder]], images: ImageReader) -> str:
@@ -108,14 +126,14 @@ def _apart(model: Any, rows: Sequence[Sequence[TokenisedLadder]], images: ImageR
     for row in rows:
         separate, packed = (_scores(model, row, images, layout) for layout in ("rows", "shared"))
         if not _same_tokens(separate, packed):
-            return f"packed rows score other tokens on ladder {_names(row)}"
+            return f"a shared prefix scores other tokens on ladder {_names(row)}"
         difference = _largest(separate.values, packed.values)
         noise = max(noise, _rounding(model, row, images, separate.values))
         if not difference <= worst:
             worst, where = difference, _names(row)
     if worst <= BOUND * noise:
         return ""
-    return f"packed log-probs differ by {worst:.3g} on ladder {where}, rounding explains {noise:.3g}"
+    return f"log-probs differ by {worst:.3g} on ladder {where}, rounding explains {noise:.3g}"
 
 
 def _leak(model: Any, rows: Sequence[Sequence[TokenisedLadder]], images: ImageReader) -> str:

@@ -23,7 +23,7 @@ from seelevel.ladder import Ladder
 from seelevel.models.conditions import FILE as CONDITIONS
 from seelevel.progress import say
 from seelevel.store import cache_folder, clear_unfinished, write_atomically, write_folder, write_json
-from seelevel.training.agreement import check_head, checked_layout
+from seelevel.training.agreement import Agreed, check_head, checked_layout
 from seelevel.training.loading import (
     base_of_adapter,
     chosen_device,
@@ -32,6 +32,7 @@ from seelevel.training.loading import (
     skip_adapter_input_cast,
     with_lora,
 )
+from seelevel.training.packing.passes import recompute_layers
 from seelevel.training.packing.tokens import ImageReader
 from seelevel.training.prepare import Prepared, ladder_content, prepare
 from seelevel.training.reference import data_fingerprint, reference_logprobs, weights_fingerprint
@@ -60,8 +61,8 @@ class Job:
 
     @property
     def key(self) -> dict[str, Any]:
-        """The settings that change the result."""
-        return self.settings.model_dump(mode="json", exclude={"cache"})
+        """The settings that change the result by more than rounding."""
+        return self.settings.model_dump(mode="json", exclude={"cache", "answers_per_pass"})
 
     @cached_property
     def fingerprint(self) -> str:
@@ -72,7 +73,7 @@ class Job:
 @dataclass(frozen=True)
 class Session:
     """A loaded model with the ladders tokenised for it. `mixed`: products in bfloat16 by autocast; `weights`: the
-    fingerprint of the weights as loaded; `use_cache`: that key of the model's configuration, None if it has none."""
+    fingerprint of the weights as loaded."""
 
     model: Any
     processor: Any
@@ -81,7 +82,6 @@ class Session:
     dtype: str
     mixed: bool
     weights: str
-    use_cache: bool | None
     data: Prepared
     budget: int
 
@@ -108,9 +108,9 @@ def fit(
     session = _load(job)
     # The reference's log-probs must have the same precision as the policy's.
     with torch.autocast(torch.device(session.device).type, torch.bfloat16, enabled=session.mixed):
-        layout = _agree(job, session)
-        reference = _reference(job, session, layout)
-    trainer = _trainer(job, session, layout, reference)
+        agreed = _agree(job, session)
+        reference = _reference(job, session, agreed.layout)
+    trainer = _trainer(job, session, agreed, reference)
     _train(job, session, trainer)
     return _save(job, session, trainer)
 
@@ -143,11 +143,10 @@ def _load(job: Job) -> Session:
     model, processor = load_to_train(job.model, settings, dtype, device)
     data = prepare(job.ladders, processor, ImageReader(processor), settings, model.config)
     budget = settings.tokens_per_batch or TOKENS_PER_BATCH.get(device, TOKENS_PER_BATCH["cuda"])
-    weights, use_cache = weights_fingerprint(model), vars(model.config).get("use_cache")
-    return Session(model, processor, arguments, device, dtype, mixed, weights, use_cache, data, budget)
+    return Session(model, processor, arguments, device, dtype, mixed, weights_fingerprint(model), data, budget)
 
 
-def _agree(job: Job, session: Session) -> Layout:
+def _agree(job: Job, session: Session) -> Agreed:
     """Compare the fast ways to compute log-probs with the plain ones; returns the layout that is right."""
     model, data = session.model, session.data
     check_head(model, data.tokenised, data.images)
@@ -162,7 +161,7 @@ def _reference(job: Job, session: Session, layout: Layout) -> list[Tensor] | Non
     return reference_logprobs(model, data.tokenised, data.images, layout, folder, session.weights, PartialState())
 
 
-def _trainer(job: Job, session: Session, layout: Layout, reference: Sequence[Tensor] | None) -> PreferenceTrainer:
+def _trainer(job: Job, session: Session, agreed: Agreed, reference: Sequence[Tensor] | None) -> PreferenceTrainer:
     """A trainer of the weights that train: all but a frozen vision tower, or adapters alone."""
     settings, model, data, arguments = job.settings, session.model, session.data, session.arguments
     if settings.freeze_vision and not isinstance(model, PeftModel):
@@ -172,41 +171,39 @@ def _trainer(job: Job, session: Session, layout: Layout, reference: Sequence[Ten
         model = with_lora(model, settings.lora)
     if session.mixed:
         skip_adapter_input_cast(model)
+    if settings.gradient_checkpointing:
+        recompute_layers(model)
     steps = len(data.ladders) * settings.epochs / settings.ladders_per_step
     arguments.warmup_steps = min(settings.warmup_steps, int(steps * MAX_WARMUP))
     content = data_fingerprint(data.tokenised, data.images)
-    fingerprint = digest(job.key, session.weights, content, data.interactions, layout, job.seed)
-    plan = Plan(settings, layout, session.budget, fingerprint, job.label)
+    answers = settings.answers_per_pass if isinstance(settings.answers_per_pass, int) else None
+    fingerprint = digest(job.key, session.weights, content, data.interactions, agreed, answers, job.seed)
+    plan = Plan(settings, agreed, session.budget, answers, fingerprint, job.label)
     return PreferenceTrainer(model, arguments, data, reference, plan)
 
 
 def _train(job: Job, session: Session, trainer: PreferenceTrainer) -> None:
     """Train to the end, from the newest checkpoint if there is one."""
-    model, settings = trainer.model, job.settings
+    model, settings = trainer.trained, job.settings
     say(
         f"{job.label}: {len(session.data.ladders)} ladders, {trainer.steps} steps of {settings.ladders_per_step}, "
-        f"{settings.objective.name}, layout {trainer.plan.layout}; {_trained_weights(model):,} weights train, "
+        f"{settings.objective.name}, layout {trainer.plan.agreed.layout}; {_trained_weights(model):,} weights train, "
         f"{session.dtype} on {session.device}"
     )
     trainer.train(resume_from_checkpoint=trainer.last_checkpoint())
     check_weights_finite(model, job.label)
-    # Restored, because the trainer switches the cache off in the configuration that is saved with the model.
-    if session.use_cache is None:
-        del model.config.use_cache
-    else:
-        model.config.use_cache = session.use_cache
 
 
 def _save(job: Job, session: Session, trainer: PreferenceTrainer) -> dict[str, Any]:
     """Write the logs, the counts and, last, the model; returns the counts."""
-    model, left_out = trainer.model, session.data.left_out
+    model, left_out = trainer.trained, session.data.left_out
     history = [entry for entry in trainer.state.log_history if "loss" in entry]
     windows = (history[end - FALL_WINDOW : end] for end in range(FALL_WINDOW, len(history) + 1))
     facts = {
         "ladders": len(session.data.ladders),
         "left_out": dict(sorted(Counter(entry.kind for entry in left_out).items())),
         "steps": trainer.state.global_step,
-        "layout": trainer.plan.layout,
+        "layout": trainer.plan.agreed.layout,
         "dtype": session.dtype,
         "device": session.device,
         "trained_weights": _trained_weights(model),
@@ -268,7 +265,6 @@ def _arguments(job: Job, device: str, mixed: bool) -> TrainingArguments:
         lr_scheduler_type=kind,
         weight_decay=settings.weight_decay,
         max_grad_norm=settings.max_grad_norm,
-        activation_checkpointing=settings.gradient_checkpointing,
         bf16=mixed,
         save_strategy="steps",
         save_steps=settings.save_steps,

@@ -1,8 +1,7 @@
 """Log-probabilities straight from the output head, in chunks: [tokens × vocabulary] never exists at once.
 
-Inside `chunked_head`, a model's head returns a witness and the log-probabilities of the scored tokens instead of
-logits. The model's own forward pass still runs, also inside a data-parallel wrapper. The witness is a row of known
-numbers: if they come out changed, this family caps or scales its logits after the head.
+Inside `without_head`, a model's own forward pass runs as ever, but its head returns a witness instead of logits: a row
+of known numbers. If they come out changed, this family caps or scales its logits after the head.
 """
 
 from __future__ import annotations
@@ -27,12 +26,8 @@ def output_head(model: Any) -> nn.Linear | None:
 
 
 @contextmanager
-def chunked_head(head: nn.Linear, source: Tensor, tokens: Tensor, rows: int | None = None) -> Iterator[None]:
-    """Make `head` return [1, 1, V + N]: V witnesses, then the log-probs of `tokens` [N] at `source` [N].
-
-    `source`: places in the flattened sequence; `rows`: tokens per chunk. `read_chunked` reads the result from the
-    model's `logits`.
-    """
+def without_head(head: nn.Linear) -> Iterator[list[Tensor]]:
+    """Make `head` return a witness, [1, 1, V], instead of logits; what it would have read is in the list that opens."""
     kept: list[Tensor] = []
 
     def before(module: nn.Module, args: tuple[Any, ...]) -> tuple[Tensor]:
@@ -40,24 +35,19 @@ def chunked_head(head: nn.Linear, source: Tensor, tokens: Tensor, rows: int | No
         return (args[0].flatten(0, -2)[None, :0],)
 
     def after(module: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor:
-        hidden = kept.pop().flatten(0, -2).index_select(0, source)
-        values = head_logprobs(hidden, head.weight, head.bias, tokens, rows)
-        return torch.cat([_witness(head, values), values])[None, None]
+        return _witness(head, output)[None, None]
 
     handles = [head.register_forward_pre_hook(before), head.register_forward_hook(after)]
     try:
-        yield
+        yield kept
     finally:
         for handle in handles:
             handle.remove()
 
 
-def read_chunked(head: nn.Linear, logits: Tensor) -> Tensor | None:
-    """The log-probs that the head returned, [N]; None if the model changed them afterwards."""
-    flat, size = logits.flatten(), head.out_features
-    if not torch.equal(flat[:size].detach(), _witness(head, flat)):
-        return None
-    return flat[size:]
+def is_witness(head: nn.Linear, logits: Tensor) -> bool:
+    """Whether a model's logits are what the head returned inside `without_head`."""
+    return torch.equal(logits.detach().flatten(), _witness(head, logits))
 
 
 def _witness(head: nn.Linear, like: Tensor) -> Tensor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +11,10 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from seelevel.errors import InputError
 from seelevel.models.folders import adapter_base
 from seelevel.models.local import LocalModel
-from seelevel.registry import nearest
+from seelevel.progress import say
 from seelevel.training.requirements import already_adapter, check_device
-from seelevel.training.settings import LORA_PLACE, LoraSettings, TrainSettings, lora_targets
+from seelevel.training.settings import LoraSettings, TrainSettings
+from seelevel.training.structure import adapted, parts, without_numbers
 
 
 def base_of_adapter(model_path: str) -> str | None:
@@ -45,30 +45,40 @@ def load_to_train(path: str, settings: TrainSettings, dtype: Any, device: str) -
 
 
 def freeze_vision(model: Any) -> None:
-    """Freeze the modules of the vision tower. The projector trains."""
-    for name, parameter in model.named_parameters():
-        if any(part in ("vision_tower", "vision_model", "visual") for part in name.split(".")):
-            parameter.requires_grad_(False)
+    """Freeze the vision tower. The projector trains, also one that is the end of the vision model (Qwen's merger)."""
+    tower = parts(model).tower
+    if not tower:
+        say(f"align.freeze_vision: {type(model).__name__} has no vision tower, so nothing is frozen")
+    for parameter in tower:
+        parameter.requires_grad_(False)
 
 
 def with_lora(model: Any, settings: LoraSettings) -> Any:
-    """Put adapters on the language model's layers. Raises `InputError` for a layer that the model lacks."""
-    names = lora_targets(settings)
-    linear = [name for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)]
-    for wanted in names:
-        if not any(re.fullmatch(LORA_PLACE.format(wanted), name) for name in linear):
-            inside = {name.rpartition(".")[2] for name in linear if "language_model" in name}
-            raise InputError(
-                f"align.lora.target: the language model has no linear layer '{wanted}'; {nearest(wanted, inside)}"
-            )
+    """Put adapters on the decoder's layers. Says which experts get none.
+
+    Raises `InputError` for a layer that the model lacks, or that PEFT cannot adapt.
+    """
+    wanted = adapted(model, settings)
+    if wanted.experts and settings.dropout:
+        raise InputError("align.lora.dropout: adapters of experts have no dropout; set it to 0")
+    if wanted.spared and settings.target == "attention+mlp":
+        names = " and ".join(without_numbers(wanted.spared))
+        say(f"align.lora: {names} get no adapters; name them in align.lora.target if they should")
     config = LoraConfig(
         r=settings.r,
         lora_alpha=settings.alpha,
         lora_dropout=settings.dropout,
-        target_modules=LORA_PLACE.format("|".join(names)),
+        target_modules=wanted.pattern if wanted.modules else [],
+        target_parameters=without_numbers(wanted.experts) or None,
         task_type="CAUSAL_LM",
     )
-    return get_peft_model(model, config)
+    model = get_peft_model(model, config)
+    targets = {*model.base_model.targeted_module_names, *model.base_model.targeted_parameter_names}
+    if targets != wanted.targets:
+        # For some mixtures of experts PEFT translates the names of layers from an older transformers.
+        kind = model.config.model_type
+        raise InputError(f"align.lora.target: PEFT adapts other layers of {kind} than asked; try target: attention")
+    return model
 
 
 def skip_adapter_input_cast(model: Any) -> None:

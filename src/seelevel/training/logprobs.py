@@ -7,13 +7,14 @@ from weakref import WeakSet
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
 from seelevel.progress import say
-from seelevel.training.head import chunked_head, output_head, read_chunked
+from seelevel.training.head import head_logprobs, is_witness, output_head, without_head
 from seelevel.training.objectives.logprobs import TokenLogprobs
-from seelevel.training.packing import Batch
-from seelevel.training.packing.families import model_inputs
+from seelevel.training.packing import Batch, Segment
+from seelevel.training.packing.passes import run
 from seelevel.training.rounding import unit
 
 CHUNK_ELEMENTS = 1 << 25
@@ -22,51 +23,86 @@ _CHANGED: WeakSet[nn.Module] = WeakSet()
 """Heads whose logits their model changes afterwards."""
 
 
+class Policy(nn.Module):
+    """A model whose forward pass is a whole batch, `policy(batch) -> [N]`: the log-probs of the scored tokens.
+
+    However many passes of the model that takes, whatever wraps the policy (DDP, FSDP, DeepSpeed) sees one.
+    """
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model = model
+
+    def train(self, mode: bool = True) -> Policy:
+        """As of any module, but batch normalisation keeps its statistics: rows must not depend on their company."""
+        super().train(mode)
+        for module in self.modules():
+            if isinstance(module, _BatchNorm):
+                module.eval()
+        return self
+
+    def forward(self, batch: Batch) -> Tensor:
+        values = from_head(self.model, batch)
+        return from_logits(self.model, batch) if values is None else values
+
+
 def token_logprobs(model: Any, batch: Batch) -> TokenLogprobs:
-    """Run `model` (a transformers model, wrapped or not) on a batch on its device: log-probs of the scored tokens.
+    """Log-probs of a batch's scored tokens under a `Policy` (wrapped or not) or a transformers model on its device.
 
     [tokens × vocabulary] never exists at once, unless the model changes its logits after its head (a cap, a scale) or
     has adapters on it: then its own logits are used, and it says so.
     """
-    values = from_head(model, batch)
-    if values is None:
-        values = from_logits(model, batch)
-    rounding = unit(unwrapped(model))
-    return TokenLogprobs(values, batch.tokens, batch.ladder, batch.response, batch.round, batch.sizes, rounding)
+    policy = model if isinstance(unwrapped(model), Policy) else Policy(model)
+    rounding = unit(unwrapped(policy).model)
+    return TokenLogprobs(policy(batch), batch.tokens, batch.ladder, batch.response, batch.round, batch.sizes, rounding)
+
+
+class _ChangedError(Exception):
+    """What a head gives are not the model's logits."""
 
 
 def from_head(model: Any, batch: Batch) -> Tensor | None:
     """Log-probs [N] through the output head in chunks; None where what the head gives are not the model's logits."""
-    inner = unwrapped(model)
-    head = output_head(inner)
+    head = output_head(model)
     if head is None or head in _CHANGED:
         return None
-    with chunked_head(head, batch.source, batch.tokens):
-        out = model(**model_inputs(inner, batch))
-    values = read_chunked(head, out.logits)
-    if values is None:
+
+    def read(segment: Segment, inputs: dict[str, Any]) -> Tensor:
+        with without_head(head) as hidden:
+            logits = model(**inputs).logits
+        if not is_witness(head, logits):
+            raise _ChangedError
+        return hidden.pop().flatten(0, -2).index_select(0, segment.source)
+
+    try:
+        hidden = run(model, batch, read)
+    except _ChangedError:
         distrust_head(model, "changes its logits after its head")
-    return values
+        return None
+    return head_logprobs(hidden, head.weight, head.bias, batch.tokens)
 
 
 def distrust_head(model: Any, why: str) -> None:
     """From now on use a model's own logits, and say so."""
-    inner = unwrapped(model)
-    _CHANGED.add(inner.get_output_embeddings())
-    say(f"log-probs: {type(inner).__name__} {why}; its own logits are used, which are held whole in memory")
+    _CHANGED.add(model.get_output_embeddings())
+    say(f"log-probs: {type(model).__name__} {why}; its own logits are used, which are held whole in memory")
 
 
 def from_logits(model: Any, batch: Batch) -> Tensor:
-    """Log-probs [N] through the model's own logits, at the columns that any row scores."""
-    length = batch.input_ids.shape[1]
-    columns = torch.unique(batch.source % length)
-    out = model(**model_inputs(unwrapped(model), batch), logits_to_keep=columns)
-    place = (batch.source // length) * len(columns) + torch.searchsorted(columns, batch.source % length)
-    return chosen_logprobs(out.logits.flatten(0, 1), place, batch.tokens)
+    """Log-probs [N] through the model's own logits, at the columns that any row of a segment scores."""
+
+    def read(segment: Segment, inputs: dict[str, Any]) -> Tensor:
+        length = segment.input_ids.shape[1]
+        columns = torch.unique(segment.source % length)
+        logits = model(**inputs, logits_to_keep=columns).logits
+        place = (segment.source // length) * len(columns) + torch.searchsorted(columns, segment.source % length)
+        return chosen_logprobs(logits.flatten(0, 1), place, batch.tokens[segment.target])
+
+    return run(model, batch, read)
 
 
 def unwrapped(model: Any) -> Any:
-    """The model inside a data-parallel wrapper."""
+    """The module inside a data-parallel wrapper."""
     return getattr(model, "module", model)
 
 

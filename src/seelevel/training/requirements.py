@@ -1,15 +1,12 @@
-"""Check what a training requires before hours of other work. Imports torch only if a GPU is named."""
+"""Check what a training requires before hours of other work. Imports torch only if a GPU or layers are named."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from safetensors import SafetensorError, safe_open
-
 from seelevel.errors import InputError
-from seelevel.models.folders import adapter_base
-from seelevel.registry import nearest
-from seelevel.training.settings import TrainSettings, lora_targets
+from seelevel.models.folders import adapter_base, read_json
+from seelevel.training.settings import TrainSettings
 
 
 def check_training(key: str, settings: TrainSettings, model: str) -> None:
@@ -23,12 +20,14 @@ def check_training(key: str, settings: TrainSettings, model: str) -> None:
         return
     if adapter_base(folder) is not None:
         raise InputError(already_adapter(key, model))
-    layers = _layers(folder)
-    for name in lora_targets(settings.lora):
-        if layers and name not in layers:
-            raise InputError(
-                f"{key}.lora.target: the language model has no linear layer '{name}'; {nearest(name, layers)}"
-            )
+    if isinstance(settings.lora.target, str) or not (folder / "config.json").is_file():
+        return
+    from seelevel.training.structure import adapted, empty_model
+
+    # Names in weight files are of no use: transformers renames and fuses layers when it loads them.
+    empty = empty_model(read_json(folder / "config.json"))
+    if empty is not None:
+        adapted(empty, settings.lora, key)
 
 
 def already_adapter(key: str, model: str) -> str:
@@ -51,23 +50,3 @@ def check_device(key: str, device: str) -> None:
     if int(index or 0) >= count:
         available = f"torch sees {count}" if count else "torch sees none"
         raise InputError(f"{key}.device: {device} is not available ({available}); use device: auto or cpu")
-
-
-def _layers(folder: Path) -> set[str]:
-    """Names of the linear layers in the decoder blocks of a model folder."""
-    layers = set()
-    for file in sorted(folder.glob("*.safetensors")):
-        try:
-            with safe_open(file, framework="numpy") as weights:
-                names = list(weights.keys())
-        except SafetensorError as error:
-            raise InputError(f"{file} is not a safetensors file or was cut off; copy the model again") from error
-        for name in names:
-            parts = name.split(".")
-            if (
-                parts[-1] == "weight"
-                and "layers" in parts
-                and not {"vision_tower", "vision_model", "visual"} & {*parts}
-            ):
-                layers.add(parts[-2])
-    return {name for name in layers if not name.endswith(("norm", "layernorm"))}

@@ -74,15 +74,40 @@ def group_into_rows(
     return rows
 
 
-def buckets(lengths: Sequence[int], budget: int) -> list[list[int]]:
-    """Groups of indices whose padded size, count × longest, is at most `budget`; similar lengths are together.
+def buckets(lengths: Sequence[int], budget: int, more: Sequence[int] = ()) -> list[list[int]]:
+    """Groups of indices whose padded size is at most `budget`; similar lengths are together. The padded size is
+    count × longest, and what follows without padding, `more`.
 
     An item over the budget is a group of its own. The longest come first: if memory is too small, it shows at once.
     """
+    more = more or [0] * len(lengths)
     groups: list[list[int]] = []
+    following = 0
+    for index in sorted(range(len(lengths)), key=lambda i: (-lengths[i], -more[i], i)):
+        longest = lengths[groups[-1][0]] if groups else 0
+        if groups and (len(groups[-1]) + 1) * longest + following + more[index] <= budget:
+            groups[-1].append(index)
+            following += more[index]
+        else:
+            groups.append([index])
+            following = more[index]
+    return groups
+
+
+MAX_PADDING = 0.2
+"""The largest share of padding among the answers of one segment."""
+
+
+def answer_groups(lengths: Sequence[int], most: int | None = None) -> list[list[int]]:
+    """Which answers go through the model together: indices, similar lengths together, at most `most` in a group."""
+    groups: list[list[int]] = []
+    tokens = 0
     for index in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
-        if groups and (len(groups[-1]) + 1) * lengths[groups[-1][0]] <= budget:
+        tokens += lengths[index]
+        size = len(groups[-1]) + 1 if groups else 0
+        if groups and (most is None or size <= most) and tokens >= size * lengths[groups[-1][0]] * (1 - MAX_PADDING):
             groups[-1].append(index)
         else:
             groups.append([index])
+            tokens = lengths[index]
     return groups

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -28,19 +29,23 @@ HEAD_CHUNK = 1 << 23
 """Logits that the output head computes at a time: 32 MiB in float32."""
 HEAD_KEPT = 1 << 25
 """A head that trains keeps up to this many probabilities for the backward pass: 128 MiB in float32."""
-PARTS_LENGTH = 512
-"""Rows shorter than this are not worth attention in parts, which makes many small calls."""
 TOKENS_PER_BATCH = {"cpu": 4096, "cuda": 16384}
-LORA_TARGETS = {
-    "attention": ("q_proj", "k_proj", "v_proj", "o_proj"),
-    "attention+mlp": ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"),
-}
-LORA_PLACE = r".*language_model.*\.({})"
 
 
-def lora_targets(settings: LoraSettings) -> tuple[str, ...]:
-    """Names of the linear layers that get adapters."""
-    return LORA_TARGETS[settings.target] if isinstance(settings.target, str) else tuple(settings.target)
+def chosen_layers(
+    settings: LoraSettings, mixer: Iterable[str], mlp: Iterable[str], experts: Iterable[str] = ()
+) -> list[str]:
+    """Which weights of a decoder layer get adapters, by name. Experts get them only if `target` names them."""
+    if settings.target == "attention":
+        return [*mixer]
+    if settings.target == "attention+mlp":
+        return [*mixer, *mlp]
+    return [name for name in (*mixer, *mlp, *experts) if any(is_named(name, wanted) for wanted in settings.target)]
+
+
+def is_named(name: str, wanted: str) -> bool:
+    """Whether `wanted` is a module's dotted name, or its end."""
+    return f".{name}".endswith(f".{wanted}")
 
 
 class TrainSettings(BaseModel):
@@ -65,6 +70,9 @@ class TrainSettings(BaseModel):
     freeze_vision: bool = Field(default=True, description="do not train the vision tower, as in LLaVA")
     gradient_checkpointing: bool = False
     tokens_per_batch: int | None = Field(default=None, ge=1, description="padded tokens in one forward pass")
+    answers_per_pass: Literal["auto", "all"] | Annotated[int, Field(ge=1)] = Field(
+        default="auto", description="of a ladder, through the model at once; a number bounds memory, whatever K is"
+    )
     max_length: int | None = Field(default=None, ge=1, description="longest conversation; null is the model's context")
     save_steps: int = Field(default=50, ge=1, description="steps between checkpoints")
     dtype: Literal["auto", "float32", "bfloat16", "float64"] = "auto"

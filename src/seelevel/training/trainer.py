@@ -22,17 +22,18 @@ from seelevel.errors import InputError, NonFiniteLossError
 from seelevel.progress import Progress, say
 from seelevel.registry import load
 from seelevel.store import write_folder, write_json
+from seelevel.training.agreement import Agreed
 from seelevel.training.checkpoints import checkpoints, seal
-from seelevel.training.logprobs import token_logprobs
+from seelevel.training.logprobs import Policy, token_logprobs
 from seelevel.training.objectives import OBJECTIVES
 from seelevel.training.objectives.logs import Logs, joined
 from seelevel.training.objectives.ratios import off
 from seelevel.training.objectives.settings import Objective
-from seelevel.training.packing import collate, row_length, rows_of
+from seelevel.training.packing import collate, row_parts, rows_of
 from seelevel.training.prepare import Prepared
 from seelevel.training.rounding import FLOAT32, unit
 from seelevel.training.schedule import buckets, schedule
-from seelevel.training.settings import Layout, TrainSettings
+from seelevel.training.settings import TrainSettings
 
 FALL_WINDOW = 20
 """The warning needs this many steps with the best responses' log-probability below the reference's."""
@@ -41,13 +42,14 @@ KEPT_CHECKPOINTS = 1
 
 @dataclass(frozen=True)
 class Plan:
-    """How to train. `layout` and `tokens_per_batch` (padded, in one forward pass) are the ones decided for this model;
-    `fingerprint` is of everything that changes the result, and only checkpoints that carry it are resumed; `label` is
-    the name of the progress bar."""
+    """How to train. `agreed`, `tokens_per_batch` (padded, in one forward pass) and `answers` (in one segment of it, see
+    `packing.collate`) are the ones decided for this model; `fingerprint` is of everything that changes the result, and
+    only checkpoints that carry it are resumed; `label` is the name of the progress bar."""
 
     settings: TrainSettings
-    layout: Layout
+    agreed: Agreed
     tokens_per_batch: int
+    answers: int | None
     fingerprint: str
     label: str = "align"
 
@@ -76,8 +78,9 @@ class PreferenceTrainer(Trainer):
             )
         args.per_device_train_batch_size = settings.ladders_per_step // args.world_size
         order = schedule(data.interactions, settings.epochs, settings.ladders_per_step, args.seed)
-        super().__init__(model=model, args=args, train_dataset=order, data_collator=list)
+        super().__init__(model=Policy(model), args=args, train_dataset=order, data_collator=list)
         self.remove_callback(PrinterCallback)
+        self.trained = model  # without the policy around it
         self.plan, self.steps = plan, len(order) // settings.ladders_per_step
         self._data, self._reference = data, reference
         self._objective = settings.objective
@@ -104,7 +107,7 @@ class PreferenceTrainer(Trainer):
     def rounding(self) -> float:
         """One rounding of the model's products, as a share of the result."""
         with self.accelerator.autocast():
-            return unit(self.model)
+            return unit(self.trained)
 
     # One step ------------------------------------------------------------------------------------------------------
 
@@ -137,18 +140,22 @@ class PreferenceTrainer(Trainer):
     def _passes(self, inputs: Sequence[int]) -> list[list[int]]:
         """Group a step's ladders into forward passes within the budget, ladders of similar length together."""
         tokenised = [self._data.tokenised[i] for i in inputs]
-        budget = self.plan.tokens_per_batch
-        if self.plan.layout == "rows":  # a ladder of K responses is K rows
-            budget = max(budget // max(len(tokens.tokens) for tokens in tokenised), 1)
-            groups = buckets([tokens.row_length("rows") for tokens in tokenised], budget)
-            return [[inputs[n] for n in group] for group in groups]
-        rows = rows_of(tokenised, budget)
-        groups = buckets([row_length([tokenised[n] for n in row]) for row in rows], budget)
-        return [[inputs[n] for row in group for n in rows[row]] for group in groups]
+        budget, shared = self.plan.tokens_per_batch, self.plan.agreed.layout == "shared"
+        units = rows_of(tokenised, budget) if shared else []
+        parts = [row_parts([tokenised[n] for n in unit]) for unit in units]
+        # Prefixes that must be equally long are alone in their pass.
+        room = budget if self.plan.agreed.unequal else 0
+        together = buckets([begin for begin, _ in parts], room, [more for _, more in parts])
+        groups = [[n for unit in group for n in units[unit]] for group in together]
+        apart = [n for n, tokens in enumerate(tokenised) if tokens.apart or not shared]
+        if apart:  # a ladder of K responses is K rows
+            rows = max(budget // max(len(tokenised[n].tokens) for n in apart), 1)
+            groups += [[apart[n] for n in group] for group in buckets([tokenised[n].longest for n in apart], rows)]
+        return [[inputs[n] for n in group] for group in groups]
 
     def _loss(self, model: Any, chosen: Sequence[int]) -> tuple[Tensor, Logs]:
         tokenised = [self._data.tokenised[i] for i in chosen]
-        batch = collate(tokenised, self._data.images, self.plan.layout).to(self.args.device)
+        batch = collate(tokenised, self._data.images, self.plan.agreed.layout, self.plan.answers).to(self.args.device)
         with self.accelerator.autocast():
             policy = token_logprobs(model, batch)
         reference = None
@@ -233,19 +240,22 @@ class PreferenceTrainer(Trainer):
             seal(place, self.plan.fingerprint)
 
     def _checkpoint_bytes(self) -> int:
-        saved = [p for p in self.model.parameters() if p.requires_grad or not isinstance(self.model, PeftModel)]
+        saved = [p for p in self.trained.parameters() if p.requires_grad or not isinstance(self.trained, PeftModel)]
         weights: int = sum(p.numel() * p.element_size() for p in saved)
         moments: int = sum(2 * p.numel() * p.element_size() for p in saved if p.requires_grad)
         return weights + moments + (1 << 20)
 
+    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+        if self.args.should_save:
+            self.trained.save_pretrained(output_dir)
+
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         """Load weights strictly: the saved names differ from the model's, and HF's own method would match none."""
-        model = self.model if model is None else model
-        if isinstance(model, PeftModel):
-            super()._load_from_checkpoint(resume_from_checkpoint, model)
+        if isinstance(self.trained, PeftModel):
+            super()._load_from_checkpoint(resume_from_checkpoint, self.trained)
             return
-        saved = type(model).from_pretrained(resume_from_checkpoint, dtype=model.dtype)
-        model.load_state_dict(saved.state_dict(), strict=True)
+        saved = type(self.trained).from_pretrained(resume_from_checkpoint, dtype=self.trained.dtype)
+        self.trained.load_state_dict(saved.state_dict(), strict=True)
 
 
 def loss_function(objective: Objective) -> Callable[..., tuple[Tensor, Logs]]:

@@ -1,16 +1,21 @@
-"""Packing: K responses of a ladder in one row, so that picture and prompt go through the model once.
+"""Packing: ladders as passes of a model, so that picture and prompt go through it once.
 
-`shared`: a row is the prefix, then the K responses side by side. A token sees the prefix and its own response only, and
-positions restart after the prefix for each response; so every token computes what it would in a row of its own.
-`rows`: one row a response, the plain way. Both give the same log-probabilities and gradients.
+A batch is a list of segments. A segment is one pass of the model over rows of tokens; it begins conversations, or
+continues those of an earlier segment from the model's cache of keys and values.
 
-Ladders that are the rounds of one interaction share a row too, where a later round's prompt is what was said before:
+`shared`: the common beginnings of the ladders (picture, prompt) are one segment. Their answers follow in segments of
+their own, each answer on a copy of its prefix's cache. Where ladders are the rounds of one interaction, and a later
+round's prompt is what was said before, the history goes on from segment to segment, and each round's answers branch
+off it:
 
-    picture, question | first answers, side by side | answer and words of the user | second answer | answer and words …
+    picture, question ─┬─ answer, words of the user ─┬─ answer, words of the user ── …
+                       ├─ first answer               ├─ second answer
+                       └─ another first answer       └─ …
 
-What is history runs on through the row, each response branches off it; a token sees the history before it and its own
-response. Picture, question and every turn of the history are computed once, whatever the number of rounds. An answer
+Picture, question and every turn of the history are computed once, whatever the number of answers and rounds. An answer
 that is refined is computed twice: scored, behind the condition of its own round, and as history, without conditions.
+
+`rows`: one row per answer, the plain way: one segment. Both give the same log-probabilities and gradients.
 """
 
 from __future__ import annotations
@@ -24,42 +29,72 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from seelevel.errors import InputError
 from seelevel.ladder import Ladder
-from seelevel.training.packing.tokens import NOT_SCORED, ImageReader, TokenisedLadder, common_prefix, tokenise
-from seelevel.training.schedule import group_into_rows
+from seelevel.training.packing.pictures import join
+from seelevel.training.packing.tokens import NOT_SCORED, ImageReader, Ints, TokenisedLadder, common_prefix, tokenise
+from seelevel.training.schedule import answer_groups, group_into_rows
 from seelevel.training.settings import Layout
 
-PADDING = -1
+BEGINS = -1
+"""The parent of a segment that begins conversations."""
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One pass of the model over n rows of L tokens.
+
+    parent: the segment (its place in the batch) that it continues, `BEGINS` for none; owner [n]: in whose row of the
+    parent each row goes on. input_ids [n, L]; mask [n, L]: 1 at tokens, 0 at padding, which stands on the left where
+    other segments continue this one (`padded_left`), else on the right; answer [n, L]: 1 from the first scored token
+    of a row on. images: the model's picture inputs, row by row.
+    source [s]: places (row · L + column) of the tokens whose output predicts a scored token; target [s]: which one,
+    its number in the batch.
+    """
+
+    parent: int
+    owner: Tensor
+    input_ids: Tensor
+    mask: Tensor
+    answer: Tensor
+    images: dict[str, Tensor]
+    source: Tensor
+    target: Tensor
+    padded_left: bool = False
+
+    def to(self, device: torch.device | str) -> Segment:
+        return replace(self, images={k: v.to(device) for k, v in self.images.items()}, **_moved(self, device))
 
 
 @dataclass(frozen=True)
 class Batch:
-    """R rows of L tokens. N tokens are scored; they stand ladder by ladder, response by response, in text order.
+    """Segments of which N tokens are scored; these stand ladder by ladder, response by response, in text order.
 
-    input_ids, position_ids, segments: [R, L]. A segment is 0 for the prefix (where the rounds of an interaction share a
-    row: for all history), 1, 2, … for each response's own tokens, -1 for padding; in `rows` a row is one segment 0.
-    `images`: the model's picture inputs in the order of the picture tokens.
-    source: [N], place (row · L + column) of the token whose output predicts the scored token; tokens, ladder (index in
-    the batch), response (index in the ladder), round: [N]. sizes: K of each ladder.
+    tokens [N], ladder (index in the batch), response (index in the ladder), round: [N]. sizes: K of each ladder.
+    again: answers are computed a second time in the backward pass, segment by segment, so that the activations of only
+    one are kept at a time.
     """
 
     layout: Layout
-    input_ids: Tensor
-    position_ids: Tensor
-    segments: Tensor
-    images: dict[str, Tensor]
-    source: Tensor
+    segments: tuple[Segment, ...]
     tokens: Tensor
     ladder: Tensor
     response: Tensor
     round: Tensor
     sizes: tuple[int, ...]
     ids: tuple[str, ...]
+    again: bool = False
 
     def to(self, device: torch.device | str) -> Batch:
-        moved: dict[str, Any] = {k: v.to(device) for k, v in vars(self).items() if isinstance(v, Tensor)}
-        return replace(self, images={k: v.to(device) for k, v in self.images.items()}, **moved)
+        return replace(self, segments=tuple(s.to(device) for s in self.segments), **_moved(self, device))
+
+    @property
+    def padded_tokens(self) -> int:
+        """Tokens of all segments, padding included."""
+        return sum(segment.input_ids.numel() for segment in self.segments)
+
+
+def _moved(part: Segment | Batch, device: torch.device | str) -> dict[str, Any]:
+    return {name: value.to(device) for name, value in vars(part).items() if isinstance(value, Tensor)}
 
 
 def pack(
@@ -82,51 +117,60 @@ def fits(ladder: TokenisedLadder, limit: int) -> str:
     return ""
 
 
-def collate(ladders: Sequence[TokenisedLadder], images: ImageReader, layout: Layout) -> Batch:
-    """Tokenised ladders to a batch, rows padded on the right."""
-    if layout == "shared":
-        rows = [_shared({n: ladders[n] for n in row}) for row in rows_of(ladders)]
-    else:
-        rows = [row for number, ladder in enumerate(ladders) for row in _separate(number, ladder)]
-    length = max(len(row.tokens) for row in rows)
-    grid = {name: np.zeros((len(rows), length), dtype=np.int64) for name in ("tokens", "positions")}
-    segments = np.full((len(rows), length), PADDING, dtype=np.int64)
-    for r, row in enumerate(rows):
-        used = len(row.tokens)
-        grid["tokens"][r, :used], grid["positions"][r, :used] = row.tokens, row.positions
-        segments[r, :used] = row.segments
-    scored = np.concatenate([row.scored for row in rows], axis=1)
-    scored[0] += np.repeat(np.arange(len(rows)) * length, [row.scored.shape[1] for row in rows])
-    scored = scored[:, np.argsort(scored[2], kind="stable")]  # ladders of one row need not be neighbours in the batch
-    source, tokens, ladder_of, response, rounds = (torch.from_numpy(part.copy()) for part in scored)
+def collate(
+    ladders: Sequence[TokenisedLadder], images: ImageReader, layout: Layout, answers: int | None = None
+) -> Batch:
+    """Tokenised ladders to a batch. answers: the most answers in one segment, see `Batch.again`; None sets no limit."""
+    facts, first = list[list[Any]](), list[list[int]]()
+    count = 0
+    for number, ladder in enumerate(ladders):
+        first.append([])
+        for k, (ids, turns) in enumerate(zip(ladder.tokens, ladder.rounds, strict=True)):
+            places = np.flatnonzero(turns != NOT_SCORED)
+            facts.append([ids[places], np.full_like(places, number), np.full_like(places, k), turns[places]])
+            first[-1].append(count)
+            count += len(places)
+    tokens, ladder_of, response, rounds = (torch.from_numpy(np.concatenate(part)) for part in zip(*facts, strict=True))
+    whole = range(len(ladders)) if layout == "rows" else [n for n, ladder in enumerate(ladders) if ladder.apart]
+    units = [] if layout == "rows" else rows_of(ladders)
+    segments = _shared([_unit({n: ladders[n] for n in unit}, first) for unit in units], images, answers)
+    separate = [row for n in whole for row in _separate(ladders[n], first[n])]
+    if separate:
+        segments.append(_segment(separate, images))
     return Batch(
         layout=layout,
-        input_ids=torch.from_numpy(grid["tokens"]),
-        position_ids=torch.from_numpy(grid["positions"]),
-        segments=torch.from_numpy(segments),
-        images=_join([_pictures(ladders[row.ladder], row.pictures, images) for row in rows]),
-        source=source,
+        segments=tuple(segments),
         tokens=tokens,
         ladder=ladder_of,
         response=response,
         round=rounds,
         sizes=tuple(len(ladder.tokens) for ladder in ladders),
         ids=tuple(ladder.id for ladder in ladders),
+        again=answers is not None,
     )
 
 
 def rows_of(ladders: Sequence[TokenisedLadder], budget: float = math.inf) -> list[list[int]]:
-    """Which ladders share a row in `shared`: indices, row by row. Rounds of one interaction do, where their row is not
-    longer than `budget`; they need the same pictures, all of them in what their conversations share."""
-    names = [ladder.interaction for ladder in ladders]
-    return group_into_rows(names, lambda row: _joined_length([ladders[n] for n in row]), budget)
+    """Which ladders share a prefix and its history in `shared`: indices, unit by unit, without ladders that stand
+    apart. Rounds of one interaction do, where they are not longer than `budget`; they need the same pictures, all of
+    them in what their conversations share."""
+    together = [n for n, ladder in enumerate(ladders) if not ladder.apart]
+    names = [ladders[n].interaction for n in together]
+    groups = group_into_rows(names, lambda unit: _joined_length([ladders[together[i]] for i in unit]), budget)
+    return [[together[i] for i in group] for group in groups]
 
 
 def row_length(ladders: Sequence[TokenisedLadder]) -> int:
-    """Tokens of the row that ladders share: the history once, and every response's own."""
+    """Tokens of ladders that share a prefix: the history once, and every response's own."""
+    return sum(row_parts(ladders))
+
+
+def row_parts(ladders: Sequence[TokenisedLadder]) -> tuple[int, int]:
+    """Of the tokens of ladders that share a prefix: how many begin all conversations, and how many follow."""
     ladders = _in_order(ladders)
     branches = _branches(ladders)
-    return branches[-1] + sum(len(t) - b for one, b in zip(ladders, branches, strict=True) for t in one.tokens)
+    own = sum(len(t) - b for one, b in zip(ladders, branches, strict=True) for t in one.tokens)
+    return branches[0], branches[-1] - branches[0] + own
 
 
 def _joined_length(ladders: Sequence[TokenisedLadder]) -> int | None:
@@ -134,7 +178,7 @@ def _joined_length(ladders: Sequence[TokenisedLadder]) -> int | None:
     if len({one.images for one in ladders}) > 1 or len({one.id for one in ladders}) < len(ladders):
         return None
     common = _branches(_in_order(ladders))[0]
-    if any(end > common for one in ladders for spans in one.image_spans for _, end in spans):
+    if common == 0 or any(end > common for one in ladders for spans in one.image_spans for _, end in spans):
         return None
     return row_length(ladders)
 
@@ -145,7 +189,7 @@ def _in_order(ladders: Sequence[TokenisedLadder]) -> list[TokenisedLadder]:
 
 
 def _branches(ladders: Sequence[TokenisedLadder]) -> list[int]:
-    """For each ladder of a row, in their order, how much history its responses branch off: as many tokens as all its
+    """For each ladder of a unit, in their order, how much history its responses branch off: as many tokens as all its
     conversations and those of the ladders after it begin with."""
     found = [ladders[-1].branch]
     for one, following in zip(ladders[-2::-1], ladders[:0:-1], strict=True):
@@ -153,78 +197,114 @@ def _branches(ladders: Sequence[TokenisedLadder]) -> list[int]:
     return found[::-1]
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Row:
-    """One row before padding. ladder: the first one in it; scored: [5, n] of source column, token, ladder, response,
-    round; pictures: which of that ladder's pictures stand in the row, in order."""
+    """A row before padding. pictures: the files of those that stand in it; answer: the column of its first scored
+    token; source and target: columns, and the scored tokens that they predict."""
 
-    ladder: int
-    tokens: np.ndarray[Any, np.dtype[np.int64]]
-    positions: np.ndarray[Any, np.dtype[np.int64]]
-    segments: np.ndarray[Any, np.dtype[np.int64]]
-    scored: np.ndarray[Any, np.dtype[np.int64]]
-    pictures: list[int]
+    tokens: Ints
+    pictures: tuple[str, ...]
+    answer: int
+    source: Ints
+    target: Ints
+
+    def predict(self, columns: Ints, targets: Ints) -> None:
+        self.source, self.target = np.append(self.source, columns), np.append(self.target, targets)
 
 
-def _shared(ladders: dict[int, TokenisedLadder]) -> _Row:
-    """The row of one ladder, or of several that share it, by their numbers in the batch."""
+@dataclass(frozen=True)
+class _Unit:
+    """Ladders that share a prefix: the pieces of their history, and each answer with the piece that it follows."""
+
+    history: list[_Row]
+    answers: list[tuple[int, _Row]]
+
+
+def _unit(ladders: dict[int, TokenisedLadder], first: Sequence[Sequence[int]]) -> _Unit:
+    """One ladder, or several, by their numbers in the batch. first: the number of each response's first scored
+    token."""
     order = sorted(ladders, key=lambda number: ladders[number].branch)
-    branches = _branches([ladders[number] for number in order])
-    pictures = [i for i, (start, _) in enumerate(ladders[order[0]].image_spans[0]) if start < branches[0]]
-    tokens, positions, segments, scored = [], [], [], []
-    column = history = segment = 0
-    last = -1  # the column of the history's last token
-    for number, branch in zip(order, branches, strict=True):
+    unit, before = _Unit([], []), 0
+    for number, branch in zip(order, _branches([ladders[number] for number in order]), strict=True):
         ladder = ladders[number]
-        tokens.append(ladder.tokens[0][history:branch])
-        positions.append(np.arange(history, branch))
-        segments.append(np.zeros(branch - history, dtype=np.int64))
-        column += branch - history
-        last = column - 1 if branch > history else last
-        history = branch
-        for k, (ids, rounds) in enumerate(zip(ladder.tokens, ladder.rounds, strict=True)):
-            own, segment = len(ids) - branch, segment + 1
-            tokens.append(ids[branch:])
-            positions.append(np.arange(branch, len(ids)))
-            segments.append(np.full(own, segment, dtype=np.int64))
-            pictures += [i for i, (start, _) in enumerate(ladder.image_spans[k]) if start >= branch]
+        if branch > before:
+            unit.history.append(_row(ladder, 0, before, branch))
+            before = branch
+        last = unit.history[-1]
+        for k, rounds in enumerate(ladder.rounds):
             places = np.flatnonzero(rounds != NOT_SCORED)
-            # The token before a response's first one is the history's last, wherever in the row the response stands.
-            source = np.where(places == branch, last, places - 1 + (column - branch))
-            scored.append(_scored(source, places, ids, rounds, number, k))
-            column += own
-    joined = [np.concatenate(part) for part in (tokens, positions, segments)]
-    return _Row(order[0], joined[0], joined[1], joined[2], np.concatenate(scored, axis=1), pictures)
+            targets = first[number][k] + np.arange(len(places))
+            # The token before a response's first one is the history's last.
+            begin = places == branch
+            last.predict(np.full(begin.sum(), len(last.tokens) - 1), targets[begin])
+            if places[-1] > branch:
+                unit.answers.append((len(unit.history) - 1, _row(ladder, k, branch, int(places[-1]))))
+                unit.answers[-1][1].predict(places[~begin] - 1 - branch, targets[~begin])
+    return unit
 
 
-def _separate(number: int, ladder: TokenisedLadder) -> list[_Row]:
-    rows = []
-    for k, (ids, rounds) in enumerate(zip(ladder.tokens, ladder.rounds, strict=True)):
+def _separate(ladder: TokenisedLadder, first: Sequence[int]) -> list[_Row]:
+    rows = [_row(ladder, k, 0, len(ids)) for k, ids in enumerate(ladder.tokens)]
+    for row, rounds, start in zip(rows, ladder.rounds, first, strict=True):
         places = np.flatnonzero(rounds != NOT_SCORED)
-        scored = _scored(places - 1, places, ids, rounds, number, k)
-        whole = np.arange(len(ids))
-        rows.append(_Row(number, ids, whole, np.zeros_like(whole), scored, list(range(len(ladder.image_spans[k])))))
+        row.predict(places - 1, start + np.arange(len(places)))
     return rows
 
 
-def _scored(source: Any, places: Any, ids: Any, rounds: Any, ladder: int, response: int) -> Any:
-    same = np.ones_like(places)
-    return np.stack([source, ids[places], same * ladder, same * response, rounds[places]])
+def _row(ladder: TokenisedLadder, k: int, start: int, end: int) -> _Row:
+    """Part of a conversation, without what it predicts."""
+    spans = zip(ladder.images, ladder.image_spans[k], strict=True)
+    pictures = tuple(path for path, (begin, stop) in spans if start <= begin and stop <= end)
+    scored = np.flatnonzero(ladder.rounds[k] != NOT_SCORED)
+    none = np.empty(0, dtype=np.int64)
+    return _Row(ladder.tokens[k][start:end], pictures, max(int(scored[0]) - start, 0), none, none)
 
 
-def _pictures(ladder: TokenisedLadder, which: list[int], images: ImageReader) -> dict[str, Tensor]:
-    inputs = images.read(ladder.images)
-    if which == list(range(len(ladder.images))):
-        return inputs
-    index = torch.tensor(which)
-    if any(len(value) != len(ladder.images) for value in inputs.values()):
-        raise InputError(
-            f"ladder {ladder.id}: its pictures after the first turn cannot be told apart in this family's packed rows; "
-            "set align.layout: rows"
-        )
-    return {key: value[index] for key, value in inputs.items()}
+def _shared(units: Sequence[_Unit], images: ImageReader, most: int | None) -> list[Segment]:
+    """The segments of units: all beginnings, then what continues each history, then the answers."""
+    if not units:
+        return []
+    segments = [_segment([unit.history[0] for unit in units], images, continued=True)]
+    answers: dict[int, list[tuple[int, _Row]]] = {}
+    for number, unit in enumerate(units):
+        pieces = [(0, number)]
+        for piece in unit.history[1:]:
+            parent, row = pieces[-1]
+            pieces.append((len(segments), 0))
+            segments.append(_segment([piece], images, parent, [row], continued=True))
+        for place, answer in unit.answers:
+            parent, owner = pieces[place]
+            answers.setdefault(parent, []).append((owner, answer))
+    for parent, rows in answers.items():
+        for group in answer_groups([len(row.tokens) for _, row in rows], most):
+            owners, chosen = zip(*(rows[n] for n in group), strict=True)
+            segments.append(_segment(chosen, images, parent, owners))
+    return segments
 
 
-def _join(parts: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
-    filled = [part for part in parts if part]
-    return {key: torch.cat([part[key] for part in filled]) for key in (filled[0] if filled else {})}
+def _segment(
+    rows: Sequence[_Row],
+    images: ImageReader,
+    parent: int = BEGINS,
+    owner: Sequence[int] = (),
+    continued: bool = False,
+) -> Segment:
+    # In a row of one token linear attention goes another way, which writes into the cache.
+    length = max(max(len(row.tokens) for row in rows), 1 if continued else 2)
+    grid = np.zeros((3, len(rows), length), dtype=np.int64)
+    for r, row in enumerate(rows):
+        used = slice(length - len(row.tokens), None) if continued else slice(len(row.tokens))
+        grid[0, r, used], grid[1, r, used], grid[2, r, used][row.answer :] = row.tokens, 1, 1
+    columns = [row.source + (r * length + (length - len(row.tokens)) * continued) for r, row in enumerate(rows)]
+    tokens, mask, answer = torch.from_numpy(grid)
+    return Segment(
+        parent=parent,
+        owner=torch.tensor(owner, dtype=torch.long),
+        input_ids=tokens,
+        mask=mask,
+        answer=answer,
+        images=join([images.read(row.pictures) for row in rows]),
+        source=torch.from_numpy(np.concatenate(columns)),
+        target=torch.from_numpy(np.concatenate([row.target for row in rows])),
+        padded_left=continued and bool((grid[1] == 0).any()),
+    )

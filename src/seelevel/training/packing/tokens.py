@@ -49,6 +49,11 @@ class TokenisedLadder:
         """Tokens of the longest conversation: what has to fit into the model's context."""
         return max(len(t) for t in self.tokens)
 
+    @property
+    def apart(self) -> bool:
+        """Whether each response needs a row of its own: they share no beginning, or show pictures of their own."""
+        return self.branch == 0 or any(end > self.branch for spans in self.image_spans for _, end in spans)
+
     def row_length(self, layout: str) -> int:
         """Tokens of the ladder's row (shared), or of its longest row (rows)."""
         if layout == "rows":
@@ -106,6 +111,11 @@ class ImageReader:
             add_special_tokens=False,
             return_tensors="pt",
         )
+        if "cross_attention_mask" in out:
+            raise InputError(
+                f"{type(self._processor).__name__} makes a mask for each token of its cross-attention, which training "
+                "does not; this family of models cannot be trained yet"
+            )
         ids = out["input_ids"][0].numpy()
         cuts = np.flatnonzero(ids == tokenizer.eos_token_id)
         expansions = np.split(ids, cuts)

@@ -1,0 +1,131 @@
+"""A cache that gradients flow through, and its copies: one per answer that continues the same prefix.
+
+Keys, values and states of the layers are the library's own cache (`transformers.DynamicCache`), so a model's windows,
+shared layers and recurrent states stay its own business. Two things are changed. States of linear-attention and
+convolution layers are assigned, because the library writes them in place, which gradients do not survive. And a cache
+is never written to after the pass that made it: what continues it gets a copy.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from functools import cache as memoised
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+from transformers import DynamicCache
+from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer, LinearAttentionCacheLayerMixin
+
+PLAIN = (DynamicLayer, DynamicSlidingWindowLayer)
+"""Layers of keys and values alone."""
+
+
+def new_cache(model: Any) -> Any:
+    """An empty cache for a model."""
+    cache = DynamicCache(config=model.config)
+    cache.layers = [
+        _become(layer, _Assigned) if isinstance(layer, LinearAttentionCacheLayerMixin) else layer
+        for layer in cache.layers
+    ]
+    return cache
+
+
+def forked(cache: Any, owner: Tensor, last: bool = False) -> Any:
+    """A copy in which row i goes on where row `owner[i]` of `cache` ended. owner: [n]; last: nothing will go on from
+    there, so that layers of keys and values alone are copied where they are read, and not kept."""
+    copied = duplicate(cache)
+    for number, layer in enumerate(copied.layers):
+        if last and type(layer) in PLAIN and layer.is_initialized:
+            copied.layers[number] = _become(layer, _Read)
+            copied.layers[number].owner = owner
+        else:
+            layer.reorder_cache(owner)
+    return copied
+
+
+def duplicate(cache: Any, place: int | None = None) -> Any:
+    """A cache that may be written to; its tensors are the same. `place`: only this layer will be read and written, and
+    the others are left empty, so that their tensors are not kept."""
+    copied = copy.copy(cache)
+    copied.layers = [_duplicate(layer, place in (None, number)) for number, layer in enumerate(cache.layers)]
+    return copied
+
+
+def _duplicate(layer: Any, whole: bool) -> Any:
+    copied = copy.copy(layer)
+    for name, value in vars(layer).items():
+        if isinstance(value, dict):
+            kept = {key: part if whole or not isinstance(part, Tensor) else None for key, part in value.items()}
+            setattr(copied, name, kept)
+        elif isinstance(value, Tensor) and value.dim() > 1 and not whole:
+            setattr(copied, name, None)
+    return copied
+
+
+def cache_argument(model: Any) -> str:
+    """The name of a model's argument for a cache; empty if it takes none."""
+    names = inspect.signature(type(model).forward).parameters
+    return next((name for name in ("past_key_values", "cache") if name in names), "")
+
+
+class _Read:
+    """Keys and values of a prefix, read by rows that nothing continues: what is joined is not kept here."""
+
+    owner: Tensor
+
+    def update(self: Any, keys: Tensor, values: Tensor, *args: Any, **options: Any) -> tuple[Tensor, Tensor]:
+        before = (self.keys, self.values)
+        if len(self.keys) == 1:
+            copies = [part.expand(len(self.owner), -1, -1, -1) for part in before]
+        else:
+            copies = [part.index_select(0, self.owner) for part in before]
+        joined, seen = (torch.cat(pair, 2) for pair in zip(copies, (keys, values), strict=True))
+        return joined, seen
+
+
+class _Assigned:
+    """States of linear attention and of convolutions, assigned where the library copies them in place."""
+
+    def update_recurrent_state(self: Any, recurrent_states: Tensor, state_idx: int = 0, **options: Any) -> Tensor:
+        self._known(recurrent_states)
+        self.recurrent_states[state_idx] = recurrent_states
+        self.is_recurrent_states_initialized[state_idx] = True
+        return recurrent_states
+
+    def update_conv_state(
+        self: Any, conv_states: Tensor, state_idx: int = 0, conv_kernel_size: int | None = None, **options: Any
+    ) -> Tensor:
+        self._known(conv_states)
+        if not self.is_conv_states_initialized[state_idx]:
+            self.conv_kernel_size[state_idx] = conv_kernel_size or conv_states.shape[-1]
+            self.is_conv_states_initialized[state_idx] = True
+        width = self.conv_kernel_size[state_idx]
+        if self.has_previous_state[state_idx]:
+            whole = torch.cat([self.conv_states[state_idx], conv_states], dim=-1)
+        else:
+            whole = pad(conv_states, (max(width - conv_states.shape[-1], 0), 0))
+            self.has_previous_state[state_idx] = True
+        self.conv_states[state_idx] = whole[..., -width:]
+        return whole
+
+    def _known(self: Any, states: Tensor) -> None:
+        if self.device is None:
+            self.dtype, self.device = states.dtype, states.device
+
+
+def _become(layer: Any, change: type) -> Any:
+    """The same layer, with the methods of `change` before its own."""
+    original: Any = type(layer)
+    kind: Any = _changed(original, change)
+    changed = kind.__new__(kind)
+    vars(changed).update(vars(layer))
+    return changed
+
+
+@memoised
+def _changed(kind: type, change: type) -> type:
+    # Without a layer type of its own, or the library would make it the class of all such layers.
+    return type(f"{change.__name__}{kind.__name__}", (change, kind), {"_layer_type": None})
