@@ -10,11 +10,16 @@ from __future__ import annotations
 
 import copy
 import inspect
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from functools import cache as memoised
 from typing import Any
+from weakref import ref
 
 import torch
 from torch import Tensor
+from torch.autograd.graph import saved_tensors_hooks
 from torch.nn.functional import pad
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer, LinearAttentionCacheLayerMixin
@@ -36,11 +41,11 @@ def new_cache(model: Any) -> Any:
 def forked(cache: Any, owner: Tensor, last: bool = False) -> Any:
     """A copy in which row i goes on where row `owner[i]` of `cache` ended. owner: [n]; last: nothing will go on from
     there, so that layers of keys and values alone are copied where they are read, and not kept."""
-    copied = duplicate(cache)
+    copied, joins = duplicate(cache), list[_Join]()
     for number, layer in enumerate(copied.layers):
         if last and type(layer) in PLAIN and layer.is_initialized:
             copied.layers[number] = _become(layer, _Read)
-            copied.layers[number].owner = owner
+            copied.layers[number].owner, copied.layers[number].joins = owner, joins
         else:
             layer.reorder_cache(owner)
     return copied
@@ -75,15 +80,57 @@ class _Read:
     """Keys and values of a prefix, read by rows that nothing continues: what is joined is not kept here."""
 
     owner: Tensor
+    joins: list[_Join]
 
     def update(self: Any, keys: Tensor, values: Tensor, *args: Any, **options: Any) -> tuple[Tensor, Tensor]:
-        before = (self.keys, self.values)
-        if len(self.keys) == 1:
-            copies = [part.expand(len(self.owner), -1, -1, -1) for part in before]
-        else:
-            copies = [part.index_select(0, self.owner) for part in before]
-        joined, seen = (torch.cat(pair, 2) for pair in zip(copies, (keys, values), strict=True))
-        return joined, seen
+        made = [_Join(before, self.owner, own) for before, own in ((self.keys, keys), (self.values, values))]
+        joined = tuple(join.made() for join in made)
+        for join, whole in zip(made, joined, strict=True):
+            join.whole = ref(whole)
+        self.joins[:] = made  # of the layer that is computed now
+        return joined
+
+
+@dataclass
+class _Join:
+    """Keys or values of a prefix, [1 or B, heads, P, width], with those of the n rows that go on from it."""
+
+    before: Tensor
+    owner: Tensor
+    own: Tensor
+    whole: Callable[[], Tensor | None] = lambda: None
+
+    def made(self) -> Tensor:
+        """[n, heads, P + L, width]."""
+        one = len(self.before) == 1
+        copies = self.before.expand(len(self.owner), -1, -1, -1) if one else self.before.index_select(0, self.owner)
+        return torch.cat([copies, self.own], 2)
+
+    def is_of(self, saved: Tensor) -> bool:
+        whole = self.whole()
+        return whole is not None and whole.data_ptr() == saved.data_ptr() and whole.shape == saved.shape
+
+
+@contextmanager
+def joined_again(cache: Any) -> Iterator[None]:
+    """While open, what attention saves of joined keys and values is left out, and joined again in the backward pass:
+    K copies of a prefix in each layer would weigh as much as K rows. Heads that share keys (grouped queries) are
+    repeated before attention, and saved as they are."""
+    joins = [layer.joins for layer in cache.layers if isinstance(layer, _Read)]
+
+    def keep(saved: Tensor) -> Any:
+        for made in joins[:1]:
+            for join in made:
+                if join.is_of(saved):
+                    return replace(join, before=join.before.detach(), own=join.own.detach(), whole=lambda: None)
+        return saved
+
+    def give(kept: Any) -> Tensor:
+        whole: Tensor = kept.made() if isinstance(kept, _Join) else kept
+        return whole
+
+    with saved_tensors_hooks(keep, give):
+        yield
 
 
 class _Assigned:

@@ -10,6 +10,7 @@ the model.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -19,7 +20,7 @@ from transformers import Cache
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from seelevel.training.packing import Batch, Segment
-from seelevel.training.packing.cache import cache_argument, duplicate, forked, new_cache
+from seelevel.training.packing.cache import cache_argument, duplicate, forked, joined_again, new_cache
 from seelevel.training.packing.inputs import Ended, base, segment_inputs, shift_after
 
 Read = Callable[[Segment, dict[str, Any]], Tensor]
@@ -38,7 +39,7 @@ def run(model: Any, batch: Batch, read: Read) -> Tensor:
         elif batch.again and torch.is_grad_enabled() and number < len(batch.segments) - 1:
             part = checkpoint(_finish, model, segment, before, read, use_reentrant=False)
         else:
-            part = _finish(model, segment, before, read)
+            part = _finish(model, segment, before, read, kept=True)
         parts.append(part)
     order = torch.cat([segment.target for segment in batch.segments]).argsort()
     return torch.cat(parts).index_select(0, order)
@@ -54,11 +55,13 @@ def _begin(model: Any, segment: Segment, before: Ended | None, read: Read) -> tu
     return part, Ended(cache, mask, padded, shift_after(model, segment, after))
 
 
-def _finish(model: Any, segment: Segment, before: Ended | None, read: Read) -> Tensor:
-    """A segment that none continues."""
+def _finish(model: Any, segment: Segment, before: Ended | None, read: Read, kept: bool = False) -> Tensor:
+    """A segment that none continues. kept: its activations are, until the backward pass."""
     after = _forked(before, segment, last=True)
-    cached = {"use_cache": False} if after is None else _cached(model, after.cache)
-    return read(segment, {**segment_inputs(model, segment, after), **cached})
+    if after is None:
+        return read(segment, {**segment_inputs(model, segment, after), "use_cache": False})
+    with joined_again(after.cache) if kept else nullcontext():
+        return read(segment, {**segment_inputs(model, segment, after), **_cached(model, after.cache)})
 
 
 def _forked(before: Ended | None, segment: Segment, last: bool = False) -> Ended | None:
