@@ -5,8 +5,8 @@ from dataclasses import asdict
 
 import pytest
 
-from seelevel.forecast import alignment, estimate, forecast
-from seelevel.forecast.aligning import Training, human, training
+from seelevel.forecast import aligning, alignment, estimate, forecast
+from seelevel.forecast.aligning import Training, decided, human, training
 from seelevel.formats.parquet import write_shard
 from seelevel.pipeline import Run
 from seelevel.recipe import load_recipe
@@ -97,3 +97,14 @@ def test_a_model_of_unknown_size_is_said_and_not_guessed(tmp_path, config, words
     [align] = [row for row in estimate(job).rows if row.stage == "align"]
     assert words in align.models
     assert (align.tokens, align.memory) == (0, 0)
+
+
+@pytest.mark.parametrize(("memory", "answers"), [(1e12, "all"), (6.6e8, 1)])
+def test_auto_takes_as_many_answers_as_the_memory_is_enough_for(tmp_path, monkeypatch, capsys, memory, answers):
+    settings, ladders = TrainSettings(device="cpu"), make_ladders(tmp_path, 4)
+    monkeypatch.setattr(aligning, "memory_of", lambda device: memory)
+    chosen = decided(settings, str(model_path("s")), ladders, seed=0)
+    assert chosen.answers_per_pass == answers
+    assert ("answers_per_pass" in capsys.readouterr().err) == (answers != "all")
+    kept = settings.model_copy(update={"answers_per_pass": 3})
+    assert decided(kept, str(model_path("s")), ladders, seed=0) is kept

@@ -66,7 +66,9 @@ def pass_of(batch: Batch) -> Pass:
     for segment in batch.segments:
         begins = segment.parent == BEGINS
         before.append(0 if begins else before[segment.parent] + batch.segments[segment.parent].mask.shape[1])
-        pieces.append(Piece(*segment.mask.shape, before[-1], padded=bool((segment.mask == 0).any())))
+        continued = any(other.parent == len(pieces) for other in batch.segments)
+        padded = bool((segment.mask == 0).any())
+        pieces.append(Piece(*segment.mask.shape, before[-1], padded, answers=not continued))
     pictures = sum(len(segment.images.get("pixel_values", ())) for segment in batch.segments)
     return Pass(tuple(pieces), len(batch.tokens), pictures, batch.again)
 
@@ -195,7 +197,7 @@ def test_lengths_and_passes_by_hand() -> None:
     assert passes([found], one, budget=80) == [Pass((Piece(1, 18, padded=False), *single), 11, 1, again=True)]
     again = Lengths(prefix=40, responses=(5,), pictures=1, interaction="x")  # a later round of the same interaction
     first, later = (Piece(1, 18, padded=False), Piece(3, 3, before=18)), Piece(1, 4, before=40, padded=False)
-    history = Piece(1, 22, before=18, padded=False)
+    history = Piece(1, 22, before=18, padded=False, answers=False)
     assert passes([found, again], shared, budget=80) == [Pass((first[0], history, first[1], later), 16, 1)]
     apart = [Pass((Piece(1, 40, padded=False), later), 5, 1), Pass(first, 11, 1)]
     assert passes([found, again], shared, budget=55) == apart
@@ -206,6 +208,8 @@ def test_only_one_group_of_answers_is_kept_where_they_are_computed_again() -> No
     begin, longer, shorter = Piece(1, 18), Piece(2, 9, before=18), Piece(2, 4, before=18)
     groups = Pass((begin, longer, shorter), 26, 1, again=True)
     assert groups.kept == [begin, longer] and groups.twice == [longer]
+    history = Piece(1, 30, before=18, answers=False)
+    assert Pass((begin, history, longer, shorter), 26, 1, again=True).kept == [begin, history, longer]
     assert Pass((begin, longer, shorter), 26, 1).kept == [begin, longer, shorter]
 
 

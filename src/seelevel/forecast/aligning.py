@@ -113,17 +113,24 @@ def memory_of(device: str) -> float:
 
 
 def decided(settings: TrainSettings, model: str, ladders: Sequence[Ladder], seed: int) -> TrainSettings:
-    """The settings with a number, or `all`, for `answers_per_pass: auto`. Less than all is said."""
-    if settings.answers_per_pass != "auto":
+    """The settings with a number, or `all`, for `answers_per_pass: auto`, on the device that will train. Prints a line
+    if it is not `all`, and one if even a single answer is forecast to need more memory than there is."""
+    if settings.answers_per_pass != "auto" or settings.layout == "rows":
         return settings
-    cost = training(settings, model, ladders[:SAMPLE], len(ladders), 0, seed)
-    answers = "all" if cost is None else cost.answers
-    if cost is not None and answers not in ("all", "auto"):
-        whole = settings.model_copy(update={"answers_per_pass": "all"})
-        needed = training(whole, model, ladders[:SAMPLE], len(ladders), 0, seed)
-        assert needed is not None
+    from seelevel.training.loading import chosen_device
+
+    here = settings.model_copy(update={"device": chosen_device(settings.device)})
+    cost = training(here, model, ladders[:SAMPLE], len(ladders), 0, seed)
+    if cost is None or cost.answers == "all":
+        return settings.model_copy(update={"answers_per_pass": "all"})
+    memory, needed = human(memory_of(cost.device)), human(cost.cost.memory.total)
+    say(
+        f"align: answers_per_pass: {cost.answers}, because all at once would not fit into the {memory}B of "
+        f"{cost.device}; it takes longer (forecast: {needed}B)"
+    )
+    if cost.cost.memory.total > USED * memory_of(cost.device) - PROCESS_BYTES:
         say(
-            f"align: {answers} answers at a time, which takes longer: all at once need "
-            f"{human(needed.cost.memory.total)}B, and {cost.device} has {human(memory_of(cost.device))}B"
+            f"align: even so, the forecast is {needed}B: set gradient_checkpointing: true, a smaller tokens_per_batch, "
+            "or lora"
         )
-    return settings.model_copy(update={"answers_per_pass": answers})
+    return settings.model_copy(update={"answers_per_pass": cost.answers})

@@ -20,12 +20,13 @@ WIDTHS = {"float32": 4, "float64": 8, "bfloat16": 2, "float16": 2}
 @dataclass(frozen=True)
 class Piece:
     """Rows that go through the model together: `rows` of `length` tokens, behind `before` tokens of a cached prefix.
-    `padded`: not all rows are as long as that."""
+    `padded`: not all rows are as long as that; `answers`: other rows do not go on from them."""
 
     rows: int
     length: int
     before: int = 0
     padded: bool = True
+    answers: bool = True
 
     @property
     def tokens(self) -> int:
@@ -54,15 +55,15 @@ class Pass:
     @property
     def twice(self) -> list[Piece]:
         """The pieces that are computed again."""
-        return [piece for piece in self.pieces if piece.before][:-1] if self.again else []
+        return [piece for piece in self.pieces if piece.before and piece.answers][:-1] if self.again else []
 
     @property
     def kept(self) -> list[Piece]:
-        """The pieces whose activations are there at the same time."""
-        after = [piece for piece in self.pieces if piece.before]
+        """The pieces whose activations are in memory together, at most."""
+        after = [piece for piece in self.pieces if piece.before and piece.answers]
         if not self.again or not after:
             return list(self.pieces)
-        return [*(piece for piece in self.pieces if not piece.before), max(after, key=lambda piece: piece.pairs)]
+        return [*(piece for piece in self.pieces if piece not in after), max(after, key=lambda piece: piece.pairs)]
 
 
 @dataclass(frozen=True)

@@ -107,7 +107,7 @@ def _shared(units: Sequence[Sequence[Lengths]], most: int | None) -> Pass:
         before = unit[0].prefix
         for ladder in unit:
             if ladder.prefix > before:
-                pieces.append(Piece(1, ladder.prefix - before, before, padded=False))
+                pieces.append(Piece(1, ladder.prefix - before, before, padded=False, answers=False))
                 before = ladder.prefix
             place = (0, max(begins)) if before == unit[0].prefix else (number + 1, before)
             # What an answer's last token predicts is not scored.

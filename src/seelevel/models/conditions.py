@@ -2,7 +2,7 @@
 
 Ratings and critique have no gradient. So a policy is trained on answers *given* their feedback (DRESS, arXiv
 2311.10081), and later asked for an answer given the best feedback. The text comes after picture and question, so that
-responses with different conditions still share the picture's part of a packed row. Torch-free.
+responses with different conditions still share picture and question. Torch-free.
 """
 
 from __future__ import annotations

@@ -124,7 +124,13 @@ def _apart(model: Any, rows: Sequence[Sequence[TokenisedLadder]], images: ImageR
     """Where agreement fails, and by how much; empty if it holds."""
     noise, worst, where = 0.0, 0.0, ""
     for row in rows:
-        separate, packed = (_scores(model, row, images, layout) for layout in ("rows", "shared"))
+        separate = _scores(model, row, images, "rows")
+        try:
+            packed = _scores(model, row, images, "shared")
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:  # whatever a family's own code does with a cache
+            return f"the model does not continue a cached prefix ({type(error).__name__}: {error})"
         if not _same_tokens(separate, packed):
             return f"a shared prefix scores other tokens on ladder {_names(row)}"
         difference = _largest(separate.values, packed.values)

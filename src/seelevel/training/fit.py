@@ -62,7 +62,8 @@ class Job:
     @property
     def key(self) -> dict[str, Any]:
         """The settings that change the result by more than rounding."""
-        return self.settings.model_dump(mode="json", exclude={"cache", "answers_per_pass"})
+        dropout = self.settings.lora is not None and self.settings.lora.dropout > 0  # drawn for each group of answers
+        return self.settings.model_dump(mode="json", exclude={"cache"} if dropout else {"cache", "answers_per_pass"})
 
     @cached_property
     def fingerprint(self) -> str:

@@ -95,6 +95,8 @@ def from_logits(model: Any, batch: Batch) -> Tensor:
         length = segment.input_ids.shape[1]
         columns = torch.unique(segment.source % length)
         logits = model(**inputs, logits_to_keep=columns).logits
+        if logits.shape[1] != len(columns):  # some families compute all, whatever they are asked
+            logits = logits.index_select(1, columns)
         place = (segment.source // length) * len(columns) + torch.searchsorted(columns, segment.source % length)
         return chosen_logprobs(logits.flatten(0, 1), place, batch.tokens[segment.target])
 

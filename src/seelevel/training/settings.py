@@ -56,7 +56,9 @@ class TrainSettings(BaseModel):
     objective: ObjectiveSettings = Field(
         default=MdpoSettings(), description=f"{', '.join(NAMES)} or module:class, with its parameters"
     )
-    layout: Layout = Field(default="shared", description="shared: one row per ladder; rows: one row per response")
+    layout: Layout = Field(
+        default="shared", description="shared: picture and prompt once per ladder; rows: once per response"
+    )
     lora: LoraSettings | None = Field(default=None, description="null trains full weights")
     epochs: float = Field(default=4, gt=0, le=10_000, allow_inf_nan=False)
     learning_rate: float = Field(default=3.0e-4, gt=0, allow_inf_nan=False)
@@ -71,7 +73,7 @@ class TrainSettings(BaseModel):
     gradient_checkpointing: bool = False
     tokens_per_batch: int | None = Field(default=None, ge=1, description="padded tokens in one forward pass")
     answers_per_pass: Literal["auto", "all"] | Annotated[int, Field(ge=1)] = Field(
-        default="auto", description="of a ladder, through the model at once; a number bounds memory, whatever K is"
+        default="auto", description="answers in one piece of a pass; a number bounds memory, whatever K is"
     )
     max_length: int | None = Field(default=None, ge=1, description="longest conversation; null is the model's context")
     save_steps: int = Field(default=50, ge=1, description="steps between checkpoints")

@@ -85,7 +85,7 @@ def _types(inner: Any, segment: Segment) -> dict[str, Tensor]:
 
 def _picture_token(config: Any) -> int:
     names = ("image_token_id", "image_patch_id")  # Molmo 2 has its own name
-    return int(next(getattr(config, name) for name in names if getattr(config, name, None) is not None))
+    return int(next((getattr(config, name) for name in names if getattr(config, name, None) is not None), -1))
 
 
 def _positions(inner: Any, segment: Segment, before: Ended | None) -> Tensor | None:
