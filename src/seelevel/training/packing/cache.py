@@ -84,11 +84,10 @@ class _Read:
 
     def update(self: Any, keys: Tensor, values: Tensor, *args: Any, **options: Any) -> tuple[Tensor, Tensor]:
         made = [_Join(before, self.owner, own) for before, own in ((self.keys, keys), (self.values, values))]
-        joined = tuple(join.made() for join in made)
-        for join, whole in zip(made, joined, strict=True):
-            join.whole = ref(whole)
+        joined_keys, joined_values = (join.made() for join in made)
+        made[0].whole, made[1].whole = ref(joined_keys), ref(joined_values)
         self.joins[:] = made  # of the layer that is computed now
-        return joined
+        return joined_keys, joined_values
 
 
 @dataclass
@@ -116,13 +115,12 @@ def joined_again(cache: Any) -> Iterator[None]:
     """While open, what attention saves of joined keys and values is left out, and joined again in the backward pass:
     K copies of a prefix in each layer would weigh as much as K rows. Heads that share keys (grouped queries) are
     repeated before attention, and saved as they are."""
-    joins = [layer.joins for layer in cache.layers if isinstance(layer, _Read)]
+    joins = next((layer.joins for layer in cache.layers if isinstance(layer, _Read)), [])
 
     def keep(saved: Tensor) -> Any:
-        for made in joins[:1]:
-            for join in made:
-                if join.is_of(saved):
-                    return replace(join, before=join.before.detach(), own=join.own.detach(), whole=lambda: None)
+        for join in joins:
+            if join.is_of(saved):
+                return replace(join, before=join.before.detach(), own=join.own.detach(), whole=lambda: None)
         return saved
 
     def give(kept: Any) -> Tensor:
