@@ -107,7 +107,9 @@ class _Join:
 
     def is_of(self, saved: Tensor) -> bool:
         whole = self.whole()
-        return whole is not None and whole.data_ptr() == saved.data_ptr() and whole.shape == saved.shape
+        if whole is None or whole.data_ptr() != saved.data_ptr():
+            return False
+        return whole.shape == saved.shape and whole.stride() == saved.stride()
 
 
 @contextmanager
