@@ -89,6 +89,7 @@ ROWS = {
     "hunyuan_vl": "in a batch of rows with pictures its positions are those of the first picture, whatever the layout",
     "mllama": "its cross-attention needs a mask for each token, which training does not make",
     "kosmos-2": "it asks for its picture again behind a cached prefix",
+    "inkling2": "answers move by a rounding with the text of others, and nobody has found out why",
 }
 """Families that do not train on a shared prefix, and why."""
 

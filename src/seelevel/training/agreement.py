@@ -151,7 +151,10 @@ def _leak(model: Any, rows: Sequence[Sequence[TokenisedLadder]], images: ImageRe
             if moved == 0:
                 continue
             separate = _scores(model, row, images, "rows").values
-            company = _largest(separate[kept], _scores(model, changed, images, "rows").values[kept])
+            company = any(
+                not torch.equal(separate[others], _scores(model, texts, images, "rows").values[others])
+                for texts, others in _some_changed(row)
+            )
             again = _largest(before.values, _scores(model, row, images, "shared").values)
             allowed = BOUND * _rounding(model, row, images, separate) if company or again else 0.0
             if not moved <= allowed:
