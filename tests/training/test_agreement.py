@@ -207,9 +207,9 @@ def test_a_sliding_window_is_the_models_own_and_a_lost_one_is_found(
     assert layout_of(model, [ladder], images, form) == "shared"
     whole, text = passes._finish, model.config.text_config
 
-    def forgets(model: Any, segment: Any, before: Any, read: Any) -> Any:
+    def forgets(model: Any, segment: Any, before: Any, *more: Any, **options: Any) -> Any:
         text.sliding_window = None if before is not None else 16
-        found = whole(model, segment, before, read)
+        found = whole(model, segment, before, *more, **options)
         text.sliding_window = 16
         return found
 
