@@ -27,16 +27,19 @@ quick: setup
 unit: setup
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -m unit
 
-# The unit tests and all of training's on every kind of x86 processor that this one can act as: other instructions sum
-# in another order, and round in another way.
+# The unit tests and all of training's on every kind of x86 processor that this one can act as, with one thread and two:
+# other instructions and threads sum in another order, and round in another way.
 CAPABILITIES := default $(shell grep -qsw avx2 /proc/cpuinfo && echo avx2) $(shell grep -qsw avx512bw /proc/cpuinfo && echo avx512)
 
 unit-everywhere: setup
 	for capability in $(CAPABILITIES); do \
-		echo "ATEN_CPU_CAPABILITY=$$capability"; \
-		export ATEN_CPU_CAPABILITY=$$capability HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1; \
-		$(BIN)/python -m pytest -n 2 -m unit || exit 1; \
-		$(BIN)/python -m pytest -n 2 -m 'not unit and not slow' tests/training || exit 1; \
+		export ATEN_CPU_CAPABILITY=$$capability HF_HUB_OFFLINE=1; \
+		for threads in 1 2; do \
+			echo "ATEN_CPU_CAPABILITY=$$capability OMP_NUM_THREADS=$$threads"; \
+			export OMP_NUM_THREADS=$$threads; \
+			$(BIN)/python -m pytest -n $$((2 / threads)) -m unit || exit 1; \
+			$(BIN)/python -m pytest -n $$((2 / threads)) -m 'not unit and not slow' tests/training || exit 1; \
+		done; \
 	done
 
 # The demo is timed, so it has the machine to itself.

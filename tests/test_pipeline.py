@@ -7,8 +7,6 @@ import pytest
 from seelevel import align, evaluate
 from seelevel.errors import InputError
 from seelevel.facts import AlignFacts, EvaluateFacts
-from seelevel.forecast import aligning
-from seelevel.formats import parquet
 from seelevel.pipeline import Run
 from seelevel.recipe import load_recipe
 from seelevel.stages import settings_digest
@@ -51,8 +49,6 @@ def test_figures_that_are_lost_or_garbled_are_made_again(tmp_path, monkeypatch, 
 def test_a_stage_alone_takes_what_was_made_under_its_recipes_settings_and_nothing_else(tmp_path, monkeypatch):
     """Otherwise recipe.yaml and the report would tell of settings that no ladder has seen."""
     monkeypatch.setattr(align, "run", lambda *arguments: AlignFacts(steps=3))
-    monkeypatch.setattr(aligning, "decided", lambda settings, *arguments: settings)
-    monkeypatch.setattr(parquet, "read_ladders", lambda *arguments: [])
     before = Run(load_recipe("world-quick"), tmp_path)
     for name in ("data", "generate", "check"):
         folder = StageFolder(tmp_path / name, "x")

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from seelevel.facts import AlignFacts, InputFacts
+from seelevel.facts import InputFacts
 from seelevel.fingerprints import file_sha256, folder_fingerprint, listing_fingerprint
 from seelevel.models.base import ModelRef
 from seelevel.models.files import model_fingerprint
@@ -107,6 +107,7 @@ class Run(Stages):
     def base(self) -> Path:
         """The model to align, if the recipe makes it: another model, fine-tuned on standard responses."""
         from seelevel import align
+        from seelevel.forecast.aligning import decided
 
         settings = self.recipe.base
         assert settings is not None
@@ -116,7 +117,7 @@ class Run(Stages):
             "seelevel.align",
             [self._fingerprint_of(source), model_fingerprint(model)],
             settings,
-            lambda stage: align.run(source, stage, settings.training(), model, self.out, self.recipe.seed),
+            lambda stage: align.run(source, stage, settings.training(), model, self.out, self.recipe.seed, decided),
         )
 
     def generate(self) -> Path:
@@ -192,17 +193,16 @@ class Run(Stages):
     def align(self) -> Path:
         from seelevel import align
         from seelevel.forecast.aligning import decided
-        from seelevel.formats.parquet import read_ladders
 
         source, settings = self.out / self.recipe.before("align"), self.recipe.align
-        model, seed = self.names.model(settings.model), self.recipe.seed
-
-        def run(stage: StageFolder) -> AlignFacts:
-            chosen = decided(settings, model.path, read_ladders(source, self.out), seed)
-            return align.run(source, stage, chosen, model, self.out, seed)
-
-        inputs = [self._fingerprint_of(source), self._model_fingerprint(model)]
-        return self._stage("align", "seelevel.align", inputs, settings, run)
+        model = self.names.model(settings.model)
+        return self._stage(
+            "align",
+            "seelevel.align",
+            [self._fingerprint_of(source), self._model_fingerprint(model)],
+            settings,
+            lambda stage: align.run(source, stage, settings, model, self.out, self.recipe.seed, decided),
+        )
 
     def evaluate(self) -> Path:
         from seelevel import evaluate

@@ -14,7 +14,7 @@ from seelevel.forecast.shapes import shape_in
 from seelevel.training.loading import with_lora
 from seelevel.training.settings import LoraSettings
 from tests.families.test_zoo import row
-from tests.families.zoo import FAMILIES, NO_HISTORY, NOTES, ONE_PREFIX, ROWS, UNBUILDABLE, build
+from tests.families.zoo import FAMILIES, NO_HISTORY, NOTES, ONE_PREFIX, REFUSED, ROWS, UNBUILDABLE, build
 
 HEADER = """# Model families
 
@@ -36,9 +36,10 @@ is compared before it trains, whatever stands here.
 def cells(name: str) -> list[str]:
     """The row of a family, without its notes."""
     exact = "yes" if FAMILIES[name].tolerance == 1e-9 else "yes, float32"
-    once = ("no, refused" if name == "mllama" else "no, rows") if name in ROWS else exact
-    many = "no" if name in ONE_PREFIX or name in ROWS else "yes"
-    rounds = "no" if name in NO_HISTORY or name in ROWS else "yes"
+    alone = ROWS | REFUSED
+    once = "no, refused" if name in REFUSED else "no, rows" if name in ROWS else exact
+    many = "no" if name in ONE_PREFIX | alone else "yes"
+    rounds = "no" if name in NO_HISTORY | alone else "yes"
     return [name, once, many, rounds, lora(name), generates(name), forecast(name)]
 
 
@@ -48,9 +49,9 @@ def lora(name: str) -> str:
         adapted = with_lora(model, LoraSettings(r=2))
     except InputError:
         return "not with `attention+mlp`"
-    found = {part for part, _ in adapted.named_parameters() if ".lora_A." in part}
-    experts = any("experts." in part for part, _ in model.named_parameters())
-    return "yes, no experts" if experts and found else "yes" if found else "no"
+    adapters = [name for name, _ in adapted.named_parameters() if ".lora_A." in name]
+    experts = any("experts." in name for name, _ in model.named_parameters())
+    return "yes, no experts" if experts and adapters else "yes" if adapters else "no"
 
 
 @torch.no_grad()
@@ -85,7 +86,7 @@ def page() -> str:
     lines += [f"| {' | '.join(cells(name))} |" for name in FAMILIES]
     notes = [
         f"- **{name}**: {text}"
-        for title in (ROWS, ONE_PREFIX, NO_HISTORY, NOTES)
+        for title in (REFUSED, ROWS, ONE_PREFIX, NO_HISTORY, NOTES)
         for name, text in ((n, t if t.endswith(".") else f"{t[0].upper()}{t[1:]}.") for n, t in title.items())
     ]
     left = [f"- **{name}**: {text}" for name, text in UNBUILDABLE.items()]

@@ -11,7 +11,7 @@ from torch import Tensor
 from seelevel.training.logprobs import Policy, token_logprobs
 from seelevel.training.packing import Batch, collate
 from tests.families.ladders import Pictures, ladders
-from tests.families.zoo import FAMILIES, NO_HISTORY, ONE_PREFIX, ROWS, build
+from tests.families.zoo import FAMILIES, NO_HISTORY, ONE_PREFIX, REFUSED, ROWS, build
 
 
 def run(policy: Policy, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
@@ -31,7 +31,7 @@ def sets(name: str) -> list[list[Any]]:
     return [talk, *([one] for one in every if one not in talk)] if name in ONE_PREFIX else [every]
 
 
-@pytest.mark.parametrize("name", [name for name in FAMILIES if name not in ROWS])
+@pytest.mark.parametrize("name", [name for name in FAMILIES if name not in ROWS | REFUSED])
 def test_a_shared_prefix_gives_what_rows_give(name: str) -> None:
     """K = 2 to 6, prefixes of unequal length in a batch, one picture, two and none, two rounds; all answers at once,
     and in groups whose activations are computed again."""

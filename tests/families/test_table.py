@@ -19,6 +19,7 @@ def test_the_page_has_every_family_and_no_empty_cell():
     assert all(f"**{name}**" in PAGE for name in UNBUILDABLE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FAMILIES)
 def test_a_row_of_the_page_is_what_the_tiny_model_shows(name):
     assert ROWS[name] == cells(name)

@@ -85,13 +85,14 @@ ONE_PREFIX = {
 BOTH_WAYS = "it sees a prompt in both directions, so a longer history changes the beginning"
 NO_HISTORY = {"paligemma": BOTH_WAYS, "paligemma2": BOTH_WAYS}
 """Families whose rounds of an interaction cannot share a prefix, and why."""
-ROWS = {
+REFUSED = {
     "hunyuan_vl": "in a batch of rows with pictures its positions are those of the first picture, whatever the layout",
     "mllama": "its cross-attention needs a mask for each token, which training does not make",
-    "kosmos-2": "it asks for its picture again behind a cached prefix",
-    "inkling2": "answers move by a rounding with the text of others, and nobody has found out why",
+    "kosmos-2": "it asks for a picture in every pass",
 }
-"""Families that do not train on a shared prefix, and why."""
+"""Families that cannot be trained, and why."""
+ROWS = {"inkling2": "answers move by a rounding with the text of others, and nobody has found out why"}
+"""Families that train in rows, and why."""
 
 
 def build(name: str, seed: int = 0) -> Any:

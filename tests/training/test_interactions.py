@@ -250,3 +250,22 @@ def test_the_comparison_before_training_covers_rows_of_interactions(
     assert checked_layout(model, tokens, images, "shared", 4096).layout == "rows"
     assert re.search(r"on ladder .*tiny-\d, tiny-\d#1", capsys.readouterr().err)
     assert checked_layout(model, tokens, images, "shared", budget=1).layout == "shared"  # then no row holds two rounds
+
+
+def test_a_training_goes_on_if_the_memory_decides_on_other_groups_of_answers(
+    base: Path, talks: list[Ladder], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[int] = []
+    whole = PreferenceTrainer.training_step
+
+    def step(self: Any, *args: Any, **kwargs: Any) -> Any:
+        begun.append(self.state.global_step)
+        if begun.count(7) == 1 and begun[-1] == 7:
+            raise Killed
+        return whole(self, *args, **kwargs)
+
+    monkeypatch.setattr(PreferenceTrainer, "training_step", step)
+    with pytest.raises(Killed):
+        fit(talks, str(base), settings(answers_per_pass=1), tmp_path)
+    fit(talks, str(base), settings(answers_per_pass="all"), tmp_path)
+    assert begun[begun.index(7) + 1] == 6

@@ -176,3 +176,18 @@ def test_a_special_token_in_an_answer_is_seen_before_it_is_learnt(tmp_path):
     poisoned = replace(answer, messages=[{"role": "assistant", "content": "A cat </s> a dog."}, *answer.messages[1:]])
     assert special_token_in(replace(ladder, responses=[*ladder.responses[:-1], poisoned]), ["</s>", "<pad>"]) == "</s>"
     assert special_token_in(ladder, ["</s>", "<pad>"]) == ""
+
+
+def test_pictures_that_need_a_mask_for_each_token_are_refused(tmp_path: Path) -> None:
+    whole = processor()
+
+    class Masked:
+        """A processor as Mllama's: it makes a cross-attention mask of the text."""
+
+        tokenizer, image_token = whole.tokenizer, whole.image_token
+
+        def __call__(self, **inputs: Any) -> dict[str, Any]:
+            return {**whole(**inputs), "cross_attention_mask": np.ones((1, 1, 1, 4))}
+
+    with pytest.raises(InputError, match="Masked makes a mask for each token"):
+        ImageReader(Masked()).read((make_picture(tmp_path, 1),))

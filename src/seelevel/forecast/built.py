@@ -23,15 +23,15 @@ def built_shape(config: Mapping[str, Any]) -> Shape | None:
     picture = None if model is None else picture_of(model.config.to_dict())
     if model is None or picture is None:
         return None
-    found, embeddings = parts(model), model.get_input_embeddings()
+    split, embeddings = parts(model), model.get_input_embeddings()
     hidden, vocabulary = embeddings.embedding_dim, embeddings.num_embeddings
-    vision_weights, projector_weights = (sum(p.numel() for p in part) for part in (found.tower, found.projector))
-    tower = blocks_of(found.encoders[0]) if found.encoders else None
+    vision_weights, projector_weights = (sum(p.numel() for p in part) for part in (split.tower, split.projector))
+    tower = blocks_of(split.encoders[0]) if split.encoders else None
     vision_hidden, vision_mlp = _tower_widths(tower[0]) if tower else (0, 0)
     return Shape(
         hidden=hidden,
         vocabulary=vocabulary,
-        blocks=tuple(_blocks(found.layers, model.config.get_text_config(), hidden)),
+        blocks=tuple(_blocks(split.layers, model.config.get_text_config(), hidden)),
         text_weights=count_weights(model) - vision_weights - projector_weights,
         projector_weights=projector_weights,
         vision_weights=vision_weights,

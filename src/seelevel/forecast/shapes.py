@@ -116,8 +116,8 @@ def adapter_of(model: str) -> LoraSettings | None:
     for file in sorted(folder.glob("*.safetensors")):
         try:
             with safe_open(file, framework="numpy") as weights:
-                found = (re.search(r"\.\d+\.(.+)\.lora_A\.", key) for key in weights.keys())  # noqa: SIM118
-                names |= {match[1] for match in found if match}
+                matches = (re.search(r"\.\d+\.(.+)\.lora_A\.", key) for key in weights.keys())  # noqa: SIM118
+                names |= {match[1] for match in matches if match}
         except SafetensorError as error:
             raise InputError(f"{file} is not a safetensors file or was cut off; copy the adapter again") from error
     return LoraSettings(r=int(config.get("r") or 8), target=sorted(names) or "attention+mlp")

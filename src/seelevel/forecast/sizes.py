@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from seelevel.models.pictures import Picture
-from seelevel.training.settings import LoraSettings, chosen_layers
+from seelevel.training.settings import LoraSettings, chosen_layers, is_named
 
 Widths = Mapping[str, tuple[int, int]]
 """Input and output width of linear layers, by their names in a decoder layer."""
@@ -39,9 +39,9 @@ class Block:
 
     @property
     def cached(self) -> int:
-        """Width of a token's key and value; that of two queries where the layer names them otherwise."""
-        own = [self.mixer[name][1] for name in ("k_proj", "v_proj") if name in self.mixer]
-        return sum(own) if len(own) == 2 else 2 * self.queries
+        """Width of a token's key and value; that of two queries if the layer names them otherwise."""
+        widths = [out for name, (_, out) in self.mixer.items() if is_named(name, "k_proj") or is_named(name, "v_proj")]
+        return sum(widths) if len(widths) == 2 else 2 * self.queries
 
     def adapted(self, lora: LoraSettings) -> Widths:
         """The linear layers that get adapters."""

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -26,11 +27,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from seelevel.errors import InputError
 from seelevel.progress import say
 from seelevel.training.logprobs import distrust_head, from_head, from_logits, token_logprobs
 from seelevel.training.objectives.logprobs import TokenLogprobs
 from seelevel.training.packing import collate, row_length, row_parts, rows_of
-from seelevel.training.packing.inputs import why_not_shared
+from seelevel.training.packing.inputs import base, why_not_shared
 from seelevel.training.packing.tokens import ImageReader, TokenisedLadder
 from seelevel.training.rounding import FLOAT32, in_float32, stirred, unit
 from seelevel.training.settings import Layout
@@ -56,8 +58,8 @@ def checked_layout(
         return Agreed("rows")
     reason = why_not_shared(model)
     if not reason:
-        longest, short = _longest_units(ladders, budget)
-        mixed = [unit if unit is short else [*unit, *short] for unit in longest]
+        longest, others = _units_to_compare(ladders, budget)
+        mixed = [[*members, *(one for other in others if other is not members for one in other)] for members in longest]
         reason = disagreement(model, mixed, images)
         if reason and mixed != longest and not disagreement(model, longest, images):
             say(f"layout: shared, with one prefix in a pass, because with prefixes of unequal length {reason}")
@@ -72,52 +74,82 @@ def checked_layout(
 def check_head(model: Any, ladders: Sequence[TokenisedLadder], images: ImageReader) -> None:
     """Compare log-probs from the head in chunks with the model's own logits on the shortest ladder. If they differ by
     more than rounding explains, the model's own are used from then on, with a message."""
-    shortest = min(ladders, key=lambda ladder: ladder.row_length("rows"))
+    shortest = min(ladders, key=lambda ladder: ladder.longest)
+    with _evaluating(model):
+        batch = collate([shortest], images, "rows").to(next(model.parameters()).device)
+        chunked = from_head(model, batch)
+        if chunked is not None:
+            worst = _largest(chunked, from_logits(model, batch))
+            if not worst <= BOUND * _rounding(model, [shortest], images, chunked):
+                distrust_head(model, f"gives log-probs that differ by {worst:.3g} in chunks of its head")
+
+
+@torch.no_grad()
+def check_rows(model: Any, ladders: Sequence[TokenisedLadder], images: ImageReader) -> None:
+    """Raise `InputError` if the model cannot train even in `rows`: its forward pass fails, or the log-probs of a row
+    depend on the other rows of its batch by more than rounding explains."""
+    ladder, kind = max(ladders, key=lambda ladder: ladder.longest), base(model).config.model_type
+    last = replace(ladder, tokens=ladder.tokens[-1:], rounds=ladder.rounds[-1:], image_spans=ladder.image_spans[-1:])
+    shortest = min(ladders, key=lambda ladder: ladder.longest)
+    with _evaluating(model):
+        try:
+            alone = _scores(model, [last], images, "rows").values
+            batch = _scores(model, [shortest, ladder], images, "rows").values[-len(alone) :]
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:  # whatever a family's own code does
+            raise InputError(f"models of kind {kind} cannot be trained ({type(error).__name__}: {error})") from error
+        moved = _largest(alone, batch)
+        if not moved <= BOUND * _rounding(model, [last], images, alone):
+            raise InputError(
+                f"models of kind {kind} cannot be trained: the log-probs of a row move by {moved:.3g} with the other "
+                f"rows of its batch, on ladder {ladder.id}"
+            )
+
+
+@contextmanager
+def _evaluating(model: Any) -> Iterator[None]:
+    """While open, the model is in evaluation mode."""
     training = model.training
     model.eval()
-    batch = collate([shortest], images, "rows").to(next(model.parameters()).device)
-    chunked = from_head(model, batch)
-    if chunked is not None:
-        whole = from_logits(model, batch)
-        worst = _largest(chunked, whole)
-        if not worst <= BOUND * _rounding(model, [shortest], images, chunked):
-            distrust_head(model, f"gives log-probs that differ by {worst:.3g} in chunks of its head")
-    model.train(training)
+    try:
+        yield
+    finally:
+        model.train(training)
 
 
 @torch.no_grad()
 def disagreement(model: Any, rows: Sequence[Sequence[TokenisedLadder]], images: ImageReader) -> str:
     """Why a shared prefix does not give what separate rows do, in the format that trains and in float32; empty if it
     does. rows: the ladders of each batch."""
-    training = model.training
-    model.eval()
-    coarse = unit(model) > FLOAT32
-    reason = _apart(model, rows, images)
-    if coarse and not reason:
+    with _evaluating(model):
+        reason = _apart(model, rows, images)
+        if reason or unit(model) <= FLOAT32:
+            return reason or _leak(model, rows, images)
         try:
             with in_float32(model):
-                reason = _apart(model, rows, images) or _leak(model, rows, images)
+                return _apart(model, rows, images) or _leak(model, rows, images)
         except MemoryError:
             say("layout: no room to compare the layouts in float32; compared in the format that trains alone")
-            reason = _leak(model, rows, images)
-    elif not reason:
-        reason = _leak(model, rows, images)
-    model.train(training)
-    return reason
+            return _leak(model, rows, images)
 
 
-def _longest_units(
+def _units_to_compare(
     ladders: Sequence[TokenisedLadder], budget: float
-) -> tuple[list[list[TokenisedLadder]], list[TokenisedLadder]]:
+) -> tuple[list[list[TokenisedLadder]], list[list[TokenisedLadder]]]:
     """What to compare: the ladders with the most tokens of each class of (pictures, rounds, ladders that share a
-    prefix), and those with the shortest prefix of all, which make a batch's prefixes unequal."""
+    prefix); and, for padding of several widths, ladders with other lengths of prefix: the two shortest and a medium
+    one."""
     units = [[ladders[n] for n in members] for members in rows_of(ladders, budget)]
     longest: dict[tuple[int, int, int], list[TokenisedLadder]] = {}
     for members in units:
         kind = (len(members[0].images), max(one.best_rounds for one in members), len(members))
         if kind not in longest or row_length(members) > row_length(longest[kind]):
             longest[kind] = members
-    return list(longest.values()), min(units, key=lambda members: row_parts(members)[0], default=[])
+    by_length = {row_parts(members)[0]: members for members in reversed(units)}
+    lengths = sorted(by_length)
+    chosen = sorted({*lengths[:2], *lengths[len(lengths) // 2 :][:1]})
+    return list(longest.values()), [by_length[length] for length in chosen]
 
 
 def _apart(model: Any, rows: Sequence[Sequence[TokenisedLadder]], images: ImageReader) -> str:

@@ -23,7 +23,7 @@ from seelevel.ladder import Ladder
 from seelevel.models.conditions import FILE as CONDITIONS
 from seelevel.progress import say
 from seelevel.store import cache_folder, clear_unfinished, write_atomically, write_folder, write_json
-from seelevel.training.agreement import Agreed, check_head, checked_layout
+from seelevel.training.agreement import Agreed, check_head, check_rows, checked_layout
 from seelevel.training.loading import (
     base_of_adapter,
     chosen_device,
@@ -150,6 +150,7 @@ def _load(job: Job) -> Session:
 def _agree(job: Job, session: Session) -> Agreed:
     """Compare the fast ways to compute log-probs with the plain ones; returns the layout that is right."""
     model, data = session.model, session.data
+    check_rows(model, data.tokenised, data.images)
     check_head(model, data.tokenised, data.images)
     return checked_layout(model, data.tokenised, data.images, job.settings.layout, session.budget)
 
@@ -178,7 +179,7 @@ def _trainer(job: Job, session: Session, agreed: Agreed, reference: Sequence[Ten
     arguments.warmup_steps = min(settings.warmup_steps, int(steps * MAX_WARMUP))
     content = data_fingerprint(data.tokenised, data.images)
     answers = settings.answers_per_pass if isinstance(settings.answers_per_pass, int) else None
-    fingerprint = digest(job.key, session.weights, content, data.interactions, agreed, answers, job.seed)
+    fingerprint = digest(job.key, session.weights, content, data.interactions, agreed, job.seed)
     plan = Plan(settings, agreed, session.budget, answers, fingerprint, job.label)
     return PreferenceTrainer(model, arguments, data, reference, plan)
 

@@ -76,7 +76,7 @@ def group_into_rows(
 
 def buckets(lengths: Sequence[int], budget: int, more: Sequence[int] = ()) -> list[list[int]]:
     """Groups of indices whose padded size is at most `budget`; similar lengths are together. The padded size is
-    count × longest, and what follows without padding, `more`.
+    count × longest, and `more` of each item, which needs no padding.
 
     An item over the budget is a group of its own. The longest come first: if memory is too small, it shows at once.
     """

@@ -59,8 +59,8 @@ def parts(model: Any) -> Parts:
         decoder = inner
     layers = max((module for module in decoder.modules() if isinstance(module, nn.ModuleList)), key=count_weights)
     encoders = list(_encoders(model))
-    known = [text, model.get_output_embeddings(), model.get_input_embeddings(), *encoders]
-    inside = {id(p) for module in known if module is not None for p in module.parameters()}
+    outside = [text, model.get_output_embeddings(), model.get_input_embeddings(), *encoders]
+    inside = {id(p) for module in outside if module is not None for p in module.parameters()}
     projector = [p for p in model.parameters() if id(p) not in inside]
     if not projector:
         projector = [p for encoder in encoders[:1] for module in _mergers(encoder) for p in module.parameters()]
@@ -171,10 +171,10 @@ def empty_model(config: Mapping[str, Any]) -> Any | None:
     from huggingface_hub.errors import StrictDataclassError
     from transformers import CONFIG_MAPPING, AutoModelForImageTextToText
 
-    known = config.get("model_type") in CONFIG_MAPPING
+    is_known = config.get("model_type") in CONFIG_MAPPING
     try:
-        made = CONFIG_MAPPING[config["model_type"]].from_dict(dict(config)) if known else None
+        made = CONFIG_MAPPING[config["model_type"]].from_dict(dict(config)) if is_known else None
         with torch.device("meta"):
-            return AutoModelForImageTextToText.from_config(made) if known else None
+            return AutoModelForImageTextToText.from_config(made) if is_known else None
     except (StrictDataclassError, ImportError, LookupError, ValueError, TypeError, AttributeError, RuntimeError):
         return None

@@ -169,8 +169,8 @@ def row_parts(ladders: Sequence[TokenisedLadder]) -> tuple[int, int]:
     """Of the tokens of ladders that share a prefix: how many begin all conversations, and how many follow."""
     ladders = _in_order(ladders)
     branches = _branches(ladders)
-    own = sum(len(t) - b for one, b in zip(ladders, branches, strict=True) for t in one.tokens)
-    return branches[0], branches[-1] - branches[0] + own
+    answers = sum(len(t) - b for ladder, b in zip(ladders, branches, strict=True) for t in ladder.tokens)
+    return branches[0], branches[-1] - branches[0] + answers
 
 
 def _joined_length(ladders: Sequence[TokenisedLadder]) -> int | None:

@@ -77,7 +77,7 @@ def cache_argument(model: Any) -> str:
 
 
 class _Read:
-    """Keys and values of a prefix, read by rows that nothing continues: what is joined is not kept here."""
+    """Keys and values of a prefix for rows that nothing continues. They are joined with the rows' own, but not kept."""
 
     owner: Tensor
     joins: list[_Join]
@@ -101,8 +101,10 @@ class _Join:
 
     def made(self) -> Tensor:
         """[n, heads, P + L, width]."""
-        one = len(self.before) == 1
-        copies = self.before.expand(len(self.owner), -1, -1, -1) if one else self.before.index_select(0, self.owner)
+        if len(self.before) == 1:
+            copies = self.before.expand(len(self.owner), -1, -1, -1)
+        else:
+            copies = self.before.index_select(0, self.owner)
         return torch.cat([copies, self.own], 2)
 
     def is_of(self, saved: Tensor) -> bool:
