@@ -41,7 +41,7 @@ def new_cache(model: Any) -> Any:
 def forked(cache: Any, owner: Tensor, last: bool = False) -> Any:
     """A copy in which row i goes on where row `owner[i]` of `cache` ended. owner: [n]; last: nothing will go on from
     there, so that layers of keys and values alone are copied where they are read, and not kept."""
-    copied, joins = duplicate(cache), list[_Join]()
+    copied, joins = duplicate(cache), _Joins()
     for number, layer in enumerate(copied.layers):
         if last and type(layer) in PLAIN and layer.is_initialized:
             copied.layers[number] = _become(layer, _Read)
@@ -80,13 +80,14 @@ class _Read:
     """Keys and values of a prefix for rows that nothing continues. They are joined with the rows' own, but not kept."""
 
     owner: Tensor
-    joins: list[_Join]
+    joins: _Joins
 
     def update(self: Any, keys: Tensor, values: Tensor, *args: Any, **options: Any) -> tuple[Tensor, Tensor]:
         made = [_Join(before, self.owner, own) for before, own in ((self.keys, keys), (self.values, values))]
         joined_keys, joined_values = (join.made() for join in made)
         made[0].whole, made[1].whole = ref(joined_keys), ref(joined_values)
-        self.joins[:] = made  # of the layer that is computed now
+        if self.joins.open:
+            self.joins[:] = made  # of the layer that is computed now
         return joined_keys, joined_values
 
 
@@ -114,12 +115,18 @@ class _Join:
         return whole.shape == saved.shape and whole.stride() == saved.stride()
 
 
+class _Joins(list[_Join]):
+    """Joined keys and values that `joined_again` looks for. Once it has closed, none are held here."""
+
+    open = False
+
+
 @contextmanager
 def joined_again(cache: Any) -> Iterator[None]:
     """While open, what attention saves of joined keys and values is left out, and joined again in the backward pass:
     K copies of a prefix in each layer would weigh as much as K rows. Heads that share keys (grouped queries) are
     repeated before attention, and saved as they are."""
-    joins = next((layer.joins for layer in cache.layers if isinstance(layer, _Read)), [])
+    joins = next((layer.joins for layer in cache.layers if isinstance(layer, _Read)), _Joins())
 
     def keep(saved: Tensor) -> Any:
         for join in joins:
@@ -131,8 +138,13 @@ def joined_again(cache: Any) -> Iterator[None]:
         whole: Tensor = kept.made() if isinstance(kept, _Join) else kept
         return whole
 
-    with saved_tensors_hooks(keep, give):
-        yield
+    joins.open = True
+    try:
+        with saved_tensors_hooks(keep, give):
+            yield
+    finally:
+        joins.open = False
+        joins.clear()
 
 
 class _Assigned:
