@@ -6,7 +6,7 @@ import torch
 from seelevel.errors import InputError
 from seelevel.training.agreement import Agreed, check_head, check_rows, checked_layout
 from seelevel.training.logprobs import from_logits, token_logprobs
-from seelevel.training.packing import collate
+from seelevel.training.packing import collate, passes
 from tests.families.ladders import Pictures, ladders
 from tests.families.zoo import FAMILIES, NO_HISTORY, ONE_PREFIX, REFUSED, ROWS, build
 
@@ -58,3 +58,21 @@ def test_log_probs_from_the_head_are_those_of_the_models_own_logits(name):
         batch = collate(every, Pictures(FAMILIES[name]), layout)
         expected = from_logits(model, batch)
         assert (token_logprobs(model, batch).values - expected).abs().max() < FAMILIES[name].tolerance
+
+
+@pytest.mark.parametrize("name", ["qwen2_5_vl", "qwen3_vl", "glm4v"])
+def test_positions_left_from_another_batch_are_found(name, monkeypatch, capsys):
+    """`rope_deltas` is the model's own memory of the last pictures that it saw."""
+    left = []
+
+    def stale(model, segment, before):
+        left.append(shift_after(model, segment, before))
+        older = left[max(len(left) - 2, 0)]
+        return older[:1].expand(len(segment.mask))
+
+    shift_after = passes.shift_after
+    monkeypatch.setattr(passes, "shift_after", stale)
+    every = ladders(FAMILIES[name])
+    assert checked_layout(build(name), every, Pictures(FAMILIES[name]), "shared").layout == "rows"
+    assert "log-probs differ by" in capsys.readouterr().err
+    assert len({int(shift) for shifts in left for shift in shifts}) > 1

@@ -30,14 +30,15 @@ def train(folder, out, settings, processes):
     return done.stderr
 
 
+@pytest.mark.parametrize("answers", ["all", 1], ids=["at-once", "one-by-one"])
 @pytest.mark.parametrize("lora", [{"r": 4, "alpha": 8}, None], ids=["lora", "full"])
-def test_two_processes_end_in_the_weights_of_one(tmp_path, lora):
+def test_two_processes_end_in_the_weights_of_one(tmp_path, lora, answers):
     pictures = tmp_path / "pictures"
     pictures.mkdir()
     # unequal K and rounds, so that the processes' shares and passes differ
     save_ladders([make_ladder(pictures, n, 2 + n % 3, 1 + n % 2) for n in range(8)], tmp_path / "ladders.parquet")
     save_model(tmp_path / "base")
-    settings = {**SETTINGS, "lora": lora, "tokens_per_batch": 300}
+    settings = {**SETTINGS, "lora": lora, "tokens_per_batch": 300, "answers_per_pass": answers}
     train(tmp_path, tmp_path / "one", {**settings, "cache": str(tmp_path / "cache-one")}, 1)
     said = train(tmp_path, tmp_path / "two", {**settings, "cache": str(tmp_path / "cache-two")}, 2)
     kind = "adapter/adapter_model.safetensors" if lora else "model/model.safetensors"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ COMMON: list[tuple[str, int, dict[str, Any]]] = [
     ("s", 4, {"tokens_per_batch": 800, "freeze_vision": False}),
     ("m", 6, {"answers_per_pass": 2, "tokens_per_batch": 1}),
     ("m", 6, {"answers_per_pass": 1, "lora": {}}),
+    ("s", 16, {"answers_per_pass": 4, "tokens_per_batch": 1}),
 ]
 MORE: list[tuple[str, int, dict[str, Any]]] = [
     (model, k, {**layout, **lora, **checkpointing})
@@ -189,28 +191,28 @@ def test_lengths_and_passes_by_hand() -> None:
     assert found.row("shared") == 29
     assert found.row("rows") == 22
     shared, rows = TrainSettings(), TrainSettings(layout="rows")
-    begin, answers_ = Piece(2, 18, padded=False), Piece(6, 3, before=18)
+    begin, answers_ = Piece(2, 18, padded=False, answers=False), Piece(6, 3, before=18)
     assert passes([found] * 4, shared, budget=80) == [Pass((begin, answers_), 22, 2)] * 2
     assert passes([found] * 4, rows, budget=150) == [Pass((Piece(6, 22),), 22, 6)] * 2
     one = TrainSettings(answers_per_pass=1)
     single = [Piece(1, length, before=18, padded=False) for length in (3, 3, 2)]
-    assert passes([found], one, budget=80) == [Pass((Piece(1, 18, padded=False), *single), 11, 1, again=True)]
+    assert passes([found], one, budget=80) == [Pass((replace(begin, rows=1), *single), 11, 1, again=True)]
     again = Lengths(prefix=40, responses=(5,), pictures=1, interaction="x")  # a later round of the same interaction
-    first, later = (Piece(1, 18, padded=False), Piece(3, 3, before=18)), Piece(1, 4, before=40, padded=False)
+    first, later = (replace(begin, rows=1), Piece(3, 3, before=18)), Piece(1, 4, before=40, padded=False)
     history = Piece(1, 22, before=18, padded=False, answers=False)
     assert passes([found, again], shared, budget=80) == [Pass((first[0], history, first[1], later), 16, 1)]
-    apart = [Pass((Piece(1, 40, padded=False), later), 5, 1), Pass(first, 11, 1)]
+    apart = [Pass((Piece(1, 40, padded=False, answers=False), later), 5, 1), Pass(first, 11, 1)]
     assert passes([found, again], shared, budget=55) == apart
 
 
 @pytest.mark.unit
-def test_only_one_group_of_answers_is_kept_where_they_are_computed_again() -> None:
-    begin, longer, shorter = Piece(1, 18), Piece(2, 9, before=18), Piece(2, 4, before=18)
+def test_pieces_are_in_memory_one_after_the_other_where_they_are_computed_again() -> None:
+    begin, longer, shorter = Piece(1, 18, answers=False), Piece(2, 9, before=18), Piece(2, 4, before=18)
     groups = Pass((begin, longer, shorter), 26, 1, again=True)
-    assert groups.kept == [begin, longer] and groups.twice == [longer]
-    history = Piece(1, 30, before=18, answers=False)
-    assert Pass((begin, history, longer, shorter), 26, 1, again=True).kept == [begin, history, longer]
-    assert Pass((begin, longer, shorter), 26, 1).kept == [begin, longer, shorter]
+    assert groups.together == [(begin,), (longer,), (shorter,)] and groups.twice == (begin, longer)
+    assert Pass((begin, longer, longer), 26, 1, again=True).together == [(begin,), (longer,)]
+    at_once = Pass((begin, longer, shorter), 26, 1)
+    assert at_once.together == [at_once.pieces] and at_once.twice == ()
 
 
 def test_lengths_of_the_worlds_ladders_are_near_what_is_trained(tmp_path: Path) -> None:

@@ -40,8 +40,8 @@ class Piece:
 
 @dataclass(frozen=True)
 class Pass:
-    """One forward and backward pass over `pieces`: `scored` tokens with log-probs, `pictures`. `again`: the pieces
-    behind a prefix are computed a second time in the backward pass, all but the last."""
+    """One forward and backward pass over `pieces`: `scored` tokens with log-probs, `pictures`. `again`: each piece is
+    computed a second time in the backward pass, all but the last."""
 
     pieces: tuple[Piece, ...]
     scored: int
@@ -53,17 +53,14 @@ class Pass:
         return sum(piece.tokens for piece in self.pieces)
 
     @property
-    def twice(self) -> list[Piece]:
+    def twice(self) -> tuple[Piece, ...]:
         """The pieces that are computed again."""
-        return [piece for piece in self.pieces if piece.before and piece.answers][:-1] if self.again else []
+        return self.pieces[:-1] if self.again else ()
 
     @property
-    def kept(self) -> list[Piece]:
-        """The pieces whose activations are in memory together, at most."""
-        after = [piece for piece in self.pieces if piece.before and piece.answers]
-        if not self.again or not after:
-            return list(self.pieces)
-        return [*(piece for piece in self.pieces if piece not in after), max(after, key=lambda piece: piece.pairs)]
+    def together(self) -> list[tuple[Piece, ...]]:
+        """Pieces whose activations are in memory at the same time: all of them, or one after the other."""
+        return [(piece,) for piece in dict.fromkeys(self.pieces)] if self.again else [self.pieces]
 
 
 @dataclass(frozen=True)
@@ -96,6 +93,8 @@ def training_memory(
 
     From the second pass on, the gradients exist during the whole pass; in the first they replace activations one by
     one. The peak is at the head, with all activations, or in a block's backward pass, or at the end with all gradients.
+    Where pieces are computed again, it has the activations of one of them and the caches of the prefixes, whose
+    gradients add up until the prefixes themselves are computed again.
     """
     width = WIDTHS[dtype]
     trained_width = max(width, FLOAT) if settings.lora else width
@@ -106,36 +105,47 @@ def training_memory(
     for number, one in enumerate(step):
         pictures = one.pictures * 3 * shape.picture.pixels * (FLOAT + (width if width != FLOAT else 0))
         tokens = one.tokens * 3 * 8
-        largest = max(piece.tokens for piece in one.pieces)
-        kept = _kept(shape, settings, one, width, mixed)
-        block = largest * max(_block(shape, block, settings, width, mixed) for block in shape.blocks)
         if not (settings.lora or settings.freeze_vision):
             tokens += pictures  # kept by the tower's first layer
-        again = block if settings.gradient_checkpointing else 0
-        flowing = largest * (2 * shape.hidden + max(block.inner for block in shape.blocks)) * width
         gradients = trained if number else 0
+        caches = _caches(shape, one, mixed, width) if one.again else 0.0
         forward, backward = _head(shape, settings, one, width, mixed)
-        moments += [
-            Memory(weights, gradients, 2 * trained, kept + copies, forward, max(pictures, tokens)),
-            Memory(weights, gradients, 2 * trained, kept + copies, backward, tokens),
-            Memory(weights, gradients, 2 * trained, kept + copies + again + flowing, 0, tokens),
-            Memory(weights, trained, 2 * trained, block + copies + flowing, 0, tokens),
-        ]
+        for pieces in one.together:
+            largest = max(piece.tokens for piece in pieces)
+            kept = _kept(shape, settings, one, pieces, width, mixed) + copies
+            block = largest * max(_block(shape, block, settings, width, mixed) for block in shape.blocks)
+            again = block if settings.gradient_checkpointing else 0
+            flowing = largest * (2 * shape.hidden + max(block.inner for block in shape.blocks)) * width
+            scored = any(piece.answers for piece in pieces)  # a prefix is computed again without the head
+            through = kept + again + flowing + caches * (2 if scored else 1)
+            moments.append(Memory(weights, gradients, 2 * trained, through, 0, tokens))
+            moments.append(Memory(weights, trained, 2 * trained, block + copies + flowing, 0, tokens))
+            if scored:
+                data = max(pictures, tokens)
+                moments.append(Memory(weights, gradients, 2 * trained, kept + caches, forward, data))
+                moments.append(Memory(weights, gradients, 2 * trained, kept + caches, backward, tokens))
     return max(moments, key=lambda memory: memory.total)
 
 
-def _kept(shape: Shape, settings: TrainSettings, one: Pass, width: int, mixed: bool) -> float:
-    """Bytes that autograd keeps from the forward pass for the backward pass."""
+def _caches(shape: Shape, one: Pass, mixed: bool, width: int) -> float:
+    """Bytes of the keys and values that answers go on from."""
+    begun = sum(piece.tokens for piece in one.pieces if not piece.answers)
+    cached = sum(block.count * block.cached for block in shape.blocks if block.quadratic)
+    return float(begun * cached * (HALF if mixed else width))
+
+
+def _kept(shape: Shape, settings: TrainSettings, one: Pass, pieces: Sequence[Piece], width: int, mixed: bool) -> float:
+    """Bytes that autograd keeps of these pieces of a pass for the backward pass."""
     d, product = shape.hidden, HALF if mixed else width
-    t = sum(piece.tokens for piece in one.kept)
+    t = sum(piece.tokens for piece in pieces)
     looking = [block for block in shape.blocks if block.quadratic]
     # The keys and values of a prefix belong to its cache; behind it each row has its own copy, in each layer.
-    copied = sum(block.count * block.queries for block in looking) * sum(2 * p.rows * p.before for p in one.kept)
-    masks = sum(piece.pairs for piece in one.kept if piece.padded or piece.before)
+    copied = sum(block.count * block.queries for block in looking) * sum(2 * p.rows * p.before for p in pieces)
+    masks = sum(piece.pairs for piece in pieces if piece.padded or piece.before)
     if settings.gradient_checkpointing:
         # The input of each layer; the cache of the prefixes, and its copies in one layer.
-        begun = sum(piece.tokens for piece in one.kept if not piece.before) if len(one.pieces) > 1 else 0
-        copied = max(piece.rows * piece.before for piece in one.kept) * max(2 * block.queries for block in shape.blocks)
+        begun = sum(piece.tokens for piece in pieces if not piece.answers)
+        copied = max(piece.rows * piece.before for piece in pieces) * max(2 * block.queries for block in shape.blocks)
         cached = begun * sum(block.count * block.cached for block in looking)
         text: float = shape.layers * t * d * width + (cached + copied) * product
     else:
@@ -147,7 +157,7 @@ def _kept(shape: Shape, settings: TrainSettings, one: Pass, width: int, mixed: b
         text += _merged(shape, settings.lora, settings.gradient_checkpointing) * width
     text += t * d * (FLOAT + (0 if settings.lora else width)) + one.scored * d * width * (2 if settings.lora else 1)
     v, patches = shape.vision_hidden, one.pictures * (shape.picture.patches + 1)
-    if settings.lora or settings.freeze_vision:
+    if settings.lora or settings.freeze_vision or all(piece.before for piece in pieces):
         vision = 0.0
     elif settings.gradient_checkpointing:
         vision = patches * (v * (shape.vision_layers + 9) + 3 * shape.vision_mlp) * width

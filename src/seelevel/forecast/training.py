@@ -101,7 +101,7 @@ def _rows(ladders: Sequence[Lengths]) -> Pass:
 def _shared(units: Sequence[Sequence[Lengths]], most: int | None) -> Pass:
     """A pass over ladders that share prefixes, unit by unit: beginnings, what continues each history, answers."""
     begins = [unit[0].prefix for unit in units]
-    pieces = [Piece(len(units), max(begins), padded=len(set(begins)) > 1)]
+    pieces = [Piece(len(units), max(begins), padded=len(set(begins)) > 1, answers=False)]
     answers: dict[tuple[int, int], list[int]] = {}
     for number, unit in enumerate(units):
         before = unit[0].prefix

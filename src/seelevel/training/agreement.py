@@ -40,6 +40,8 @@ from seelevel.training.settings import Layout
 BOUND = 8.0
 """By how much more than measured rounding a log-prob may differ: see docs/log.md, 2026-11-27."""
 DRAWS = 2
+MOST_ANSWERS = 4
+"""Answers of a ladder that are compared: in separate rows all at once must fit into memory."""
 
 
 class Agreed(NamedTuple):
@@ -58,7 +60,7 @@ def checked_layout(
         return Agreed("rows")
     reason = why_not_shared(model)
     if not reason:
-        longest, others = _units_to_compare(ladders, budget)
+        longest, others = _units_to_compare(_few(ladders), budget)
         mixed = [[*members, *(one for other in others if other is not members for one in other)] for members in longest]
         reason = disagreement(model, mixed, images)
         if reason and mixed != longest and not disagreement(model, longest, images):
@@ -74,7 +76,7 @@ def checked_layout(
 def check_head(model: Any, ladders: Sequence[TokenisedLadder], images: ImageReader) -> None:
     """Compare log-probs from the head in chunks with the model's own logits on the shortest ladder. If they differ by
     more than rounding explains, the model's own are used from then on, with a message."""
-    shortest = min(ladders, key=lambda ladder: ladder.longest)
+    shortest = min(_few(ladders), key=lambda ladder: ladder.longest)
     with _evaluating(model):
         batch = collate([shortest], images, "rows").to(next(model.parameters()).device)
         chunked = from_head(model, batch)
@@ -88,6 +90,7 @@ def check_head(model: Any, ladders: Sequence[TokenisedLadder], images: ImageRead
 def check_rows(model: Any, ladders: Sequence[TokenisedLadder], images: ImageReader) -> None:
     """Raise `InputError` if the model cannot train even in `rows`: its forward pass fails, or the log-probs of a row
     depend on the other rows of its batch by more than rounding explains."""
+    ladders = _few(ladders)
     ladder, kind = max(ladders, key=lambda ladder: ladder.longest), base(model).config.model_type
     last = replace(ladder, tokens=ladder.tokens[-1:], rounds=ladder.rounds[-1:], image_spans=ladder.image_spans[-1:])
     shortest = min(ladders, key=lambda ladder: ladder.longest)
@@ -150,6 +153,12 @@ def _units_to_compare(
     lengths = sorted(by_length)
     chosen = sorted({*lengths[:2], *lengths[len(lengths) // 2 :][:1]})
     return list(longest.values()), [by_length[length] for length in chosen]
+
+
+def _few(ladders: Sequence[TokenisedLadder]) -> list[TokenisedLadder]:
+    """The ladders with their first answers alone."""
+    names = ("tokens", "rounds", "image_spans")
+    return [replace(one, **{name: getattr(one, name)[:MOST_ANSWERS] for name in names}) for one in ladders]
 
 
 def _apart(model: Any, rows: Sequence[Sequence[TokenisedLadder]], images: ImageReader) -> str:

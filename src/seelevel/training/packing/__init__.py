@@ -70,8 +70,8 @@ class Batch:
     """Segments of which N tokens are scored; these stand ladder by ladder, response by response, in text order.
 
     tokens [N], ladder (index in the batch), response (index in the ladder), round: [N]. sizes: K of each ladder.
-    again: answers are computed a second time in the backward pass, segment by segment, so that the activations of only
-    one are kept at a time.
+    again: segments are computed a second time in the backward pass, so that the activations of only one are kept at a
+    time.
     """
 
     layout: Layout

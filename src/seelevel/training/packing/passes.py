@@ -1,16 +1,17 @@
 """The passes of a batch: each segment through the model, on a copy of the cache of what it continues.
 
 Gradients of all answers add up in the prefix by themselves, because the copies are part of one graph. With
-`Batch.again`, a segment of answers is computed without keeping its activations, and a second time when the backward
-pass reaches it; the last one is kept, as the backward pass begins with it. So the memory is that of the prefix and of
-one segment of answers, however many there are, and there is still one forward and one backward pass to whatever wraps
-the model.
+`Batch.again`, a segment is computed without keeping its activations, and a second time when the backward pass reaches
+it; the last one is kept, as the backward pass begins with it. So the memory is that of the prefix's cache and of one
+segment, however many answers there are, and there is still one forward and one backward pass to whatever wraps the
+model.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
 import torch
@@ -34,15 +35,20 @@ def run(model: Any, batch: Batch, read: Read) -> Tensor:
     parts = []
     for number, segment in enumerate(batch.segments):
         before = ended.get(segment.parent)
+        again = batch.again and torch.is_grad_enabled()
         if number in parents:
-            part, ended[number] = _begin(model, segment, before, read)
-        elif batch.again and torch.is_grad_enabled() and number < len(batch.segments) - 1:
-            part = checkpoint(_finish, model, segment, before, read, use_reentrant=False)
+            part, ended[number] = _twice(_begin, again)(model, segment, before, read)
         else:
-            part = _finish(model, segment, before, read, kept=True)
+            again = again and number < len(batch.segments) - 1
+            part = _twice(_finish, again)(model, segment, before, read, kept=not again)
         parts.append(part)
     order = torch.cat([segment.target for segment in batch.segments]).argsort()
     return torch.cat(parts).index_select(0, order)
+
+
+def _twice(passes: Callable[..., Any], again: bool) -> Callable[..., Any]:
+    """These passes, computed again in the backward pass in place of keeping their activations."""
+    return partial(checkpoint, passes, use_reentrant=False) if again else passes
 
 
 def _begin(model: Any, segment: Segment, before: Ended | None, read: Read) -> tuple[Tensor, Ended]:
