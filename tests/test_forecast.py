@@ -99,9 +99,10 @@ def test_a_model_of_unknown_size_is_said_and_not_guessed(tmp_path, config, words
     assert (align.tokens, align.memory) == (0, 0)
 
 
+@pytest.mark.parametrize("layout", ["shared", "rows"])
 @pytest.mark.parametrize(("memory", "answers"), [(1e12, "all"), (6.6e8, 1)])
-def test_auto_takes_as_many_answers_as_the_memory_is_enough_for(tmp_path, monkeypatch, capsys, memory, answers):
-    settings, ladders = TrainSettings(device="cpu"), make_ladders(tmp_path, 4)
+def test_auto_takes_as_many_answers_as_the_memory_is_enough_for(tmp_path, monkeypatch, capsys, memory, answers, layout):
+    settings, ladders = TrainSettings(device="cpu", layout=layout), make_ladders(tmp_path, 4)
     monkeypatch.setattr(aligning, "memory_of", lambda device: memory)
     chosen = decided(settings, str(model_path("s")), ladders, seed=0)
     assert chosen.answers_per_pass == answers

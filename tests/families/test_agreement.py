@@ -8,23 +8,10 @@ from seelevel.training.agreement import Agreed, check_head, check_rows, checked_
 from seelevel.training.logprobs import from_logits, token_logprobs
 from seelevel.training.packing import collate, passes
 from tests.families.ladders import Pictures, ladders
-from tests.families.zoo import FAMILIES, NO_HISTORY, ONE_PREFIX, REFUSED, ROWS, build
+from tests.families.zoo import COMMON, FAMILIES, NO_HISTORY, ONE_PREFIX, REFUSED, ROWS, build
 
 COMPUTE_ALL_COLUMNS = ["minicpmv4_6", "video_llama_3", "nemotron_h_omni"]
 """Families that compute the logits of all columns, whatever they are asked for."""
-
-
-COMMON = [
-    "llava",
-    "qwen2_5_vl",
-    "qwen3_vl",
-    "qwen3_5",
-    "internvl",
-    "gemma3",
-    "smolvlm",
-    "llava_onevision",
-    "dots3_note",
-]
 
 
 @pytest.mark.parametrize(

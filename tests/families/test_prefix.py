@@ -8,10 +8,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from seelevel.training.loading import with_lora
 from seelevel.training.logprobs import Policy, token_logprobs
 from seelevel.training.packing import Batch, collate
+from seelevel.training.settings import LoraSettings
 from tests.families.ladders import Pictures, ladders
-from tests.families.zoo import FAMILIES, NO_HISTORY, ONE_PREFIX, REFUSED, ROWS, build
+from tests.families.zoo import COMMON, FAMILIES, NO_HISTORY, ONE_PREFIX, REFUSED, ROWS, build
 
 
 def run(policy: Policy, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
@@ -31,18 +33,36 @@ def sets(name: str) -> list[list[Any]]:
     return [talk, *([one] for one in every if one not in talk)] if name in ONE_PREFIX else [every]
 
 
-@pytest.mark.parametrize("name", [name for name in FAMILIES if name not in ROWS | REFUSED])
-def test_a_shared_prefix_gives_what_rows_give(name: str) -> None:
+def adapted(model: Any) -> Any:
+    """The model with adapters that are not at zero."""
+    model = with_lora(model, LoraSettings(r=4, alpha=8))
+    for number, (name, parameter) in enumerate(model.named_parameters()):
+        if "lora_B" in name:
+            drawn = torch.randn(parameter.shape, generator=torch.Generator().manual_seed(number), dtype=parameter.dtype)
+            parameter.data = drawn / 10
+    return model
+
+
+SHARING = [name for name in FAMILIES if name not in ROWS | REFUSED]
+
+
+@pytest.mark.parametrize(
+    ("name", "lora"),
+    [(name, False) for name in SHARING]
+    + [pytest.param(name, True, marks=() if name in COMMON else pytest.mark.slow) for name in SHARING],
+)
+def test_a_shared_prefix_gives_what_rows_give(name: str, lora: bool) -> None:
     """K = 2 to 6, prefixes of unequal length in a batch, one picture, two and none, two rounds; all answers at once,
     and in groups whose activations are computed again."""
-    family, policy = FAMILIES[name], Policy(build(name)).train()
+    model = build(name)
+    family, policy = FAMILIES[name], Policy(adapted(model) if lora else model).train()
     near = 1e-9 if family.tolerance == 1e-9 else 1e-5
     for part in sets(name):
         values, gradients = run(policy, collate(part, Pictures(family), "rows"))  # type: ignore[arg-type]
         total = torch.stack([g.norm() for g in gradients.values()]).norm()
-        for answers in (None, 2):
-            shared, found = run(policy, collate(part, Pictures(family), "shared", answers))  # type: ignore[arg-type]
-            assert ((shared - values) / values).abs().max() <= near
+        for layout, answers in (("shared", None), ("shared", 2), ("rows", 2)):
+            other, found = run(policy, collate(part, Pictures(family), layout, answers))  # type: ignore[arg-type]
+            assert ((other - values) / values).abs().max() <= near
             for tensor, gradient in gradients.items():
                 # Of a key's bias the gradient is zero in exact arithmetic: only rounding stays.
                 slack = (1e-5 if near == 1e-9 else 1e-3) * gradient.norm() + (1e-15 if near == 1e-9 else 1e-6) * total

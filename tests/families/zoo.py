@@ -74,6 +74,19 @@ NOTES: dict[str, str] = {
     "mistral3-ministral": "Queries are scaled by their position, so a padded row needs position_ids.",
 }
 
+COMMON = [
+    "llava",
+    "qwen2_5_vl",
+    "qwen3_vl",
+    "qwen3_5",
+    "internvl",
+    "gemma3",
+    "smolvlm",
+    "llava_onevision",
+    "dots3_note",
+]
+"""Families in which everything is tested every time; the others take part in the slow tests."""
+
 # How training on a shared prefix goes in a family, where it is not as in most.
 ONE_PREFIX = {
     "minimax_m3_vl": "its indexer counts padding into its blocks",

@@ -37,6 +37,7 @@ COMMON: list[tuple[str, int, dict[str, Any]]] = [
     ("m", 6, {"answers_per_pass": 2, "tokens_per_batch": 1}),
     ("m", 6, {"answers_per_pass": 1, "lora": {}}),
     ("s", 16, {"answers_per_pass": 4, "tokens_per_batch": 1}),
+    ("s", 4, {"answers_per_pass": 2, "layout": "rows", "freeze_vision": False}),
 ]
 MORE: list[tuple[str, int, dict[str, Any]]] = [
     (model, k, {**layout, **lora, **checkpointing})

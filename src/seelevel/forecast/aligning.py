@@ -92,8 +92,7 @@ def training(
     absent = device.startswith("cuda") and not gpu
     dtype, mixed = precision(trained, device)
     room = float("inf") if absent else USED * memory_of(device) - PROCESS_BYTES
-    auto = settings.answers_per_pass == "auto" and settings.layout == "shared"
-    for answers in CHOICES if auto else (settings.answers_per_pass,):
+    for answers in CHOICES if settings.answers_per_pass == "auto" else (settings.answers_per_pass,):
         tried = trained.model_copy(update={"answers_per_pass": answers})
         cost = training_cost(shape, tried, measured, count, device.partition(":")[0], dtype, mixed, seed)
         if cost.memory.total <= room:
@@ -115,7 +114,7 @@ def memory_of(device: str) -> float:
 def decided(settings: TrainSettings, model: str, ladders: Sequence[Ladder], seed: int) -> TrainSettings:
     """The settings with a number, or `all`, for `answers_per_pass: auto`, on the device that will train. Prints a line
     if it is not `all`, and one if even a single answer is forecast to need more memory than there is."""
-    if settings.answers_per_pass != "auto" or settings.layout == "rows":
+    if settings.answers_per_pass != "auto":
         return settings
     from seelevel.training.loading import chosen_device
 

@@ -156,8 +156,9 @@ def _kept(shape: Shape, settings: TrainSettings, one: Pass, pieces: Sequence[Pie
     if settings.lora:
         text += _merged(shape, settings.lora, settings.gradient_checkpointing) * width
     text += t * d * (FLOAT + (0 if settings.lora else width)) + one.scored * d * width * (2 if settings.lora else 1)
-    v, patches = shape.vision_hidden, one.pictures * (shape.picture.patches + 1)
-    if settings.lora or settings.freeze_vision or all(piece.before for piece in pieces):
+    begin, begins = (sum(p.rows for p in some if not p.before) for some in (pieces, one.pieces))
+    v, patches = shape.vision_hidden, one.pictures * begin / begins * (shape.picture.patches + 1)
+    if settings.lora or settings.freeze_vision:
         vision = 0.0
     elif settings.gradient_checkpointing:
         vision = patches * (v * (shape.vision_layers + 9) + 3 * shape.vision_mlp) * width

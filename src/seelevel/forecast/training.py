@@ -79,23 +79,25 @@ def lengths(ladders: Iterable[Ladder], count: Callable[[str], int], image_tokens
 
 def passes(step: Sequence[Lengths], settings: TrainSettings, budget: int) -> list[Pass]:
     """The forward passes of a step, grouped as in the trainer."""
+    most = settings.answers_per_pass if isinstance(settings.answers_per_pass, int) else None
     if settings.layout == "rows":
         budget = max(budget // max(len(ladder.responses) for ladder in step), 1)
-        return [_rows([step[n] for n in group]) for group in buckets([one.row("rows") for one in step], budget)]
+        return [_rows([step[n] for n in group], most) for group in buckets([one.row("rows") for one in step], budget)]
     names = [ladder.interaction for ladder in step]
     together = group_into_rows(names, lambda unit: _common_row([step[n] for n in unit]), budget)
     units = [sorted((step[n] for n in unit), key=lambda ladder: ladder.prefix) for unit in together]
     begins = [unit[0].prefix for unit in units]
     more = [_row_tokens(unit) - begin for unit, begin in zip(units, begins, strict=True)]
-    most = settings.answers_per_pass if isinstance(settings.answers_per_pass, int) else None
     return [_shared([units[n] for n in group], most) for group in buckets(begins, budget, more)]
 
 
-def _rows(ladders: Sequence[Lengths]) -> Pass:
+def _rows(ladders: Sequence[Lengths], most: int | None) -> Pass:
+    own = [ladder.prefix + response for ladder in ladders for response in ladder.responses]
+    groups = [range(len(own))] if most is None else answer_groups(own, most)
+    pieces = tuple(Piece(len(group), max(own[n] for n in group)) for group in groups)
     scored = sum(sum(ladder.responses) for ladder in ladders)
     pictures = sum(ladder.pictures * len(ladder.responses) for ladder in ladders)
-    longest = max(ladder.row("rows") for ladder in ladders)
-    return Pass((Piece(sum(len(ladder.responses) for ladder in ladders), longest),), scored, pictures)
+    return Pass(pieces, scored, pictures, again=most is not None)
 
 
 def _shared(units: Sequence[Sequence[Lengths]], most: int | None) -> Pass:

@@ -135,8 +135,11 @@ def collate(
     units = [] if layout == "rows" else rows_of(ladders)
     segments = _shared([_unit({n: ladders[n] for n in unit}, first) for unit in units], images, answers)
     separate = [row for n in whole for row in _separate(ladders[n], first[n])]
-    if separate:
+    if separate and answers is None:
         segments.append(_segment(separate, images))
+    elif separate:
+        groups = answer_groups([len(row.tokens) for row in separate], answers)
+        segments += [_segment([separate[n] for n in group], images) for group in groups]
     return Batch(
         layout=layout,
         segments=tuple(segments),
