@@ -1,15 +1,19 @@
-"""The demo trains in `shared`, whatever vector instructions its processor has."""
+"""Recipes train in `shared`, whatever vector instructions the processor has and however many threads, also resumed."""
 
 import json
+import os
 import shutil
+import signal
+import time
 from pathlib import Path
 
 import pytest
 
-from .running import finish
+from .running import finish, start
 
 pytestmark = pytest.mark.slow
-RECIPE = ["world-amp-meg", "--set", "data.limit=160", "--set", "align.epochs=1"]  # 10 steps
+DEMO = ["world-amp-meg", "--set", "data.limit=160", "--set", "align.epochs=1"]  # 10 steps
+QUICK = ["world-quick"]
 FLAGS = {"default": set(), "avx2": {"avx2", "fma"}, "avx512": {"avx512f", "avx512bw", "avx512dq", "avx512vl"}}
 
 
@@ -20,28 +24,60 @@ def flags():
     return {flag for line in lines if line.startswith("flags") for flag in line.split()}
 
 
-@pytest.fixture(scope="module")
-def checked(tmp_path_factory):
-    """A run folder with everything that training needs."""
-    out = tmp_path_factory.mktemp("demo") / "run"
-    for stage in ("generate", "check"):
-        code, output = finish([stage, *RECIPE, "--out", out])
-        assert code == 0, output
-    return out
-
-
-@pytest.mark.parametrize("threads", ["1", "2"])
-@pytest.mark.parametrize("capability", FLAGS)
-def test_the_demo_trains_in_shared(checked, tmp_path, monkeypatch, capability, threads):
+@pytest.fixture(scope="module", params=[(capability, threads) for capability in FLAGS for threads in ("1", "2")])
+def processor(request):
+    """The settings of an environment in which this processor acts as another."""
+    capability, threads = request.param
     if not FLAGS[capability] <= flags():
         pytest.skip(f"this processor lacks {', '.join(sorted(FLAGS[capability] - flags()))}")
-    out = tmp_path / "run"
-    shutil.copytree(checked, out)
-    for name, value in {"ATEN_CPU_CAPABILITY": capability, "OMP_NUM_THREADS": threads}.items():
+    return {"ATEN_CPU_CAPABILITY": capability, "OMP_NUM_THREADS": threads}
+
+
+@pytest.fixture(scope="module")
+def checked(tmp_path_factory):
+    """A run folder with everything that training needs, for each recipe."""
+    folder = tmp_path_factory.mktemp("runs")
+    for recipe in (DEMO, QUICK):
+        for stage in ("generate", "check"):
+            code, output = finish([stage, *recipe, "--out", folder / recipe[0]])
+            assert code == 0, output
+    return folder
+
+
+@pytest.fixture
+def run(checked, processor, tmp_path, monkeypatch):
+    """Folders like `checked`, and an environment in which the processor acts as another."""
+    shutil.copytree(checked, tmp_path / "runs")
+    for name, value in processor.items():
         monkeypatch.setenv(name, value)
-    code, output = finish(["align", *RECIPE, "--out", out])
+    return tmp_path / "runs"
+
+
+def layout(out):
+    return json.loads((out / "align" / "training.json").read_text())["layout"]
+
+
+def test_the_demo_trains_in_shared(run):
+    out = run / DEMO[0]
+    code, output = finish(["align", *DEMO, "--out", out])
     assert code == 0, output
     assert "layout shared" in output
-    assert json.loads((out / "align" / "training.json").read_text())["layout"] == "shared"
+    assert layout(out) == "shared"
     first, *_ = (json.loads(line) for line in (out / "align" / "log.jsonl").read_text().splitlines())
     assert first["accuracy"] == pytest.approx(0.5)  # the policy is still the reference
+
+
+def test_a_killed_training_goes_on_in_shared(run):
+    out = run / QUICK[0]
+    process = start(["align", *QUICK, "--out", out])
+    while process.poll() is None and not list(out.glob("align/checkpoints/checkpoint-*")):
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert not (out / "align" / "training.json").exists()
+    saved = max(out.glob("align/checkpoints/checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]))
+    code, output = finish(["align", *QUICK, "--out", out])
+    assert code == 0, output
+    assert "layout shared" in output and "layout: rows" not in output
+    assert f"align: goes on from {saved.name}" in output
+    assert layout(out) == "shared"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ from seelevel.training.objectives.logprobs import TokenLogprobs
 from seelevel.training.packing import BEGINS, Batch, collate, fits, pack
 from seelevel.training.packing.inputs import why_not_shared
 from seelevel.training.packing.tokens import ImageReader, tokenise
-from seelevel.training.schedule import MAX_PADDING, answer_groups
+from seelevel.training.schedule import SEGMENT_TOKENS, answer_groups
 from tests.training.tiny import conversations, in_float64, make_ladder, make_model, make_picture, make_processor
 
 
@@ -181,12 +183,23 @@ def test_a_model_without_a_cache_of_a_prefix_is_named(model: Any) -> None:
     assert "encoder" in why_not_shared(Diffusion())
 
 
-@pytest.mark.parametrize("lengths", [[5], [100, 95, 80, 70, 60], [9, 9, 9, 1], list(range(1, 40))])
+@pytest.mark.parametrize("lengths", [[5], [100, 95, 80, 70, 60], [900, 9, 2, 700, 300], [40, 4000, 40, 3000, 41, 40]])
 @pytest.mark.parametrize("most", [None, 1, 3])
-def test_answers_are_grouped_by_length_with_little_padding(lengths: list[int], most: int | None) -> None:
+def test_answers_are_grouped_as_cheaply_as_can_be(lengths: list[int], most: int | None) -> None:
+    def cost(groups: Sequence[Sequence[int]]) -> int:
+        return sum(SEGMENT_TOKENS + len(group) * max(lengths[n] for n in group) for group in groups)
+
     groups = answer_groups(lengths, most)
     assert sorted(n for group in groups for n in group) == list(range(len(lengths)))
-    for group in groups:
-        own = [lengths[n] for n in group]
-        assert len(group) <= (most or len(lengths))
-        assert sum(own) >= (1 - MAX_PADDING) * max(own) * len(own)
+    assert all(len(group) <= (most or len(lengths)) for group in groups)
+    order = sorted(range(len(lengths)), key=lambda n: -lengths[n])
+    for cuts in itertools.product([False, True], repeat=len(lengths) - 1):
+        ends = [*(n + 1 for n, cut in enumerate(cuts) if cut), len(lengths)]
+        other = [order[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+        if all(len(group) <= (most or len(lengths)) for group in other):
+            assert cost(groups) <= cost(other)
+
+
+def test_another_segment_is_for_much_padding_only() -> None:
+    assert answer_groups([60, 70, 80, 90, 100]) == [[4, 3, 2, 1, 0]]
+    assert answer_groups([60, 1000, 50]) == [[1], [0, 2]]

@@ -192,7 +192,10 @@ def _train(job: Job, session: Session, trainer: PreferenceTrainer) -> None:
         f"{settings.objective.name}, layout {trainer.plan.agreed.layout}; {_trained_weights(model):,} weights train, "
         f"{session.dtype} on {session.device}"
     )
-    trainer.train(resume_from_checkpoint=trainer.last_checkpoint())
+    checkpoint = trainer.last_checkpoint()
+    if checkpoint is not None:
+        say(f"{job.label}: goes on from {Path(checkpoint).name}")
+    trainer.train(resume_from_checkpoint=checkpoint)
     check_weights_finite(model, job.label)
 
 
