@@ -70,11 +70,12 @@ class Measured:
 def in_turns(names: Sequence[str], task: Task, plan: Plan) -> Iterator[tuple[str, Measured]]:
     """All peers at once, step by step in turns, so that a busy moment of the machine falls on all."""
     peers = {name: _make(name, task) for name in names}
-    figures = {name: figures_of(peer) for name, peer in peers.items()}
     found = {name: Measured(task.together) for name in names}
-    for name in names:
-        found[name].differences = _compared(name, figures[name], figures[names[0]], task, plan)
-    for peer in peers.values():
+    first: Figures | None = None
+    for name, peer in peers.items():
+        figures = figures_of(peer)
+        first = first or figures
+        found[name].differences = _compared(name, figures, first, task, plan)
         peer.step()  # the optimiser's states appear, buffers warm
     for _ in range(plan.repeats):
         for name, peer in peers.items():
