@@ -2,7 +2,7 @@
 
     python -m benchmarks.gpu --out runs/gpu --minutes 12
     python -m benchmarks.gpu --out runs/gpu --show         # the table of what is there
-    python -m benchmarks.gpu --out /tmp/try --device cpu --shape tiny-lora qwen25vl-tiny --ladders 2 --response 10
+    python -m benchmarks.gpu --out /tmp/try --device cpu --shape tiny-lora qwen25vl-tiny-lora --ladders 2 --response 10
 
 Each peer is a line of OUT/gpu.jsonl as soon as it is measured, so that a run that is cut loses nothing. A step begins
 only if its time is left; one that does not fit is skipped, and that is a line too. A peer that fails or disagrees is
@@ -12,6 +12,7 @@ reported, and the others go on; the exit code is 1 then.
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import sys
 import time
@@ -108,8 +109,8 @@ def run_step(step: Step, options: argparse.Namespace, device: torch.device, end:
     except Exception as error:  # the next step may run all the same
         traceback.print_exc()
         _append(path, {**what, "failed": f"{type(error).__name__}: {error}"})
-    finally:
-        torch.cuda.empty_cache()
+    gc.collect()  # what a broken step held
+    torch.cuda.empty_cache()
     _say(f"{step.name}: {time.monotonic() - start:.0f} s; {max(end - time.monotonic(), 0):.0f} s are left")
 
 

@@ -70,6 +70,7 @@ class Shape:
 
 
 TINY = Clip(16, 2, 2, grid=4, patch=7)
+QWEN_TINY = Qwen25(16, 2, 2, grid=5, intermediate=32, whole=(1,), window=56)
 SHAPES = {
     "44m": Shape(32000, 512, 8, 8, 1376, Clip(192, 4, 3, grid=24), tied=True),
     "7b": Shape(32064, 4096, 32, 32, 11008, Clip(1024, 24, 16, grid=24), dtype=torch.bfloat16, lora=64),
@@ -82,9 +83,8 @@ SHAPES = {
     ),
     "tiny": Shape(500, 32, 2, 2, 64, TINY),
     "tiny-lora": Shape(500, 32, 2, 2, 64, TINY, lora=4),
-    "qwen25vl-tiny": Shape(
-        500, 32, 2, 2, 64, Qwen25(16, 2, 2, grid=5, intermediate=32, whole=(1,), window=56), kv_heads=1
-    ),
+    "qwen25vl-tiny": Shape(500, 32, 2, 2, 64, QWEN_TINY, kv_heads=1),
+    "qwen25vl-tiny-lora": Shape(500, 32, 2, 2, 64, QWEN_TINY, kv_heads=1, lora=4),
 }  # fmt: skip
 
 

@@ -12,7 +12,7 @@ import torch
 from benchmarks import gpu, peers, train_step
 from benchmarks.measure import Plan
 
-TRY = ["--device", "cpu", "--shape", "tiny-lora", "qwen25vl-tiny", "--ladders", "2", "--response", "10"]
+TRY = ["--device", "cpu", "--shape", "tiny-lora", "qwen25vl-tiny-lora", "--ladders", "2", "--response", "10"]
 
 
 def run(out: Path, *arguments: str) -> tuple[int, list[dict[str, Any]]]:
@@ -35,7 +35,7 @@ def test_each_peer_of_each_step_is_a_line_and_a_row_of_the_table(tmp_path: Path,
     assert "query [1, 2, 65, 16] key [1, 1, 65, 16]: 4 calls" in said
     assert gpu.main(shown) == 0
     table = capsys.readouterr().out
-    assert table.count("| qwen25vl-tiny | 5 | 65 |") == 5
+    assert table.count("| qwen25vl-tiny-lora | 5 | 65 |") == 5
     assert table.count("| tiny-lora | 2 | 56 | 1 | prefix once") == 3
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,8 @@ from PIL import Image as Pictures
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import arithmetic, shapes, train_step
-from benchmarks.towers import Clip, Qwen25
+from benchmarks.peers import _with_adapters
+from benchmarks.towers import Qwen25
 from seelevel.forecast.known import KNOWN
 from seelevel.models.chat_template import render
 from seelevel.training.packing.tokens import ImageReader, tokenise
@@ -34,6 +36,12 @@ def test_peers_agree_on_a_picture_with_its_own_positions(capsys):
     tokens = {r["peer"]: r["tokens_per_ladder"] for r in report["results"]}
     rows, shared = 5 * (65 + 10), 65 + 5 * 9
     assert tokens == {"rows-full": rows, "rows": rows, "shared": shared, "shared-4": shared}
+
+
+def test_peers_agree_with_adapters_in_bfloat16_as_far_as_it_goes(capsys):
+    options = ["--shape", "qwen25vl-tiny-lora", "--dtype", "bfloat16", "--k", "3"]
+    report = run(capsys, *options, "--peers", "rows-full", "rows", "shared", "shared-1")
+    assert 0 < max(report["settings"]["largest_differences"].values()) < 0.1
 
 
 @pytest.mark.skipif(importlib.util.find_spec("trl") is None, reason="trl is not installed (extra bench)")
@@ -96,7 +104,7 @@ def test_arithmetic_of_grouped_heads_and_windows_by_hand():
     pixels = 2 * 36 * 2 * (3 * 2 * 14 * 14)
     assert SMALL.tower.flops() == 2 * linear + attention + pixels
     assert SMALL.tower.projector_flops(8) == 2 * 9 * (8 * 8 + 8 * 8)
-    adapted = arithmetic.adapter_weights(shapes.replace(SMALL, lora=2))
+    adapted = arithmetic.adapter_weights(replace(SMALL, lora=2))
     assert adapted == 2 * ((8 + 8) * 2 + (8 + 4) * 2 + (8 + 3) * 3)
     # MFU: 3 tokens forward and back over 264 weights, one of them scored
     assert arithmetic.counted_flops(SMALL, 3, 1, reference=False) == 6 * (264 * 3 + 80)
@@ -117,10 +125,7 @@ def test_arithmetic_is_what_torch_counts():
 
 @pytest.mark.unit
 def test_adapters_have_the_weights_that_are_counted():
-    from benchmarks.peers import _with_adapters
-
-    shape = shapes.replace(TINY, lora=4)
+    shape = shapes.SHAPES["qwen25vl-tiny-lora"]
     model = _with_adapters(shapes.make_model(shape, torch.device("cpu")), shape.lora)
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
     assert trained == arithmetic.adapter_weights(shape)
-    assert isinstance(shapes.SHAPES["7b"].tower, Clip)
