@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 RUNS ?= runs
 
-.PHONY: setup demo test test-slow quick unit unit-everywhere lint format docs reproduce bench wheel clean
+.PHONY: setup demo test test-slow quick unit unit-everywhere lint format docs reproduce bench bench-gpu wheel clean
 
 setup: .venv/.installed
 
@@ -76,9 +76,15 @@ bench: setup
 	$(TRAIN_STEP) --peers rows shared --sweep prefix --repeats 3 > $(BENCH)/sweep-prefix.json
 	$(TRAIN_STEP) --peers rows shared --sweep response --repeats 3 > $(BENCH)/sweep-response.json
 	$(TRAIN_STEP) --peers rows shared --k 5 --vocab 152000 --repeats 3 > $(BENCH)/vocab-152k.json
+	$(TRAIN_STEP) --peers shared shared-4 shared-1 --k 16 --repeats 3 > $(BENCH)/k16-groups.json
+	$(TRAIN_STEP) --shape qwen25vl-44m --peers rows shared --k 5 --repeats 3 > $(BENCH)/k5-qwen.json
 	$(BIN)/python -m benchmarks.tables $(BENCH)
 	HF_HUB_OFFLINE=1 $(BIN)/python -m benchmarks.check --json > $(RUNS)/bench-check.json
 	$(BIN)/python -m benchmarks.bookkeeping --json > $(RUNS)/bench-bookkeeping.json
+
+# Twelve minutes on an idle H100 or H200, with the PyTorch for it installed. It adds lines to $(RUNS)/gpu/gpu.jsonl.
+bench-gpu: setup
+	$(BIN)/python -W ignore -m benchmarks.gpu --out $(RUNS)/gpu --minutes 12
 
 wheel: setup
 	$(BIN)/python -m build --wheel

@@ -14,14 +14,14 @@ PEAK_FLOPS = {"H200": 989e12, "H100": 989e12, "A100": 312e12, "L40S": 362e12, "4
 
 def linear_weights(shape: Shape) -> int:
     """Weights of the language model's linear layers, head and embeddings left out."""
-    return shape.layers * (4 * shape.width**2 + 3 * shape.width * shape.intermediate)
+    attention = 2 * shape.width**2 + 2 * shape.width * shape.kv_width
+    return shape.layers * (attention + 3 * shape.width * shape.intermediate)
 
 
-def vision_flops(shape: Shape) -> float:
-    """One forward pass of the vision tower over one picture."""
-    tokens, width = shape.image_tokens + 1, shape.vision_width
-    layer = tokens * 2 * 12 * width**2 + 4 * tokens**2 * width
-    return layer * (shape.vision_layers - 1) + shape.image_tokens * 2 * width * 3 * shape.patch**2
+def adapter_weights(shape: Shape) -> int:
+    """Weights of adapters on all linear layers of the language model."""
+    sides = 6 * shape.width + 2 * shape.kv_width + 3 * (shape.width + shape.intermediate)
+    return shape.layers * shape.lora * sides
 
 
 def ladder_flops(shape: Shape, prefix: int, responses: list[int], reference: bool) -> float:
@@ -36,9 +36,9 @@ def ladder_flops(shape: Shape, prefix: int, responses: list[int], reference: boo
     attention = 4 * seen * shape.width * shape.layers
     head = 2 * scored * shape.width * shape.vocab
     forward = 2 * linear_weights(shape) * tokens + head
-    projector = 2 * shape.image_tokens * (shape.vision_width * shape.width + shape.width**2)
+    projector = shape.tower.projector_flops(shape.width)
     frozen = shape.lora > 0
-    flops = forward * (2 if frozen else 3) + attention * 3 + projector * 3 + vision_flops(shape)
+    flops = forward * (2 if frozen else 3) + attention * 3 + projector * (1 if frozen else 3) + shape.tower.flops()
     if frozen:
         flops += 6 * adapter_weights(shape) * tokens
     if reference:
@@ -46,14 +46,10 @@ def ladder_flops(shape: Shape, prefix: int, responses: list[int], reference: boo
     return flops
 
 
-def adapter_weights(shape: Shape) -> int:
-    """Weights of adapters on all linear layers of the language model."""
-    return shape.layers * shape.lora * (8 * shape.width + 3 * (shape.width + shape.intermediate))
-
-
 def counted_flops(shape: Shape, tokens: float, scored: float, reference: bool) -> float:
     """What MFU counts: 4N a token on N frozen weights (forward and the gradient of activations; recomputation does not
-    count), 6 on adapters and on weights that train, 2N more for a reference pass; the head at scored tokens."""
+    count), 6 on adapters and on weights that train, 2N more for a reference pass; the head at scored tokens. The
+    language model alone: neither attention's products nor the vision tower and the projector count."""
     weights = linear_weights(shape) * tokens + shape.vocab * shape.width * scored
     trained = adapter_weights(shape) * tokens
     return (4 if shape.lora else 6) * weights + 6 * trained + (2 * weights if reference else 0)

@@ -21,10 +21,11 @@ from torch.nn.functional import logsigmoid
 from benchmarks.shapes import Shape, make_model, make_processor
 from seelevel.ladder import Ladder
 from seelevel.registry import choose
-from seelevel.training.loading import skip_adapter_input_cast
+from seelevel.training.loading import freeze_vision, skip_adapter_input_cast
 from seelevel.training.logprobs import token_logprobs
 from seelevel.training.objectives import OBJECTIVES
 from seelevel.training.packing import Batch, collate
+from seelevel.training.packing.inputs import segment_inputs
 from seelevel.training.packing.passes import recompute_layers
 from seelevel.training.packing.tokens import ImageReader, tokenise
 from seelevel.training.settings import Layout, TrainSettings
@@ -41,6 +42,8 @@ PEERS = {
     "rows-full": "benchmarks.peers:RowsFullPeer",
     "rows": "benchmarks.peers:RowsPeer",
     "shared": "benchmarks.peers:SharedPeer",
+    "shared-4": "benchmarks.peers:SharedFourPeer",
+    "shared-1": "benchmarks.peers:SharedOnePeer",
     "shared-cached": "benchmarks.peers:SharedCachedPeer",
 }
 
@@ -66,13 +69,14 @@ class Peer(ABC):
 
     cached = False
     """Whether the reference's log-probs are at hand, so that a step spends nothing on them."""
+    answers: int | None = None
+    """The most answers whose activations are kept at a time; None for all."""
 
     def __init__(self, task: Task) -> None:
         self.task = task
         self.processor = make_processor(task.shape)
-        base = make_model(task.shape, task.device)
-        for name, parameter in base.named_parameters():
-            parameter.requires_grad_("vision_tower" not in name)
+        base = make_model(task.shape, task.device).requires_grad_(True)
+        freeze_vision(base)
         self.reference = self.make_reference(base)
         self.policy = _with_adapters(base, task.shape.lora) if task.shape.lora else base
         _perturb(self.policy)
@@ -105,13 +109,13 @@ class Peer(ABC):
         self.optimiser.step()
         return loss
 
-    def gradient(self) -> Tensor:
-        """The gradient of `backward` as one vector."""
+    def gradient(self) -> tuple[Tensor, float]:
+        """The gradient of `backward` as one vector, and the loss."""
         self.optimiser.zero_grad()
-        self.backward()
+        loss = self.backward()
         vector = torch.cat([p.grad.float().flatten() for p in self.trained if p.grad is not None])
         self.optimiser.zero_grad()
-        return vector
+        return vector, loss
 
     @contextlib.contextmanager
     def frozen(self) -> Iterator[Any]:
@@ -132,8 +136,8 @@ class Peer(ABC):
         """A batch a forward pass, the pictures read anew: part of every step, as nothing is trained on twice."""
         images = ImageReader(self.processor)
         for ladders in self.task.passes():
-            batch = collate([tokenise(ladder, self.processor, images) for ladder in ladders], images, layout)
-            yield _typed(batch, self.task.shape.dtype).to(self.task.device)
+            tokenised = [tokenise(ladder, self.processor, images) for ladder in ladders]
+            yield collate(tokenised, images, layout, self.answers).to(self.task.device)
 
 
 class PackedPeer(Peer):
@@ -186,8 +190,20 @@ class SharedPeer(PackedPeer):
     layout = "shared"
 
 
+class SharedFourPeer(SharedPeer):
+    """The same with the answers in groups of four, of which one is kept for the backward pass at a time."""
+
+    answers = 4
+
+
+class SharedOnePeer(SharedPeer):
+    """The same with the answers one by one."""
+
+    answers = 1
+
+
 class SharedCachedPeer(SharedPeer):
-    """The same with the reference's log-probs at hand, as from a cache."""
+    """All answers at once with the reference's log-probs at hand, as from a cache."""
 
     cached = True
 
@@ -214,7 +230,7 @@ class RowsFullPeer(Peer):
 
     def sums(self, model: Any, batch: Batch) -> Tensor:
         [rows] = batch.segments
-        out = model(input_ids=rows.input_ids, attention_mask=rows.mask, use_cache=False, **rows.images)
+        out = model(**segment_inputs(model, rows, None), use_cache=False)
         labels = rows.input_ids[:, 1:]
         scored = torch.zeros_like(rows.input_ids, dtype=torch.bool)
         scored.view(-1)[rows.source] = True
@@ -253,11 +269,3 @@ def _perturb(model: Any) -> None:
             scale = PERTURBATION * (0.02 if "lora_B" in name else float(parameter.float().std()))
             drawn = torch.randn(parameter.shape, generator=noise, device=parameter.device, dtype=torch.float32)
             parameter.add_((drawn * scale).to(parameter.dtype))
-
-
-def _typed(batch: Batch, dtype: torch.dtype) -> Batch:
-    for segment in batch.segments:
-        for name, value in segment.images.items():
-            if value.is_floating_point():
-                segment.images[name] = value.to(dtype)
-    return batch

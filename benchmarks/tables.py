@@ -23,8 +23,10 @@ NAMES = {
     "trl-stored": "TRL's DPOTrainer, activations kept",
     "rows-full": "separate rows, all logits (AMP's way)",
     "rows": "separate rows, our log-probs",
-    "shared": "one row per ladder",
-    "shared-cached": "one row per ladder, reference cached",
+    "shared": "prefix once",
+    "shared-4": "prefix once, answers in fours",
+    "shared-1": "prefix once, answers one by one",
+    "shared-cached": "prefix once, reference cached",
 }
 COLOURS = {"rows-full": "#b3563b", "rows": "#c9962e", "shared": "#2a6f97", "shared-cached": "#61a5c2"}
 
@@ -45,8 +47,9 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def ordered(reports: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
-    """Single points before sweeps, small vocabularies before large."""
-    return sorted(reports.values(), key=lambda r: (r["settings"]["sweep"] or "", r["settings"]["vocab"]))
+    """Single points before sweeps, small vocabularies before large, short ladders before long."""
+    names = ("vocab", "shape", "k")
+    return sorted(reports.values(), key=lambda r: (r["settings"]["sweep"] or "", *(r["settings"][n] for n in names)))
 
 
 def replaced(page: str, sections: Sequence[str]) -> str:
@@ -71,14 +74,17 @@ def section(report: dict[str, Any]) -> str:
     """The caption and the table of one report."""
     settings = report["settings"]
     table = sweep_table(report) if settings["sweep"] else point_table(report)
-    return f"{caption(settings)}\n\n{table}"
+    return f"{caption(report)}\n\n{table}"
 
 
-def caption(settings: dict[str, Any]) -> str:
+def caption(report: dict[str, Any]) -> str:
+    settings = report["settings"]
+    points = [result.get(settings["sweep"], 0) for result in report["results"]]
+    low, high = f"{min(points):,}", f"{max(points):,}"
     what = {
-        "k": "K from 2 to 8",
-        "prefix": "Prefix from 200 to 2,400 tokens",
-        "response": "Responses of 40 to 400 tokens",
+        "k": f"K from {low} to {high}",
+        "prefix": f"Prefix from {low} to {high} tokens",
+        "response": f"Responses of {low} to {high} tokens",
         None: f"K = {settings['k']}",
     }[settings["sweep"]]
     others = {
@@ -100,7 +106,7 @@ def caption(settings: dict[str, Any]) -> str:
 def point_table(report: dict[str, Any]) -> str:
     gpu = any("mfu" in result for result in report["results"])
     lines = [
-        "| | s per ladder | × one row | tokens | peak | × arithmetic |" + " MFU |" * gpu,
+        "| | s per ladder | × prefix once | tokens | peak | × arithmetic |" + " MFU |" * gpu,
         "| --- | --- | --- | --- | --- | --- |" + " --- |" * gpu,
     ]
     for result in report["results"]:
@@ -122,28 +128,59 @@ def sweep_table(report: dict[str, Any]) -> str:
     peers = list(dict.fromkeys(result["peer"] for result in report["results"]))
     at = {(result["peer"], result[axis]): result for result in report["results"]}
     title = {"k": "K", "prefix": "prefix", "response": "response"}[axis]
-    lines = [
-        f"| {title} | " + " | ".join(f"{NAMES[peer]}, s" for peer in peers) + " | rows / one row | × arithmetic |",
-        "| --- |" + " --- |" * (len(peers) + 2),
+    compared = {"rows", "shared"} <= set(peers)
+    gpu = any("mfu" in result for result in report["results"])
+    heads = [
+        *(f"{NAMES[peer]}, s" for peer in peers),
+        *["rows / prefix once"] * compared,
+        "× arithmetic",
+        *["MFU"] * gpu,
     ]
+    lines = [f"| {title} | " + " | ".join(heads) + " |", "| --- |" + " --- |" * len(heads)]
     for point in points:
-        seconds = [at[peer, point]["seconds_per_ladder"] for peer in peers]
-        ratio = at["rows", point]["seconds_per_ladder"] / at["shared", point]["seconds_per_ladder"]
-        floor = at["shared", point]["times_arithmetic_floor"]
-        cells = [f"{point:,}", *(f"{value:.2f}" for value in seconds), f"{ratio:.1f}", f"{floor:.2f}"]
-        lines.append("| " + " | ".join(cells) + " |")
+        shared = at["shared", point]
+        cells = [f"{point:,}", *(f"{at[peer, point]['seconds_per_ladder']:.2f}" for peer in peers)]
+        if compared:
+            cells.append(f"{at['rows', point]['seconds_per_ladder'] / shared['seconds_per_ladder']:.1f}")
+        cells.append(f"{shared['times_arithmetic_floor']:.2f}")
+        lines.append("| " + " | ".join(cells + [f"{shared.get('mfu', 0):.0%}"] * gpu) + " |")
     if axis == "k":
-        lines += ["", growth(at, "shared")]
+        lines += ["", growth(at[("shared", points[0])], at[("shared", points[-1])])]
     return "\n".join(lines)
 
 
-def growth(at: dict[tuple[str, int], dict[str, Any]], peer: str) -> str:
-    """Growth of time from K = 2 to K = 8, against the growth of tokens."""
-    low, high = at[peer, 2], at[peer, 8]
+def growth(low: dict[str, Any], high: dict[str, Any]) -> str:
+    """Growth of time from a short ladder to a long one, against the growth of tokens."""
     time = high["seconds_per_ladder"] / low["seconds_per_ladder"]
     tokens = high["tokens_per_ladder"] / low["tokens_per_ladder"]
     ratio = time / tokens
-    return f"One row per ladder: t(K=8) / t(K=2) = {time:.2f}, tokens {tokens:.2f}, so {ratio:.2f} × the token ratio."
+    return (
+        f"Prefix once: t(K={high['k']}) / t(K={low['k']}) = {time:.2f}, tokens {tokens:.2f}, "
+        f"so {ratio:.2f} × the token ratio."
+    )
+
+
+def gpu_table(lines: Sequence[dict[str, Any]]) -> str:
+    """The lines of `benchmarks.gpu` as a table, and below it what was skipped or failed."""
+    rows = [
+        "| model | K | prefix | ladders in a pass | | s per ladder | of it batches | tokens | MFU | peak |",
+        "|" + " --- |" * 10,
+    ]
+    without = []
+    for line in lines:
+        if why := line.get("skipped") or line.get("failed"):
+            without.append(f"- {line['step']}{', ' + line['peer'] if 'peer' in line else ''}: {why}")
+            continue
+        cells = [
+            *(line["shape"], f"{line['k']}", f"{line['prefix']:,}", f"{line['together']}"),
+            NAMES[line["peer"]] + " (DISAGREES)" * (not line["agrees"]),
+            *(f"{line['seconds_per_ladder']:.3f}", f"{line['batch_seconds_per_ladder']:.3f}"),
+            f"{line['tokens_per_ladder']:,.0f}",
+            f"{line['mfu']:.1%}" if "mfu" in line else "–",
+            f"{line['peak_bytes'] / 2**30:.1f} GiB",
+        ]
+        rows.append("| " + " | ".join(cells) + " |")
+    return "\n".join([*rows, "", *without]).strip()
 
 
 def size(count: float) -> str:
@@ -151,7 +188,7 @@ def size(count: float) -> str:
 
 
 def plot(results: list[dict[str, Any]], path: Path) -> None:
-    """Seconds per ladder against K, with the arithmetic floor of one row per ladder."""
+    """Seconds per ladder against K, with the arithmetic floor of the prefix once."""
     import matplotlib
 
     matplotlib.use("svg")
@@ -163,7 +200,7 @@ def plot(results: list[dict[str, Any]], path: Path) -> None:
         line = [(r["k"], r["seconds_per_ladder"]) for r in results if r["peer"] == peer]
         axes.plot(*zip(*line, strict=True), marker="o", label=NAMES[peer], color=COLOURS.get(peer))
     floor = [(r["k"], r["seconds_per_ladder"] / r["times_arithmetic_floor"]) for r in results if r["peer"] == "shared"]
-    axes.plot(*zip(*floor, strict=True), linestyle=":", color="#666666", label="arithmetic of one row")
+    axes.plot(*zip(*floor, strict=True), linestyle=":", color="#666666", label="arithmetic alone")
     axes.set(xlabel="responses per ladder, K", ylabel="seconds per ladder", ylim=(0, None))
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False)

@@ -10,224 +10,136 @@ object {"settings": ..., "results": [{"peer", "seconds_per_ladder", "tokens_per_
 from __future__ import annotations
 
 import argparse
-import gc
 import json
 import os
 import platform
 import statistics
 import sys
 import tempfile
-import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from benchmarks.arithmetic import counted_flops, ladder_flops, matmul_flops, peak_flops, wait
-from benchmarks.memory import peak_bytes
-from benchmarks.peers import PEERS, Peer, Task
-from benchmarks.shapes import SHAPES, Shape, make_ladder
+from benchmarks.arithmetic import counted_flops, ladder_flops, matmul_flops, peak_flops
+from benchmarks.measure import Plan, in_turns, one_by_one
+from benchmarks.peers import PEERS, Task
+from benchmarks.shapes import PROMPT, SHAPES, make_ladder
 
-SWEEPS = {"k": [2, 3, 4, 5, 6, 7, 8], "prefix": [200, 400, 616, 1200, 1800, 2400], "response": [40, 80, 160, 400]}
+SWEEPS = {"k": [2, 3, 4, 5, 6, 8, 12, 16], "prefix": [200, 400, 616, 1200, 1800, 2400], "response": [40, 80, 160, 400]}
 SPREAD = (0.75, 1.25)
 """Lengths of a ladder's responses, as shares of --response, from its first to its last: 60 to 100 at 80."""
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.1}
-"""Largest difference of gradients, ‖Δg‖/‖g‖, of a log-prob per token and of the loss, in nats. A wrong mask or position
-shows in the first digit; rounding to bfloat16 in the third."""
-
-
-class DisagreementError(AssertionError):
-    """Two peers compute different things; there is nothing to time."""
 
 
 def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
-    options = _options(arguments)
+    options = parse(arguments)
     torch.set_num_threads(options.threads or torch.get_num_threads())
     device = torch.device(options.device)
-    shape = SHAPES[options.shape]
-    shape = replace(shape, vocab=options.vocab or shape.vocab, dtype=DTYPES.get(options.dtype, shape.dtype))
-    speed = matmul_flops(shape, device)
+    speed = matmul_flops(options.model, device)
     points = [{}] if options.sweep is None else [{options.sweep: value} for value in SWEEPS[options.sweep]]
     results: list[dict[str, Any]] = []
-    agreement: list[dict[str, float]] = []
     for point in points:
-        at = {"k": options.k, "prefix": options.prefix, "response": options.response, **point}
-        found, differences = measure(options, shape.fitted(at["prefix"]), device, speed, **at)
-        results += [{**result, **at} for result in found] if point else found
-        agreement.append(differences)
-        for result in found:
-            _say(options, at, result)
-    report = {"settings": _settings(options, shape, device, speed, agreement), "results": results}
+        for name, value in point.items():
+            setattr(options, name, value)
+        found = []
+        for result in measure(options, device, speed, Plan(options.repeats, options.attention)):
+            print(line(options, result), file=sys.stderr, flush=True)
+            found.append(result)
+        ours = next((r.get("seconds_per_ladder") for r in found if r["peer"] == "shared"), None)
+        if ours:
+            found = [{**r, "times_shared": r["seconds_per_ladder"] / ours} if "failed" not in r else r for r in found]
+        at = {name: getattr(options, name) for name in ("k", "prefix", "response")} if point else {}
+        results += [{**result, **at} for result in found]
+    report = {"settings": settings(options, device, speed, results), "results": results}
     print(json.dumps(report) if options.json else json.dumps(report, indent=1))
     return report
 
 
-def measure(
-    options: argparse.Namespace, shape: Shape, device: torch.device, speed: float, k: int, prefix: int, response: int
-) -> tuple[list[dict[str, Any]], dict[str, float]]:
-    """Results of all peers at one point, and by how much they differed from the first."""
-    lengths = (round(SPREAD[0] * response), round(SPREAD[1] * response))
+def measure(options: argparse.Namespace, device: torch.device, speed: float, plan: Plan) -> Iterator[dict[str, Any]]:
+    """The result of each peer at one point, as soon as it is there. speed: see `matmul_flops`. "failed" says why a peer
+    has none."""
+    shape = options.model.fitted(options.prefix)
+    lengths = (round(SPREAD[0] * options.response), round(SPREAD[1] * options.response))
     with tempfile.TemporaryDirectory() as folder:
-        ladders = [make_ladder(shape, Path(folder), k, prefix, lengths, seed) for seed in range(options.ladders)]
+        seeds = range(options.ladders)
+        ladders = [make_ladder(shape, Path(folder), options.k, options.prefix, lengths, seed) for seed in seeds]
+        sizes = [len(response.text.split()) + 1 for response in ladders[0].responses]
         task = Task(shape, ladders, device, options.checkpointing, options.together)
-        names = list(options.peers)
-        if device.type == "cuda":  # one after the other: memory is short there, and the machine our own
-            times, facts, agreement = _one_by_one(names, task, options.repeats)
-        else:
-            times, facts, agreement = _in_turns(names, task, options.repeats)
-    sizes = [len(text["content"].split()) + 1 for ladder in ladders for r in ladder.responses for text in r.messages]
-    results = []
-    for name in names:
-        seconds = statistics.median(times[name]) / options.ladders
-        cached = bool(facts[name]["cached"])
-        flops = ladder_flops(shape, prefix, sizes[:k], reference=not cached)
-        result = {
-            "peer": name,
-            "seconds_per_ladder": seconds,
-            "tokens_per_ladder": facts[name]["tokens"] / options.ladders,
-            "peak_bytes": facts[name]["peak_bytes"],
-            "fastest_seconds_per_ladder": min(times[name]) / options.ladders,
-            "times_arithmetic_floor": seconds * speed / flops,
-        }
-        if (peak := peak_flops(device)) is not None:
-            counted = counted_flops(shape, result["tokens_per_ladder"], sum(sizes[:k]), reference=not cached)
-            result["mfu"] = counted / seconds / peak
-        results.append(result)
-    ours = next((r["seconds_per_ladder"] for r in results if r["peer"] == "shared"), None)
-    if ours is not None:
-        results = [{**r, "times_shared": r["seconds_per_ladder"] / ours} for r in results]
-    return results, agreement
+        way = one_by_one if options.one_by_one else in_turns
+        for name, found in way(options.peers, task, plan):
+            if found.failed:
+                yield {"peer": name, "together": found.together, "failed": found.failed}
+                continue
+            seconds = statistics.median(found.times) / options.ladders
+            floor = ladder_flops(shape, options.prefix, sizes, reference=not found.cached)
+            tokens = found.tokens / options.ladders
+            result = {
+                "peer": name,
+                "together": found.together,
+                "seconds_per_ladder": seconds,
+                "fastest_seconds_per_ladder": min(found.times) / options.ladders,
+                "batch_seconds_per_ladder": found.batch_seconds / options.ladders,
+                "tokens_per_ladder": tokens,
+                "peak_bytes": found.peak_bytes,
+                "times_arithmetic_floor": seconds * speed / floor,
+                "differences": found.differences,
+            }
+            if (peak := peak_flops(device)) is not None:
+                result["mfu"] = counted_flops(shape, tokens, sum(sizes), reference=not found.cached) / seconds / peak
+            yield {**result, "attention": found.attention} if plan.attention else result
 
 
-def _in_turns(
-    names: list[str], task: Task, repeats: int
-) -> tuple[dict[str, list[float]], dict[str, dict[str, int]], dict[str, float]]:
-    peers = {name: _make(name, task) for name in names}
-    agreement: dict[str, float] = {}
-    yardstick = None
-    for name, peer in peers.items():
-        yardstick = yardstick or _figures(peer)
-        _compare(name, _figures(peer), yardstick, task, agreement)
-    for peer in peers.values():
-        peer.step()  # the optimiser's states appear, buffers warm
-    times: dict[str, list[float]] = {name: [] for name in names}
-    for _ in range(repeats):
-        for name, peer in peers.items():
-            times[name].append(_timed(peer))
-    return times, {name: _facts(peer) for name, peer in peers.items()}, agreement
-
-
-def _one_by_one(
-    names: list[str], task: Task, repeats: int
-) -> tuple[dict[str, list[float]], dict[str, dict[str, int]], dict[str, float]]:
-    times, facts, agreement = {}, {}, dict[str, float]()
-    yardstick = None
-    for name in names:
-        peer = _make(name, task)
-        figures = _figures(peer)
-        yardstick = yardstick or figures
-        _compare(name, figures, yardstick, task, agreement)
-        for _ in range(2):
-            peer.step()
-        times[name] = [_timed(peer) for _ in range(repeats)]
-        facts[name] = _facts(peer)
-        del peer
-        gc.collect()
-        torch.cuda.empty_cache()
-    return times, facts, agreement
-
-
-def _make(name: str, task: Task) -> Peer:
-    module, kind = PEERS[name].split(":")
-    peer: Peer = getattr(import_module(module), kind)(task)
-    return peer
-
-
-def _timed(peer: Peer) -> float:
-    gc.collect()
-    wait(peer.task.device)
-    start = time.perf_counter()
-    peer.step()
-    wait(peer.task.device)
-    return time.perf_counter() - start
-
-
-def _facts(peer: Peer) -> dict[str, int]:
-    return {"tokens": peer.tokens(), "peak_bytes": peak_bytes(peer), "cached": peer.cached}
-
-
-def _figures(peer: Peer) -> tuple[torch.Tensor, torch.Tensor, float]:
-    """Summed log-probs, gradient (on the CPU) and loss of one step."""
-    return torch.cat([part.float().cpu() for part in peer.logprobs()]), peer.gradient().cpu(), peer.backward()
-
-
-def _compare(
-    name: str,
-    figures: tuple[torch.Tensor, torch.Tensor, float],
-    yardstick: tuple[torch.Tensor, torch.Tensor, float],
-    task: Task,
-    agreement: dict[str, float],
-) -> None:
-    """Refuse a peer that does not compute what the first one does."""
-    lengths = torch.tensor([len(r.text.split()) + 1 for ladder in task.ladders for r in ladder.responses])
-    logprobs = float(((figures[0] - yardstick[0]).abs() / lengths).max())
-    gradient = float((figures[1] - yardstick[1]).norm() / yardstick[1].norm())
-    loss = abs(figures[2] - yardstick[2])
-    agreement.update({f"{name} log-prob": logprobs, f"{name} gradient": gradient, f"{name} loss": loss})
-    limit = TOLERANCE[task.shape.dtype]
-    if max(logprobs, gradient, loss) > limit:
-        raise DisagreementError(
-            f"{name}: log-probs differ by {logprobs:.2g} a token, gradients by {gradient:.2g} of their norm, "
-            f"the loss by {loss:.2g}; the limit is {limit:g}"
-        )
-
-
-def _settings(
-    options: argparse.Namespace,
-    shape: Shape,
-    device: torch.device,
-    speed: float,
-    agreement: list[dict[str, float]],
+def settings(
+    options: argparse.Namespace, device: torch.device, speed: float, results: Sequence[dict[str, Any]]
 ) -> dict[str, Any]:
+    """What was measured, where, and by how much the peers differed."""
+    names = ("shape", "k", "prefix", "response", "ladders", "together", "repeats", "sweep", "checkpointing")
+    largest: dict[str, float] = {}
+    for result in results:
+        for what, value in result.get("differences", {}).items():
+            name = f"{result['peer']} {what}"
+            largest[name] = max(value, largest.get(name, 0.0))
     return {
-        **{
-            name: getattr(options, name)
-            for name in ("shape", "k", "prefix", "response", "ladders", "together", "repeats", "sweep")
-        },
-        "vocab": shape.vocab,
-        "dtype": str(shape.dtype).removeprefix("torch."),
-        "lora": shape.lora,
-        "checkpointing": options.checkpointing,
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine(),
+        **{name: getattr(options, name) for name in names},
+        "vocab": options.model.vocab,
+        "dtype": str(options.model.dtype).removeprefix("torch."),
+        "lora": options.model.lora,
+        "device": device_name(device),
         "threads": torch.get_num_threads(),
         "load": round(os.getloadavg()[0], 2),
         "matmul_flops": speed,
         "torch": torch.__version__,
-        "largest_differences": {name: max(at.get(name, 0.0) for at in agreement) for name in agreement[0]},
+        "largest_differences": largest,
     }
 
 
-def _say(options: argparse.Namespace, at: dict[str, int], result: dict[str, Any]) -> None:
-    where = f"k={at['k']} prefix={at['prefix']} response={at['response']}"
-    print(
-        f"{where} {result['peer']}: {result['seconds_per_ladder']:.3f} s a ladder, "
-        f"{result['tokens_per_ladder']:.0f} tokens, peak {result['peak_bytes'] / 1e6:.0f} MB, "
-        f"{result['times_arithmetic_floor']:.2f} × floor",
-        file=sys.stderr,
-        flush=True,
+def device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
+
+
+def line(options: argparse.Namespace, result: dict[str, Any]) -> str:
+    """A result as one line of text."""
+    head = f"k={options.k} prefix={options.prefix} response={options.response} {result['peer']}: "
+    if "failed" in result:
+        return head + result["failed"]
+    mfu = f", {result['mfu']:.1%} MFU" if "mfu" in result else ""
+    return (
+        f"{head}{result['seconds_per_ladder']:.3f} s per ladder, {result['tokens_per_ladder']:.0f} tokens, "
+        f"peak {result['peak_bytes'] / 1e6:.0f} MB, {result['times_arithmetic_floor']:.2f} × floor{mfu}"
     )
 
 
-def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The options, with the shape they ask for as `model` and its prefix."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.train_step", description=__doc__.split("\n")[0])
     parser.add_argument("--peers", nargs="+", choices=list(PEERS), default=["rows-full", "rows", "shared"])
-    parser.add_argument("--shape", choices=list(SHAPES), default="44m", help="model; 7b is meant for a GPU")
+    parser.add_argument("--shape", choices=list(SHAPES), default="44m", help="model; those of 7b are meant for a GPU")
     parser.add_argument("--k", type=int, default=5, help="responses of a ladder")
-    parser.add_argument("--prefix", type=int, default=616, help="tokens of picture and prompt")
+    parser.add_argument("--prefix", type=int, default=None, help="tokens of picture and prompt; its picture and 40")
     parser.add_argument("--response", type=int, default=80, help="mean tokens of a response; 80 spreads from 60 to 100")
     parser.add_argument("--vocab", type=int, default=None, help="in place of the shape's own")
     parser.add_argument("--dtype", choices=list(DTYPES), default=None, help="in place of the shape's own")
@@ -235,11 +147,27 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--together", type=int, default=1, help="of them in one forward pass")
     parser.add_argument("--repeats", type=int, default=5, help="timed steps; the median counts")
     parser.add_argument("--sweep", choices=list(SWEEPS), default=None, help="over K, prefix or response length")
+    parser.add_argument("--one-by-one", action="store_true", help="a peer at a time, as on a GPU, in place of in turns")
+    parser.add_argument("--attention", action="store_true", help="list the kernels of attention that run")
     parser.add_argument("--checkpointing", action="store_true", help="compute activations again in the backward pass")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--threads", type=int, default=None)
     parser.add_argument("--json", action="store_true", help="the JSON on one line")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if lacking := missing(options.peers):
+        parser.error(f"--peers: {lacking}")
+    shape = SHAPES[options.shape]
+    dtype = DTYPES.get(options.dtype, shape.dtype)
+    options.model = replace(shape, vocab=options.vocab or shape.vocab, dtype=dtype)
+    options.prefix = options.prefix or shape.image_tokens + PROMPT
+    options.one_by_one |= options.device != "cpu"
+    return options
+
+
+def missing(peers: Sequence[str]) -> str:
+    """Why some of these peers cannot be measured here; empty if all can."""
+    wanted = any(name.startswith("trl") for name in peers)
+    return "TRL is not installed; pip install -e '.[bench]'" if wanted and find_spec("trl") is None else ""
 
 
 if __name__ == "__main__":

@@ -48,9 +48,27 @@ def test_a_sweep_over_k_compares_the_growth_of_time_with_that_of_tokens(tmp_path
     report = {"settings": {**SETTINGS, "sweep": "k"}, "results": results}
     text = tables.section(report)
     assert "| 8 | 24.00 | 8.00 | 3.0 | 2.00 |" in text
+    assert "**K from 2 to 8**: prefix 616 tokens" in text
     assert "t(K=8) / t(K=2) = 4.00, tokens 1.50, so 2.67 × the token ratio" in text
     tables.plot(results, tmp_path / "img" / "k.svg")
     assert "<svg" in (tmp_path / "img" / "k.svg").read_text()
+
+
+def test_groups_of_answers_have_a_table_of_their_own():
+    results = [result("shared", 4.0, times_shared=1.0), result("shared-1", 5.0, times_shared=1.25)]
+    text = tables.section({"settings": {**SETTINGS, "k": 16}, "results": results})
+    assert "| prefix once | 4.00 | 1.00 | 1,000 | 250 MB | 2.00 |" in text
+    assert "| prefix once, answers one by one | 5.00 | 1.25 | 1,000 | 250 MB | 2.00 |" in text
+
+
+def test_a_gpu_has_its_mfu_in_both_tables():
+    report = {"settings": SETTINGS, "results": [result("shared", 4.0, mfu=0.456)]}
+    assert "| peak | × arithmetic | MFU |\n" in tables.section(report)
+    assert "| prefix once | 4.00 | – | 1,000 | 250 MB | 2.00 | 46% |" in tables.section(report)
+    points = [result("shared", 4.0, k=k, mfu=0.456) for k in (2, 16)]
+    text = tables.section({"settings": {**SETTINGS, "sweep": "k"}, "results": points})
+    assert "| K | prefix once, s | × arithmetic | MFU |" in text
+    assert "| 16 | 4.00 | 2.00 | 46% |" in text
 
 
 def test_only_the_text_between_the_marks_is_replaced(tmp_path):

@@ -8,9 +8,12 @@ import json
 import pytest
 import torch
 
-from benchmarks import arithmetic, memory, peers, shapes, train_step
+from benchmarks import arithmetic, measure, memory, peers, shapes, train_step
 
 TINY = ["--shape", "tiny", "--device", "cpu", "--prefix", "40", "--response", "10", "--repeats", "1", "--threads", "1"]
+
+
+needs_trl = pytest.mark.skipif(importlib.util.find_spec("trl") is None, reason="trl is not installed (extra bench)")
 
 
 def run(capsys, *arguments):
@@ -43,24 +46,41 @@ def test_peers_agree_in_bfloat16_too_as_far_as_it_goes(capsys):
     assert 0 < max(report["settings"]["largest_differences"].values()) < 0.1
 
 
+def test_answers_in_groups_are_the_same_step_in_less_memory(capsys):
+    report = run(capsys, "--peers", "rows", "shared", "shared-4", "shared-1", "--k", "16")
+    assert max(report["settings"]["largest_differences"].values()) < 1e-5
+    tokens = {r["peer"]: r["tokens_per_ladder"] for r in report["results"]}
+    assert tokens["shared"] == tokens["shared-4"] == tokens["shared-1"] == 40 + 16 * 9
+    peaks = {r["peer"]: r["peak_bytes"] for r in report["results"]}
+    assert peaks["shared-1"] < peaks["shared-4"] < peaks["shared"]
+
+
 def test_a_peer_that_computes_something_else_is_refused(capsys, monkeypatch):
     monkeypatch.setitem(peers.OBJECTIVE, "beta", 0.2)
-    with pytest.raises(train_step.DisagreementError, match="rows-full: log-probs differ by"):
+    with pytest.raises(measure.DisagreementError, match="rows-full: log-probs differ by"):
         run(capsys, "--peers", "shared", "rows-full")
 
 
 def test_a_sweep_has_a_result_for_each_point(capsys, monkeypatch):
-    assert train_step.SWEEPS["k"] == [2, 3, 4, 5, 6, 7, 8]
+    assert train_step.SWEEPS["k"] == [2, 3, 4, 5, 6, 8, 12, 16]
     monkeypatch.setitem(train_step.SWEEPS, "k", [2, 8])
     report = run(capsys, "--peers", "shared", "--sweep", "k")
     assert [(r["k"], r["tokens_per_ladder"]) for r in report["results"]] == [(2, 40 + 2 * 9), (8, 40 + 8 * 9)]
 
 
-@pytest.mark.skipif(importlib.util.find_spec("trl") is None, reason="trl is not installed (extra bench)")
+@needs_trl
 def test_trl_computes_the_same_step_on_all_pairs(capsys):
     report = run(capsys, "--peers", "shared", "trl", "trl-stored", "--k", "3", "--ladders", "2")
     assert max(report["settings"]["largest_differences"].values()) < 1e-5
-    assert [r["tokens_per_ladder"] for r in report["results"]] == [70, 2 * 3 * 50, 2 * 3 * 50]
+    assert [r["tokens_per_ladder"] for r in report["results"]] == [40 + 3 * 9, 2 * 3 * 50, 2 * 3 * 50]
+
+
+def test_trl_is_refused_in_one_line_where_it_is_missing(capsys, monkeypatch):
+    monkeypatch.setattr(train_step, "find_spec", lambda name: None)
+    with pytest.raises(SystemExit) as stopped:
+        train_step.main([*TINY, "--peers", "shared", "trl"])
+    assert stopped.value.code == 2
+    assert capsys.readouterr().err.splitlines()[-1].endswith("TRL is not installed; pip install -e '.[bench]'")
 
 
 @pytest.mark.unit
@@ -79,7 +99,8 @@ def test_a_prefix_too_short_for_the_picture_gets_a_smaller_one():
 
 
 @pytest.mark.unit
-def test_the_named_shape_has_44_million_weights():
-    model = shapes.make_model(shapes.SHAPES["44m"], torch.device("meta"))
-    assert 43e6 < sum(p.numel() for p in model.parameters()) < 45e6
+def test_the_named_shapes_have_44_million_weights():
+    for name in ("44m", "qwen25vl-44m"):
+        model = shapes.make_model(shapes.SHAPES[name], torch.device("meta"))
+        assert 43e6 < sum(p.numel() for p in model.parameters()) < 45e6
     assert arithmetic.linear_weights(shapes.SHAPES["7b"]) == 32 * (4 * 4096**2 + 3 * 4096 * 11008)
