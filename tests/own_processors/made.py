@@ -1,0 +1,223 @@
+"""The families' own processors with tiny models: their classes, the markers of their chat templates, their token ids.
+
+Tokenizers are trained on the spot, so that the ids of pictures are those of the zoo's tiny models. The templates are
+written here, with the real markers: the real ones do not ship with transformers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import transformers
+from PIL import Image as Pictures
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+
+from tests.families.family import END, IMAGE, PATCH, SIDE, START, VIDEO
+from tests.families.zoo import build
+from tests.training.tiny import CORPUS
+
+PAD, BOS, EOS, TURN, ANSWER_END = 0, 1, 2, 3, 4
+LAST_SPECIAL = 19
+CONTENT = (
+    "{%- if m.content is string %}{{ m.content }}{% else %}{% for c in m.content %}"
+    "{%- if c.type == 'image' %}PICTURE{% else %}{{ c.text }}{% endif %}{% endfor %}{% endif %}"
+)
+CHATML = (
+    "{%- if messages[0].role != 'system' %}{{ '<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n' }}{% endif %}"
+    "{%- for m in messages %}{{ '<|im_start|>' + m.role + '\n' }}CONTENT{{ '<|im_end|>\n' }}{% endfor %}"
+    "{%- if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+THINKING = (
+    "{%- set ns = namespace(last=-1) %}"
+    "{%- for m in messages %}{% if m.role == 'user' %}{% set ns.last = loop.index0 %}{% endif %}{% endfor %}"
+    "{%- for m in messages %}{{ '<|im_start|>' + m.role + '\n' }}"
+    "{%- if m.role == 'assistant' and loop.index0 > ns.last %}{{ '<think>\n\n</think>\n\n' }}{% endif %}"
+    "CONTENT{{ '<|im_end|>\n' }}{% endfor %}"
+    "{%- if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}"
+    "{%- if enable_thinking is defined and enable_thinking is false %}{{ '<think>\n\n</think>\n\n' }}"
+    "{%- else %}{{ '<think>\n' }}{% endif %}{% endif %}"
+)
+"""As Qwen3.5: it thinks unless it is told not to, and leaves the thoughts of earlier answers out."""
+GEMMA = (
+    "{{ bos_token }}{%- for m in messages %}"
+    "{{ '<start_of_turn>' + ('model' if m.role == 'assistant' else m.role) + '\n' }}CONTENT{{ '<end_of_turn>\n' }}"
+    "{%- endfor %}{% if add_generation_prompt %}{{ '<start_of_turn>model\n' }}{% endif %}"
+)
+SMOL = (
+    "<|im_start|>{% for m in messages %}{{ m.role | capitalize }}"
+    "{%- if m.content[0].type == 'image' %}{{ ':' }}{% else %}{{ ': ' }}{% endif %}CONTENT<end_of_utterance>\n"
+    "{% endfor %}{% if add_generation_prompt %}{{ 'Assistant:' }}{% endif %}"
+)
+
+
+@dataclass(frozen=True)
+class Own:
+    """A family with its own processor.
+
+    special: the family's special tokens by id; `end` is the one after an answer. extra: attributes of the tokenizer
+    that the processor reads. picture: what the template writes for one. newlines: whether runs of line breaks are
+    tokens, as in Gemma's tokenizer.
+    """
+
+    name: str
+    special: dict[int, str]
+    processor: Callable[[Any, str], Any]
+    template: str = CHATML
+    picture: str = "<image>"
+    end: str = "<|im_end|>"
+    extra: dict[str, str] = field(default_factory=dict)
+    config: dict[str, Any] = field(default_factory=dict)
+    newlines: bool = False
+
+    def tokenizer(self) -> Any:
+        special = [self.special.get(n, f"<unused{n}>") for n in range(LAST_SPECIAL + 1)]
+        bpe = Tokenizer(models.BPE())
+        bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        bpe.decoder = decoders.ByteLevel()
+        alphabet = pre_tokenizers.ByteLevel.alphabet()
+        bpe.train_from_iterator(
+            CORPUS * 4, trainers.BpeTrainer(vocab_size=294, special_tokens=special, initial_alphabet=alphabet)
+        )
+        if self.newlines:
+            bpe.add_tokens([AddedToken("\n" * n, normalized=False) for n in (1, 2, 3, 4)])
+            bpe.post_processor = processors.TemplateProcessing("<bos> $A", special_tokens=[("<bos>", BOS)])
+        return transformers.PreTrainedTokenizerFast(
+            tokenizer_object=bpe,
+            pad_token=special[PAD],
+            bos_token=special[BOS] if self.newlines else None,
+            eos_token=special[EOS],
+            extra_special_tokens=self.extra,
+        )
+
+    def make(self) -> tuple[Any, Any]:
+        """Model, in float32, and processor."""
+        template = self.template.replace("CONTENT", CONTENT).replace("PICTURE", self.picture)
+        processor = self.processor(self.tokenizer(), template)
+        model = build(self.name).float().eval()
+        for key, value in self.config.items():
+            setattr(model.config, key, value)
+        model.generation_config.eos_token_id = sorted({EOS, processor.tokenizer.convert_tokens_to_ids(self.end)})
+        return model, processor
+
+    def save(self, folder: Path) -> Path:
+        for part in self.make():
+            part.save_pretrained(folder)
+        return folder
+
+
+def qwen(video: str, processor: str) -> Callable[[Any, str], Any]:
+    def make(tokenizer: Any, template: str) -> Any:
+        sizes = {"patch_size": PATCH, "merge_size": 2, "temporal_patch_size": 2}
+        limits = {"size": {"shortest_edge": SIDE * SIDE, "longest_edge": 4 * SIDE * SIDE}}
+        return getattr(transformers, processor)(
+            image_processor=transformers.Qwen2VLImageProcessor(**sizes, **limits),
+            tokenizer=tokenizer,
+            video_processor=getattr(transformers, video)(**sizes),
+            chat_template=template,
+        )
+
+    return make
+
+
+def internvl(tokenizer: Any, template: str) -> Any:
+    side = {"size": {"height": SIDE, "width": SIDE}}
+    return transformers.InternVLProcessor(
+        image_processor=transformers.GotOcr2ImageProcessor(**side, crop_to_patches=True, min_patches=1, max_patches=4),
+        tokenizer=tokenizer,
+        video_processor=transformers.InternVLVideoProcessor(**side),
+        image_seq_length=4,
+        chat_template=template,
+    )
+
+
+def smolvlm(tokenizer: Any, template: str) -> Any:
+    sizes = {"size": {"longest_edge": 2 * SIDE}, "max_image_size": {"longest_edge": SIDE}}
+    return transformers.SmolVLMProcessor(
+        image_processor=transformers.SmolVLMImageProcessor(**sizes),
+        tokenizer=tokenizer,
+        video_processor=transformers.SmolVLMVideoProcessor(**sizes),
+        image_seq_len=4,
+        chat_template=template,
+    )
+
+
+def gemma3(tokenizer: Any, template: str) -> Any:
+    return transformers.Gemma3Processor(
+        image_processor=transformers.Gemma3ImageProcessor(size={"height": SIDE, "width": SIDE}),
+        tokenizer=tokenizer,
+        image_seq_length=4,
+        chat_template=template,
+    )
+
+
+PINPOINTS = [[SIDE, SIDE], [SIDE, 2 * SIDE], [2 * SIDE, SIDE], [2 * SIDE, 2 * SIDE]]
+
+
+def onevision(tokenizer: Any, template: str) -> Any:
+    side = {"size": {"height": SIDE, "width": SIDE}}
+    return transformers.LlavaOnevisionProcessor(
+        image_processor=transformers.LlavaOnevisionImageProcessor(**side, image_grid_pinpoints=PINPOINTS),
+        tokenizer=tokenizer,
+        video_processor=transformers.LlavaOnevisionVideoProcessor(**side),
+        num_image_tokens=16,
+        vision_feature_select_strategy="full",
+        chat_template=template,
+    )
+
+
+IM = {PAD: "<|endoftext|>", EOS: "<|im_end|>", TURN: "<|im_start|>"}
+QWEN = IM | {IMAGE: "<|image_pad|>", VIDEO: "<|video_pad|>", START: "<|vision_start|>", END: "<|vision_end|>"}
+INTERN = IM | {IMAGE: "<IMG_CONTEXT>", VIDEO: "<video>", START: "<img>", END: "</img>"}
+GEMMA_IDS = {
+    PAD: "<pad>", BOS: "<bos>", EOS: "<eos>", TURN: "<start_of_turn>", ANSWER_END: "<end_of_turn>",
+    IMAGE: "<image_soft_token>", START: "<start_of_image>", END: "<end_of_image>",
+}  # fmt: skip
+SMOL_IDS = {
+    PAD: "<|im_end|>", BOS: "<|im_start|>", EOS: "<end_of_utterance>", IMAGE: "<image>", VIDEO: "<video>",
+    START: "<fake_token_around_image>", END: "<global-img>",
+    **{14 + n: f"<row_{n // 2 + 1}_col_{n % 2 + 1}>" for n in range(4)},
+}  # fmt: skip
+PADDED = "<|vision_start|><|image_pad|><|vision_end|>"
+
+FAMILIES = {
+    own.name: own
+    for own in (
+        Own("qwen2_5_vl", QWEN, qwen("Qwen2VLVideoProcessor", "Qwen2_5_VLProcessor"), picture=PADDED),
+        Own("qwen3_vl", QWEN, qwen("Qwen3VLVideoProcessor", "Qwen3VLProcessor"), picture=PADDED),
+        Own("qwen3_5", QWEN, qwen("Qwen3VLVideoProcessor", "Qwen3VLProcessor"), THINKING, PADDED),
+        Own(
+            "internvl", INTERN, internvl, picture="<IMG_CONTEXT>\n",
+            extra={
+                "start_image_token": "<img>", "end_image_token": "</img>", "context_image_token": "<IMG_CONTEXT>",
+                "video_token": "<video>",
+            },
+        ),
+        Own("smolvlm", SMOL_IDS, smolvlm, SMOL, end="<end_of_utterance>"),
+        Own(
+            "gemma3", GEMMA_IDS, gemma3, GEMMA, "<start_of_image>", "<end_of_turn>",
+            extra={
+                "image_token": "<image_soft_token>", "boi_token": "<start_of_image>", "eoi_token": "<end_of_image>",
+            },
+            newlines=True,
+        ),
+        Own(
+            "llava_onevision", IM | {IMAGE: "<image>", VIDEO: "<video>"}, onevision,
+            config={"image_grid_pinpoints": PINPOINTS, "video_token_id": VIDEO},
+        ),
+    )
+}  # fmt: skip
+"""The families of the README, by their names in the zoo."""
+
+
+def make_photograph(path: Path, width: int, height: int, seed: int) -> str:
+    """A picture of smooth colours, with some noise."""
+    draw = np.random.default_rng(seed)
+    x, y = np.meshgrid(np.linspace(0, 6, width), np.linspace(0, 6, height))
+    waves = [np.sin(x * draw.uniform(0.3, 1) + draw.uniform(0, 6)) * np.cos(y * draw.uniform(0.3, 1)) for _ in range(3)]
+    pixels = np.stack(waves, -1) * 100 + 128 + draw.normal(0, 8, (height, width, 3))
+    Pictures.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(path)
+    return str(path)
