@@ -6,6 +6,7 @@ written here, with the real markers: the real ones do not ship with transformers
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +21,7 @@ from tests.families.family import END, IMAGE, PATCH, SIDE, START, VIDEO
 from tests.families.zoo import build
 from tests.training.tiny import CORPUS
 
+TORCHVISION = importlib.util.find_spec("torchvision") is not None
 PAD, BOS, EOS, TURN, ANSWER_END = 0, 1, 2, 3, 4
 LAST_SPECIAL = 19
 CONTENT = (
@@ -27,7 +29,7 @@ CONTENT = (
     "{%- if c.type == 'image' %}PICTURE{% else %}{{ c.text }}{% endif %}{% endfor %}{% endif %}"
 )
 CHATML = (
-    "{%- if messages[0].role != 'system' %}{{ '<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n' }}{% endif %}"
+    "{%- if messages[0].role != 'system' %}{{ '<|im_start|>system\nYou are helpful.<|im_end|>\n' }}{% endif %}"
     "{%- for m in messages %}{{ '<|im_start|>' + m.role + '\n' }}CONTENT{{ '<|im_end|>\n' }}{% endfor %}"
     "{%- if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 )
@@ -73,6 +75,10 @@ class Own:
     config: dict[str, Any] = field(default_factory=dict)
     newlines: bool = False
 
+    @property
+    def full_template(self) -> str:
+        return self.template.replace("CONTENT", CONTENT).replace("PICTURE", self.picture)
+
     def tokenizer(self) -> Any:
         special = [self.special.get(n, f"<unused{n}>") for n in range(LAST_SPECIAL + 1)]
         bpe = Tokenizer(models.BPE())
@@ -95,8 +101,7 @@ class Own:
 
     def make(self) -> tuple[Any, Any]:
         """Model, in float32, and processor."""
-        template = self.template.replace("CONTENT", CONTENT).replace("PICTURE", self.picture)
-        processor = self.processor(self.tokenizer(), template)
+        processor = self.processor(self.tokenizer(), self.full_template)
         model = build(self.name).float().eval()
         for key, value in self.config.items():
             setattr(model.config, key, value)
@@ -146,8 +151,10 @@ def smolvlm(tokenizer: Any, template: str) -> Any:
 
 
 def gemma3(tokenizer: Any, template: str) -> Any:
+    """The one processor here that needs no torchvision."""
+    kind = "Gemma3ImageProcessor" if TORCHVISION else "Gemma3ImageProcessorPil"
     return transformers.Gemma3Processor(
-        image_processor=transformers.Gemma3ImageProcessor(size={"height": SIDE, "width": SIDE}),
+        image_processor=getattr(transformers, kind)(size={"height": SIDE, "width": SIDE}),
         tokenizer=tokenizer,
         image_seq_length=4,
         chat_template=template,

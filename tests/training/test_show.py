@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from seelevel.ladder import Feedback, Image, Interaction, Ladder, Message, Response
-from seelevel.models.local import load_reader
+from seelevel.models.reading import load_reader
 from seelevel.notes import RoundOf
 from seelevel.training import trainer
 from seelevel.training.fit import fit

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from seelevel.ladder import Ladder
-from seelevel.models.local import load_reader
+from seelevel.models.reading import load_reader
 from seelevel.progress import escape_controls
 from seelevel.training.packing import row_length, rows_of
 from seelevel.training.packing.tokens import NOT_SCORED, ImageReader, Ints, TokenisedLadder
