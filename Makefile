@@ -47,13 +47,13 @@ test-slow: setup
 	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow -n 2 --dist loadfile --ignore tests/slow/test_demo.py
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -m slow tests/slow/test_demo.py
 
-# The families' own processors need torchvision, which needs another torch than constraints.txt has: 5.5 GB.
+# The processors of most families need torchvision, and this one another torch than constraints.txt has: 5.5 GB.
 FAMILIES := .venv-families
 TORCH := 2.14.1
 TORCHVISION := 0.29.1
 
 test-families: $(FAMILIES)/.installed
-	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(FAMILIES)/bin/python -m pytest -m own_processor tests/own_processors
+	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(FAMILIES)/bin/python -m pytest -m real_processor tests/real_processors
 
 $(FAMILIES)/.installed: pyproject.toml constraints.txt
 	test -x $(FAMILIES)/bin/python || $(PYTHON) -m venv $(FAMILIES)

@@ -16,7 +16,7 @@ from seelevel.ladder import Image, Ladder, Message, Response
 from seelevel.models.chat_template import chat_messages, render
 from seelevel.training.packing.tokens import NOT_SCORED, ImageReader, TokenisedLadder, tokenise
 from seelevel.training.prepare import special_token_in
-from tests.own_processors.made import FAMILIES as OWN
+from tests.real_processors.families import FAMILIES as REAL
 from tests.training.tiny import TEMPLATE, make_ladder, make_picture, make_processor
 
 pytestmark = pytest.mark.unit
@@ -118,14 +118,14 @@ THINKING = (
 """It thinks unless it is told not to, and leaves the thoughts of earlier answers out, as Qwen3.5's."""
 
 
-def test_a_template_that_leaves_earlier_thoughts_out_scores_every_answer() -> None:
+def test_every_answer_is_scored_if_earlier_thoughts_are_left_out() -> None:
     messages: list[Message] = [
         {"role": "assistant", "content": "Yes"},
         {"role": "user", "content": "Where?"},
         {"role": "assistant", "content": "There"},
     ]
     ladder = Ladder("two rounds", [], [{"role": "user", "content": "Is there?"}], [Response(messages, 0)])
-    assert scored(ladder, THINKING) == [[(0, "Yes"), (0, "<|end|>"), (1, "The"), (1, "re"), (1, "<|end|>")]]
+    assert scored(ladder, THINKING) == [[(0, "Yes"), (0, "<|end|>"), (1, "There"), (1, "<|end|>")]]
 
 
 def test_a_model_that_may_think_first_is_told_not_to() -> None:
@@ -133,13 +133,13 @@ def test_a_model_that_may_think_first_is_told_not_to() -> None:
     assert head == "<|user|>\nWhere?<|end|>\n<|assistant|>\n<think></think>\n"
 
 
-def test_an_answer_is_found_where_it_stands_and_not_in_its_roles_name() -> None:
+def test_an_answer_is_not_looked_for_in_its_roles_name() -> None:
     ignoring = "{% for m in messages %}{{ m['role'] }}: {{ m['content'][0]['text'] }}<|end|>{% endfor %}"
     assert scored(answers("a"), ignoring) == [[(0, " a"), (0, "<|end|>")]]
 
 
-def test_line_breaks_around_a_picture_are_joined_with_those_of_the_text(tmp_path: Path) -> None:
-    whole = OWN["gemma3"].processor(OWN["gemma3"].tokenizer(), OWN["gemma3"].full_template)
+def test_line_breaks_around_a_picture_join_those_of_the_text(tmp_path: Path) -> None:
+    whole = REAL["gemma3"].processor(REAL["gemma3"].tokenizer(), REAL["gemma3"].full_template)
     files = [make_picture(tmp_path, seed) for seed in (1, 2)]
     question: Message = {"role": "user", "content": "<image>\n<image>\nDescribe the picture."}
     answer: Message = {"role": "assistant", "content": "A cup."}

@@ -1,4 +1,4 @@
-"""From photographs and prompts to an aligned model, on the command line, with the family's own processor."""
+"""From photographs and prompts to an aligned model, on the command line, with the family's processor."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import yaml
 from safetensors.torch import load_file
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
-from tests.own_processors.made import FAMILIES, TORCHVISION, make_photograph
+from tests.real_processors.families import FAMILIES, TORCHVISION, make_photograph
 from tests.slow.running import finish
 
 pytestmark = [
-    pytest.mark.own_processor,
-    pytest.mark.skipif(not TORCHVISION, reason="the families' own processors need torchvision: make test-families"),
+    pytest.mark.real_processor,
+    pytest.mark.skipif(not TORCHVISION, reason="the families' processors need torchvision: make test-families"),
 ]
 SIZES = {"wide.jpg": (120, 70), "high.png": (60, 130), "square.jpg": (56, 56), "large.jpg": (200, 150)}
 
@@ -44,15 +44,15 @@ def run(request, tmp_path_factory):
     (place / "eval" / "capability" / "questions.jsonl").write_text(json.dumps(asked) + "\n")
     make_photograph(place / "eval" / "wide.jpg", 120, 70, 0)
     recipe = {
-        "name": "own",
+        "name": "real",
         "data": {"prompts": str(place / "prompts.json"), "images": str(place)},
         "generate": {"experts": [str(model), "world:xs"], "sampling": {"max_new_tokens": 8}},
         "check": {"encoder": "world:clip"},
         "align": {"model": str(model), "epochs": 1, "ladders_per_step": 2, "learning_rate": 1e-2, "warmup_steps": 0},
         "evaluate": {"benchmarks": ["capability"], "data": str(place / "eval")},
     }
-    (place / "own.yaml").write_text(yaml.safe_dump(recipe))
-    code, output = finish(["run", place / "own.yaml", "--out", place / "run"])
+    (place / "real.yaml").write_text(yaml.safe_dump(recipe))
+    code, output = finish(["run", place / "real.yaml", "--out", place / "run"])
     assert code == 0, output
     return FAMILIES[request.param], model, place / "run", output
 

@@ -1,7 +1,7 @@
-"""The families' own processors with tiny models: their classes, the markers of their chat templates, their token ids.
+"""The processors of common families, from transformers, with tiny models.
 
-Tokenizers are trained on the spot, so that the ids of pictures are those of the zoo's tiny models. The templates are
-written here, with the real markers: the real ones do not ship with transformers.
+Tokenizers are trained on the spot, so that the ids of pictures are those of the zoo's tiny models. The chat templates
+are written here, with the families' markers: the published ones do not ship with transformers.
 """
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ SMOL = (
 
 
 @dataclass(frozen=True)
-class Own:
-    """A family with its own processor.
+class RealFamily:
+    """A family with its processor.
 
     special: the family's special tokens by id; `end` is the one after an answer. extra: attributes of the tokenizer
     that the processor reads. picture: what the template writes for one. newlines: whether runs of line breaks are
@@ -191,27 +191,27 @@ SMOL_IDS = {
 PADDED = "<|vision_start|><|image_pad|><|vision_end|>"
 
 FAMILIES = {
-    own.name: own
-    for own in (
-        Own("qwen2_5_vl", QWEN, qwen("Qwen2VLVideoProcessor", "Qwen2_5_VLProcessor"), picture=PADDED),
-        Own("qwen3_vl", QWEN, qwen("Qwen3VLVideoProcessor", "Qwen3VLProcessor"), picture=PADDED),
-        Own("qwen3_5", QWEN, qwen("Qwen3VLVideoProcessor", "Qwen3VLProcessor"), THINKING, PADDED),
-        Own(
+    family.name: family
+    for family in (
+        RealFamily("qwen2_5_vl", QWEN, qwen("Qwen2VLVideoProcessor", "Qwen2_5_VLProcessor"), picture=PADDED),
+        RealFamily("qwen3_vl", QWEN, qwen("Qwen3VLVideoProcessor", "Qwen3VLProcessor"), picture=PADDED),
+        RealFamily("qwen3_5", QWEN, qwen("Qwen3VLVideoProcessor", "Qwen3VLProcessor"), THINKING, PADDED),
+        RealFamily(
             "internvl", INTERN, internvl, picture="<IMG_CONTEXT>\n",
             extra={
                 "start_image_token": "<img>", "end_image_token": "</img>", "context_image_token": "<IMG_CONTEXT>",
                 "video_token": "<video>",
             },
         ),
-        Own("smolvlm", SMOL_IDS, smolvlm, SMOL, end="<end_of_utterance>"),
-        Own(
+        RealFamily("smolvlm", SMOL_IDS, smolvlm, SMOL, end="<end_of_utterance>"),
+        RealFamily(
             "gemma3", GEMMA_IDS, gemma3, GEMMA, "<start_of_image>", "<end_of_turn>",
             extra={
                 "image_token": "<image_soft_token>", "boi_token": "<start_of_image>", "eoi_token": "<end_of_image>",
             },
             newlines=True,
         ),
-        Own(
+        RealFamily(
             "llava_onevision", IM | {IMAGE: "<image>", VIDEO: "<video>"}, onevision,
             config={"image_grid_pinpoints": PINPOINTS, "video_token_id": VIDEO},
         ),

@@ -1,4 +1,4 @@
-"""What training reads is what the family's own processor makes of the whole conversation."""
+"""What training reads is what the family's processor makes of the whole conversation."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ from seelevel.images import open_image
 from seelevel.ladder import Image, Ladder, Response
 from seelevel.models import load_model
 from seelevel.models.chat_template import render
+from seelevel.notes import RoundOf
 from seelevel.training.logprobs import token_logprobs
 from seelevel.training.packing import pack
 from seelevel.training.packing.tokens import NOT_SCORED, ImageReader, tokenise
 from tests.families.zoo import FAMILIES as ZOO
-from tests.own_processors.made import FAMILIES, TORCHVISION, make_photograph
+from tests.real_processors.families import FAMILIES, TORCHVISION, make_photograph
 
 pytestmark = [
-    pytest.mark.own_processor,
-    pytest.mark.skipif(not TORCHVISION, reason="the families' own processors need torchvision: make test-families"),
+    pytest.mark.real_processor,
+    pytest.mark.skipif(not TORCHVISION, reason="the families' processors need torchvision: make test-families"),
 ]
 ANSWERS = [("There is a red cup.", "No, there is not."), ("Two small dogs.", "I see a large tree.")]
 
@@ -47,7 +48,7 @@ def case(request, tmp_path_factory):
 
 
 def whole(processor, ladder, response):
-    """The processor's own call on a conversation, as transformers documents it."""
+    """The processor's call on a conversation, as transformers documents it."""
     text = render([*ladder.prompt, *response.messages], processor)
     bos = processor.tokenizer.bos_token
     return processor(
@@ -58,7 +59,7 @@ def whole(processor, ladder, response):
     )
 
 
-def test_tokens_and_pictures_are_the_processors_own(case):
+def test_tokens_and_pictures_are_those_of_the_processor(case):
     _, loaded, ladder = case
     reader = ImageReader(loaded.processor)
     tokens = tokenise(ladder, loaded.processor, reader)
@@ -72,16 +73,16 @@ def test_tokens_and_pictures_are_the_processors_own(case):
 
 
 def test_each_answer_is_scored_with_its_end_of_turn_and_nothing_else(case):
-    own, loaded, ladder = case
+    family, loaded, ladder = case
     tokens = tokenise(ladder, loaded.processor, ImageReader(loaded.processor))
     for expected, ids, rounds in zip(ANSWERS, tokens.tokens, tokens.rounds, strict=True):
         texts = [loaded.processor.tokenizer.decode(ids[rounds == number]) for number in range(rounds.max() + 1)]
-        assert [text.strip() for text in texts] == [answer + own.end for answer in expected]
+        assert [text.strip() for text in texts] == [answer + family.end for answer in expected]
 
 
 @pytest.mark.parametrize("layout", ["shared", "rows"])
-def test_log_probs_are_those_of_the_model_on_the_processors_own_inputs(case, layout):
-    own, loaded, ladder = case
+def test_log_probs_are_those_of_the_processors_inputs(case, layout):
+    family, loaded, ladder = case
     model = loaded.model.double()
     tokens = tokenise(ladder, loaded.processor, ImageReader(loaded.processor))
     expected = []
@@ -92,4 +93,20 @@ def test_log_probs_are_those_of_the_model_on_the_processors_own_inputs(case, lay
             of_tokens = scores.gather(1, inputs["input_ids"][0, 1:, None])[:, 0]
             expected.append(of_tokens[torch.from_numpy(rounds[1:] != NOT_SCORED)])
         values = token_logprobs(model, pack([ladder], loaded.processor, layout)).values
-    assert (values - torch.cat(expected)).abs().max() < ZOO[own.name].tolerance
+    assert (values - torch.cat(expected)).abs().max() < ZOO[family.name].tolerance
+
+
+def test_rounds_that_share_a_history_have_the_log_probs_of_rows(case):
+    """Also where the template leaves earlier thoughts out, so that a history differs from the round that it was."""
+    family, loaded, talk = case
+    firsts = [Response(response.messages[:1], response.level) for response in talk.responses]
+    lasts = [Response(response.messages[2:], response.level) for response in talk.responses]
+    history = [*talk.prompt, *talk.responses[0].messages[:2]]
+    ladders = [
+        Ladder("talk", talk.images, talk.prompt, firsts),
+        Ladder("talk#1", talk.images, history, lasts, round_of=RoundOf("talk", 1)),
+    ]
+    with torch.no_grad():
+        batches = [pack(ladders, loaded.processor, layout) for layout in ("shared", "rows")]
+        shared, rows = (token_logprobs(loaded.model.double(), batch).values for batch in batches)
+    assert (shared - rows).abs().max() < ZOO[family.name].tolerance
