@@ -55,6 +55,20 @@ SMOL = (
     "{% endfor %}{% if add_generation_prompt %}{{ 'Assistant:' }}{% endif %}"
 )
 
+GLM = (
+    "[gMASK]<sop>{%- for m in messages %}{{ '<|' + m.role + '|>\n' }}CONTENT{% endfor %}"
+    "{%- if add_generation_prompt %}{{ '<|assistant|>\n' }}{% endif %}"
+)
+"""An answer ends where the next turn begins."""
+MISTRAL = (
+    "{{ bos_token }}{%- for m in messages %}{% if m.role == 'user' %}[INST]CONTENT[/INST]"
+    "{%- else %}CONTENT{{ eos_token }}{% endif %}{% endfor %}"
+)
+AYA = (
+    "{%- for m in messages %}{{ '<|START_OF_TURN_TOKEN|><|' + m.role + '|>' }}CONTENT{{ '<|END_OF_TURN_TOKEN|>' }}"
+    "{%- endfor %}{% if add_generation_prompt %}{{ '<|START_OF_TURN_TOKEN|><|assistant|>' }}{% endif %}"
+)
+
 
 @dataclass(frozen=True)
 class RealFamily:
@@ -62,7 +76,7 @@ class RealFamily:
 
     special: the family's special tokens by id; `end` is the one after an answer. extra: attributes of the tokenizer
     that the processor reads. picture: what the template writes for one. newlines: whether runs of line breaks are
-    tokens, as in Gemma's tokenizer.
+    tokens, as in Gemma's tokenizer. closes: whether the template closes an answer before the user's next turn.
     """
 
     name: str
@@ -74,6 +88,7 @@ class RealFamily:
     extra: dict[str, str] = field(default_factory=dict)
     config: dict[str, Any] = field(default_factory=dict)
     newlines: bool = False
+    closes: bool = True
 
     @property
     def full_template(self) -> str:
@@ -90,11 +105,15 @@ class RealFamily:
         )
         if self.newlines:
             bpe.add_tokens([AddedToken("\n" * n, normalized=False) for n in (1, 2, 3, 4)])
-            bpe.post_processor = processors.TemplateProcessing("<bos> $A", special_tokens=[("<bos>", BOS)])
+        begins = "bos_token" in self.template
+        if begins:
+            bpe.post_processor = processors.TemplateProcessing(
+                f"{special[BOS]} $A", special_tokens=[(special[BOS], BOS)]
+            )
         return transformers.PreTrainedTokenizerFast(
             tokenizer_object=bpe,
             pad_token=special[PAD],
-            bos_token=special[BOS] if self.newlines else None,
+            bos_token=special[BOS] if begins else None,
             eos_token=special[EOS],
             extra_special_tokens=self.extra,
         )
@@ -114,14 +133,16 @@ class RealFamily:
         return folder
 
 
-def qwen(video: str, processor: str) -> Callable[[Any, str], Any]:
+def grids(pictures: str, video: str, processor: str) -> Callable[[Any, str], Any]:
+    """A processor for pictures in their own shape: the Qwen and GLM lines. Names of classes, without their ends."""
+
     def make(tokenizer: Any, template: str) -> Any:
         sizes = {"patch_size": PATCH, "merge_size": 2, "temporal_patch_size": 2}
         limits = {"size": {"shortest_edge": SIDE * SIDE, "longest_edge": 4 * SIDE * SIDE}}
-        return getattr(transformers, processor)(
-            image_processor=transformers.Qwen2VLImageProcessor(**sizes, **limits),
+        return getattr(transformers, f"{processor}Processor")(
+            image_processor=getattr(transformers, f"{pictures}ImageProcessor")(**sizes, **limits),
             tokenizer=tokenizer,
-            video_processor=getattr(transformers, video)(**sizes),
+            video_processor=getattr(transformers, f"{video}VideoProcessor")(**sizes),
             chat_template=template,
         )
 
@@ -145,6 +166,16 @@ def smolvlm(tokenizer: Any, template: str) -> Any:
         image_processor=transformers.SmolVLMImageProcessor(**sizes),
         tokenizer=tokenizer,
         video_processor=transformers.SmolVLMVideoProcessor(**sizes),
+        image_seq_len=4,
+        chat_template=template,
+    )
+
+
+def idefics3(tokenizer: Any, template: str) -> Any:
+    sizes = {"size": {"longest_edge": 2 * SIDE}, "max_image_size": {"longest_edge": SIDE}}
+    return transformers.Idefics3Processor(
+        image_processor=transformers.Idefics3ImageProcessor(**sizes),
+        tokenizer=tokenizer,
         image_seq_len=4,
         chat_template=template,
     )
@@ -176,6 +207,40 @@ def onevision(tokenizer: Any, template: str) -> Any:
     )
 
 
+def llava_next(tokenizer: Any, template: str) -> Any:
+    sizes = {"size": {"shortest_edge": SIDE}, "crop_size": {"height": SIDE, "width": SIDE}}
+    return transformers.LlavaNextProcessor(
+        image_processor=transformers.LlavaNextImageProcessor(**sizes, image_grid_pinpoints=PINPOINTS),
+        tokenizer=tokenizer,
+        patch_size=PATCH,
+        vision_feature_select_strategy="default",
+        num_additional_image_tokens=1,
+        chat_template=template,
+    )
+
+
+def mistral3(tokenizer: Any, template: str) -> Any:
+    return transformers.PixtralProcessor(
+        image_processor=transformers.PixtralImageProcessor(size={"longest_edge": 2 * SIDE}, patch_size=PATCH),
+        tokenizer=tokenizer,
+        patch_size=PATCH,
+        spatial_merge_size=2,
+        chat_template=template,
+    )
+
+
+def aya_vision(tokenizer: Any, template: str) -> Any:
+    side = {"size": {"height": SIDE, "width": SIDE}}
+    return transformers.AyaVisionProcessor(
+        image_processor=transformers.GotOcr2ImageProcessor(**side, crop_to_patches=True, min_patches=1, max_patches=4),
+        tokenizer=tokenizer,
+        patch_size=PATCH,
+        img_size=SIDE,
+        downsample_factor=2,
+        chat_template=template,
+    )
+
+
 IM = {PAD: "<|endoftext|>", EOS: "<|im_end|>", TURN: "<|im_start|>"}
 QWEN = IM | {IMAGE: "<|image_pad|>", VIDEO: "<|video_pad|>", START: "<|vision_start|>", END: "<|vision_end|>"}
 INTERN = IM | {IMAGE: "<IMG_CONTEXT>", VIDEO: "<video>", START: "<img>", END: "</img>"}
@@ -188,14 +253,28 @@ SMOL_IDS = {
     START: "<fake_token_around_image>", END: "<global-img>",
     **{14 + n: f"<row_{n // 2 + 1}_col_{n % 2 + 1}>" for n in range(4)},
 }  # fmt: skip
+GLM_IDS = {
+    PAD: "<|endoftext|>", EOS: "<|user|>", TURN: "<|assistant|>", 5: "[gMASK]", 6: "<sop>", IMAGE: "<|image|>",
+    VIDEO: "<|video|>", START: "<|begin_of_image|>", END: "<|end_of_image|>", 14: "<|begin_of_video|>",
+    15: "<|end_of_video|>",
+}  # fmt: skip
+MISTRAL_IDS = {
+    PAD: "<pad>", BOS: "<s>", EOS: "</s>", 5: "[INST]", 6: "[/INST]", IMAGE: "[IMG]", 14: "[IMG_BREAK]",
+    15: "[IMG_END]",
+}  # fmt: skip
+AYA_IDS = {
+    PAD: "<PAD>", EOS: "<|END_OF_TURN_TOKEN|>", TURN: "<|START_OF_TURN_TOKEN|>", 5: "<|user|>", 6: "<|assistant|>",
+    7: "<image>", 8: "TILE_GLOBAL", IMAGE: "<|IMG_PATCH|>", START: "<|START_OF_IMG|>", END: "<|END_OF_IMG|>",
+    **{14 + n: f"TILE_{n + 1}" for n in range(4)},
+}  # fmt: skip
 PADDED = "<|vision_start|><|image_pad|><|vision_end|>"
 
 FAMILIES = {
     family.name: family
     for family in (
-        RealFamily("qwen2_5_vl", QWEN, qwen("Qwen2VLVideoProcessor", "Qwen2_5_VLProcessor"), picture=PADDED),
-        RealFamily("qwen3_vl", QWEN, qwen("Qwen3VLVideoProcessor", "Qwen3VLProcessor"), picture=PADDED),
-        RealFamily("qwen3_5", QWEN, qwen("Qwen3VLVideoProcessor", "Qwen3VLProcessor"), THINKING, PADDED),
+        RealFamily("qwen2_5_vl", QWEN, grids("Qwen2VL", "Qwen2VL", "Qwen2_5_VL"), picture=PADDED),
+        RealFamily("qwen3_vl", QWEN, grids("Qwen2VL", "Qwen3VL", "Qwen3VL"), picture=PADDED),
+        RealFamily("qwen3_5", QWEN, grids("Qwen2VL", "Qwen3VL", "Qwen3VL"), THINKING, PADDED),
         RealFamily(
             "internvl", INTERN, internvl, picture="<IMG_CONTEXT>\n",
             extra={
@@ -215,6 +294,18 @@ FAMILIES = {
             "llava_onevision", IM | {IMAGE: "<image>", VIDEO: "<video>"}, onevision,
             config={"image_grid_pinpoints": PINPOINTS, "video_token_id": VIDEO},
         ),
+        RealFamily("qwen2_vl", QWEN, grids("Qwen2VL", "Qwen2VL", "Qwen2VL"), picture=PADDED),
+        RealFamily(
+            "glm4v", GLM_IDS, grids("Glm4v", "Glm4v", "Glm4v"), GLM,
+            "<|begin_of_image|><|image|><|end_of_image|>", "<|user|>", closes=False,
+        ),
+        RealFamily("mistral3", MISTRAL_IDS, mistral3, MISTRAL, "[IMG]", "</s>"),
+        RealFamily(
+            "llava_next", MISTRAL_IDS | {IMAGE: "<image>"}, llava_next, MISTRAL, "<image>\n", "</s>",
+            config={"image_grid_pinpoints": PINPOINTS},
+        ),
+        RealFamily("idefics3", SMOL_IDS, idefics3, SMOL, end="<end_of_utterance>"),
+        RealFamily("aya_vision", AYA_IDS, aya_vision, AYA, end="<|END_OF_TURN_TOKEN|>"),
     )
 }  # fmt: skip
 """The families of the README, by their names in the zoo."""

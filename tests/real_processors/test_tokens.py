@@ -47,9 +47,9 @@ def case(request, tmp_path_factory):
     return FAMILIES[request.param], loaded, Ladder("talk", pictures, prompt, responses)
 
 
-def whole(processor, ladder, response):
-    """The processor's call on a conversation, as transformers documents it."""
-    text = render([*ladder.prompt, *response.messages], processor)
+def whole(family, processor, ladder, response):
+    """The processor's call on a conversation with the end of its last answer, as transformers documents it."""
+    text = render([*ladder.prompt, *response.messages], processor) + ("" if family.closes else family.end)
     bos = processor.tokenizer.bos_token
     return processor(
         text=[text],
@@ -60,11 +60,11 @@ def whole(processor, ladder, response):
 
 
 def test_tokens_and_pictures_are_those_of_the_processor(case):
-    _, loaded, ladder = case
+    family, loaded, ladder = case
     reader = ImageReader(loaded.processor)
     tokens = tokenise(ladder, loaded.processor, reader)
     for response, ids in zip(ladder.responses, tokens.tokens, strict=True):
-        expected = whole(loaded.processor, ladder, response)
+        expected = whole(family, loaded.processor, ladder, response)
         assert ids.tolist() == expected["input_ids"][0].tolist()
     pictures = reader.read(tuple(image.path for image in ladder.images))
     text = {"input_ids", "attention_mask", "mm_token_type_ids", "token_type_ids"}
@@ -77,7 +77,8 @@ def test_each_answer_is_scored_with_its_end_of_turn_and_nothing_else(case):
     tokens = tokenise(ladder, loaded.processor, ImageReader(loaded.processor))
     for expected, ids, rounds in zip(ANSWERS, tokens.tokens, tokens.rounds, strict=True):
         texts = [loaded.processor.tokenizer.decode(ids[rounds == number]) for number in range(rounds.max() + 1)]
-        assert [text.strip() for text in texts] == [answer + family.end for answer in expected]
+        first = expected[0] + family.end if family.closes else expected[0]
+        assert [text.strip() for text in texts] == [first, expected[1] + family.end]
 
 
 @pytest.mark.parametrize("layout", ["shared", "rows"])
@@ -88,7 +89,7 @@ def test_log_probs_are_those_of_the_processors_inputs(case, layout):
     expected = []
     with torch.no_grad():
         for response, rounds in zip(ladder.responses, tokens.rounds, strict=True):
-            inputs = whole(loaded.processor, ladder, response).to(dtype=torch.float64)
+            inputs = whole(family, loaded.processor, ladder, response).to(dtype=torch.float64)
             scores = model(**inputs, use_cache=False).logits[0, :-1].log_softmax(-1)
             of_tokens = scores.gather(1, inputs["input_ids"][0, 1:, None])[:, 0]
             expected.append(of_tokens[torch.from_numpy(rounds[1:] != NOT_SCORED)])

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from transformers import PaliGemmaProcessor
+from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 
 from seelevel.errors import InputError
 from seelevel.images import open_image
@@ -17,7 +19,7 @@ from seelevel.models.chat_template import chat_messages, render
 from seelevel.training.packing.tokens import NOT_SCORED, ImageReader, TokenisedLadder, tokenise
 from seelevel.training.prepare import special_token_in
 from tests.real_processors.families import FAMILIES as REAL
-from tests.training.tiny import TEMPLATE, make_ladder, make_picture, make_processor
+from tests.training.tiny import TEMPLATE, make_ladder, make_picture, make_processor, make_tokenizer
 
 pytestmark = pytest.mark.unit
 
@@ -236,3 +238,13 @@ def test_pictures_that_need_a_mask_for_each_token_are_refused(tmp_path: Path) ->
 
     with pytest.raises(InputError, match="Masked makes a mask for each token"):
         ImageReader(Masked()).read((make_picture(tmp_path, 1),))
+
+
+def test_a_processor_that_adds_text_to_the_conversation_is_refused(tmp_path: Path) -> None:
+    """PaliGemma's writes a line break at the end, wherever its pictures stand."""
+    pictures = SiglipImageProcessorPil(size={"height": 28, "width": 28})
+    pictures.image_seq_length = 4
+    tokenizer = make_tokenizer()
+    tokenizer.bos_token = "<|system|>"
+    with pytest.raises(InputError, match="PaliGemmaProcessor does not turn a picture into a run of special tokens"):
+        ImageReader(PaliGemmaProcessor(pictures, tokenizer)).read((make_picture(tmp_path, 1),))

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -70,12 +69,14 @@ class TokenisedLadder:
 
 @dataclass(frozen=True)
 class Expansion:
-    """What a picture becomes in a text. ids: its tokens, from the first special one to the last. before, after: plain
-    text around them, such as Gemma 3's line breaks, which the tokenizer may join with the text beside the picture."""
+    """What a picture becomes in a text. ids: its tokens, from the first special one, named `first`, to the last.
+    before, after: plain text around them, such as Gemma 3's line breaks, which the tokenizer may join with the text
+    beside the picture."""
 
     before: str
-    ids: Ints
+    first: str
     after: str
+    ids: Ints
 
 
 class ImageReader:
@@ -117,10 +118,10 @@ class ImageReader:
 
     def _process(self, paths: tuple[str, ...]) -> tuple[dict[str, Tensor], list[Expansion]]:
         tokenizer, mark = self._processor.tokenizer, self._processor.image_token
-        apart = tokenizer.eos_token
+        text = tokenizer.eos_token.join(["", *[mark] * len(paths), ""])
         out = self._processor(
             images=[[model_picture(path) for path in paths]],  # of one text: some families look closer at a single one
-            text=[apart.join([mark] * len(paths))],
+            text=[text],
             add_special_tokens=False,
             return_tensors="pt",
         )
@@ -130,26 +131,24 @@ class ImageReader:
                 "does not; this family of models cannot be trained yet"
             )
         ids = out["input_ids"][0].numpy()
-        parts = np.split(ids, np.flatnonzero(ids == tokenizer.eos_token_id))
-        expansions = [self._expansion(part) for part in (parts[0], *(part[1:] for part in parts[1:]))]
-        again = apart.join(expansion.before + mark + expansion.after for expansion in expansions)
-        again = np.asarray(tokenizer(again, add_special_tokens=False)["input_ids"])
-        marks = int((again == self._processor.image_token_id).sum())
-        if not len(paths) == len(expansions) == marks or not np.array_equal(
-            _with_pictures(again, again, self._processor, expansions)[0], ids
-        ):
+        first, *parts = np.split(ids, np.flatnonzero(ids == tokenizer.eos_token_id))
+        if len(first) or len(parts) != len(paths) + 1 or len(parts[-1]) > 1:  # text that belongs to no picture
+            raise self._no_run()
+        expansions = [self._expansion(part[1:]) for part in parts[:-1]]
+        if not np.array_equal(_tokens(text, [], self._processor, expansions, add_special_tokens=False)[0], ids):
             raise self._no_run()
         text_keys = {"input_ids", "attention_mask", "mm_token_type_ids", "token_type_ids"}
         return {key: value for key, value in out.items() if key not in text_keys}, expansions
 
     def _expansion(self, ids: Ints) -> Expansion:
         tokenizer = self._processor.tokenizer
-        special = [number for number, token in tokenizer.added_tokens_decoder.items() if token.content.strip()]
-        inside = np.flatnonzero(np.isin(ids, special))
+        special = {n: token.content for n, token in tokenizer.added_tokens_decoder.items() if token.content.strip()}
+        inside = np.flatnonzero(np.isin(ids, list(special)))
         if not len(inside):
             raise self._no_run()
         begin, end = int(inside[0]), int(inside[-1]) + 1
-        return Expansion(tokenizer.decode(ids[:begin]), ids[begin:end], tokenizer.decode(ids[end:]))
+        before, after = tokenizer.decode(ids[:begin]), tokenizer.decode(ids[end:])
+        return Expansion(before, special[int(ids[begin])], after, ids[begin:end])
 
     def _no_run(self) -> InputError:
         return InputError(
@@ -217,8 +216,14 @@ def _answer_in(text: str, messages: Sequence[Message], index: int, processor: An
 
 def _alike(first: str, second: str) -> int:
     """How many characters two texts begin with alike."""
-    shorter = min(len(first), len(second))
-    return next((n for n in range(shorter) if first[n] != second[n]), shorter)
+    alike, most = 0, min(len(first), len(second))
+    while alike < most:
+        middle = (alike + most + 1) // 2
+        if first[alike:middle] == second[alike:middle]:
+            alike = middle
+        else:
+            most = middle - 1
+    return alike
 
 
 def tokenise_conversation(
@@ -226,10 +231,16 @@ def tokenise_conversation(
 ) -> tuple[Ints, Ints, list[tuple[int, int]]]:
     """One conversation: tokens, the round of each (-1 where not scored), and where each picture's tokens are."""
     text, spans = scored_spans(messages, first, processor)
-    text, spans = _surrounded(text, spans, processor.image_token, expansions)
-    tokenizer = processor.tokenizer
-    starts = bool(tokenizer.bos_token) and text.startswith(tokenizer.bos_token)
-    encoded = tokenizer(text, add_special_tokens=not starts, return_offsets_mapping=True)
+    bos = processor.tokenizer.bos_token
+    return _tokens(text, spans, processor, expansions, add_special_tokens=not (bos and text.startswith(bos)))
+
+
+def _tokens(
+    text: str, spans: list[tuple[int, int]], processor: Any, expansions: Sequence[Expansion], add_special_tokens: bool
+) -> tuple[Ints, Ints, list[tuple[int, int]]]:
+    """A text as `tokenise_conversation` returns it. spans: the characters that each round scores."""
+    text, spans, pictures = _surrounded(text, spans, processor.image_token, expansions)
+    encoded = processor.tokenizer(text, add_special_tokens=add_special_tokens, return_offsets_mapping=True)
     ids = np.asarray(encoded["input_ids"], dtype=np.int64)
     offsets = np.asarray(encoded["offset_mapping"], dtype=np.int64).reshape(-1, 2)
     # Offsets may leave out the space before a word, so a token covers what lies since the one before it; tokens that
@@ -240,37 +251,8 @@ def tokenise_conversation(
     rounds = np.full(len(ids), NOT_SCORED, dtype=np.int64)
     for number, (start, end) in enumerate(spans):
         rounds[np.maximum(begins, start) < np.minimum(ends, end)] = number
-    return _with_pictures(ids, rounds, processor, expansions)
-
-
-def _surrounded(
-    text: str, spans: list[tuple[int, int]], mark: str, expansions: Sequence[Expansion]
-) -> tuple[str, list[tuple[int, int]]]:
-    """The text with each picture's own text around its mark, and the spans in it."""
-    pieces = text.split(mark)
-    if not expansions or len(pieces) != len(expansions) + 1:
-        return text, spans  # the tokens are counted below
-    marks = np.cumsum([len(piece) + len(mark) for piece in pieces[:-1]])
-    longer = np.cumsum([len(expansion.before + expansion.after) for expansion in expansions])
-
-    def moved(place: int) -> int:
-        passed = int((marks <= place).sum())
-        return place + (int(longer[passed - 1]) if passed else 0)
-
-    around = [expansion.before + mark + expansion.after for expansion in expansions]
-    text = "".join(piece + picture for piece, picture in zip_longest(pieces, around, fillvalue=""))
-    return text, [(moved(start), moved(end)) for start, end in spans]
-
-
-def _with_pictures(
-    ids: Ints, rounds: Ints, processor: Any, expansions: Sequence[Expansion]
-) -> tuple[Ints, Ints, list[tuple[int, int]]]:
-    """Tokens and their rounds with each picture's tokens in place of its mark, and where these are."""
-    places = np.flatnonzero(ids == processor.image_token_id) if expansions else np.empty(0, dtype=np.int64)
-    if len(places) != len(expansions):
-        raise InputError(f"{len(expansions)} pictures but {len(places)} picture tokens in the rendered conversation")
     pieces, marks, where, cursor, length = [], [], [], 0, 0
-    for place, expansion in zip(places, expansions, strict=True):
+    for place, expansion in zip(np.searchsorted(ends, pictures, side="right"), expansions, strict=True):
         pieces += [ids[cursor:place], expansion.ids]
         marks += [rounds[cursor:place], np.full(len(expansion.ids), NOT_SCORED, dtype=np.int64)]
         length += int(place) - cursor
@@ -278,6 +260,30 @@ def _with_pictures(
         length += len(expansion.ids)
         cursor = int(place) + 1
     return np.concatenate([*pieces, ids[cursor:]]), np.concatenate([*marks, rounds[cursor:]]), where
+
+
+def _surrounded(
+    text: str, spans: list[tuple[int, int]], mark: str, expansions: Sequence[Expansion]
+) -> tuple[str, list[tuple[int, int]], list[int]]:
+    """The text with each picture's first token and its own text instead of its mark, the spans in it, and the place of
+    each first token. The mark itself need not be a token, as in Aya Vision."""
+    if not expansions:
+        return text, spans, []
+    head, *pieces = text.split(mark)
+    if len(pieces) != len(expansions):
+        raise InputError(f"{len(expansions)} pictures but {len(pieces)} picture marks in the rendered conversation")
+    whole, old, pictures, moves = head, len(head), list[int](), list[tuple[int, int]]()
+    for piece, expansion in zip(pieces, expansions, strict=True):
+        pictures.append(len(whole) + len(expansion.before))
+        whole += expansion.before + expansion.first + expansion.after
+        old += len(mark)
+        moves.append((old, len(whole) - old))
+        whole, old = whole + piece, old + len(piece)
+
+    def moved(place: int) -> int:
+        return place + next((by for start, by in reversed(moves) if start <= place), 0)
+
+    return whole, [(moved(start), moved(end)) for start, end in spans], pictures
 
 
 def tokenise(ladder: Ladder, processor: Any, images: ImageReader) -> TokenisedLadder:
