@@ -120,3 +120,12 @@ def test_a_processor_that_needs_num2words_names_the_same_extra(monkeypatch: pyte
     monkeypatch.setattr(AutoProcessor, "from_pretrained", lambda *_, **__: SmolVLMProcessor(None, tokenizer, None))
     with pytest.raises(InputError, match=r"needs num2words; install it with `pip install 'seelevel\[video\]'`"):
         load_processor("smolvlm")
+
+
+def test_a_processor_that_needs_any_other_package_says_what_transformers_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise ImportError("\nThisTokenizer requires the SentencePiece library.\n")
+
+    monkeypatch.setattr(AutoProcessor, "from_pretrained", refuse)
+    with pytest.raises(InputError, match="model m: its processor needs .*requires the SentencePiece library"):
+        load_processor("m")

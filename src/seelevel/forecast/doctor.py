@@ -25,10 +25,7 @@ def doctor() -> str:
         f"disk free here: {human(free_bytes(Path.cwd()))}B",
     ]
     for package in ("torch", "transformers", "peft", "accelerate", "datasets", "spacy"):
-        lines.append(f"{package}: {_version_or(package, 'missing; run make setup')}")
-    for package in ("torchvision", "num2words"):
-        absent = "not installed; some models' processors need it: pip install 'seelevel[video]'"
-        lines.append(f"{package}: {_version_or(package, absent)}")
+        lines.append(f"{package}: {_version_or_missing(package)}")
     import torch
 
     if torch.cuda.is_available():
@@ -54,8 +51,8 @@ def _memory() -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
-def _version_or(package: str, absent: str) -> str:
+def _version_or_missing(package: str) -> str:
     try:
         return version(package)
     except PackageNotFoundError:
-        return absent
+        return "missing; run make setup"
