@@ -49,6 +49,7 @@ GEMMA = (
     "{{ '<start_of_turn>' + ('model' if m.role == 'assistant' else m.role) + '\n' }}CONTENT{{ '<end_of_turn>\n' }}"
     "{%- endfor %}{% if add_generation_prompt %}{{ '<start_of_turn>model\n' }}{% endif %}"
 )
+GEMMA4 = GEMMA.replace("<start_of_turn>", "<|turn>").replace("<end_of_turn>", "<turn|>")
 SMOL = (
     "<|im_start|>{% for m in messages %}{{ m.role | capitalize }}"
     "{%- if m.content[0].type == 'image' %}{{ ':' }}{% else %}{{ ': ' }}{% endif %}CONTENT<end_of_utterance>\n"
@@ -192,6 +193,18 @@ def gemma3(tokenizer: Any, template: str) -> Any:
     )
 
 
+def gemma4(tokenizer: Any, template: str) -> Any:
+    sizes = {"patch_size": PATCH, "max_soft_tokens": 70, "pooling_kernel_size": 2}
+    return transformers.Gemma4Processor(
+        feature_extractor=transformers.Gemma4AudioFeatureExtractor(),
+        image_processor=transformers.Gemma4ImageProcessor(**sizes),
+        tokenizer=tokenizer,
+        video_processor=transformers.Gemma4VideoProcessor(**sizes),
+        image_seq_length=70,
+        chat_template=template,
+    )
+
+
 PINPOINTS = [[SIDE, SIDE], [SIDE, 2 * SIDE], [2 * SIDE, SIDE], [2 * SIDE, 2 * SIDE]]
 
 
@@ -248,6 +261,14 @@ GEMMA_IDS = {
     PAD: "<pad>", BOS: "<bos>", EOS: "<eos>", TURN: "<start_of_turn>", ANSWER_END: "<end_of_turn>",
     IMAGE: "<image_soft_token>", START: "<start_of_image>", END: "<end_of_image>",
 }  # fmt: skip
+GEMMA4_EXTRA = {
+    "image_token": "<|image|>", "boi_token": "<|image>", "eoi_token": "<image|>", "audio_token": "<|audio|>",
+    "boa_token": "<|audio>", "eoa_token": "<audio|>",
+}  # fmt: skip
+GEMMA4_IDS = {
+    PAD: "<pad>", BOS: "<bos>", EOS: "<eos>", TURN: "<|turn>", ANSWER_END: "<turn|>", IMAGE: "<|image|>",
+    VIDEO: "<|video|>", START: "<|image>", END: "<image|>", 14: "<|audio|>", 15: "<|audio>", 16: "<audio|>",
+}  # fmt: skip
 SMOL_IDS = {
     PAD: "<|im_end|>", BOS: "<|im_start|>", EOS: "<end_of_utterance>", IMAGE: "<image>", VIDEO: "<video>",
     START: "<fake_token_around_image>", END: "<global-img>",
@@ -289,6 +310,9 @@ FAMILIES = {
                 "image_token": "<image_soft_token>", "boi_token": "<start_of_image>", "eoi_token": "<end_of_image>",
             },
             newlines=True,
+        ),
+        RealFamily(
+            "gemma4", GEMMA4_IDS, gemma4, GEMMA4, "<|image|>", "<turn|>", GEMMA4_EXTRA, newlines=True,
         ),
         RealFamily(
             "llava_onevision", IM | {IMAGE: "<image>", VIDEO: "<video>"}, onevision,
