@@ -43,7 +43,8 @@ def cells(name: str) -> list[str]:
     once = "no, refused" if name in REFUSED else "no, rows" if name in ROWS else exact
     many = "no" if name in ONE_PREFIX | alone else "yes"
     rounds = "no" if name in NO_HISTORY | alone else "yes"
-    return [name, once, many, rounds, lora(name), generates(name), forecast(name), "tried" if name in REAL else "no"]
+    real = "tried" if name in REAL else "not tried"
+    return [name, once, many, rounds, lora(name), generates(name), forecast(name), real]
 
 
 def lora(name: str) -> str:

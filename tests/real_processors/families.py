@@ -1,7 +1,6 @@
 """The processors of common families, from transformers, with tiny models.
 
-Tokenizers are trained on the spot, so that the ids of pictures are those of the zoo's tiny models. The chat templates
-are written here, with the families' markers: the published ones do not ship with transformers.
+Tokenizers are trained on the spot, so that the ids of pictures are those of the zoo's tiny models.
 """
 
 from __future__ import annotations
@@ -19,56 +18,12 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, 
 
 from tests.families.family import END, IMAGE, PATCH, SIDE, START, VIDEO
 from tests.families.zoo import build
+from tests.real_processors.templates import AYA, CHATML, CONTENT, GEMMA, GEMMA4, GLM, LLAVA, MISTRAL, SMOL, THINKING
 from tests.training.tiny import CORPUS
 
 TORCHVISION = importlib.util.find_spec("torchvision") is not None
 PAD, BOS, EOS, TURN, ANSWER_END = 0, 1, 2, 3, 4
 LAST_SPECIAL = 19
-CONTENT = (
-    "{%- if m.content is string %}{{ m.content }}{% else %}{% for c in m.content %}"
-    "{%- if c.type == 'image' %}PICTURE{% else %}{{ c.text }}{% endif %}{% endfor %}{% endif %}"
-)
-CHATML = (
-    "{%- if messages[0].role != 'system' %}{{ '<|im_start|>system\nYou are helpful.<|im_end|>\n' }}{% endif %}"
-    "{%- for m in messages %}{{ '<|im_start|>' + m.role + '\n' }}CONTENT{{ '<|im_end|>\n' }}{% endfor %}"
-    "{%- if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
-)
-THINKING = (
-    "{%- set ns = namespace(last=-1) %}"
-    "{%- for m in messages %}{% if m.role == 'user' %}{% set ns.last = loop.index0 %}{% endif %}{% endfor %}"
-    "{%- for m in messages %}{{ '<|im_start|>' + m.role + '\n' }}"
-    "{%- if m.role == 'assistant' and loop.index0 > ns.last %}{{ '<think>\n\n</think>\n\n' }}{% endif %}"
-    "CONTENT{{ '<|im_end|>\n' }}{% endfor %}"
-    "{%- if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}"
-    "{%- if enable_thinking is defined and enable_thinking is false %}{{ '<think>\n\n</think>\n\n' }}"
-    "{%- else %}{{ '<think>\n' }}{% endif %}{% endif %}"
-)
-"""As Qwen3.5: it thinks unless it is told not to, and leaves the thoughts of earlier answers out."""
-GEMMA = (
-    "{{ bos_token }}{%- for m in messages %}"
-    "{{ '<start_of_turn>' + ('model' if m.role == 'assistant' else m.role) + '\n' }}CONTENT{{ '<end_of_turn>\n' }}"
-    "{%- endfor %}{% if add_generation_prompt %}{{ '<start_of_turn>model\n' }}{% endif %}"
-)
-GEMMA4 = GEMMA.replace("<start_of_turn>", "<|turn>").replace("<end_of_turn>", "<turn|>")
-SMOL = (
-    "<|im_start|>{% for m in messages %}{{ m.role | capitalize }}"
-    "{%- if m.content[0].type == 'image' %}{{ ':' }}{% else %}{{ ': ' }}{% endif %}CONTENT<end_of_utterance>\n"
-    "{% endfor %}{% if add_generation_prompt %}{{ 'Assistant:' }}{% endif %}"
-)
-
-GLM = (
-    "[gMASK]<sop>{%- for m in messages %}{{ '<|' + m.role + '|>\n' }}CONTENT{% endfor %}"
-    "{%- if add_generation_prompt %}{{ '<|assistant|>\n' }}{% endif %}"
-)
-"""An answer ends where the next turn begins."""
-MISTRAL = (
-    "{{ bos_token }}{%- for m in messages %}{% if m.role == 'user' %}[INST]CONTENT[/INST]"
-    "{%- else %}CONTENT{{ eos_token }}{% endif %}{% endfor %}"
-)
-AYA = (
-    "{%- for m in messages %}{{ '<|START_OF_TURN_TOKEN|><|' + m.role + '|>' }}CONTENT{{ '<|END_OF_TURN_TOKEN|>' }}"
-    "{%- endfor %}{% if add_generation_prompt %}{{ '<|START_OF_TURN_TOKEN|><|assistant|>' }}{% endif %}"
-)
 
 
 @dataclass(frozen=True)
@@ -220,6 +175,18 @@ def onevision(tokenizer: Any, template: str) -> Any:
     )
 
 
+def llava(tokenizer: Any, template: str) -> Any:
+    sizes = {"size": {"shortest_edge": SIDE}, "crop_size": {"height": SIDE, "width": SIDE}}
+    return transformers.LlavaProcessor(
+        image_processor=transformers.CLIPImageProcessor(**sizes),
+        tokenizer=tokenizer,
+        patch_size=PATCH,
+        vision_feature_select_strategy="default",
+        num_additional_image_tokens=1,
+        chat_template=template,
+    )
+
+
 def llava_next(tokenizer: Any, template: str) -> Any:
     sizes = {"size": {"shortest_edge": SIDE}, "crop_size": {"height": SIDE, "width": SIDE}}
     return transformers.LlavaNextProcessor(
@@ -323,6 +290,9 @@ FAMILIES = {
             "glm4v", GLM_IDS, grids("Glm4v", "Glm4v", "Glm4v"), GLM,
             "<|begin_of_image|><|image|><|end_of_image|>", "<|user|>", closes=False,
         ),
+        RealFamily(
+            "llava", MISTRAL_IDS | {IMAGE: "<image>"}, llava, LLAVA, "<image>\n", "</s>", closes=False,
+        ),
         RealFamily("mistral3", MISTRAL_IDS, mistral3, MISTRAL, "[IMG]", "</s>"),
         RealFamily(
             "llava_next", MISTRAL_IDS | {IMAGE: "<image>"}, llava_next, MISTRAL, "<image>\n", "</s>",
@@ -332,7 +302,7 @@ FAMILIES = {
         RealFamily("aya_vision", AYA_IDS, aya_vision, AYA, end="<|END_OF_TURN_TOKEN|>"),
     )
 }  # fmt: skip
-"""The families of the README, by their names in the zoo."""
+"""By their names in the zoo."""
 
 
 def make_photograph(path: Path, width: int, height: int, seed: int) -> str:

@@ -49,7 +49,8 @@ def case(request, tmp_path_factory):
 
 def whole(family, processor, ladder, response):
     """The processor's call on a conversation with the end of its last answer, as transformers documents it."""
-    text = render([*ladder.prompt, *response.messages], processor) + ("" if family.closes else family.end)
+    text = render([*ladder.prompt, *response.messages], processor)
+    text = text if family.closes else text.rstrip() + family.end
     bos = processor.tokenizer.bos_token
     return processor(
         text=[text],
