@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 RUNS ?= runs
 
-.PHONY: setup demo test test-slow quick unit unit-everywhere lint format docs reproduce bench bench-gpu wheel clean
+.PHONY: setup demo test test-slow test-families quick unit unit-everywhere lint format docs reproduce bench bench-gpu wheel clean
 
 setup: .venv/.installed
 
@@ -46,6 +46,21 @@ unit-everywhere: setup
 test-slow: setup
 	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow -n 2 --dist loadfile --ignore tests/slow/test_demo.py
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -m slow tests/slow/test_demo.py
+
+# The processors of most families need torchvision, and this one another torch than constraints.txt has: 5.5 GB.
+FAMILIES := .venv-families
+TORCH := 2.14.1
+TORCHVISION := 0.29.1
+
+test-families: $(FAMILIES)/.installed
+	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(FAMILIES)/bin/python -m pytest -m real_processor tests/real_processors
+
+$(FAMILIES)/.installed: pyproject.toml constraints.txt
+	test -x $(FAMILIES)/bin/python || $(PYTHON) -m venv $(FAMILIES)
+	sed 's/^torch==.*/torch==$(TORCH)/' constraints.txt > $(FAMILIES)/constraints.txt
+	$(FAMILIES)/bin/python -m pip install --quiet --disable-pip-version-check -c $(FAMILIES)/constraints.txt \
+		torchvision==$(TORCHVISION) -e '.[dev,video]'
+	touch $@
 
 lint: setup
 	$(BIN)/ruff check .
@@ -90,4 +105,4 @@ wheel: setup
 	$(BIN)/python -m build --wheel
 
 clean:
-	rm -rf .venv dist build
+	rm -rf .venv $(FAMILIES) dist build

@@ -1,5 +1,6 @@
 """What a recipe asks for and cannot have is refused in one line before anything runs."""
 
+import importlib.util
 import json
 import shutil
 import subprocess
@@ -8,6 +9,7 @@ import sys
 import httpx
 import pytest
 from huggingface_hub.errors import GatedRepoError, RemoteEntryNotFoundError, RepositoryNotFoundError
+from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
 from seelevel.errors import InputError
 from seelevel.models.kinds import check_answers, check_encodes
@@ -17,6 +19,7 @@ from seelevel.training.requirements import check_training
 from seelevel.training.settings import LoraSettings, TrainSettings
 from seelevel.world import model_path
 from tests.test_cli import refused
+from tests.training.tiny import make_tokenizer
 
 pytestmark = pytest.mark.unit
 
@@ -67,6 +70,28 @@ def test_kinds_are_told_by_the_configuration(tmp_path):
     check_encodes(bert)
     with pytest.raises(InputError, match="does not encode it"):
         check_encodes(text)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("torchvision") is not None, reason="torchvision is installed")
+@pytest.mark.parametrize("command", ["doctor", "run"])
+def test_a_processor_that_needs_a_missing_package_is_refused_with_its_name(tmp_path, command):
+    model = tmp_path / "qwen"
+    Qwen2VLImageProcessorPil().save_pretrained(model)
+    make_tokenizer().save_pretrained(model)
+    (model / "processor_config.json").write_text(json.dumps({"processor_class": "Qwen2_5_VLProcessor"}))
+    kind = {"model_type": "qwen2_5_vl", "architectures": ["Qwen2_5_VLForConditionalGeneration"], "vision_config": {}}
+    (model / "config.json").write_text(json.dumps(kind))
+    (model / "model.safetensors").write_bytes(b"")
+    line = refused(command, "world-quick", "--set", f"align.model={model}", cwd=tmp_path)
+    assert f"model {model}: its processor needs torchvision; install it with `pip install 'seelevel[video]'`" in line
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_folder_without_a_chat_template_is_refused_before_anything_runs(tmp_path):
+    shutil.copytree(model_path("xs"), tmp_path / "m")
+    (tmp_path / "m" / "chat_template.jinja").unlink()
+    with pytest.raises(InputError, match="has no chat template; add"):
+        Run(load_recipe("world-quick", [f"align.model={tmp_path / 'm'}"]), tmp_path / "run").plan()
 
 
 class TestModelsOfTheHub:

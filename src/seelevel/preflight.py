@@ -11,7 +11,7 @@ from seelevel.models.base import is_object, is_server
 from seelevel.models.conditions import check_condition
 from seelevel.models.folders import hub_config
 from seelevel.models.kinds import check_answers, check_encodes
-from seelevel.naming import Names, check_data_name, world_split
+from seelevel.naming import WORLD, Names, check_data_name, world_split
 from seelevel.recipe import DataSettings, texts_in
 from seelevel.registry import check_name
 from seelevel.stages import STAGE_FOLDERS, made_under_these_settings
@@ -36,6 +36,7 @@ def check_recipe(names: Names, hub: bool = True) -> None:
     _check_kinds(names)
     _check_processes(names)
     _check_remote(names, hub)
+    _check_processors(names, hub)
 
 
 def _check_places(names: Names) -> None:
@@ -158,3 +159,13 @@ def _check_remote(names: Names, hub: bool) -> None:
                 f"model {name} is neither a folder nor in the hub's cache here, and the hub cannot be asked; fetch it "
                 "first, or name a folder"
             )
+
+
+def _check_processors(names: Names, hub: bool) -> None:
+    """Can the processor of each model that answers here be loaded? Those that the package ships can."""
+    for name in dict.fromkeys(name for _, name in names.recipe.answering):
+        model = names.ancestor(name)
+        if not (is_server(name) or is_object(model.path) or model.name.startswith(WORLD)):
+            from seelevel.models.reading import check_processor
+
+            check_processor(model.path, download=hub)

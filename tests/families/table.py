@@ -15,6 +15,7 @@ from seelevel.training.loading import with_lora
 from seelevel.training.settings import LoraSettings
 from tests.families.test_zoo import row
 from tests.families.zoo import FAMILIES, NO_HISTORY, NOTES, ONE_PREFIX, REFUSED, ROWS, UNBUILDABLE, build
+from tests.real_processors.families import FAMILIES as REAL
 
 HEADER = """# Model families
 
@@ -29,6 +30,8 @@ is compared before it trains, whatever stands here.
 - **LoRA**: what `target: attention+mlp` finds.
 - **generates**: `model.generate` reads the picture and answers.
 - **forecast**: `doctor` knows the sizes and the tokens of a picture.
+- **real processor**: photographs and prompts became an aligned model on the command line, with the family's processor
+  and the markers of its chat template (`make test-families`).
 
 """
 
@@ -40,7 +43,8 @@ def cells(name: str) -> list[str]:
     once = "no, refused" if name in REFUSED else "no, rows" if name in ROWS else exact
     many = "no" if name in ONE_PREFIX | alone else "yes"
     rounds = "no" if name in NO_HISTORY | alone else "yes"
-    return [name, once, many, rounds, lora(name), generates(name), forecast(name)]
+    real = "tried" if name in REAL else "not tried"
+    return [name, once, many, rounds, lora(name), generates(name), forecast(name), real]
 
 
 def lora(name: str) -> str:
@@ -80,8 +84,8 @@ def page() -> str:
     """The whole page."""
     logging.disable(logging.WARNING)
     lines = [
-        "| family | prefix once | many in a pass | rounds | LoRA | generates | forecast |",
-        "| --- |" + " --- |" * 6,
+        "| family | prefix once | many in a pass | rounds | LoRA | generates | forecast | real processor |",
+        "| --- |" + " --- |" * 7,
     ]
     lines += [f"| {' | '.join(cells(name))} |" for name in FAMILIES]
     notes = [

@@ -30,7 +30,7 @@ from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLIm
 from seelevel.errors import InputError
 from seelevel.models import load_model
 from seelevel.models.base import Prompt, Sampling
-from seelevel.models.local import _processor
+from seelevel.models.reading import load_processor
 from tests.training.tiny import TEMPLATE, make_picture, make_tokenizer
 
 TEXT: dict[str, Any] = {
@@ -119,4 +119,13 @@ def test_a_processor_that_needs_num2words_names_the_same_extra(monkeypatch: pyte
     tokenizer = make_tokenizer()
     monkeypatch.setattr(AutoProcessor, "from_pretrained", lambda *_, **__: SmolVLMProcessor(None, tokenizer, None))
     with pytest.raises(InputError, match=r"needs num2words; install it with `pip install 'seelevel\[video\]'`"):
-        _processor("smolvlm", trust_remote_code=False)
+        load_processor("smolvlm")
+
+
+def test_a_processor_that_needs_any_other_package_says_what_transformers_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise ImportError("\nThisTokenizer requires the SentencePiece library.\n")
+
+    monkeypatch.setattr(AutoProcessor, "from_pretrained", refuse)
+    with pytest.raises(InputError, match=r"model m: its processor needs a package .* \(ThisTokenizer requires"):
+        load_processor("m")

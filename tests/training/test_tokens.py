@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from transformers import PaliGemmaProcessor
+from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 
 from seelevel.errors import InputError
 from seelevel.images import open_image
@@ -16,7 +18,8 @@ from seelevel.ladder import Image, Ladder, Message, Response
 from seelevel.models.chat_template import chat_messages, render
 from seelevel.training.packing.tokens import NOT_SCORED, ImageReader, TokenisedLadder, tokenise
 from seelevel.training.prepare import special_token_in
-from tests.training.tiny import TEMPLATE, make_ladder, make_picture, make_processor
+from tests.real_processors.families import FAMILIES as REAL
+from tests.training.tiny import TEMPLATE, make_ladder, make_picture, make_processor, make_tokenizer
 
 pytestmark = pytest.mark.unit
 
@@ -107,6 +110,50 @@ def test_a_template_that_rewrites_earlier_turns_is_refused_with_the_ladders_name
         scored(ladder, rewriting)
 
 
+THINKING = (
+    "{% for m in messages %}<|{{ m['role'] }}|>\n"
+    "{% if m['role'] == 'assistant' and loop.last %}<think></think>\n{% endif %}"
+    "{% for c in m['content'] %}{{ c['text'] }}{% endfor %}<|end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>\n<think>"
+    "{% if enable_thinking is false %}</think>\n{% endif %}{% endif %}"
+)
+"""It thinks unless it is told not to, and leaves the thoughts of earlier answers out, as Qwen3.5's."""
+
+
+def test_every_answer_is_scored_if_earlier_thoughts_are_left_out() -> None:
+    messages: list[Message] = [
+        {"role": "assistant", "content": "Yes"},
+        {"role": "user", "content": "Where?"},
+        {"role": "assistant", "content": "There"},
+    ]
+    ladder = Ladder("two rounds", [], [{"role": "user", "content": "Is there?"}], [Response(messages, 0)])
+    assert scored(ladder, THINKING) == [[(0, "Yes"), (0, "<|end|>"), (1, "There"), (1, "<|end|>")]]
+
+
+def test_a_model_that_may_think_first_is_told_not_to() -> None:
+    head = render([{"role": "user", "content": "Where?"}], processor(THINKING), answer_next=True)
+    assert head == "<|user|>\nWhere?<|end|>\n<|assistant|>\n<think></think>\n"
+
+
+def test_an_answer_is_not_looked_for_in_its_roles_name() -> None:
+    ignoring = "{% for m in messages %}{{ m['role'] }}: {{ m['content'][0]['text'] }}<|end|>{% endfor %}"
+    assert scored(answers("a"), ignoring) == [[(0, " a"), (0, "<|end|>")]]
+
+
+def test_line_breaks_around_a_picture_join_those_of_the_text(tmp_path: Path) -> None:
+    whole = REAL["gemma3"].processor(REAL["gemma3"].tokenizer(), REAL["gemma3"].full_template)
+    files = [make_picture(tmp_path, seed) for seed in (1, 2)]
+    question: Message = {"role": "user", "content": "<image>\n<image>\nDescribe the picture."}
+    answer: Message = {"role": "assistant", "content": "A cup."}
+    ladder = Ladder("g", [Image(file) for file in files], [question], [Response([answer], 0)])
+    tokens = tokenise(ladder, whole, ImageReader(whole))
+    expected = whole(text=[render([question, answer], whole).removeprefix("<bos>")], images=[[*map(open_image, files)]])
+    assert tokens.tokens[0].tolist() == expected["input_ids"][0]
+    assert "\n\n\n" in [whole.tokenizer.decode([token]) for token in tokens.tokens[0]]
+    text = [whole.tokenizer.decode([t]) for t, r in zip(tokens.tokens[0], tokens.rounds[0], strict=True) if r >= 0]
+    assert "".join(text) == "A cup.<end_of_turn>"
+
+
 def test_an_answer_that_holds_the_picture_token_is_refused_with_the_ladders_name() -> None:
     with pytest.raises(InputError, match="ladder one: an answer contains the picture token <image>"):
         scored(answers("I see <image>"))
@@ -191,3 +238,13 @@ def test_pictures_that_need_a_mask_for_each_token_are_refused(tmp_path: Path) ->
 
     with pytest.raises(InputError, match="Masked makes a mask for each token"):
         ImageReader(Masked()).read((make_picture(tmp_path, 1),))
+
+
+def test_a_processor_that_adds_text_to_the_conversation_is_refused(tmp_path: Path) -> None:
+    """PaliGemma's writes a line break at the end, wherever its pictures stand."""
+    pictures = SiglipImageProcessorPil(size={"height": 28, "width": 28})
+    pictures.image_seq_length = 4
+    tokenizer = make_tokenizer()
+    tokenizer.bos_token = "<|system|>"
+    with pytest.raises(InputError, match="PaliGemmaProcessor does not turn a picture into a run of special tokens"):
+        ImageReader(PaliGemmaProcessor(pictures, tokenizer)).read((make_picture(tmp_path, 1),))

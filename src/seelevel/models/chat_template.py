@@ -29,7 +29,14 @@ def chat_messages(messages: Sequence[Message]) -> list[dict[str, Any]]:
 
 
 def render(messages: Sequence[Message], processor: Any, answer_next: bool = False) -> str:
-    """The conversation as text, `<image>` unexpanded; with `answer_next`, up to the start of the next answer."""
+    """The conversation as text, `<image>` unexpanded; with `answer_next`, up to the start of the next answer.
+
+    A model that may think first is told not to, if its template lets it choose: an answer is what the user reads.
+    """
+    template = str(processor.chat_template or processor.tokenizer.chat_template)
+    switch = {"enable_thinking": False} if "enable_thinking" in template else {}
     return str(
-        processor.apply_chat_template(chat_messages(messages), tokenize=False, add_generation_prompt=answer_next)
+        processor.apply_chat_template(
+            chat_messages(messages), tokenize=False, add_generation_prompt=answer_next, **switch
+        )
     )

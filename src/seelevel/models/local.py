@@ -12,9 +12,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 from transformers import (
-    AutoConfig,
     AutoModelForImageTextToText,
-    AutoProcessor,
     GenerationConfig,
     LogitsProcessor,
     LogitsProcessorList,
@@ -22,7 +20,6 @@ from transformers import (
     StoppingCriteria,
     TextIteratorStreamer,
 )
-from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
 from transformers.utils import logging as hf_logging
 
 from seelevel.errors import InputError
@@ -31,6 +28,7 @@ from seelevel.ladder import IMAGE_MARK, unmarked
 from seelevel.models.base import Completion, Prompt, Sampling
 from seelevel.models.chat_template import render
 from seelevel.models.folders import adapter_base, check_model_folder
+from seelevel.models.reading import load_config, load_processor
 from seelevel.progress import say
 from seelevel.store import batched
 
@@ -67,7 +65,7 @@ class LocalModel:
         An adapter's folder is loaded onto the base model that it names; `adapter` puts an adapter onto any model.
         dtype 'auto': as stored on CUDA, else float32. device 'auto': CUDA, else Apple's GPU, else the CPU. Only
         safetensors are read. Raises `InputError` for a folder without weights, a name that cannot be downloaded, a
-        model of another kind, or a processor that needs torchvision or num2words.
+        model of another kind, or a processor that needs a package that is missing.
         """
         base = name_or_path
         if Path(name_or_path).is_dir():
@@ -79,7 +77,7 @@ class LocalModel:
         elif base.startswith((".", "/", "~")) or base.count("/") > 1:
             raise InputError(f"model folder {base} does not exist; check the path")
         place = _device(device)
-        config = _config(base, trust_remote_code)
+        config = load_config(base, trust_remote_code)
         chosen = _dtype(dtype, place, config)
         hf_logging.disable_progress_bar()
         try:
@@ -95,7 +93,7 @@ class LocalModel:
             raise InputError(f"model {base}: a weight file is corrupt or cut off ({error}); copy it again") from error
         if missing := sorted(loading["missing_keys"]):  # transformers would fill them with random numbers
             raise InputError(f"model {base} lacks {len(missing)} of its weights, first {missing[0]}; copy it again")
-        processor = _processor(base, trust_remote_code)
+        processor = load_processor(base, trust_remote_code)
         if adapter is not None:
             model = _with_adapter(model, adapter)
         return cls(model.to(place), processor, name_or_path)
@@ -274,12 +272,6 @@ class Repetition(LogitsProcessor):
         return penalised
 
 
-def load_reader(name_or_path: str) -> tuple[Any, Any]:
-    """Configuration and processor of a model, without its weights; of an adapter's folder, those of its base."""
-    base = adapter_base(Path(name_or_path)) if Path(name_or_path).is_dir() else None
-    return _config(base or name_or_path, False), _processor(base or name_or_path, False)
-
-
 def _device(name: str) -> torch.device:
     if name != "auto":
         return torch.device(name)
@@ -294,47 +286,6 @@ def _dtype(name: DType, device: torch.device, config: Any) -> torch.dtype:
         return chosen
     stored = getattr(config, "dtype", None)
     return stored if device.type == "cuda" and isinstance(stored, torch.dtype) else torch.float32
-
-
-def _config(name: str, trust_remote_code: bool) -> Any:
-    try:
-        config = AutoConfig.from_pretrained(name, trust_remote_code=trust_remote_code)
-    except OSError as error:
-        if Path(name).is_dir():
-            raise
-        raise InputError(
-            f"model '{name}' is neither a folder nor in the local cache, and cannot be downloaded from the hub; "
-            "check the name and the connection, or name a folder"
-        ) from error
-    except ValueError as error:
-        raise InputError(f"model {name}: {str(error).splitlines()[0]}") from error
-    if type(config) not in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING and not trust_remote_code:
-        raise InputError(
-            f"model {name} is of kind {config.model_type}, which is not image-text-to-text; name one that is"
-        )
-    return config
-
-
-def _processor(name: str, trust_remote_code: bool) -> Any:
-    try:
-        processor = AutoProcessor.from_pretrained(name, trust_remote_code=trust_remote_code)
-    except ImportError as error:
-        missing = [package for package in ("torchvision", "num2words") if package in str(error).lower()]
-        if not missing:
-            raise
-        raise InputError(
-            f"model {name}: its processor needs {missing[0]}; install it with `pip install 'seelevel[video]'`"
-        ) from error
-    except (OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise InputError(
-            f"model {name}: its tokenizer or processor cannot be loaded ({reason}); copy those files again"
-        ) from error
-    if not hasattr(processor, "tokenizer") or not hasattr(processor, "image_processor"):
-        raise InputError(f"model {name} has no image processor; add the processor's files to its folder")
-    if not (processor.chat_template or processor.tokenizer.chat_template):
-        raise InputError(f"model {name} has no chat template; add chat_template.jinja to its folder")
-    return processor
 
 
 def _with_adapter(model: Any, adapter: str) -> Any:

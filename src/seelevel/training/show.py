@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from seelevel.ladder import Ladder
-from seelevel.models.local import load_reader
+from seelevel.models.reading import load_reader
 from seelevel.progress import escape_controls
 from seelevel.training.packing import row_length, rows_of
 from seelevel.training.packing.tokens import NOT_SCORED, ImageReader, Ints, TokenisedLadder
@@ -79,23 +79,26 @@ def shown(ladder: Ladder, tokens: TokenisedLadder, processor: Any, more: str = "
     text = Text()
     text.append(f"{head}\n", style="bold")
     text.append("  prefix   ")
-    _append(text, pieces(tokens.tokens[0][: tokens.branch], prefix_rounds, processor))
-    for response, ids, rounds in zip(ladder.responses, tokens.tokens, tokens.rounds, strict=True):
+    _append(text, pieces(tokens.tokens[0][: tokens.branch], prefix_rounds, tokens.image_spans[0], processor))
+    for k, (response, ids, rounds) in enumerate(zip(ladder.responses, tokens.tokens, tokens.rounds, strict=True)):
         scored = int((rounds != NOT_SCORED).sum())
         text.append(f"  level {response.level}  ")
-        _append(text, pieces(ids[tokens.branch :], rounds[tokens.branch :], processor), f" [{scored} scored]")
+        pictures = [(start - tokens.branch, end - tokens.branch) for start, end in tokens.image_spans[k]]
+        own = pieces(ids[tokens.branch :], rounds[tokens.branch :], pictures, processor)
+        _append(text, own, f" [{scored} scored]")
     return text
 
 
-def pieces(ids: Ints, rounds: Ints, processor: Any) -> list[Piece]:
-    """The tokens as text, cut at each change of scoring; a run of picture tokens becomes '<image × n>'."""
-    kinds = [(int(number), int(token) == processor.image_token_id) for token, number in zip(ids, rounds, strict=True)]
+def pieces(ids: Ints, rounds: Ints, pictures: Sequence[tuple[int, int]], processor: Any) -> list[Piece]:
+    """The tokens as text, cut at each change of scoring; the tokens of a picture become '<image × n>'."""
+    inside = {place: number for number, span in enumerate(pictures) for place in range(*span)}
+    kinds = [(int(number), inside.get(place)) for place, number in enumerate(rounds)]
     cuts = [0, *(n for n in range(1, len(kinds)) if kinds[n] != kinds[n - 1]), len(kinds)]
     parts = []
     for start, end in pairwise(cuts):
         if start < end:
             number, picture = kinds[start]
-            text = f"<image × {end - start}>" if picture else _decoded(ids[start:end], processor)
+            text = _decoded(ids[start:end], processor) if picture is None else f"<image × {end - start}>"
             parts.append(Piece(text, number))
     return parts
 

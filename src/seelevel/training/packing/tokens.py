@@ -24,6 +24,8 @@ from seelevel.models.conditions import with_condition
 
 Ints = npt.NDArray[np.int64]
 NOT_SCORED = -1
+OTHER = "\ue000"
+"""A letter for private use: no answer begins or ends with it."""
 
 
 class UnusableLadderError(InputError):
@@ -65,17 +67,29 @@ class TokenisedLadder:
         return int(max(r.max() for r in self.rounds)) + 1
 
 
+@dataclass(frozen=True)
+class Expansion:
+    """What a picture becomes in a text. ids: its tokens, from the first special one, named `first`, to the last.
+    before, after: plain text around them, such as Gemma 3's line breaks, which the tokenizer may join with the text
+    beside the picture."""
+
+    before: str
+    first: str
+    after: str
+    ids: Ints
+
+
 class ImageReader:
     """Pictures through the processor, each distinct list of files once, kept while they are small.
 
-    `read(paths)` gives the model's image inputs; `expansion(paths)` the tokens each `<image>` becomes; `digest(paths)`
+    `read(paths)` gives the model's image inputs; `expansion(paths)` what each `<image>` becomes; `digest(paths)`
     a SHA-256 of the inputs.
     """
 
     def __init__(self, processor: Any, budget: int = 1 << 30) -> None:
         self._processor, self._budget, self._bytes = processor, budget, 0
         self._kept: dict[tuple[str, ...], dict[str, Tensor]] = {}
-        self._expansions: dict[tuple[str, ...], list[Ints]] = {}
+        self._expansions: dict[tuple[str, ...], list[Expansion]] = {}
         self._digests: dict[tuple[str, ...], bytes] = {}
 
     def read(self, paths: tuple[str, ...]) -> dict[str, Tensor]:
@@ -92,7 +106,7 @@ class ImageReader:
             self._kept[paths] = inputs
         return self._kept[paths]
 
-    def expansion(self, paths: tuple[str, ...]) -> list[Ints]:
+    def expansion(self, paths: tuple[str, ...]) -> list[Expansion]:
         if paths and paths not in self._expansions:
             self.read(paths)
         return self._expansions.get(paths, [])
@@ -102,12 +116,12 @@ class ImageReader:
             self.read(paths)
         return self._digests.get(paths, b"")
 
-    def _process(self, paths: tuple[str, ...]) -> tuple[dict[str, Tensor], list[Ints]]:
+    def _process(self, paths: tuple[str, ...]) -> tuple[dict[str, Tensor], list[Expansion]]:
         tokenizer, mark = self._processor.tokenizer, self._processor.image_token
-        apart = tokenizer.eos_token
+        text = tokenizer.eos_token.join(["", *[mark] * len(paths), ""])
         out = self._processor(
-            images=[model_picture(path) for path in paths],
-            text=[apart.join([mark] * len(paths))],
+            images=[[model_picture(path) for path in paths]],  # of one text: some families look closer at a single one
+            text=[text],
             add_special_tokens=False,
             return_tensors="pt",
         )
@@ -117,17 +131,30 @@ class ImageReader:
                 "does not; this family of models cannot be trained yet"
             )
         ids = out["input_ids"][0].numpy()
-        cuts = np.flatnonzero(ids == tokenizer.eos_token_id)
-        expansions = np.split(ids, cuts)
-        expansions = [expansions[0], *(part[1:] for part in expansions[1:])]
-        special = set(tokenizer.added_tokens_decoder)
-        if len(expansions) != len(paths) or any({int(e[0]), int(e[-1])} - special for e in expansions):
-            raise InputError(
-                f"{type(self._processor).__name__} does not turn a picture into a run of special tokens; "
-                "this family of models cannot be trained yet"
-            )
+        first, *parts = np.split(ids, np.flatnonzero(ids == tokenizer.eos_token_id))
+        if len(first) or len(parts) != len(paths) + 1 or len(parts[-1]) > 1:  # text that belongs to no picture
+            raise self._no_run()
+        expansions = [self._expansion(part[1:]) for part in parts[:-1]]
+        if not np.array_equal(_tokens(text, [], self._processor, expansions, add_special_tokens=False)[0], ids):
+            raise self._no_run()
         text_keys = {"input_ids", "attention_mask", "mm_token_type_ids", "token_type_ids"}
         return {key: value for key, value in out.items() if key not in text_keys}, expansions
+
+    def _expansion(self, ids: Ints) -> Expansion:
+        tokenizer = self._processor.tokenizer
+        special = {n: token.content for n, token in tokenizer.added_tokens_decoder.items() if token.content.strip()}
+        inside = np.flatnonzero(np.isin(ids, list(special)))
+        if not len(inside):
+            raise self._no_run()
+        begin, end = int(inside[0]), int(inside[-1]) + 1
+        before, after = tokenizer.decode(ids[:begin]), tokenizer.decode(ids[end:])
+        return Expansion(before, special[int(ids[begin])], after, ids[begin:end])
+
+    def _no_run(self) -> InputError:
+        return InputError(
+            f"{type(self._processor).__name__} does not turn a picture into a run of special tokens; "
+            "this family of models cannot be trained yet"
+        )
 
 
 def _digest(inputs: dict[str, Tensor]) -> bytes:
@@ -143,8 +170,8 @@ def scored_spans(messages: Sequence[Message], first: int, processor: Any) -> tup
     answer with its end-of-turn token.
 
     A template that writes no end of turn after the last answer gets the tokenizer's end-of-sequence token there: a
-    model has to learn where to stop. Raises `InputError` when the template writes a turn differently once others
-    follow, because then no token of it can be attributed.
+    model has to learn where to stop. A template may leave the thoughts of earlier turns out, as Qwen3.5's does. Raises
+    `InputError` if it writes an earlier answer or its end differently, because then no token can be attributed.
     """
     text = render(messages, processor)
     ends = [t.content for t in processor.tokenizer.added_tokens_decoder.values() if t.special]
@@ -152,23 +179,20 @@ def scored_spans(messages: Sequence[Message], first: int, processor: Any) -> tup
     for index in range(first, len(messages)):
         if messages[index]["role"] != "assistant":
             continue
-        head = render(messages[:index], processor, answer_next=True)
+        start, close = _answer_in(text, messages, index, processor)
         last = index == len(messages) - 1
-        turn = text if last else render(messages[: index + 1], processor)
-        if not (text.startswith(head) and text.startswith(turn)):
+        alone = text if last else render(messages[: index + 1], processor)
+        tail = alone[close if last else _answer_in(alone, messages[: index + 1], index, processor)[1] :]
+        if start < 0 or not text.startswith(tail, close):
             raise InputError(
                 f"the chat template of {type(processor).__name__} rewrites earlier turns, so the answer's tokens "
                 "cannot be told apart; give the model folder a template that only appends (chat_template.jinja)"
             )
-        answer = messages[index]["content"].strip()
-        found = text.find(answer, len(head), len(turn))
-        if found < 0:
-            spans.append((len(head), len(turn)))
-            continue
-        # A template may ignore add_generation_prompt: then the role's name stands between head and answer.
-        start = found if text[len(head) : found].strip() else len(head)
-        close = found + len(answer)
-        tail = text[close : len(turn)]
+        head = render(messages[:index], processor, answer_next=True)
+        # Otherwise the model writes what stands before the answer itself: a space, or the role's name if the template
+        # ignores add_generation_prompt.
+        if text.startswith(head) and not text[len(head) : start].strip():
+            start = len(head)
         stops = [tail.index(mark) + len(mark) for mark in ends if mark in tail]
         if stops:
             spans.append((start, close + min(stops)))
@@ -180,14 +204,43 @@ def scored_spans(messages: Sequence[Message], first: int, processor: Any) -> tup
     return text, spans
 
 
+def _answer_in(text: str, messages: Sequence[Message], index: int, processor: Any) -> tuple[int, int]:
+    """Where the answer of message `index` stands in the rendered conversation: what another one in its place changes.
+    (-1, -1) if nothing changes."""
+    other = render([*messages[:index], {"role": "assistant", "content": OTHER}, *messages[index + 1 :]], processor)
+    if other == text:
+        return -1, -1
+    start = _alike(text, other)
+    return start, len(text) - _alike(text[start:][::-1], other[start:][::-1])
+
+
+def _alike(first: str, second: str) -> int:
+    """How many characters two texts begin with alike."""
+    alike, most = 0, min(len(first), len(second))
+    while alike < most:
+        middle = (alike + most + 1) // 2
+        if first[alike:middle] == second[alike:middle]:
+            alike = middle
+        else:
+            most = middle - 1
+    return alike
+
+
 def tokenise_conversation(
-    messages: Sequence[Message], first: int, processor: Any, expansions: Sequence[Ints]
+    messages: Sequence[Message], first: int, processor: Any, expansions: Sequence[Expansion]
 ) -> tuple[Ints, Ints, list[tuple[int, int]]]:
     """One conversation: tokens, the round of each (-1 where not scored), and where each picture's tokens are."""
     text, spans = scored_spans(messages, first, processor)
-    tokenizer = processor.tokenizer
-    starts = bool(tokenizer.bos_token) and text.startswith(tokenizer.bos_token)
-    encoded = tokenizer(text, add_special_tokens=not starts, return_offsets_mapping=True)
+    bos = processor.tokenizer.bos_token
+    return _tokens(text, spans, processor, expansions, add_special_tokens=not (bos and text.startswith(bos)))
+
+
+def _tokens(
+    text: str, spans: list[tuple[int, int]], processor: Any, expansions: Sequence[Expansion], add_special_tokens: bool
+) -> tuple[Ints, Ints, list[tuple[int, int]]]:
+    """A text as `tokenise_conversation` returns it. spans: the characters that each round scores."""
+    text, spans, pictures = _surrounded(text, spans, processor.image_token, expansions)
+    encoded = processor.tokenizer(text, add_special_tokens=add_special_tokens, return_offsets_mapping=True)
     ids = np.asarray(encoded["input_ids"], dtype=np.int64)
     offsets = np.asarray(encoded["offset_mapping"], dtype=np.int64).reshape(-1, 2)
     # Offsets may leave out the space before a word, so a token covers what lies since the one before it; tokens that
@@ -198,18 +251,39 @@ def tokenise_conversation(
     rounds = np.full(len(ids), NOT_SCORED, dtype=np.int64)
     for number, (start, end) in enumerate(spans):
         rounds[np.maximum(begins, start) < np.minimum(ends, end)] = number
-    places = np.flatnonzero(ids == processor.image_token_id) if expansions else np.empty(0, dtype=np.int64)
-    if len(places) != len(expansions):
-        raise InputError(f"{len(expansions)} pictures but {len(places)} picture tokens in the rendered conversation")
     pieces, marks, where, cursor, length = [], [], [], 0, 0
-    for place, expansion in zip(places, expansions, strict=True):
-        pieces += [ids[cursor:place], expansion]
-        marks += [rounds[cursor:place], np.full(len(expansion), NOT_SCORED, dtype=np.int64)]
+    for place, expansion in zip(np.searchsorted(ends, pictures, side="right"), expansions, strict=True):
+        pieces += [ids[cursor:place], expansion.ids]
+        marks += [rounds[cursor:place], np.full(len(expansion.ids), NOT_SCORED, dtype=np.int64)]
         length += int(place) - cursor
-        where.append((length, length + len(expansion)))
-        length += len(expansion)
+        where.append((length, length + len(expansion.ids)))
+        length += len(expansion.ids)
         cursor = int(place) + 1
     return np.concatenate([*pieces, ids[cursor:]]), np.concatenate([*marks, rounds[cursor:]]), where
+
+
+def _surrounded(
+    text: str, spans: list[tuple[int, int]], mark: str, expansions: Sequence[Expansion]
+) -> tuple[str, list[tuple[int, int]], list[int]]:
+    """The text with each picture's first token and its own text instead of its mark, the spans in it, and the place of
+    each first token. The mark itself need not be a token, as in Aya Vision."""
+    if not expansions:
+        return text, spans, []
+    head, *pieces = text.split(mark)
+    if len(pieces) != len(expansions):
+        raise InputError(f"{len(expansions)} pictures but {len(pieces)} picture marks in the rendered conversation")
+    whole, old, pictures, moves = head, len(head), list[int](), list[tuple[int, int]]()
+    for piece, expansion in zip(pieces, expansions, strict=True):
+        pictures.append(len(whole) + len(expansion.before))
+        whole += expansion.before + expansion.first + expansion.after
+        old += len(mark)
+        moves.append((old, len(whole) - old))
+        whole, old = whole + piece, old + len(piece)
+
+    def moved(place: int) -> int:
+        return place + next((by for start, by in reversed(moves) if start <= place), 0)
+
+    return whole, [(moved(start), moved(end)) for start, end in spans], pictures
 
 
 def tokenise(ladder: Ladder, processor: Any, images: ImageReader) -> TokenisedLadder:
