@@ -13,6 +13,7 @@ from seelevel.recipe import load_recipe
 from seelevel.training.settings import LoraSettings, TrainSettings
 from seelevel.world import model_path
 from tests.training.test_memory import make_ladders, true_peak
+from tests.training.tiny import make_processor
 
 KEYS = ["align.device=cpu", "align.ladders_per_step=8", "align.cache=false", "align.freeze_vision=true"]
 
@@ -90,7 +91,7 @@ def test_a_forecast_as_json_has_the_rows_of_the_table(tmp_path):
 def test_a_model_of_unknown_size_is_said_and_not_guessed(tmp_path, config, words):
     model = tmp_path / "model"
     if config is not None:
-        model.mkdir()
+        make_processor().save_pretrained(model)
         (model / "config.json").write_text(json.dumps(config))
         (model / "model.safetensors").write_bytes((2).to_bytes(8, "little") + b"{}")
     job = Run(load_recipe("world-quick", [*KEYS, f"align.model={model if config else 'some/model'}"]), tmp_path / "run")

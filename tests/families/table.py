@@ -24,7 +24,8 @@ is compared before it trains, whatever stands here.
 
 - **prefix once**: `layout: shared` gives the log-probs of separate rows to 10⁻⁹, in float64, and the gradients of every
   tensor to 10⁻⁵. *float32* marks families whose own arithmetic rounds to float32 somewhere; there they agree as well as
-  two rows of other padding do. K is 2 to 6, with no picture, one and two, all answers at once and in groups.
+  two rows of other padding do. K is 2 to 6, with no picture, one and two, all answers at once and in groups, with
+  full weights and with LoRA.
 - **many in a pass**: prefixes of unequal length share a pass.
 - **rounds**: the rounds of an interaction share their history.
 - **LoRA**: what `target: attention+mlp` finds.

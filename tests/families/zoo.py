@@ -87,6 +87,10 @@ COMMON = [
 ]
 """Families in which everything is tested every time; the others take part in the slow tests."""
 
+CHOOSES = {"dots3_note": "what it attends to, and its experts, are the best few of scores in float32"}
+"""Families in which rounding alone may change a choice, and so the log-probs of single tokens, in separate rows as
+well."""
+
 # How training on a shared prefix goes in a family, where it is not as in most.
 ONE_PREFIX = {
     "minimax_m3_vl": "its indexer counts padding into its blocks",
