@@ -118,6 +118,8 @@ def training_memory(
             flowing = largest * (2 * shape.hidden + max(block.inner for block in shape.blocks)) * width
             scored = any(piece.answers for piece in pieces)  # a prefix is computed again without the head
             through = kept + again + flowing + caches * (2 if scored else 1)
+            if settings.lora and settings.gradient_checkpointing:
+                through -= one.scored * shape.hidden * width * 2  # the head's input has gone when a layer comes again
             moments.append(Memory(weights, gradients, 2 * trained, through, 0, tokens))
             moments.append(Memory(weights, trained, 2 * trained, block + copies + flowing, 0, tokens))
             if scored:
