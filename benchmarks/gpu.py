@@ -1,7 +1,7 @@
 """What a step costs on one GPU: all that is worth measuring there, in the order of its importance, in limited time.
 
     python -m benchmarks.gpu --out runs/gpu --minutes 12
-    python -m benchmarks.gpu --out runs/gpu --show         # the table of what is there
+    python -m benchmarks.gpu --out runs/gpu --show         # the table of all results so far
     python -m benchmarks.gpu --out /tmp/try --device cpu --shape tiny-lora qwen25vl-tiny-lora --ladders 2 --response 10
 
 Each peer is a line of OUT/gpu.jsonl as soon as it is measured, so that a run that is cut loses nothing. A step begins
@@ -88,9 +88,9 @@ def describe(device: torch.device) -> str:
     if device.type == "cuda":
         memory = f", {torch.cuda.get_device_properties(device).total_memory / 2**30:.0f} GiB"
     peak = peak_flops(device)
-    known = f", data sheet {peak / 1e12:.0f} TFLOP/s" if peak else ", peak unknown: no MFU"
+    speed = f", data sheet {peak / 1e12:.0f} TFLOP/s" if peak else ", speed unknown: no MFU"
     versions = f"torch {torch.__version__}, transformers {transformers.__version__}"
-    return f"{train_step.device_name(device)}{memory}{known}; {versions}"
+    return f"{train_step.device_name(device)}{memory}{speed}; {versions}"
 
 
 def run_step(step: Step, options: argparse.Namespace, device: torch.device, end: float, path: Path) -> None:

@@ -52,7 +52,7 @@ class Figures:
 
 @dataclass
 class Measured:
-    """What was found of one peer. times: seconds of each step; batch_seconds: of reading and tokenising its ladders,
+    """What was measured of one peer. times: seconds of each step; batch_seconds: of reading and tokenising its ladders,
     a part of every step; tokens, peak_bytes: of a step; together: ladders of a pass; differences: from the first
     peer; failed: why there is nothing else."""
 
@@ -70,19 +70,19 @@ class Measured:
 def in_turns(names: Sequence[str], task: Task, plan: Plan) -> Iterator[tuple[str, Measured]]:
     """All peers at once, step by step in turns, so that a busy moment of the machine falls on all."""
     peers = {name: _make(name, task) for name in names}
-    found = {name: Measured(task.together) for name in names}
+    results = {name: Measured(task.together) for name in names}
     first: Figures | None = None
     for name, peer in peers.items():
         figures = figures_of(peer)
         first = first or figures
-        found[name].differences = _compared(name, figures, first, task, plan)
+        results[name].differences = _compared(name, figures, first, task, plan)
         peer.step()  # the optimiser's states appear, buffers warm
     for _ in range(plan.repeats):
         for name, peer in peers.items():
-            found[name].times.append(_timed(peer))
+            results[name].times.append(_timed(peer))
     for name, peer in peers.items():
-        _observe(peer, found[name], plan)
-    yield from found.items()
+        _observe(peer, results[name], plan)
+    yield from results.items()
 
 
 def one_by_one(names: Sequence[str], task: Task, plan: Plan) -> Iterator[tuple[str, Measured]]:
@@ -90,34 +90,34 @@ def one_by_one(names: Sequence[str], task: Task, plan: Plan) -> Iterator[tuple[s
     pass does not fit into memory gets half as many ladders in a pass."""
     first: Figures | None = None
     for name in names:
-        found = Measured(task.together)
-        while not (found.tokens or found.failed):
-            found.times.clear()
+        result = Measured(task.together)
+        while not (result.tokens or result.failed):
+            result.times.clear()
             try:
-                first = _alone(name, replace(task, together=found.together), plan, found, first)
+                first = _alone(name, replace(task, together=result.together), plan, result, first)
             except torch.OutOfMemoryError:
-                if found.together == 1:
-                    found.failed = "out of memory with one ladder in a pass"
-                found.together = max(found.together // 2, 1)
+                if result.together == 1:
+                    result.failed = "out of memory with one ladder in a pass"
+                result.together = max(result.together // 2, 1)
             except OutOfTimeError:
-                found.failed = "its time was up before a step was timed"
+                result.failed = "its time was up before a step was timed"
             gc.collect()
             torch.cuda.empty_cache()
-        yield name, found
+        yield name, result
 
 
-def _alone(name: str, task: Task, plan: Plan, found: Measured, first: Figures | None) -> Figures:
-    """Fill in `found`; returns the figures to compare the next peer with."""
+def _alone(name: str, task: Task, plan: Plan, result: Measured, first: Figures | None) -> Figures:
+    """Fill in `result`; returns the figures to compare the next peer with."""
     _in_time(plan)
     peer = _make(name, task)
     figures = figures_of(peer)
-    found.differences = _compared(name, figures, first or figures, task, plan)
+    result.differences = _compared(name, figures, first or figures, task, plan)
     _in_time(plan)
     peer.step()  # the optimiser's states appear; the figures have warmed the rest
     for _ in range(plan.repeats):
-        if not found.times or time.monotonic() < plan.until:
-            found.times.append(_timed(peer))
-    _observe(peer, found, plan)
+        if not result.times or time.monotonic() < plan.until:
+            result.times.append(_timed(peer))
+    _observe(peer, result, plan)
     return first or figures
 
 
@@ -141,12 +141,12 @@ def _timed(peer: Peer) -> float:
     return time.perf_counter() - start
 
 
-def _observe(peer: Peer, found: Measured, plan: Plan) -> None:
-    found.peak_bytes, found.cached = peak_bytes(peer), peer.cached
-    found.attention = attention_calls(peer) if plan.attention else []
+def _observe(peer: Peer, result: Measured, plan: Plan) -> None:
+    result.peak_bytes, result.cached = peak_bytes(peer), peer.cached
+    result.attention = attention_calls(peer) if plan.attention else []
     start = time.perf_counter()
-    found.tokens = peer.tokens()
-    found.batch_seconds = time.perf_counter() - start
+    result.tokens = peer.tokens()
+    result.batch_seconds = time.perf_counter() - start
 
 
 def figures_of(peer: Peer) -> Figures:

@@ -45,15 +45,16 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     for point in points:
         for name, value in point.items():
             setattr(options, name, value)
-        found = []
+        new = []
         for result in measure(options, device, speed, Plan(options.repeats, options.attention)):
             print(line(options, result), file=sys.stderr, flush=True)
-            found.append(result)
-        ours = next((r.get("seconds_per_ladder") for r in found if r["peer"] == "shared"), None)
-        if ours:
-            found = [{**r, "times_shared": r["seconds_per_ladder"] / ours} if "failed" not in r else r for r in found]
+            new.append(result)
+        ours = next((r.get("seconds_per_ladder") for r in new if r["peer"] == "shared"), None)
         at = {name: getattr(options, name) for name in ("k", "prefix", "response")} if point else {}
-        results += [{**result, **at} for result in found]
+        for result in new:
+            if ours and "failed" not in result:
+                result["times_shared"] = result["seconds_per_ladder"] / ours
+            results.append({**result, **at})
     report = {"settings": settings(options, device, speed, results), "results": results}
     print(json.dumps(report) if options.json else json.dumps(report, indent=1))
     return report
@@ -70,27 +71,27 @@ def measure(options: argparse.Namespace, device: torch.device, speed: float, pla
         sizes = [len(response.text.split()) + 1 for response in ladders[0].responses]
         task = Task(shape, ladders, device, options.checkpointing, options.together)
         way = one_by_one if options.one_by_one else in_turns
-        for name, found in way(options.peers, task, plan):
-            if found.failed:
-                yield {"peer": name, "together": found.together, "failed": found.failed}
+        for name, peer in way(options.peers, task, plan):
+            if peer.failed:
+                yield {"peer": name, "together": peer.together, "failed": peer.failed}
                 continue
-            seconds = statistics.median(found.times) / options.ladders
-            floor = ladder_flops(shape, options.prefix, sizes, reference=not found.cached)
-            tokens = found.tokens / options.ladders
+            seconds = statistics.median(peer.times) / options.ladders
+            floor = ladder_flops(shape, options.prefix, sizes, reference=not peer.cached)
+            tokens = peer.tokens / options.ladders
             result = {
                 "peer": name,
-                "together": found.together,
+                "together": peer.together,
                 "seconds_per_ladder": seconds,
-                "fastest_seconds_per_ladder": min(found.times) / options.ladders,
-                "batch_seconds_per_ladder": found.batch_seconds / options.ladders,
+                "fastest_seconds_per_ladder": min(peer.times) / options.ladders,
+                "batch_seconds_per_ladder": peer.batch_seconds / options.ladders,
                 "tokens_per_ladder": tokens,
-                "peak_bytes": found.peak_bytes,
+                "peak_bytes": peer.peak_bytes,
                 "times_arithmetic_floor": seconds * speed / floor,
-                "differences": found.differences,
+                "differences": peer.differences,
             }
             if (peak := peak_flops(device)) is not None:
-                result["mfu"] = counted_flops(shape, tokens, sum(sizes), reference=not found.cached) / seconds / peak
-            yield {**result, "attention": found.attention} if plan.attention else result
+                result["mfu"] = counted_flops(shape, tokens, sum(sizes), reference=not peer.cached) / seconds / peak
+            yield {**result, "attention": peer.attention} if plan.attention else result
 
 
 def settings(

@@ -12,7 +12,7 @@ import pytest
 from seelevel.errors import InputError
 from seelevel.forecast import forecast
 from seelevel.formats.parquet import read_ladders
-from seelevel.models.reading import load_reader
+from seelevel.models.processor import load_reader
 from seelevel.pipeline import Run
 from seelevel.recipe import load_recipe
 from seelevel.training.packing.tokens import ImageReader

@@ -166,6 +166,6 @@ def _check_processors(names: Names, hub: bool) -> None:
     for name in dict.fromkeys(name for _, name in names.recipe.answering):
         model = names.ancestor(name)
         if not (is_server(name) or is_object(model.path) or model.name.startswith(WORLD)):
-            from seelevel.models.reading import check_processor
+            from seelevel.models.processor import check_processor
 
             check_processor(model.path, download=hub)

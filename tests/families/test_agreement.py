@@ -8,7 +8,7 @@ from seelevel.training.agreement import Agreed, check_head, check_rows, checked_
 from seelevel.training.logprobs import from_logits, token_logprobs
 from seelevel.training.packing import collate, passes
 from tests.families.ladders import Pictures, ladders
-from tests.families.zoo import COMMON, FAMILIES, NO_HISTORY, ONE_PREFIX, REFUSED, ROWS, build
+from tests.families.zoo import CHOOSES, COMMON, FAMILIES, NO_HISTORY, ONE_PREFIX, REFUSED, ROWS, build
 
 COMPUTE_ALL_COLUMNS = ["minicpmv4_6", "video_llama_3", "nemotron_h_omni"]
 """Families that compute the logits of all columns, whatever they are asked for."""
@@ -19,7 +19,7 @@ COMPUTE_ALL_COLUMNS = ["minicpmv4_6", "video_llama_3", "nemotron_h_omni"]
     [
         name if name in COMMON else pytest.param(name, marks=pytest.mark.slow)
         for name in FAMILIES
-        if name not in REFUSED
+        if name not in REFUSED and name not in CHOOSES
     ],
 )
 def test_the_head_is_trusted_and_the_layout_is_the_pages(name, capsys):

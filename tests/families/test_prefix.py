@@ -70,7 +70,7 @@ def test_a_shared_prefix_gives_what_rows_give(name: str, lora: bool) -> None:
             other, found = run(policy, collate(part, Pictures(family), layout, answers))  # type: ignore[arg-type]
             far = ((other - values) / values).abs() > near
             if name in CHOOSES and far.any():
-                assert far.sum() <= 2
+                assert far.double().mean() < 0.1  # a fault moves all tokens of an answer
                 continue
             assert not far.any()
             for tensor, gradient in gradients.items():

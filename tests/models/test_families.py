@@ -30,7 +30,7 @@ from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLIm
 from seelevel.errors import InputError
 from seelevel.models import load_model
 from seelevel.models.base import Prompt, Sampling
-from seelevel.models.reading import load_processor
+from seelevel.models.processor import load_processor
 from tests.training.tiny import TEMPLATE, make_picture, make_tokenizer
 
 TEXT: dict[str, Any] = {

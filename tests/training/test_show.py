@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from seelevel.ladder import Feedback, Image, Interaction, Ladder, Message, Response
-from seelevel.models.reading import load_reader
+from seelevel.models.processor import load_reader
 from seelevel.notes import RoundOf
 from seelevel.training import trainer
 from seelevel.training.fit import fit
@@ -69,9 +69,9 @@ def test_in_a_dialogue_every_answer_carries_loss_and_no_turn_of_the_user(tmp_pat
     prompt = [Message(role="user", content="<image>\nWhat is there?")]
     ladder = Ladder("d", [Image(str(picture(tmp_path, "a.png")))], prompt, [Response(talk, 0)])
     tokens = tokenise(ladder, processor, ImageReader(processor))
-    found = pieces(tokens.tokens[0], tokens.rounds[0], tokens.image_spans[0], processor)
-    assert [piece.text.strip() for piece in found if piece.round != NOT_SCORED] == [f"A red cup.{end}", f"One.{end}"]
-    assert [piece.round for piece in found if piece.round != NOT_SCORED] == [0, 1]
+    shown = pieces(tokens.tokens[0], tokens.rounds[0], tokens.image_spans[0], processor)
+    assert [piece.text.strip() for piece in shown if piece.round != NOT_SCORED] == [f"A red cup.{end}", f"One.{end}"]
+    assert [piece.round for piece in shown if piece.round != NOT_SCORED] == [0, 1]
 
 
 def talks(folder: Path) -> list[Ladder]:

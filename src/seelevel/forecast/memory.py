@@ -118,8 +118,6 @@ def training_memory(
             flowing = largest * (2 * shape.hidden + max(block.inner for block in shape.blocks)) * width
             scored = any(piece.answers for piece in pieces)  # a prefix is computed again without the head
             through = kept + again + flowing + caches * (2 if scored else 1)
-            if settings.lora and settings.gradient_checkpointing:
-                through -= one.scored * shape.hidden * width * 2  # the head's input has gone when a layer comes again
             moments.append(Memory(weights, gradients, 2 * trained, through, 0, tokens))
             moments.append(Memory(weights, trained, 2 * trained, block + copies + flowing, 0, tokens))
             if scored:
@@ -157,7 +155,7 @@ def _kept(shape: Shape, settings: TrainSettings, one: Pass, pieces: Sequence[Pie
     text += masks * product
     if settings.lora:
         text += _merged(shape, settings.lora, settings.gradient_checkpointing) * width
-    text += t * d * (FLOAT + (0 if settings.lora else width)) + one.scored * d * width * (2 if settings.lora else 1)
+    text += t * d * (FLOAT + (0 if settings.lora else width)) + one.scored * d * width
     begin, begins = (sum(p.rows for p in some if not p.before) for some in (pieces, one.pieces))
     v, patches = shape.vision_hidden, one.pictures * begin / begins * (shape.picture.patches + 1)
     if settings.lora or settings.freeze_vision:
@@ -203,7 +201,8 @@ def _head(shape: Shape, settings: TrainSettings, one: Pass, width: int, mixed: b
     matrix = shape.vocabulary * shape.hidden
     copy = matrix * HALF if mixed and width != HALF else 0
     if settings.lora:
-        return 2 * logits + copy, one.tokens * shape.hidden * width
+        taken = one.scored * shape.hidden * width  # as the head takes it, until it has been read
+        return 2 * logits + copy + taken, one.tokens * shape.hidden * width + taken
     probabilities = one.scored * shape.vocabulary * FLOAT
     few = probabilities <= HEAD_KEPT * FLOAT
     leaving = (one.scored + one.tokens) * shape.hidden * width + matrix * FLOAT

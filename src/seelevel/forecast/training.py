@@ -92,9 +92,9 @@ def passes(step: Sequence[Lengths], settings: TrainSettings, budget: int) -> lis
 
 
 def _rows(ladders: Sequence[Lengths], most: int | None) -> Pass:
-    own = [ladder.prefix + response for ladder in ladders for response in ladder.responses]
-    groups = [range(len(own))] if most is None else answer_groups(own, most)
-    pieces = tuple(Piece(len(group), max(own[n] for n in group)) for group in groups)
+    rows = [ladder.prefix + response for ladder in ladders for response in ladder.responses]
+    groups = [range(len(rows))] if most is None else answer_groups(rows, most)
+    pieces = tuple(Piece(len(group), max(rows[n] for n in group)) for group in groups)
     scored = sum(sum(ladder.responses) for ladder in ladders)
     pictures = sum(ladder.pictures * len(ladder.responses) for ladder in ladders)
     return Pass(pieces, scored, pictures, again=most is not None)

@@ -28,7 +28,7 @@ from seelevel.ladder import IMAGE_MARK, unmarked
 from seelevel.models.base import Completion, Prompt, Sampling
 from seelevel.models.chat_template import render
 from seelevel.models.folders import adapter_base, check_model_folder
-from seelevel.models.reading import load_config, load_processor
+from seelevel.models.processor import load_config, load_processor
 from seelevel.progress import say
 from seelevel.store import batched
 

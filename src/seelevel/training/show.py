@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from seelevel.ladder import Ladder
-from seelevel.models.reading import load_reader
+from seelevel.models.processor import load_reader
 from seelevel.progress import escape_controls
 from seelevel.training.packing import row_length, rows_of
 from seelevel.training.packing.tokens import NOT_SCORED, ImageReader, Ints, TokenisedLadder
@@ -84,8 +84,8 @@ def shown(ladder: Ladder, tokens: TokenisedLadder, processor: Any, more: str = "
         scored = int((rounds != NOT_SCORED).sum())
         text.append(f"  level {response.level}  ")
         pictures = [(start - tokens.branch, end - tokens.branch) for start, end in tokens.image_spans[k]]
-        own = pieces(ids[tokens.branch :], rounds[tokens.branch :], pictures, processor)
-        _append(text, own, f" [{scored} scored]")
+        answer = pieces(ids[tokens.branch :], rounds[tokens.branch :], pictures, processor)
+        _append(text, answer, f" [{scored} scored]")
     return text
 
 

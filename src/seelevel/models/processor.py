@@ -1,4 +1,4 @@
-"""What reads a model's input: its configuration and its processor, loaded without weights."""
+"""A model's configuration and processor, loaded without weights."""
 
 from __future__ import annotations
 
