@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 RUNS ?= runs
 
-.PHONY: setup demo test test-slow test-families quick unit unit-everywhere lint format docs reproduce bench bench-gpu wheel clean
+.PHONY: setup demo test test-slow test-families quick unit unit-everywhere everywhere lint format docs reproduce bench bench-gpu wheel clean
 
 setup: .venv/.installed
 
@@ -27,11 +27,19 @@ quick: setup
 unit: setup
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -m unit
 
-# The unit tests and all of training's on every kind of x86 processor that this one can act as, with one thread and two:
-# other instructions and threads sum in another order, and round in another way.
+# On every kind of x86 processor that this one can act as: other instructions and threads sum in another order, and round
+# in another way. `make test` runs them as the processor is.
 CAPABILITIES := default $(shell grep -qsw avx2 /proc/cpuinfo && echo avx2) $(shell grep -qsw avx512bw /proc/cpuinfo && echo avx512)
 
 unit-everywhere: setup
+	for capability in $(filter-out $(lastword $(CAPABILITIES)),$(CAPABILITIES)); do \
+		echo "ATEN_CPU_CAPABILITY=$$capability"; \
+		ATEN_CPU_CAPABILITY=$$capability HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 \
+			$(BIN)/python -m pytest -n 2 -m unit || exit 1; \
+	done
+
+# The unit tests, all of training's and the recipes, with one thread and with two, on each of them: an hour.
+everywhere: setup
 	for capability in $(CAPABILITIES); do \
 		export ATEN_CPU_CAPABILITY=$$capability HF_HUB_OFFLINE=1; \
 		for threads in 1 2; do \
@@ -41,10 +49,11 @@ unit-everywhere: setup
 			$(BIN)/python -m pytest -n $$((2 / threads)) -m 'not unit and not slow' tests/training || exit 1; \
 		done; \
 	done
+	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -m slow tests/slow/test_capabilities.py
 
 # The demo is timed, so it has the machine to itself.
 test-slow: setup
-	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow -n 2 --dist loadfile --ignore tests/slow/test_demo.py
+	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'slow and not everywhere' -n 2 --dist loadfile --ignore tests/slow/test_demo.py
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -m slow tests/slow/test_demo.py
 
 # The processors of most families need torchvision, and this one another torch than constraints.txt has: 5.5 GB.

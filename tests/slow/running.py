@@ -35,9 +35,16 @@ def finish(arguments, **options):
 
 
 def kill_after(arguments, seconds):
-    """SIGKILL the whole process group after so many seconds; True when it was still at work."""
+    """SIGKILL the whole process group after so many seconds; True if it was still at work."""
+    end = time.monotonic() + seconds
+    return kill_when(arguments, lambda: time.monotonic() >= end)
+
+
+def kill_when(arguments, condition):
+    """SIGKILL the whole process group as soon as a condition holds; True if it was still at work."""
     process = start(arguments)
-    time.sleep(seconds)
+    while process.poll() is None and not condition():
+        time.sleep(0.002)
     alive = process.poll() is None
     if alive:
         os.killpg(process.pid, signal.SIGKILL)

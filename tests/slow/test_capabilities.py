@@ -1,5 +1,6 @@
 """Recipes train in `shared`, whatever vector instructions the processor has and however many threads, also resumed."""
 
+import itertools
 import json
 import os
 import shutil
@@ -24,7 +25,15 @@ def flags():
     return {flag for line in lines if line.startswith("flags") for flag in line.split()}
 
 
-@pytest.fixture(scope="module", params=[(capability, threads) for capability in FLAGS for threads in ("1", "2")])
+ALWAYS = [("default", "2"), ("avx2", "1"), ("avx512", "2")]
+"""Capabilities and threads of `make test-slow`; `make everywhere` has the others, too."""
+EACH = [
+    pytest.param(each, marks=() if each in ALWAYS else pytest.mark.everywhere)
+    for each in itertools.product(FLAGS, ("1", "2"))
+]
+
+
+@pytest.fixture(scope="module", params=EACH)
 def processor(request):
     """The settings of an environment in which this processor acts as another."""
     capability, threads = request.param
