@@ -86,7 +86,7 @@ class Completion:
     """One answer: its text, the number of generated tokens, and whether it ended by itself (not by the limit).
 
     `note`: why there is no text, if the model was not asked or did not answer. `read`: tokens read, as reported by a
-    server.
+    server. `reasoning`: what the model thought before it answered, which is no part of the answer.
     """
 
     text: str
@@ -94,6 +94,7 @@ class Completion:
     finished: bool
     note: str = ""
     read: int = 0
+    reasoning: str = ""
 
 
 @dataclass(frozen=True)
