@@ -12,7 +12,8 @@ from seelevel.errors import InputError
 from seelevel.scorers.capability import score as score_capability
 from seelevel.scorers.files import Entry, read_entries
 from seelevel.scorers.intervals import figures
-from seelevel.scorers.pope import join, measures, published_answer, score, score_files, strict_answer
+from seelevel.scorers.joining import join
+from seelevel.scorers.pope import measures, published_answer, score, score_files, strict_answer
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data" / "pope"
 real = pytest.mark.skipif(not DATA.is_dir(), reason="../shared/data/pope is not there")

@@ -7,8 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from seelevel.scorers.files import ID_KEYS, Entry, read_entries, text_or_missing
+from seelevel.progress import say
+from seelevel.scorers.answers import answer_key, spoken_words, words_of
+from seelevel.scorers.files import ID_KEYS, Entry, read_entries
 from seelevel.scorers.intervals import Item, Measure, ratio
+from seelevel.scorers.joining import join
 from seelevel.scorers.questions import Answer, Benchmark, Context, Items, Question, find_image, question_text
 from seelevel.scorers.scorer import Scorer
 from seelevel.scorers.settings import EvaluateSettings
@@ -43,13 +46,18 @@ def totals(items: Sequence[Item]) -> dict[str, Any]:
 
 def score(questions: Sequence[Entry], answers: Sequence[Entry]) -> dict[str, Any]:
     """The figures of an answer file, joined by POPE's rules. Missing answers are counted and named."""
-    from seelevel.scorers.pope import join
-
-    pairs = [(q, text_or_missing(a)) for q, a in zip(questions, join(questions, answers), strict=True)]
+    joined = join(questions, answers)
+    labels = [q.text(("label", "answer"), "label") for q in questions]
+    known = [(a, label) for a, label in zip(joined, labels, strict=True) if a is not None]
+    key = answer_key([a for a, _ in known], [label.lower() for _, label in known])
+    spoken, _, cut = spoken_words([None if a is None else words_of(a, key) for a in joined])
+    pairs = list(zip(questions, spoken, strict=True))
     missing = [q.first(ID_KEYS, "id") for q, text in pairs if text is None]
+    if cut:
+        say(f"{cut} answers are only a model's thoughts; they count as missing")
     rows = [
-        (text, q.text(("label",), "label"), str(q.record.get("category", "all")))
-        for q, text in pairs
+        (text, label, str(q.record.get("category", "all")))
+        for (q, text), label in zip(pairs, labels, strict=True)
         if text is not None
     ]
     return {**totals(items_of(rows)), "missing": len(missing), "missing_ids": missing}
