@@ -30,11 +30,11 @@ from typing import Any, Protocol
 from seelevel.check.judge_prompts import LISTWISE, PAIRWISE
 from seelevel.check.settings import CheckSettings
 from seelevel.fingerprints import digest
-from seelevel.judge import Judge, JudgeTemplate, Unscored, image_content, sample_ladder
+from seelevel.judge import JUDGE_SAMPLING, Judge, JudgeTemplate, Unscored, image_content, sample_ladder
 from seelevel.judge.replies import Record, parse_ratings
 from seelevel.ladder import IMAGE_MARK, Ladder, dense_levels
 from seelevel.models import load_generator
-from seelevel.models.base import Generator, ModelRef
+from seelevel.models.base import Generator, ModelRef, Sampling
 from seelevel.models.thinking import spoken
 from seelevel.notes import Checked, CheckNote, Compared
 from seelevel.store import batched
@@ -193,16 +193,18 @@ class JudgeOrder:
         seed: int = 0,
         template: str | Path | None = None,
         show_pictures: bool = False,
+        sampling: Sampling = JUDGE_SAMPLING,
     ) -> None:
         self.name, self.mode, self.seed, self.show_pictures = judge.name, mode, seed, show_pictures
         self._mode = MODES[mode]
-        self._judge = Judge(template or self._mode.template, self._mode.parse, judge)
+        self._judge = Judge(template or self._mode.template, self._mode.parse, judge, sampling)
 
     @classmethod
     def from_settings(cls, settings: CheckSettings, judge: ModelRef | None, seed: int) -> JudgeOrder:
         assert judge is not None
         template = None if settings.judge_template is None else Path(settings.judge_template)
-        return cls(load_generator(judge), settings.judge_mode, seed, template, settings.judge_sees_pictures)
+        shown, sampling = settings.judge_sees_pictures, settings.judge_sampling
+        return cls(load_generator(judge), settings.judge_mode, seed, template, shown, sampling)
 
     def __call__(self, ladders: Iterable[Ladder]) -> Iterator[Ladder]:
         for block in batched(ladders, BLOCK):

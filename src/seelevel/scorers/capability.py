@@ -49,7 +49,7 @@ def score(questions: Sequence[Entry], answers: Sequence[Entry]) -> dict[str, Any
     joined = join(questions, answers)
     labels = [q.text(("label", "answer"), "label") for q in questions]
     known = [(a, label) for a, label in zip(joined, labels, strict=True) if a is not None]
-    key = answer_key([a for a, _ in known], [label.lower() for _, label in known])
+    key = answer_key([a for a, _ in known], [label.lower() for _, label in known]) if known else ""
     spoken, _, cut = spoken_words([None if a is None else words_of(a, key) for a in joined])
     pairs = list(zip(questions, spoken, strict=True))
     missing = [q.first(ID_KEYS, "id") for q, text in pairs if text is None]

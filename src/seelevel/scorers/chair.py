@@ -7,7 +7,7 @@ named / objects in the picture. All three are ratios of sums over the captions.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -100,9 +100,8 @@ def score(predictions: Sequence[Entry], objects: Mapping[str, list[str]], mentio
     what was thought before a caption is not counted."""
     known, key = by_image(objects), answer_key(predictions)
     captions, _, _ = spoken_words([words_of(entry, key) for entry in predictions])
-    rows = [
-        (text, objects_of(entry, known)) for text, entry in zip(captions, predictions, strict=True) if text is not None
-    ]
+    pairs = zip(captions, predictions, strict=True)
+    rows = [(text, objects_of(entry, known)) for text, entry in pairs if text is not None]
     mentioned = mentions.find_all(text for text, _ in rows)
     items = [figures_of(found, names) for found, (_, names) in zip(mentioned, rows, strict=True)]
     unknown = sorted({name for _, names in rows for name in names} - set(mentions.objects))
@@ -118,15 +117,10 @@ def score_files(predictions: Path, objects: Path, synonyms: Path, lemmatizer: st
     return found
 
 
-def _if_answered(figure: Callable[[Item], tuple[float, float]]) -> Callable[[Item], tuple[float, float] | None]:
-    """A caption that the model did not give is unscored, and not a caption without mistakes."""
-    return lambda item: None if item.get("unanswered") else figure(item)
-
-
 MEASURES = [
-    Measure("chair_i", _if_answered(lambda item: (item["hallucinated_mentions"], item["mentions"])), ratio),
-    Measure("chair_s", _if_answered(lambda item: (float(item["hallucinated_mentions"] > 0), 1)), ratio),
-    Measure("chair_recall", _if_answered(lambda item: (item["recalled"], item["objects"])), ratio),
+    Measure("chair_i", lambda item: (item["hallucinated_mentions"], item["mentions"]), ratio),
+    Measure("chair_s", lambda item: (float(item["hallucinated_mentions"] > 0), 1), ratio),
+    Measure("chair_recall", lambda item: (item["recalled"], item["objects"]), ratio),
 ]
 
 
@@ -148,12 +142,8 @@ def benchmark(data: Path, settings: EvaluateSettings) -> Benchmark:
     def items(answers: Sequence[Answer], context: Context) -> Items:
         mentioned = mentions.find_all(answer.texts[0] for answer in answers)
         return [
-            {
-                **figures_of(named, question.reference["objects"]),
-                **({"unanswered": True} if answer.note else {}),
-                "cluster": question.image,
-            }
-            for question, named, answer in zip(questions, mentioned, answers, strict=True)
+            {**figures_of(named, question.reference["objects"]), "cluster": question.image}
+            for question, named in zip(questions, mentioned, strict=True)
         ]
 
     return Benchmark("chair", questions, settings.sampling.max_new_tokens, items, MEASURES)

@@ -182,7 +182,7 @@ def judge_dialogues(
     model did not answer: it is not judged."""
     if context.judge is None:
         return [(None, "") for _ in questions]
-    judge = Judge(MRHAL, _parse, context.judge)
+    judge = Judge(MRHAL, _parse, context.judge, context.judge_sampling)
     records = [judgement_record(q, a.texts) for q, a in zip(questions, answers, strict=True) if not a.note]
 
     def make(batch: Sequence[Mapping[str, Any]]) -> list[Any]:

@@ -98,7 +98,7 @@ def score(questions: Sequence[Entry], answers: Sequence[Entry], rule: str = "pub
     joined = join(questions, answers)
     labels = [label_of(question) for question in questions]
     known = [(a, label) for a, label in zip(joined, labels, strict=True) if a is not None]
-    key = answer_key([a for a, _ in known], [label for _, label in known])
+    key = answer_key([a for a, _ in known], [label for _, label in known]) if known else ""
     given = [None if answer is None else _words(answer, key) for answer in joined]
     spoken, thoughts, _ = spoken_words(given)
     missing = [q.get(ID_KEYS) for q, text in zip(questions, given, strict=True) if text is None]
@@ -125,7 +125,7 @@ def score_files(questions: Path, predictions: Path, rule: str = "published") -> 
     found = score(read_entries(questions), read_entries(predictions), rule)
     if found["thoughts"] and rule == "published":
         say(
-            f"{found['thoughts']} answers hold a model's thoughts (<think> …), and the published rule reads them as the "
+            f"{found['thoughts']} answers hold a model's thoughts (<think> …), which the published rule reads as the "
             "answer; --rule strict reads what follows them"
         )
     return found

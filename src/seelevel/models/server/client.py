@@ -80,6 +80,7 @@ class ApiModel:
         self._client = openai.OpenAI(
             base_url=self.address, api_key=self._secret or "none", timeout=settings.timeout, max_retries=0
         )
+        self._timeout = settings.timeouts.get(self.model, settings.timeout)
         self._replies = Replies(settings)
         if settings.budget is not None and self.model not in settings.prices:
             raise InputError(
@@ -228,7 +229,7 @@ class ApiModel:
         LEDGER.reserve(most.cost, self.settings.budget)
         used = Usage()
         try:
-            raw = self._send(body, self.settings.timeout)
+            raw = self._send(body, self._timeout)
             used = most
             completion = read_reply(raw)
             if completion.read or completion.tokens:
