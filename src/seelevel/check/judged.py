@@ -45,9 +45,7 @@ TOP = 10
 _FIRST, _SECOND = (1.0, 0.0), (0.0, 1.0)
 WORTH = {"1": _FIRST, "one": _FIRST, "first": _FIRST, "2": _SECOND, "two": _SECOND, "second": _SECOND}
 """What both answers are worth, by the one that is better; any other word is a tie."""
-_NAMED = (
-    r"(?:the\s+)?(?:answer|response|option|model)?[\s#*_`\[\"'(]*(1|2|one|two|first|second|tie|equal|draw|neither|both)"
-)
+_NAMED = r"(?:the\s+)?(?:answer|response|option|model)?[\s#*_`\[\"'(]*(1|2|one|two|first|second|tie|equal|draw)"
 _BETTER = re.compile(
     rf"(?:(?:the|overall|final)\s+)*better(?:\s+(?:answer|response|one|option))?[\W_]*(?:is\b[\W_]*)?{_NAMED}\b(.*)",
     re.IGNORECASE,

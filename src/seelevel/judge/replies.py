@@ -40,7 +40,7 @@ def json_verdict(schema: type[S]) -> Parse[S]:
         inner = next(iter(value.values())) if len(value) == 1 else None
         if isinstance(inner, dict) and not {key.lower() for key in value} & fields.keys():
             return known(inner)
-        return {fields.get(key.lower(), key): entry for key, entry in value.items()}
+        return _unique([(fields.get(key.lower(), key), entry) for key, entry in value.items()])
 
     def parse(reply: str, record: Record) -> S:
         candidates = [known(value) for value in objects(spoken(reply))]
