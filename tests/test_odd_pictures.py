@@ -93,7 +93,7 @@ READ: dict[str, Callable[[], bytes]] = {
     "grey with alpha": lambda: encoded(Pictures.new("LA", (12, 9), (9, 128)), "PNG"),
     "16 bits of grey": lambda: encoded(Pictures.fromarray(np.full((9, 12), 40_000, np.uint16)), "PNG"),
     "bits": lambda: encoded(Pictures.new("1", (12, 9), 1), "PNG"),
-    "premultiplied alpha": lambda: encoded(Pictures.new("RGBA", (12, 9), (*RED, 90)).convert("RGBa"), "TIFF"),
+    "LAB": lambda: encoded(Pictures.new("LAB", (12, 9)), "TIFF"),
     "AVIF": lambda: plain("AVIF"),
     "progressive": lambda: plain("JPEG", progressive=True),
     "bytes after the end": lambda: plain("JPEG") + b"\0" * 99,
@@ -109,7 +109,6 @@ SET_ASIDE: dict[str, Callable[[], bytes]] = {
     "a bomb": bomb,
     "a ribbon": lambda: plain("PNG", (2000, 2)),
     "floating point": lambda: encoded(Pictures.new("F", (12, 9), 0.5), "TIFF"),
-    "LAB": lambda: encoded(Pictures.new("LAB", (12, 9)), "TIFF"),
 }
 
 
@@ -145,6 +144,7 @@ def test_a_picture_that_is_none_is_refused_by_every_stage(tmp_path: Path, name: 
             later(path)
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")
 def test_any_damage_is_accepted_by_all_stages_or_by_none(tmp_path: Path) -> None:
     draw = np.random.default_rng(0)
     path = tmp_path / "picture"

@@ -125,7 +125,9 @@ class Pairwise:
 
     def parse(self, reply: str, record: Record) -> Verdict:
         stripped = [line.lstrip(_MARKUP) for line in re.sub(r"</?answer>", "", spoken(reply)).split("\n")]
-        lines = [line for line in stripped if re.match(r"(?:(?:the|overall|final)\s+)*better\b", line, re.IGNORECASE)]
+        lines = [
+            line for line in stripped if re.match(r"(?:(?:the|overall|final)\s+)*better(?![a-z])", line, re.IGNORECASE)
+        ]
         lines = lines or [line for line in stripped if _IS_BETTER.match(line)]
         match = (_BETTER.fullmatch(lines[-1]) or _IS_BETTER.fullmatch(lines[-1])) if lines else None
         if match is None or not _REASON.fullmatch(match[2]):
