@@ -179,3 +179,17 @@ def test_a_model_may_have_its_own_time_limit() -> None:
     settings = ApiSettings(timeout=5, timeouts={"slow": 900})
     limits = [ApiModel(f"http://127.0.0.1:1/v1#{name}", settings)._timeout for name in ("slow", "fast")]
     assert limits == [900, 5]
+
+
+def test_a_reply_cut_in_a_thought_that_the_servers_template_began_is_no_answer() -> None:
+    endings = {"user: a": "stop", "user: b": "length"}
+    texts = {"user: a": "Red or blue?</think>A cup.", "user: b": "Red or"}
+    with serving() as server:
+        server.replies = lambda question: {
+            "choices": [{"finish_reason": endings[question], "message": {"content": texts[question]}}]
+        }
+        for _ in range(2):  # asked, then kept
+            first, second = model(server).generate([ask("a"), ask("b")], GREEDY)
+            assert (first.text, first.reasoning) == ("A cup.", "Red or blue?")
+            assert (second.text, second.reasoning) == ("", "Red or")
+            assert "inside its thoughts" in second.note

@@ -5,7 +5,16 @@ from __future__ import annotations
 import pytest
 
 from seelevel.models.base import Completion
-from seelevel.models.thinking import CUT, UNSPOKEN, Split, opening, set_apart, split_thought, spoken
+from seelevel.models.thinking import (
+    CUT,
+    UNSPOKEN,
+    Split,
+    opening,
+    set_apart,
+    split_thought,
+    spoken,
+    without_cut_thoughts,
+)
 
 pytestmark = pytest.mark.unit
 
@@ -86,3 +95,17 @@ def test_a_prompt_may_open_the_thought() -> None:
     assert opening("<|im_start|>assistant\n<think>\n") == "<think>"
     assert opening("<|im_start|>assistant\n<think>\n\n</think>\n\n") == ""
     assert opening("<think> was said. Assistant:") == ""
+
+
+def test_an_answer_that_is_cut_beside_answers_with_thoughts_is_a_thought() -> None:
+    whole, cut, short = (
+        Completion("A cup.", 9, True, reasoning="Red?"),
+        Completion("Is it", 9, False),
+        Completion("A", 1, True),
+    )
+    assert without_cut_thoughts([cut, short]) == [cut, short]
+    assert without_cut_thoughts([whole, cut, short]) == [
+        whole,
+        Completion("", 9, False, "it ends inside its thoughts; raise max_new_tokens", reasoning="Is it"),
+        short,
+    ]

@@ -7,6 +7,7 @@ that ends a thought; all before it is *reasoning*. A text that ends inside a tho
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from seelevel.models.base import Completion
@@ -89,6 +90,20 @@ def set_apart(completion: Completion) -> Completion:
     reasoning = "\n\n".join(part for part in (completion.reasoning, split.reasoning) if part)
     note = completion.note or ("" if not split.why else f"{split.why}; raise max_new_tokens")
     return replace(completion, text=split.answer, reasoning=reasoning, note=note)
+
+
+def without_cut_thoughts(completions: Sequence[Completion]) -> list[Completion]:
+    """The answers of one model to one call. If others have thoughts, an answer without any that the limit has cut is a
+    thought too: a server's template may begin the thought, so that only the mark of its end is in a reply."""
+    if not any(completion.text and completion.reasoning for completion in completions):
+        return list(completions)
+    note = f"{CUT}; raise max_new_tokens"
+    return [
+        replace(completion, text="", reasoning=completion.text, note=note)
+        if completion.text and not completion.reasoning and not completion.finished
+        else completion
+        for completion in completions
+    ]
 
 
 def _unmarked(text: str) -> str:

@@ -22,8 +22,8 @@ FOLDER, FILE = "capability", "questions.jsonl"
 
 
 def normal(text: str) -> str:
-    """A text in lower case, with single spaces, without final punctuation and articles."""
-    words = re.sub(r"[.!?,;:]+$", "", text.strip().lower()).split()
+    """A text in lower case, with single spaces, without Markdown, final punctuation and articles."""
+    words = re.sub(r"[.!?,;:*_`\"']+$|^[*_`\"']+", "", text.strip().lower()).split()
     return " ".join(word for word in words if word not in ("a", "an", "the"))
 
 

@@ -23,6 +23,7 @@ from seelevel.models.server.refusals import BLIND, LASTING, LIMITS, is_flagged, 
 from seelevel.models.server.replies import Replies, request_key
 from seelevel.models.server.spending import LEDGER, Usage, most_used, priced
 from seelevel.models.server.wire import GarbledReplyError, chat, parameters, read_reply, settled
+from seelevel.models.thinking import without_cut_thoughts
 from seelevel.progress import say
 from seelevel.registry import nearest
 
@@ -116,6 +117,7 @@ class ApiModel:
         if todo:
             self._replies.prepare()
         done |= self._ask_all(todo, sampling)
+        done = dict(zip(done, without_cut_thoughts(list(done.values())), strict=True))
         notes = Counter(done[key].note for key in todo if done[key].note)
         if notes:
             reasons = "; ".join(f"{count} × {note}" for note, count in notes.most_common(3))
