@@ -238,7 +238,7 @@ def _formats() -> tuple[str, ...]:
     """The kinds of picture that this build of Pillow reads. PostScript and the like, which run programs, are not."""
     Pictures.init()
     with suppress(ImportError):
-        import pillow_heif  # type: ignore[import-not-found]  # HEIC, if the user has installed it
+        import pillow_heif  # HEIC, if the user has installed it
 
         pillow_heif.register_heif_opener()
     return tuple(kind for kind in FORMATS if kind in Pictures.OPEN)

@@ -50,7 +50,7 @@ def refused_parameter(error: Any, sent: Collection[str]) -> str:
     named = [str(value).rpartition(".")[2] for value in _values(error, ("param", "loc"))]
     # In a message the name counts where it is quoted or called a parameter: a repeated prompt may hold the same word.
     called = r"\b(?:parameter|argument|field|property|name|key)s?\W+(?:\w+\W+){0,3}?"
-    quoted = [n for n in names if re.search(rf"[\\'\"`\[(]{n}[\\'\"`\]),]|\b{n}:|{called}{n}\b", text)]
+    quoted = [n for n in names if re.search(rf"[\\'\"`\[(]{n}[\\'\"`\]),]|\b{n}:|: {n}\b|{called}{n}\b", text)]
     return next((name for name in names if name in named), (quoted or [""])[0])
 
 

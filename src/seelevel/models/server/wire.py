@@ -55,6 +55,8 @@ def read_reply(raw: str) -> Completion:
         return completion
     if completion.reasoning and ending in (None, "stop"):
         return replace(completion, note=UNSPOKEN)
+    if not given and not ending:
+        return replace(completion, note="no message in the reply")
     return replace(completion, note="" if given and ending in (None, "stop") else f"ended by {ending}, empty")
 
 
@@ -73,7 +75,7 @@ def _choice(raw: str) -> tuple[dict[str, Any], dict[str, Any]]:
         # A completion without a choice is a reply; without a completion, many servers send `error` instead.
         raise GarbledReplyError(raw, "no choice in the reply")
     choice = choices[0] if isinstance(choices, list) else None
-    if not isinstance(choice, dict) or not (isinstance(choice.get("message"), dict) or choice.get("finish_reason")):
+    if not isinstance(choice, dict) or not ("message" in choice or choice.get("finish_reason")):
         raise GarbledReplyError(raw)
     return choice, usage if isinstance(usage, dict) else {}
 
