@@ -120,15 +120,49 @@ def _words(answer: Entry, key: str) -> str | None:
     return words_of(answer, key)
 
 
-def score_files(questions: Path, predictions: Path, rule: str = "published") -> dict[str, Any]:
-    """`seelevel score pope`."""
-    found = score(read_entries(questions), read_entries(predictions), rule)
+def score_files(
+    questions: Path, predictions: Path, rule: str = "published", categories: Path | None = None
+) -> dict[str, Any]:
+    """`seelevel score pope`: the figures of a question file; of a folder, the means and each file's under 'sets'.
+
+    One answer file for several sets needs each answer's category, a part of its set's file name: in the answer, or by
+    id in `categories` (LLaVA's layout). Raises InputError for answers of a folder without categories.
+    """
+    answers = read_entries(predictions)
+    if categories is not None:
+        of_id = {entry.key: entry.text(("category",), "category") for entry in read_entries(categories)}
+        answers = [Entry({**a.record, "category": of_id.get(a.key)}, a.where) for a in answers]
+    if questions.is_dir() or categories is not None:
+        files = sorted(questions.glob("*.json*")) if questions.is_dir() else [questions]
+        sets = {file.stem: score(read_entries(file), _of_set(answers, file.stem), rule) for file in files}
+        if not sets:
+            raise InputError(f"{questions}: no question file (*.json) in it; check the path")
+        means = {name: _mean([found[name] for found in sets.values()]) for name in ("accuracy", "f1", "yes_ratio")}
+        found = {**means, "thoughts": sum(s["thoughts"] for s in sets.values()), "rule": rule, "sets": sets}
+    else:
+        found = score(read_entries(questions), answers, rule)
     if found["thoughts"] and rule == "published":
         say(
             f"{found['thoughts']} answers hold a model's thoughts (<think> …), which the published rule reads as the "
             "answer; --rule strict reads what follows them"
         )
     return found
+
+
+def _of_set(answers: Sequence[Entry], name: str) -> list[Entry]:
+    """The answers whose category is a part of a question file's name."""
+    found = [a for a in answers if (category := a.get(("category",))) and str(category).lower() in name.lower()]
+    if not found:
+        raise InputError(
+            f"{answers[0].where}: no answer has a category of {name}; name a file of questions with id and category in "
+            "--categories"
+        )
+    return found
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if len(known) == len(values) else None
 
 
 # -- as a benchmark of a run ------------------------------------------------------------------------------------------
@@ -232,7 +266,7 @@ METRICS = {
 }
 
 
-def _of_set(figure: str) -> Metric | None:
+def _set_metric(figure: str) -> Metric | None:
     """`pope_random_f1`: F1 on one question set."""
     benchmark, _, rest = figure.partition("_")
     name, _, kind = rest.rpartition("_")
@@ -247,6 +281,6 @@ SCORER = Scorer(
     "pope",
     benchmark,
     {f"pope_{kind}": metric for kind, metric in METRICS.items()},
-    _of_set,
+    _set_metric,
     (right_or_wrong("Is there a …? (POPE)"),),
 )
