@@ -100,9 +100,13 @@ def model_picture(path: Path | str) -> Pictures.Image:
     Raises `InputError` with the path: by now a stage is at work, and no record can be set aside any more.
     """
     try:
-        return _processable(open_image(path))
+        picture = open_image(path)
     except ImageError as error:
         raise _gone(path, error) from error
+    if min(picture.size) >= SMALLEST_SIDE:
+        return picture
+    sides = (max(picture.width, SMALLEST_SIDE), max(picture.height, SMALLEST_SIDE))
+    return picture.resize(sides, Pictures.Resampling.NEAREST)
 
 
 def encoded_picture(path: Path | str) -> tuple[str, bytes]:
@@ -112,14 +116,13 @@ def encoded_picture(path: Path | str) -> tuple[str, bytes]:
     `InputError` with the path.
     """
     try:
-        raw = _read(path)
-        decoded = _decoded(raw, MODEL_SIDE)
+        decoded = _cheaply_decoded(_read(path))
     except ImageError as error:
         raise _gone(path, error) from error
-    if decoded.plain and min(decoded.picture.size) >= SMALLEST_SIDE:
+    if decoded.plain:
         return f"image/{decoded.kind.lower()}", decoded.raw
     buffer = io.BytesIO()
-    _processable(decoded.picture).save(buffer, "PNG")
+    model_picture(path).save(buffer, "PNG")
     return "image/png", buffer.getvalue()
 
 
@@ -130,8 +133,7 @@ def check_image(path: Path | str) -> ImageFacts:
 
 
 def _check(raw: bytes) -> ImageFacts:
-    # A JPEG is read to its end, but 1/64 of its pixels are computed.
-    decoded = _decoded(raw, SMALLEST_SIDE, Pictures.Resampling.NEAREST)
+    decoded = _cheaply_decoded(raw)
     width, height = decoded.size
     suffix = SUFFIXES.get(decoded.kind, decoded.kind.lower())
     return ImageFacts(hashlib.sha256(raw).hexdigest(), width, height, suffix)
@@ -140,7 +142,7 @@ def _check(raw: bytes) -> ImageFacts:
 @dataclass(frozen=True)
 class _Decoded:
     """A picture that was read to its end: RGB and upright. `kind`, `size`: of the file, before any turning. `plain`:
-    whether `raw`, the file without long texts, shows the same picture in any viewer."""
+    whether `raw`, the file without texts, shows what an image processor gets in any viewer."""
 
     picture: Pictures.Image
     kind: str
@@ -177,9 +179,14 @@ def _decoded(
         flat.thumbnail((max_side, max_side), resampling, reducing_gap=None)
     if orientation in TURNS:
         flat = flat.transpose(TURNS[orientation])
-    small = max_side is None or max(size) <= max_side
-    plain = kind in ("JPEG", "PNG") and mode == "RGB" and not clear and orientation == 1 and small
+    usual = max(size) <= MODEL_SIDE and min(size) >= SMALLEST_SIDE
+    plain = kind in ("JPEG", "PNG") and mode == "RGB" and not clear and orientation == 1 and usual
     return _Decoded(flat, kind, size, plain, raw)
+
+
+def _cheaply_decoded(raw: bytes) -> _Decoded:
+    """`_decoded` for a small picture: a JPEG is read to its end, but only 1/64 of its pixels are computed."""
+    return _decoded(raw, SMALLEST_SIDE, Pictures.Resampling.NEAREST)
 
 
 def _orientation(picture: Pictures.Image) -> int:
@@ -210,13 +217,6 @@ def _without_texts(raw: bytes) -> bytes:
         if chunk[4:8] == b"IEND":
             break
     return b"".join([*kept, raw[place:]])
-
-
-def _processable(picture: Pictures.Image) -> Pictures.Image:
-    if min(picture.size) >= SMALLEST_SIDE:
-        return picture
-    sides = (max(picture.width, SMALLEST_SIDE), max(picture.height, SMALLEST_SIDE))
-    return picture.resize(sides, Pictures.Resampling.NEAREST)
 
 
 def _gone(path: Path | str, error: ImageError) -> InputError:

@@ -66,6 +66,15 @@ def test_a_verdict_that_is_only_thought_is_none() -> None:
         parse(f"<think>{PLAIN}", {})
 
 
+def test_an_object_nested_hundreds_deep_is_read_or_refused() -> None:
+    for depth in (900, 5000):
+        reply = '{"a": ' * depth + PLAIN + "}" * depth
+        try:
+            assert parse(reply, {}).ratings == {"helpfulness": 2, "honesty": 4}
+        except ValueError as error:
+            assert "nested too deep" in str(error)
+
+
 def test_a_comma_inside_a_text_stays() -> None:
     critique = """It says ', }' and "a, ]"."""
     reply = json.dumps({"honesty": 3, "critique": critique})[:-1] + ",}"

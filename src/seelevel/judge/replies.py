@@ -37,9 +37,11 @@ def json_verdict(schema: type[S]) -> Parse[S]:
     fields = {name.lower(): name for name in schema.model_fields}
 
     def known(value: dict[str, Any]) -> dict[str, Any]:
-        inner = next(iter(value.values())) if len(value) == 1 else None
-        if isinstance(inner, dict) and not {key.lower() for key in value} & fields.keys():
-            return known(inner)
+        while len(value) == 1 and not {key.lower() for key in value} & fields.keys():
+            (inner,) = value.values()
+            if not isinstance(inner, dict):
+                break
+            value = inner
         return _unique([(fields.get(key.lower(), key), entry) for key, entry in value.items()])
 
     def parse(reply: str, record: Record) -> S:
@@ -137,8 +139,9 @@ _BARE = re.compile(
 _AFTER = re.compile(r"[\W_]*(?:(?:each\s+)?(?:out\s+of|/|of)\s*(?P<of>\d+)\W*|\([^()\[\]\d]*\)\W*)?", re.ASCII)
 _REMARK = re.compile(r"\s*\([^()\[\]\d]*\)\W*$|[\s.*_`\"']+$")
 _MATHS = re.compile(r"\\(?:boxed|text|mathbf)\b|[${}]|</?answer>", re.IGNORECASE)
-_BROKEN = re.compile(r"(\b(?:ratings?|scores?)\b[^\w\n]*)\n\s*(?=\[)|(?<=[\d\"],)\s*\n\s*(?=[\"\d])", re.IGNORECASE)
-"""A line break between 'Ratings:' and its list, or inside the list."""
+_BROKEN = re.compile(r"(\b(?:ratings?|scores?)\b[^\w\n]*)\n\s*(?=\[)", re.IGNORECASE)
+"""A line break between 'Ratings:' and its list."""
+_BRACKETS = re.compile(r"\[[^\[\]]*\]")
 
 
 def parse_ratings(reply: str, count: int | None, top: int = 6, halves: bool = False) -> tuple[float | None, ...]:
@@ -147,7 +150,8 @@ def parse_ratings(reply: str, count: int | None, top: int = 6, halves: bool = Fa
     Ratings are whole numbers; with `halves`, 7.5 is one too. Entries may be quoted, numbered by round, or written as
     6/6. With `count` None any number of them will do. Raises ValueError with the reason if they cannot be read.
     """
-    text = _BROKEN.sub(lambda match: f"{match[1] or ''} ", _MATHS.sub("", spoken(reply)))
+    text = _BROKEN.sub(r"\1 ", _MATHS.sub("", spoken(reply)))
+    text = _BRACKETS.sub(lambda match: match[0].replace("\n", " "), text)
     found = [match for line in text.split("\n") if (match := _LISTED.search(line) or _BARE.fullmatch(line))]
     listed = bool(found) and found[-1].re is _LISTED
     tail = _AFTER.fullmatch(found[-1]["after"]) if listed else None

@@ -15,7 +15,8 @@ Record = dict[str, Any]
 ID_KEYS = ("question_id", "id", "questionId", "qid")
 MODEL_KEYS = (
     *("prediction", "predictions", "pred", "predict", "response", "responses", "output", "outputs", "completion"),
-    *("model_answer", "model_output", "model_response", "model_prediction"),
+    *("model_answer", "model_output", "model_response", "model_prediction", "model_pred", "output_text"),
+    *("predicted_answer", "generated_answer", "pred_answer", "hypothesis"),
     *("generated_text", "generation", "generated", "filtered_resps", "resps"),
 )
 """Keys under which nothing but a model's words stands."""
@@ -23,7 +24,7 @@ TEXT_KEYS = (*MODEL_KEYS, "caption", "text", "answer")
 """Keys of an answer. `text` may also hold the question, and `answer` the label."""
 LISTS = (
     *("data", "answers", "predictions", "results", "outputs", "responses", "annotations", "captions", "questions"),
-    *("records", "items", "samples", "logs", "judgements", "judgments"),
+    *("records", "items", "samples", "sentences", "logs", "judgements", "judgments"),
 )
 """Keys of an object that holds nothing but the list of records."""
 FIELDS = frozenset(
