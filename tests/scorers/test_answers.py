@@ -60,6 +60,7 @@ def rows(make: Any) -> list[dict[str, Any]]:
         lambda n, said: {"question_id": f"{n + 7}.0", "prediction": said, "answer": LABELS[n]},
         lambda n, said: {"question_id": n + 7, "generated_text": [{"text": said}]},
         lambda n, said: {**QUESTIONS[n], "answer": said},
+        lambda n, said: {"question_id": n + 7, "answer": n % 2, "response": said},
         lambda n, said: {"question_id": n + 7, "question": question(n), "answer": LABELS[n], "response": said},
         lambda n, said: {"question_id": n + 7, "text": question(n), "answer": LABELS[n], "output": said},
         lambda n, said: {"doc": {**QUESTIONS[n], "answer": LABELS[n]}, "target": LABELS[n], "resps": [[said]]},
@@ -90,6 +91,7 @@ def test_the_models_words_are_scored_in_every_layout(make: Any) -> None:
         (lambda n, said: {"question_id": n + 7, "text" if n else "response": said}, "no answer|both"),
         (lambda n, said: {"question_id": n + 7, "outputs": [said, said]}, "not a text"),
         (lambda n, said: {"question_id": n + 7, "said": said}, "no answer"),
+        (lambda n, _: QUESTIONS[n], "'text' is the question"),
     ],
 )
 def test_a_file_that_could_be_misread_is_refused(make: Any, reason: str) -> None:
@@ -186,6 +188,11 @@ def test_a_caption_that_is_only_thought_is_unscored() -> None:
     captions = [{"image": "139.jpg", "caption": "<think>A plate, or"}, {"image": "139.jpg", "caption": "A fork."}]
     found = chair.score(entries(captions), OBJECTS, Mentions(MENTIONS))
     assert (found["captions"], found["chair_s"], found["unscored"]) == (1, 0.0, 1)
+
+
+def test_prompts_in_the_place_of_captions_are_refused() -> None:
+    with pytest.raises(InputError, match="'text' is the prompt"):
+        chair.score(entries([{"image": "139.jpg", "text": "Describe the fork."}]), OBJECTS, Mentions(MENTIONS))
 
 
 def test_captions_of_two_texts_are_refused() -> None:

@@ -12,13 +12,12 @@ from seelevel.progress import say
 from seelevel.scorers.files import MODEL_KEYS, TEXT_KEYS, Entry
 
 PROMPT_KEYS = ("prompt", "question", "query")
+USUAL_KEYS = ("response", "prediction", "output", "caption", "text", "answer")
 LABEL_KEYS = ("label", "target", "ground_truth", "gt_answer", "gt", "reference")
 COPIED_KEYS = ("category", "image_source", "question_type")
 """Fields of the hub's copies of benchmarks, in which `answer` is the label."""
-_ASKS = re.compile(
-    r"\?|^\W*(?:<image>\s*)?(?:please\s+)?(?:describe|provide|generate|write|give|explain|tell|caption|list|answer)\b",
-    re.IGNORECASE,
-)
+_TELLS = r"^\W*(?:<image>\s*)?(?:please\s+)?(?:describe|provide|generate|write|give|explain|tell|caption|list|answer)\b"
+_ASKS = re.compile(rf"\?|{_TELLS}", re.IGNORECASE)
 
 
 def asked(entry: Entry) -> Any:
@@ -39,7 +38,7 @@ def answer_key(answers: Sequence[Entry], labels: Sequence[str] | None = None) ->
     present = [key for key in TEXT_KEYS if any(key in entry.record for entry in answers)]
     keys = [key for key in present if any(entry.get((key,)) is not None for entry in answers)] or present[:1]
     if not keys:
-        raise InputError(f"{answers[0].where}: no answer; it needs one of {', '.join(TEXT_KEYS)}")
+        raise InputError(f"{answers[0].where}: no answer; it needs one of {', '.join(USUAL_KEYS)}")
     certain = [key for key in keys if key in MODEL_KEYS and not (key == "resps" and "filtered_resps" in keys)]
     if certain:
         return _agreed(answers, certain)
@@ -49,6 +48,8 @@ def answer_key(answers: Sequence[Entry], labels: Sequence[str] | None = None) ->
         texts = [entry.record["text"] for entry in answers if isinstance(entry.record.get("text"), str)]
         if all(_ASKS.search(text) for text in texts) or (len(texts) > 1 and len(set(texts)) == 1):
             keys.remove("text")
+    if keys == ["text"] and labels is None and all(re.match(_TELLS, str(a.get(keys)), re.I) for a in answers):
+        raise InputError(f"{answers[0].where}: 'text' is the prompt, and no caption is there; add it as 'caption'")
     if keys == ["answer"] and labels is not None:
         _refuse_labels(answers, labels)
     return keys[0] if len(keys) == 1 else _agreed(answers, keys)

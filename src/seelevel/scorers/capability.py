@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from seelevel.progress import say
-from seelevel.scorers.answers import answer_key, spoken_words, words_of
+from seelevel.scorers.answers import spoken_words
 from seelevel.scorers.files import ID_KEYS, Entry, read_entries
 from seelevel.scorers.intervals import Item, Measure, ratio
-from seelevel.scorers.joining import join
+from seelevel.scorers.joining import answers_of
 from seelevel.scorers.questions import Answer, Benchmark, Context, Items, Question, find_image, question_text
 from seelevel.scorers.scorer import Scorer
 from seelevel.scorers.settings import EvaluateSettings
@@ -46,11 +46,8 @@ def totals(items: Sequence[Item]) -> dict[str, Any]:
 
 def score(questions: Sequence[Entry], answers: Sequence[Entry]) -> dict[str, Any]:
     """The figures of an answer file, joined by POPE's rules. Missing answers are counted and named."""
-    joined = join(questions, answers)
     labels = [q.text(("label", "answer"), "label") for q in questions]
-    known = [(a, label) for a, label in zip(joined, labels, strict=True) if a is not None]
-    key = answer_key([a for a, _ in known], [label.lower() for _, label in known]) if known else ""
-    spoken, _, cut = spoken_words([None if a is None else words_of(a, key) for a in joined])
+    spoken, _, cut = spoken_words(answers_of(questions, answers, [label.lower() for label in labels]))
     pairs = list(zip(questions, spoken, strict=True))
     missing = [q.first(ID_KEYS, "id") for q, text in pairs if text is None]
     if cut:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from seelevel.errors import InputError
-from seelevel.scorers.answers import asked
+from seelevel.scorers.answers import answer_key, asked, words_of
 from seelevel.scorers.files import Entry, image_names
 
 QUESTION_KEYS = ("text", "question", "prompt")
@@ -68,6 +68,28 @@ def join(questions: Sequence[Entry], answers: Sequence[Entry]) -> list[Entry | N
             "questions to compare; add question_id to the answers"
         )
     return [*answers, *[None] * (len(questions) - len(answers))]
+
+
+def answers_of(
+    questions: Sequence[Entry], answers: Sequence[Entry], labels: Sequence[str], numbers: bool = True
+) -> list[str | None]:
+    """The model's words on each question, or None if they are missing or null. Raises InputError as `join` and
+    `answer_key` do, if the questions stand in the place of the answers, and, without `numbers`, for a number."""
+    joined = join(questions, answers)
+    known = [(q, a, label) for q, a, label in zip(questions, joined, labels, strict=True) if a is not None]
+    if not known:
+        return [None] * len(questions)
+    key = answer_key([a for _, a, _ in known], [label for _, _, label in known])
+    for _, answer, _ in known:
+        value = answer.get((key,))
+        if not numbers and isinstance(value, int | float):
+            raise InputError(f"{answer.where}: '{key}' is {value!r:.60}, not the words of an answer")
+    words = [None if answer is None else words_of(answer, key) for answer in joined]
+    if all(comparable(a.record.get(key)) == comparable(q.get(QUESTION_KEYS)) for q, a, _ in known):
+        raise InputError(
+            f"{known[0][1].where}: '{key}' is the question, and no model's words are there; add them as 'response'"
+        )
+    return words
 
 
 def _refuse_repeats_and_strays(ids: Sequence[str], answers: Sequence[Entry]) -> None:

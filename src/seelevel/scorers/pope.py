@@ -22,10 +22,10 @@ import numpy as np
 
 from seelevel.errors import InputError
 from seelevel.progress import say
-from seelevel.scorers.answers import answer_key, spoken_words, words_of
+from seelevel.scorers.answers import spoken_words
 from seelevel.scorers.files import ID_KEYS, Entry, read_entries
 from seelevel.scorers.intervals import Array, Item, Measure, ratio
-from seelevel.scorers.joining import QUESTION_KEYS, join
+from seelevel.scorers.joining import QUESTION_KEYS, answers_of
 from seelevel.scorers.questions import Answer, Benchmark, Context, Items, Question, find_image, question_text
 from seelevel.scorers.scorer import Scorer
 from seelevel.scorers.settings import EvaluateSettings
@@ -95,11 +95,8 @@ def score(questions: Sequence[Entry], answers: Sequence[Entry], rule: str = "pub
     """The figures of one question set by `rule`, and by both rules under 'rules'. Missing answers are counted and
     named. The strict rule reads what follows a model's thoughts, and leaves an answer that is only thoughts unscored;
     the published rule reads the words as they are. `thoughts`: the answers with thoughts."""
-    joined = join(questions, answers)
     labels = [label_of(question) for question in questions]
-    known = [(a, label) for a, label in zip(joined, labels, strict=True) if a is not None]
-    key = answer_key([a for a, _ in known], [label for _, label in known]) if known else ""
-    given = [None if answer is None else _words(answer, key) for answer in joined]
+    given = answers_of(questions, answers, labels, numbers=False)  # the published rule would read a number as yes
     spoken, thoughts, _ = spoken_words(given)
     missing = [q.get(ID_KEYS) for q, text in zip(questions, given, strict=True) if text is None]
     said = {
@@ -110,14 +107,6 @@ def score(questions: Sequence[Entry], answers: Sequence[Entry], rule: str = "pub
     rules = {name: counts([(said[name][n], labels[n]) for n in present]) for name in RULES}
     missed = {"missing": len(missing), "missing_ids": missing, "thoughts": thoughts}
     return {**rules[rule], **missed, "rule": rule, "rules": rules}
-
-
-def _words(answer: Entry, key: str) -> str | None:
-    """`words_of`. Raises InputError for a number: the published rule would read it as yes."""
-    value = answer.record.get(key)
-    if isinstance(value, int | float) and value == value:
-        raise InputError(f"{answer.where}: '{key}' is {value!r:.60}, not the words of an answer")
-    return words_of(answer, key)
 
 
 def score_files(

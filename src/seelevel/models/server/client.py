@@ -23,7 +23,7 @@ from seelevel.models.server.refusals import BLIND, LASTING, LIMITS, is_flagged, 
 from seelevel.models.server.replies import Replies, request_key
 from seelevel.models.server.spending import LEDGER, Usage, most_used, priced
 from seelevel.models.server.wire import GarbledReplyError, chat, parameters, read_reply, settled
-from seelevel.models.thinking import without_cut_thoughts
+from seelevel.models.thinking import CUT, without_cut_thoughts
 from seelevel.progress import say
 from seelevel.registry import nearest
 
@@ -122,7 +122,11 @@ class ApiModel:
         if notes:
             reasons = "; ".join(f"{count} × {note}" for note, count in notes.most_common(3))
             if not self._answered and notes.total() == len(todo) >= MANY:
-                raise InputError(f"{self.name} answers nothing: {reasons}; correct what it complains about")
+                short = "length" in reasons or CUT in reasons
+                remedy = (
+                    "raise max_new_tokens, above all if it thinks first" if short else "correct what it complains about"
+                )
+                raise InputError(f"{self.name} answers nothing: {reasons}; {remedy}")
             say(f"{self.name}: {notes.total()} of {len(todo)} calls without a complete answer: {reasons}")
         return [done[key] for key in keys]
 
