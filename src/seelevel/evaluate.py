@@ -66,7 +66,7 @@ def score_model(
     for benchmark in benchmarks:
         name = f"{label} {benchmark.name}"
         answers = answer_questions(benchmark, model, settings.sampling, folder / "answers", name)
-        items = benchmark.items(answers, Context(judge, folder / "answers", model))
+        items = benchmark.items(answers, Context(judge, folder / "answers", model, settings.judge_sampling))
         rows = [
             {"id": question.id, **item, **({"note": answer.note} if answer.note else {})}
             for question, answer, item in zip(benchmark.questions, answers, items, strict=True)

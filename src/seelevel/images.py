@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import io
+import stat
 import struct
 import warnings
 import zlib
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -14,7 +16,7 @@ from threading import Lock
 
 import numpy as np
 from PIL import Image as Pictures
-from PIL import ImageOps, UnidentifiedImageError
+from PIL import UnidentifiedImageError
 
 from seelevel.errors import InputError
 from seelevel.ladder import Image
@@ -28,16 +30,44 @@ MODEL_SIDE = 4096
 """Pictures are made smaller to this many pixels a side: more than any processor in use looks at, and a 50-megapixel
 picture then costs a processor 200 MB in float32 instead of 600."""
 SMALLEST_SIDE = 4
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF")
-SUFFIXES = {"JPEG": "jpg", "MPO": "jpg", "JPEG2000": "jp2", "TIFF": "tif"}
-PNG_END = b"IEND\xaeB`\x82"
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF", "HEIF")
+SUFFIXES = {"JPEG": "jpg", "MPO": "jpg", "JPEG2000": "jp2", "TIFF": "tif", "HEIF": "heic"}
+PNG_START, PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
+PNG_TEXTS = (b"iTXt", b"zTXt", b"tEXt", b"iCCP")
+PNG_XMP, LONGEST_XMP = b"XML:com.adobe.xmp\0\0", 65_536
+HEIC = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
+"""The brands of HEIC files, at byte 8."""
 WHITE = (255, 255, 255)
 DEPTH_MODES = ("I;16", "I;16L", "I;16B", "I;16N", "I")
+TURNS = {
+    2: Pictures.Transpose.FLIP_LEFT_RIGHT,
+    3: Pictures.Transpose.ROTATE_180,
+    4: Pictures.Transpose.FLIP_TOP_BOTTOM,
+    5: Pictures.Transpose.TRANSPOSE,
+    6: Pictures.Transpose.ROTATE_270,
+    7: Pictures.Transpose.TRANSVERSE,
+    8: Pictures.Transpose.ROTATE_90,
+}
+"""What an EXIF orientation asks for."""
 # What Pillow raises on broken files; which of them depends on the format and on where the file is broken.
-DECODE_ERRORS = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, zlib.error)
+DECODE_ERRORS = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    LookupError,
+    TypeError,
+    ArithmeticError,
+    RuntimeError,
+    MemoryError,
+    struct.error,
+    zlib.error,
+)
+EXIF_ERRORS = (*DECODE_ERRORS, AttributeError)
 
 # Pillow warns just above our own limit, where the picture is rejected with a reason anyway.
 warnings.filterwarnings("ignore", category=Pictures.DecompressionBombWarning)
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")  # of EXIF data that turn nothing
 
 
 class ImageError(ValueError):
@@ -57,26 +87,11 @@ class ImageFacts:
 def open_image(path: Path | str, max_side: int | None = MODEL_SIDE) -> Pictures.Image:
     """The picture in a file as RGB, turned as its EXIF orientation says, transparent parts on white.
 
-    A picture with a side over `max_side` pixels is made smaller, proportions kept; None keeps every size. Raises
-    `ImageError` with the reason: missing, not a picture, truncated, over MAX_PIXELS, aspect ratio over MAX_ASPECT.
+    A picture with a side over `max_side` pixels is made smaller, proportions kept; None keeps every size. Of several
+    frames the first is taken. Raises `ImageError` with the reason: missing, not a picture, truncated, over MAX_PIXELS,
+    aspect ratio over MAX_ASPECT.
     """
-    try:
-        with _opened(path) as picture:
-            orientation = picture.getexif().get(0x0112, 1)
-            if max_side is not None:
-                scale = max_side / max(picture.size)
-                wanted = (round(picture.width * scale), round(picture.height * scale))
-                picture.draft("RGB", wanted)  # JPEG only: decodes at 1/2, 1/4 or 1/8, never below what is wanted
-            picture.load()
-            flat = _rgb(picture)
-    except DECODE_ERRORS as error:
-        raise _reason(error) from error
-    if max_side is not None and max(flat.size) > max_side:
-        flat.thumbnail((max_side, max_side), Pictures.Resampling.BICUBIC, reducing_gap=None)
-    if orientation not in (0, 1):
-        flat.getexif()[0x0112] = orientation
-        flat = ImageOps.exif_transpose(flat)
-    return flat
+    return _decoded(_read(path), max_side).picture
 
 
 def model_picture(path: Path | str) -> Pictures.Image:
@@ -87,7 +102,7 @@ def model_picture(path: Path | str) -> Pictures.Image:
     try:
         picture = open_image(path)
     except ImageError as error:
-        raise InputError(f"picture {path}: {error}; put a whole one there and run the same command again") from error
+        raise _gone(path, error) from error
     if min(picture.size) >= SMALLEST_SIDE:
         return picture
     sides = (max(picture.width, SMALLEST_SIDE), max(picture.height, SMALLEST_SIDE))
@@ -101,49 +116,118 @@ def encoded_picture(path: Path | str) -> tuple[str, bytes]:
     `InputError` with the path.
     """
     try:
-        raw = _read(path)
-        with _opened(io.BytesIO(raw)) as picture:
-            plain = (
-                picture.format in ("JPEG", "PNG")
-                and picture.mode == "RGB"
-                and not picture.has_transparency_data
-                and picture.getexif().get(0x0112, 1) in (0, 1)
-                and max(picture.size) <= MODEL_SIDE
-                and min(picture.size) >= SMALLEST_SIDE
-            )
-            mime = f"image/{(picture.format or '').lower()}"
-    except (ImageError, *DECODE_ERRORS):
-        plain, mime, raw = False, "", b""
-    if plain:
-        return mime, raw
+        decoded = _cheaply_decoded(_read(path))
+    except ImageError as error:
+        raise _gone(path, error) from error
+    if decoded.plain:
+        return f"image/{decoded.kind.lower()}", decoded.raw
     buffer = io.BytesIO()
     model_picture(path).save(buffer, "PNG")
     return "image/png", buffer.getvalue()
 
 
 def check_image(path: Path | str) -> ImageFacts:
-    """Decode a file to its end, as cheaply as its format allows. Raises `ImageError` with the reason."""
+    """Decode a file to its end, as `open_image` does, as cheaply as its format allows. Raises `ImageError` with the
+    reason. A picture that passes can be opened in every later stage."""
     return _check(_read(path))
 
 
 def _check(raw: bytes) -> ImageFacts:
+    decoded = _cheaply_decoded(raw)
+    width, height = decoded.size
+    suffix = SUFFIXES.get(decoded.kind, decoded.kind.lower())
+    return ImageFacts(hashlib.sha256(raw).hexdigest(), width, height, suffix)
+
+
+@dataclass(frozen=True)
+class _Decoded:
+    """A picture that was read to its end: RGB and upright. `kind`, `size`: of the file, before any turning. `plain`:
+    whether `raw`, the file without texts, shows what an image processor gets in any viewer."""
+
+    picture: Pictures.Image
+    kind: str
+    size: tuple[int, int]
+    plain: bool
+    raw: bytes
+
+
+def _decoded(
+    raw: bytes, max_side: int | None, resampling: Pictures.Resampling = Pictures.Resampling.BICUBIC
+) -> _Decoded:
+    """The one way from a file's bytes to a picture, for the check at the start and for every stage after it.
+
+    Raises `ImageError` with the reason.
+    """
+    raw = _without_texts(raw)
     try:
         with _opened(io.BytesIO(raw)) as picture:
-            width, height = picture.size
-            kind = picture.format or ""
-            picture.draft(None, (1, 1))  # reads all of a JPEG's data but computes only 1/64 of its pixels
+            kind, size = picture.format or "", picture.size
+            orientation = _orientation(picture)
+            clear = picture.has_transparency_data
+            if max_side is not None:
+                scale = max_side / max(size)
+                wanted = (max(round(size[0] * scale), 1), max(round(size[1] * scale), 1))
+                picture.draft("RGB", wanted)  # JPEG only: decodes at 1/2, 1/4 or 1/8, never below what is wanted
             picture.load()
-            if picture.mode == "F" or picture.mode == "LAB":
-                _rgb(picture)
+            mode = picture.mode
+            flat = _rgb(picture)
     except DECODE_ERRORS as error:
         raise _reason(error) from error
     if kind == "PNG" and PNG_END not in raw:  # Pillow stops at the last pixel, before the checksum
         raise ImageError("truncated")
-    return ImageFacts(hashlib.sha256(raw).hexdigest(), width, height, SUFFIXES.get(kind, kind.lower()))
+    if max_side is not None and max(flat.size) > max_side:
+        flat.thumbnail((max_side, max_side), resampling, reducing_gap=None)
+    if orientation in TURNS:
+        flat = flat.transpose(TURNS[orientation])
+    usual = max(size) <= MODEL_SIDE and min(size) >= SMALLEST_SIDE
+    plain = kind in ("JPEG", "PNG") and mode == "RGB" and not clear and orientation == 1 and usual
+    return _Decoded(flat, kind, size, plain, raw)
+
+
+def _cheaply_decoded(raw: bytes) -> _Decoded:
+    """`_decoded` for a small picture: a JPEG is read to its end, but only 1/64 of its pixels are computed."""
+    return _decoded(raw, SMALLEST_SIDE, Pictures.Resampling.NEAREST)
+
+
+def _orientation(picture: Pictures.Image) -> int:
+    """The EXIF orientation, 1 to 8, and 1 if there is none. It is 0 for EXIF data that cannot be read: they turn
+    nothing, but other readers may fail on them."""
+    try:
+        orientation = picture.getexif().get(0x0112, 1)
+    except EXIF_ERRORS:
+        return 0
+    return orientation if isinstance(orientation, int) else 0
+
+
+def _without_texts(raw: bytes) -> bytes:
+    """A PNG without its texts and colour profile, which nothing here reads: Pillow refuses a picture with long ones.
+
+    A short uncompressed text is kept, for it may hold the orientation (XMP). Other files are returned as they are.
+    """
+    if not raw.startswith(PNG_START):
+        return raw
+    kept, place = [PNG_START], len(PNG_START)
+    while place + 12 <= len(raw):
+        length = int.from_bytes(raw[place : place + 4], "big")
+        chunk = raw[place : place + 12 + length]
+        xmp = chunk[8 : 8 + len(PNG_XMP)] == PNG_XMP and length <= LONGEST_XMP
+        if chunk[4:8] not in PNG_TEXTS or xmp:
+            kept.append(chunk)
+        place += 12 + length
+        if chunk[4:8] == b"IEND":
+            break
+    return b"".join([*kept, raw[place:]])
+
+
+def _gone(path: Path | str, error: ImageError) -> InputError:
+    return InputError(f"picture {path}: {error}; put a whole one there and run the same command again")
 
 
 def _read(path: Path | str) -> bytes:
     try:
+        mode = Path(path).stat().st_mode
+        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # a pipe or a device may never end
+            raise ImageError("not a file")
         return Path(path).read_bytes()
     except (OSError, ValueError) as error:
         raise _reason(error) from error
@@ -153,15 +237,23 @@ def _read(path: Path | str) -> bytes:
 def _formats() -> tuple[str, ...]:
     """The kinds of picture that this build of Pillow reads. PostScript and the like, which run programs, are not."""
     Pictures.init()
+    with suppress(ImportError):
+        import pillow_heif  # HEIC, if the user has installed it
+
+        pillow_heif.register_heif_opener()
     return tuple(kind for kind in FORMATS if kind in Pictures.OPEN)
 
 
-def _opened(source: Path | str | io.BytesIO) -> Pictures.Image:
+def _opened(source: io.BytesIO) -> Pictures.Image:
     """The picture with its header read and its size judged, its pixels still untouched."""
     try:
         picture = Pictures.open(source, formats=_formats())
     except Pictures.DecompressionBombError as error:
         raise ImageError(f"over {MAX_PIXELS // 1_000_000} megapixels") from error
+    except UnidentifiedImageError as error:
+        if source.getvalue()[4:8] == b"ftyp" and source.getvalue()[8:12] in HEIC:
+            raise ImageError("HEIC, which needs one more package; pip install pillow-heif") from error
+        raise
     longer, shorter = max(picture.size), min(picture.size)
     if longer * shorter > MAX_PIXELS:
         picture.close()

@@ -73,6 +73,7 @@ class Response:
 
     `messages` starts and ends with an assistant turn; the user's later turns are between. Level 0 is best; equal levels
     are a tie. `condition` is a text at the end of the user turn before the answer. `check` is a checker's result.
+    `reasoning` is what a model thought before it answered: it is kept, and never judged, scored or trained.
     """
 
     messages: list[Message]
@@ -82,6 +83,7 @@ class Response:
     scores: dict[str, float] = field(default_factory=dict)
     feedback: Feedback | None = None
     check: Checked | None = None
+    reasoning: str = ""
 
     def __post_init__(self) -> None:
         expect: Role = "assistant"

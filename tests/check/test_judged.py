@@ -186,6 +186,43 @@ class TestPairwise:
     def test_a_verdict_is_read_through_markdown(self, line: str) -> None:
         assert MODES["pairwise"].parse(f"Both name the cup.\n\n{line}\n", {}).worth == (1.0, 0.0)
 
+    @pytest.mark.parametrize(
+        ("line", "worth"),
+        [
+            ("Better: Answer 1", (1.0, 0.0)),
+            ("Better: [[1]]", (1.0, 0.0)),
+            ("Better: #1", (1.0, 0.0)),
+            ("Better: the first answer", (1.0, 0.0)),
+            ("Better: 1 (it invents nothing)", (1.0, 0.0)),
+            ("Better: 1, because it invents nothing", (1.0, 0.0)),
+            ("The better answer is 1.", (1.0, 0.0)),
+            ("Answer 1 is clearly better.", (1.0, 0.0)),
+            ('{"better": 1}', (1.0, 0.0)),
+            ("<answer>Better: 1</answer>", (1.0, 0.0)),
+            ("<think>Better: 2</think>Better: 1", (1.0, 0.0)),
+            ("Better: Tie.", (0.0, 0.0)),
+            ("Better: tie (both are right)", (0.0, 0.0)),
+        ],
+    )
+    def test_plain_verdicts_are_read(self, line: str, worth: tuple[float, float]) -> None:
+        assert MODES["pairwise"].parse(f"Both name the cup.\n{line}", {}).worth == worth
+
+    @pytest.mark.parametrize(
+        "line",
+        [
+            *("Better: 1 or 2", "Better: not 1", "Better: 12", "Better: 1/2", "Better: 1 > 2", "Better: both"),
+            *("Better: 1 is worse", "Better: Answer 1 and Answer 2", "Better light in answer 1", "<think>Better: 1"),
+            *("Better: 2, because answer 1 invents a cup", "Better: A"),
+        ],
+    )
+    def test_verdicts_that_are_not_plain_are_none(self, line: str) -> None:
+        with pytest.raises(ValueError, match=r"\w"):
+            MODES["pairwise"].parse(f"Both name the cup.\n{line}", {})
+
+    def test_half_points_order_a_list(self) -> None:
+        record = {"rounds": 1, "answers": ["a", "b"]}
+        assert MODES["listwise"].parse("Ratings: [7.5, 7]", record).worth == (7.5, 7.0)
+
     def test_circles_of_four_are_counted_by_threes(self) -> None:
         # 0 > 1 > 2 > 0 is a circle; 3 loses to all and is in none; ties make none
         better = {(a, b): False for a in range(4) for b in range(4)}

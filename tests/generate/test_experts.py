@@ -14,6 +14,7 @@ from seelevel.generate.ranking import build_ladder
 from seelevel.generate.settings import ExpertsSettings
 from seelevel.ladder import Image, Ladder, Message, Response
 from seelevel.models.base import ModelRef
+from seelevel.models.rollout import Talk
 from seelevel.store import StageFolder
 from tests.training.tiny import make_picture, save_model
 
@@ -25,6 +26,10 @@ def said(*texts: str) -> list[Message]:
     return [{"role": "user" if n % 2 else "assistant", "content": text} for n, text in enumerate(texts)]
 
 
+def talks(*answers: str) -> list[Talk]:
+    return [Talk(said(answer)) for answer in answers]
+
+
 def ladder_of(*texts: str) -> Ladder:
     responses = [Response(said(*texts), 0, {"kind": "standard"})] if texts else []
     return Ladder("x", [Image("a.png")], ASK, responses, {}, {"kept": 1})
@@ -33,18 +38,18 @@ def ladder_of(*texts: str) -> Ladder:
 @pytest.mark.unit
 class TestBuilding:
     def test_experts_follow_the_standard_best_first(self) -> None:
-        ladder = build_ladder(ladder_of("right"), [said("a"), said("b"), said("c")], ORIGINS)
+        ladder = build_ladder(ladder_of("right"), talks("a", "b", "c"), ORIGINS)
         assert [(r.level, r.text) for r in ladder.responses] == [(0, "right"), (1, "a"), (2, "b"), (3, "c")]
         assert [r.origin.get("model") for r in ladder.responses] == [None, "large", "middle", "small"]
         assert ladder.notes == {"kept": 1}
 
     def test_without_a_standard_the_first_answer_is_level_0(self) -> None:
-        ladder = build_ladder(ladder_of(), [said("a"), said("b")], ORIGINS[:2])
+        ladder = build_ladder(ladder_of(), talks("a", "b"), ORIGINS[:2])
         assert [(r.level, r.text) for r in ladder.responses] == [(0, "a"), (1, "b")]
         assert ladder.notes["flags"] == ["no standard response"]
 
     def test_an_answer_repeating_a_better_one_is_dropped_and_noted(self) -> None:
-        ladder = build_ladder(ladder_of("right"), [said("a"), said(" right\n"), said("a")], ORIGINS)
+        ladder = build_ladder(ladder_of("right"), talks("a", " right\n", "a"), ORIGINS)
         assert [(r.level, r.text) for r in ladder.responses] == [(0, "right"), (1, "a")]
         assert [(d["model"], d["reason"]) for d in ladder.notes["dropped"]] == [
             ("middle", "repeats a better response"),
@@ -52,20 +57,20 @@ class TestBuilding:
         ]
 
     def test_an_empty_answer_in_any_round_is_dropped_and_noted(self) -> None:
-        ladder = build_ladder(
-            ladder_of("r", "and?", "s"), [said("a", "and?", " "), said("b", "and?", "c")], ORIGINS[:2]
-        )
+        answers = [Talk(said("a", "and?", " ")), Talk(said("b", "and?", "c"))]
+        ladder = build_ladder(ladder_of("r", "and?", "s"), answers, ORIGINS[:2])
         assert [r.origin.get("model") for r in ladder.responses] == [None, "middle"]
         assert ladder.notes["dropped"][0]["reason"] == "empty"
 
     def test_why_a_model_gave_no_answer_is_noted(self) -> None:
-        ladder = build_ladder(ladder_of("right"), [said(""), said("a")], ORIGINS[:2], ["the prompt is too long", ""])
+        answers = [Talk(said(""), "the prompt is too long"), Talk(said("a"))]
+        ladder = build_ladder(ladder_of("right"), answers, ORIGINS[:2])
         assert ladder.notes["dropped"] == [
             {"model": "large", "reason": "not answered", "why": "the prompt is too long", "text": ""}
         ]
 
     def test_a_prompt_that_nobody_answers_is_kept_and_flagged(self) -> None:
-        ladder = build_ladder(ladder_of(), [said("")], ORIGINS[:1])
+        ladder = build_ladder(ladder_of(), talks(""), ORIGINS[:1])
         assert ladder.responses == []
         assert ladder.notes["flags"] == ["no standard response", "no answer at all"]
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+import pyarrow
 import pytest
+from pyarrow import parquet
 
 from seelevel import generate
 from seelevel.errors import InputError
@@ -18,7 +21,7 @@ from seelevel.pipeline import Run
 from seelevel.recipe import load_recipe
 from seelevel.stages import settings_digest
 from seelevel.store import StageFolder
-from tests.models.faulty_server import KEY, answer_to, serving
+from tests.models.faulty_server import KEY, FaultyServer, answer_to, serving
 
 
 @pytest.fixture(autouse=True)
@@ -45,6 +48,53 @@ def test_a_served_experts_origin_holds_name_and_decoding(tmp_path: Path) -> None
     assert ladder.responses[1].origin["sampling"]["max_new_tokens"] == 512
     assert ladder.notes["dropped"][0]["model"] == names[1]
     assert KEY not in "".join(p.read_text("latin-1") for p in tmp_path.rglob("*") if p.is_file())
+
+
+def answered(tmp_path: Path, server: FaultyServer, *questions: str) -> list[Ladder]:
+    """The ladders of a served expert's answers."""
+    prompts: list[list[Message]] = [[{"role": "user", "content": question}] for question in questions]
+    ladders = [Ladder(str(n), [], prompt) for n, prompt in enumerate(prompts)]
+    write_shard(StageFolder(tmp_path / "data", "x").shard(0), ladders, tmp_path)
+    stage, name = StageFolder(tmp_path / "generate", "x"), f"{server.address}#m"
+    stage.begin()
+    settings = ExpertsSettings.model_validate({"experts": [name]})
+    generate.run(tmp_path / "data", stage, settings, [ModelRef(name, name, ApiSettings())], tmp_path, 0)
+    return read_ladders(stage.path, tmp_path)
+
+
+@pytest.mark.unit
+def test_thoughts_are_kept_with_a_response_and_are_no_part_of_it(tmp_path: Path) -> None:
+    with serving() as server:
+        server.says = lambda question: "<think>Red or blue?</think>\n\nA cup." if "?" in question else "<think>Red"
+        first, second = answered(tmp_path, server, "What is there?", "Go on.")
+    (response,) = first.responses
+    assert (response.text, response.reasoning) == ("A cup.", "Red or blue?")
+    assert response.id == replace(response, reasoning="").id
+    assert (second.responses, second.notes["dropped"][0]["reason"]) == ([], "not answered")
+    assert "inside its thoughts" in second.notes["dropped"][0]["why"]
+
+
+@pytest.mark.unit
+def test_a_shard_without_thoughts_of_an_older_version_is_read(tmp_path: Path) -> None:
+    with serving() as server:
+        (ladder,) = answered(tmp_path, server, "What is there?")
+    (path,) = (tmp_path / "generate").glob("*.parquet")
+    rows = parquet.read_table(path).to_pylist()
+    for response in rows[0]["responses"]:
+        assert response.pop("reasoning") == ""
+    parquet.write_table(pyarrow.Table.from_pylist(rows), path)
+    assert read_ladders(path, tmp_path) == [ladder]
+
+
+@pytest.mark.unit
+def test_a_filtered_answer_is_dropped_and_the_others_stay(tmp_path: Path) -> None:
+    withheld = {"choices": [{"finish_reason": "content_filter: PROHIBITED_CONTENT", "message": None}]}
+    with serving() as server:
+        server.replies = lambda question: withheld if "saw" in question else None
+        first, second = answered(tmp_path, server, "What does the saw do?", "What is there?")
+    assert first.responses == []
+    assert first.notes["dropped"][0]["why"] == "ended by content_filter: PROHIBITED_CONTENT, empty"
+    assert [response.text for response in second.responses] == [answer_to("user: What is there?")]
 
 
 @pytest.mark.unit

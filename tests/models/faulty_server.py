@@ -38,6 +38,8 @@ class FaultyServer(ThreadingHTTPServer):
         self.always_more: dict[str, Any] = {}
         self.unsupported: set[str] = set()
         self.ending: str | None = None  # in place of an answer, why there is none
+        self.refuses: Callable[[dict[str, Any]], tuple[int, Any] | None] = lambda body: None  # status and reply
+        self.replies: Callable[[str], dict[str, Any] | None] = lambda question: None  # a whole reply, or None
         self.says: Callable[[str], str | dict[str, Any]] = answer_to  # a text, or a message such as a refusal
         self.slow_seconds = 1.5
         self.slow_list = 0.0
@@ -46,7 +48,7 @@ class FaultyServer(ThreadingHTTPServer):
         self.asked: Counter[str] = Counter()
         self.answered: Counter[str] = Counter()
         self.faulted: Counter[str] = Counter()
-        self.busy = self.busiest = 0
+        self.busy = self.busiest = self.refused = 0
         self.lock = threading.Lock()
 
     @property
@@ -107,6 +109,11 @@ class Handler(BaseHTTPRequestHandler):
         if wrong := sorted(server.unsupported & set(body)):
             self.say(400, {"error": {"message": f"Unsupported parameter: '{wrong[0]}'", "param": wrong[0]}})
             return
+        if refusal := server.refuses(body):
+            with server.lock:
+                server.refused += 1
+            self.say(*refusal)
+            return
         question = question_of(body)
         with server.lock:
             server.bodies.append(body)
@@ -130,7 +137,7 @@ class Handler(BaseHTTPRequestHandler):
             }
             with server.lock:
                 server.answered[question] += 1
-            self.say(200, reply)
+            self.say(200, server.replies(question) or reply)
         finally:
             with server.lock:
                 server.busy -= 1

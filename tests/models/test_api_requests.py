@@ -85,6 +85,7 @@ class TestKeys:
         (file,) = kept.rglob("*.json")
         assert json.loads(file.read_text()) == {
             "text": answer_to("user: a question"), "tokens": 5, "finished": True, "note": "", "read": 0,
+            "reasoning": "",
         }  # fmt: skip
 
     def test_one_loader_gives_a_servers_model_and_an_object_of_the_package(self) -> None:

@@ -137,6 +137,24 @@ def test_a_prompt_with_a_special_token_of_the_model_is_not_answered_and_the_othe
     assert answered == alone
 
 
+@pytest.mark.parametrize("special", [True, False])
+def test_thoughts_are_kept_apart_where_their_marks_are_special_tokens_too(model: LocalModel, special: bool) -> None:
+    tokenizer = model.processor.tokenizer
+    tokenizer.add_tokens(["[THINK]", "[/THINK]"], special_tokens=special)
+    row = tokenizer("[THINK]Is it blue?[/THINK]A boat.<|end|>", add_special_tokens=False)["input_ids"]
+    found = model._completion(row, {tokenizer.eos_token_id}, "")
+    assert (found.text, found.reasoning, found.finished, found.note) == ("A boat.", "Is it blue?", True, "")
+    cut = model._completion(row[:3], {tokenizer.eos_token_id}, "")
+    assert (cut.text, cut.finished, cut.note) == ("", False, "it ends inside its thoughts; raise max_new_tokens")
+
+
+def test_a_template_that_opens_a_thought_leaves_no_answer_before_its_end(model: LocalModel) -> None:
+    model.processor.chat_template += "{% if add_generation_prompt %}<think>\n{% endif %}"
+    (found,) = model.generate([ask("Is there a boat?")], GREEDY)
+    assert found.text == "" and found.reasoning
+    assert found.note == "it ends inside its thoughts; raise max_new_tokens"
+
+
 def test_the_repetition_penalty_does_not_count_the_padding() -> None:
     """Where the padding token is the end token, a padded prompt would else be kept from ending."""
     end, padding = 1, torch.tensor([[True, False], [False, False]])

@@ -50,6 +50,19 @@ def test_round_t_of_all_dialogues_is_one_call_and_holds_the_models_own_answers()
     assert [len(talk.messages) for talk in talks] == [5, 1, 3]
 
 
+def test_the_thoughts_of_any_model_are_kept_apart_and_not_shown_to_it_again() -> None:
+    class Thinker(Echo):
+        def generate(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[Completion]:
+            self.calls.append(list(prompts))
+            return [Completion(f"<think>thought {len(self.calls)}</think>said", 1, True) for _ in prompts]
+
+    model = Thinker()
+    (talk,) = rollout(model, [Dialogue([user("a?")], [user("b?")])], Sampling())
+    assert [message["content"] for message in talk.messages] == ["said", "b?", "said"]
+    assert talk.reasoning == "thought 1\n\nthought 2"
+    assert "thought" not in str(model.calls[1])
+
+
 def test_a_picture_of_a_later_turn_is_shown_from_that_turn_on() -> None:
     model = Echo()
     rollout(model, [Dialogue([user("<image> a?")], [user("<image> b?")], ["x.png", "y.png"])], Sampling())

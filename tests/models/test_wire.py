@@ -45,10 +45,10 @@ def test_an_empty_answer_that_was_cut_says_so() -> None:
 def test_what_is_no_chat_completion_is_none(text: str) -> None:
     with pytest.raises(GarbledReplyError, match="no chat completion") as caught:
         read_reply(text)
-    assert not caught.value.empty
+    assert not caught.value.note and not caught.value.final
 
 
 def test_choices_that_are_none_are_told_from_an_error_in_their_place() -> None:
     with pytest.raises(GarbledReplyError, match="no choice") as caught:
         read_reply('{"choices": [], "usage": null}')
-    assert caught.value.empty
+    assert caught.value.note and not caught.value.final

@@ -17,7 +17,8 @@ def entries(records: list[dict[str, Any]]) -> list[Entry]:
 
 
 @pytest.mark.parametrize(
-    ("said", "label"), [("Red.", "red"), ("  The  upper left!", "upper left"), ("two", "Two."), ("a dog", "dog")]
+    ("said", "label"),
+    [("Red.", "red"), ("  The  upper left!", "upper left"), ("two", "Two."), ("a dog", "dog"), ("**Red**.", "red")],
 )
 def test_case_articles_spaces_and_final_marks_do_not_count(said: str, label: str) -> None:
     assert normal(said) == normal(label)

@@ -92,7 +92,7 @@ def test_a_null_answer_is_missing_and_one_without_a_key_is_named(tmp_path: Path)
     answers = [*ANSWERS[:3], {"question_id": 4, "text": None}, ANSWERS[4]]
     found = pope_figures(tmp_path, answers)
     assert (found["n"], found["missing"], found["missing_ids"]) == (4, 2, [4, 6])
-    with pytest.raises(InputError, match=r"answers\.jsonl, line 2: no answer; it needs one of text, answer"):
+    with pytest.raises(InputError, match=r"answers\.jsonl, line 2: no answer; it needs 'text' as the other"):
         pope_figures(tmp_path, [ANSWERS[0], {"question_id": 2, "txt": "No"}, *ANSWERS[2:]])
     questions = [{**q, "category": "colour", "label": "red"} for q in QUESTIONS]
     scores = capability.score_files(write(tmp_path / "q.jsonl", questions), write(tmp_path / "a.jsonl", answers))
@@ -174,10 +174,10 @@ def test_a_repeated_judgement_counts_twice_and_is_named(tmp_path: Path) -> None:
     assert (found["dialogues"], found["repeated_ids"]) == (2, ["1"])
 
 
-def test_a_record_over_several_lines_is_no_json_line(tmp_path: Path) -> None:
+def test_a_record_over_several_lines_is_one_record(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text(json.dumps(ANSWERS[0], indent=1))
-    with pytest.raises(InputError, match=r"a\.json, line 1: not JSON"):
-        read_entries(tmp_path / "a.json")
+    (entry,) = read_entries(tmp_path / "a.json")
+    assert (entry.record, entry.where) == (ANSWERS[0], f"{tmp_path / 'a.json'}, record 1")
 
 
 @pytest.mark.parametrize("name", ["pope", "chair", "capability"])

@@ -12,7 +12,8 @@ from seelevel.errors import InputError
 from seelevel.scorers.capability import score as score_capability
 from seelevel.scorers.files import Entry, read_entries
 from seelevel.scorers.intervals import figures
-from seelevel.scorers.pope import join, measures, published_answer, score, score_files, strict_answer
+from seelevel.scorers.joining import join
+from seelevel.scorers.pope import measures, published_answer, score, score_files, strict_answer
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data" / "pope"
 real = pytest.mark.skipif(not DATA.is_dir(), reason="../shared/data/pope is not there")
@@ -180,6 +181,40 @@ def test_published_figures_of_llava_come_out(
     assert tuple(found[k] for k in ("tp", "fp", "tn", "fn")) == cells
     assert (round(found["accuracy"], 4), round(found["f1"], 4)) == (accuracy, f1)
     assert found["missing"] == 0
+
+
+def test_one_answer_file_for_several_sets_is_split_by_category(tmp_path: Path) -> None:
+    sets = {
+        name: [{**q.record, "label": label} for q in QUESTIONS[:2]] for name, label in (("easy", "yes"), ("hard", "no"))
+    }
+    (tmp_path / "sets").mkdir()
+    for name, rows in sets.items():
+        (tmp_path / "sets" / f"coco_{name}.json").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    texts = [q.record["text"] for q in QUESTIONS[:2]] * 2
+    answers = [{"question_id": n, "prompt": text, "text": "Yes"} for n, text in enumerate(texts, 1)]
+    names = [{"question_id": n, "category": "easy" if n < 3 else "hard"} for n in range(1, 5)]
+    (tmp_path / "answers.json").write_text(json.dumps(answers))
+    (tmp_path / "names.json").write_text(json.dumps(names))
+    found = score_files(tmp_path / "sets", tmp_path / "answers.json", categories=tmp_path / "names.json")
+    assert {name: (s["tp"], s["fp"]) for name, s in found["sets"].items()} == {"coco_easy": (2, 0), "coco_hard": (0, 2)}
+    assert (found["accuracy"], found["yes_ratio"]) == (1 / 2, 1.0)
+    with pytest.raises(InputError, match="--categories"):
+        score_files(tmp_path / "sets", tmp_path / "answers.json")
+    (tmp_path / "answers.json").write_text(json.dumps([{**a, **n} for a, n in zip(answers, names, strict=True)]))
+    assert score_files(tmp_path / "sets", tmp_path / "answers.json") == found
+
+
+@real
+def test_llavas_layout_is_scored_in_one_command(tmp_path: Path) -> None:
+    for name in ("random", "popular", "adversarial"):
+        source = DATA / "questions" / f"coco_pope_{name}_aug2023.json"
+        (tmp_path / f"coco_pope_{name}.json").write_bytes(source.read_bytes())
+    folder = DATA / "answers_llava15_13b"
+    found = score_files(tmp_path, folder / "answers.jsonl", categories=folder / "questions_by_category.jsonl")
+    assert {name: found["sets"][f"coco_pope_{name}"]["tp"] for name in ("random", "popular", "adversarial")} == {
+        "random": 1182, "popular": 1182, "adversarial": 1182,
+    }  # fmt: skip
+    assert round(found["f1"], 3) == 0.859  # published
 
 
 @real

@@ -13,6 +13,7 @@ from seelevel.judge.conversation import REQUEST, asks_for_changes, request_text
 from seelevel.ladder import CRITERIA, IMAGE_MARK, Feedback, Image, Interaction, Ladder, Message, Response, unmarked
 from seelevel.models.base import Generator, Prompt, Sampling, streamed
 from seelevel.models.conditioned import Conditioned
+from seelevel.models.thinking import split_thought
 
 SHOWN = 300
 """Characters of a judge's reply that are shown if it cannot be read."""
@@ -133,10 +134,11 @@ class Chat:
         except StopIteration as end:
             self.cut = not end.value
         finally:
-            if text := unmarked(text).strip():  # a mark would stand for a picture in the next prompt
+            said = split_thought(unmarked(text))  # a mark would stand for a picture in the next prompt
+            if text := said.answer.strip():
                 origin = {"kind": "answer", "model": self.model.name, "sampling": self.sampling.model_dump(mode="json")}
                 message = Message(role="assistant", content=text)
-                self.turns.append((user, Response([message], 0, origin, condition)))
+                self.turns.append((user, Response([message], 0, origin, condition, reasoning=said.reasoning)))
                 self.asked = asked
 
 

@@ -21,6 +21,7 @@ from seelevel.chat import Chat, described
 from seelevel.errors import DiskFullError, InputError, ServerError
 from seelevel.formats.nlf import write
 from seelevel.images import ImageError, ImageStore
+from seelevel.judge import JUDGE_SAMPLING
 from seelevel.judge.annotate import Annotator
 from seelevel.ladder import Image, Interaction
 from seelevel.models import load_generator
@@ -46,6 +47,7 @@ def open_chat(
     condition: str,
     sampling: Sampling,
     save: Path | None,
+    judge_sampling: Sampling = JUDGE_SAMPLING,
 ) -> Terminal:
     """A chat in this process's terminal, its opening lines written.
 
@@ -67,7 +69,8 @@ def open_chat(
     )
     annotator = None
     if judging is not None:
-        annotator = Annotator(load_generator(judging), judging.name, sees=not contents and picture is not None)
+        sees = not contents and picture is not None
+        annotator = Annotator(load_generator(judging), judging.name, sampling=judge_sampling, sees=sees)
     enable_history()
     exit_on_signals()
     terminal = Terminal(

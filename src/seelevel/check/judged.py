@@ -30,19 +30,34 @@ from typing import Any, Protocol
 from seelevel.check.judge_prompts import LISTWISE, PAIRWISE
 from seelevel.check.settings import CheckSettings
 from seelevel.fingerprints import digest
-from seelevel.judge import Judge, JudgeTemplate, Unscored, image_content, sample_ladder
+from seelevel.judge import JUDGE_SAMPLING, Judge, JudgeTemplate, Unscored, image_content, sample_ladder
 from seelevel.judge.replies import Record, parse_ratings
 from seelevel.ladder import IMAGE_MARK, Ladder, dense_levels
 from seelevel.models import load_generator
-from seelevel.models.base import Generator, ModelRef
+from seelevel.models.base import Generator, ModelRef, Sampling
+from seelevel.models.thinking import spoken
 from seelevel.notes import Checked, CheckNote, Compared
 from seelevel.store import batched
 
 # Ladders whose prompts go to the judge in one call.
 BLOCK = 128
 TOP = 10
-_BETTER = re.compile(r"better[\W_]*(1|2|tie)[\W_]*$", re.IGNORECASE)
-_MARKUP = "*_#> \t"  # of Markdown, before a line's words
+_FIRST, _SECOND = (1.0, 0.0), (0.0, 1.0)
+WORTH = {"1": _FIRST, "one": _FIRST, "first": _FIRST, "2": _SECOND, "two": _SECOND, "second": _SECOND}
+"""What both answers are worth, by the one that is better; any other word is a tie."""
+_NAMED = r"(?:the\s+)?(?:answer|response|option|model)?[\s#*_`\[\"'(]*(1|2|one|two|first|second|tie|equal|draw)"
+_BETTER = re.compile(
+    rf"(?:(?:the|overall|final)\s+)*better(?:\s+(?:answer|response|one|option))?[\W_]*(?:is\b[\W_]*)?{_NAMED}\b(.*)",
+    re.IGNORECASE,
+)
+_IS_BETTER = re.compile(
+    r"(?:the\s+)?(?:answer|response)[\W_]*(1|2|one|two)[\W_]*is\s+(?:\w+\s+)?better\b(.*)", re.IGNORECASE
+)
+_REASON = re.compile(
+    r"[\W_]*(?:(?:answer|response)[\W_]*)?|\s*[\W_]{0,4}\s*\([^()]*\)[\W_]*|\s*[,;:\u2013\u2014-]\s*\D*"
+)
+"""What may follow a verdict: nothing, a remark in brackets, or a reason without a number."""
+_MARKUP = "*_#>{\"'` \t"  # of Markdown and JSON, before a line's words
 
 
 @dataclass(frozen=True)
@@ -88,7 +103,7 @@ class Listwise:
 
     def parse(self, reply: str, record: Record) -> Verdict:
         rounds = int(record["rounds"])
-        ratings = parse_ratings(reply, len(record["answers"]) * rounds, TOP)
+        ratings = parse_ratings(reply, len(record["answers"]) * rounds, TOP, halves=True)
         each = [ratings[n : n + rounds] for n in range(0, len(ratings), rounds)]
         return Verdict(tuple(None if None in rated else sum(r or 0 for r in rated) / rounds for rated in each), reply)
 
@@ -109,12 +124,15 @@ class Pairwise:
         return list(combinations(responses, 2))
 
     def parse(self, reply: str, record: Record) -> Verdict:
-        stripped = (line.lstrip(_MARKUP) for line in reply.split("\n"))
-        lines = [line for line in stripped if line.lower().startswith("better")]
-        match = _BETTER.match(lines[-1]) if lines else None
-        if match is None:
+        stripped = [line.lstrip(_MARKUP) for line in re.sub(r"</?answer>", "", spoken(reply)).split("\n")]
+        lines = [
+            line for line in stripped if re.match(r"(?:(?:the|overall|final)\s+)*better(?![a-z])", line, re.IGNORECASE)
+        ]
+        lines = lines or [line for line in stripped if _IS_BETTER.match(line)]
+        match = (_BETTER.fullmatch(lines[-1]) or _IS_BETTER.fullmatch(lines[-1])) if lines else None
+        if match is None or not _REASON.fullmatch(match[2]):
             raise ValueError("it does not end with a line 'Better: 1', 'Better: 2' or 'Better: tie'")
-        return Verdict({"1": (1.0, 0.0), "2": (0.0, 1.0)}.get(match[1], (0.0, 0.0)), reply)
+        return Verdict(WORTH.get(match[1].lower(), (0.0, 0.0)), reply)
 
     def rank(self, groups: Sequence[tuple[int, ...]], verdicts: Sequence[Verdict]) -> Ranking | str:
         wins = {n: 0.0 for group in groups for n in group}
@@ -175,16 +193,18 @@ class JudgeOrder:
         seed: int = 0,
         template: str | Path | None = None,
         show_pictures: bool = False,
+        sampling: Sampling = JUDGE_SAMPLING,
     ) -> None:
         self.name, self.mode, self.seed, self.show_pictures = judge.name, mode, seed, show_pictures
         self._mode = MODES[mode]
-        self._judge = Judge(template or self._mode.template, self._mode.parse, judge)
+        self._judge = Judge(template or self._mode.template, self._mode.parse, judge, sampling)
 
     @classmethod
     def from_settings(cls, settings: CheckSettings, judge: ModelRef | None, seed: int) -> JudgeOrder:
         assert judge is not None
         template = None if settings.judge_template is None else Path(settings.judge_template)
-        return cls(load_generator(judge), settings.judge_mode, seed, template, settings.judge_sees_pictures)
+        shown, sampling = settings.judge_sees_pictures, settings.judge_sampling
+        return cls(load_generator(judge), settings.judge_mode, seed, template, shown, sampling)
 
     def __call__(self, ladders: Iterable[Ladder]) -> Iterator[Ladder]:
         for block in batched(ladders, BLOCK):

@@ -6,6 +6,9 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from seelevel.judge import JUDGE_SAMPLING
+from seelevel.models.base import Sampling
+
 NEEDS = {"autocheck": ("encoder",), "judge": ("judge",)}
 """The settings that each checker of `seelevel.check.CHECKERS` requires."""
 
@@ -33,6 +36,7 @@ class CheckSettings(BaseModel):
         default=0.0, ge=0, le=1, description="share of the ladders that the judge orders instead of the checker"
     )
     judge_sees_pictures: bool = False
+    judge_sampling: Sampling = JUDGE_SAMPLING
     judge_template: str | None = Field(default=None, description="a file that replaces the package's template")
     overrides: str | None = Field(default=None, description="a file of JSON lines with levels that people have set")
 

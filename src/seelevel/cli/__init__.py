@@ -64,6 +64,7 @@ def chat(
     image: Annotated[str | None, typer.Option(help="A picture, or one of the world's: world:test/0.")] = None,
     about: Annotated[Path | None, typer.Option(help="Text file that describes the picture to the judge.")] = None,
     judge: Annotated[str | None, typer.Option(help="The judge's model; world:oracle for the world's pictures.")] = None,
+    judge_tokens: Annotated[int, typer.Option(help="The judge's longest reply, with its thoughts.", min=1)] = 1024,
     condition: Annotated[str, typer.Option(help="The condition: top, worst, none, or ratings such as 2/4/4.")] = "top",
     max_new_tokens: Annotated[int, typer.Option(help="The longest answer.", min=1)] = 256,
     temperature: Annotated[float, typer.Option(help="0 is greedy.", min=0)] = 0.0,
@@ -79,7 +80,8 @@ def chat(
         sampling = Sampling(max_new_tokens=max_new_tokens, temperature=temperature)
     except ValidationError as error:
         raise InputError(f"--temperature {temperature}: {error.errors()[0]['msg']}") from error
-    open_chat(model, image, about, judge, condition, sampling, save).run()
+    judging = Sampling(max_new_tokens=judge_tokens)
+    open_chat(model, image, about, judge, condition, sampling, save, judging).run()
 
 
 app.command()(run.threshold)

@@ -35,15 +35,20 @@ def print_scores(scores: dict[str, Any], as_json: bool) -> None:
 
 @score_app.command("pope")
 def score_pope(
-    questions: Annotated[Path, typer.Option(help="POPE question file: one JSON object per line.")],
+    questions: Annotated[Path, typer.Option(help="POPE question file, or a folder of them: one set each.")],
     predictions: Annotated[Path, typer.Option(help="Answers: question_id and text, one JSON object per line.")],
+    categories: Annotated[Path | None, typer.Option(help="Ids and categories, if one file answers all sets.")] = None,
     rule: Annotated[Rule, typer.Option(help="How an answer is read as yes or no.")] = Rule.published,
     as_json: JsonOption = False,
 ) -> None:
     """POPE: yes-or-no questions about objects."""
     from seelevel.scorers import pope
 
-    print_scores(pope.score_files(questions, predictions, rule=rule.value), as_json)
+    found = pope.score_files(questions, predictions, rule.value, categories)
+    print_scores(found, as_json)
+    for name, figures in {} if as_json else found.get("sets", {}).items():
+        typer.echo(f"\n{name}")
+        print_scores(figures, as_json)
 
 
 @score_app.command("chair")

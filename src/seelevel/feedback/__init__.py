@@ -183,7 +183,7 @@ def _first_answers(
         prompts = [Prompt(ladder.prompt, [image.path for image in ladder.images]) for ladder in missing]
         origin = {"kind": "answer", "model": settings.model, "sampling": sampling.model_dump()}
         answers = [
-            (ladder, Response([{"role": "assistant", "content": answer.text}], 0, origin))
+            (ladder, Response([{"role": "assistant", "content": answer.text}], 0, origin, reasoning=answer.reasoning))
             for ladder, answer in zip(missing, model.generate(prompts, sampling), strict=True)
             if answer.text.strip()
         ]

@@ -42,6 +42,7 @@ def _schema(embed_images: bool) -> pa.Schema:
             ("scores", pa.string()),
             ("feedback", pa.string()),
             ("check", pa.string()),
+            ("reasoning", pa.string()),
         ]
     )
     return pa.schema(
@@ -81,6 +82,7 @@ def _row(ladder: Ladder, root: Path | None, embed_images: bool) -> dict[str, Any
                 "scores": _json(r.scores),
                 "feedback": None if r.feedback is None else _json(r.feedback),
                 "check": None if r.check is None else _json(r.check),
+                "reasoning": r.reasoning,
             }
             for r in ladder.responses
         ],
@@ -126,6 +128,7 @@ def _response(row: dict[str, Any]) -> Response:
         scores=json.loads(row["scores"]),
         feedback=None if row["feedback"] is None else Feedback(**json.loads(row["feedback"])),
         check=None if row.get("check") is None else read_checked(json.loads(row["check"])),
+        reasoning=row.get("reasoning") or "",
     )
 
 

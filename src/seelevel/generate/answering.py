@@ -91,7 +91,7 @@ def _answer_shards(
 
 
 def _built(ladder: Ladder, talks: Sequence[dict[str, Any]], origins: Sequence[dict[str, Any]]) -> Ladder:
-    return build_ladder(ladder, [talk["messages"] for talk in talks], origins, [talk["note"] for talk in talks])
+    return build_ladder(ladder, [Talk(**talk) for talk in talks], origins)
 
 
 def answer(model: Generator, ladders: Sequence[Ladder], sampling: Sampling) -> list[Talk]:

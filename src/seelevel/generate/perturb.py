@@ -37,6 +37,7 @@ from seelevel.ladder import Ladder, Message
 from seelevel.language.chunks import UNNECESSARY
 from seelevel.language.mentions import singular
 from seelevel.models.base import ModelRef
+from seelevel.models.rollout import Talk
 from seelevel.store import StageFolder
 
 if TYPE_CHECKING:
@@ -162,7 +163,7 @@ class Perturbation:
                     "changes": changes,
                 }
             )
-        built = build_ladder(ladder, talks, origins)
+        built = build_ladder(ladder, [Talk(talk) for talk in talks], origins)
         if drawn:
             return built
         return replace(built, notes={**built.notes, "flags": [*built.notes.get("flags", []), NOTHING]})

@@ -11,36 +11,35 @@ from typing import Any
 from seelevel.facts import GenerateFacts
 from seelevel.formats.parquet import iter_shards
 from seelevel.ladder import Ladder, Message, Response
+from seelevel.models.rollout import Talk
 
 NO_STANDARD, NO_ANSWER = "no standard response", "no answer at all"
 """Flags in `notes["flags"]`: level 0 is an ordinary answer of a model; the ladder has no response."""
 REPEATS, EMPTY, NOT_ANSWERED = "repeats a better response", "empty", "not answered"
 
 
-def build_ladder(
-    ladder: Ladder, talks: Sequence[list[Message]], origins: Sequence[dict[str, Any]], notes: Sequence[str] = ()
-) -> Ladder:
+def build_ladder(ladder: Ladder, talks: Sequence[Talk], origins: Sequence[dict[str, Any]]) -> Ladder:
     """A ladder with answers added below its responses, one level each.
 
-    `talks` and `origins` are best first; `notes` are the models' reasons for empty answers. An answer that is empty in
-    any round is dropped with a note. So is one that repeats a better response: it would prefer a text over itself.
-    Without a standard response, the first answer is level 0 and the ladder is flagged.
+    `talks` and `origins` are best first. An answer that is empty in any round is dropped with a note. So is one that
+    repeats a better response: it would prefer a text over itself. Without a standard response, the first answer is
+    level 0 and the ladder is flagged.
     """
     responses = list(ladder.responses)
     flags = [] if responses else [NO_STANDARD]
     dropped = []
-    for talk, origin, why in zip(talks, origins, notes or [""] * len(talks), strict=True):
-        reason = ""
-        if any(not text for text in _answers(talk)):
-            reason = NOT_ANSWERED if why else EMPTY
-        elif any(_answers(talk) == _answers(response.messages) for response in responses):
+    for talk, origin in zip(talks, origins, strict=True):
+        reason, answers = "", _answers(talk.messages)
+        if any(not text for text in answers):
+            reason = NOT_ANSWERED if talk.note else EMPTY
+        elif any(answers == _answers(response.messages) for response in responses):
             reason = REPEATS
         if reason:
-            left_out = {"model": source_of(origin), "reason": reason, "text": "\n\n".join(_answers(talk))}
-            dropped.append({**left_out, "why": why} if why else left_out)
+            left_out = {"model": source_of(origin), "reason": reason, "text": "\n\n".join(answers)}
+            dropped.append({**left_out, "why": talk.note} if talk.note else left_out)
         else:
             level = responses[-1].level + 1 if responses else 0
-            responses.append(Response(talk, level, origin))
+            responses.append(Response(talk.messages, level, origin, reasoning=talk.reasoning))
     if not responses:
         flags.append(NO_ANSWER)
     free_notes = dict(ladder.notes)

@@ -122,7 +122,7 @@ def _requests(
         else:
             written_requests += [(ladder, number, request) for number, request in enumerate(requests)]
     asked = [{"request": request.request} for _, _, request in written_requests]
-    verdicts = Judge(HARMFUL, json_verdict(Verdict), judge).judge(asked)
+    verdicts = Judge(HARMFUL, json_verdict(Verdict), judge, settings.judge_sampling).judge(asked)
     good: dict[tuple[str, str], Ladder] = {}
     for (ladder, number, request), verdict in zip(written_requests, verdicts, strict=True):
         key, reason, reply = words(request.request), "", ""

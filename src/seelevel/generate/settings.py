@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
+from seelevel.judge import JUDGE_SAMPLING
 from seelevel.models.base import Sampling, is_server
 from seelevel.registry import nearest
 from seelevel.training.objectives.settings import SftSettings
@@ -242,6 +243,7 @@ class RequestsSettings(Writing):
 
     method: Literal["requests"] = "requests"
     judge: Name
+    judge_sampling: Sampling = JUDGE_SAMPLING
     experts: list[Name] = []
     per_picture: int = Field(default=1, ge=1, le=20, description="requests per picture")
     repeats: int | None = Field(default=1, ge=1, description="the most pictures with the same request; null: no limit")

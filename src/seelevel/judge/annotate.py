@@ -14,20 +14,25 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from seelevel.judge import JUDGE_SAMPLING, Judge, JudgeTemplate, Unscored, sample_ladder
 from seelevel.judge import image_content as contents
 from seelevel.judge.feedback_prompt import FEEDBACK
-from seelevel.judge.replies import Record, json_verdict
+from seelevel.judge.replies import Record, json_verdict, plain_number
 from seelevel.ladder import CRITERIA, Feedback, Ladder, Message, Response, unmarked
 from seelevel.models.base import Generator, Sampling
 
+BEST = 4
+NUMBERS = ("rating", "score", "value")
+
 
 def _number(value: Any) -> Any:
-    if isinstance(value, bool):
-        raise ValueError("it is true or false")  # which would pass for 1 and 0
-    return value
+    if isinstance(value, dict) and len(value.keys() & NUMBERS) == 1:  # {"rating": 3, "reason": "…"}
+        value = next(value[key] for key in NUMBERS if key in value)
+    return plain_number(value, BEST)
 
 
 def _words(value: Any) -> Any:
-    """Read null as ''. Refuse half of a surrogate pair: JSON can contain it, a file cannot. Remove `<image>` marks: in
-    the user's next turn one would stand for a picture."""
+    """Read null as '', and a list of texts as one. Refuse half of a surrogate pair: JSON can contain it, a file cannot.
+    Remove `<image>` marks: in the user's next turn one would stand for a picture."""
+    if isinstance(value, list) and all(isinstance(part, str) for part in value):
+        value = " ".join(value)
     if not isinstance(value, str):
         return "" if value is None else value
     try:
@@ -37,7 +42,7 @@ def _words(value: Any) -> Any:
     return unmarked(value)
 
 
-Rating = Annotated[int, BeforeValidator(_number), Field(ge=1, le=4)] | None
+Rating = Annotated[Annotated[int, Field(ge=1, le=BEST)] | None, BeforeValidator(_number)]
 Words = Annotated[str, BeforeValidator(_words)]
 
 

@@ -8,7 +8,7 @@ the judge's reply is kept.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from seelevel.judge import Unscored
 from seelevel.judge.annotate import Annotator
@@ -78,7 +78,9 @@ class Refiner:
         for (talk, request), completion in zip(requests, completions, strict=True):
             if completion.text.strip():
                 message = Message(role="assistant", content=completion.text)
-                answers.append((talk, request, Response([message], 0, {**self.origin, "round": len(talk.turns)})))
+                origin = {**self.origin, "round": len(talk.turns)}
+                response = Response([message], 0, origin, reasoning=completion.reasoning)
+                answers.append((talk, request, response))
             else:
                 talk.broken_off = True
         verdicts = self.annotator.annotate([(talk.ladder, response) for talk, _, response in answers])
@@ -87,8 +89,7 @@ class Refiner:
                 talk.unscored.append((response.text, verdict))
                 talk.broken_off = True
             else:
-                rated = Response(response.messages, 0, response.origin, feedback=verdict)
-                talk.turns.append((request, rated))
+                talk.turns.append((request, replace(response, feedback=verdict)))
 
 
 def asks_for_changes(feedback: Feedback) -> bool:

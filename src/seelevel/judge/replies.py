@@ -12,13 +12,13 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from seelevel.models.thinking import spoken
+
 Record = Mapping[str, Any]
 V = TypeVar("V")
 S = TypeVar("S", bound=BaseModel)
 Parse = Callable[[str, Record], V]
 """Reads a judge's reply to a record; raises ValueError with the reason if it cannot."""
-
-RATINGS = re.compile(r"ratings?\W*\[([^\[\]]*)\]\W*$", re.IGNORECASE)
 
 
 def one_line(error: ValueError) -> str:
@@ -31,11 +31,21 @@ def one_line(error: ValueError) -> str:
 def json_verdict(schema: type[S]) -> Parse[S]:
     """A parser for replies with one JSON object: alone, in a code fence or after an explanation.
 
-    Two different verdicts are refused, because one may be an answer's verdict on itself that the judge repeats.
+    Keys count in any case, and the object may be the only value of an outer one. Two different verdicts are refused,
+    because one may be an answer's verdict on itself that the judge repeats. A draft in a judge's thoughts is none.
     """
+    fields = {name.lower(): name for name in schema.model_fields}
+
+    def known(value: dict[str, Any]) -> dict[str, Any]:
+        while len(value) == 1 and not {key.lower() for key in value} & fields.keys():
+            (inner,) = value.values()
+            if not isinstance(inner, dict):
+                break
+            value = inner
+        return _unique([(fields.get(key.lower(), key), entry) for key, entry in value.items()])
 
     def parse(reply: str, record: Record) -> S:
-        candidates = objects(reply)
+        candidates = [known(value) for value in objects(spoken(reply))]
         verdicts = [value for value in candidates if value.keys() & schema.model_fields.keys()]
         if any(value != verdicts[0] for value in verdicts):
             raise ValueError("it holds more than one verdict")
@@ -47,9 +57,10 @@ def json_verdict(schema: type[S]) -> Parse[S]:
 def objects(reply: str) -> list[dict[str, Any]]:
     """The outermost JSON objects of a text. Braces without a quotation mark inside are plain text.
 
-    Raises ValueError if there is none, or if one is invalid JSON: its readable parts may be an unescaped answer.
+    A line break inside a text and a comma after the last entry are read. Raises ValueError if there is no object, if
+    one is invalid JSON (its readable parts may be an unescaped answer), or if one has a key twice.
     """
-    decoder = json.JSONDecoder()
+    decoder = json.JSONDecoder(strict=False, object_pairs_hook=_unique)
     values: list[dict[str, Any]] = []
     place = reply.find("{")
     while place >= 0:
@@ -57,6 +68,10 @@ def objects(reply: str) -> list[dict[str, Any]]:
             value, end = decoder.raw_decode(reply, place)
             values.append(value)
         except json.JSONDecodeError as error:
+            mended = reply[:place] + _COMMAS.sub(lambda match: match[1] or "", reply[place:])
+            if mended != reply:
+                reply = mended
+                continue
             end = _closed(reply, place)
             if '"' in reply[place:end]:
                 raise ValueError(f"an object in it is no JSON ({error.msg})") from error
@@ -66,6 +81,15 @@ def objects(reply: str) -> list[dict[str, Any]]:
     if not values:
         raise ValueError("it holds no JSON object")
     return values
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found and found[key] != value:
+            raise ValueError(f"it has '{key}' twice")
+        found[key] = value
+    return found
 
 
 def _closed(text: str, place: int) -> int:
@@ -78,24 +102,83 @@ def _closed(text: str, place: int) -> int:
     return len(text)
 
 
-def parse_ratings(reply: str, count: int, top: int = 6) -> tuple[int | None, ...]:
+def plain_number(value: Any, top: int) -> Any:
+    """A rating as judges write it: 3, 3.0, "3", "3/4" or "3 out of 4" for a `top` of 4, "N/A" for None.
+
+    Raises ValueError for true and false, and for another denominator. Other values are returned as they are.
+    """
+    if isinstance(value, bool):
+        raise ValueError("it is true or false")  # which would pass for 1 and 0
+    if not isinstance(value, str):
+        return value
+    match = _ENTRY.fullmatch(value.strip(_EDGE))
+    if match is None or match["label"]:
+        return value
+    if match["of"] and int(match["of"]) != top:
+        raise ValueError(f"it is out of {match['of']}, not out of {top}")
+    return None if match["none"] else float(match["number"])
+
+
+_COMMAS = re.compile(r"(\"(?:[^\"\\]|\\.)*\")|,(?=\s*[}\]])", re.DOTALL)
+"""A JSON text (kept), or the comma after the last entry."""
+_EDGE = " \t*_`\"'\u201c\u201d"
+_ENTRY = re.compile(
+    r"(?:(?P<label>(?:(?:round|answer|response|question|turn)\s*)?#?\d+)\s*[:=]\s*)?[*_`\"']*"
+    r"(?:(?P<number>(?:0|[1-9]\d?)(?:\.\d+)?)|(?P<none>n\s*/?\s*a|none|null))[*_`\"']*"
+    r"\s*\(?(?:(?:/|out\s+of|of)\s*(?P<of>\d+))?\)?",
+    re.IGNORECASE | re.ASCII,
+)
+"""A rating, with its round before it and the best rating after it."""
+_LISTED = re.compile(
+    r"\b(?:ratings?|scores?)\b(?:\s+(?:are|is)\b)?[\W_]*\[(?P<inside>[^\[\]]*)\](?P<after>.*)", re.IGNORECASE
+)
+_BARE = re.compile(
+    r"[\W_]*(?:(?:the|my|final|overall)\s+)*(?:ratings?|scores?)(?:\s+(?:are|is))?[*_`\s]*[:=](?P<inside>.*?\w.*)",
+    re.IGNORECASE,
+)
+_AFTER = re.compile(r"[\W_]*(?:(?:each\s+)?(?:out\s+of|/|of)\s*(?P<of>\d+)\W*|\([^()\[\]\d]*\)\W*)?", re.ASCII)
+_REMARK = re.compile(r"\s*\([^()\[\]\d]*\)\W*$|[\s.*_`\"']+$")
+_MATHS = re.compile(r"\\(?:boxed|text|mathbf)\b|[${}]|</?answer>", re.IGNORECASE)
+_BROKEN = re.compile(r"(\b(?:ratings?|scores?)\b[^\w\n]*)\n\s*(?=\[)", re.IGNORECASE)
+"""A line break between 'Ratings:' and its list."""
+_BRACKETS = re.compile(r"\[[^\[\]]*\]")
+
+
+def parse_ratings(reply: str, count: int | None, top: int = 6, halves: bool = False) -> tuple[float | None, ...]:
     """`count` ratings from 0 to `top`, None for N/A, from the last line with 'Ratings:' (MRHal-Bench's form).
 
-    Raises ValueError with the reason if they cannot be read.
+    Ratings are whole numbers; with `halves`, 7.5 is one too. Entries may be quoted, numbered by round, or written as
+    6/6. With `count` None any number of them will do. Raises ValueError with the reason if they cannot be read.
     """
-    lines = [line.strip() for line in reply.split("\n") if re.search(r"\bratings?\b\W*\[", line, re.IGNORECASE)]
-    match = RATINGS.search(lines[-1]) if lines else None
-    if match is None:
+    text = _BROKEN.sub(r"\1 ", _MATHS.sub("", spoken(reply)))
+    text = _BRACKETS.sub(lambda match: match[0].replace("\n", " "), text)
+    found = [match for line in text.split("\n") if (match := _LISTED.search(line) or _BARE.fullmatch(line))]
+    listed = bool(found) and found[-1].re is _LISTED
+    tail = _AFTER.fullmatch(found[-1]["after"]) if listed else None
+    if not found or (listed and tail is None):
         raise ValueError("it does not end with a line 'Ratings: [...]'")
-    entries = [entry.strip() for entry in match[1].split(",")]
-    if len(entries) != count:
+    if tail is not None and tail["of"] and int(tail["of"]) != top:
+        raise ValueError(f"its ratings are out of {tail['of']}, not out of {top}")
+    inside = found[-1]["inside"]
+    if not listed:
+        inside = re.sub(r"\s+and\s+|;", ",", _REMARK.sub("", inside))
+    entries = [entry.strip(_EDGE) for entry in inside.split(",")]
+    if count is not None and len(entries) != count:
         raise ValueError(f"{len(entries)} ratings for {count} rounds")
-    ratings: list[int | None] = []
-    for entry in entries:
-        if entry.upper() == "N/A":
-            ratings.append(None)
-        elif re.fullmatch(r"0|[1-9]\d?", entry, re.ASCII) and int(entry) <= top:
-            ratings.append(int(entry))
-        else:
-            raise ValueError(f"rating '{entry}' is not a whole number from 0 to {top}")
-    return tuple(ratings)
+    return tuple(_rating(entry, place, top, halves) for place, entry in enumerate(entries, 1))
+
+
+def _rating(entry: str, place: int, top: int, halves: bool) -> float | None:
+    """One rating of a list. Raises ValueError if it is not plain, or is numbered for another place."""
+    match = _ENTRY.fullmatch(entry)
+    wrong = f"rating '{entry}' is not a whole number from 0 to {top}"
+    if match is None or (match["of"] and int(match["of"]) != top):
+        raise ValueError(wrong)
+    if match["label"] and int(re.sub(r"\D", "", match["label"])) != place:
+        raise ValueError(f"rating '{entry}' is in place {place}")
+    if match["none"]:
+        return None
+    value = float(match["number"])
+    if value > top or not (value * (2 if halves else 1)).is_integer():
+        raise ValueError(wrong)
+    return int(value) if value.is_integer() else value

@@ -36,6 +36,7 @@ class Sampling(BaseModel):
 
 
 Price = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class ApiSettings(BaseModel):
@@ -55,6 +56,7 @@ class ApiSettings(BaseModel):
     key: str | dict[str, str] = "OPENAI_API_KEY"
     concurrency: int = Field(default=8, ge=1, description="calls at once")
     timeout: float = Field(default=300.0, gt=0, allow_inf_nan=False, description="seconds a call may take")
+    timeouts: dict[str, Seconds] = Field(default={}, description="model: seconds a call to it may take")
     tries: int = Field(default=10, ge=1, description="attempts per call before the run stops")
     cache: bool | str = True
     prices: dict[str, tuple[Price, Price]] = Field(default={}, description="model: [read, written], per million tokens")
@@ -86,7 +88,7 @@ class Completion:
     """One answer: its text, the number of generated tokens, and whether it ended by itself (not by the limit).
 
     `note`: why there is no text, if the model was not asked or did not answer. `read`: tokens read, as reported by a
-    server.
+    server. `reasoning`: what the model thought before it answered, which is no part of the answer.
     """
 
     text: str
@@ -94,6 +96,7 @@ class Completion:
     finished: bool
     note: str = ""
     read: int = 0
+    reasoning: str = ""
 
 
 @dataclass(frozen=True)

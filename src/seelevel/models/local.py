@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Generator as Pieces
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -29,6 +30,7 @@ from seelevel.models.base import Completion, Prompt, Sampling
 from seelevel.models.chat_template import render
 from seelevel.models.folders import adapter_base, check_model_folder
 from seelevel.models.processor import load_config, load_processor
+from seelevel.models.thinking import opening, set_apart, split_thought
 from seelevel.progress import say
 from seelevel.store import batched
 
@@ -136,7 +138,7 @@ class LocalModel:
             same_count = [i for i in order if len(prompts[i].images) == count]
             for batch in batched(same_count, self.batch_size):
                 inputs = self._inputs([texts[i] for i in batch], [prompts[i].images for i in batch])
-                answers = self._answer(inputs, sampling, number)
+                answers = self._answer(inputs, sampling, number, [opening(texts[i]) for i in batch])
                 completions.update(zip(batch, answers, strict=True))
                 number += 1
         return [completions[i] for i in range(len(prompts))]
@@ -198,13 +200,13 @@ class LocalModel:
         first = next(self.model.parameters())
         return inputs.to(first.device, dtype=first.dtype)
 
-    def _answer(self, inputs: Any, sampling: Sampling, number: int) -> list[Completion]:
+    def _answer(self, inputs: Any, sampling: Sampling, number: int, openings: Sequence[str]) -> list[Completion]:
         out = self._generate(inputs, sampling, number)
         length = inputs["input_ids"].shape[1]
         if out.shape[1] >= length and torch.equal(out[:, :length], inputs["input_ids"]):
             out = out[:, length:]  # decoders repeat the prompt, encoder-decoders do not
         ends = set(self._ends())
-        return [self._completion(row, ends) for row in out.tolist()]
+        return [self._completion(row, ends, opened) for row, opened in zip(out.tolist(), openings, strict=True)]
 
     def _generate(self, inputs: Any, sampling: Sampling, number: int, **more: Any) -> Tensor:
         """Token ids, one row per prompt. `number`: of the batch in its call; it changes the random draws."""
@@ -236,13 +238,19 @@ class LocalModel:
             ends = self.processor.tokenizer.eos_token_id
         return list(ends) if isinstance(ends, list | tuple) else [] if ends is None else [ends]
 
-    def _completion(self, row: list[int], ends: set[int]) -> Completion:
+    def _completion(self, row: list[int], ends: set[int], opened: str) -> Completion:
+        """The answer in token ids. `opened`: the mark that began a thought at the end of the prompt, or ''."""
         stop = next((n for n, token in enumerate(row) if token in ends), None)
         answer = row if stop is None else row[:stop]
-        text = self.processor.tokenizer.decode(answer, skip_special_tokens=True)
-        # A mark in an answer would stand for a picture that does not exist.
-        text = unmarked(text, getattr(self.processor, "image_token", None) or IMAGE_MARK).strip()
-        return Completion(text, len(answer) + (stop is not None), stop is not None)
+        decode, mark = self.processor.tokenizer.decode, getattr(self.processor, "image_token", None) or IMAGE_MARK
+        text = decode(answer, skip_special_tokens=True)
+        whole = opened + decode(answer, skip_special_tokens=False)
+        if split_thought(whole).marked:  # in some families the marks of thoughts are special tokens
+            text = whole
+        completion = set_apart(Completion(text, len(answer) + (stop is not None), stop is not None))
+        # A picture's mark in an answer would stand for a picture that does not exist.
+        clean = [unmarked(part, mark, *self._special).strip() for part in (completion.text, completion.reasoning)]
+        return replace(completion, text=clean[0], reasoning=clean[1])
 
 
 class Stopping(StoppingCriteria):

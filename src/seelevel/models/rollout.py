@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from seelevel.ladder import IMAGE_MARK, Message
 from seelevel.models.base import Generator, Prompt, Sampling
+from seelevel.models.thinking import set_apart
 
 
 @dataclass(frozen=True)
@@ -21,10 +22,11 @@ class Dialogue:
 @dataclass(frozen=True)
 class Talk:
     """A dialogue's answers and the user's later turns: [assistant, user, assistant, …]. `note`: the model's reason for
-    an empty answer."""
+    an empty answer. `reasoning`: what it thought, all rounds joined by a blank line."""
 
     messages: list[Message]
     note: str = ""
+    reasoning: str = ""
 
 
 def rollout(model: Generator, dialogues: Sequence[Dialogue], sampling: Sampling) -> list[Talk]:
@@ -34,16 +36,20 @@ def rollout(model: Generator, dialogues: Sequence[Dialogue], sampling: Sampling)
     """
     talks: list[list[Message]] = [[] for _ in dialogues]
     notes = [""] * len(dialogues)
+    thoughts: list[list[str]] = [[] for _ in dialogues]
     for number in range(max((len(d.later) + 1 for d in dialogues), default=0)):
         active = [i for i, dialogue in enumerate(dialogues) if number <= len(dialogue.later)]
         for i in active:
             if number:
                 talks[i].append(dialogues[i].later[number - 1])
         prompts = [_prompt(dialogues[i], talks[i]) for i in active]
-        for i, completion in zip(active, model.generate(prompts, sampling), strict=True):
+        # set_apart: a user's own model may return its thoughts in the text
+        for i, completion in zip(active, map(set_apart, model.generate(prompts, sampling)), strict=True):
             talks[i].append(Message(role="assistant", content=completion.text))
             notes[i] = notes[i] or ("" if completion.text else completion.note)
-    return [Talk(talk, note) for talk, note in zip(talks, notes, strict=True)]
+            thoughts[i] += [completion.reasoning] if completion.reasoning else []
+    rows = zip(talks, notes, thoughts, strict=True)
+    return [Talk(talk, note, "\n\n".join(reasoning)) for talk, note, reasoning in rows]
 
 
 def _prompt(dialogue: Dialogue, talk: Sequence[Message]) -> Prompt:

@@ -7,8 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from seelevel.scorers.files import ID_KEYS, Entry, read_entries, text_or_missing
+from seelevel.progress import say
+from seelevel.scorers.answers import spoken_words
+from seelevel.scorers.files import ID_KEYS, Entry, read_entries
 from seelevel.scorers.intervals import Item, Measure, ratio
+from seelevel.scorers.joining import answers_of
 from seelevel.scorers.questions import Answer, Benchmark, Context, Items, Question, find_image, question_text
 from seelevel.scorers.scorer import Scorer
 from seelevel.scorers.settings import EvaluateSettings
@@ -19,8 +22,8 @@ FOLDER, FILE = "capability", "questions.jsonl"
 
 
 def normal(text: str) -> str:
-    """A text in lower case, with single spaces, without final punctuation and articles."""
-    words = re.sub(r"[.!?,;:]+$", "", text.strip().lower()).split()
+    """A text in lower case, with single spaces, without Markdown, final punctuation and articles."""
+    words = re.sub(r"[.!?,;:*_`\"']+$|^[*_`\"']+", "", text.strip().lower()).split()
     return " ".join(word for word in words if word not in ("a", "an", "the"))
 
 
@@ -43,13 +46,15 @@ def totals(items: Sequence[Item]) -> dict[str, Any]:
 
 def score(questions: Sequence[Entry], answers: Sequence[Entry]) -> dict[str, Any]:
     """The figures of an answer file, joined by POPE's rules. Missing answers are counted and named."""
-    from seelevel.scorers.pope import join
-
-    pairs = [(q, text_or_missing(a)) for q, a in zip(questions, join(questions, answers), strict=True)]
+    labels = [q.text(("label", "answer"), "label") for q in questions]
+    spoken, _, cut = spoken_words(answers_of(questions, answers, [label.lower() for label in labels]))
+    pairs = list(zip(questions, spoken, strict=True))
     missing = [q.first(ID_KEYS, "id") for q, text in pairs if text is None]
+    if cut:
+        say(f"{cut} answers are only a model's thoughts; they count as missing")
     rows = [
-        (text, q.text(("label",), "label"), str(q.record.get("category", "all")))
-        for q, text in pairs
+        (text, label, str(q.record.get("category", "all")))
+        for (q, text), label in zip(pairs, labels, strict=True)
         if text is not None
     ]
     return {**totals(items_of(rows)), "missing": len(missing), "missing_ids": missing}

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
 from seelevel.errors import InputError
 from seelevel.language.mentions import Mention, Mentions, read_synonyms, singular
-from seelevel.scorers.files import ID_KEYS, TEXT_KEYS, Entry, read_entries, read_json
+from seelevel.progress import say
+from seelevel.scorers.answers import answer_key, spoken_words, words_of
+from seelevel.scorers.files import ID_KEYS, Entry, image_names, read_entries, read_json
 from seelevel.scorers.intervals import Measure, ratio
 from seelevel.scorers.questions import Answer, Benchmark, Context, Items, Question, find_image, question_text
 from seelevel.scorers.scorer import Scorer
@@ -21,8 +23,7 @@ from seelevel.scorers.settings import EvaluateSettings
 from seelevel.scorers.views import BenchmarkView, Item, Reply, Round, Span
 from seelevel.scorers.words import Metric
 
-IMAGE_KEYS = ("image", "image_id", "question_id", "id")
-CAPTION_KEYS = ("caption", *TEXT_KEYS)
+IMAGE_KEYS = ("image", "image_id", "image_path", "image_file", "file_name", "filename", "image_name", "img_id")
 
 
 def read_objects(path: Path) -> dict[str, list[str]]:
@@ -36,17 +37,29 @@ def read_objects(path: Path) -> dict[str, list[str]]:
     return objects
 
 
+def by_image(objects: Mapping[str, list[str]]) -> dict[str, list[str]]:
+    """The object sets under every name of their images. A name that two images with other objects share is left out."""
+    found, shared = dict(objects), set[str]()
+    for image, names in objects.items():
+        for name in image_names(image):
+            if found.setdefault(name, names) != names and name not in objects:
+                shared.add(name)
+    return {name: names for name, names in found.items() if name not in shared}
+
+
 def objects_of(entry: Entry, objects: Mapping[str, list[str]]) -> list[str]:
-    """The object set of a caption's image: by name, by file name, or by the number at its end (COCO's image id)."""
-    for key in IMAGE_KEYS:
-        if entry.record.get(key) is not None:
-            name = str(entry.record[key])
-            number = re.search(r"(\d+)(?:\.\w+)?$", name)
-            coco = (number[1].lstrip("0") or "0") if number and key == "image" else name
-            for candidate in (name, PurePath(name).name, coco):
-                if candidate in objects:
-                    return objects[candidate]
-    image = {key: entry.record[key] for key in IMAGE_KEYS if key in entry.record}
+    """The object set of a caption's image, in `by_image(objects)`: by name, by file name, or by its number in COCO.
+
+    Only a record without an image is looked up by its id. Raises InputError if there is no set.
+    """
+    keys = [key for key in IMAGE_KEYS if image_names(entry.record.get(key))] or list(ID_KEYS)
+    for key in keys:
+        names = image_names(entry.record.get(key))
+        ending = re.search(r"(\d+)(?:\.\w+)?$", names[0]) if names and key == "image" else None
+        for name in (*names, *([ending[1].lstrip("0") or "0"] if ending else [])):
+            if name in objects:
+                return objects[name]
+    image = {key: entry.record[key] for key in (*IMAGE_KEYS, *ID_KEYS) if key in entry.record}
     what = str(image) if image else "a caption without an image"
     raise InputError(f"{entry.where}: no object set for {what:.200}; check --objects")
 
@@ -81,25 +94,27 @@ def totals(items: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
-def score_items(predictions: Sequence[Entry], objects: Mapping[str, list[str]], mentions: Mentions) -> Items:
-    """One record of counts per caption."""
-    object_sets = [objects_of(entry, objects) for entry in predictions]
-    mentioned = mentions.find_all(entry.text(CAPTION_KEYS, "caption") for entry in predictions)
-    return [figures_of(*pair) for pair in zip(mentioned, object_sets, strict=True)]
-
-
 def score(predictions: Sequence[Entry], objects: Mapping[str, list[str]], mentions: Mentions) -> dict[str, Any]:
     """The figures of a caption file. `unknown_objects` are names in the object sets that the synonym list lacks: no
-    caption can mention them, so they lower the recall."""
-    named = {name for entry in predictions for name in objects_of(entry, objects)}
-    unknown = sorted(named - set(mentions.objects))
-    return {**totals(score_items(predictions, objects, mentions)), "unknown_objects": unknown}
+    caption can mention them, so they lower the recall. `unscored`: captions that are null or only a model's thoughts;
+    what was thought before a caption is not counted."""
+    known, key = by_image(objects), answer_key(predictions)
+    captions, _, _ = spoken_words([words_of(entry, key) for entry in predictions])
+    pairs = zip(captions, predictions, strict=True)
+    rows = [(text, objects_of(entry, known)) for text, entry in pairs if text is not None]
+    mentioned = mentions.find_all(text for text, _ in rows)
+    items = [figures_of(found, names) for found, (_, names) in zip(mentioned, rows, strict=True)]
+    unknown = sorted({name for _, names in rows for name in names} - set(mentions.objects))
+    return {**totals(items), "unknown_objects": unknown, "unscored": len(predictions) - len(rows)}
 
 
 def score_files(predictions: Path, objects: Path, synonyms: Path, lemmatizer: str = "singularize") -> dict[str, Any]:
     """`seelevel score chair`."""
     mentions = Mentions(read_synonyms(synonyms), lemmatizer)
-    return score(read_entries(predictions), read_objects(objects), mentions)
+    found = score(read_entries(predictions), read_objects(objects), mentions)
+    if found["unscored"]:
+        say(f"{found['unscored']} captions unscored: they are null, or only a model's thoughts")
+    return found
 
 
 MEASURES = [
@@ -112,7 +127,7 @@ MEASURES = [
 def benchmark(data: Path, settings: EvaluateSettings) -> Benchmark:
     """data/chair: questions.jsonl, objects.json, synonyms.txt."""
     folder = data / "chair"
-    objects = read_objects(folder / "objects.json")
+    objects = by_image(read_objects(folder / "objects.json"))
     mentions = Mentions(read_synonyms(folder / "synonyms.txt"), settings.lemmatizer)
     questions = [
         Question(

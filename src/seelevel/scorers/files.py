@@ -1,18 +1,36 @@
-"""Public question, answer and judgement files: JSON lines or a JSON list, with the place of every record."""
+"""Public question, answer and judgement files in the layouts that people use, with the place of every record."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from seelevel.errors import InputError
 
 Record = dict[str, Any]
-TEXT_KEYS = ("text", "answer", "caption", "response", "output")
-ID_KEYS = ("question_id", "id")
+ID_KEYS = ("question_id", "id", "questionId", "qid")
+MODEL_KEYS = (
+    *("prediction", "predictions", "pred", "predict", "response", "responses", "output", "outputs", "completion"),
+    *("model_answer", "model_output", "model_response", "model_prediction", "model_pred", "output_text"),
+    *("predicted_answer", "generated_answer", "pred_answer", "hypothesis"),
+    *("generated_text", "generation", "generated", "filtered_resps", "resps"),
+)
+"""Keys under which nothing but a model's words stands."""
+TEXT_KEYS = (*MODEL_KEYS, "caption", "text", "answer")
+"""Keys of an answer. `text` may also hold the question, and `answer` the label."""
+LISTS = (
+    *("data", "answers", "predictions", "results", "outputs", "responses", "annotations", "captions", "questions"),
+    *("records", "items", "samples", "sentences", "logs", "judgements", "judgments"),
+)
+"""Keys of an object that holds nothing but the list of records."""
+FIELDS = frozenset(
+    (*ID_KEYS, *TEXT_KEYS, "question", "prompt", "label", "image", "image_id", "rating", "ratings", "rounds")
+) | {"conversations", "revised", "doc"}
+"""Keys that tell a record from a mapping of ids to answers."""
 
 
 @dataclass(frozen=True)
@@ -22,12 +40,16 @@ class Entry:
     record: Record
     where: str
 
+    def get(self, keys: Sequence[str]) -> Any:
+        """The value of the first of `keys` that the record has; None if it has none. NaN is a missing value."""
+        values = (self.record.get(key) for key in keys)
+        return next((value for value in values if value is not None and value == value), None)
+
     def first(self, keys: Sequence[str], what: str) -> Any:
         """The value of the first of `keys` that the record has. Raises InputError if it has none."""
-        for key in keys:
-            if self.record.get(key) is not None:
-                return self.record[key]
-        raise InputError(f"{self.where}: no {what}; it needs one of {', '.join(keys)}")
+        if (value := self.get(keys)) is None:
+            raise InputError(f"{self.where}: no {what}; it needs one of {', '.join(keys)}")
+        return value
 
     def text(self, keys: Sequence[str], what: str) -> str:
         """`first` as a text. Numbers, such as ids and counts, are written out.
@@ -39,21 +61,42 @@ class Entry:
             raise InputError(f"{self.where}: the {what} is {value!r:.60}, not a text")
         return str(value)
 
+    @property
+    def key(self) -> str:
+        """The id as a text, or an empty one. 7, 7.0, "7" and "007" are one id."""
+        value = self.get(ID_KEYS)
+        return "" if value is None else plain_number(value)
 
-def text_or_missing(entry: Entry | None) -> str | None:
-    """An answer's text; None if there is no answer, or it is null. Raises InputError for a record without a key for an
-    answer, or with a value that is not a text."""
-    if entry is None or (entry.record.keys() & TEXT_KEYS and all(entry.record.get(key) is None for key in TEXT_KEYS)):
-        return None
-    return entry.text(TEXT_KEYS, "answer")
+
+def plain_number(value: Any) -> str:
+    """An id as a text; one that is a whole number without zeros before and after it."""
+    text = str(value).strip()
+    number = re.fullmatch(r"0*(\d+)(?:\.0+)?", text, re.ASCII)
+    return number[1] if number else text
+
+
+def image_names(value: Any) -> list[str]:
+    """What an image may be called: its name, its file's name with and without suffix, and its number in COCO."""
+    if isinstance(value, list) and len(value) == 1:
+        value = value[0]
+    if isinstance(value, dict):
+        value = value.get("path") or value.get("file_name")
+    if isinstance(value, bool) or not isinstance(value, str | int | float) or value != value:
+        return []
+    name = plain_number(value)
+    file = PurePath(str(value).replace("\\", "/")).name if isinstance(value, str) else name
+    stem = PurePath(file).stem if re.search(r"\.[A-Za-z]\w*$", file) else file
+    number = re.fullmatch(r"(?:COCO_\w+?_)?0*(\d+)", stem, re.ASCII)
+    return list(dict.fromkeys([str(value), name, file, stem, *([number[1]] if number else [])]))
 
 
 def read_text(path: Path) -> str:
-    """A file's text. Raises InputError if the file does not exist or is not UTF-8."""
+    """A file's text. Raises InputError if the file does not exist or is neither UTF-8 nor marked as UTF-16."""
     if not path.is_file():
         raise InputError(f"{path}: no such file; check the path")
-    try:
-        return path.read_text(encoding="utf-8-sig")
+    raw = path.read_bytes()
+    try:  # PowerShell writes UTF-16 with a byte order mark
+        return raw.decode("utf-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not UTF-8 text (byte {error.start}); convert the file") from error
 
@@ -64,24 +107,90 @@ def read_json(path: Path) -> Any:
 
 
 def read_entries(path: Path) -> list[Entry]:
-    """The records of a file of JSON lines or of one JSON list. Raises InputError with file and line."""
+    """The records of a file: JSON lines, objects one after another, a list, an object that holds the list, or an object
+    of answers by id. Raises InputError with file and line."""
     text = read_text(path)
     if text.lstrip().startswith("["):
-        records = [(f"{path}, record {n}", value) for n, value in enumerate(read_json(path), 1)]
+        records = _numbered(path, read_json(path))
     else:
         lines = [(n, line) for n, line in enumerate(text.split("\n"), 1) if line.strip()]
-        records = [(f"{path}, line {n}", _parse(path, line, n)) for n, line in lines]
+        if lines and lines[0][1].lstrip().startswith("{") and not _whole(lines[0][1]):
+            records = list(_one_after_another(path, text))
+        else:
+            records = [(f"{path}, line {n}", _parse(path, line, n)) for n, line in lines]
+        if len(records) == 1 and isinstance(records[0][1], dict):
+            records = _unwrapped(path, records[0][1]) or records
     if not records:
         raise InputError(f"{path}: no record in it; check the file")
     for where, value in records:
         if not isinstance(value, dict):
             raise InputError(f"{where}: a JSON object is needed, found {type(value).__name__}")
-    return [Entry(value, where) for where, value in records]
+    return [Entry(_flat(value), where) for where, value in records]
+
+
+def _numbered(path: Path, values: Sequence[Any]) -> list[tuple[str, Any]]:
+    return [(f"{path}, record {n}", value) for n, value in enumerate(values, 1)]
+
+
+def _whole(line: str) -> bool:
+    """Whether a line is JSON by itself, and not the beginning of an object that is printed over several lines."""
+    try:
+        json.loads(line)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _one_after_another(path: Path, text: str) -> Iterator[tuple[str, Any]]:
+    """Objects that are printed over several lines."""
+    decoder, place, number = json.JSONDecoder(object_pairs_hook=_unique), 0, 0
+    while rest := re.compile(r"[\s,]*(?=\S)").match(text, place):
+        number, line = number + 1, text.count("\n", 0, rest.end()) + 1
+        try:
+            value, place = decoder.raw_decode(text, rest.end())
+        except json.JSONDecodeError as error:
+            raise InputError(f"{path}, line {error.lineno}: not JSON ({error.msg}); mend that line") from error
+        except (ValueError, RecursionError) as error:
+            raise InputError(f"{path}, line {line}: not usable JSON ({error!s:.80}); mend it") from error
+        yield f"{path}, record {number}", value
+
+
+def _unwrapped(path: Path, only: Record) -> list[tuple[str, Any]]:
+    """The records of a file that is one object; none if the object is a record itself."""
+    lists = [key for key in LISTS if isinstance(only.get(key), list) and only[key] and isinstance(only[key][0], dict)]
+    if len(lists) == 1 and not only.keys() & set(ID_KEYS):
+        return _numbered(path, only[lists[0]])
+    if only.keys() & FIELDS:
+        return []
+    rows = []
+    for key, value in only.items():
+        inner = value[0] if isinstance(value, list) and len(value) == 1 else value
+        row = inner if isinstance(inner, dict) else {"text": inner}
+        rows.append((f"{path}, key {key:.60}", row if row.keys() & set(ID_KEYS) else {"question_id": key, **row}))
+    return rows
+
+
+def _flat(record: Record) -> Record:
+    """A record of lmms-eval with the fields of its question, whose answer is the label."""
+    doc = record.get("doc")
+    if not isinstance(doc, dict):
+        return record
+    asked = {"label" if key == "answer" else key: value for key, value in doc.items()}
+    return {**asked, **{key: value for key, value in record.items() if key != "doc"}}
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> Record:
+    found: Record = {}
+    for key, value in pairs:
+        if key in found and found[key] != value:
+            raise ValueError(f"'{key:.60}' twice in one object, with two values")
+        found[key] = value
+    return found
 
 
 def _parse(path: Path, text: str, first_line: int) -> Any:
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=_unique)
     except json.JSONDecodeError as error:
         line = first_line + error.lineno - 1
         raise InputError(f"{path}, line {line}: not JSON ({error.msg}); mend that line") from error

@@ -15,7 +15,7 @@ from typing import Any
 
 from seelevel.errors import InputError
 from seelevel.judge import Judge, Unscored
-from seelevel.judge.replies import RATINGS, parse_ratings
+from seelevel.judge.replies import parse_ratings
 from seelevel.ladder import IMAGE_MARK
 from seelevel.scorers.files import Entry, read_entries
 from seelevel.scorers.intervals import Measure, ratio
@@ -42,7 +42,7 @@ RULES = ("published", "strict")
 class DialogueVerdict:
     """One rating per round, 0 to 6, or None if the judge says N/A; and the whole reply."""
 
-    ratings: tuple[int | None, ...]
+    ratings: tuple[float | None, ...]
     reply: str
 
 
@@ -50,7 +50,7 @@ def _parse(reply: str, record: Mapping[str, Any]) -> DialogueVerdict:
     return DialogueVerdict(parse_ratings(reply, len(record["rounds"])), reply)
 
 
-def ratings_of(entry: Entry) -> tuple[int | None, ...] | None:
+def ratings_of(entry: Entry) -> tuple[float | None, ...] | None:
     """The ratings of a judgement: its list `rating`, or those in the reply that it keeps in `response`. None means
     unscored.
 
@@ -66,7 +66,7 @@ def ratings_of(entry: Entry) -> tuple[int | None, ...] | None:
         if rounds is not None and (isinstance(rounds, bool) or not isinstance(rounds, int) or rounds < 1):
             raise InputError(f"{entry.where}: 'rounds' is {rounds!r:.60}, not a whole number from 1")
         try:
-            return parse_ratings(reply, rounds or _count(reply))
+            return parse_ratings(reply, rounds)
         except ValueError:
             return None
     if not isinstance(rating, list) or not rating:
@@ -77,12 +77,7 @@ def ratings_of(entry: Entry) -> tuple[int | None, ...] | None:
     return tuple(None if value is None else int(value) for value in rating)
 
 
-def _count(reply: str) -> int:
-    lists = RATINGS.findall("\n".join(line for line in reply.split("\n") if "[" in line))
-    return lists[-1].count(",") + 1 if lists else 0
-
-
-def item_of(ratings: Sequence[int | None] | None, rule: str) -> dict[str, Any]:
+def item_of(ratings: Sequence[float | None] | None, rule: str) -> dict[str, Any]:
     """The figures of one dialogue. The published rule counts N/A as 0; the strict rule leaves it out. Both leave a
     dialogue without any rating unscored."""
     listed = list(ratings) if ratings is not None else []
@@ -182,12 +177,12 @@ def benchmark(data: Path, settings: EvaluateSettings) -> Benchmark:
 
 def judge_dialogues(
     questions: Sequence[Question], answers: Sequence[Answer], context: Context
-) -> list[tuple[list[int | None] | None, str]]:
+) -> list[tuple[list[float | None] | None, str]]:
     """Ratings and the judge's reply per dialogue. Without a judge everything is unscored. So is a dialogue in which the
     model did not answer: it is not judged."""
     if context.judge is None:
         return [(None, "") for _ in questions]
-    judge = Judge(MRHAL, _parse, context.judge)
+    judge = Judge(MRHAL, _parse, context.judge, context.judge_sampling)
     records = [judgement_record(q, a.texts) for q, a in zip(questions, answers, strict=True) if not a.note]
 
     def make(batch: Sequence[Mapping[str, Any]]) -> list[Any]:

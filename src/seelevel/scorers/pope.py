@@ -21,8 +21,11 @@ from typing import Any
 import numpy as np
 
 from seelevel.errors import InputError
-from seelevel.scorers.files import ID_KEYS, Entry, read_entries, text_or_missing
+from seelevel.progress import say
+from seelevel.scorers.answers import spoken_words
+from seelevel.scorers.files import ID_KEYS, Entry, read_entries
 from seelevel.scorers.intervals import Array, Item, Measure, ratio
+from seelevel.scorers.joining import QUESTION_KEYS, answers_of
 from seelevel.scorers.questions import Answer, Benchmark, Context, Items, Question, find_image, question_text
 from seelevel.scorers.scorer import Scorer
 from seelevel.scorers.settings import EvaluateSettings
@@ -30,9 +33,7 @@ from seelevel.scorers.views import right_or_wrong
 from seelevel.scorers.words import Chance, Metric
 
 RULES = ("published", "strict")
-QUESTION_KEYS = ("text", "question", "prompt")
 Figures = Callable[[Array], Array]
-PROMPT_KEYS = ("prompt", "question")
 CELLS = {("yes", "yes"): "tp", ("yes", "no"): "fp", ("no", "no"): "tn", ("no", "yes"): "fn"}
 _NO = re.compile(r"\b(?:no|not|none|never|nothing|neither|cannot)\b|n't\b")
 _YES = re.compile(r"\byes\b|^(?:there (?:is|are|appears?|seems?)|there's|i (?:can )?see)\b")
@@ -60,99 +61,10 @@ def read_answer(text: str, rule: str) -> str | None:
 
 def label_of(entry: Entry) -> str:
     """The label of a question, 'yes' or 'no'. Raises InputError for any other."""
-    label = entry.text(("label",), "label").strip().lower()
+    label = entry.text(("label", "answer"), "label").strip().lower()  # the hub's copies call it answer
     if label not in ("yes", "no"):
         raise InputError(f"{entry.where}: label {label!r:.60} is neither yes nor no")
     return label
-
-
-def comparable(text: object) -> str:
-    """A question for comparison: its first line, without image marks and extra spaces. Further lines ask for a form of
-    answer."""
-    lines = [line for line in str(text).replace("<image>", "").split("\n") if line.strip()]
-    return " ".join(lines[0].lower().split()) if lines else ""
-
-
-def join(questions: Sequence[Entry], answers: Sequence[Entry]) -> list[Entry | None]:
-    """The answer of each question, or None if it is missing.
-
-    Answers are joined by id if ids are unique and each answer's text agrees with its question. Answers to other
-    questions are then ignored, if all answers carry their question's text. Otherwise answers are joined by order: texts
-    are compared, and answers without texts are accepted only if no id contradicts the order.
-    Raises InputError at the first answer that belongs to no question or answers one a second time.
-    """
-    ids, keys = [_key(q) for q in questions], [_key(a) for a in answers]
-    if "" not in keys and len(set(ids)) == len(ids) and len(set(keys)) == len(keys):
-        by_id = dict(zip(keys, answers, strict=True))
-        joined = [by_id.get(key) for key in ids]
-        pairs = [(q, a) for q, a in zip(questions, joined, strict=True) if a is not None]
-        all_known = len(pairs) == len(answers) or all(_get(a, PROMPT_KEYS) is not None for a in answers)
-        if pairs and all_known and all(_agree(q, a) for q, a in pairs):
-            return joined
-    ids_count = len(set(ids)) == len(ids) and any(_get(answer, PROMPT_KEYS) is None for answer in answers)
-    if ids_count:
-        _refuse_repeats_and_strays(ids, answers)
-    if len(answers) > len(questions):
-        raise InputError(
-            f"{answers[len(questions)].where}: {len(answers)} answers for {len(questions)} questions, and their ids "
-            "do not join; give the answers of this question file alone"
-        )
-    for question, answer in zip(questions, answers, strict=False):
-        if ids_count and _key(question) and _key(answer) not in ("", _key(question)):
-            raise InputError(
-                f"{answer.where}: answers question {_key(answer):.60} in the place of {question.where}, question "
-                f"{_key(question):.60}; give every answer its question's id, or its question's text as prompt"
-            )
-        if not _agree(question, answer):
-            raise InputError(
-                f"{answer.where}: answers {comparable(_get(answer, PROMPT_KEYS))!r:.120} but {question.where} asks "
-                f"{comparable(_get(question, QUESTION_KEYS))!r:.120}; give the answers their questions' ids, or the "
-                "questions' order"
-            )
-    if len(answers) < len(questions) and any(_get(a, PROMPT_KEYS) is None for a in answers):
-        raise InputError(
-            f"{answers[0].where}: {len(answers)} answers for {len(questions)} questions without ids that join or "
-            "questions to compare; add question_id to the answers"
-        )
-    return [*answers, *[None] * (len(questions) - len(answers))]
-
-
-def _refuse_repeats_and_strays(ids: Sequence[str], answers: Sequence[Entry]) -> None:
-    """Raise InputError if two answers have one id, or an answer's id is not among the questions' unique `ids`."""
-    valid = set(ids) - {""}
-    first_with: dict[str, Entry] = {}
-    for answer in answers:
-        key = _key(answer)
-        first = first_with.setdefault(key, answer)
-        if key in valid and first is not answer:
-            raise InputError(f"{answer.where}: question {key:.60} is answered already in {first.where}; keep one")
-    for answer in answers:
-        if len(valid) == len(ids) and _key(answer) not in valid | {""}:
-            raise InputError(
-                f"{answer.where}: no question has the id {_key(answer)!r:.60}; give the answers of this question file "
-                "alone, or every answer its question's text as prompt"
-            )
-
-
-def _key(entry: Entry) -> str:
-    """A record's id as a text, or an empty one."""
-    key = _get(entry, ID_KEYS)
-    if isinstance(key, float) and key.is_integer():  # some tables write whole numbers so
-        key = int(key)
-    return "" if key is None else str(key)
-
-
-def _get(entry: Entry, keys: Sequence[str]) -> Any:
-    return next((entry.record[key] for key in keys if entry.record.get(key) is not None), None)
-
-
-def _agree(question: Entry, answer: Entry) -> bool:
-    """Whether the prompt and the image that an answer carries, if any, are the question's."""
-    prompt, image = _get(answer, PROMPT_KEYS), answer.record.get("image")
-    if prompt is not None and comparable(prompt) != comparable(_get(question, QUESTION_KEYS)):
-        return False
-    asked_about = question.record.get("image")
-    return image is None or asked_about is None or Path(str(image)).name == Path(str(asked_about)).name
 
 
 def counts(pairs: Sequence[tuple[str | None, str]]) -> dict[str, Any]:
@@ -181,18 +93,65 @@ def counts(pairs: Sequence[tuple[str | None, str]]) -> dict[str, Any]:
 
 def score(questions: Sequence[Entry], answers: Sequence[Entry], rule: str = "published") -> dict[str, Any]:
     """The figures of one question set by `rule`, and by both rules under 'rules'. Missing answers are counted and
-    named."""
-    joined = join(questions, answers)
-    texts = [(text_or_missing(a), label_of(q)) for q, a in zip(questions, joined, strict=True)]
-    missing = [_get(q, ID_KEYS) for q, (text, _) in zip(questions, texts, strict=True) if text is None]
-    answered = [(text, label) for text, label in texts if text is not None]
-    rules = {name: counts([(read_answer(text, name), label) for text, label in answered]) for name in RULES}
-    return {**rules[rule], "missing": len(missing), "missing_ids": missing, "rule": rule, "rules": rules}
+    named. The strict rule reads what follows a model's thoughts, and leaves an answer that is only thoughts unscored;
+    the published rule reads the words as they are. `thoughts`: the answers with thoughts."""
+    labels = [label_of(question) for question in questions]
+    given = answers_of(questions, answers, labels, numbers=False)  # the published rule would read a number as yes
+    spoken, thoughts, _ = spoken_words(given)
+    missing = [q.get(ID_KEYS) for q, text in zip(questions, given, strict=True) if text is None]
+    said = {
+        "published": [None if text is None else published_answer(text) for text in given],
+        "strict": [None if text is None else strict_answer(text) for text in spoken],
+    }
+    present = [n for n, text in enumerate(given) if text is not None]
+    rules = {name: counts([(said[name][n], labels[n]) for n in present]) for name in RULES}
+    missed = {"missing": len(missing), "missing_ids": missing, "thoughts": thoughts}
+    return {**rules[rule], **missed, "rule": rule, "rules": rules}
 
 
-def score_files(questions: Path, predictions: Path, rule: str = "published") -> dict[str, Any]:
-    """`seelevel score pope`."""
-    return score(read_entries(questions), read_entries(predictions), rule)
+def score_files(
+    questions: Path, predictions: Path, rule: str = "published", categories: Path | None = None
+) -> dict[str, Any]:
+    """`seelevel score pope`: the figures of a question file; of a folder, the means and each file's under 'sets'.
+
+    One answer file for several sets needs each answer's category, a part of its set's file name: in the answer, or by
+    id in `categories` (LLaVA's layout). Raises InputError for answers of a folder without categories.
+    """
+    answers = read_entries(predictions)
+    if categories is not None:
+        of_id = {entry.key: entry.text(("category",), "category") for entry in read_entries(categories)}
+        answers = [Entry({**a.record, "category": of_id.get(a.key)}, a.where) for a in answers]
+    if questions.is_dir() or categories is not None:
+        files = sorted(questions.glob("*.json*")) if questions.is_dir() else [questions]
+        sets = {file.stem: score(read_entries(file), _of_set(answers, file.stem), rule) for file in files}
+        if not sets:
+            raise InputError(f"{questions}: no question file (*.json) in it; check the path")
+        means = {name: _mean([found[name] for found in sets.values()]) for name in ("accuracy", "f1", "yes_ratio")}
+        found = {**means, "thoughts": sum(s["thoughts"] for s in sets.values()), "rule": rule, "sets": sets}
+    else:
+        found = score(read_entries(questions), answers, rule)
+    if found["thoughts"] and rule == "published":
+        say(
+            f"{found['thoughts']} answers hold a model's thoughts (<think> …), which the published rule reads as the "
+            "answer; --rule strict reads what follows them"
+        )
+    return found
+
+
+def _of_set(answers: Sequence[Entry], name: str) -> list[Entry]:
+    """The answers whose category is a part of a question file's name."""
+    found = [a for a in answers if (category := a.get(("category",))) and str(category).lower() in name.lower()]
+    if not found:
+        raise InputError(
+            f"{answers[0].where}: no answer has a category of {name}; name a file of questions with id and category in "
+            "--categories"
+        )
+    return found
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if len(known) == len(values) else None
 
 
 # -- as a benchmark of a run ------------------------------------------------------------------------------------------
@@ -296,7 +255,7 @@ METRICS = {
 }
 
 
-def _of_set(figure: str) -> Metric | None:
+def _set_metric(figure: str) -> Metric | None:
     """`pope_random_f1`: F1 on one question set."""
     benchmark, _, rest = figure.partition("_")
     name, _, kind = rest.rpartition("_")
@@ -311,6 +270,6 @@ SCORER = Scorer(
     "pope",
     benchmark,
     {f"pope_{kind}": metric for kind, metric in METRICS.items()},
-    _of_set,
+    _set_metric,
     (right_or_wrong("Is there a …? (POPE)"),),
 )

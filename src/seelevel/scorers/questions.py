@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from seelevel.errors import InputError
+from seelevel.judge import JUDGE_SAMPLING
 from seelevel.ladder import IMAGE_MARK, Message
 from seelevel.models.base import Generator, Sampling
 from seelevel.models.rollout import Dialogue, rollout
@@ -41,12 +42,13 @@ class Answer:
 
 @dataclass(frozen=True)
 class Context:
-    """What scoring may need besides the answers: the judge, the folder for its replies, and the model that answered,
-    which the call loads."""
+    """What scoring may need besides the answers: the judge, the folder for its replies, the model that answered, which
+    the call loads, and the judge's decoding."""
 
     judge: Generator | None
     folder: Path
     model: Callable[[], Generator] | None = None
+    judge_sampling: Sampling = JUDGE_SAMPLING
 
 
 Items = list[dict[str, Any]]

@@ -64,7 +64,8 @@ def benchmark(data: Path, settings: EvaluateSettings) -> Benchmark:
     def items(answers: Sequence[Answer], context: Context) -> Items:
         if context.judge is None or context.model is None:
             return [_item(question, None, "") for question in questions]
-        conversations = _Conversations(context.judge, context.model, settings.sampling)
+        judge = Annotator(context.judge, context.judge.name, sampling=context.judge_sampling)
+        conversations = _Conversations(judge, context.model, settings.sampling)
         answered = [(q, a.texts[0]) for q, a in zip(questions, answers, strict=True) if not a.note]
         label = f"feedback on {len(answered)} answers"
         rows = iter(keep_shards(context.folder, "feedback-rounds", answered, conversations.hold, label))
@@ -79,8 +80,8 @@ def benchmark(data: Path, settings: EvaluateSettings) -> Benchmark:
 class _Conversations:
     """Conversations that continue from first answers, under both of the user's ways to ask for another."""
 
-    def __init__(self, judge: Generator, model: Callable[[], Generator], sampling: Sampling) -> None:
-        self.annotator, self.model, self.sampling = Annotator(judge, judge.name), model, sampling
+    def __init__(self, judge: Annotator, model: Callable[[], Generator], sampling: Sampling) -> None:
+        self.annotator, self.model, self.sampling = judge, model, sampling
 
     def hold(self, answered: Sequence[tuple[Question, str]]) -> list[Any]:
         """One row per question: the first answer's ratings and quality, the quality by round in each arm, and the

@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from seelevel.judge import JUDGE_SAMPLING
 from seelevel.models.base import Sampling
 
 Rule = Literal["published", "strict"]
@@ -23,6 +24,7 @@ class EvaluateSettings(BaseModel):
     )
     data: str = Field(description="evaluation folder: chair/ pope/ mrhal/ capability/ images/")
     judge: str | None = Field(default=None, description="the model that judges dialogues; null leaves them unscored")
+    judge_sampling: Sampling = JUDGE_SAMPLING
     sampling: Sampling = Sampling(max_new_tokens=96)
     short_tokens: int = Field(default=16, ge=1)
     limit: int | None = Field(default=None, ge=1, description="most questions per benchmark, or per POPE set")

@@ -19,9 +19,11 @@ from urllib.parse import urlsplit
 
 from seelevel.errors import InputError, ServerError
 from seelevel.models.base import DEFAULT_API, ApiSettings, Completion, Prompt, Sampling
+from seelevel.models.server.refusals import BLIND, LASTING, LIMITS, is_flagged, refused_parameter, without
 from seelevel.models.server.replies import Replies, request_key
 from seelevel.models.server.spending import LEDGER, Usage, most_used, priced
-from seelevel.models.server.wire import FILTERED, GarbledReplyError, chat, is_flagged, parameters, read_reply
+from seelevel.models.server.wire import GarbledReplyError, chat, parameters, read_reply, settled
+from seelevel.models.thinking import CUT, without_cut_thoughts
 from seelevel.progress import say
 from seelevel.registry import nearest
 
@@ -79,13 +81,14 @@ class ApiModel:
         self._client = openai.OpenAI(
             base_url=self.address, api_key=self._secret or "none", timeout=settings.timeout, max_retries=0
         )
+        self._timeout = settings.timeouts.get(self.model, settings.timeout)
         self._replies = Replies(settings)
         if settings.budget is not None and self.model not in settings.prices:
             raise InputError(
                 f"{name}: a budget needs its price; add it to api.prices as `{self.model}: [read, written]`"
             )
-        self._other: set[str] = set()  # parameters that this server names differently or does not accept
-        self._answered = False
+        self._given_up: set[str] = set()  # parameters that this server refuses
+        self._answered, self._lock = False, threading.Lock()
 
     def describe(self) -> str:
         """One line: the name, calls at once, where replies are stored."""
@@ -114,11 +117,16 @@ class ApiModel:
         if todo:
             self._replies.prepare()
         done |= self._ask_all(todo, sampling)
+        done = dict(zip(done, without_cut_thoughts(list(done.values())), strict=True))
         notes = Counter(done[key].note for key in todo if done[key].note)
         if notes:
             reasons = "; ".join(f"{count} × {note}" for note, count in notes.most_common(3))
             if not self._answered and notes.total() == len(todo) >= MANY:
-                raise InputError(f"{self.name} answers nothing: {reasons}; correct what it complains about")
+                short = "length" in reasons or CUT in reasons
+                remedy = (
+                    "raise max_new_tokens, above all if it thinks first" if short else "correct what it complains about"
+                )
+                raise InputError(f"{self.name} answers nothing: {reasons}; {remedy}")
             say(f"{self.name}: {notes.total()} of {len(todo)} calls without a complete answer: {reasons}")
         return [done[key] for key in keys]
 
@@ -194,13 +202,18 @@ class ApiModel:
         try:
             completion: Completion = again(lambda: self._paid(prompt, sampling, body))
         except GarbledReplyError as error:
-            if not error.empty:
+            if not error.note:
                 raise ServerError(self._gave_up(f"{error}: {self._shown(error.raw)[:120]}")) from error
             return Completion("", 0, False, str(error))
         except openai.APIConnectionError as error:
             raise ServerError(self._gave_up(_cause(error))) from error
         except openai.APIStatusError as error:
-            if error.status_code >= 500 or error.status_code in AGAIN:
+            if prompt.images and BLIND.search(str(error.body)):
+                raise InputError(
+                    f"{self.name} takes no pictures ({self._words(error)}); serve a model that does, with its projector"
+                ) from error
+            lasting = error.status_code >= 500 and (LASTING.search(str(error.body)) or is_flagged(error.body))
+            if (error.status_code >= 500 or error.status_code in AGAIN) and not lasting:
                 tries = self.settings.tries if _may_succeed(error) else 1
                 raise ServerError(self._gave_up(self._words(error), tries)) from error
             if error.status_code == 401:
@@ -211,7 +224,7 @@ class ApiModel:
                 raise InputError(f"{self.name}: {self._words(error)}; name a model that it serves") from error
             return Completion("", 0, False, f"refused with {self._words(error)}")
         self._answered |= bool(completion.text)
-        if completion.note in ("", FILTERED):  # other empty answers may change in the next run
+        if settled(completion):
             self._replies.store(key, completion)
         return completion
 
@@ -222,7 +235,7 @@ class ApiModel:
         LEDGER.reserve(most.cost, self.settings.budget)
         used = Usage()
         try:
-            raw = self._send(body, self.settings.timeout)
+            raw = self._send(body, self._timeout)
             used = most
             completion = read_reply(raw)
             if completion.read or completion.tokens:
@@ -242,23 +255,25 @@ class ApiModel:
         """The raw text of the reply, without the key. Raises the library's errors for any status but 200."""
         import openai
 
-        sent = dict(body)
-        if "max_tokens" in self._other:
-            sent["max_completion_tokens"] = sent.pop("max_tokens")
-        if "temperature" in self._other:
-            sent.pop("temperature", None)
+        sent = without(body, self._given_up)
         try:
             client = self._client.with_options(timeout=timeout, max_retries=retries)
             raw = str(client.chat.completions.with_raw_response.create(**sent).http_response.text)
             return raw.replace(self._secret, "…") if len(self._secret) >= SECRET_LENGTH else raw
-        except openai.BadRequestError as error:
-            # Newer models of OpenAI have another name for the limit, and a fixed temperature.
-            if error.param not in ("max_tokens", "temperature") or error.param not in sent:
+        except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
+            names = {*sent, *sent.get("extra_body", {})} - {"model", "messages", "extra_body"}
+            if not (name := refused_parameter({"param": error.param, "body": error.body}, names)):
                 raise
-            if error.param not in self._other and error.param == "temperature":
-                say(f"{self.name} accepts no temperature; the server's own setting is used")
-            self._other.add(error.param)
+            self._give_up(name)
         return self._send(body, timeout, retries)
+
+    def _give_up(self, name: str) -> None:
+        """Send a parameter no more. Said once; a limit is sent under its newer name."""
+        with self._lock:
+            known = name in self._given_up
+            self._given_up.add(name)
+        if not known and name != LIMITS[0]:
+            say(f"{self.name} accepts no {name}; the server's own setting is used")
 
     # --- error messages ----------------------------------------------------------------------------------------
 
@@ -302,8 +317,12 @@ def _may_succeed(error: BaseException) -> bool:
     import openai
 
     if isinstance(error, openai.APIStatusError):
-        return (error.status_code >= 500 or error.status_code in AGAIN) and error.code != "insufficient_quota"
-    return isinstance(error, openai.APIConnectionError | GarbledReplyError)
+        passing = error.status_code in AGAIN or (error.status_code >= 500 and not LASTING.search(str(error.body)))
+        final = error.code == "insufficient_quota" or BLIND.search(str(error.body)) or is_flagged(error.body)
+        return passing and not final
+    if isinstance(error, GarbledReplyError):
+        return not error.final
+    return isinstance(error, openai.APIConnectionError)
 
 
 def _asked_wait(outcome: Any) -> float:

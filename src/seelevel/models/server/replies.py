@@ -10,6 +10,7 @@ from seelevel.errors import InputError
 from seelevel.fingerprints import file_sha256
 from seelevel.models.base import ApiSettings, Completion, Prompt, Sampling
 from seelevel.models.server.wire import parameters
+from seelevel.models.thinking import set_apart
 from seelevel.store import cache_folder, write_atomically
 
 FORM = 1
@@ -51,7 +52,7 @@ class Replies:
         if self.folder is None:
             return None
         try:
-            return Completion(**json.loads(self._file(self.folder, key).read_bytes()))
+            return set_apart(Completion(**json.loads(self._file(self.folder, key).read_bytes())))
         except (OSError, ValueError, TypeError):
             return None
 

@@ -6,72 +6,100 @@ import base64
 import json
 import re
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
-
-from pydantic import BaseModel, Field, ValidationError
 
 from seelevel.images import encoded_picture
 from seelevel.ladder import IMAGE_MARK, unmarked
 from seelevel.models.base import Completion, Prompt, Sampling
+from seelevel.models.server.refusals import FILTERS, withheld
+from seelevel.models.thinking import UNSPOKEN, set_apart
 
 HALF = re.compile(r"\\u[dD][89a-fA-F]")
 """Half of a surrogate pair in JSON. Text cannot contain one without the other, so a lone half becomes '?'."""
-FILTERED = "ended by content_filter, empty"
-"""The note of an answer that a server withholds for good."""
+CUT_SHORT = re.compile(r"length|max_tokens|model_length", re.IGNORECASE)
+THOUGHTS = ("reasoning_content", "reasoning", "thinking", "reasoning_text")
 
 
 class GarbledReplyError(Exception):
-    """A server's reply that is not a chat completion, or one without a choice (`empty`). `raw`: the reply."""
+    """A server's reply that is not a chat completion, or one without a choice. `raw`: the reply. `note`: why this
+    prompt has no answer, if the reply tells; `final`: whether the same call would end in the same way."""
 
-    def __init__(self, raw: str, empty: bool) -> None:
-        super().__init__("no choice in the reply" if empty else "no chat completion in the reply")
-        self.raw, self.empty = raw, empty
-
-
-class _Message(BaseModel):
-    content: str | list[dict[str, Any]] | None = None
-    refusal: str | None = None
-
-
-class _Choice(BaseModel):
-    message: _Message
-    finish_reason: str | None = None
-
-
-class _Reply(BaseModel):
-    choices: list[_Choice] = Field(min_length=1)
-    usage: Any = None
+    def __init__(self, raw: str, note: str = "", final: bool = False) -> None:
+        super().__init__(note or "no chat completion in the reply")
+        self.raw, self.note, self.final = raw, note, final
 
 
 def read_reply(raw: str) -> Completion:
     """A chat completion's first choice. Raises `GarbledReplyError` for any other text.
 
-    A refusal counts as an answer. An empty answer that did not end by itself has a note.
+    A refusal counts as an answer. Thoughts, marked in the text or in a field of their own, are no part of the answer.
+    An answer without text has a note.
     """
     if HALF.search(raw):
         with suppress(ValueError, RecursionError):
             raw = json.dumps(json.loads(raw), ensure_ascii=False).encode(errors="replace").decode()
-    try:
-        reply = _Reply.model_validate_json(raw)
-    except ValidationError as error:
-        # An empty list of choices is a reply; without a list, many servers send `error` instead.
-        raise GarbledReplyError(raw, empty=error.errors()[0]["type"] == "too_short") from error
-    choice, usage = reply.choices[0], reply.usage if isinstance(reply.usage, dict) else {}
+    choice, usage = _choice(raw)
     read, tokens = (
         count if isinstance(count := usage.get(key), int) else 0 for key in ("prompt_tokens", "completion_tokens")
     )
-    text = choice.message.content or ""
-    if isinstance(text, list):
-        text = "".join(str(part.get("text", "")) for part in text if part.get("type") == "text")
-    text = unmarked(text or choice.message.refusal or "").strip()
-    note = "" if text or choice.finish_reason in (None, "stop") else f"ended by {choice.finish_reason}, empty"
-    return Completion(text, tokens, choice.finish_reason not in ("length", "content_filter"), note, read)
+    ending, given = choice.get("finish_reason"), choice.get("message")
+    message: dict[str, Any] = given if isinstance(given, dict) else {}
+    content = message.get("content") or message.get("refusal") or ""
+    text = unmarked(_text_of(content)).strip()
+    field = next((_text_of(message[key]) for key in THOUGHTS if message.get(key)), "")
+    thought = unmarked(field or _text_of(content, thought=True)).strip()
+    finished = not (isinstance(ending, str) and (CUT_SHORT.search(ending) or FILTERS.search(ending)))
+    completion = set_apart(Completion(text, tokens, finished, "", read, thought))
+    if completion.text or completion.note:
+        return completion
+    if completion.reasoning and ending in (None, "stop"):
+        return replace(completion, note=UNSPOKEN)
+    if not given and not ending:
+        return replace(completion, note="no message in the reply")
+    return replace(completion, note="" if given and ending in (None, "stop") else f"ended by {ending}, empty")
 
 
-def is_flagged(error: Any) -> bool:
-    """Whether an error of any status is about the prompt and not the account (OpenRouter's moderation)."""
-    metadata = error.get("metadata") if isinstance(error, dict) else None
-    return isinstance(metadata, dict) and "flagged_input" in metadata
+def _choice(raw: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The first choice of a chat completion, and its use of tokens."""
+    try:
+        reply = json.loads(raw)
+    except (ValueError, RecursionError) as error:
+        raise GarbledReplyError(raw) from error
+    if not isinstance(reply, dict):
+        raise GarbledReplyError(raw)
+    choices, usage = reply.get("choices"), reply.get("usage")
+    if not choices and (why := withheld(reply)):
+        raise GarbledReplyError(raw, f"withheld by the server: {why}", final=True)
+    if choices == [] or (choices is None and reply.get("object") == "chat.completion" and not reply.get("error")):
+        # A completion without a choice is a reply; without a completion, many servers send `error` instead.
+        raise GarbledReplyError(raw, "no choice in the reply")
+    choice = choices[0] if isinstance(choices, list) else None
+    if not isinstance(choice, dict) or not ("message" in choice or choice.get("finish_reason")):
+        raise GarbledReplyError(raw)
+    return choice, usage if isinstance(usage, dict) else {}
+
+
+def _text_of(content: Any, thought: bool = False) -> str:
+    """The text of a message's content, a text or a list of parts; with `thought`, that of its thinking parts."""
+    if isinstance(content, str):
+        return "" if thought else content
+    parts = content if isinstance(content, list) else [content]
+    texts = []
+    for part in parts:
+        if not isinstance(part, dict):
+            continue
+        kind = str(part.get("type", "text"))
+        if thought and kind in ("thinking", "reasoning"):
+            texts.append(_text_of(part.get("thinking") or part.get("text") or part.get("reasoning") or ""))
+        elif not thought and kind in ("text", "output_text", "refusal"):
+            texts.append(str(part.get("text") or part.get("refusal") or ""))
+    return "".join(texts)
+
+
+def settled(completion: Completion) -> bool:
+    """Whether the same call would end in the same way. Another empty answer may change: a limit can be raised."""
+    return not completion.note or bool(re.search(rf"{FILTERS.pattern}|tool_call|function_call", completion.note, re.I))
 
 
 def parameters(sampling: Sampling) -> dict[str, Any]:
