@@ -32,7 +32,8 @@ class DataSettings(BaseModel):
     prompts: str = Field(min_length=1)
     images: str | None = Field(default=None, min_length=1)
     format: str | None = Field(
-        default=None, description="llava, amp, trl, nlf, vlsafe, ladders or module:function; null: told by the content"
+        default=None,
+        description="llava, amp, trl, swift, ranked, plain, nlf, vlsafe, ladders or module:function; null: by content",
     )
     limit: int | None = Field(default=None, ge=1, description="only the first so many records")
     max_rejected: float = Field(default=0.05, ge=0, le=1, description="share of bad records above which the run stops")

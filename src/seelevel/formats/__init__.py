@@ -7,9 +7,11 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 from seelevel.errors import InputError
-from seelevel.formats.records import Record, Rejected, load_json, screened
+from seelevel.formats.records import Record, Rejected, distinct, screened
+from seelevel.formats.sources import records
 from seelevel.images import ImageStore
 from seelevel.ladder import Ladder
 from seelevel.registry import choose
@@ -19,6 +21,10 @@ READERS = {
     "llava": "seelevel.formats.llava:parse",
     "amp": "seelevel.formats.amp:parse",
     "trl": "seelevel.formats.trl:parse",
+    "llamafactory": "seelevel.formats.forms:parse",  # both have rows of several forms
+    "swift": "seelevel.formats.forms:parse",
+    "ranked": "seelevel.formats.ranked:parse",
+    "plain": "seelevel.formats.plain:parse",
     "nlf": "seelevel.formats.nlf:parse",
     "vlsafe": "seelevel.formats.vlsafe:parse",
     "ladders": "seelevel.formats.ladders:parse",
@@ -27,48 +33,37 @@ WRITERS = {
     "llava": "seelevel.formats.llava:write",
     "amp": "seelevel.formats.amp:write",
     "trl": "seelevel.formats.trl:write",
+    "llamafactory": "seelevel.formats.llamafactory:write",
+    "swift": "seelevel.formats.swift:write",
     "nlf": "seelevel.formats.nlf:write",
     "ladders": "seelevel.formats.ladders:write",
 }
 FORMATS = tuple(READERS)
-KEYS = {
-    "amp": {"output_1"},
-    "trl": {"chosen", "rejected"},
-    "llava": {"conversations"},
-    "nlf": {"interaction"},
-    "vlsafe": {"image_id", "query"},
-    "ladders": {"prompt", "responses"},
-}
-"""The keys by which a record's format is recognised, in this order: AMP's records may hold conversations too."""
-TEXT_FORMATS = ("llava", "amp", "trl", "nlf")
+BY_CONTENT = "seelevel.formats.forms:parse"
+TEXT_FORMATS = ("llava", "amp", "trl", "llamafactory", "swift", "nlf")
 """The formats that are written as text, so their records name picture files."""
 
 
 def guess_format(path: Path) -> str:
-    """The format of a file, by the keys of its first record. Raises `InputError` if no format has these keys."""
+    """The form of a file's first record that has one. Raises `InputError` if none has one."""
+    from seelevel.formats.forms import LADDER_KEYS, form_of
+
     if path.is_dir():
         return "ladders"
     if not path.exists():
         raise InputError(f"{path} does not exist; check the path")
-    if path.suffix == ".parquet":
-        form = _by_keys(_parquet_columns(path))
-    else:
-        # The first recognised record decides, so that a bad one at the start does not hide the format of the others.
-        records = [record for _, record in load_json(path) if isinstance(record, dict)]
-        form = next(filter(None, (_by_keys(set(record)) for record in records)), None if records else "llava")
-    if form is None:
-        raise InputError(
-            f"{path}: no record has conversations (LLaVA), output_1 (AMP), chosen and rejected (TRL), interaction "
-            "(LVLM_NLF) or image_id and query (VLSafe)"
-        )
-    return form
-
-
-def _by_keys(keys: set[str]) -> str | None:
-    for form, needed in KEYS.items():
-        if needed <= keys:
-            return form
-    return None
+    if path.suffix == ".parquet" and _parquet_columns(path) >= LADDER_KEYS:
+        return "ladders"
+    first: dict[str, Any] | None = None
+    for _, record in records(path):
+        if isinstance(record, dict):
+            first = record if first is None else first
+            if (form := form_of(record)) is not None:
+                return form
+    if first is None:
+        return "llava"
+    keys = ", ".join(ascii(key)[1:-1] for key in list(first)[:8]) or "none"
+    raise InputError(f"{path}: no record has keys of a known format; the first has {keys}; see docs/formats.md")
 
 
 def _parquet_columns(path: Path) -> set[str]:
@@ -82,9 +77,14 @@ def _parquet_columns(path: Path) -> set[str]:
 
 
 def parse(path: Path, images: Path | None = None, form: str | None = None) -> Iterator[Record | Rejected]:
-    """The records of a file in any format. Their pictures exist but are not decoded yet; ids may repeat."""
-    records: Iterator[Record | Rejected] = choose("format", form or guess_format(path), READERS)(path, images)
-    return records
+    """The records of a file, each read by the form that its keys tell, or all in one format. Ids differ.
+
+    Their pictures exist but are not decoded yet.
+    """
+    if form is None:
+        form = "ladders" if guess_format(path) == "ladders" else BY_CONTENT
+    found: Iterator[Record | Rejected] = choose("format", form, READERS)(path, images)
+    return distinct(found)
 
 
 def read(

@@ -39,7 +39,6 @@ def ingest(
     Raises `InputError` if no record can be used, or if the share of bad records is above `max_rejected`; in both cases
     `rejected.jsonl` is written first. A stopped step starts again from the beginning, with the same result.
     """
-    form = form or guess_format(prompts)
     records = list(first_records(parse(prompts, images, form), limit))
     store = ImageStore(root)
     ladders: list[Ladder] = []
@@ -67,7 +66,7 @@ def ingest(
         if not stage.shard(number).exists():
             write_shard(stage.shard(number), batch, root)
     return DataFacts(
-        format=form,
+        format=form or guess_format(prompts),
         records=read,
         ladders=len(ladders),
         answered=sum(bool(ladder.responses) for ladder in ladders),

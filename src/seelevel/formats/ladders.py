@@ -7,7 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from seelevel.formats.parquet import read_ladders, save_ladders
-from seelevel.formats.records import BadRecord, Pictures, Record, Rejected
+from seelevel.formats.pictures import Pictures
+from seelevel.formats.records import Record, Rejected
+from seelevel.formats.values import BadRecord
 from seelevel.ladder import Ladder
 
 

@@ -20,16 +20,10 @@ from pathlib import Path
 from typing import Any
 
 from seelevel.formats.llava import relative
-from seelevel.formats.records import (
-    BadRecord,
-    Pictures,
-    Record,
-    Rejected,
-    checked_text,
-    each_record,
-    mapping,
-    settled,
-)
+from seelevel.formats.pictures import Pictures
+from seelevel.formats.records import Record, Rejected, each_record
+from seelevel.formats.turns import settled
+from seelevel.formats.values import BadRecord, checked_text, first, mapping, missing
 from seelevel.ladder import CRITERIA, IMAGE_MARK, Feedback, Image, Interaction, Ladder, Message, Response
 from seelevel.notes import RoundOf
 from seelevel.progress import say
@@ -43,16 +37,12 @@ UNNAMED = "helpfulness"
 
 def parse(path: Path, images: Path | None) -> Iterator[Record | Rejected]:
     """The rounds of each record in order, and the records set aside (`each_record`): one bad turn spoils a record."""
-    ids: set[str] = set()
+    return each_record(path, images, ladders)
 
-    def rounds(name: str, record: dict[str, Any], pictures: Pictures) -> list[Ladder]:
-        interaction = _interaction(name, record, pictures)
-        if name in ids:  # else the last rounds of this record could join those of the first
-            raise BadRecord("id seen before (the first record stays)")
-        ids.add(name)
-        return interaction.rounds()
 
-    return each_record(path, images, rounds)
+def ladders(name: str, record: dict[str, Any], pictures: Pictures) -> list[Ladder]:
+    """The rounds of one record. Raises `BadRecord`."""
+    return _interaction(name, record, pictures).rounds()
 
 
 def _interaction(name: str, record: dict[str, Any], pictures: Pictures) -> Interaction:
@@ -100,7 +90,8 @@ def picture_annotations(record: dict[str, Any]) -> dict[str, Any]:
 
 def _feedback(turn: dict[str, Any], following: str, name: str) -> Feedback | None:
     """The feedback in a turn, if there is any. `following`: the user's next turn, or an empty text."""
-    critique = next((turn[key] for key in CRITIQUES if turn.get(key) is not None), None)
+    turn = {key: None if missing(value) else value for key, value in turn.items()}
+    critique = first(turn, *CRITIQUES)
     rating, refinement, annotator = turn.get("rating"), turn.get("refinement"), turn.get("annotator")
     if rating is None and critique is None and refinement is None and annotator is None:
         return None

@@ -1,0 +1,117 @@
+"""The forms of records, told by their keys, one record at a time: a file may mix rows with and without a pair."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from seelevel.formats import amp, llava, nlf, plain, ranked, swift, trl, vlsafe
+from seelevel.formats.pairs import grouped
+from seelevel.formats.pictures import Pictures
+from seelevel.formats.questions import TEXTS, conversation_keys, no_question
+from seelevel.formats.records import Record, Rejected, each_record
+from seelevel.formats.values import BadRecord, missing, name_of
+from seelevel.ladder import Ladder
+
+LADDER_KEYS = {"prompt", "responses", "annotations", "notes"}
+"""The columns of our own Parquet files."""
+LADDERS: dict[str, Callable[[str, dict[str, Any], Pictures], list[Ladder]]] = {
+    "amp": amp.ladders,
+    "nlf": nlf.ladders,
+    "trl": trl.ladders,
+    "swift": swift.ladders,
+    "ranked": ranked.ladders,
+    "vlsafe": vlsafe.ladders,
+    "llava": llava.ladders,
+    "plain": plain.ladders,
+}
+"""How one record of each form becomes ladders, in the order in which the forms are recognised."""
+
+
+def form_of(record: dict[str, Any]) -> str | None:
+    """The form of a record by its keys that are not null or NaN; None if no form has these keys."""
+    keys = {key for key, value in record.items() if not missing(value)}
+    if keys >= LADDER_KEYS:
+        return "ladders"
+    if "output_1" in keys:
+        return "amp"
+    if "interaction" in keys:
+        return "nlf"
+    if keys & {"chosen", "rejected"} or trl.inside(record):
+        return "trl"
+    if keys & {"rejected_response", *swift.WHOLE, "rejected_images"}:
+        return "swift"
+    talk = conversation_keys(record)
+    if ranked.listed(record) and (not talk or ranked.is_ordered(record)):
+        return "ranked"
+    if {"image_id", "query"} <= keys and not keys & set(plain.ANSWERS):
+        return "vlsafe"
+    if talk:
+        return "llava"
+    return "plain" if keys & {*TEXTS} and keys != {"input"} else None
+
+
+def parse(path: Path, images: Path | None) -> Iterator[Record | Rejected]:
+    """The ladders of a file whose records may have any of these forms, and the records set aside."""
+    return grouped(each_record(path, images, ladders))
+
+
+def ladders(name: str, record: dict[str, Any], pictures: Pictures) -> list[Ladder]:
+    """The ladders of one record in any form. Raises `BadRecord`."""
+    return _of_form(form_of(record), name, record, pictures)
+
+
+def _of_form(form: str | None, name: str, record: dict[str, Any], pictures: Pictures) -> list[Ladder]:
+    if form is None:
+        raise no_question(record)
+    if form == "ladders":
+        raise BadRecord("a row of ladders, which is read from Parquet only")
+    return LADDERS[form](name, record, pictures)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a record is read as: its form, its ladders or the reason why there are none, and what became of its keys."""
+
+    form: str | None
+    ladders: list[Ladder]
+    reason: str
+    used: list[str]
+    ignored: list[str]
+
+
+class _Watched(dict[str, Any]):
+    """A record that remembers which of its keys were read."""
+
+    def __init__(self, record: dict[str, Any]) -> None:
+        super().__init__({key: None if missing(value) else value for key, value in record.items()})
+        self.read: set[str] = set()
+
+    def get(self, key: str, default: Any = None) -> Any:
+        self.read.add(key)
+        return super().get(key, default)
+
+    def __getitem__(self, key: str) -> Any:
+        self.read.add(key)
+        return super().__getitem__(key)
+
+    def __or__(self, other: dict[str, Any]) -> _Watched:  # type: ignore[override]
+        merged = _Watched({**self, **other})
+        merged.read = self.read
+        return merged
+
+
+def reading(record: dict[str, Any], pictures: Pictures, place: str = "record") -> Reading:
+    """How a record is read, for people who look at their data; keys without a value count neither way."""
+    watched = _Watched(record)
+    found, reason = list[Ladder](), ""
+    form = form_of(record)
+    try:
+        found = _of_form(form, name_of(watched.get("id"), "id") or place, watched, pictures)
+    except BadRecord as error:
+        reason = str(error)
+    keys = [key for key, value in record.items() if not missing(value)]
+    used = [key for key in keys if key in watched.read]
+    return Reading(form, found, reason, used, [key for key in keys if key not in watched.read])
