@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import random
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +32,11 @@ RECORDS: dict[str, dict[str, Any]] = {
     ]},
     "VLSafe": {"image_id": "a.png", "query": "What?", "reference": "No.", "caption": ["A cup."]},
 }  # fmt: skip
+FORMS = Counter(form_of(record) for record in RECORDS.values())
+TRIALS = {name: max(500, 2000 // FORMS[form_of(record)]) for name, record in RECORDS.items()}
+"""2,000 damaged records of each form at least."""
 DEEP: Any = []
-for _ in range(120):
+for _ in range(60):
     DEEP = [DEEP] if _ % 2 else {"a": DEEP}
 JUNK: tuple[Any, ...] = (
     None, math.nan, math.inf, -math.inf, True, False, 0, -1, 7, 2.0, 10**400, 10**5000, "", " ", "\ud800", "<image>",
@@ -47,7 +51,9 @@ KEYS = ("prompt", "messages", "image", "images", "chosen", "rejected", "scores",
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """The paths of all values inside a value."""
+    """The paths of the values inside a value."""
+    if len(path) > 9:
+        return []
     inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     return [found for key, entry in inner for found in [(*path, key), *places(entry, (*path, key))]]
 
@@ -58,7 +64,7 @@ def damaged(record: dict[str, Any], chance: random.Random) -> dict[str, Any]:
     for _ in range(chance.randint(1, 3)):
         paths = places(record)
         if not paths or chance.random() < 0.15:
-            record[chance.choice(KEYS)] = chance.choice(JUNK)
+            record[chance.choice(KEYS)] = copy.deepcopy(chance.choice(JUNK))
             continue
         *way, last = chance.choice(paths)
         holder: Any = record
@@ -72,7 +78,7 @@ def damaged(record: dict[str, Any], chance: random.Random) -> dict[str, Any]:
         elif change == 2:
             holder[last] = copy.deepcopy(chance.choice(list(RECORDS.values())))
         else:
-            holder[last] = chance.choice(JUNK)
+            holder[last] = copy.deepcopy(chance.choice(JUNK))
     return record
 
 
@@ -83,7 +89,7 @@ def test_a_damaged_record_is_read_or_set_aside_with_a_reason(tmp_path: Path, nam
     chance = random.Random(f"damage {name}")
     read = 0
     assert ladders("x", RECORDS[name], pictures)
-    for _ in range(2000):
+    for _ in range(TRIALS[name]):
         record = damaged(RECORDS[name], chance)
         try:
             found = ladders("x", record, pictures)
@@ -93,11 +99,11 @@ def test_a_damaged_record_is_read_or_set_aside_with_a_reason(tmp_path: Path, nam
         read += 1
         assert all(isinstance(ladder, Ladder) for ladder in found)
         assert found or form_of(record) == "nlf"
-    assert 50 < read < 1950  # the damage is neither harmless nor deadly
+    assert 0.02 < read / TRIALS[name] < 0.98  # the damage is neither harmless nor deadly
 
 
 def test_every_form_is_damaged() -> None:
-    assert {form_of(record) for record in RECORDS.values()} == set(LADDERS)
+    assert set(FORMS) == set(LADDERS)
 
 
 def test_a_reading_of_a_damaged_record_has_ladders_or_a_reason(tmp_path: Path) -> None:

@@ -92,7 +92,7 @@ def test_a_run_s_own_shards_are_not_written_over(tmp_path: Path) -> None:
 
 
 def test_a_name_without_a_format_asks_for_to(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="add --to llava, amp, trl, nlf, ladders"):
+    with pytest.raises(InputError, match="add --to llava, amp, trl, llamafactory, swift, nlf, ladders"):
         convert(amp_file(tmp_path), tmp_path / "x.json")
 
 
@@ -102,12 +102,12 @@ def test_an_unknown_format_is_named_with_the_nearest(tmp_path: Path) -> None:
 
 
 def test_a_format_that_is_only_read_is_named_as_such(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="'vlsafe' is read but not written; convert to llava, amp, trl, nlf, ladders"):
+    with pytest.raises(InputError, match="'vlsafe' is read but not written; convert to llava, amp, trl, llamafactory"):
         convert(amp_file(tmp_path), tmp_path / "x.json", target_format="vlsafe")
 
 
 def test_a_file_of_no_known_format_says_what_it_lacks(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no record has conversations"):
+    with pytest.raises(InputError, match="no record has keys of a known format; the first has id"):
         convert(write(tmp_path / "p.json", [{"id": 1}]), tmp_path / "x.parquet")
     (tmp_path / "p.parquet").write_bytes(b"PAR")
     with pytest.raises(InputError, match="is not a Parquet file"):

@@ -324,7 +324,7 @@ def test_a_file_may_mix_forms(tmp_path: Path) -> None:
 
 
 def test_a_named_format_reads_every_record_its_way(tmp_path: Path) -> None:
-    path = write(tmp_path / "p.json", [{**TALK, "chosen": "a", "rejected": "b"}])
+    path = write(tmp_path / "p.json", [{**TALK, "output_1": "a", "output_2": "b"}])
     (as_talk,) = read(path, form="llava")
     assert isinstance(as_talk, Ladder)
     assert [r.text for r in as_talk.responses] == ["Ho."]

@@ -49,6 +49,10 @@ def test_ratings_may_be_texts_and_critiques_have_two_keys(tmp_path: Path, rating
     assert feedback(tmp_path, interaction=[entry]) == [Feedback({"helpfulness": 3}, "Fair.")]
 
 
+def test_a_rating_of_nan_is_none(tmp_path: Path) -> None:
+    assert feedback(tmp_path, interaction=[turn(rating=float("nan"), critique_NLF="Fair.")]) == [Feedback({}, "Fair.")]
+
+
 def test_our_keys_hold_criteria_refinement_and_annotator(tmp_path: Path) -> None:
     ratings = {"honesty": 2, "harmlessness": "4"}
     rated = turn(rating=ratings, refinement="Count them.", annotator="judge")
@@ -128,7 +132,6 @@ def bad(*turns: Any, **more: Any) -> dict[str, Any]:
         (bad(turn(rating=3.5)), "interaction[1].rating '3.5' is not a whole number from 1 to 4"),
         (bad(turn(rating="good")), "interaction[1].rating 'good' is not a whole number from 1 to 4"),
         (bad(turn(rating="")), "interaction[1].rating '' is not a whole number from 1 to 4"),
-        (bad(turn(rating=float("nan"))), "interaction[1].rating 'nan' is not a whole number from 1 to 4"),
         (bad(turn(rating=True)), "interaction[1].rating is not a number"),
         (bad(turn(rating=["3"])), "interaction[1].rating is not a number"),
         (bad(turn(rating={"honesty": 7})), "interaction[1].rating '7' is not a whole number from 1 to 4"),
@@ -153,7 +156,7 @@ def bad(*turns: Any, **more: Any) -> dict[str, Any]:
         (bad(image_id="nope"), "image 'nope' is missing"),
         (bad(image_id="../out"), "image '../out' leaves the image folder"),
         (bad(image_id=True), "image_id is true or false, not a whole number or a text"),
-        (bad(image_id=9.5), "image_id is a number, not a whole number or a text"),
+        (bad(image_id=float("inf")), "image_id is infinite"),
         (bad(image=3), "image is a number, not a text"),
         (bad(caption=3), "caption is a number, not a text"),
         (bad(caption=[3]), "a line of caption is a number, not a text"),
@@ -172,9 +175,8 @@ def test_one_bad_turn_sets_a_whole_record_aside(tmp_path: Path, entry: Any, reas
 
 def test_a_record_takes_no_rounds_from_another_with_its_id(tmp_path: Path) -> None:
     found = load(tmp_path, {"id": 1, "interaction": [turn()]}, {**PUBLIC, "id": 1})
-    assert [entry.id for entry in found] == ["1#0", "1"]
-    assert isinstance(found[1], Rejected)
-    assert found[1].reason == "id seen before (the first record stays)"
+    assert [entry.id for entry in found] == ["1#0", "1~2#0", "1~2#1"]
+    assert [entry.interaction for entry in found if isinstance(entry, Ladder)] == ["1", "1~2", "1~2"]
 
 
 def test_json_lines_are_told_by_interaction(tmp_path: Path) -> None:

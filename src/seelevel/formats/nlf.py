@@ -23,7 +23,7 @@ from seelevel.formats.llava import relative
 from seelevel.formats.pictures import Pictures
 from seelevel.formats.records import Record, Rejected, each_record
 from seelevel.formats.turns import settled
-from seelevel.formats.values import BadRecord, checked_text, first, mapping, missing
+from seelevel.formats.values import BadRecord, checked_text, first, mapping, missing, name_of
 from seelevel.ladder import CRITERIA, IMAGE_MARK, Feedback, Image, Interaction, Ladder, Message, Response
 from seelevel.notes import RoundOf
 from seelevel.progress import say
@@ -118,7 +118,7 @@ def _rating(value: Any, name: str) -> int:
     """A whole number from 1 to 4, which may be written as '3', 3.0 or '3.0'."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise BadRecord(f"{name} is not a number")
-    text = checked_text(str(value), name).strip()
+    text = name_of(value, name).strip()
     if not re.fullmatch(r"[1-4](\.0+)?", text):
         raise BadRecord(f"{name} '{text:.20}' is not a whole number from 1 to 4")
     return int(text[0])
