@@ -231,6 +231,14 @@ def test_the_last_question_is_what_pairs_answer(tmp_path: Path) -> None:
     assert essence(parsed(swift, tmp_path)) == expected
 
 
+def test_conversations_may_differ_from_their_first_answers_on(tmp_path: Path) -> None:
+    sides = [[user("Hi?"), said(f"{word}."), user("So?"), said(f"{word}!")] for word in ("Ho", "Hm")]
+    expected = ([], ["Hi?"], [(0, "Ho.\n\nHo!"), (1, "Hm.\n\nHm!")])
+    for beside in ({}, {"prompt": "Hi?"}, {"prompt": "Hi?", "messages": sides[0]}):
+        assert essence(parsed({**beside, "chosen": sides[0], "rejected": sides[1]}, tmp_path)) == expected
+    assert essence(parsed({"messages": sides[0], "rejected_messages": sides[1]}, tmp_path)) == expected
+
+
 def test_pictures_go_to_the_marks_of_any_turn(tmp_path: Path) -> None:
     for name in ("a.png", "b.png", "c.png"):
         picture(tmp_path, name)

@@ -15,7 +15,7 @@ from seelevel.registry import choose
 from tests.formats.made import picture
 
 pytestmark = pytest.mark.unit
-SUFFIX = {"llamafactory": "json", "swift": "jsonl", "trl": "jsonl", "amp": "json", "ladders": "parquet"}
+SUFFIX = {"llamafactory": "json", "swift": "jsonl", "trl": "jsonl", "ladders": "parquet"}
 
 
 def message(role: str, content: str) -> Message:

@@ -16,6 +16,8 @@ from tests.formats.made import gpt, human, picture, record, write
 
 pytestmark = pytest.mark.unit
 
+REPEATED = "repeats an earlier record: the same id and content"
+
 
 def run(folder: Path, records: list[Any], **options: Any) -> tuple[Path, dict[str, Any]]:
     """The run folder and the facts."""
@@ -47,7 +49,7 @@ def test_bad_records_are_listed_in_order_with_their_reasons(tmp_path: Path) -> N
     root, facts = run(tmp_path, records, max_rejected=1.0)
     lines = [json.loads(line) for line in (root / "data" / "rejected.jsonl").read_text().splitlines()]
     assert [line["where"] for line in lines] == [f"prompts.json[{n}]" for n in (1, 2, 3, 4)]
-    assert lines[2] == {"where": "prompts.json[3]", "id": "0", "reason": "id seen before (the first record stays)"}
+    assert lines[2] == {"where": "prompts.json[3]", "id": "0", "reason": REPEATED}
     assert [ladder.id for ladder in read_ladders(root / "data", root)] == ["0", "5"]
     assert facts.rejected == 4
     assert sum(facts.reasons.values()) == 4

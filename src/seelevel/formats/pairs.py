@@ -62,12 +62,15 @@ def _parted(prompt: list[Turn], chosen: list[Turn], rejected: list[Turn]) -> tup
     if not length:
         raise BadRecord("chosen and rejected begin with different questions")
     shared, answers = chosen[:length], (chosen[length:], rejected[length:])
-    asked, held = ([(turn.role, plain(turn.content)) for turn in turns] for turns in (prompt, shared))
+    asked, held, better, worse = (
+        [(turn.role, plain(turn.content)) for turn in turns] for turns in (prompt, shared, chosen, rejected)
+    )
     if asked and asked[-len(held) :] == held:  # the prompt has earlier turns, or the marks
         marks = sum(len(turn.shown) for turn in shared)
         longer = len(prompt) > len(shared) or sum(len(turn.shown) for turn in prompt) > marks
         return prompt if longer else shared, *answers
-    if asked and held[-len(asked) :] != asked and not (len(asked) == 1 and asked[0] in held):
+    begins = asked in (better[: len(asked)], worse[: len(asked)])  # the prompt is all but the end of one side
+    if asked and not begins and held[-len(asked) :] != asked and not (len(asked) == 1 and asked[0] in held):
         raise BadRecord("prompt is not the question that chosen and rejected begin with")
     return shared, *answers
 

@@ -98,12 +98,13 @@ def _text(message: Message) -> list[dict[str, Any]]:
 
 
 def parts(content: str) -> list[dict[str, Any]]:
-    """'<image>\\nWhat?' → [{"type": "image"}, {"type": "text", "text": "What?"}]; a line break after a mark goes."""
+    """'<image>\\nWhat?' → [{"type": "image"}, {"type": "text", "text": "What?"}]; a leading mark loses its line."""
     pieces: list[dict[str, Any]] = []
     for place, piece in enumerate(content.split(IMAGE_MARK)):
         if place:
             pieces.append({"type": "image"})
-            piece = piece.removeprefix("\n")
+            if all(part["type"] == "image" for part in pieces):
+                piece = piece.removeprefix("\n")
         if piece:
             pieces.append({"type": "text", "text": piece})
     return pieces

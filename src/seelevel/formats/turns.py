@@ -92,6 +92,8 @@ def _content(content: Any, name: str) -> tuple[str, tuple[Any, ...]]:
     text, shown = "", list[Any]()
     for part in content if isinstance(content, list) else [content]:
         piece, pictures = _part(part, name) if isinstance(part, dict) else _marked(checked_text(part, name))
+        if piece == IMAGE_MARK and not text.replace(f"{IMAGE_MARK}\n", "") and isinstance(content, list):
+            piece += "\n"  # before the text a mark has its own line, inside the text it has not
         text += piece
         shown += pictures
     return text, tuple(shown)
@@ -106,7 +108,7 @@ def _part(part: dict[str, Any], name: str) -> tuple[str, list[Any]]:
     if kind in TEXTS:
         return _marked(checked_text(part.get("text"), name))
     source = first(part, "image", "image_url", "url", "path", "base64", "source", "image_file", "bytes")
-    return f"{IMAGE_MARK}\n", [None if empty(source) else source]
+    return IMAGE_MARK, [None if empty(source) else source]
 
 
 def _marked(text: str) -> tuple[str, list[Any]]:
