@@ -35,6 +35,7 @@ class DataSettings(BaseModel):
         default=None, description="llava, amp, trl, nlf, vlsafe, ladders or module:function; null: told by the content"
     )
     limit: int | None = Field(default=None, ge=1, description="only the first so many records")
+    columns: dict[str, str] = Field(default={}, description="our name: the name in the file, such as prompt: question")
     max_rejected: float = Field(default=0.05, ge=0, le=1, description="share of bad records above which the run stops")
 
 

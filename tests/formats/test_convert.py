@@ -9,6 +9,7 @@ import pytest
 
 from seelevel.errors import InputError
 from seelevel.formats import Rejected, commonest, convert, guess_format, read
+from seelevel.formats.sources import Source
 from seelevel.ladder import Ladder
 from tests.formats.made import gpt, human, picture, record, write
 
@@ -40,7 +41,7 @@ def test_a_ladder_is_the_same_after_any_two_conversions(tmp_path: Path, form: st
     assert convert(source, first, target_format=form, images=tmp_path / "pictures") == {
         "read": 3, "written": 3, "rejected": 0,
     }  # fmt: skip
-    assert guess_format(first) == form
+    assert guess_format(Source(first)) == form
     convert(first, second, target_format=other)
     assert essence(second) == essence(first)
     assert next(levels for _, levels, _ in essence(second)) == [

@@ -11,6 +11,7 @@ import pytest
 from seelevel.errors import InputError
 from seelevel.formats.ingest import ingest
 from seelevel.formats.parquet import read_ladders
+from seelevel.formats.sources import Source
 from seelevel.store import SHARD_SIZE, StageFolder, shards
 from tests.formats.made import gpt, human, picture, record, write
 
@@ -24,8 +25,8 @@ def run(folder: Path, records: list[Any], **options: Any) -> tuple[Path, dict[st
     root = folder / "run"
     stage = StageFolder(root / "data", "print")
     stage.begin()
-    arguments = {"limit": None, "max_rejected": 0.05, **options}
-    return root, ingest(prompts, folder / "pictures", stage, root, **arguments)
+    source = Source(prompts, folder / "pictures", limit=options.pop("limit", None))
+    return root, ingest(source, stage, root, **{"max_rejected": 0.05, **options})
 
 
 def contents(root: Path) -> dict[str, bytes]:

@@ -13,6 +13,7 @@ from hypothesis import strategies as some
 from seelevel.errors import InputError
 from seelevel.formats import Rejected, guess_format, read
 from seelevel.formats.llava import write as write_llava
+from seelevel.formats.sources import Source
 from seelevel.ladder import Ladder
 from tests.formats.made import gpt, human, picture, record, write
 
@@ -231,4 +232,4 @@ def test_no_json_value_stops_the_reading(tmp_path: Path, value: Any) -> None:
         found = list(read(path, form=form))
         assert len(found) == 2
         assert all(isinstance(entry, Ladder | Rejected) for entry in found)
-    assert guess_format(path) == "llava"  # by the good record, whatever stands before it
+    assert guess_format(Source(path)) == "llava"  # by the good record, whatever stands before it

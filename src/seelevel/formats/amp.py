@@ -15,13 +15,14 @@ from typing import Any
 
 from seelevel.formats.llava import conversation, image_entry
 from seelevel.formats.records import BadRecord, Record, Rejected, each_record, mapping, split, turns
+from seelevel.formats.sources import Source
 from seelevel.ladder import Image, Ladder, Message, Response
 from seelevel.store import write_json
 
 
-def parse(path: Path, images: Path | None) -> Iterator[Record | Rejected]:
+def parse(source: Source) -> Iterator[Record | Rejected]:
     """The file's ladders, and the records set aside (`each_record`)."""
-    return each_record(path, images, lambda name, record, pictures: [_ladder(name, record, pictures.named(record))])
+    return each_record(source, lambda name, record, pictures: [_ladder(name, record, pictures.named(record))])
 
 
 def _ladder(name: str, record: dict[str, Any], images: list[Image]) -> Ladder:

@@ -15,15 +15,16 @@ from pathlib import Path
 from typing import Any
 
 from seelevel.formats.records import BadRecord, Pictures, Record, Rejected, each_record, mapping, split, turns
+from seelevel.formats.sources import Source
 from seelevel.ladder import Ladder, Message, Response
 from seelevel.store import write_json
 
 NAMES = {"user": "human", "assistant": "gpt", "system": "system"}
 
 
-def parse(path: Path, images: Path | None) -> Iterator[Record | Rejected]:
+def parse(source: Source) -> Iterator[Record | Rejected]:
     """The file's ladders, and the records set aside (`each_record`)."""
-    return each_record(path, images, lambda name, record, pictures: [_ladder(name, record, pictures)])
+    return each_record(source, lambda name, record, pictures: [_ladder(name, record, pictures)])
 
 
 def _ladder(name: str, record: dict[str, Any], pictures: Pictures) -> Ladder:

@@ -30,6 +30,7 @@ from seelevel.formats.records import (
     mapping,
     settled,
 )
+from seelevel.formats.sources import Source
 from seelevel.ladder import CRITERIA, IMAGE_MARK, Feedback, Image, Interaction, Ladder, Message, Response
 from seelevel.notes import RoundOf
 from seelevel.progress import say
@@ -41,7 +42,7 @@ UNNAMED = "helpfulness"
 """The criterion of a rating without one."""
 
 
-def parse(path: Path, images: Path | None) -> Iterator[Record | Rejected]:
+def parse(source: Source) -> Iterator[Record | Rejected]:
     """The rounds of each record in order, and the records set aside (`each_record`): one bad turn spoils a record."""
     ids: set[str] = set()
 
@@ -52,7 +53,7 @@ def parse(path: Path, images: Path | None) -> Iterator[Record | Rejected]:
         ids.add(name)
         return interaction.rounds()
 
-    return each_record(path, images, rounds)
+    return each_record(source, rounds)
 
 
 def _interaction(name: str, record: dict[str, Any], pictures: Pictures) -> Interaction:

@@ -1,8 +1,7 @@
-"""Shared by all readers of other people's files: JSON with line numbers, turns, picture paths, reasons."""
+"""Shared by all readers of other people's files: turns, picture paths, reasons."""
 
 from __future__ import annotations
 
-import itertools
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator
@@ -11,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from seelevel.errors import InputError
-from seelevel.images import ImageError, check_image
+from seelevel.formats.json_records import kind_of
+from seelevel.formats.sources import Source, folder_of
+from seelevel.images import ImageError, ImageStore
 from seelevel.ladder import IMAGE_MARK, Image, Ladder, Message, Role
 
 ROLES: dict[str, Role] = {
@@ -46,73 +47,21 @@ class BadRecord(ValueError):
     """A record that cannot be used; the message is the reason."""
 
 
-def load_json(path: Path) -> list[tuple[str, Any]]:
-    """The records of a JSON list or of JSON lines, each with its place ('prompts.json[3]', 'rows.jsonl line 4').
-
-    Raises `InputError` with file and line if the text is not JSON or not a list of records.
-    """
-    text = _text(path)
-    lines = text.split("\n")  # not splitlines(), which also splits at characters that JSON texts may hold
-    if path.suffix == ".jsonl" or (text.lstrip()[:1] == "{" and len(lines) > 1 and _is_json(lines[0])):
-        return [(f"{path.name} line {n}", _parse(path, line, n)) for n, line in enumerate(lines, 1) if line.strip()]
-    value = _parse(path, text, 1)
-    if not isinstance(value, list):
-        raise InputError(f"{path}: expected a list of records, found {_kind(value)}; put the records into [ ]")
-    return [(f"{path.name}[{n}]", record) for n, record in enumerate(value)]
-
-
-def _text(path: Path) -> str:
-    if not path.exists():
-        raise InputError(f"{path} does not exist; check the path")
-    if path.is_dir():
-        raise InputError(f"{path} is a folder; name the file in it")
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raw = path.read_bytes()
-        line = raw[: error.start].count(b"\n") + 1
-        raise InputError(f"{path} line {line}: not UTF-8 text; save the file as UTF-8") from error
-
-
-def _parse(path: Path, text: str, first_line: int) -> Any:
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        line = first_line + error.lineno - 1
-        raise InputError(f"{path} line {line}: not JSON ({error.msg}, column {error.colno}); fix that line") from error
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path} line {first_line}: not usable JSON ({error}); fix it") from error
-
-
-def _is_json(line: str) -> bool:
-    try:
-        json.loads(line)
-    except ValueError:
-        return False
-    return True
-
-
-def _kind(value: Any) -> str:
-    names = {dict: "a mapping", list: "a list", str: "a text", bool: "true or false", type(None): "null"}
-    return names.get(type(value), "a number")
-
-
 def each_record(
-    path: Path, images: Path | None, ladders_of: Callable[[str, dict[str, Any], Pictures], Iterable[Ladder]]
+    source: Source, ladders_of: Callable[[str, dict[str, Any], Pictures], Iterable[Ladder]]
 ) -> Iterator[Record | Rejected]:
-    """The records of a JSON file in order, each as the ladders that `ladders_of(id, record, pictures)` returns.
+    """The records of a source in order, each as the ladders that `ladders_of(id, record, pictures)` returns.
 
     The pictures exist but are not decoded yet. If `ladders_of` raises `BadRecord`, the whole record is set aside.
-    `images` defaults to the file's folder and its subfolder `images`. Raises `InputError` if the file as a whole cannot
-    be read.
+    Raises `InputError` if the source as a whole cannot be read.
     """
-    pictures = Pictures(images, path)
-    for number, (where, record) in enumerate(load_json(path)):
+    pictures = Pictures(source.images, source.path, source.keep)
+    for number, (where, record) in enumerate(source.records()):
         name = ""
         try:
             if not isinstance(record, dict):
                 raise BadRecord("not a mapping")
-            name = record_id(record, f"{path.stem}-{number}")
+            name = record_id(record, f"{source.stem}-{number}")
             ladders = list(ladders_of(name, record, pictures))
         except BadRecord as error:
             yield Rejected(where, name, str(error))
@@ -126,14 +75,14 @@ def record_id(record: dict[str, Any], place: str) -> str:
     if value is None or value == "":
         return place
     if isinstance(value, bool) or not isinstance(value, int | str):
-        raise BadRecord(f"id is {_kind(value)}, not a whole number or a text")
+        raise BadRecord(f"id is {kind_of(value)}, not a whole number or a text")
     return checked_text(str(value), "id")
 
 
 def checked_text(value: Any, name: str) -> str:
     """The value, if it is a text that can be encoded as UTF-8. Raises `BadRecord` if not."""
     if not isinstance(value, str):
-        raise BadRecord(f"{name} is {_kind(value)}, not a text")
+        raise BadRecord(f"{name} is {kind_of(value)}, not a text")
     try:
         value.encode()
     except UnicodeEncodeError as error:
@@ -146,7 +95,7 @@ def mapping(value: Any, name: str) -> dict[str, Any]:
     if value is None:
         return {}
     if not isinstance(value, dict):
-        raise BadRecord(f"{name} is {_kind(value)}, not a mapping")
+        raise BadRecord(f"{name} is {kind_of(value)}, not a mapping")
     checked_text(json.dumps(value, ensure_ascii=False), name)
     return value
 
@@ -154,13 +103,13 @@ def mapping(value: Any, name: str) -> dict[str, Any]:
 def turns(value: Any, name: str = "conversations") -> list[Message]:
     """Turns in LLaVA's form ({from, value}) or the chat form ({role, content}; content: a text or a list of parts)."""
     if not isinstance(value, list):
-        raise BadRecord(f"{name} is {_kind(value)}, not a list of turns")
+        raise BadRecord(f"{name} is {kind_of(value)}, not a list of turns")
     return [_turn(turn, f"{name}[{n}]") for n, turn in enumerate(value)]
 
 
 def _turn(turn: Any, name: str) -> Message:
     if not isinstance(turn, dict):
-        raise BadRecord(f"{name} is {_kind(turn)}, not a turn")
+        raise BadRecord(f"{name} is {kind_of(turn)}, not a turn")
     role, content = turn.get("from", turn.get("role")), turn.get("value", turn.get("content"))
     if not isinstance(role, str) or role.lower() not in ROLES:
         raise BadRecord(f"{name} is from {role!r}, not human or gpt (user or assistant)")
@@ -228,21 +177,34 @@ def settled(messages: list[Message], images: int) -> list[Message]:
 class Pictures:
     """The folders of the pictures that records name."""
 
-    def __init__(self, images: Path | None, beside: Path) -> None:
+    def __init__(self, images: Path | None, beside: Path, keep: Callable[[bytes], Image] | None = None) -> None:
+        """beside: the file or folder of the records. keep: takes the bytes of a picture that stands in a record."""
         if images is not None and not images.is_dir():
             raise InputError(f"image folder {images} does not exist; check the path")
-        folder = images if images is not None else beside.parent
+        self._keep = keep
+        folder = images if images is not None else folder_of(beside)
         self.places = [folder.resolve()]
         if images is None and (folder / "images").is_dir():
             self.places.append((folder / "images").resolve())
 
     def named(self, record: dict[str, Any]) -> list[Image]:
         """The pictures in a record's `image` or `images`: a name, a list of names, or nothing."""
-        value = record.get("image", record.get("images"))
-        if value is None or value == "":
-            return []
-        names = value if isinstance(value, list) else [value]
-        return [Image(str(self.place(checked_text(name, "image")))) for name in names]
+        value = record.get("image")
+        if value is None:
+            value = record.get("images")
+        entries = value if isinstance(value, list) else [value]
+        return [self._entry(entry) for entry in entries if entry not in (None, "", {"bytes": None, "path": None})]
+
+    def _entry(self, entry: Any) -> Image:
+        """A picture given by its name, or as `datasets` holds it: by its bytes or its path."""
+        if isinstance(entry, dict):
+            if isinstance(entry.get("bytes"), bytes) and self._keep is not None:
+                try:
+                    return self._keep(entry["bytes"])
+                except ImageError as error:
+                    raise BadRecord(f"image: {error}") from error
+            entry = entry.get("path")
+        return Image(str(self.place(checked_text(entry, "image"))))
 
     def identified(self, record: dict[str, Any]) -> list[Image]:
         """The pictures in a record's `image` or `images`, else in its `image_id`.
@@ -254,7 +216,7 @@ class Pictures:
         if named or value is None or value == "":
             return named
         if isinstance(value, bool) or not isinstance(value, int | str):
-            raise BadRecord(f"image_id is {_kind(value)}, not a whole number or a text")
+            raise BadRecord(f"image_id is {kind_of(value)}, not a whole number or a text")
         failures = []
         for name in _names(checked_text(str(value), "image_id")):
             try:
@@ -290,16 +252,10 @@ def _names(image_id: str) -> list[str]:
     return names
 
 
-def first_records(records: Iterable[Record | Rejected], limit: int | None) -> Iterator[Record | Rejected]:
-    """The ladders of the first `limit` records of a file; a record of LVLM_NLF has one ladder per round."""
-    for number, (_, of_record) in enumerate(itertools.groupby(records, key=lambda record: record.where)):
-        if number == limit:
-            return
-        yield from of_record
-
-
-def screened(records: Iterable[Record | Rejected], need_answer: bool = False) -> Iterator[Ladder | Rejected]:
-    """The ladders that can be used, and the records set aside.
+def screened(
+    records: Iterable[Record | Rejected], store: ImageStore, need_answer: bool = False
+) -> Iterator[Ladder | Rejected]:
+    """The ladders that can be used, and the records set aside. store: where pictures inside the records are kept.
 
     Pictures are decoded and hashed, repeated ids are set aside, and so are ladders without an answer if `need_answer`.
     """
@@ -312,7 +268,7 @@ def screened(records: Iterable[Record | Rejected], need_answer: bool = False) ->
         for image in record.ladder.images:
             if image.path not in hashes:
                 try:
-                    hashes[image.path] = check_image(image.path).sha256
+                    hashes[image.path] = store.checked(image.path)
                 except ImageError as error:
                     hashes[image.path] = error
         yield accepted(record, [hashes[image.path] for image in record.ladder.images], ids, need_answer)

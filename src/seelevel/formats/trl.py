@@ -20,10 +20,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from seelevel.errors import InputError
 from seelevel.formats.llava import relative
-from seelevel.formats.records import BadRecord, Pictures, Record, Rejected, load_json, record_id, settled, turns
-from seelevel.images import ImageError, ImageStore
+from seelevel.formats.records import BadRecord, Pictures, Record, Rejected, record_id, settled, turns
+from seelevel.formats.sources import Source
 from seelevel.ladder import IMAGE_MARK, Image, Ladder, Message, Response
 from seelevel.store import write_atomically
 
@@ -41,23 +40,21 @@ class Row(NamedTuple):
     rejected: list[Message]
 
 
-def parse(path: Path, images: Path | None) -> Iterator[Record | Rejected]:
+def parse(source: Source) -> Iterator[Record | Rejected]:
     """Ladders in the order of their first rows. Their pictures exist but are not decoded yet.
 
-    `images` defaults to the file's folder and its subfolder `images`. Pictures inside a Parquet file are unpacked into
-    the folder `images` beside it. Raises `InputError` if the file as a whole cannot be read.
+    Raises `InputError` if the source as a whole cannot be read.
     """
-    pictures = Pictures(images, path)
-    unpacked = ImageStore(path.parent)
+    pictures = Pictures(source.images, source.path, source.keep)
     groups: dict[str, list[Row]] = {}
     order: list[str | Rejected] = []
-    for number, (where, record) in enumerate(_rows(path)):
+    for number, (where, record) in enumerate(source.records()):
         name = ""
         try:
             if not isinstance(record, dict):
                 raise BadRecord("not a mapping")
-            name = record_id(record, f"{path.stem}-{number}")
-            row = _row(where, name, record, _images(record, pictures, unpacked))
+            name = record_id(record, f"{source.stem}-{number}")
+            row = _row(where, name, record, pictures.named(record))
         except BadRecord as error:
             order.append(Rejected(where, name, str(error)))
             continue
@@ -71,36 +68,6 @@ def parse(path: Path, images: Path | None) -> Iterator[Record | Rejected]:
             yield entry
         else:
             yield from _ladders(groups[entry])
-
-
-def _rows(path: Path) -> Iterator[tuple[str, Any]]:
-    if path.suffix != ".parquet":
-        yield from load_json(path)
-        return
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        rows = pq.read_table(path).to_pylist()
-    except (pa.ArrowInvalid, OSError) as error:
-        raise InputError(f"{path} is not a Parquet file ({error}); write it again") from error
-    for number, row in enumerate(rows):
-        yield f"{path.name} row {number}", row
-
-
-def _images(record: dict[str, Any], pictures: Pictures, unpacked: ImageStore) -> list[Image]:
-    value = record.get("images", record.get("image"))
-    entries = value if isinstance(value, list) else [] if value is None else [value]
-    images: list[Image] = []
-    for entry in entries:
-        if isinstance(entry, dict) and entry.get("bytes"):
-            try:
-                images.append(unpacked.put_bytes(entry["bytes"]))
-            except ImageError as error:
-                raise BadRecord(f"image: {error}") from error
-        else:
-            images += pictures.named({"image": entry.get("path") if isinstance(entry, dict) else entry})
-    return images
 
 
 def _row(where: str, name: str, record: dict[str, Any], images: list[Image]) -> Row:

@@ -9,17 +9,17 @@ Training rows have a `reference`, the *standard response*; test rows have none.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from seelevel.formats.nlf import picture_annotations
 from seelevel.formats.records import BadRecord, Pictures, Record, Rejected, checked_text, each_record, split
+from seelevel.formats.sources import Source
 from seelevel.ladder import Ladder, Message, Response
 
 
-def parse(path: Path, images: Path | None) -> Iterator[Record | Rejected]:
+def parse(source: Source) -> Iterator[Record | Rejected]:
     """The file's ladders, and the records set aside (`each_record`)."""
-    return each_record(path, images, lambda name, record, pictures: [_ladder(name, record, pictures)])
+    return each_record(source, lambda name, record, pictures: [_ladder(name, record, pictures)])
 
 
 def _ladder(name: str, record: dict[str, Any], pictures: Pictures) -> Ladder:
