@@ -276,6 +276,10 @@ class ImageStore:
             self._begun[str(path)] = None  # many futures are much memory
         return Path(path).stem
 
+    def close(self) -> None:
+        """Wait for what was begun; nothing more can be begun."""
+        self._threads.shutdown()
+
 
 def named_by_content(raw: bytes) -> Image:
     """A name for a picture that is only counted: nothing is kept."""

@@ -108,8 +108,11 @@ def test_a_format_that_is_only_read_is_named_as_such(tmp_path: Path) -> None:
 
 
 def test_a_file_of_no_known_format_says_what_it_lacks(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no record has conversations"):
+    with pytest.raises(InputError, match=r"the records have id; forms need amp: output_1; trl: chosen, rejected"):
         convert(write(tmp_path / "p.json", [{"id": 1}]), tmp_path / "x.parquet")
+    near = r"have id, chosen, bad; the nearest form, trl, lacks rejected\. If .*data\.columns .*seelevel inspect"
+    with pytest.raises(InputError, match=near):
+        convert(write(tmp_path / "p.json", [{"id": 1, "chosen": "a", "bad": "b"}]), tmp_path / "x.parquet")
     (tmp_path / "p.parquet").write_bytes(b"PAR")
     with pytest.raises(InputError, match="is not a Parquet file"):
         convert(tmp_path / "p.parquet", tmp_path / "x.jsonl")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from itertools import islice
 from pathlib import Path
@@ -46,25 +46,34 @@ TEXT_FORMATS = ("llava", "amp", "trl", "nlf")
 """The formats that are written as text, so their records name picture files."""
 
 
+class UnknownForm(InputError):
+    """The records have the keys of no form. `near`: the nearest form and what it lacks, or what each needs."""
+
+    def __init__(self, path: Path, names: Sequence[str]) -> None:
+        shares = {form: len(needed & {*names}) / len(needed) for form, needed in KEYS.items() if form != "ladders"}
+        form = max(shares, key=shares.__getitem__)
+        self.near = f"the nearest form, {form}, lacks {', '.join(sorted(KEYS[form] - {*names}))}"
+        if not shares[form]:
+            self.near = "forms need " + "; ".join(f"{form}: {', '.join(sorted(KEYS[form]))}" for form in shares)
+        super().__init__(
+            f"{path}: no known form; the records have {', '.join(names) or 'no keys'}; {self.near}. If it has another "
+            f"name here, say so: data.columns in a recipe, --columns OURS=THEIRS; `seelevel inspect {path}` shows the "
+            "columns"
+        )
+
+
 def guess_format(source: Source) -> str:
     """The format of a source, by the keys of its records. Raises `InputError` if no format has these keys."""
     first = []
     # The first recognised record decides, so that a bad one at the start does not hide the format of the others.
-    for where, record in islice(replace(source, used=None, seen=None).records(), LOOKED_AT):
+    for where, record in islice(replace(source, seen=None).records(), LOOKED_AT):
         form = _by_keys(record.keys()) if isinstance(record, dict) else None
         if form is not None:
             return form
         first.append((where, record))
     if not first:
         return "llava"
-    names = columns_of(first)
-    near = max(KEYS, key=lambda form: len(KEYS[form] & {*names}) / len(KEYS[form]))
-    missing = ", ".join(sorted(KEYS[near] - {*names}))
-    raise InputError(
-        f"{source.path}: no known form; the records have {', '.join(names) or 'no keys'}. The nearest form, {near}, "
-        f"lacks {missing}. If it has another name here, say so: data.columns in a recipe, --columns OURS=THEIRS; "
-        f"`seelevel inspect {source.path}` shows what is understood"
-    )
+    raise UnknownForm(source.path, columns_of(first))
 
 
 def _by_keys(keys: Collection[str]) -> str | None:

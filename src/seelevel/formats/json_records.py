@@ -1,4 +1,4 @@
-"""Records in JSON text: a list, one record per line, one record, or a mapping of ids to records; read piece by piece."""
+"""Records in JSON text: a list, one record per line, one record, or ids to records; read piece by piece."""
 
 from __future__ import annotations
 

@@ -60,8 +60,8 @@ class Source:
     keep: Callable[[bytes], Image] | None = None
     seen: Callable[[], object] | None = None
     """Called for each record that is read."""
-    used: set[str] | None = None
-    """If given, the names of the columns that a reader asks for are added."""
+    given: Iterable[tuple[str, Any]] | None = None
+    """Records that stand in for those of the files."""
 
     @property
     def stem(self) -> str:
@@ -70,14 +70,18 @@ class Source:
 
     def records(self) -> Iterator[tuple[str, Any]]:
         """(place, record) in order, columns renamed, up to the limit."""
-        found = itertools.islice(records(self.path), self.limit)
+        found = itertools.islice(records(self.path) if self.given is None else self.given, self.limit)
         renamed = _renamed(found, self.columns, self.path) if self.columns else found
         for where, record in renamed:
             if self.seen is not None:
                 self.seen()
-            if self.used is not None and isinstance(record, dict):
-                record = _Watched(record, self.used)
             yield where, record
+
+    def described(self) -> str:
+        """Its container in words: 'folder of 14 Parquet files'."""
+        found = files(self.path)
+        kinds = list(dict.fromkeys(map(container, found)))
+        return " and ".join(kinds) if found == [self.path] else f"folder of {len(found)} {' and '.join(kinds)} files"
 
     def count(self) -> int | None:
         """How many records there are, if the files' own tables of contents tell."""
@@ -86,22 +90,6 @@ class Source:
             return None
         rows = sum(map(rows_in_table, found))
         return rows if self.limit is None else min(rows, self.limit)
-
-
-class _Watched(dict[str, Any]):
-    """A record that notes which of its keys are asked for."""
-
-    def __init__(self, record: Mapping[str, Any], used: set[str]) -> None:
-        super().__init__(record)
-        self._used = used
-
-    def __getitem__(self, key: str) -> Any:
-        self._used.add(key)
-        return super().__getitem__(key)
-
-    def get(self, key: str, default: Any = None) -> Any:
-        self._used.add(key)
-        return super().get(key, default)
 
 
 def folder_of(path: Path) -> Path:

@@ -128,6 +128,18 @@ def rows_in_table(path: Path) -> int:
         raise InputError(f"{path} is not a Parquet file ({error}); fetch or write it again") from error
 
 
+class _End:
+    """A file that is read in a stream, and its last block. A whole tar ends with zeros, which tarfile does not check."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file, self.block = file, b""
+
+    def read(self, size: int) -> bytes:
+        raw = self.file.read(size)
+        self.block = (self.block + raw)[-512:]
+        return raw
+
+
 def tar_records(path: Path, file: BinaryIO) -> Iterator[tuple[str, Any]]:
     """The samples of a WebDataset: neighbouring files whose names are equal up to the first dot.
 
@@ -136,8 +148,9 @@ def tar_records(path: Path, file: BinaryIO) -> Iterator[tuple[str, Any]]:
     """
     key = ""
     members: dict[str, tuple[str, bytes]] = {}
+    end = _End(file)
     try:
-        with tarfile.open(fileobj=file, mode="r|") as tar:
+        with tarfile.open(fileobj=end, mode="r|") as tar:  # type: ignore[call-overload]
             for member in tar:
                 place = PurePosixPath(member.name)
                 if not member.isreg() or place.name.startswith("."):
@@ -154,8 +167,9 @@ def tar_records(path: Path, file: BinaryIO) -> Iterator[tuple[str, Any]]:
                 content = tar.extractfile(member)
                 members[kind.lower()] = (place.name, b"" if content is None else content.read())
     except (tarfile.TarError, EOFError, OSError) as error:
-        after = f" after {key}" if key else ""
-        raise InputError(f"{path}: broken{after} ({error}); fetch or write the tar again") from error
+        raise InputError(f"{path}: broken after '{key}' ({error}); fetch or write the tar again") from error
+    if end.block.strip(b"\0"):
+        raise InputError(f"{path}: cut off after '{key}'; fetch or write the tar again")
     if members:
         yield f"{path.name} {key}", _sample(path, key, members)
 
