@@ -17,7 +17,7 @@ from PIL import Image as Pictures
 
 def jpeg(colour: int = 0, size: tuple[int, int] = (12, 9)) -> bytes:
     buffer = io.BytesIO()
-    Pictures.new("RGB", size, (colour, 90, 30)).save(buffer, "JPEG")
+    Pictures.new("RGB", size, (16 * colour % 256, 90, 30)).save(buffer, "JPEG")
     return buffer.getvalue()
 
 

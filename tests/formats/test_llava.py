@@ -146,7 +146,7 @@ def test_a_record_without_an_id_is_known_by_its_place(tmp_path: Path) -> None:
     [
         ('[\n{"id": 1},\n{"id": }\n]', "p.json line 3: not JSON"),
         ("", "p.json line 1"),
-        ('{"id": 1}', "found a mapping"),
+        ("7", "found a number"),
     ],
 )
 def test_invalid_json_is_named_by_file_and_line(tmp_path: Path, text: str, line: str) -> None:

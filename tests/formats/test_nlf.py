@@ -129,7 +129,6 @@ def bad(*turns: Any, **more: Any) -> dict[str, Any]:
         (bad(turn(rating=3.5)), "interaction[1].rating '3.5' is not a whole number from 1 to 4"),
         (bad(turn(rating="good")), "interaction[1].rating 'good' is not a whole number from 1 to 4"),
         (bad(turn(rating="")), "interaction[1].rating '' is not a whole number from 1 to 4"),
-        (bad(turn(rating=float("nan"))), "interaction[1].rating 'nan' is not a whole number from 1 to 4"),
         (bad(turn(rating=True)), "interaction[1].rating is not a number"),
         (bad(turn(rating=["3"])), "interaction[1].rating is not a number"),
         (bad(turn(rating={"honesty": 7})), "interaction[1].rating '7' is not a whole number from 1 to 4"),

@@ -51,8 +51,8 @@ def inspect(
 
     Raises `InputError` if the file or folder as a whole cannot be read.
     """
-    source = Source(path, images, columns)
-    container, total = source.described(), source.count()
+    source = Source(path, images, columns, limit)
+    container, total = source.described(), replace(source, limit=None).count()
     names = columns_of(islice(source.records(), LOOKED_AT))
     try:
         form = form or guess_format(source)
@@ -60,7 +60,7 @@ def inspect(
         return Inspection(str(path), container, None, error.near, total, 0, [], names, 0, {}, [])
     with TemporaryDirectory() as folder, closing(ImageStore(Path(folder))) as store:
         looked_at = Counter[str]()
-        source = replace(source, limit=limit, keep=store.begin, seen=lambda: looked_at.update(["records"]))
+        source = replace(source, keep=store.begin, seen=lambda: looked_at.update(["records"]))
         ladders, reasons, examples = 0, Counter[str](), []
         for found in screened(parse(source, form), store):
             if isinstance(found, Rejected):

@@ -37,8 +37,12 @@ def json_records(path: Path, file: BinaryIO, lines: bool) -> Iterator[tuple[str,
         return
     numbered = _lines(path, file)
     first, value = next(numbered, (0, ""))
+    if not first:
+        if lines:
+            return
+        raise InputError(f"{path} line 1: not JSON (the file is empty); write the records into it, or [] for none")
     try:
-        found = _decoded(value)
+        found = DECODER.decode(value)
     except ValueError:
         if lines:
             raise _not_json(path, value, first) from None
@@ -49,8 +53,7 @@ def json_records(path: Path, file: BinaryIO, lines: bool) -> Iterator[tuple[str,
     if second is None and not lines:
         yield from _of_one(path, found)
         return
-    if first:
-        yield f"{path.name} line {first}", found
+    yield f"{path.name} line {first}", found
     if second is not None:
         yield f"{path.name} line {second[0]}", _parsed(path, second[1], second[0])
         for number, line in numbered:
@@ -65,7 +68,7 @@ def _lines(path: Path, file: BinaryIO) -> Iterator[tuple[int, str]]:
         if len(raw) == LONGEST:
             raise InputError(f"{path} line {number}: over {LONGEST >> 20} MiB without an end; put one record on a line")
         if raw.strip():
-            yield number, _text(path, raw, number).removeprefix("\ufeff")
+            yield number, _text(path, raw.rstrip(), number)
 
 
 def _text(path: Path, raw: bytes, line: int) -> str:
@@ -77,10 +80,6 @@ def _text(path: Path, raw: bytes, line: int) -> str:
 
 def _not_text(path: Path, line: int) -> InputError:
     return InputError(f"{path} line {line}: not UTF-8 text; save the file as UTF-8")
-
-
-def _decoded(text: str) -> Any:
-    return DECODER.decode(text) if text else {}
 
 
 def _parsed(path: Path, text: str, line: int) -> Any:
@@ -147,13 +146,15 @@ class _Window:
     def __init__(self, path: Path, file: BinaryIO) -> None:
         self.path, self.file = path, file
         self.decode = codecs.getincrementaldecoder("utf-8-sig")().decode
-        self.text, self.at, self.line, self.ended = "", 0, 1, False
+        self.text, self.at, self.ended = "", 0, False
+        self.line, self.column = 1, 0  # of what is before the stretch
 
     def _more(self) -> bool:
         """Read on; drop what is behind. False at the file's end."""
         if self.ended:
             return False
         self.line += self.text.count("\n", 0, self.at)
+        self.column = self._column(self.at) - 1
         self.text, self.at = self.text[self.at :], 0
         raw = self.file.read(max(CHUNK, len(self.text)))
         self.ended = not raw
@@ -200,8 +201,12 @@ class _Window:
 
     def error(self, message: str, place: int) -> InputError:
         line = self.line + self.text.count("\n", 0, place)
-        column = place - self.text.rfind("\n", 0, place)
-        return InputError(f"{self.path} line {line}: not JSON ({message}, column {column}); fix that line")
+        found = f"not JSON ({message}, column {self._column(place)})"
+        return InputError(f"{self.path} line {line}: {found}; fix that line")
+
+    def _column(self, place: int) -> int:
+        start = self.text.rfind("\n", 0, place)
+        return place - start if start >= 0 else self.column + place + 1
 
 
 def table_records(path: Path, file: BinaryIO, separator: str) -> Iterator[tuple[str, Any]]:

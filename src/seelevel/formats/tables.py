@@ -65,17 +65,18 @@ def parquet_records(path: Path) -> Iterator[tuple[str, Any]]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    number = 0
+    number = -1
     try:
         with pq.ParquetFile(path, buffer_size=1 << 20, pre_buffer=False) as file:
+            number = 0
             data = file.metadata
             size = sum(data.row_group(n).total_byte_size for n in range(data.num_row_groups))
             for batch in file.iter_batches(_batch_rows(size, data.num_rows), use_threads=False):
                 yield from _rows(path, batch, number)
                 number += batch.num_rows
     except (pa.ArrowException, OSError) as error:
-        if number:
-            raise InputError(f"{path} row {number}: broken ({error}); fetch or write the file again") from error
+        if number >= 0:
+            raise InputError(f"{path}: broken after row {number} ({error}); fetch or write it again") from error
         raise InputError(f"{path} is not a Parquet file ({error}); fetch or write it again") from error
 
 
@@ -129,7 +130,7 @@ def rows_in_table(path: Path) -> int:
 
 
 class _End:
-    """A file that is read in a stream, and its last block. A whole tar ends with zeros, which tarfile does not check."""
+    """A stream and its last block: a whole tar ends with zeros, which tarfile does not check."""
 
     def __init__(self, file: BinaryIO) -> None:
         self.file, self.block = file, b""
