@@ -11,7 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from threading import Lock, Semaphore
+from threading import Semaphore
 
 import numpy as np
 from PIL import Image as Pictures
@@ -208,14 +208,13 @@ def _reason(error: BaseException) -> ImageError:
 
 
 class ImageStore:
-    """`root/images`: pictures kept once, by content, each whole or not at all.
+    """`root/images`: pictures kept once, by content, each whole or not at all. They are not synced one by one.
 
     shared: other processes write into the folder too, so what they have not finished is left alone.
     """
 
     def __init__(self, root: Path, shared: bool = False) -> None:
         self.folder = Path(root).resolve() / "images"
-        self._writing = Lock()
         self._begun: dict[str, Future[str] | None] = {}
         self._room = Semaphore(WAITING)
         self._threads = ThreadPoolExecutor(THREADS)
@@ -233,9 +232,8 @@ class ImageStore:
         """`put` for a picture that is in memory, encoded as its file would be."""
         facts = _check(raw)
         target = self.folder / f"{facts.sha256}.{facts.suffix}"
-        with self._writing:  # two threads with the same picture would share one temporary file
-            if not target.exists():
-                write_atomically(target, raw)
+        if not target.exists() or target.stat().st_size != len(raw):  # a loss of power leaves a file too short
+            write_atomically(target, raw, synced=False)
         return Image(str(target), facts.sha256)
 
     def begin(self, raw: bytes) -> Image:

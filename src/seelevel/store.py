@@ -26,8 +26,11 @@ SHARD_SIZE = 128
 T = TypeVar("T")
 
 
-def write_atomically(path: Path, data: bytes | str) -> None:
-    """Write a file whole or not at all. Raises `DiskFullError` with the bytes missing."""
+def write_atomically(path: Path, data: bytes | str, synced: bool = True) -> None:
+    """Write a file whole or not at all. Raises `DiskFullError` with the bytes missing.
+
+    synced: wait for the disk. Without, a loss of power may leave a file that is too short.
+    """
     raw = data.encode() if isinstance(data, str) else data
     # A unique name: two runs, or two threads of one run, may write the same file.
     temporary = path.with_name(f"{TEMPORARY}{os.getpid()}-{threading.get_ident():x}-{path.name}")
@@ -36,7 +39,8 @@ def write_atomically(path: Path, data: bytes | str) -> None:
         with temporary.open("wb") as file:
             file.write(raw)
             file.flush()
-            os.fsync(file.fileno())
+            if synced:
+                os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
         temporary.unlink(missing_ok=True)
