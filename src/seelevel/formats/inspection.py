@@ -61,7 +61,8 @@ def inspect(
     with TemporaryDirectory() as folder, closing(ImageStore(Path(folder))) as store:
         looked_at = Counter[str]()
         source = replace(source, keep=store.begin, seen=lambda: looked_at.update(["records"]))
-        ladders, reasons, examples = 0, Counter[str](), []
+        ladders, reasons = 0, Counter[str]()
+        examples: list[dict[str, Any]] = []
         for found in screened(parse(source, form), store):
             if isinstance(found, Rejected):
                 reasons[kind(found.reason)] += 1
