@@ -9,6 +9,7 @@ import tarfile
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from seelevel.errors import InputError
@@ -126,6 +127,16 @@ def test_parquet_is_read_in_batches_that_fit(tmp_path: Path, monkeypatch: pytest
     list(records(parquet(tmp_path / "p.parquet", rows)))
     assert sum(asked) == 40
     assert max(asked) <= 8
+
+
+def test_a_large_row_group_is_not_in_memory_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tables, "BATCH_BYTES", 1 << 20)
+    rows = [{"image": {"bytes": b"\xff\xd8\xff" + os.urandom(100_000), "path": None}} for _ in range(400)]
+    path = parquet(tmp_path / "p.parquet", rows, row_group_size=400, use_dictionary=False, write_batch_size=8)
+    before = pa.total_allocated_bytes()
+    held = [pa.total_allocated_bytes() - before for _ in records(path)]
+    assert len(held) == 400
+    assert max(held) < path.stat().st_size / 4
 
 
 def test_bytes_in_a_column_are_a_picture_or_a_text(tmp_path: Path) -> None:
