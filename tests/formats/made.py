@@ -11,6 +11,7 @@ from PIL import Image as Drawing
 from seelevel.formats.forms import ladders
 from seelevel.formats.pictures import Pictures
 from seelevel.formats.values import BadRecord
+from seelevel.images import ImageStore
 from seelevel.ladder import Ladder
 
 
@@ -43,7 +44,7 @@ def write(path: Path, records: Any) -> Path:
 def parsed(entry: dict[str, Any], folder: Path) -> Ladder | str:
     """One record in any form as its ladder, or the reason why it is set aside; pictures lie in `folder`."""
     try:
-        (ladder,) = ladders("x", entry, Pictures(None, folder / "x.json"))
+        (ladder,) = ladders("x", entry, Pictures(None, folder / "x.json", ImageStore(folder).put_bytes))
     except BadRecord as error:
         return str(error)
     return ladder

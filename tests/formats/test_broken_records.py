@@ -14,6 +14,7 @@ import pytest
 from seelevel.formats.forms import LADDERS, form_of, ladders, reading
 from seelevel.formats.pictures import Pictures
 from seelevel.formats.values import BadRecord
+from seelevel.images import ImageStore
 from seelevel.ladder import Ladder
 from tests.formats.made import gpt, human, picture
 from tests.formats.test_forms import PAIRS, SINGLE
@@ -85,7 +86,7 @@ def damaged(record: dict[str, Any], chance: random.Random) -> dict[str, Any]:
 @pytest.mark.parametrize("name", RECORDS)
 def test_a_damaged_record_is_read_or_set_aside_with_a_reason(tmp_path: Path, name: str) -> None:
     picture(tmp_path, "a.png")
-    pictures = Pictures(None, tmp_path / "x.json")
+    pictures = Pictures(None, tmp_path / "x.json", ImageStore(tmp_path).put_bytes)
     chance = random.Random(f"damage {name}")
     read = 0
     assert ladders("x", RECORDS[name], pictures)
@@ -108,7 +109,7 @@ def test_every_form_is_damaged() -> None:
 
 def test_a_reading_of_a_damaged_record_has_ladders_or_a_reason(tmp_path: Path) -> None:
     picture(tmp_path, "a.png")
-    pictures = Pictures(None, tmp_path / "x.json")
+    pictures = Pictures(None, tmp_path / "x.json", ImageStore(tmp_path).put_bytes)
     chance = random.Random("readings")
     for _ in range(1000):
         found = reading(damaged(chance.choice(list(RECORDS.values())), chance), pictures)

@@ -12,6 +12,7 @@ from seelevel.errors import InputError
 from seelevel.formats import Rejected, guess_format, read
 from seelevel.formats.forms import form_of, reading
 from seelevel.formats.pictures import Pictures
+from seelevel.formats.sources import Source
 from seelevel.ladder import Ladder
 from tests.formats.made import essence, gpt, human, parsed, picture, write
 
@@ -280,7 +281,8 @@ TALK = {"conversations": [human("Hi?"), gpt("Ho.")]}
     ("record", "reason"),
     [
         ({"question": "Hi?", "chosen": "Ho.", "rejected": "Ho."}, "chosen and rejected are the same"),
-        ({"question": "Hi?", "chosen": "Ho."}, "no rejected"),
+        ({"question": "Hi?", "chosen": "Ho."}, "chosen seems to hold another answer, but is not read"),
+        ({"question": "Hi?", "chosen": "Ho.", "rejected": None}, "no rejected"),
         ({**BOTH, "score": 1}, "no question (prompt, question, query, instruction, messages); its keys are chosen"),
         ({"prompt": "Hi?", "question": "Who?", **BOTH}, "question asks another question than prompt"),
         ({"prompt": "Hi?", **BOTH, "score_chosen": 1, "score_rejected": 2}, "score_chosen 1 is below score_rejected 2"),
@@ -322,7 +324,7 @@ def test_a_record_that_could_be_misread_is_set_aside(tmp_path: Path, record: dic
 def test_a_file_may_mix_forms(tmp_path: Path) -> None:
     rows = [TALK, {"conversations": [human("Hi?")], "chosen": gpt("a"), "rejected": gpt("b")}, {"x": 1}]
     path = write(tmp_path / "p.json", rows)
-    assert guess_format(path) == "llava"
+    assert guess_format(Source(path)) == "llava"
     first, second, third = read(path)
     assert isinstance(first, Ladder)
     assert isinstance(second, Ladder)
@@ -339,8 +341,8 @@ def test_a_named_format_reads_every_record_its_way(tmp_path: Path) -> None:
 
 
 def test_a_file_of_no_form_names_its_keys(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no record has keys of a known format; the first has caption, url"):
-        guess_format(write(tmp_path / "p.json", [{"caption": "A tram.", "url": "x"}]))
+    with pytest.raises(InputError, match="no known form; the records have caption, url"):
+        guess_format(Source(write(tmp_path / "p.json", [{"caption": "A tram.", "url": "x"}])))
 
 
 def test_a_reading_names_the_keys_used_and_ignored(tmp_path: Path) -> None:

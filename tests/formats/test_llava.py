@@ -13,6 +13,7 @@ from hypothesis import strategies as some
 from seelevel.errors import InputError
 from seelevel.formats import Rejected, guess_format, read
 from seelevel.formats.llava import write as write_llava
+from seelevel.formats.sources import Source
 from seelevel.ladder import Ladder
 from tests.formats.made import gpt, human, picture, record, write
 
@@ -143,7 +144,7 @@ def test_a_record_without_an_id_is_known_by_its_place(tmp_path: Path) -> None:
     [
         ('[\n{"id": 1},\n{"id": }\n]', "p.json line 3: not JSON"),
         ("", "p.json line 1"),
-        ('{"id": 1}', "found a mapping"),
+        ("7", "found a number"),
     ],
 )
 def test_invalid_json_is_named_by_file_and_line(tmp_path: Path, text: str, line: str) -> None:
@@ -229,4 +230,4 @@ def test_no_json_value_stops_the_reading(tmp_path: Path, value: Any) -> None:
         found = list(read(path, form=form))
         assert len(found) == 2
         assert all(isinstance(entry, Ladder | Rejected) for entry in found)
-    assert guess_format(path) == "llava"  # by the good record, whatever stands before it
+    assert guess_format(Source(path)) == "llava"  # by the good record, whatever stands before it

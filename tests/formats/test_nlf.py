@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
 
 from seelevel.formats import Rejected, guess_format, read
+from seelevel.formats.sources import Source
 from seelevel.judge import image_content
 from seelevel.ladder import Feedback, Ladder
 from seelevel.notes import RoundOf
@@ -156,7 +157,7 @@ def bad(*turns: Any, **more: Any) -> dict[str, Any]:
         (bad(image_id="nope"), "image 'nope' is missing"),
         (bad(image_id="../out"), "image '../out' leaves the image folder"),
         (bad(image_id=True), "image_id is true or false, not a whole number or a text"),
-        (bad(image_id=float("inf")), "image_id is infinite"),
+        (bad(image_id=[9]), "image_id is a list, not a whole number or a text"),
         (bad(image=3), "image is a number, not a text"),
         (bad(caption=3), "caption is a number, not a text"),
         (bad(caption=[3]), "a line of caption is a number, not a text"),
@@ -182,7 +183,7 @@ def test_a_record_takes_no_rounds_from_another_with_its_id(tmp_path: Path) -> No
 def test_json_lines_are_told_by_interaction(tmp_path: Path) -> None:
     picture(tmp_path, "000000000009.jpg")
     (tmp_path / "n.json").write_text(f"{json.dumps(PUBLIC)}\n{json.dumps(PUBLIC)}\n")
-    assert guess_format(tmp_path / "n.json") == "nlf"
+    assert guess_format(Source(tmp_path / "n.json")) == "nlf"
     assert [entry.id for entry in read(tmp_path / "n.json")] == ["n-0#0", "n-0#1", "n-1#0", "n-1#1"]
 
 

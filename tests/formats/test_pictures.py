@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from seelevel.errors import InputError
 from seelevel.formats.pictures import Pictures
 from seelevel.formats.values import BadRecord
 from seelevel.ladder import Ladder
@@ -137,9 +136,3 @@ def test_a_record_is_never_read_without_its_picture(folder: Path, record: dict[s
 
 def test_the_same_picture_by_key_and_in_the_turn_is_one(folder: Path) -> None:
     assert of({"question": "<img>a.png</img>What?", "images": ["a.png"]}, folder) == ["a.png"]
-
-
-def test_a_folder_that_takes_no_pictures_is_named(folder: Path) -> None:
-    (folder / "images").write_text("a file where a folder should be")
-    with pytest.raises(InputError, match="images: pictures of the records cannot be unpacked there"):
-        of({"image": (folder / "a.png").read_bytes()}, folder)

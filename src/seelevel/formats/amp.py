@@ -19,6 +19,7 @@ from seelevel.formats.llava import conversation, image_entry
 from seelevel.formats.pictures import Pictures, shown
 from seelevel.formats.questions import answer_turns, plain, question_of
 from seelevel.formats.records import Record, Rejected, each_record
+from seelevel.formats.sources import Source
 from seelevel.formats.turns import Turn, split
 from seelevel.formats.values import BadRecord, first, mapping, missing, name_of, rows_of, shortly
 from seelevel.ladder import Image, Ladder, Message, Response
@@ -27,9 +28,9 @@ from seelevel.store import write_json
 OUTPUT = re.compile(r"output_([1-9][0-9]{0,3})")
 
 
-def parse(path: Path, images: Path | None) -> Iterator[Record | Rejected]:
+def parse(source: Source) -> Iterator[Record | Rejected]:
     """The file's ladders, and the records set aside (`each_record`)."""
-    return each_record(path, images, ladders)
+    return each_record(source, ladders)
 
 
 def ladders(name: str, record: dict[str, Any], pictures: Pictures) -> list[Ladder]:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from seelevel.formats import amp, llava, nlf, plain, ranked, swift, trl, vlsafe
 from seelevel.formats.pairs import grouped
 from seelevel.formats.pictures import Pictures
-from seelevel.formats.questions import TEXTS, conversation_keys, no_question
+from seelevel.formats.questions import TEXTS, conversation_keys, has_more, no_question, refuse_more
 from seelevel.formats.records import Record, Rejected, each_record
+from seelevel.formats.sources import Source
 from seelevel.formats.values import BadRecord, missing, name_of
 from seelevel.ladder import Ladder
 
@@ -39,10 +39,12 @@ def form_of(record: dict[str, Any]) -> str | None:
         return "amp"
     if "interaction" in keys:
         return "nlf"
-    if keys & {"chosen", "rejected"} or trl.inside(record):
+    if ({"chosen", "rejected"} <= record.keys() and keys & {"chosen", "rejected"}) or trl.inside(record):
         return "trl"
     if keys & {"rejected_response", *swift.WHOLE, "rejected_images"}:
         return "swift"
+    if has_more(record):
+        return None
     talk = conversation_keys(record)
     if ranked.listed(record) and (not talk or ranked.is_ordered(record)):
         return "ranked"
@@ -53,9 +55,9 @@ def form_of(record: dict[str, Any]) -> str | None:
     return "plain" if keys & {*TEXTS} and keys != {"input"} else None
 
 
-def parse(path: Path, images: Path | None) -> Iterator[Record | Rejected]:
+def parse(source: Source) -> Iterator[Record | Rejected]:
     """The ladders of a file whose records may have any of these forms, and the records set aside."""
-    return grouped(each_record(path, images, ladders))
+    return grouped(each_record(source, ladders))
 
 
 def ladders(name: str, record: dict[str, Any], pictures: Pictures) -> list[Ladder]:
@@ -65,6 +67,7 @@ def ladders(name: str, record: dict[str, Any], pictures: Pictures) -> list[Ladde
 
 def _of_form(form: str | None, name: str, record: dict[str, Any], pictures: Pictures) -> list[Ladder]:
     if form is None:
+        refuse_more(record)
         raise no_question(record)
     if form == "ladders":
         raise BadRecord("a row of ladders, which is read from Parquet only")

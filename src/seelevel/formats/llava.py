@@ -17,6 +17,7 @@ from typing import Any
 from seelevel.formats.pictures import Pictures, shown
 from seelevel.formats.questions import conversation_of, refuse_more
 from seelevel.formats.records import Record, Rejected, each_record
+from seelevel.formats.sources import Source
 from seelevel.formats.turns import split
 from seelevel.formats.values import BadRecord, mapping
 from seelevel.ladder import Ladder, Message, Response
@@ -25,9 +26,9 @@ from seelevel.store import write_json
 NAMES = {"user": "human", "assistant": "gpt", "system": "system"}
 
 
-def parse(path: Path, images: Path | None) -> Iterator[Record | Rejected]:
+def parse(source: Source) -> Iterator[Record | Rejected]:
     """The file's ladders, and the records set aside (`each_record`)."""
-    return each_record(path, images, ladders)
+    return each_record(source, ladders)
 
 
 def ladders(name: str, record: dict[str, Any], pictures: Pictures) -> list[Ladder]:

@@ -11,15 +11,16 @@ import binascii
 import json
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, unquote_to_bytes
 
 from seelevel.errors import InputError
+from seelevel.formats.sources import folder_of
 from seelevel.formats.turns import Turn, settled
 from seelevel.formats.values import BadRecord, checked_text, empty, first, kind_of, name_of
-from seelevel.images import ImageError, ImageStore
+from seelevel.images import ImageError
 from seelevel.ladder import Image, Message
 
 KEYS = ("image", "images")
@@ -34,23 +35,23 @@ SUFFIX = re.compile(r"[^\s<>]{1,300}\.(jpe?g|png|webp|gif|bmp|tiff?|jp2|avif)", 
 
 
 class Pictures:
-    """The folders of the pictures that records name. Bytes are unpacked into `images` beside the records.
+    """The folders of the pictures that records name.
 
-    images: the folder; None: the records' own folder and its subfolder `images`. Raises `InputError` if the folder does
-    not exist.
+    images: the folder; None: the folder of the records, `beside`, and its subfolder `images`. keep: takes the bytes of
+    a picture that stands in a record. Raises `InputError` if the folder does not exist.
     """
 
-    def __init__(self, images: Path | None, beside: Path) -> None:
+    def __init__(self, images: Path | None, beside: Path, keep: Callable[[bytes], Image] | None = None) -> None:
         if images is not None and not images.is_dir():
             raise InputError(f"image folder {images} does not exist; check the path")
-        home = beside if beside.is_dir() else beside.parent
+        home = folder_of(beside)
         folder = home if images is None else images
         self.places = [folder.resolve()]
         if images is None and (folder / "images").is_dir():
             self.places.append(self.places[0] / "images")
         real = {root.absolute(): root.resolve() for root in (folder, home)}
         self.roots = {**real, **{root: root for root in real.values()}}
-        self.unpacked = ImageStore(home)
+        self._keep = keep
 
     def named(self, record: dict[str, Any]) -> list[Image]:
         """The pictures of a record: names, bytes, or mappings of them, alone or in a list, under `image` or `images`.
@@ -130,13 +131,12 @@ class Pictures:
         return [(real, real / path.relative_to(root)) for root, real in below] or [(self.places[0], path)]
 
     def _stored(self, raw: bytes) -> Image:
+        if self._keep is None:
+            raise BadRecord("image: a picture inside the record, and nothing keeps it")
         try:
-            return self.unpacked.put_bytes(raw)
+            return self._keep(raw)
         except ImageError as error:
             raise BadRecord(f"image: {error}") from error
-        except OSError as error:
-            place = self.unpacked.folder
-            raise InputError(f"{place}: pictures of the records cannot be unpacked there ({error.strerror})") from error
 
 
 _SOURCES = ("bytes", "base64", "data", "path", "url", "image", "image_url", "file_name", "name")

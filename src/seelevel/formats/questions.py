@@ -109,14 +109,19 @@ def _with_system(conversation: list[Turn], record: dict[str, Any]) -> list[Turn]
     return [first, *conversation] if first.content.strip() else conversation
 
 
+def has_more(record: dict[str, Any]) -> str:
+    """The key of a better or worse answer beside those of a pair; empty if there is none."""
+    found = (key for key, value in record.items() if str(key).startswith(("reject", "chosen")) and not empty(value))
+    return next((ascii(key)[1:-1] for key in found), "")
+
+
 def refuse_more(record: dict[str, Any]) -> None:
     """Raises `BadRecord` if a record with one answer says more of it than that it is the standard response.
 
     KTO's records say that it is good or bad. Others have a worse one beside it, in a key that no form reads.
     """
-    for key, value in record.items():
-        if str(key).startswith(("reject", "chosen")) and not empty(value):
-            raise BadRecord(f"{ascii(key)[1:-1]} seems to hold another answer, but is not read")
+    if key := has_more(record):
+        raise BadRecord(f"{key} seems to hold another answer, but is not read")
     for key in ("label", "kto_tag"):
         if isinstance(dict.get(record, key), bool):
             raise BadRecord(f"{key} says whether one answer is good (KTO), which is not an order of answers")

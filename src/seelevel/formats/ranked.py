@@ -13,12 +13,12 @@ There the mean of the criteria that all answers have counts.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from seelevel.formats.pictures import Pictures, shown
 from seelevel.formats.questions import answer_turns, no_question, question_of
 from seelevel.formats.records import Record, Rejected, each_record
+from seelevel.formats.sources import Source
 from seelevel.formats.values import BadRecord, empty, first, kind_of, mapping, missing, number, rows_of
 from seelevel.ladder import Image, Ladder, Message, Response, dense_levels
 
@@ -31,9 +31,9 @@ LEAST = 2
 """Fewer answers need no order."""
 
 
-def parse(path: Path, images: Path | None) -> Iterator[Record | Rejected]:
+def parse(source: Source) -> Iterator[Record | Rejected]:
     """The file's ladders, and the records set aside (`each_record`)."""
-    return each_record(path, images, ladders)
+    return each_record(source, ladders)
 
 
 def ladders(name: str, record: dict[str, Any], pictures: Pictures) -> list[Ladder]:

@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from seelevel.formats.pictures import Pictures
-from seelevel.formats.sources import records as records_in
+from seelevel.formats.sources import Source
 from seelevel.formats.turns import settled
 from seelevel.formats.values import BadRecord, checked_text, mapping, missing, name_of
-from seelevel.images import ImageError, check_image
+from seelevel.images import ImageError, ImageStore
 from seelevel.ladder import Ladder
 
 __all__ = [  # what a reader of one's own imports from here
     "BadRecord", "Pictures", "Record", "Rejected", "accepted", "checked_text", "distinct", "each_record",
-    "first_records", "mapping", "screened", "settled",
+    "mapping", "screened", "settled",
 ]  # fmt: skip
 GIVEN_ID = "id_in_file"
 """The note with a record's own id, where its ladder had to get another."""
@@ -43,23 +43,23 @@ class Record:
 
 
 def each_record(
-    path: Path, images: Path | None, ladders_of: Callable[[str, dict[str, Any], Pictures], Iterable[Ladder]]
+    source: Source, ladders_of: Callable[[str, dict[str, Any], Pictures], Iterable[Ladder]]
 ) -> Iterator[Record | Rejected]:
-    """The records of a file in order, each as the ladders that `ladders_of(id, record, pictures)` returns.
+    """The records of a source in order, each as the ladders that `ladders_of(id, record, pictures)` returns.
 
     The pictures exist but are not decoded yet. NaN, which tables write for a missing value, becomes null. If
-    `ladders_of` raises `BadRecord`, the whole record is set aside. `images` defaults to the file's folder and its
-    subfolder `images`. Raises `InputError` if the file as a whole cannot be read.
+    `ladders_of` raises `BadRecord`, the whole record is set aside. Raises `InputError` if the source as a whole cannot
+    be read.
     """
-    pictures = Pictures(images, path)
-    for number, (where, record) in enumerate(records_in(path)):
+    pictures = Pictures(source.images, source.path, source.keep)
+    for number, (where, record) in enumerate(source.records()):
         name = given = ""
         try:
             if not isinstance(record, dict):
                 raise BadRecord("not a mapping")
             record = {key: None if missing(value) else value for key, value in record.items()}
             given = name_of(record.get("id"), "id")
-            name = given or f"{path.stem}-{number}"
+            name = given or f"{source.stem}-{number}"
             ladders = list(ladders_of(name, record, pictures))
         except BadRecord as error:
             yield Rejected(where, name, str(error))
@@ -110,18 +110,12 @@ def _renamed(ladders: list[Ladder], base: str, name: str) -> list[Ladder]:
     ]
 
 
-def first_records(records: Iterable[Record | Rejected], limit: int | None) -> Iterator[Record | Rejected]:
-    """The ladders of the first `limit` records of a file; a record of LVLM_NLF has one ladder per round."""
-    for number, (_, of_record) in enumerate(itertools.groupby(records, key=lambda record: record.where)):
-        if number == limit:
-            return
-        yield from of_record
+def screened(
+    records: Iterable[Record | Rejected], store: ImageStore, need_answer: bool = False
+) -> Iterator[Ladder | Rejected]:
+    """The ladders that can be used, and the records set aside. store: where pictures inside the records are kept.
 
-
-def screened(records: Iterable[Record | Rejected], need_answer: bool = False) -> Iterator[Ladder | Rejected]:
-    """The ladders that can be used, and the records set aside.
-
-    Pictures are decoded and hashed, repeated ids are set aside, and so are ladders without an answer if `need_answer`.
+    Pictures are decoded and hashed. Ladders without an answer are set aside if `need_answer`.
     """
     hashes: dict[str, str | ImageError] = {}
     ids: set[str] = set()
@@ -132,7 +126,7 @@ def screened(records: Iterable[Record | Rejected], need_answer: bool = False) ->
         for image in record.ladder.images:
             if image.path not in hashes:
                 try:
-                    hashes[image.path] = check_image(image.path).sha256
+                    hashes[image.path] = store.checked(image.path)
                 except ImageError as error:
                     hashes[image.path] = error
         yield accepted(record, [hashes[image.path] for image in record.ladder.images], ids, need_answer)

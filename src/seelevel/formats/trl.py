@@ -24,14 +24,15 @@ from seelevel.formats.pairs import grouped, pair, pair_rows
 from seelevel.formats.pictures import Pictures
 from seelevel.formats.questions import answer_turns
 from seelevel.formats.records import Record, Rejected, each_record
+from seelevel.formats.sources import Source
 from seelevel.formats.values import BadRecord, missing, number
 from seelevel.ladder import IMAGE_MARK, Ladder, Message
 from seelevel.store import write_atomically
 
 
-def parse(path: Path, images: Path | None) -> Iterator[Record | Rejected]:
+def parse(source: Source) -> Iterator[Record | Rejected]:
     """The file's ladders, and the records set aside (`each_record`), in the order of the first rows."""
-    return grouped(each_record(path, images, ladders))
+    return grouped(each_record(source, ladders))
 
 
 def ladders(name: str, record: dict[str, Any], pictures: Pictures) -> list[Ladder]:
