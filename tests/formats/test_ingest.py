@@ -16,6 +16,7 @@ from seelevel.facts import DataFacts
 from seelevel.formats import ingest as ingest_module
 from seelevel.formats.ingest import ingest
 from seelevel.formats.parquet import read_ladders
+from seelevel.formats.records import REPEATED
 from seelevel.formats.sources import Source
 from seelevel.ladder import Ladder
 from seelevel.store import SHARD_SIZE, StageFolder, shards
@@ -23,8 +24,6 @@ from tests.formats.containers import jpeg, lines, pair, parquet, text
 from tests.formats.made import gpt, human, picture, record, write
 
 pytestmark = pytest.mark.unit
-
-REPEATED = "repeats an earlier record: the same id and content"
 
 
 def run(folder: Path, records: list[Any], **options: Any) -> tuple[Path, dict[str, Any]]:
@@ -74,6 +73,11 @@ def test_too_many_bad_records_stop_the_run_and_are_listed(tmp_path: Path) -> Non
 def test_a_share_of_exactly_max_rejected_is_allowed(tmp_path: Path) -> None:
     _, facts = run(tmp_path, [record(n, "a.png" if n else "nope.png") for n in range(20)])
     assert facts.rejected == 1
+
+
+def test_repeated_records_do_not_stop_the_run(tmp_path: Path) -> None:
+    _, facts = run(tmp_path, [record(n % 10) for n in range(20)])
+    assert (facts.ladders, facts.reasons) == (10, {REPEATED: 10})
 
 
 def test_no_usable_record_stops_the_run_whatever_is_allowed(tmp_path: Path) -> None:

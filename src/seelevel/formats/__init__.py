@@ -59,7 +59,8 @@ class UnknownForm(InputError):
     """The records have the keys of no form. `near`: the nearest form and what it lacks, or what each needs."""
 
     def __init__(self, path: Path, names: Sequence[str]) -> None:
-        shares = {form: len(needed & {*names}) / len(needed) for form, needed in KEYS.items()}
+        lacking = {form: needed for form, needed in KEYS.items() if not needed <= {*names}}
+        shares = {form: len(needed & {*names}) / len(needed) for form, needed in lacking.items()}
         form = max(shares, key=shares.__getitem__)
         self.near = f"the nearest form, {form}, lacks {', '.join(sorted(KEYS[form] - {*names}))}"
         if not shares[form]:

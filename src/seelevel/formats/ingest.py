@@ -13,7 +13,7 @@ from seelevel.errors import InputError
 from seelevel.facts import DataFacts
 from seelevel.formats import commonest, forms_of, kind, parse, write_rejected
 from seelevel.formats.parquet import write_shard
-from seelevel.formats.records import Record, Rejected, accepted
+from seelevel.formats.records import REPEATED, Record, Rejected, accepted
 from seelevel.formats.sources import Source
 from seelevel.images import THREADS, ImageError, ImageStore
 from seelevel.ladder import Image, Ladder
@@ -52,7 +52,9 @@ def ingest(
     file = stage.path / "rejected.jsonl"
     write_rejected(counted.rejected, file)
     bad = list({record.where: record for record in counted.rejected}.values())  # several ladders may have one place
-    read, share = len(counted.places), len(bad) / max(len(counted.places), 1)
+    read = len(counted.places)
+    useless = [record for record in bad if record.reason != REPEATED]
+    share = len(useless) / max(read, 1)
     if not counted.ladders or share > max_rejected:
         for shard in shards(stage.path):
             shard.unlink()
@@ -60,8 +62,8 @@ def ingest(
         raise InputError(f"{source.path} holds no usable record: {commonest(bad)}; fix it: {file} names the places")
     if share > max_rejected:
         raise InputError(
-            f"{len(bad)} of {read} records of {source.path} cannot be used ({share:.0%}, over max_rejected "
-            f"{max_rejected:.0%}): {commonest(bad)}; {file} lists them: fix them or raise data.max_rejected"
+            f"{len(useless)} of {read} records of {source.path} cannot be used ({share:.0%}, over max_rejected "
+            f"{max_rejected:.0%}): {commonest(useless)}; {file} lists them: fix them or raise data.max_rejected"
         )
     return DataFacts(
         format=found,

@@ -20,6 +20,8 @@ __all__ = [  # what a reader of one's own imports from here
     "BadRecord", "Pictures", "Record", "Rejected", "accepted", "checked_text", "distinct", "each_record",
     "mapping", "screened", "settled",
 ]  # fmt: skip
+REPEATED = "repeats an earlier record: the same id and content"
+"""The reason of records that do no harm: they do not count for `max_rejected`."""
 GIVEN_ID = "id_in_file"
 """The note with a record's own id, where its ladder had to get another."""
 
@@ -86,7 +88,7 @@ def distinct(records: Iterable[Record | Rejected]) -> Iterator[Record | Rejected
         content = hash(repr([base, *((x.images, x.prompt, x.responses, x.annotations) for x in ladders)]))
         if any(ladder.id in taken for ladder in ladders):
             if content in contents:
-                yield Rejected(together[0].where, base, "repeats an earlier record: the same id and content")
+                yield Rejected(together[0].where, base, REPEATED)
                 continue
             while any(ladder.id in taken for ladder in ladders):
                 copies[base] += 1
