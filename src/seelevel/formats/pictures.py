@@ -24,8 +24,10 @@ from seelevel.images import ImageError
 from seelevel.ladder import Image, Message
 
 KEYS = ("image", "images")
-MORE_KEYS = ("image_path", "image_paths", "img_path", "img", "picture", "pictures", "file_name", "image_file")
-MORE_KEYS += ("image_url", "image_urls", "jpg", "jpeg", "png", "webp")
+MORE_KEYS = (
+    "image_path", "image_paths", "img_path", "img", "picture", "pictures", "file_name", "image_file",
+    "image_url", "image_urls", "jpg", "jpeg", "png", "webp",
+)  # fmt: skip
 """Other names of `image`, read if a record has neither `image` nor `images`."""
 UNREAD = ("video", "videos", "audio", "audios", "rejected_image", "rejected_images", "chosen_images")
 """Without these, an answer would be read without what it was given to."""
