@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import math
 import os
 import tarfile
 from pathlib import Path
@@ -72,8 +73,8 @@ def test_a_list_longer_than_the_window_is_read_whole(tmp_path: Path, monkeypatch
 
 
 def test_nan_in_json_is_a_missing_value(tmp_path: Path) -> None:
-    path = text(tmp_path / "n.jsonl", '{"id": NaN, "annotations": {"score": -Infinity}}\n{"id": 2.0}\n')
-    assert values(path) == [{"id": None, "annotations": {"score": None}}, {"id": 2.0}]
+    path = text(tmp_path / "n.jsonl", '{"id": NaN, "annotations": {"score": NaN, "most": -Infinity}}\n{"id": 2.0}\n')
+    assert values(path) == [{"id": None, "annotations": {"score": None, "most": -math.inf}}, {"id": 2.0}]
 
 
 @pytest.mark.parametrize(
