@@ -229,6 +229,9 @@ def test_folders_of_text_are_read_as_one_file_is(tmp_path: Path, suffix: str) ->
             tmp_path / f"train-0000{number}-of-00002.{suffix}", lines([{"n": number}, {"n": -1}]), suffix.endswith("gz")
         )
     assert values(tmp_path) == [{"n": 0}, {"n": -1}, {"n": 1}, {"n": -1}]
+    assert Source(tmp_path).described() == "folder of 2 JSON files"
+    (tmp_path / f"train-00001-of-00002.{suffix}").unlink()
+    assert Source(tmp_path).described() == "folder of 1 of 2 JSON files"
 
 
 def test_of_several_splits_one_must_be_named(tmp_path: Path) -> None:
