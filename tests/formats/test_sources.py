@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import math
 import os
 import tarfile
 from pathlib import Path
@@ -72,8 +73,8 @@ def test_a_list_longer_than_the_window_is_read_whole(tmp_path: Path, monkeypatch
 
 
 def test_nan_in_json_is_a_missing_value(tmp_path: Path) -> None:
-    path = text(tmp_path / "n.jsonl", '{"id": NaN, "annotations": {"score": -Infinity}}\n{"id": 2.0}\n')
-    assert values(path) == [{"id": None, "annotations": {"score": None}}, {"id": 2.0}]
+    path = text(tmp_path / "n.jsonl", '{"id": NaN, "annotations": {"score": NaN, "most": -Infinity}}\n{"id": 2.0}\n')
+    assert values(path) == [{"id": None, "annotations": {"score": None, "most": -math.inf}}, {"id": 2.0}]
 
 
 @pytest.mark.parametrize(
@@ -228,6 +229,9 @@ def test_folders_of_text_are_read_as_one_file_is(tmp_path: Path, suffix: str) ->
             tmp_path / f"train-0000{number}-of-00002.{suffix}", lines([{"n": number}, {"n": -1}]), suffix.endswith("gz")
         )
     assert values(tmp_path) == [{"n": 0}, {"n": -1}, {"n": 1}, {"n": -1}]
+    assert Source(tmp_path).described() == "folder of 2 JSON files"
+    (tmp_path / f"train-00001-of-00002.{suffix}").unlink()
+    assert Source(tmp_path).described() == "folder of 1 of 2 JSON files"
 
 
 def test_of_several_splits_one_must_be_named(tmp_path: Path) -> None:

@@ -20,8 +20,8 @@ WRAPPERS = ("data", "rows", "records", "examples", "annotations")
 PARTS = {"from", "value", "role", "content", "type", "text", "bytes", "path", "url", "image_url"}
 """Keys of turns, parts and pictures. A mapping of such mappings is one record, not a mapping of ids to records."""
 LINES = (".jsonl", ".ndjson")
-DECODER = json.JSONDecoder(parse_constant=lambda name: None)
-"""NaN and Infinity are what frames write for a missing value."""
+DECODER = json.JSONDecoder(parse_constant=lambda name: None if name == "NaN" else float(name))
+"""NaN is what frames write for a missing value."""
 
 
 def json_records(path: Path, file: BinaryIO, lines: bool) -> Iterator[tuple[str, Any]]:

@@ -78,10 +78,14 @@ class Source:
             yield where, record
 
     def described(self) -> str:
-        """Its container in words: 'folder of 14 Parquet files'."""
+        """Its container in words: 'folder of 14 Parquet files', or 'of 3 of 14' if the names tell that some lack."""
         found = files(self.path)
-        kinds = list(dict.fromkeys(map(container, found)))
-        return " and ".join(kinds) if found == [self.path] else f"folder of {len(found)} {' and '.join(kinds)} files"
+        kinds = " and ".join(dict.fromkeys(map(container, found)))
+        if found == [self.path]:
+            return kinds
+        whole = {int(match[1]) for file in found if (match := re.search(r"-of-(\d+)\.", file.name))}
+        count = f"{len(found)} of {whole.pop()}" if len(whole) == 1 and whole != {len(found)} else f"{len(found)}"
+        return f"folder of {count} {kinds} files"
 
     def count(self) -> int | None:
         """How many records there are, if the files' own tables of contents tell."""

@@ -37,7 +37,7 @@ def is_picture(raw: bytes) -> bool:
 def plain(value: Any) -> Any:
     """A cell as JSON has it: NaN is None, a date is a text, bytes are a picture (`{"bytes", "path"}`) or a text."""
     if isinstance(value, float):
-        return value if math.isfinite(value) else None
+        return None if math.isnan(value) else value
     if isinstance(value, Mapping):
         picture = isinstance(value.get("bytes"), bytes)
         return {key: part if picture and key == "bytes" else plain(part) for key, part in value.items()}
