@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from seelevel.formats.forms import LADDERS, form_of, ladders, reading
+from seelevel.formats.forms import LADDERS, form_of, ladders
 from seelevel.formats.pictures import Pictures
 from seelevel.formats.values import BadRecord
 from seelevel.images import ImageStore
@@ -105,12 +105,3 @@ def test_a_damaged_record_is_read_or_set_aside_with_a_reason(tmp_path: Path, nam
 
 def test_every_form_is_damaged() -> None:
     assert set(FORMS) == set(LADDERS)
-
-
-def test_a_reading_of_a_damaged_record_has_ladders_or_a_reason(tmp_path: Path) -> None:
-    picture(tmp_path, "a.png")
-    pictures = Pictures(None, tmp_path / "x.json", ImageStore(tmp_path).put_bytes)
-    chance = random.Random("readings")
-    for _ in range(1000):
-        found = reading(damaged(chance.choice(list(RECORDS.values())), chance), pictures)
-        assert bool(found.ladders) != bool(found.reason)

@@ -10,8 +10,7 @@ import pytest
 
 from seelevel.errors import InputError
 from seelevel.formats import Rejected, guess_format, read
-from seelevel.formats.forms import form_of, reading
-from seelevel.formats.pictures import Pictures
+from seelevel.formats.forms import form_of
 from seelevel.formats.sources import Source
 from seelevel.ladder import Ladder
 from tests.formats.made import essence, gpt, human, parsed, picture, write
@@ -343,17 +342,3 @@ def test_a_named_format_reads_every_record_its_way(tmp_path: Path) -> None:
 def test_a_file_of_no_form_names_its_keys(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no known form; the records have caption, url"):
         guess_format(Source(write(tmp_path / "p.json", [{"caption": "A tram.", "url": "x"}])))
-
-
-def test_a_reading_names_the_keys_used_and_ignored(tmp_path: Path) -> None:
-    picture(tmp_path, "a.png")
-    record = {"id": 3, "image": "a.png", "question": ASK, **BOTH, "idx": 4, "origin": None, "label": "cars"}
-    found = reading(record, Pictures(None, tmp_path / "x.json"))
-    assert (found.form, found.reason, [ladder.id for ladder in found.ladders]) == ("trl", "", ["3"])
-    assert found.used == ["id", "image", "question", "chosen", "rejected"]
-    assert found.ignored == ["idx", "label"]
-    inner = {"text": json.dumps({"question": ASK, **BOTH}), "image": "a.png", "split": "x"}
-    found = reading(inner, Pictures(None, tmp_path / "x.json"))
-    assert (found.used, found.ignored) == (["text", "image"], ["split"])
-    bad = reading({"question": ASK, "image": "b.png"}, Pictures(None, tmp_path / "x.json"))
-    assert (bad.ladders, bad.reason) == ([], "image 'b.png' is missing")

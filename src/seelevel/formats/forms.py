@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from seelevel.formats import amp, llava, nlf, plain, ranked, swift, trl, vlsafe
@@ -12,7 +11,7 @@ from seelevel.formats.pictures import Pictures
 from seelevel.formats.questions import TEXTS, conversation_keys, has_more, no_question, refuse_more
 from seelevel.formats.records import Record, Rejected, each_record
 from seelevel.formats.sources import Source
-from seelevel.formats.values import BadRecord, missing, name_of
+from seelevel.formats.values import BadRecord, missing
 from seelevel.ladder import Ladder
 
 LADDER_KEYS = {"prompt", "responses", "annotations", "notes"}
@@ -62,59 +61,10 @@ def parse(source: Source) -> Iterator[Record | Rejected]:
 
 def ladders(name: str, record: dict[str, Any], pictures: Pictures) -> list[Ladder]:
     """The ladders of one record in any form. Raises `BadRecord`."""
-    return _of_form(form_of(record), name, record, pictures)
-
-
-def _of_form(form: str | None, name: str, record: dict[str, Any], pictures: Pictures) -> list[Ladder]:
+    form = form_of(record)
     if form is None:
         refuse_more(record)
         raise no_question(record)
     if form == "ladders":
         raise BadRecord("a row of ladders, which is read from Parquet only")
     return LADDERS[form](name, record, pictures)
-
-
-@dataclass(frozen=True)
-class Reading:
-    """What a record is read as: its form, its ladders or the reason why there are none, and what became of its keys."""
-
-    form: str | None
-    ladders: list[Ladder]
-    reason: str
-    used: list[str]
-    ignored: list[str]
-
-
-class _Watched(dict[str, Any]):
-    """A record that remembers which of its keys were read."""
-
-    def __init__(self, record: dict[str, Any]) -> None:
-        super().__init__({key: None if missing(value) else value for key, value in record.items()})
-        self.read: set[str] = set()
-
-    def get(self, key: str, default: Any = None) -> Any:
-        self.read.add(key)
-        return super().get(key, default)
-
-    def __getitem__(self, key: str) -> Any:
-        self.read.add(key)
-        return super().__getitem__(key)
-
-    def __or__(self, other: dict[str, Any]) -> _Watched:  # type: ignore[override]
-        merged = _Watched({**self, **other})
-        merged.read = self.read
-        return merged
-
-
-def reading(record: dict[str, Any], pictures: Pictures, place: str = "record") -> Reading:
-    """How a record is read, for people who look at their data; keys without a value count neither way."""
-    watched = _Watched(record)
-    found, reason = list[Ladder](), ""
-    form = form_of(record)
-    try:
-        found = _of_form(form, name_of(watched.get("id"), "id") or place, watched, pictures)
-    except BadRecord as error:
-        reason = str(error)
-    keys = [key for key, value in record.items() if not missing(value)]
-    used = [key for key in keys if key in watched.read]
-    return Reading(form, found, reason, used, [key for key in keys if key not in watched.read])

@@ -61,7 +61,7 @@ class Pictures:
         Raises `BadRecord` if one is missing, if both keys differ, or if the record has a video or a sound.
         """
         for key in UNREAD:
-            if not empty(dict.get(record, key)):
+            if not empty(record.get(key)):
                 raise BadRecord(f"{key} is not read, and the record means little without it")
         found = {key: entries for key in KEYS if (entries := _entries(record.get(key), key))}
         if not found:

@@ -123,7 +123,7 @@ def refuse_more(record: dict[str, Any]) -> None:
     if key := has_more(record):
         raise BadRecord(f"{key} seems to hold another answer, but is not read")
     for key in ("label", "kto_tag"):
-        if isinstance(dict.get(record, key), bool):
+        if isinstance(record.get(key), bool):
             raise BadRecord(f"{key} says whether one answer is good (KTO), which is not an order of answers")
 
 

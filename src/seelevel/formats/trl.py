@@ -51,21 +51,18 @@ def ladders(name: str, record: dict[str, Any], pictures: Pictures) -> list[Ladde
 
 def inside(record: dict[str, Any]) -> dict[str, Any]:
     """The row inside a record: RLHF-V's JSON in `text`, or OpenAI's preference form; empty if there is none."""
-    asked = dict.get(record, "input")
-    if isinstance(asked, dict) and not missing(dict.get(record, "preferred_output")):
+    asked = record.get("input")
+    if isinstance(asked, dict) and not missing(record.get("preferred_output")):
         answers = {"chosen": record["preferred_output"], "rejected": record.get("non_preferred_output")}
         return {"messages": record["input"].get("messages"), "input": None, **answers}
-    text = dict.get(record, "text")
+    text = record.get("text")
     if not isinstance(text, str) or not text.lstrip().startswith("{"):
         return {}
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):
         return {}
-    if not isinstance(value, dict) or not {"chosen", "rejected"} <= value.keys():
-        return {}
-    record.get("text")  # for `formats.forms.reading`
-    return value
+    return value if isinstance(value, dict) and {"chosen", "rejected"} <= value.keys() else {}
 
 
 def write(ladders: Iterable[Ladder], path: Path) -> int:
