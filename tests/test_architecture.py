@@ -13,7 +13,19 @@ pytestmark = pytest.mark.unit
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "seelevel"
 STAGES = {"generate", "check", "feedback", "align", "evaluate", "report"}
-GROUND = {"errors", "facts", "progress", "registry", "notes", "ladder", "fingerprints", "store", "templates", "images"}
+GROUND = {
+    "errors",
+    "facts",
+    "progress",
+    "registry",
+    "notes",
+    "ladder",
+    "fingerprints",
+    "store",
+    "templates",
+    "images",
+    "image_store",
+}
 CORE = GROUND | {"formats", "language", "models", "judge", "scorers", "training"}
 TOP = {"recipe", "naming", "preflight", "stages", "pipeline", "forecast", "chat", "cli"}
 KNOW_THE_WORLD = {"naming", "pipeline", "cli", "world"}

@@ -13,7 +13,7 @@ from seelevel.chat.terminal import Terminal
 from seelevel.errors import DiskFullError
 from seelevel.formats import read
 from seelevel.formats.nlf import write
-from seelevel.images import ImageStore
+from seelevel.image_store import ImageStore
 from seelevel.ladder import Image, Ladder, Message
 from seelevel.models.base import Sampling
 from seelevel.models.conditioned import Conditioned

@@ -211,3 +211,25 @@ def test_a_place_that_cannot_be_written_is_one_line(tmp_path):
     taken.write_text("mine")
     assert str(taken) in refused("world", "sample", str(taken / "sheet.png"), "--count", "1")
     assert taken.read_text() == "mine"
+
+
+def test_home_and_variables_in_arguments_are_replaced(tmp_path, monkeypatch):
+    (tmp_path / "p.jsonl").write_text('{"prompt": "Q?", "good": "a", "bad": "b"}\n')
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("OUT_FOLDER", str(tmp_path / "out"))
+    code, output, _ = call("convert", "~/p.jsonl", "$OUT_FOLDER/l.parquet", "--columns=chosen=good,rejected=bad")
+    assert (code, output) == (0, "read: 1, written: 1, rejected: 0\n")
+    assert (tmp_path / "out" / "l.parquet").is_file()
+    assert refused("inspect", "$NO_SUCH_FOLDER/x").startswith("seelevel: argument: $NO_SUCH_FOLDER/x: the variable")
+
+
+def test_a_column_that_is_not_there_is_refused_before_anything_runs(tmp_path):
+    (tmp_path / "p.jsonl").write_text('{"frage": "Q?", "good": "a", "bad": "b"}\n')
+    recipe = ["run", "world-quick", "--out", tmp_path / "run", "--set", f"data.prompts={tmp_path / 'p.jsonl'}"]
+    line = refused(*recipe, "--set", "data.columns={chosen: best}")
+    assert "data: columns: chosen: " in line
+    assert line.endswith("has no column best; it has frage, good, bad\n")
+    line = refused(*recipe, "--dry-run")
+    assert "data: " in line
+    assert "no known form; the records have frage, good, bad; forms need" in line
+    assert not (tmp_path / "run").exists()

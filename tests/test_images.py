@@ -10,7 +10,8 @@ import pytest
 from PIL import Image as Pictures
 
 from seelevel.errors import InputError
-from seelevel.images import MAX_PIXELS, ImageError, ImageStore, check_image, model_picture, open_image
+from seelevel.image_store import ImageStore
+from seelevel.images import MAX_PIXELS, ImageError, check_image, model_picture, open_image
 
 pytestmark = pytest.mark.unit
 PHOTOS = Path(__file__).parents[2] / "shared" / "data" / "coco_photos" / "images"
@@ -164,3 +165,14 @@ def test_a_picture_that_is_gone_when_a_model_needs_it_is_named_with_its_path(tmp
         path.write_bytes(content)
     with pytest.raises(InputError, match=r"picture .*a\.png: .*run the same command again"):
         model_picture(path)
+
+
+def test_a_picture_that_a_loss_of_power_cut_short_is_written_again(tmp_path):
+    file = tmp_path / "a.png"
+    Pictures.new("RGB", (8, 8), "red").save(file)
+    kept = Path(ImageStore(tmp_path / "run").put(file).path)
+    for rest in (b"", file.read_bytes()[:20]):
+        kept.write_bytes(rest)
+        store = ImageStore(tmp_path / "run")
+        assert store.checked(store.begin(file.read_bytes()).path) == kept.stem
+        assert kept.read_bytes() == file.read_bytes()

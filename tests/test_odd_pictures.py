@@ -17,7 +17,8 @@ from PIL import Image as Pictures
 
 from seelevel import images
 from seelevel.errors import InputError
-from seelevel.images import ImageError, ImageStore, check_image, encoded_picture, model_picture, open_image
+from seelevel.image_store import ImageStore
+from seelevel.images import ImageError, check_image, encoded_picture, model_picture, open_image
 
 pytestmark = pytest.mark.unit
 RED, GREEN = (255, 0, 0), (0, 255, 0)

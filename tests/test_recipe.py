@@ -152,3 +152,33 @@ def test_a_device_is_one_that_torch_knows():
     assert load_recipe("world-quick", ["align.device=cuda:1"]).align.device == "cuda:1"
     with pytest.raises(InputError, match=r"align\.device"):
         load_recipe("world-quick", ["align.device=gpu"])
+
+
+def test_home_and_variables_in_paths_are_replaced(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("PHOTOS", "/data/photos")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a$b.json").write_text("[]")
+    changes = ["data.prompts=~/set/train", "data.images=${PHOTOS}/small", "data.columns={prompt: $q}"]
+    data = load_recipe("world-quick", changes).data
+    assert (data.prompts, data.images, data.columns) == (
+        f"{tmp_path}/set/train",
+        "/data/photos/small",
+        {"prompt": "$q"},
+    )
+    assert load_recipe("world-quick", ["data.prompts=a$b.json"]).data.prompts == "a$b.json"
+    assert load_recipe("world-quick", ["report.title=costs $5 and $X"]).report.title == "costs $5 and $X"
+
+
+def test_a_variable_that_is_not_set_is_refused_by_name(monkeypatch):
+    monkeypatch.delenv("NOWHERE", raising=False)
+    with pytest.raises(InputError, match=r"^data\.images: \$NOWHERE/x: the variable NOWHERE is not set; set it"):
+        load_recipe("world-quick", ["data.images=$NOWHERE/x"])
+    with pytest.raises(InputError, match=r"^evaluate\.data: ~nobody0/x: .*; write the path out"):
+        load_recipe("world-quick", ["evaluate.data=~nobody0/x"])
+
+
+def test_an_alias_inside_itself_is_refused(tmp_path):
+    (tmp_path / "r.yaml").write_text("name: x\ndata: &a {prompts: p, images: [*a]}\n")
+    with pytest.raises(InputError, match=r"r\.yaml: an alias \(\*\) stands inside its own anchor"):
+        load_recipe(str(tmp_path / "r.yaml"))

@@ -49,14 +49,15 @@ def test_a_moved_run_still_finds_its_pictures(tmp_path):
     assert found.images[0].path == str((tmp_path / "two/images/a.png").resolve())
 
 
-def test_embedded_pictures_are_unpacked_where_their_files_are_gone(tmp_path):
+def test_embedded_pictures_are_unpacked_into_the_cache_where_their_files_are_gone(tmp_path):
     picture = tmp_path / "a.png"
     Pictures.new("RGB", (8, 8), "red").save(picture)
     save_ladders([make_ladder(path=str(picture))], tmp_path / "there" / "x.parquet", embed_images=True)
     raw = picture.read_bytes()
     picture.unlink()
     (found,) = load_ladders(tmp_path / "there" / "x.parquet")
-    assert Path(found.images[0].path).parent == (tmp_path / "there" / "images").resolve()
+    assert Path(found.images[0].path).is_relative_to(store.cache_folder().resolve())
+    assert [path.name for path in (tmp_path / "there").iterdir()] == ["x.parquet"]
     assert Path(found.images[0].path).read_bytes() == raw
 
 

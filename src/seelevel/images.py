@@ -12,15 +12,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from threading import Lock
 
 import numpy as np
 from PIL import Image as Pictures
 from PIL import UnidentifiedImageError
 
 from seelevel.errors import InputError
-from seelevel.ladder import Image
-from seelevel.store import TEMPORARY, write_atomically
 
 MAX_PIXELS = 89_000_000
 """Larger pictures are rejected: a small file can unpack to any number of pixels, at four bytes each."""
@@ -91,7 +88,7 @@ def open_image(path: Path | str, max_side: int | None = MODEL_SIDE) -> Pictures.
     frames the first is taken. Raises `ImageError` with the reason: missing, not a picture, truncated, over MAX_PIXELS,
     aspect ratio over MAX_ASPECT.
     """
-    return _decoded(_read(path), max_side).picture
+    return _decoded(read_file(path), max_side).picture
 
 
 def model_picture(path: Path | str) -> Pictures.Image:
@@ -116,7 +113,7 @@ def encoded_picture(path: Path | str) -> tuple[str, bytes]:
     `InputError` with the path.
     """
     try:
-        decoded = _cheaply_decoded(_read(path))
+        decoded = _cheaply_decoded(read_file(path))
     except ImageError as error:
         raise _gone(path, error) from error
     if decoded.plain:
@@ -129,14 +126,14 @@ def encoded_picture(path: Path | str) -> tuple[str, bytes]:
 def check_image(path: Path | str) -> ImageFacts:
     """Decode a file to its end, as `open_image` does, as cheaply as its format allows. Raises `ImageError` with the
     reason. A picture that passes can be opened in every later stage."""
-    return _check(_read(path))
+    return check_bytes(read_file(path))
 
 
-def _check(raw: bytes) -> ImageFacts:
+def check_bytes(raw: bytes) -> ImageFacts:
+    """`check_image` for a file's bytes."""
     decoded = _cheaply_decoded(raw)
     width, height = decoded.size
-    suffix = SUFFIXES.get(decoded.kind, decoded.kind.lower())
-    return ImageFacts(hashlib.sha256(raw).hexdigest(), width, height, suffix)
+    return ImageFacts(hashlib.sha256(raw).hexdigest(), width, height, _suffix(decoded.kind))
 
 
 @dataclass(frozen=True)
@@ -223,7 +220,8 @@ def _gone(path: Path | str, error: ImageError) -> InputError:
     return InputError(f"picture {path}: {error}; put a whole one there and run the same command again")
 
 
-def _read(path: Path | str) -> bytes:
+def read_file(path: Path | str) -> bytes:
+    """A regular file's bytes. Raises `ImageError` if there is none."""
     try:
         mode = Path(path).stat().st_mode
         if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # a pipe or a device may never end
@@ -295,25 +293,14 @@ def _reason(error: BaseException) -> ImageError:
     return ImageError("truncated" if "truncated" in text.lower() else f"broken: {text}")
 
 
-class ImageStore:
-    """`root/images`: pictures kept once, by content, each whole or not at all."""
+def suffix_of(raw: bytes) -> str:
+    """The suffix of a file whose header says what kind of picture it is; without its pixels. Raises `ImageError`."""
+    try:
+        with _opened(io.BytesIO(_without_texts(raw))) as picture:
+            return _suffix(picture.format or "")
+    except DECODE_ERRORS as error:
+        raise _reason(error) from error
 
-    def __init__(self, root: Path) -> None:
-        self.folder = Path(root).resolve() / "images"
-        self._writing = Lock()
-        if self.folder.is_dir():
-            for leftover in self.folder.glob(TEMPORARY + "*"):
-                leftover.unlink()
 
-    def put(self, path: Path | str) -> Image:
-        """Keep a picture that decodes to its end. Raises `ImageError` with the reason if it does not."""
-        return self.put_bytes(_read(path))
-
-    def put_bytes(self, raw: bytes) -> Image:
-        """`put` for a picture that is in memory, encoded as its file would be."""
-        facts = _check(raw)
-        target = self.folder / f"{facts.sha256}.{facts.suffix}"
-        with self._writing:  # two threads with the same picture would share one temporary file
-            if not target.exists():
-                write_atomically(target, raw)
-        return Image(str(target), facts.sha256)
+def _suffix(kind: str) -> str:
+    return SUFFIXES.get(kind, kind.lower())

@@ -7,16 +7,19 @@ splits of the embedded world such as `world:test`.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from seelevel.errors import InputError
+from seelevel.formats.sources import SPLITS
 from seelevel.models.base import ApiSettings, ModelRef, is_object, is_server
 from seelevel.models.folders import adapter_base, check_model_folder
 from seelevel.registry import import_named
 from seelevel.store import cache_folder
 
 if TYPE_CHECKING:
+    from seelevel.formats.sources import Source
     from seelevel.generate.settings import FinetuneSettings
     from seelevel.ladder import Ladder
     from seelevel.recipe import DataSettings, Recipe
@@ -83,7 +86,7 @@ def check_data_name(key: str, name: str, splits: Sequence[str]) -> None:
     split = world_split(name)
     if split is not None and split not in splits:
         raise InputError(f"{key}: {name} is unknown; the world has {', '.join(WORLD + s for s in splits)}")
-    if split is None and not Path(name).exists():
+    if split is None and not (Path(name).exists() or (Path(name).parent.is_dir() and Path(name).name in SPLITS)):
         raise InputError(f"{key}: {name} does not exist; relative paths start at {Path.cwd()}")
 
 
@@ -97,11 +100,11 @@ def first_ladders(settings: DataSettings | FinetuneSettings, count: int) -> list
         scenes = draw_scenes(split, min(settings.limit or PROMPTS, count))
         return [prompt_ladder(scene, split, "") for scene in scenes]
     from seelevel.formats import parse
-    from seelevel.formats.records import Record, first_records
+    from seelevel.formats.records import Record
+    from seelevel.image_store import cached_pictures
 
-    images = None if settings.images is None else Path(settings.images)
-    records = first_records(parse(Path(settings.prompts), images, settings.format), limit)
-    return [record.ladder for record in records if isinstance(record, Record)]
+    source = replace(source_of(settings), limit=limit, keep=cached_pictures().put_bytes)
+    return [record.ladder for record in parse(source, settings.format) if isinstance(record, Record)]
 
 
 def count_records(settings: DataSettings | FinetuneSettings) -> int:
@@ -111,10 +114,17 @@ def count_records(settings: DataSettings | FinetuneSettings) -> int:
 
         return settings.limit or PROMPTS
     from seelevel.formats import parse
-    from seelevel.formats.records import first_records
+    from seelevel.image_store import named_by_content
+
+    return sum(1 for _ in parse(replace(source_of(settings), keep=named_by_content), settings.format))
+
+
+def source_of(settings: DataSettings | FinetuneSettings) -> Source:
+    """The files of a user's prompts. Raises `InputError` if there are none."""
+    from seelevel.formats.sources import Source
 
     images = None if settings.images is None else Path(settings.images)
-    return sum(1 for _ in first_records(parse(Path(settings.prompts), images, settings.format), settings.limit))
+    return Source(Path(settings.prompts), images, settings.columns, settings.limit)
 
 
 def count_questions(settings: EvaluateSettings) -> int:

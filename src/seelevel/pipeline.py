@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from seelevel.facts import InputFacts
-from seelevel.fingerprints import file_sha256, folder_fingerprint, listing_fingerprint
+from seelevel.fingerprints import file_sha256, listing_fingerprint
+from seelevel.formats.sources import Source, files, folder_of
 from seelevel.models.base import ModelRef
 from seelevel.models.files import model_fingerprint
-from seelevel.naming import OWN_BASE, world_split
+from seelevel.naming import OWN_BASE, source_of, world_split
 from seelevel.preflight import check_recipe
 from seelevel.recipe import DataSettings
 from seelevel.stages import Stages, check_predecessors
@@ -244,30 +245,27 @@ class Run(Stages):
     def _ingested(self, name: str, settings: DataSettings, need_answer: bool = False) -> Path:
         from seelevel.formats.ingest import ingest
 
-        prompts, images = self._prompts(settings)
-        if images is not None and images.parent in self._fingerprints:
-            inputs: list[str | None] = [self._fingerprints[images.parent]]
+        source = self._prompts(settings)
+        if source.images is not None and source.images.parent in self._fingerprints:
+            inputs: list[str | None] = [self._fingerprints[source.images.parent]]
         else:
-            beside = prompts.parent / "images" if images is None else images
-            read = folder_fingerprint if prompts.is_dir() else file_sha256  # ladders may be a stage's folder
-            inputs = [read(prompts), listing_fingerprint(beside) if beside.is_dir() else None]
+            beside = folder_of(source.path) / "images" if source.images is None else source.images
+            inputs = [*map(file_sha256, files(source.path)), listing_fingerprint(beside) if beside.is_dir() else None]
         return self._stage(
             name,
             "seelevel.formats.ingest",
             inputs,
             settings,
-            lambda stage: ingest(
-                prompts, images, stage, self.out, settings.limit, settings.max_rejected, need_answer, settings.format
-            ),
+            lambda stage: ingest(source, stage, self.out, settings.max_rejected, need_answer, settings.format),
         )
 
-    def _prompts(self, settings: DataSettings) -> tuple[Path, Path | None]:
+    def _prompts(self, settings: DataSettings) -> Source:
         if (split := world_split(settings.prompts)) is not None:
             from seelevel.world.texts.datasets import prompts_file
 
             folder = self._world_data("prompts", split, settings.limit)
-            return folder / prompts_file(split), folder / "images"
-        return Path(settings.prompts), None if settings.images is None else Path(settings.images)
+            return Source(folder / prompts_file(split), folder / "images", limit=settings.limit)
+        return source_of(settings)
 
     def _evaluation_data(self) -> Path:
         settings = self.recipe.evaluate

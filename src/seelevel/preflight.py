@@ -11,7 +11,7 @@ from seelevel.models.base import is_object, is_server
 from seelevel.models.conditions import check_condition
 from seelevel.models.folders import hub_config
 from seelevel.models.kinds import check_answers, check_encodes
-from seelevel.naming import WORLD, Names, check_data_name, world_split
+from seelevel.naming import WORLD, Names, check_data_name, source_of, world_split
 from seelevel.recipe import DataSettings, texts_in
 from seelevel.registry import check_name
 from seelevel.stages import STAGE_FOLDERS, made_under_these_settings
@@ -89,7 +89,7 @@ def _check_names(names: Names) -> None:
 def _check_data(names: Names) -> None:
     """Prompts, pictures, the evaluation folder's files."""
     from seelevel.evaluate import chosen_benchmarks
-    from seelevel.formats import READERS
+    from seelevel.formats import READERS, guess_format
 
     recipe = names.recipe
     data: list[tuple[str, DataSettings | FinetuneSettings, tuple[str, ...]]] = [("data", recipe.data, ("prompts",))]
@@ -101,6 +101,13 @@ def _check_data(names: Names) -> None:
         check_data_name(f"{key}.prompts", settings.prompts, splits)
         if settings.format is not None:
             check_name(f"{key}.format", settings.format, READERS)
+        if world_split(settings.prompts) is None:
+            try:
+                if settings.format is None:
+                    guess_format(source_of(settings))
+                next(source_of(settings).records(), None)  # are the columns there?
+            except InputError as error:
+                raise InputError(f"{key}: {error}") from error
     check_data_name("evaluate.data", recipe.evaluate.data, ("dev", "test"))
     for key, settings, _ in data:
         if settings.images is not None and not Path(settings.images).is_dir():

@@ -16,10 +16,10 @@ class Progress:
     """`with Progress("generate", total=300, unit="responses") as bar: bar.advance(16)`.
 
     In a terminal a bar on standard error; elsewhere a line at the end, unless an error ends it, and one whenever
-    something is done more than `LINE_SECONDS` after the last line or the start.
+    something is done more than `LINE_SECONDS` after the last line or the start. total: None if it is not known.
     """
 
-    def __init__(self, label: str, total: int, unit: str = "items", done: int = 0) -> None:
+    def __init__(self, label: str, total: int | None, unit: str = "items", done: int = 0) -> None:
         self.label, self.total, self.unit = label, total, unit
         self.done, self.skipped = done, done
         self._start = self._last = time.monotonic()
@@ -63,10 +63,13 @@ class Progress:
         elapsed = time.monotonic() - self._start
         fresh = self.done - self.skipped
         left = (
-            f", {elapsed / fresh * (self.total - self.done):.0f} s left" if fresh > 0 and self.done < self.total else ""
+            f", {elapsed / fresh * (self.total - self.done):.0f} s left"
+            if self.total is not None and fresh > 0 and self.done < self.total
+            else ""
         )
+        of = "" if self.total is None else f"/{self.total}"
         print(
-            f"{self.label}: {self.done}/{self.total} ({self._rate()}, {elapsed:.0f} s{left})",
+            f"{self.label}: {self.done}{of} ({self._rate()}, {elapsed:.0f} s{left})",
             file=sys.stderr,
             flush=True,
         )

@@ -20,8 +20,11 @@ from seelevel.models.base import ApiSettings
 from seelevel.registry import nearest
 from seelevel.report.settings import ReportSettings
 from seelevel.scorers.settings import EvaluateSettings
-from seelevel.store import STAGES
+from seelevel.store import STAGES, expand_path
 from seelevel.training.settings import AlignSettings, TrainSettings
+
+NO_PATHS = ("columns", "key", "options", "prices", "request", "title")
+"""Keys of recipes whose texts are no paths, so that a `$` in them stays."""
 
 
 class DataSettings(BaseModel):
@@ -32,9 +35,11 @@ class DataSettings(BaseModel):
     prompts: str = Field(min_length=1)
     images: str | None = Field(default=None, min_length=1)
     format: str | None = Field(
-        default=None, description="llava, amp, trl, nlf, vlsafe, ladders or module:function; null: told by the content"
+        default=None,
+        description="llava, amp, trl, swift, ranked, plain, nlf, vlsafe, ladders or module:function; null: by content",
     )
     limit: int | None = Field(default=None, ge=1, description="only the first so many records")
+    columns: dict[str, str] = Field(default={}, description="our name: the name in the file, such as prompt: question")
     max_rejected: float = Field(default=0.05, ge=0, le=1, description="share of bad records above which the run stops")
 
 
@@ -149,9 +154,23 @@ def load_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> Recipe:
     for override in overrides:
         _override(raw, override)
     try:
-        return Recipe.model_validate(raw)
+        return Recipe.model_validate(_expanded(raw))
+    except RecursionError as error:  # an alias inside itself
+        raise InputError(f"{where}: an alias (*) stands inside its own anchor (&); write the value out") from error
     except ValidationError as error:
         raise InputError(f"{where}: {_explain(error, raw)}") from error
+
+
+def _expanded(value: Any, key: str = "") -> Any:
+    """A recipe's mapping with `~` and `$NAME` replaced in the texts that may be paths."""
+    if isinstance(value, str):
+        return expand_path(value, key)
+    if isinstance(value, dict):
+        return {
+            name: inner if name in NO_PATHS else _expanded(inner, f"{key}.{name}".lstrip("."))
+            for name, inner in value.items()
+        }
+    return [_expanded(inner, key) for inner in value] if isinstance(value, list) else value
 
 
 class _Loader(yaml.SafeLoader):

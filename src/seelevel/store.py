@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,8 +26,11 @@ SHARD_SIZE = 128
 T = TypeVar("T")
 
 
-def write_atomically(path: Path, data: bytes | str) -> None:
-    """Write a file whole or not at all. Raises `DiskFullError` with the bytes missing."""
+def write_atomically(path: Path, data: bytes | str, synced: bool = True) -> None:
+    """Write a file whole or not at all. Raises `DiskFullError` with the bytes missing.
+
+    synced: wait for the disk. Without, a loss of power may leave a file that is too short.
+    """
     raw = data.encode() if isinstance(data, str) else data
     # A unique name: two runs, or two threads of one run, may write the same file.
     temporary = path.with_name(f"{TEMPORARY}{os.getpid()}-{threading.get_ident():x}-{path.name}")
@@ -35,13 +39,38 @@ def write_atomically(path: Path, data: bytes | str) -> None:
         with temporary.open("wb") as file:
             file.write(raw)
             file.flush()
-            os.fsync(file.fileno())
+            if synced:
+                os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
         temporary.unlink(missing_ok=True)
         if is_disk_full(error):
             raise DiskFullError(path, max(len(raw) - free_bytes(path.parent), 1)) from error
         raise
+
+
+def expand_path(text: str, key: str) -> str:
+    """A path with `~`, `$NAME` and `${NAME}` replaced. A path that exists as it is written is kept.
+
+    key: where the path stands, for the error. Raises `InputError` for a variable that is not set.
+    """
+    if not text.startswith("~") and "$" not in text:
+        return text
+
+    def value(match: re.Match[str]) -> str:
+        name = match[1] or match[2]
+        if name not in os.environ:
+            raise InputError(f"{key}: {text:.200}: the variable {name} is not set; set it, or write the path out")
+        return os.environ[name]
+
+    with suppress(OSError, ValueError):  # a name too long for the system, a null byte
+        if Path(text).exists():
+            return text
+    whole = re.sub(r"\$(?:([A-Za-z_]\w*)|\{([A-Za-z_]\w*)\})", value, text)
+    try:
+        return str(Path(whole).expanduser()) if whole.startswith("~") else whole
+    except RuntimeError as error:
+        raise InputError(f"{key}: {text:.200}: {error}; write the path out") from error
 
 
 def cache_folder() -> Path:

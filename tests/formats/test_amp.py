@@ -47,7 +47,7 @@ def test_an_output_is_a_conversation_a_turn_or_a_text(tmp_path: Path, output: An
         ({"output_1": [QUESTION, gpt("a")], "output_2": [human("Why?"), gpt("b")]}, "answers another question"),
         ({"output_1": [QUESTION]}, "output_1 holds no answer"),
         ({"output_1": [QUESTION, gpt("a")], "levels": [0, 1]}, "levels is not a rising list"),
-        ({"output_1": 3}, "output_1 is a number, not a list of turns"),
+        ({"output_1": 3.5}, "output_1 is a number, not a text or a list of turns"),
     ],
 )
 def test_a_bad_record_is_set_aside_with_its_reason(tmp_path: Path, entry: dict[str, Any], reason: str) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from seelevel.errors import InputError
 from seelevel.formats import Rejected, commonest, convert, guess_format, read
+from seelevel.formats.sources import Source
 from seelevel.ladder import Ladder
 from tests.formats.made import gpt, human, picture, record, write
 
@@ -40,7 +41,7 @@ def test_a_ladder_is_the_same_after_any_two_conversions(tmp_path: Path, form: st
     assert convert(source, first, target_format=form, images=tmp_path / "pictures") == {
         "read": 3, "written": 3, "rejected": 0,
     }  # fmt: skip
-    assert guess_format(first) == form
+    assert guess_format(Source(first)) == form
     convert(first, second, target_format=other)
     assert essence(second) == essence(first)
     assert next(levels for _, levels, _ in essence(second)) == [
@@ -92,7 +93,7 @@ def test_a_run_s_own_shards_are_not_written_over(tmp_path: Path) -> None:
 
 
 def test_a_name_without_a_format_asks_for_to(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="add --to llava, amp, trl, nlf, ladders"):
+    with pytest.raises(InputError, match="add --to llava, amp, trl, llamafactory, swift, nlf, ladders"):
         convert(amp_file(tmp_path), tmp_path / "x.json")
 
 
@@ -102,13 +103,16 @@ def test_an_unknown_format_is_named_with_the_nearest(tmp_path: Path) -> None:
 
 
 def test_a_format_that_is_only_read_is_named_as_such(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="'vlsafe' is read but not written; convert to llava, amp, trl, nlf, ladders"):
+    with pytest.raises(InputError, match="'vlsafe' is read but not written; convert to llava, amp, trl, llamafactory"):
         convert(amp_file(tmp_path), tmp_path / "x.json", target_format="vlsafe")
 
 
 def test_a_file_of_no_known_format_says_what_it_lacks(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no record has conversations"):
+    with pytest.raises(InputError, match=r"the records have id; forms need amp: output_1; trl: chosen, rejected"):
         convert(write(tmp_path / "p.json", [{"id": 1}]), tmp_path / "x.parquet")
+    near = r"have id, chosen, bad; the nearest form, trl, lacks rejected\. If .*data\.columns .*seelevel inspect"
+    with pytest.raises(InputError, match=near):
+        convert(write(tmp_path / "p.json", [{"id": 1, "chosen": "a", "bad": "b"}]), tmp_path / "x.parquet")
     (tmp_path / "p.parquet").write_bytes(b"PAR")
     with pytest.raises(InputError, match="is not a Parquet file"):
         convert(tmp_path / "p.parquet", tmp_path / "x.jsonl")

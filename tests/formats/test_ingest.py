@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image as Pictures
 
 from seelevel.errors import InputError
+from seelevel.facts import DataFacts
+from seelevel.formats import ingest as ingest_module
 from seelevel.formats.ingest import ingest
 from seelevel.formats.parquet import read_ladders
+from seelevel.formats.records import REPEATED
+from seelevel.formats.sources import Source
+from seelevel.ladder import Ladder
 from seelevel.store import SHARD_SIZE, StageFolder, shards
+from tests.formats.containers import jpeg, lines, pair, parquet, text
 from tests.formats.made import gpt, human, picture, record, write
 
 pytestmark = pytest.mark.unit
@@ -24,8 +33,8 @@ def run(folder: Path, records: list[Any], **options: Any) -> tuple[Path, dict[st
     root = folder / "run"
     stage = StageFolder(root / "data", "print")
     stage.begin()
-    arguments = {"limit": None, "max_rejected": 0.05, **options}
-    return root, ingest(prompts, folder / "pictures", stage, root, **arguments)
+    source = Source(prompts, folder / "pictures", limit=options.pop("limit", None))
+    return root, ingest(source, stage, root, **{"max_rejected": 0.05, **options})
 
 
 def contents(root: Path) -> dict[str, bytes]:
@@ -47,7 +56,7 @@ def test_bad_records_are_listed_in_order_with_their_reasons(tmp_path: Path) -> N
     root, facts = run(tmp_path, records, max_rejected=1.0)
     lines = [json.loads(line) for line in (root / "data" / "rejected.jsonl").read_text().splitlines()]
     assert [line["where"] for line in lines] == [f"prompts.json[{n}]" for n in (1, 2, 3, 4)]
-    assert lines[2] == {"where": "prompts.json[3]", "id": "0", "reason": "id seen before (the first record stays)"}
+    assert lines[2] == {"where": "prompts.json[3]", "id": "0", "reason": REPEATED}
     assert [ladder.id for ladder in read_ladders(root / "data", root)] == ["0", "5"]
     assert facts.rejected == 4
     assert sum(facts.reasons.values()) == 4
@@ -64,6 +73,11 @@ def test_too_many_bad_records_stop_the_run_and_are_listed(tmp_path: Path) -> Non
 def test_a_share_of_exactly_max_rejected_is_allowed(tmp_path: Path) -> None:
     _, facts = run(tmp_path, [record(n, "a.png" if n else "nope.png") for n in range(20)])
     assert facts.rejected == 1
+
+
+def test_repeated_records_do_not_stop_the_run(tmp_path: Path) -> None:
+    _, facts = run(tmp_path, [record(n % 10) for n in range(20)])
+    assert (facts.ladders, facts.reasons) == (10, {REPEATED: 10})
 
 
 def test_no_usable_record_stops_the_run_whatever_is_allowed(tmp_path: Path) -> None:
@@ -113,3 +127,57 @@ def test_a_step_repeated_after_a_stop_writes_the_same_bytes(tmp_path: Path) -> N
         image.unlink()
     run(tmp_path, records)
     assert contents(root) == whole
+
+
+def ingested(source: Source, root: Path, **options: Any) -> tuple[list[Ladder], DataFacts]:
+    stage = StageFolder(root / "data", "print")
+    stage.begin()
+    facts = ingest(source, stage, root, **{"max_rejected": 0.0, **options})
+    return read_ladders(root / "data", root), facts
+
+
+def test_pictures_inside_rows_go_to_the_run_and_nowhere_else(tmp_path: Path) -> None:
+    rows = [pair(n % 4) | {"id": n} for n in range(SHARD_SIZE + 7)]
+    path = parquet(tmp_path / "user" / "p.parquet", rows)
+    (tmp_path / "user").chmod(0o555)
+    ladders, facts = ingested(Source(path), tmp_path / "run")
+    assert [p.name for p in (tmp_path / "user").iterdir()] == ["p.parquet"]
+    assert (facts.ladders, facts.images, len(list((tmp_path / "run" / "images").iterdir()))) == (135, 4, 4)
+    assert [Path(ladder.images[0].path).read_bytes() for ladder in ladders] == [jpeg(n % 4) for n in range(135)]
+
+
+def test_a_broken_picture_inside_a_row_is_set_aside_with_its_reason(tmp_path: Path) -> None:
+    rows = [pair(0) | {"id": 0}, pair(1) | {"id": 1}, pair(2) | {"id": 2}]
+    rows[1]["image"]["bytes"] = noise(1)[:-40]
+    rows[2]["image"]["bytes"] = b"no picture"
+    ladders, facts = ingested(Source(parquet(tmp_path / "p.parquet", rows)), tmp_path / "run", max_rejected=1.0)
+    assert [ladder.id for ladder in ladders] == ["0"]
+    assert sum(facts.reasons.values()) == 2
+    assert any("truncated" in reason for reason in facts.reasons)
+    assert len(list((tmp_path / "run" / "images").iterdir())) == 1
+
+
+def noise(seed: int) -> bytes:
+    buffer = io.BytesIO()
+    Pictures.fromarray(np.random.default_rng(seed).integers(0, 255, (64, 64, 3), np.uint8)).save(buffer, "JPEG")
+    return buffer.getvalue()
+
+
+def test_shards_are_written_while_records_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    picture(tmp_path, "a.png")
+    path = text(tmp_path / "p.jsonl", lines([record(n) for n in range(5 * SHARD_SIZE)]))
+    seen: list[int] = []
+    real = ingest_module.write_shard
+    stage = tmp_path / "run" / "data"
+    monkeypatch.setattr(ingest_module, "write_shard", lambda *given: real(*given) or seen.append(len(shards(stage))))
+    ingested(Source(path), tmp_path / "run")
+    assert seen == [1, 2, 3, 4, 5]
+
+
+def test_columns_of_other_names_become_ladders(tmp_path: Path) -> None:
+    rows = [{"frage": f"Q{n}?", "photo": {"bytes": jpeg(n), "path": "x"}, "good": "yes", "bad": "no"} for n in (1, 2)]
+    columns = {"prompt": "frage", "images": "photo", "chosen": "good", "rejected": "bad"}
+    ladders, facts = ingested(Source(parquet(tmp_path / "p.parquet", rows), columns=columns), tmp_path / "run")
+    assert facts.format == "trl"
+    assert [ladder.prompt[0]["content"] for ladder in ladders] == ["<image>\nQ1?", "<image>\nQ2?"]
+    assert [[r.text for r in ladder.responses] for ladder in ladders] == [["yes", "no"]] * 2

@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
 
 from seelevel.formats import Rejected, guess_format, read
+from seelevel.formats.sources import Source
 from seelevel.judge import image_content
 from seelevel.ladder import Feedback, Ladder
 from seelevel.notes import RoundOf
@@ -47,6 +48,10 @@ def test_public_ratings_are_helpfulness_and_refinements_the_next_user_turn(tmp_p
 def test_ratings_may_be_texts_and_critiques_have_two_keys(tmp_path: Path, rating: Any, key: str) -> None:
     entry = turn(rating=rating, **{key: "Fair."})
     assert feedback(tmp_path, interaction=[entry]) == [Feedback({"helpfulness": 3}, "Fair.")]
+
+
+def test_a_rating_of_nan_is_none(tmp_path: Path) -> None:
+    assert feedback(tmp_path, interaction=[turn(rating=float("nan"), critique_NLF="Fair.")]) == [Feedback({}, "Fair.")]
 
 
 def test_our_keys_hold_criteria_refinement_and_annotator(tmp_path: Path) -> None:
@@ -128,7 +133,6 @@ def bad(*turns: Any, **more: Any) -> dict[str, Any]:
         (bad(turn(rating=3.5)), "interaction[1].rating '3.5' is not a whole number from 1 to 4"),
         (bad(turn(rating="good")), "interaction[1].rating 'good' is not a whole number from 1 to 4"),
         (bad(turn(rating="")), "interaction[1].rating '' is not a whole number from 1 to 4"),
-        (bad(turn(rating=float("nan"))), "interaction[1].rating 'nan' is not a whole number from 1 to 4"),
         (bad(turn(rating=True)), "interaction[1].rating is not a number"),
         (bad(turn(rating=["3"])), "interaction[1].rating is not a number"),
         (bad(turn(rating={"honesty": 7})), "interaction[1].rating '7' is not a whole number from 1 to 4"),
@@ -153,7 +157,7 @@ def bad(*turns: Any, **more: Any) -> dict[str, Any]:
         (bad(image_id="nope"), "image 'nope' is missing"),
         (bad(image_id="../out"), "image '../out' leaves the image folder"),
         (bad(image_id=True), "image_id is true or false, not a whole number or a text"),
-        (bad(image_id=9.5), "image_id is a number, not a whole number or a text"),
+        (bad(image_id=[9]), "image_id is a list, not a whole number or a text"),
         (bad(image=3), "image is a number, not a text"),
         (bad(caption=3), "caption is a number, not a text"),
         (bad(caption=[3]), "a line of caption is a number, not a text"),
@@ -172,15 +176,14 @@ def test_one_bad_turn_sets_a_whole_record_aside(tmp_path: Path, entry: Any, reas
 
 def test_a_record_takes_no_rounds_from_another_with_its_id(tmp_path: Path) -> None:
     found = load(tmp_path, {"id": 1, "interaction": [turn()]}, {**PUBLIC, "id": 1})
-    assert [entry.id for entry in found] == ["1#0", "1"]
-    assert isinstance(found[1], Rejected)
-    assert found[1].reason == "id seen before (the first record stays)"
+    assert [entry.id for entry in found] == ["1#0", "1~2#0", "1~2#1"]
+    assert [entry.interaction for entry in found if isinstance(entry, Ladder)] == ["1", "1~2", "1~2"]
 
 
 def test_json_lines_are_told_by_interaction(tmp_path: Path) -> None:
     picture(tmp_path, "000000000009.jpg")
     (tmp_path / "n.json").write_text(f"{json.dumps(PUBLIC)}\n{json.dumps(PUBLIC)}\n")
-    assert guess_format(tmp_path / "n.json") == "nlf"
+    assert guess_format(Source(tmp_path / "n.json")) == "nlf"
     assert [entry.id for entry in read(tmp_path / "n.json")] == ["n-0#0", "n-0#1", "n-1#0", "n-1#1"]
 
 

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image as Pictures
 
 from seelevel.formats.ingest import ingest
+from seelevel.formats.sources import Source
 from seelevel.store import StageFolder
 from tests.formats.made import record, write
 
@@ -40,6 +41,6 @@ def test_photographs_in_every_form_that_people_have_go_in(tmp_path: Path) -> Non
     root = tmp_path / "run"
     stage = StageFolder(root / "data", "print")
     stage.begin()
-    facts = ingest(prompts, folder, stage, root, limit=None, max_rejected=0.05)
+    facts = ingest(Source(prompts, folder), stage, root, max_rejected=0.05)
     assert (facts.ladders, facts.reasons) == (68, {"image: aspect ratio 101, over 100": 1})
     assert len(list((root / "images").iterdir())) == 68

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
 
 from seelevel.formats import Rejected, read
-from seelevel.formats.trl import levels_of
+from seelevel.formats.pairs import levels_of
 from seelevel.formats.trl import write as write_trl
 from seelevel.ladder import Image, Ladder, Message, Response
 from tests.formats.made import picture

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from seelevel.formats import Rejected, guess_format, read
+from seelevel.formats.sources import Source
 from seelevel.judge import image_content
 from seelevel.ladder import Ladder
 from tests.formats.made import picture, write
@@ -44,7 +45,7 @@ def test_json_lines_are_told_by_their_keys(tmp_path: Path) -> None:
     picture(tmp_path, "000000000009.jpg")
     for name in ("examine.jsonl", "examine.json"):
         (tmp_path / name).write_text(f"{json.dumps(ROW)}\n{json.dumps(ROW)}\n")
-        assert guess_format(tmp_path / name) == "vlsafe"
+        assert guess_format(Source(tmp_path / name)) == "vlsafe"
         assert [entry.id for entry in read(tmp_path / name)] == ["examine-0", "examine-1"]
 
 

@@ -37,10 +37,10 @@ def test_training_settings_are_inputs_of_ladders_not_of_records(tmp_path: Path) 
 
 def test_a_changed_file_of_records_is_fine_tuned_on_again(tmp_path: Path) -> None:
     records = tmp_path / "records.json"
-    records.write_text(json.dumps([{"id": "a"}]))
+    records.write_text(json.dumps([{"id": "a", "conversations": []}]))
     named = f"generate.finetune.prompts={records}"
     before = prints(tmp_path, named)
-    records.write_text(json.dumps([{"id": "b"}]))
+    records.write_text(json.dumps([{"id": "b", "conversations": []}]))
     assert changed(tmp_path, before, named) == {"finetune", "generate"}
 
 

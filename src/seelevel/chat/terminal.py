@@ -20,7 +20,8 @@ from rich.cells import cell_len
 from seelevel.chat import Chat, described
 from seelevel.errors import DiskFullError, InputError, ServerError
 from seelevel.formats.nlf import write
-from seelevel.images import ImageError, ImageStore
+from seelevel.image_store import ImageStore
+from seelevel.images import ImageError
 from seelevel.judge import JUDGE_SAMPLING
 from seelevel.judge.annotate import Annotator
 from seelevel.ladder import Image, Interaction

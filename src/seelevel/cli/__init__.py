@@ -5,17 +5,20 @@ from __future__ import annotations
 import errno
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from seelevel.cli import run
+from seelevel.cli.inspect import ColumnsOption, inspect, read_columns
 from seelevel.cli.parser import parser_app
 from seelevel.cli.score import score_app
 from seelevel.cli.world import world_app
 from seelevel.errors import DiskFullError, InputError, NonFiniteLossError, ServerError, free_bytes, is_disk_full
 from seelevel.progress import say
+from seelevel.store import expand_path
 
 app = typer.Typer(
     name="seelevel",
@@ -43,6 +46,9 @@ app.command("evaluate", help="One stage: measure the base and the aligned model.
 app.command("report", help="One stage: write the report page.")(run.stage_command("report"))
 
 
+app.command()(inspect)
+
+
 @app.command()
 def convert(
     source: Annotated[Path, typer.Argument(metavar="IN", help="File to read.")],
@@ -50,11 +56,14 @@ def convert(
     from_: Annotated[str | None, typer.Option("--from", help="Format of IN, if its content does not show it.")] = None,
     to: Annotated[str | None, typer.Option("--to", help="Format of OUT, if its name does not show it.")] = None,
     images: Annotated[Path | None, typer.Option("--images", help="Folder of the pictures named in IN.")] = None,
+    columns: ColumnsOption = "",
 ) -> None:
     """Convert between ladders (Parquet), LLaVA conversations, AMP's output_1..K, TRL preference rows and LVLM_NLF."""
     from seelevel.formats import convert as convert_file
 
-    facts = convert_file(source, target, source_format=from_, target_format=to, images=images)
+    facts = convert_file(
+        source, target, source_format=from_, target_format=to, images=images, columns=read_columns(columns)
+    )
     typer.echo(", ".join(f"{name}: {value}" for name, value in facts.items()))
 
 
@@ -96,7 +105,7 @@ def main() -> None:
     """Run the command line. Exit codes: 0 done, 2 the input is wrong, 1 anything else."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     try:
-        code = app(standalone_mode=False)
+        code = app(args=list(_expanded(sys.argv[1:])), standalone_mode=False)
         if code == INTERRUPTED:
             _stop("stopped; the same command continues", INTERRUPTED)
         sys.exit(code)
@@ -120,6 +129,15 @@ def main() -> None:
             raise
         place = getattr(error, "filename", None) or Path.cwd()
         _stop(str(DiskFullError(place, max(1, 2**20 - free_bytes(place)))), 1)
+
+
+def _expanded(arguments: list[str]) -> Iterator[str]:
+    """Arguments with `~` and `$NAME` replaced: shells do it neither in quotes nor after `=`. Recipes see to --set."""
+    before = ""
+    for argument in arguments:
+        name, equals, value = argument.partition("=") if argument.startswith("--") else ("", "", argument)
+        yield argument if "--set" in (before, name) else name + equals + expand_path(value, name or "argument")
+        before = argument
 
 
 def _stop(message: str, code: int) -> None:

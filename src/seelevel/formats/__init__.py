@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
+from itertools import islice
 from pathlib import Path
 
 from seelevel.errors import InputError
-from seelevel.formats.records import Record, Rejected, load_json, screened
-from seelevel.images import ImageStore
+from seelevel.formats.records import Record, Rejected, distinct, screened
+from seelevel.formats.sources import LOOKED_AT, Source, columns_of
+from seelevel.image_store import ImageStore, cached_pictures
 from seelevel.ladder import Ladder
 from seelevel.registry import choose
 from seelevel.store import read_manifest, write_atomically
@@ -19,6 +21,10 @@ READERS = {
     "llava": "seelevel.formats.llava:parse",
     "amp": "seelevel.formats.amp:parse",
     "trl": "seelevel.formats.trl:parse",
+    "llamafactory": "seelevel.formats.forms:parse",  # both have rows of several forms
+    "swift": "seelevel.formats.forms:parse",
+    "ranked": "seelevel.formats.ranked:parse",
+    "plain": "seelevel.formats.plain:parse",
     "nlf": "seelevel.formats.nlf:parse",
     "vlsafe": "seelevel.formats.vlsafe:parse",
     "ladders": "seelevel.formats.ladders:parse",
@@ -27,77 +33,96 @@ WRITERS = {
     "llava": "seelevel.formats.llava:write",
     "amp": "seelevel.formats.amp:write",
     "trl": "seelevel.formats.trl:write",
+    "llamafactory": "seelevel.formats.llamafactory:write",
+    "swift": "seelevel.formats.swift:write",
     "nlf": "seelevel.formats.nlf:write",
     "ladders": "seelevel.formats.ladders:write",
 }
 FORMATS = tuple(READERS)
+BY_CONTENT = "seelevel.formats.forms:parse"
 KEYS = {
     "amp": {"output_1"},
     "trl": {"chosen", "rejected"},
+    "swift": {"messages", "rejected_response"},
+    "ranked": {"prompt", "responses"},
     "llava": {"conversations"},
+    "plain": {"question"},
     "nlf": {"interaction"},
     "vlsafe": {"image_id", "query"},
-    "ladders": {"prompt", "responses"},
 }
-"""The keys by which a record's format is recognised, in this order: AMP's records may hold conversations too."""
-TEXT_FORMATS = ("llava", "amp", "trl", "nlf")
+"""The commonest keys of each form, for messages; `seelevel.formats.forms.form_of` decides."""
+TEXT_FORMATS = ("llava", "amp", "trl", "llamafactory", "swift", "nlf")
 """The formats that are written as text, so their records name picture files."""
 
 
-def guess_format(path: Path) -> str:
-    """The format of a file, by the keys of its first record. Raises `InputError` if no format has these keys."""
-    if path.is_dir():
-        return "ladders"
-    if not path.exists():
-        raise InputError(f"{path} does not exist; check the path")
-    if path.suffix == ".parquet":
-        form = _by_keys(_parquet_columns(path))
-    else:
-        # The first recognised record decides, so that a bad one at the start does not hide the format of the others.
-        records = [record for _, record in load_json(path) if isinstance(record, dict)]
-        form = next(filter(None, (_by_keys(set(record)) for record in records)), None if records else "llava")
-    if form is None:
-        raise InputError(
-            f"{path}: no record has conversations (LLaVA), output_1 (AMP), chosen and rejected (TRL), interaction "
-            "(LVLM_NLF) or image_id and query (VLSafe)"
+class UnknownForm(InputError):
+    """The records have the keys of no form. `near`: the nearest form and what it lacks, or what each needs."""
+
+    def __init__(self, path: Path, names: Sequence[str]) -> None:
+        lacking = {form: needed for form, needed in KEYS.items() if not needed <= {*names}}
+        shares = {form: len(needed & {*names}) / len(needed) for form, needed in lacking.items()}
+        form = max(shares, key=shares.__getitem__)
+        self.near = f"the nearest form, {form}, lacks {', '.join(sorted(KEYS[form] - {*names}))}"
+        if not shares[form]:
+            self.near = "forms need " + "; ".join(f"{form}: {', '.join(sorted(KEYS[form]))}" for form in shares)
+        super().__init__(
+            f"{path}: no known form; the records have {', '.join(names) or 'no keys'}; {self.near}. If it has another "
+            f"name here, say so: data.columns in a recipe, --columns OURS=THEIRS; `seelevel inspect {path}` shows the "
+            "columns"
         )
-    return form
 
 
-def _by_keys(keys: set[str]) -> str | None:
-    for form, needed in KEYS.items():
-        if needed <= keys:
+def guess_format(source: Source) -> str:
+    """The form of a source's first record that has one. Raises `InputError` if none has one."""
+    from seelevel.formats.forms import form_of
+
+    first = []
+    # The first recognised record decides, so that a bad one at the start does not hide the format of the others.
+    for where, record in islice(replace(source, seen=None).records(), LOOKED_AT):
+        form = form_of(record) if isinstance(record, dict) else None
+        if form is not None:
             return form
-    return None
+        first.append((where, record))
+    if not first:
+        return "llava"
+    raise UnknownForm(source.path, columns_of(first))
 
 
-def _parquet_columns(path: Path) -> set[str]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        return set(pq.read_schema(path).names)
-    except pa.ArrowInvalid as error:
-        raise InputError(f"{path} is not a Parquet file ({error}); write it again") from error
+def forms_of(source: Source, form: str | None) -> tuple[str, str]:
+    """(the format to name, the format to read by). Unless one is named, each record is read by its own keys."""
+    if form is not None:
+        return form, form
+    found = guess_format(source)
+    return found, found if found == "ladders" else BY_CONTENT
 
 
-def parse(path: Path, images: Path | None = None, form: str | None = None) -> Iterator[Record | Rejected]:
-    """The records of a file in any format. Their pictures exist but are not decoded yet; ids may repeat."""
-    records: Iterator[Record | Rejected] = choose("format", form or guess_format(path), READERS)(path, images)
-    return records
+def parse(source: Source, form: str | None = None) -> Iterator[Record | Rejected]:
+    """The records of a source, each read by the form that its keys tell, or all in one format. Ids differ.
+
+    Their pictures exist but are not decoded yet.
+    """
+    found: Iterator[Record | Rejected] = choose("format", forms_of(source, form)[1], READERS)(source)
+    return distinct(found)
 
 
 def read(
-    path: str | Path, images: str | Path | None = None, form: str | None = None, need_answer: bool = False
+    path: str | Path,
+    images: str | Path | None = None,
+    form: str | None = None,
+    need_answer: bool = False,
+    columns: Mapping[str, str] | None = None,
+    store: ImageStore | None = None,
 ) -> Iterator[Ladder | Rejected]:
-    """The ladders of a file in any format, and the records set aside with their reasons, in order.
+    """The ladders of a file or folder in any format, and the records set aside with their reasons, in order.
 
     images: the folder of the pictures that the records name; None: the file's folder and its subfolder `images`.
-    form: one of FORMATS or `"module:function"`; None: by the content.
+    form: one of FORMATS or `"module:function"`; None: by the content. columns: our name → the file's name.
+    store: where pictures inside the file are kept; None: in the cache.
     Raises `InputError` if the file or folder as a whole cannot be read.
     """
-    folder = None if images is None else Path(images)
-    return screened(parse(Path(path), folder, form), need_answer)
+    folder, kept = None if images is None else Path(images), store or cached_pictures()
+    source = Source(Path(path), folder, columns or {}, keep=kept.begin)
+    return screened(parse(source, form), kept, need_answer)
 
 
 def _target_format(path: Path) -> str:
@@ -115,10 +140,12 @@ def convert(
     source_format: str | None = None,
     target_format: str | None = None,
     images: str | Path | None = None,
+    columns: Mapping[str, str] | None = None,
 ) -> dict[str, int]:
     """Write a file's records in another format; return how many were read, written and rejected.
 
-    The JSON formats name picture files, so the pictures are copied to `images` beside the target. Records set aside go
+    The JSON formats name picture files, so the pictures are copied to `images` beside the target. So are pictures that
+    stand inside the source. Records set aside go
     to `<target>.rejected.jsonl`. Records that the format cannot hold (AMP: no response; TRL: no pair) are not written.
     LVLM_NLF's records are read and counted as one ladder per round; `written` counts records.
     """
@@ -129,16 +156,17 @@ def convert(
     if to in READERS and to not in WRITERS:
         raise InputError(f"format '{to}' is read but not written; convert to {', '.join(WRITERS)}")
     write = choose("format", to, WRITERS)
-    store = ImageStore(target.parent) if to in TEXT_FORMATS and target.suffix != ".parquet" else None
+    store = ImageStore(target.parent)
+    copied = to in TEXT_FORMATS and target.suffix != ".parquet"
     ladders: list[Ladder] = []
     rejected: list[Rejected] = []
-    for record in read(source, images, source_format):
+    for record in read(source, images, source_format, columns=columns, store=store):
         if isinstance(record, Rejected):
             rejected.append(record)
-        elif store is None:
-            ladders.append(record)
-        else:
+        elif copied:
             ladders.append(replace(record, images=[store.put(image.path) for image in record.images]))
+        else:
+            ladders.append(record)
     if not ladders:
         raise InputError(f"{source} holds no usable record; {commonest(rejected)}")
     part = target.with_name(f".part-{target.name}")  # an existing target is only replaced by a file with records

@@ -3,54 +3,84 @@
     [{"id": 7, "image": "a.jpg", "output_1": [{"from": "human", "value": "<image>\\nWhat is it?"},
                                               {"from": "gpt", "value": "A cup."}], "output_2": […], …}]
 
-An output is a whole conversation, as in the released trainer. An output may also be one answer (a text, or one turn) if
-the question is in `conversations`. AMP has no ties; they are kept in an extra key, `levels`.
+An output is a whole conversation, as in the released trainer. An output may also be one answer (a text, or one turn) to
+the last question of `conversations`, as in LLaVA-RLHF's data. There `preference`, 1 or 2, says which output is better.
+AMP has no ties; they are kept in an extra key, `levels`.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from seelevel.formats.llava import conversation, image_entry
-from seelevel.formats.records import BadRecord, Record, Rejected, each_record, mapping, split, turns
+from seelevel.formats.pictures import Pictures, shown
+from seelevel.formats.questions import answer_turns, plain, question_of
+from seelevel.formats.records import Record, Rejected, each_record
+from seelevel.formats.sources import Source
+from seelevel.formats.turns import Turn, split
+from seelevel.formats.values import BadRecord, first, mapping, missing, name_of, rows_of, shortly
 from seelevel.ladder import Image, Ladder, Message, Response
 from seelevel.store import write_json
 
+OUTPUT = re.compile(r"output_([1-9][0-9]{0,3})")
 
-def parse(path: Path, images: Path | None) -> Iterator[Record | Rejected]:
+
+def parse(source: Source) -> Iterator[Record | Rejected]:
     """The file's ladders, and the records set aside (`each_record`)."""
-    return each_record(path, images, lambda name, record, pictures: [_ladder(name, record, pictures.named(record))])
+    return each_record(source, ladders)
 
 
-def _ladder(name: str, record: dict[str, Any], images: list[Image]) -> Ladder:
+def ladders(name: str, record: dict[str, Any], pictures: Pictures) -> list[Ladder]:
+    """The ladder of one record. Raises `BadRecord`."""
     keys = [f"output_{n}" for n in range(1, _outputs(record) + 1)]
-    question: list[Message] = []
-    if record.get("conversations") is not None:
-        prompt, _ = split(turns(record["conversations"]), len(images))
-        question = prompt
-    answers: list[list[Message]] = []
+    given = pictures.named(record)
+    question = question_of(record)
+    prompt, images, answers = list[Message](), list[Image](), list[list[Message]]()
     for key in keys:
-        prompt, answer = split(_conversation(record[key], key, question), len(images))
-        if not answer:
-            raise BadRecord(f"{key} holds no answer")
-        if answers and prompt != question:
+        asked, answer, images_of_output = _output(record, key, question, given, pictures)
+        if answers and (asked, images_of_output) != (prompt, images):
             raise BadRecord(f"{key} answers another question than {keys[0]}")
-        question = prompt
+        prompt, images = asked, images_of_output
         answers.append(answer)
-    levels = _levels(record.get("levels"), len(keys))
+    levels = _levels(record, len(keys))
+    own = "preference" not in record  # else all outputs are a model's
     responses = [
-        Response(answer, level, {"kind": "standard"} if n == 0 else {"kind": "given", "output": n + 1})
+        Response(answer, level, {"kind": "standard"} if n == 0 and own else {"kind": "given", "output": n + 1})
         for n, (answer, level) in enumerate(zip(answers, levels, strict=True))
     ]
-    return Ladder(name, images, question, responses, mapping(record.get("annotations"), "annotations"))
+    responses.sort(key=lambda response: response.level)
+    return [Ladder(name, images, prompt, responses, mapping(record.get("annotations"), "annotations"))]
+
+
+def _output(
+    record: dict[str, Any], key: str, question: list[Turn], given: list[Image], pictures: Pictures
+) -> tuple[list[Message], list[Message], list[Image]]:
+    """An output as (prompt, answer, pictures). Who a single turn is from does not matter: it is the answer."""
+    value = record[key]
+    if isinstance(value, dict) and not isinstance(rows_of(value), list):
+        value = first(value, "value", "content")
+    turns = answer_turns(value, key)
+    answers_alone = bool(turns) and turns[0].role == "assistant"
+    if answers_alone and not question:
+        raise BadRecord(f"{key} starts with an answer, and conversations holds no question")
+    if not answers_alone and question and plain(question[-1].content) not in [plain(t.content) for t in turns]:
+        raise BadRecord(f"{key} answers another question than conversations")
+    messages, images = shown([*question, *turns] if answers_alone else turns, record, given, pictures)
+    if answers_alone:
+        prompt, answer = messages[: len(question)], messages[len(question) :]
+    else:
+        prompt, answer = split(messages, len(images))
+    if not answer or answer[-1]["role"] != "assistant":
+        raise BadRecord(f"{key} holds no answer")
+    return prompt, answer, images
 
 
 def _outputs(record: dict[str, Any]) -> int:
-    numbers = sorted(
-        int(key.removeprefix("output_")) for key in record if key.startswith("output_") and key[7:].isdecimal()
-    )
+    found = (OUTPUT.fullmatch(str(key)) for key, value in record.items() if not missing(value))
+    numbers = sorted(int(match[1]) for match in found if match)
     if not numbers:
         raise BadRecord("no output_1")
     for expected, number in enumerate(numbers, 1):
@@ -59,26 +89,32 @@ def _outputs(record: dict[str, Any]) -> int:
     return len(numbers)
 
 
-def _conversation(output: Any, key: str, question: list[Message]) -> list[Message]:
-    """An output as a whole conversation that starts with the question."""
-    if isinstance(output, str):
-        messages = [Message(role="assistant", content=output)]
-    else:
-        messages = turns([output] if isinstance(output, dict) else output, key)
-    if messages and messages[0]["role"] == "assistant":
-        if not question:
-            raise BadRecord(f"{key} starts with an answer, and conversations holds no question")
-        return [*question, *messages]
-    return messages
-
-
-def _levels(value: Any, outputs: int) -> list[int]:
+def _levels(record: dict[str, Any], outputs: int) -> list[int]:
+    """Levels in the order of the outputs: as `levels` or `preference` say, else the first is best."""
+    value = record.get("levels")
+    if "preference" in record:
+        return _preferred(record["preference"], value, outputs)
     if value is None:
         return list(range(outputs))
     whole = isinstance(value, list) and all(isinstance(v, int) and not isinstance(v, bool) and v >= 0 for v in value)
     if not whole or len(value) != outputs or value != sorted(value):
         raise BadRecord("levels is not a rising list of whole numbers, one per output")
     return list(value)
+
+
+def _preferred(value: Any, levels: Any, outputs: int) -> list[int]:
+    """The levels of two outputs of which `preference` names the better one."""
+    if levels is not None:
+        raise BadRecord("levels and preference are two orders; keep one of them")
+    try:
+        better = name_of(value, "preference").strip()
+    except BadRecord:
+        better = ""
+    if better not in ("1", "2"):
+        raise BadRecord(f"preference is {shortly(value)}, neither 1 nor 2")
+    if outputs != 2:
+        raise BadRecord(f"preference is about two outputs, but there are {outputs}")
+    return [0, 1] if better == "1" else [1, 0]
 
 
 def write(ladders: Iterable[Ladder], path: Path) -> int:

@@ -4,8 +4,8 @@
                                                    {"from": "gpt", "value": "A cup."}]}, …]
 
 The answers are the *standard response*, level 0, which includes the later human turns. If the last turn is the human's,
-the record is a prompt without a standard response. `image` is a name, a list of names, or absent. `annotations`, a
-mapping, is kept; other keys are not.
+the record is a prompt without a standard response. The chat form, `messages` of {role, content}, is read as well, with
+the pictures of its content parts. `annotations`, a mapping, is kept; other keys are not.
 """
 
 from __future__ import annotations
@@ -14,25 +14,33 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from seelevel.formats.records import BadRecord, Pictures, Record, Rejected, each_record, mapping, split, turns
+from seelevel.formats.pictures import Pictures, shown
+from seelevel.formats.questions import conversation_of, refuse_more
+from seelevel.formats.records import Record, Rejected, each_record
+from seelevel.formats.sources import Source
+from seelevel.formats.turns import split
+from seelevel.formats.values import BadRecord, mapping
 from seelevel.ladder import Ladder, Message, Response
 from seelevel.store import write_json
 
 NAMES = {"user": "human", "assistant": "gpt", "system": "system"}
 
 
-def parse(path: Path, images: Path | None) -> Iterator[Record | Rejected]:
+def parse(source: Source) -> Iterator[Record | Rejected]:
     """The file's ladders, and the records set aside (`each_record`)."""
-    return each_record(path, images, lambda name, record, pictures: [_ladder(name, record, pictures)])
+    return each_record(source, ladders)
 
 
-def _ladder(name: str, record: dict[str, Any], pictures: Pictures) -> Ladder:
-    if "conversations" not in record:
+def ladders(name: str, record: dict[str, Any], pictures: Pictures) -> list[Ladder]:
+    """The ladder of one record. Raises `BadRecord`."""
+    refuse_more(record)
+    turns = conversation_of(record)
+    if turns is None:
         raise BadRecord("no conversations")
-    images = pictures.named(record)
-    prompt, answer = split(turns(record["conversations"]), len(images))
+    messages, images = shown(turns, record, pictures.named(record), pictures)
+    prompt, answer = split(messages, len(images))
     responses = [Response(answer, 0, {"kind": "standard"})] if answer else []
-    return Ladder(name, images, prompt, responses, mapping(record.get("annotations"), "annotations"))
+    return [Ladder(name, images, prompt, responses, mapping(record.get("annotations"), "annotations"))]
 
 
 def write(ladders: Iterable[Ladder], path: Path) -> int:
@@ -64,6 +72,7 @@ def image_entry(ladder: Ladder, path: Path) -> dict[str, Any]:
 
 
 def relative(image: str, folder: Path) -> str:
-    """A picture's path relative to a folder, or unchanged if it is not below the folder."""
-    place = Path(image).resolve()
-    return place.relative_to(folder.resolve()).as_posix() if place.is_relative_to(folder.resolve()) else image
+    """A picture's path relative to a folder, or unchanged if it is not below the folder; links are not followed."""
+    place = Path(image).absolute()
+    bases = (base for base in (folder.absolute(), folder.resolve()) if place.is_relative_to(base))
+    return next((place.relative_to(base).as_posix() for base in bases), image)

@@ -20,16 +20,11 @@ from pathlib import Path
 from typing import Any
 
 from seelevel.formats.llava import relative
-from seelevel.formats.records import (
-    BadRecord,
-    Pictures,
-    Record,
-    Rejected,
-    checked_text,
-    each_record,
-    mapping,
-    settled,
-)
+from seelevel.formats.pictures import Pictures
+from seelevel.formats.records import Record, Rejected, each_record
+from seelevel.formats.sources import Source
+from seelevel.formats.turns import settled
+from seelevel.formats.values import BadRecord, checked_text, first, mapping, missing, name_of
 from seelevel.ladder import CRITERIA, IMAGE_MARK, Feedback, Image, Interaction, Ladder, Message, Response
 from seelevel.notes import RoundOf
 from seelevel.progress import say
@@ -41,18 +36,14 @@ UNNAMED = "helpfulness"
 """The criterion of a rating without one."""
 
 
-def parse(path: Path, images: Path | None) -> Iterator[Record | Rejected]:
+def parse(source: Source) -> Iterator[Record | Rejected]:
     """The rounds of each record in order, and the records set aside (`each_record`): one bad turn spoils a record."""
-    ids: set[str] = set()
+    return each_record(source, ladders)
 
-    def rounds(name: str, record: dict[str, Any], pictures: Pictures) -> list[Ladder]:
-        interaction = _interaction(name, record, pictures)
-        if name in ids:  # else the last rounds of this record could join those of the first
-            raise BadRecord("id seen before (the first record stays)")
-        ids.add(name)
-        return interaction.rounds()
 
-    return each_record(path, images, rounds)
+def ladders(name: str, record: dict[str, Any], pictures: Pictures) -> list[Ladder]:
+    """The rounds of one record. Raises `BadRecord`."""
+    return _interaction(name, record, pictures).rounds()
 
 
 def _interaction(name: str, record: dict[str, Any], pictures: Pictures) -> Interaction:
@@ -100,7 +91,8 @@ def picture_annotations(record: dict[str, Any]) -> dict[str, Any]:
 
 def _feedback(turn: dict[str, Any], following: str, name: str) -> Feedback | None:
     """The feedback in a turn, if there is any. `following`: the user's next turn, or an empty text."""
-    critique = next((turn[key] for key in CRITIQUES if turn.get(key) is not None), None)
+    turn = {key: None if missing(value) else value for key, value in turn.items()}
+    critique = first(turn, *CRITIQUES)
     rating, refinement, annotator = turn.get("rating"), turn.get("refinement"), turn.get("annotator")
     if rating is None and critique is None and refinement is None and annotator is None:
         return None
@@ -127,7 +119,7 @@ def _rating(value: Any, name: str) -> int:
     """A whole number from 1 to 4, which may be written as '3', 3.0 or '3.0'."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise BadRecord(f"{name} is not a number")
-    text = checked_text(str(value), name).strip()
+    text = name_of(value, name).strip()
     if not re.fullmatch(r"[1-4](\.0+)?", text):
         raise BadRecord(f"{name} '{text:.20}' is not a whole number from 1 to 4")
     return int(text[0])

@@ -169,11 +169,12 @@ def _not_parquet(path: Path, error: Exception) -> InputError:
     )
 
 
-def read_ladders(path: Path, root: Path | None = None) -> list[Ladder]:
+def read_ladders(path: Path, root: Path | None = None, keep: Callable[[bytes], Image] | None = None) -> list[Ladder]:
     """Ladders of one Parquet file or of a folder's shards.
 
     Relative picture paths start at `root`; without `root`, at the nearest folder above the file that has the picture.
-    If a picture's file is missing and the Parquet file holds its bytes, it is unpacked into `images` beside the file.
+    If a picture's file is missing and the Parquet file holds its bytes, they are given to `keep`, which returns the
+    picture's new file; by default in the cache.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -182,13 +183,13 @@ def read_ladders(path: Path, root: Path | None = None) -> list[Ladder]:
         files = shards(path) or sorted(path.glob("*.parquet"))
         if not files:
             raise InputError(f"no Parquet file in {path}; name a ladder file or a stage's folder")
-        return [ladder for file in files for ladder in read_ladders(file, root)]
+        return [ladder for file in files for ladder in read_ladders(file, root, keep)]
     if not path.exists():
         raise InputError(f"{path} does not exist; name a Parquet file of ladders")
     try:
         table = pq.read_table(path)
         rows = table.to_pylist()
-    except pa.ArrowInvalid as error:
+    except (pa.ArrowException, OSError) as error:
         raise _not_parquet(path, error) from error
     try:
         ladders = [_ladder(row, _untyped(table.schema)) for row in rows]
@@ -198,7 +199,7 @@ def read_ladders(path: Path, root: Path | None = None) -> list[Ladder]:
         replace(
             ladder,
             images=[
-                _unpacked(_placed(image, path, root), entry.get("bytes"), path)
+                _unpacked(_placed(image, path, root), entry.get("bytes"), keep)
                 for image, entry in zip(ladder.images, row["images"], strict=True)
             ],
         )
@@ -224,13 +225,14 @@ def _placed(image: Image, file: Path, root: Path | None) -> Image:
     return replace(image, path=str((places[0] / image.path).resolve()))
 
 
-def _unpacked(image: Image, raw: bytes | None, file: Path) -> Image:
+def _unpacked(image: Image, raw: bytes | None, keep: Callable[[bytes], Image] | None) -> Image:
     if not raw or Path(image.path).is_file():
         return image
-    from seelevel.images import ImageError, ImageStore
+    from seelevel.image_store import cached_pictures
+    from seelevel.images import ImageError
 
     try:
-        return ImageStore(file.parent).put_bytes(raw)
+        return (keep or cached_pictures().put_bytes)(raw)
     except ImageError:
         return image  # whoever opens the picture reports that it is missing
 

@@ -1,28 +1,30 @@
-"""Shared by all readers of other people's files: JSON with line numbers, turns, picture paths, reasons."""
+"""Shared by all readers of other people's files: records, their ids, and why one is set aside."""
 
 from __future__ import annotations
 
 import itertools
-import json
-import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from seelevel.errors import InputError
-from seelevel.images import ImageError, check_image
-from seelevel.ladder import IMAGE_MARK, Image, Ladder, Message, Role
+from seelevel.formats.pictures import Pictures
+from seelevel.formats.sources import Source
+from seelevel.formats.turns import settled
+from seelevel.formats.values import BadRecord, checked_text, mapping, missing, name_of
+from seelevel.image_store import ImageStore
+from seelevel.images import ImageError
+from seelevel.ladder import Ladder
 
-ROLES: dict[str, Role] = {
-    "human": "user",
-    "user": "user",
-    "gpt": "assistant",
-    "assistant": "assistant",
-    "chatgpt": "assistant",
-    "model": "assistant",
-    "system": "system",
-}
+__all__ = [  # what a reader of one's own imports from here
+    "BadRecord", "Pictures", "Record", "Rejected", "accepted", "checked_text", "distinct", "each_record",
+    "mapping", "screened", "settled",
+]  # fmt: skip
+REPEATED = "repeats an earlier record: the same id and content"
+"""The reason of records that do no harm: they do not count for `max_rejected`."""
+GIVEN_ID = "id_in_file"
+"""The note with a record's own id, where its ladder had to get another."""
 
 
 @dataclass(frozen=True)
@@ -36,272 +38,87 @@ class Rejected:
 
 @dataclass(frozen=True)
 class Record:
-    """A ladder and its place in the file."""
+    """A ladder and its place in the file. `unnamed`: the record has no id, so the ladder is named by its place."""
 
     where: str
     ladder: Ladder
-
-
-class BadRecord(ValueError):
-    """A record that cannot be used; the message is the reason."""
-
-
-def load_json(path: Path) -> list[tuple[str, Any]]:
-    """The records of a JSON list or of JSON lines, each with its place ('prompts.json[3]', 'rows.jsonl line 4').
-
-    Raises `InputError` with file and line if the text is not JSON or not a list of records.
-    """
-    text = _text(path)
-    lines = text.split("\n")  # not splitlines(), which also splits at characters that JSON texts may hold
-    if path.suffix == ".jsonl" or (text.lstrip()[:1] == "{" and len(lines) > 1 and _is_json(lines[0])):
-        return [(f"{path.name} line {n}", _parse(path, line, n)) for n, line in enumerate(lines, 1) if line.strip()]
-    value = _parse(path, text, 1)
-    if not isinstance(value, list):
-        raise InputError(f"{path}: expected a list of records, found {_kind(value)}; put the records into [ ]")
-    return [(f"{path.name}[{n}]", record) for n, record in enumerate(value)]
-
-
-def _text(path: Path) -> str:
-    if not path.exists():
-        raise InputError(f"{path} does not exist; check the path")
-    if path.is_dir():
-        raise InputError(f"{path} is a folder; name the file in it")
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raw = path.read_bytes()
-        line = raw[: error.start].count(b"\n") + 1
-        raise InputError(f"{path} line {line}: not UTF-8 text; save the file as UTF-8") from error
-
-
-def _parse(path: Path, text: str, first_line: int) -> Any:
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        line = first_line + error.lineno - 1
-        raise InputError(f"{path} line {line}: not JSON ({error.msg}, column {error.colno}); fix that line") from error
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path} line {first_line}: not usable JSON ({error}); fix it") from error
-
-
-def _is_json(line: str) -> bool:
-    try:
-        json.loads(line)
-    except ValueError:
-        return False
-    return True
-
-
-def _kind(value: Any) -> str:
-    names = {dict: "a mapping", list: "a list", str: "a text", bool: "true or false", type(None): "null"}
-    return names.get(type(value), "a number")
+    unnamed: bool = False
 
 
 def each_record(
-    path: Path, images: Path | None, ladders_of: Callable[[str, dict[str, Any], Pictures], Iterable[Ladder]]
+    source: Source, ladders_of: Callable[[str, dict[str, Any], Pictures], Iterable[Ladder]]
 ) -> Iterator[Record | Rejected]:
-    """The records of a JSON file in order, each as the ladders that `ladders_of(id, record, pictures)` returns.
+    """The records of a source in order, each as the ladders that `ladders_of(id, record, pictures)` returns.
 
-    The pictures exist but are not decoded yet. If `ladders_of` raises `BadRecord`, the whole record is set aside.
-    `images` defaults to the file's folder and its subfolder `images`. Raises `InputError` if the file as a whole cannot
+    The pictures exist but are not decoded yet. NaN, which tables write for a missing value, becomes null. If
+    `ladders_of` raises `BadRecord`, the whole record is set aside. Raises `InputError` if the source as a whole cannot
     be read.
     """
-    pictures = Pictures(images, path)
-    for number, (where, record) in enumerate(load_json(path)):
-        name = ""
+    pictures = Pictures(source.images, source.path, source.keep)
+    for number, (where, record) in enumerate(source.records()):
+        name = given = ""
         try:
             if not isinstance(record, dict):
                 raise BadRecord("not a mapping")
-            name = record_id(record, f"{path.stem}-{number}")
+            record = {key: None if missing(value) else value for key, value in record.items()}
+            given = name_of(record.get("id"), "id")
+            name = given or f"{source.stem}-{number}"
             ladders = list(ladders_of(name, record, pictures))
         except BadRecord as error:
             yield Rejected(where, name, str(error))
             continue
-        yield from (Record(where, ladder) for ladder in ladders)
+        yield from (Record(where, ladder, unnamed=not given) for ladder in ladders)
 
 
-def record_id(record: dict[str, Any], place: str) -> str:
-    """The record's id as text; `place` if it has none."""
-    value = record.get("id")
-    if value is None or value == "":
-        return place
-    if isinstance(value, bool) or not isinstance(value, int | str):
-        raise BadRecord(f"id is {_kind(value)}, not a whole number or a text")
-    return checked_text(str(value), "id")
+def distinct(records: Iterable[Record | Rejected]) -> Iterator[Record | Rejected]:
+    """The records with ids that differ: many files name their records by the picture, so ids repeat.
 
-
-def checked_text(value: Any, name: str) -> str:
-    """The value, if it is a text that can be encoded as UTF-8. Raises `BadRecord` if not."""
-    if not isinstance(value, str):
-        raise BadRecord(f"{name} is {_kind(value)}, not a text")
-    try:
-        value.encode()
-    except UnicodeEncodeError as error:
-        raise BadRecord(f"{name} holds half of a surrogate pair, so it is not valid Unicode") from error
-    return value
-
-
-def mapping(value: Any, name: str) -> dict[str, Any]:
-    """The value, if it is a JSON mapping; None becomes an empty one. Raises `BadRecord` if it is anything else."""
-    if value is None:
-        return {}
-    if not isinstance(value, dict):
-        raise BadRecord(f"{name} is {_kind(value)}, not a mapping")
-    checked_text(json.dumps(value, ensure_ascii=False), name)
-    return value
-
-
-def turns(value: Any, name: str = "conversations") -> list[Message]:
-    """Turns in LLaVA's form ({from, value}) or the chat form ({role, content}; content: a text or a list of parts)."""
-    if not isinstance(value, list):
-        raise BadRecord(f"{name} is {_kind(value)}, not a list of turns")
-    return [_turn(turn, f"{name}[{n}]") for n, turn in enumerate(value)]
-
-
-def _turn(turn: Any, name: str) -> Message:
-    if not isinstance(turn, dict):
-        raise BadRecord(f"{name} is {_kind(turn)}, not a turn")
-    role, content = turn.get("from", turn.get("role")), turn.get("value", turn.get("content"))
-    if not isinstance(role, str) or role.lower() not in ROLES:
-        raise BadRecord(f"{name} is from {role!r}, not human or gpt (user or assistant)")
-    return Message(role=ROLES[role.lower()], content=_content(content, name))
-
-
-def _content(content: Any, name: str) -> str:
-    if not isinstance(content, list):
-        return checked_text(content, name)
-    text = ""
-    for part in content:
-        if not isinstance(part, dict) or part.get("type") not in ("text", "image"):
-            raise BadRecord(f"{name} has a part that is neither text nor image")
-        text += f"{IMAGE_MARK}\n" if part["type"] == "image" else checked_text(part.get("text"), name)
-    return text
-
-
-def split(messages: list[Message], images: int) -> tuple[list[Message], list[Message]]:
-    """A conversation as (prompt, response).
-
-    The prompt ends with the first user turn. If the conversation ends with a user turn, all of it is the prompt and the
-    response is empty. Raises `BadRecord`.
+    A record with an id of an earlier one is set aside if it says the same. Otherwise it becomes `ID~2`, `ID~3` and so
+    on, the first that no ladder before has, and keeps its own id in its notes.
     """
-    messages = settled(messages, images)
-    if messages[-1]["role"] == "user":
-        return messages, []
-    first = 2 if messages[0]["role"] == "system" else 1
-    return messages[:first], messages[first:]
+    taken: set[str] = set()
+    contents: set[int] = set()
+    copies: Counter[str] = Counter()
+    for _, of_record in itertools.groupby(records, key=lambda record: record.where):
+        together = list(of_record)  # the rounds of an interaction
+        ladders = [record.ladder for record in together if isinstance(record, Record)]
+        if not ladders:
+            yield from together
+            continue
+        base = ladders[0].interaction
+        content = hash(repr([base, *((x.images, x.prompt, x.responses, x.annotations) for x in ladders)]))
+        if any(ladder.id in taken for ladder in ladders):
+            if content in contents:
+                yield Rejected(together[0].where, base, REPEATED)
+                continue
+            while any(ladder.id in taken for ladder in ladders):
+                copies[base] += 1
+                ladders = _renamed(ladders, base, f"{base}~{copies[base] + 1}")
+            together = [Record(together[0].where, ladder) for ladder in ladders]
+        contents.add(content)
+        taken.update(ladder.id for ladder in ladders)
+        yield from together
 
 
-def settled(messages: list[Message], images: int) -> list[Message]:
-    """A conversation that fits a ladder. Raises `BadRecord` if it cannot.
-
-    Turns alternate and start with the user, no answer is empty, and there is one image mark per picture. If there is no
-    mark at all, marks are put before the first user turn.
-    """
-    start = 1 if messages and messages[0]["role"] == "system" else 0
-    if not messages[start:]:
-        raise BadRecord("conversation is empty")
-    if messages[start]["role"] != "user":
-        raise BadRecord("conversation does not start with the user")
-    if len(messages) > start + 1 and messages[-1]["role"] == "assistant" and not messages[-1]["content"].strip():
-        messages = messages[:-1]  # an empty last answer counts as no answer
-    for number, message in enumerate(messages[start:]):
-        if message["role"] != ("user", "assistant")[number % 2]:
-            raise BadRecord(f"turns do not alternate between user and assistant (turn {number + 1})")
-        if message["role"] == "assistant" and not message["content"].strip():
-            raise BadRecord(f"turn {number + 1} is an empty answer")
-        if message["role"] == "assistant" and IMAGE_MARK in message["content"]:
-            raise BadRecord(f"turn {number + 1} is an answer with an {IMAGE_MARK} mark")
-    marks = sum(message["content"].count(IMAGE_MARK) for message in messages)
-    first = messages[start]
-    if marks == 0 and images:
-        first = Message(role="user", content=f"{IMAGE_MARK}\n" * images + first["content"])
-        messages = [*messages[:start], first, *messages[start + 1 :]]
-    elif marks > images:
-        raise BadRecord(f"{marks} {IMAGE_MARK} marks but {images} image{'s' * (images != 1)}")
-    elif marks < images:
-        raise BadRecord(f"{images} images but only {marks} {IMAGE_MARK} mark{'s' * (marks != 1)}")
-    if not first["content"].strip():
-        raise BadRecord("the question is empty")
-    return messages
+def _renamed(ladders: list[Ladder], base: str, name: str) -> list[Ladder]:
+    """The ladders of one record under another name; rounds stay rounds of one interaction."""
+    return [
+        replace(
+            ladder,
+            id=name + ladder.id.removeprefix(ladder.interaction),
+            notes={**ladder.notes, GIVEN_ID: base},
+            round_of=None if ladder.round_of is None else replace(ladder.round_of, interaction=name),
+        )
+        for ladder in ladders
+    ]
 
 
-class Pictures:
-    """The folders of the pictures that records name."""
+def screened(
+    records: Iterable[Record | Rejected], store: ImageStore, need_answer: bool = False
+) -> Iterator[Ladder | Rejected]:
+    """The ladders that can be used, and the records set aside. store: where pictures inside the records are kept.
 
-    def __init__(self, images: Path | None, beside: Path) -> None:
-        if images is not None and not images.is_dir():
-            raise InputError(f"image folder {images} does not exist; check the path")
-        folder = images if images is not None else beside.parent
-        self.places = [folder.resolve()]
-        if images is None and (folder / "images").is_dir():
-            self.places.append((folder / "images").resolve())
-
-    def named(self, record: dict[str, Any]) -> list[Image]:
-        """The pictures in a record's `image` or `images`: a name, a list of names, or nothing."""
-        value = record.get("image", record.get("images"))
-        if value is None or value == "":
-            return []
-        names = value if isinstance(value, list) else [value]
-        return [Image(str(self.place(checked_text(name, "image")))) for name in names]
-
-    def identified(self, record: dict[str, Any]) -> list[Image]:
-        """The pictures in a record's `image` or `images`, else in its `image_id`.
-
-        An `image_id` is a file name, with or without suffix, or a picture's number in COCO.
-        """
-        named = self.named(record)
-        value = record.get("image_id")
-        if named or value is None or value == "":
-            return named
-        if isinstance(value, bool) or not isinstance(value, int | str):
-            raise BadRecord(f"image_id is {_kind(value)}, not a whole number or a text")
-        failures = []
-        for name in _names(checked_text(str(value), "image_id")):
-            try:
-                return [Image(str(self.place(name)))]
-            except BadRecord as error:
-                failures.append(error)
-        raise failures[0]
-
-    def place(self, name: str) -> Path:
-        """The file of a picture's name. Raises `BadRecord` if it is missing or outside the folders."""
-        outside = False
-        for place in self.places:
-            try:
-                path = (place / name).resolve()
-                if not path.is_relative_to(place):
-                    outside = True
-                elif path.is_file():
-                    return path
-            # The name is too long for the system, has a null byte, or is a link to itself (RuntimeError).
-            except (OSError, ValueError, RuntimeError) as error:
-                raise BadRecord(f"image '{name[:80]}' is not a file name ({error})") from error
-        if outside:
-            raise BadRecord(f"image '{name}' leaves the image folder")
-        raise BadRecord(f"image '{name}' is missing")
-
-
-def _names(image_id: str) -> list[str]:
-    """The file names that an `image_id` may mean, including those of COCO 2017 and 2014."""
-    names = [image_id, *(image_id + suffix for suffix in (".jpg", ".jpeg", ".png"))]
-    number = re.sub(r"^COCO_(train|val)2014_", "", image_id).removesuffix(".jpg")
-    if number.isascii() and number.isdecimal() and len(number) <= 12:
-        names += [f"{prefix}{number:0>12}.jpg" for prefix in ("", "COCO_train2014_", "COCO_val2014_")]
-    return names
-
-
-def first_records(records: Iterable[Record | Rejected], limit: int | None) -> Iterator[Record | Rejected]:
-    """The ladders of the first `limit` records of a file; a record of LVLM_NLF has one ladder per round."""
-    for number, (_, of_record) in enumerate(itertools.groupby(records, key=lambda record: record.where)):
-        if number == limit:
-            return
-        yield from of_record
-
-
-def screened(records: Iterable[Record | Rejected], need_answer: bool = False) -> Iterator[Ladder | Rejected]:
-    """The ladders that can be used, and the records set aside.
-
-    Pictures are decoded and hashed, repeated ids are set aside, and so are ladders without an answer if `need_answer`.
+    Pictures are decoded and hashed. Ladders without an answer are set aside if `need_answer`.
     """
     hashes: dict[str, str | ImageError] = {}
     ids: set[str] = set()
@@ -312,7 +129,7 @@ def screened(records: Iterable[Record | Rejected], need_answer: bool = False) ->
         for image in record.ladder.images:
             if image.path not in hashes:
                 try:
-                    hashes[image.path] = check_image(image.path).sha256
+                    hashes[image.path] = store.checked(image.path)
                 except ImageError as error:
                     hashes[image.path] = error
         yield accepted(record, [hashes[image.path] for image in record.ladder.images], ids, need_answer)

@@ -1,15 +1,14 @@
-"""TRL's preference rows ↔ ladders: one row per pair, with `prompt`, `chosen`, `rejected` and `images`.
+"""Preference rows with `chosen` and `rejected` ↔ ladders: TRL's, and the same keys as others write them.
 
     {"id": "7", "images": ["a.jpg"],
      "prompt": [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "What is it?"}]}],
      "chosen": [{"role": "assistant", "content": [{"type": "text", "text": "A cup."}]}],
      "rejected": [{"role": "assistant", "content": [{"type": "text", "text": "A dog."}]}]}
 
-JSON lines name picture files; Parquet holds the pictures' bytes, in the type that `datasets` opens. Contents may be
-plain texts. The prompt may be missing if chosen and rejected start with the same turns.
-
-Rows with the same id, prompt and pictures become one ladder if their pairs are exactly those of an order with ties. If
-they are not (a cycle, or pairs that leave the order open), each row stays a ladder of two.
+An answer is a text, one turn, or turns; it may begin with the question again. The question is in any key of
+`formats.questions`. RLHF-V's rows have all of it as one JSON text; OpenAI's have `input`, `preferred_output` and
+`non_preferred_output`. Rows of one question become one ladder if they fit
+into one order (`formats.pairs.grouped`).
 """
 
 from __future__ import annotations
@@ -18,170 +17,52 @@ import io
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from seelevel.errors import InputError
 from seelevel.formats.llava import relative
-from seelevel.formats.records import BadRecord, Pictures, Record, Rejected, load_json, record_id, settled, turns
-from seelevel.images import ImageError, ImageStore
-from seelevel.ladder import IMAGE_MARK, Image, Ladder, Message, Response
+from seelevel.formats.pairs import grouped, pair, pair_rows
+from seelevel.formats.pictures import Pictures
+from seelevel.formats.questions import answer_turns
+from seelevel.formats.records import Record, Rejected, each_record
+from seelevel.formats.sources import Source
+from seelevel.formats.values import BadRecord, missing, number
+from seelevel.ladder import IMAGE_MARK, Ladder, Message
 from seelevel.store import write_atomically
 
-COLUMNS = ("id", "images", "prompt", "chosen", "rejected")
+
+def parse(source: Source) -> Iterator[Record | Rejected]:
+    """The file's ladders, and the records set aside (`each_record`), in the order of the first rows."""
+    return grouped(each_record(source, ladders))
 
 
-class Row(NamedTuple):
-    """One preference and its place in the file."""
-
-    where: str
-    name: str
-    images: list[Image]
-    prompt: list[Message]
-    chosen: list[Message]
-    rejected: list[Message]
-
-
-def parse(path: Path, images: Path | None) -> Iterator[Record | Rejected]:
-    """Ladders in the order of their first rows. Their pictures exist but are not decoded yet.
-
-    `images` defaults to the file's folder and its subfolder `images`. Pictures inside a Parquet file are unpacked into
-    the folder `images` beside it. Raises `InputError` if the file as a whole cannot be read.
-    """
-    pictures = Pictures(images, path)
-    unpacked = ImageStore(path.parent)
-    groups: dict[str, list[Row]] = {}
-    order: list[str | Rejected] = []
-    for number, (where, record) in enumerate(_rows(path)):
-        name = ""
-        try:
-            if not isinstance(record, dict):
-                raise BadRecord("not a mapping")
-            name = record_id(record, f"{path.stem}-{number}")
-            row = _row(where, name, record, _images(record, pictures, unpacked))
-        except BadRecord as error:
-            order.append(Rejected(where, name, str(error)))
-            continue
-        given = name if record.get("id") not in (None, "") else ""
-        key = json.dumps([given, [image.path for image in row.images], row.prompt])
-        if key not in groups:
-            order.append(key)
-        groups.setdefault(key, []).append(row)
-    for entry in order:
-        if isinstance(entry, Rejected):
-            yield entry
-        else:
-            yield from _ladders(groups[entry])
+def ladders(name: str, record: dict[str, Any], pictures: Pictures) -> list[Ladder]:
+    """The ladder of one row. Raises `BadRecord`."""
+    row = record | inside(record)
+    for side in ("chosen", "rejected"):
+        if missing(row.get(side)):
+            raise BadRecord(f"no {side}")
+    scores = [row.get(key) for key in ("score_chosen", "score_rejected")]
+    better, worse = (None if missing(score) else number(score, "a score") for score in scores)
+    if better is not None and worse is not None and better < worse:
+        raise BadRecord(f"score_chosen {better:g} is below score_rejected {worse:g}")
+    chosen, rejected = (answer_turns(row[side], side) for side in ("chosen", "rejected"))
+    return [pair(name, row, pictures, chosen, rejected)]
 
 
-def _rows(path: Path) -> Iterator[tuple[str, Any]]:
-    if path.suffix != ".parquet":
-        yield from load_json(path)
-        return
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
+def inside(record: dict[str, Any]) -> dict[str, Any]:
+    """The row inside a record: RLHF-V's JSON in `text`, or OpenAI's preference form; empty if there is none."""
+    asked = record.get("input")
+    if isinstance(asked, dict) and not missing(record.get("preferred_output")):
+        answers = {"chosen": record["preferred_output"], "rejected": record.get("non_preferred_output")}
+        return {"messages": record["input"].get("messages"), "input": None, **answers}
+    text = record.get("text")
+    if not isinstance(text, str) or not text.lstrip().startswith("{"):
+        return {}
     try:
-        rows = pq.read_table(path).to_pylist()
-    except (pa.ArrowInvalid, OSError) as error:
-        raise InputError(f"{path} is not a Parquet file ({error}); write it again") from error
-    for number, row in enumerate(rows):
-        yield f"{path.name} row {number}", row
-
-
-def _images(record: dict[str, Any], pictures: Pictures, unpacked: ImageStore) -> list[Image]:
-    value = record.get("images", record.get("image"))
-    entries = value if isinstance(value, list) else [] if value is None else [value]
-    images: list[Image] = []
-    for entry in entries:
-        if isinstance(entry, dict) and entry.get("bytes"):
-            try:
-                images.append(unpacked.put_bytes(entry["bytes"]))
-            except ImageError as error:
-                raise BadRecord(f"image: {error}") from error
-        else:
-            images += pictures.named({"image": entry.get("path") if isinstance(entry, dict) else entry})
-    return images
-
-
-def _row(where: str, name: str, record: dict[str, Any], images: list[Image]) -> Row:
-    chosen, rejected = _messages(record, "chosen"), _messages(record, "rejected")
-    if record.get("prompt") is None:
-        shared = 0
-        while shared < min(len(chosen), len(rejected)) and chosen[shared] == rejected[shared]:
-            shared += 1
-        prompt, chosen, rejected = chosen[:shared], chosen[shared:], rejected[shared:]
-    else:
-        prompt = _messages(record, "prompt", "user")
-    for side, answer in (("chosen", chosen), ("rejected", rejected)):
-        if not answer or answer[0]["role"] != "assistant":
-            raise BadRecord(f"{side} does not start with an answer")
-    if not prompt or prompt[-1]["role"] != "user":
-        raise BadRecord("prompt does not end with the user")
-    prompt_length = len(prompt)
-    better, worse = settled([*prompt, *chosen], len(images)), settled([*prompt, *rejected], len(images))
-    for side, messages in (("chosen", better), ("rejected", worse)):
-        if len(messages) == prompt_length or messages[-1]["role"] != "assistant":
-            raise BadRecord(f"{side} does not end with an answer")
-    return Row(where, name, images, better[:prompt_length], better[prompt_length:], worse[prompt_length:])
-
-
-def _messages(record: dict[str, Any], key: str, role: str = "assistant") -> list[Message]:
-    value = record.get(key)
-    if value is None:
-        raise BadRecord(f"no {key}")
-    return turns([{"role": role, "content": value}] if isinstance(value, str) else value, key)
-
-
-def _ladders(rows: list[Row]) -> list[Record | Rejected]:
-    """One ladder if the rows fit into one order, else a ladder of two per row."""
-    where, name, images, prompt, _, _ = rows[0]
-    texts: dict[str, list[Message]] = {}
-    pairs = set()
-    for row in rows:
-        better, worse = json.dumps(row.chosen), json.dumps(row.rejected)
-        texts.setdefault(better, row.chosen)
-        texts.setdefault(worse, row.rejected)
-        pairs.add((better, worse))
-    levels = levels_of(list(texts), pairs)
-    if levels is not None:
-        responses = [Response(texts[key], level, {"kind": "given"}) for key, level in levels.items()]
-        return [Record(where, Ladder(name, images, prompt, sorted(responses, key=lambda r: r.level)))]
-    single: list[Record | Rejected] = []
-    for number, row in enumerate(rows):
-        if row.chosen == row.rejected:
-            single.append(Rejected(row.where, name, "chosen and rejected are the same"))
-            continue
-        answers = [Response(row.chosen, 0, {"kind": "given"}), Response(row.rejected, 1, {"kind": "given"})]
-        single.append(Record(row.where, Ladder(f"{name}#{number}" if len(rows) > 1 else name, images, prompt, answers)))
-    return single
-
-
-def levels_of(items: list[str], pairs: set[tuple[str, str]]) -> dict[str, int] | None:
-    """Levels (0 is best) whose pairs are exactly the given ones and those they imply; None if there are none.
-
-    An item's level is the length of the longest path to it from a best item. These levels are right if they add no pair
-    that the rows do not imply: A>B, B>C implies A>C, but A>B, A>C, C>D leaves B and D open.
-    """
-    worse: dict[str, set[str]] = {item: {b for a, b in pairs if a == item} for item in items}
-    level = dict.fromkeys(items, 0)
-    for _ in items:
-        changed = False
-        for better, below in worse.items():
-            for item in below:
-                if level[item] <= level[better]:
-                    level[item], changed = level[better] + 1, True
-        if not changed:
-            break
-    else:
-        return None  # a cycle: the levels would grow forever
-    implied = {item: set(below) for item, below in worse.items()}
-    for item in sorted(items, key=level.__getitem__, reverse=True):
-        for lower in worse[item]:
-            implied[item] |= implied[lower]
-    for a in items:
-        if any(level[a] < level[b] and b not in implied[a] for b in items):
-            return None
-    return level
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) and {"chosen", "rejected"} <= value.keys() else {}
 
 
 def write(ladders: Iterable[Ladder], path: Path) -> int:
@@ -189,21 +70,7 @@ def write(ladders: Iterable[Ladder], path: Path) -> int:
 
     Returns how many ladders had a pair.
     """
-    rows: list[dict[str, Any]] = []
-    written = 0
-    for ladder in ladders:
-        pairs = ladder.pairs()
-        written += bool(pairs)
-        for better, worse in pairs:
-            rows.append(
-                {
-                    "id": ladder.id,
-                    "images": [image.path for image in ladder.images],
-                    "prompt": _parts(ladder.prompt),
-                    "chosen": _parts(ladder.responses[better].messages),
-                    "rejected": _parts(ladder.responses[worse].messages),
-                }
-            )
+    rows, written = pair_rows(ladders, _row)
     if path.suffix == ".parquet":
         write_atomically(path, _parquet(rows))
     else:
@@ -211,6 +78,12 @@ def write(ladders: Iterable[Ladder], path: Path) -> int:
             row["images"] = [relative(image, path.parent) for image in row["images"]]
         write_atomically(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
     return written
+
+
+def _row(ladder: Ladder, better: list[Message], worse: list[Message]) -> dict[str, Any]:
+    images = [image.path for image in ladder.images]
+    row = {"id": ladder.id, "images": images, "prompt": _parts(ladder.prompt)}
+    return {**row, "chosen": _parts(better), "rejected": _parts(worse)}
 
 
 def _parts(messages: list[Message]) -> list[dict[str, Any]]:
@@ -223,12 +96,13 @@ def _text(message: Message) -> list[dict[str, Any]]:
 
 
 def parts(content: str) -> list[dict[str, Any]]:
-    """'<image>\\nWhat?' → [{"type": "image"}, {"type": "text", "text": "What?"}]; a line break after a mark goes."""
+    """'<image>\\nWhat?' → [{"type": "image"}, {"type": "text", "text": "What?"}]; a leading mark loses its line."""
     pieces: list[dict[str, Any]] = []
-    for number, piece in enumerate(content.split(IMAGE_MARK)):
-        if number:
+    for place, piece in enumerate(content.split(IMAGE_MARK)):
+        if place:
             pieces.append({"type": "image"})
-            piece = piece.removeprefix("\n")
+            if all(part["type"] == "image" for part in pieces):
+                piece = piece.removeprefix("\n")
         if piece:
             pieces.append({"type": "text", "text": piece})
     return pieces

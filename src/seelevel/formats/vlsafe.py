@@ -9,20 +9,24 @@ Training rows have a `reference`, the *standard response*; test rows have none.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from seelevel.formats.nlf import picture_annotations
-from seelevel.formats.records import BadRecord, Pictures, Record, Rejected, checked_text, each_record, split
+from seelevel.formats.pictures import Pictures
+from seelevel.formats.records import Record, Rejected, each_record
+from seelevel.formats.sources import Source
+from seelevel.formats.turns import split
+from seelevel.formats.values import BadRecord, checked_text
 from seelevel.ladder import Ladder, Message, Response
 
 
-def parse(path: Path, images: Path | None) -> Iterator[Record | Rejected]:
+def parse(source: Source) -> Iterator[Record | Rejected]:
     """The file's ladders, and the records set aside (`each_record`)."""
-    return each_record(path, images, lambda name, record, pictures: [_ladder(name, record, pictures)])
+    return each_record(source, ladders)
 
 
-def _ladder(name: str, record: dict[str, Any], pictures: Pictures) -> Ladder:
+def ladders(name: str, record: dict[str, Any], pictures: Pictures) -> list[Ladder]:
+    """The ladder of one record. Raises `BadRecord`."""
     if record.get("query") is None:
         raise BadRecord("no query")
     query = checked_text(record["query"], "query")
@@ -34,4 +38,4 @@ def _ladder(name: str, record: dict[str, Any], pictures: Pictures) -> Ladder:
     images = pictures.identified(record)
     prompt, answer = split(messages, len(images))
     responses = [Response(answer, 0, {"kind": "standard"})] if answer else []
-    return Ladder(name, images, prompt, responses, picture_annotations(record))
+    return [Ladder(name, images, prompt, responses, picture_annotations(record))]

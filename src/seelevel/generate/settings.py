@@ -119,6 +119,7 @@ class FinetuneSettings(TrainSettings):
     prompts: Name = Field(description="records with answers, in any format that data.prompts takes")
     images: str | None = None
     format: str | None = Field(default=None, description="as data.format")
+    columns: dict[str, str] = Field(default={}, description="as data.columns")
     limit: int | None = Field(default=None, ge=1, description="only the first records, at most this many")
     max_rejected: float = Field(default=0.05, ge=0, le=1, description="the run stops above this share of bad records")
     objective: SftSettings = SftSettings()

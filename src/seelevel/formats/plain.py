@@ -1,0 +1,45 @@
+"""A question as a text with one answer, or with none → ladders; read, not written.
+
+    {"instruction": "What is it?", "input": "", "output": "A cup.", "images": ["a.jpg"]}
+
+The question is in `prompt`, `question`, `query` or `instruction` (with `input`), the *standard response* in `output`,
+`response`, `answer` or `completion`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from seelevel.formats.pictures import Pictures, shown
+from seelevel.formats.questions import answer_turns, no_question, question_of, refuse_more
+from seelevel.formats.records import Record, Rejected, each_record
+from seelevel.formats.sources import Source
+from seelevel.formats.values import BadRecord, empty, mapping
+from seelevel.ladder import Ladder, Response
+
+ANSWERS = ("output", "response", "answer", "completion")
+
+
+def parse(source: Source) -> Iterator[Record | Rejected]:
+    """The file's ladders, and the records set aside (`each_record`)."""
+    return each_record(source, ladders)
+
+
+def ladders(name: str, record: dict[str, Any], pictures: Pictures) -> list[Ladder]:
+    """The ladder of one record. Raises `BadRecord`."""
+    refuse_more(record)
+    question = question_of(record)
+    if not question:
+        raise no_question(record)
+    keys = [key for key in ANSWERS if not empty(record.get(key))]
+    answers = [answer_turns(record[key], key) for key in keys]
+    if any(answer != answers[0] for answer in answers):
+        raise BadRecord(f"{' and '.join(keys)} are different answers, and nothing says which is better")
+    answer = answers[0] if answers else []
+    messages, images = shown([*question, *answer], record, pictures.named(record), pictures)
+    prompt, rest = messages[: len(question)], messages[len(question) :]
+    if rest and rest[-1]["role"] != "assistant":
+        raise BadRecord(f"{keys[0]} does not end with an answer")
+    responses = [Response(rest, 0, {"kind": "standard"})] if rest else []
+    return [Ladder(name, images, prompt, responses, mapping(record.get("annotations"), "annotations"))]

@@ -1,0 +1,69 @@
+"""ms-swift's preference rows ↔ ladders: a whole conversation, and another last answer that is worse.
+
+    {"messages": [{"role": "user", "content": "<image>What is it?"}, {"role": "assistant", "content": "A cup."}],
+     "rejected_response": "A dog.", "images": ["a.jpg"]}
+
+`rejected_messages` (or `rejected_conversations`) is the worse conversation as a whole. Older rows have `query`,
+`response` and `rejected_response`, with `history` and `system`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from seelevel.formats.llava import relative
+from seelevel.formats.pairs import pair, pair_rows
+from seelevel.formats.pictures import Pictures
+from seelevel.formats.questions import answer_turns, conversation_of
+from seelevel.formats.turns import turns
+from seelevel.formats.values import BadRecord, empty, missing
+from seelevel.ladder import Ladder, Message
+from seelevel.store import write_atomically
+
+WHOLE = ("rejected_messages", "rejected_conversations")
+"""Keys of the worse conversation as a whole."""
+
+
+def ladders(name: str, record: dict[str, Any], pictures: Pictures) -> list[Ladder]:
+    """The ladder of one row. Raises `BadRecord`."""
+    keys = [key for key in ("rejected_response", *WHOLE) if not empty(record.get(key))]
+    if len(keys) > 1:
+        raise BadRecord(f"{' and '.join(keys)} are two worse answers; keep one of them")
+    if not keys:
+        pictures.named(record)  # names the pair of pictures, if that is the row's difference
+        raise BadRecord("no rejected_response")
+    better = conversation_of(record)
+    if keys[0] in WHOLE:
+        worse = turns(record[keys[0]], keys[0])
+        if better is None:
+            raise BadRecord("no messages")
+        if worse and worse[0].role != "assistant":
+            return [pair(name, record, pictures, better, worse)]
+    else:
+        worse = answer_turns(record[keys[0]], keys[0])
+    if better is None:
+        if missing(record.get("response")):
+            raise BadRecord("no response")
+        better = answer_turns(record["response"], "response")
+    elif not better or better[-1].role != "assistant":
+        raise BadRecord("messages does not end with an answer")
+    return [pair(name, record, pictures, better[-1:], worse)]
+
+
+def write(ladders: Iterable[Ladder], path: Path) -> int:
+    """Write one JSON line per pair of each ladder; return how many ladders had a pair."""
+
+    def row(ladder: Ladder, better: list[Message], worse: list[Message]) -> dict[str, Any]:
+        entry = {"id": ladder.id, "messages": [*ladder.prompt, *better]}
+        if len(better) == len(worse) == 1:
+            entry["rejected_response"] = worse[0]["content"]
+        else:
+            entry["rejected_messages"] = [*ladder.prompt, *worse]
+        return {**entry, "images": [relative(image.path, path.parent) for image in ladder.images]}
+
+    rows, written = pair_rows(ladders, row)
+    write_atomically(path, "".join(json.dumps(entry, ensure_ascii=False) + "\n" for entry in rows))
+    return written
