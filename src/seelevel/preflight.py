@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from seelevel.errors import InputError
 from seelevel.models.base import is_object, is_server
 from seelevel.models.conditions import check_condition
-from seelevel.models.folders import hub_config
-from seelevel.models.kinds import check_answers, check_encodes
+from seelevel.models.folders import adapter_base, hub_config
+from seelevel.models.kinds import check_answers, check_encodes, model_config
+from seelevel.models.quantised import check_quantised
 from seelevel.naming import WORLD, Names, check_data_name, world_split
 from seelevel.recipe import DataSettings, texts_in
 from seelevel.registry import check_name
@@ -36,7 +37,7 @@ def check_recipe(names: Names, hub: bool = True) -> None:
     _check_kinds(names)
     _check_processes(names)
     _check_remote(names, hub)
-    _check_processors(names, hub)
+    _check_models(names, hub)
 
 
 def _check_places(names: Names) -> None:
@@ -154,18 +155,44 @@ def _check_remote(names: Names, hub: bool) -> None:
             from seelevel.models.server.client import ApiModel
 
             ApiModel(name, recipe.api).check_reachable()
-        elif not is_object(path) and not Path(path).is_dir() and hub_config(path) is None and hub:
+            continue
+        path = (adapter_base(Path(path)) if Path(path).is_dir() else None) or path
+        if not is_object(path) and not Path(path).is_dir() and hub_config(path) is None and hub:
             raise InputError(
                 f"model {name} is neither a folder nor in the hub's cache here, and the hub cannot be asked; fetch it "
                 "first, or name a folder"
             )
 
 
-def _check_processors(names: Names, hub: bool) -> None:
-    """Can the processor of each model that answers here be loaded? Those that the package ships can."""
+def _check_models(names: Names, hub: bool) -> None:
     for name in dict.fromkeys(name for _, name in names.recipe.answering):
-        model = names.ancestor(name)
-        if not (is_server(name) or is_object(model.path) or model.name.startswith(WORLD)):
-            from seelevel.models.processor import check_processor
+        check_model(names, name, hub)
 
-            check_processor(model.path, download=hub)
+
+def check_model(names: Names, name: str, hub: bool = True) -> None:
+    """Raise `InputError` for a model that answers here and cannot be loaded or asked: its files, quantisation,
+    processor, chat template or adapter. The models that the package ships need no look."""
+    model = names.ancestor(name)
+    if is_server(name) or is_object(model.path) or model.name.startswith(WORLD):
+        return
+    check_answers(model.path)
+    check_quantised(name, model_config(model.path))
+    from seelevel.models.processor import check_reads
+
+    check_reads(model.path, download=hub)
+
+
+def model_findings(names: Names) -> list[str]:
+    """What is wrong with the recipe's models, one line for each model that cannot be used. Loads no weights."""
+    findings: dict[str, None] = {}
+    for name in dict.fromkeys(name for _, name in names.recipe.answering):
+        try:
+            check_model(names, name, hub=False)
+        except InputError as error:
+            findings[str(error)] = None
+    for key, settings, model in names.recipe.training:
+        try:
+            check_training(key, settings, names.ancestor(model).path)
+        except InputError as error:
+            findings[str(error)] = None
+    return list(findings)

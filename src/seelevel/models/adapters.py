@@ -1,0 +1,55 @@
+"""Put an adapter onto its base, and see to it that all of it arrives."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from seelevel.errors import InputError
+from seelevel.models.folders import ADAPTER, safetensors_header, weight_files
+
+OLDER = {r"^base_model\.model\.(?!model\.|language_model|lm_head)": "base_model.model.model."}
+"""Names of layers outside the language model, as transformers 4 wrote them. PEFT knows those of the language model."""
+
+
+def put_on(model: Any, folder: Path, trainable: bool = False) -> Any:
+    """The model with the adapter in a folder. `trainable`: the adapter goes on training.
+
+    Raises `InputError` for an adapter of another model: layers that the model lacks, another shape, or weights that
+    find no layer. PEFT would leave those out with a warning.
+    """
+    from peft import PeftModel
+
+    names = [name for file in weight_files(folder, ADAPTER) for name in safetensors_header(file)]
+    older = any(not name.startswith("base_model.model.model.") and ".lora_" in name for name in names)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=UserWarning)
+        warnings.filterwarnings("error", message="Found missing adapter keys")
+        try:
+            adapted = PeftModel.from_pretrained(
+                model, str(folder), is_trainable=trainable, key_mapping=OLDER if older else None
+            )
+        except UserWarning as warning:
+            raise InputError(
+                f"adapter {folder} was made for another model or another version: {_count(warning)} of its weights "
+                "find no layer; name the base that it was trained on in adapter_config.json"
+            ) from warning
+        except (ValueError, RuntimeError, TypeError, LookupError, ImportError) as error:
+            reason = " ".join(str(error).split())[:300]
+            raise InputError(f"adapter {folder} does not fit its base ({reason}); see adapter_config.json") from error
+    return adapted
+
+
+def _count(warning: UserWarning) -> int:
+    return str(warning).count("base_model.")
+
+
+def check_adapter(config: Mapping[str, Any], folder: Path) -> None:
+    """Raise `InputError` for an adapter that does not fit the model of a `config.json`; nothing else is loaded."""
+    from seelevel.models.empty import empty_model
+
+    model = empty_model(config)
+    if model is not None:
+        put_on(model, folder)
