@@ -1,9 +1,11 @@
 """Messages are written in the form that the chat template takes."""
 
+from pathlib import Path
+
 import pytest
 
 from seelevel.errors import InputError
-from seelevel.models.chat_template import RefusedConversationError, end_of_answer, forms_of, render
+from seelevel.models.chat_template import Forms, RefusedConversationError, end_of_answer, forms_of, render
 from seelevel.models.processor import load_processor
 from tests.training.tiny import TEMPLATE, make_processor
 
@@ -123,3 +125,12 @@ def test_a_tokenizer_without_an_end_is_refused(tmp_path):
     (tmp_path / "config.json").write_text('{"model_type": "llava"}')
     with pytest.raises(InputError, match=r"no eos_token.*tokenizer_config\.json"):
         load_processor(str(tmp_path))
+
+
+def test_the_template_in_the_docs_writes_the_turns_of_llava():
+    page = (Path(__file__).parents[2] / "docs" / "models.md").read_text()
+    template = page.partition("```jinja\n")[2].partition("\n```")[0]
+    assert forms_of(make_processor(template)) == Forms("parts", "parts", "parts", False)
+    assert render([SYSTEM, USER, ANSWER, MORE], make_processor(template), answer_next=True) == (
+        "Be brief. USER: <image>\nWhat is it? ASSISTANT: A cup.</s>USER: Where? ASSISTANT:"
+    )

@@ -64,6 +64,18 @@ def test_full_training_of_quantised_weights_is_refused_with_the_remedy(tmp_path:
     check_trains("align", str(tmp_path), config, lora=True)
 
 
+def test_kinds_whose_layers_take_no_adapters_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the library installed they would be loaded, and no layer found."""
+    from transformers.quantizers.quantizer_gptq import GptqHfQuantizer
+
+    monkeypatch.setattr(
+        GptqHfQuantizer, "__init__", lambda self, config, **_: setattr(self, "quantization_config", config)
+    )
+    monkeypatch.setattr(GptqHfQuantizer, "validate_environment", lambda *_, **__: None)
+    with pytest.raises(InputError, match=r"align\.model: m is quantised \(gptq\).*bitsandbytes"):
+        check_trains("align", "m", {"quantization_config": KINDS["optimum"]}, lora=True)
+
+
 @pytest.fixture(scope="module")
 def fp8(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A tiny model, and the same one with the language model's weights in 8 bits."""

@@ -7,6 +7,9 @@ from typing import Any
 
 from seelevel.errors import InputError
 
+ADAPTED = ("bitsandbytes", "compressed-tensors", "fp8", "torchao")
+"""Kinds that keep linear layers as such, so that adapters find them, and pass gradients through."""
+
 
 def quantisation(config: Mapping[str, Any]) -> dict[str, Any] | None:
     """How a model's weights are quantised, from its `config.json`; None if they are not."""
@@ -45,10 +48,11 @@ def check_trains(key: str, model: str, config: Mapping[str, Any], lora: bool, de
             "name the model that it was made from"
         )
     quantizer = _quantizer(model, settings, device)
-    if not (quantizer.is_trainable or getattr(quantizer.quantization_config, "dequantize", False)):
+    plain = getattr(quantizer.quantization_config, "dequantize", False)
+    if not plain and (kind not in ADAPTED or not quantizer.is_trainable):
         raise InputError(
-            f"{key}.model: {model} is quantised ({kind}), which passes no gradient to adapters; name the model that it "
-            "was made from"
+            f"{key}.model: {model} is quantised ({kind}), and adapters train only on plain weights and on "
+            f"{', '.join(ADAPTED)}; name the model that it was made from"
         )
 
 

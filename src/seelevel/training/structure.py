@@ -161,5 +161,7 @@ def adapted(model: Any, settings: LoraSettings, key: str = "align") -> Adapted:
             raise InputError(
                 f"{key}.lora.target: the language model has no linear layer '{wanted}'; {nearest(wanted, known)}"
             )
+    if not modules and not experts:
+        raise InputError(f"{key}.lora.target: no layer of the language model can take adapters; name another model")
     place = next(name for name, module in model.named_modules() if module is layers)
     return Adapted(place, modules, experts, spared)
