@@ -10,9 +10,6 @@ from typing import Any
 from seelevel.errors import InputError
 from seelevel.models.folders import ADAPTER, safetensors_header, weight_files
 
-OLDER = {r"^base_model\.model\.(?!model\.|language_model|lm_head)": "base_model.model.model."}
-"""Names of layers outside the language model, as transformers 4 wrote them. PEFT knows those of the language model."""
-
 
 def put_on(model: Any, folder: Path, trainable: bool = False) -> Any:
     """The model with the adapter in a folder. `trainable`: the adapter goes on training.
@@ -22,14 +19,12 @@ def put_on(model: Any, folder: Path, trainable: bool = False) -> Any:
     """
     from peft import PeftModel
 
-    names = [name for file in weight_files(folder, ADAPTER) for name in safetensors_header(file)]
-    older = any(not name.startswith("base_model.model.model.") and ".lora_" in name for name in names)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=UserWarning)
         warnings.filterwarnings("error", message="Found missing adapter keys")
         try:
             adapted = PeftModel.from_pretrained(
-                model, str(folder), is_trainable=trainable, key_mapping=OLDER if older else None
+                model, str(folder), is_trainable=trainable, key_mapping=_moved(model, folder)
             )
         except UserWarning as warning:
             raise InputError(
@@ -40,6 +35,17 @@ def put_on(model: Any, folder: Path, trainable: bool = False) -> Any:
             reason = " ".join(str(error).split())[:300]
             raise InputError(f"adapter {folder} does not fit its base ({reason}); see adapter_config.json") from error
     return adapted
+
+
+def _moved(model: Any, folder: Path) -> dict[str, str] | None:
+    """Parts that transformers has moved into `model.` since the adapter was made, as a regular expression and its
+    replacement for PEFT. PEFT itself knows where the language model went."""
+    names = [name for file in weight_files(folder, ADAPTER) for name in safetensors_header(file)]
+    named = {name.removeprefix("base_model.model.").partition(".")[0] for name in names} - {"language_model"}
+    outer = {name for name, _ in model.named_children()}
+    inner = {name for name, _ in model.model.named_children()} if "model" in outer else set()
+    moved = sorted((named - outer) & inner)
+    return {rf"^({'|'.join(moved)})\.": r"model.\1."} if moved else None
 
 
 def _count(warning: UserWarning) -> int:

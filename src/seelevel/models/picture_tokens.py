@@ -83,7 +83,7 @@ def _class_tokens(config: Any, default: int) -> int:
             tokens = tower(pixel_values=pixels).last_hidden_state.shape[1]
     except (*FAULTS, NotImplementedError):
         return default
-    return int(tokens) - (vision.image_size // vision.patch_size) ** 2
+    return int(tokens - (vision.image_size // vision.patch_size) ** 2)
 
 
 def check_pictures(processor: Any, config: Any, name: str) -> None:
@@ -159,4 +159,4 @@ def _features(inputs: Any, config: Any) -> int | None:
     parts = parts if isinstance(parts, list | tuple) else [parts]
     if not all(isinstance(part, torch.Tensor) for part in parts):
         return None
-    return sum(part.numel() // part.shape[-1] for part in parts)
+    return sum(int(part.numel() // part.shape[-1]) for part in parts)
