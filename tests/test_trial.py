@@ -146,3 +146,11 @@ def test_the_command_says_what_was_tried(tmp_path: Path) -> None:
     )  # fmt: skip
     assert code == 0, errors
     assert "world:xs: answered in" in out and "align: one step: loss" in out
+
+
+def test_no_weights_are_downloaded_to_be_tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    found = tried(tmp_path, "align.model=somebody/on-the-hub")
+    assert "weights are not on this disk" in found["somebody/on-the-hub"].did
+    assert "align" not in found

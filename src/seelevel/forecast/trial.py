@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from seelevel.ladder import Image, Ladder, Message, Response
-from seelevel.models.base import Prompt, Sampling, is_server
+from seelevel.models.base import Prompt, Sampling, is_object, is_server
+from seelevel.models.folders import weights_here
 from seelevel.naming import Names, first_ladders
 from seelevel.recipe import Recipe
 
@@ -44,7 +45,7 @@ def try_recipe(names: Names) -> Iterator[Tried]:
             yield tried
         if recipe.check is not None and (encoder := recipe.check.encoder) is not None:
             yield _tried(encoder, lambda: _encodes(names.model(encoder).path))
-        if recipe.align.model not in broken:
+        if recipe.align.model not in broken and weights_here(names.ancestor(recipe.align.model).path):
             yield _tried("align", lambda: _step(names, examples[0], Path(place)))
 
 
@@ -119,6 +120,8 @@ def _answers(names: Names, name: str, prompts: list[Prompt]) -> str:
     from seelevel.models import load_generator
 
     model = names.ancestor(name)
+    if not (is_server(model.path) or is_object(model.path) or weights_here(model.path)):
+        return "not tried, because its weights are not on this disk"
     if is_server(model.path):  # a reply that was kept would say nothing about the server
         model, prompts = replace(model, api=model.api.model_copy(update={"cache": False})), prompts[:1]
     answering = load_generator(model)

@@ -151,6 +151,17 @@ def count_parameters(files: list[Path]) -> tuple[int, str]:
     return sum(math.prod(tensor["shape"]) for tensor in tensors), "/".join(sorted({t["dtype"] for t in tensors}))
 
 
+def weights_here(model: str) -> bool:
+    """Whether a model's weights, or those of an adapter's base, are in a folder or in the hub's cache."""
+    from huggingface_hub import try_to_load_from_cache
+
+    folder = Path(model)
+    if folder.is_dir():
+        base = adapter_base(folder)
+        return base is None or weights_here(base)
+    return any(isinstance(try_to_load_from_cache(model, name), str) for name in (MODEL, f"{MODEL}.index.json"))
+
+
 def hub_config(name: str) -> Path | None:
     """The configuration of a hub model, in the cache, at the commit that would be loaded.
 
