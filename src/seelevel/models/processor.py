@@ -12,7 +12,8 @@ from seelevel.errors import InputError
 from seelevel.models.adapters import check_adapter
 from seelevel.models.chat_template import template_of
 from seelevel.models.folders import adapter_base
-from seelevel.models.picture_tokens import check_pictures, completefrom seelevel.progress import say
+from seelevel.models.picture_tokens import check_pictures, complete
+from seelevel.progress import say
 
 OF_THE_EXTRA = ("torchvision", "num2words")
 """Packages of the extra `video`."""
