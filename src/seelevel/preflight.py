@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from seelevel.errors import InputError
 from seelevel.models.base import is_object, is_server
 from seelevel.models.conditions import check_condition
-from seelevel.models.folders import hub_config
-from seelevel.models.kinds import check_answers, check_encodes
+from seelevel.models.folders import adapter_base, hub_config
+from seelevel.models.kinds import check_answers, check_encodes, model_config
+from seelevel.models.quantised import check_quantised
 from seelevel.naming import WORLD, Names, check_data_name, source_of, world_split
 from seelevel.recipe import DataSettings, texts_in
 from seelevel.registry import check_name
@@ -20,6 +23,7 @@ from seelevel.training.requirements import check_training
 
 if TYPE_CHECKING:
     from seelevel.generate.settings import FinetuneSettings
+    from seelevel.training.settings import TrainSettings
 
 
 PATH_LENGTH = 4096
@@ -36,7 +40,7 @@ def check_recipe(names: Names, hub: bool = True) -> None:
     _check_kinds(names)
     _check_processes(names)
     _check_remote(names, hub)
-    _check_processors(names, hub)
+    _check_models(names, hub)
 
 
 def _check_places(names: Names) -> None:
@@ -129,7 +133,7 @@ def _check_kinds(names: Names) -> None:
 
             load_parser(parser)
     for key, settings, model in recipe.training:
-        check_training(key, settings, names.ancestor(model).path)
+        _check_training(names, key, settings, model)
     try:
         check_condition(recipe.align.objective.conditions([]), recipe.evaluate.condition)
     except InputError as error:
@@ -161,18 +165,50 @@ def _check_remote(names: Names, hub: bool) -> None:
             from seelevel.models.server.client import ApiModel
 
             ApiModel(name, recipe.api).check_reachable()
-        elif not is_object(path) and not Path(path).is_dir() and hub_config(path) is None and hub:
+            continue
+        path = (adapter_base(Path(path)) if Path(path).is_dir() else None) or path
+        if not is_object(path) and not Path(path).is_dir() and hub_config(path) is None and hub:
             raise InputError(
                 f"model {name} is neither a folder nor in the hub's cache here, and the hub cannot be asked; fetch it "
                 "first, or name a folder"
             )
 
 
-def _check_processors(names: Names, hub: bool) -> None:
-    """Can the processor of each model that answers here be loaded? Those that the package ships can."""
+def _check_models(names: Names, hub: bool) -> None:
     for name in dict.fromkeys(name for _, name in names.recipe.answering):
-        model = names.ancestor(name)
-        if not (is_server(name) or is_object(model.path) or model.name.startswith(WORLD)):
-            from seelevel.models.processor import check_processor
+        check_model(names, name, hub)
 
-            check_processor(model.path, download=hub)
+
+def check_model(names: Names, name: str, hub: bool = True) -> None:
+    """Raise `InputError` for a model that answers here and cannot be loaded or asked: its files, quantisation,
+    processor, chat template or adapter. The models that the package ships need no look."""
+    model = names.ancestor(name)
+    if is_server(name) or is_object(model.path) or model.name.startswith(WORLD):
+        return
+    check_answers(model.path)
+    check_quantised(name, model_config(model.path))
+    from seelevel.models.processor import check_reads
+
+    check_reads(model.path, download=hub)
+
+
+def model_findings(names: Names) -> list[str]:
+    """What is wrong with the recipe's models, one line for each model that cannot be used. Loads no weights."""
+    checks: list[Callable[[], None]] = []
+    for name in dict.fromkeys(name for _, name in names.recipe.answering):
+        checks.append(partial(check_model, names, name, hub=False))
+    for key, settings, model in names.recipe.training:
+        checks.append(partial(_check_training, names, key, settings, model))
+    if names.recipe.check is not None and (encoder := names.recipe.check.encoder) is not None:
+        checks.append(lambda: check_encodes(names.model(encoder).path))
+    findings: dict[str, None] = {}
+    for check in checks:
+        try:
+            check()
+        except InputError as error:
+            findings[str(error)] = None
+    return list(findings)
+
+
+def _check_training(names: Names, key: str, settings: TrainSettings, model: str) -> None:
+    check_training(key, settings, names.ancestor(model).path)

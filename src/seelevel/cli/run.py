@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from seelevel.cli.score import JsonOption
+from seelevel.errors import InputError
+from seelevel.progress import say
 
 if TYPE_CHECKING:
     from seelevel.recipe import Recipe
@@ -152,14 +154,41 @@ def doctor(
         str | None, typer.Argument(metavar="[RECIPE]", help="Also check a recipe's files and cost.")
     ] = None,
     set_: SetOption = None,
+    try_: Annotated[
+        bool, typer.Option("--try", help="Also let each model answer in four tokens, and take one training step.")
+    ] = False,
 ) -> None:
     """Print what this machine has, whether the installation works, and what a recipe would need."""
     from seelevel.forecast.doctor import doctor as machine
 
     loaded = _recipe(recipe, set_, None) if recipe is not None else None
+    if loaded is None and try_:
+        raise InputError("doctor --try: it tries the models of a recipe; name one")
     typer.echo(machine())
-    if loaded is not None:
-        from seelevel.forecast import forecast
-        from seelevel.pipeline import Run
+    if loaded is None:
+        return
+    from seelevel.forecast import forecast
+    from seelevel.pipeline import Run
+    from seelevel.preflight import model_findings
 
-        typer.echo(forecast(Run(*loaded)))
+    job = Run(*loaded)
+    _refuse(model_findings(job.names))
+    typer.echo(forecast(job))
+    if try_:
+        from seelevel.forecast.trial import try_recipe
+
+        faults = []
+        for tried in try_recipe(job.names):
+            if tried.fault:
+                faults.append(tried.fault if tried.what in tried.fault else f"{tried.what}: {tried.fault}")
+            else:
+                typer.echo(f"{tried.what}: {tried.did}")
+        _refuse(faults)
+
+
+def _refuse(findings: list[str]) -> None:
+    """End with the findings, one line each."""
+    for line in findings[:-1]:
+        say(f"seelevel: {' '.join(line.split())}")
+    if findings:
+        raise InputError(findings[-1])

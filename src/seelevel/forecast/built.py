@@ -9,8 +9,9 @@ from typing import Any
 from torch import nn
 
 from seelevel.forecast.sizes import Block, Shape
+from seelevel.models.empty import empty_model
 from seelevel.models.pictures import picture_of
-from seelevel.training.structure import blocks_of, count_weights, empty_model, layer_weights, parts
+from seelevel.training.structure import blocks_of, count_weights, layer_weights, parts
 
 EXPERTS_USED = ("num_experts_per_tok", "top_k_experts", "moe_k", "moe_topk")
 """Names of the number of experts that compute a token."""

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import math
-import struct
 from dataclasses import dataclass
 from pathlib import Path
 
 from seelevel.errors import InputError
 from seelevel.fingerprints import digest, folder_fingerprint, source_fingerprint
 from seelevel.models.base import ModelRef, is_object, is_server
-from seelevel.models.folders import check_model_folder, hub_config, read_json
+from seelevel.models.folders import MODEL, check_model_folder, count_parameters, hub_config, read_json, weight_files
 from seelevel.models.pictures import picture_of
 
 
@@ -27,19 +24,9 @@ class ModelSize:
 def model_size(folder: Path) -> ModelSize:
     """Size of the model in a folder. Raises `InputError` if files are missing."""
     check_model_folder(folder)
-    count, dtypes = 0, set()
-    for file in sorted(folder.glob("*.safetensors")):
-        with file.open("rb") as stream:
-            try:
-                header = json.loads(stream.read(struct.unpack("<Q", stream.read(8))[0]))
-            except (struct.error, ValueError) as error:
-                raise InputError(f"{file} is not a safetensors file or was cut off; copy the model again") from error
-        for name, tensor in header.items():
-            if name != "__metadata__":
-                count += math.prod(tensor["shape"])
-                dtypes.add(tensor["dtype"])
+    count, dtypes = count_parameters(weight_files(folder, MODEL))
     picture = picture_of(read_json(folder / "config.json"))
-    return ModelSize(count, "/".join(sorted(dtypes)), picture.tokens if picture else 0)
+    return ModelSize(count, dtypes, picture.tokens if picture else 0)
 
 
 def model_fingerprint(model: ModelRef) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 from seelevel.errors import InputError
 from seelevel.models.base import is_object, is_server
@@ -37,21 +38,24 @@ def check_encodes(model: str) -> None:
         )
 
 
-def _kind(model: str) -> tuple[str, list[str], list[str]]:
-    """Kind, architectures and keys of a model's configuration, of an adapter those of its base.
-
-    Empty if there is no configuration: on a server, a Python object, on a hub that cannot be reached.
-    """
+def model_config(model: str) -> dict[str, Any]:
+    """A model's `config.json`; of an adapter, that of its base. Empty if there is none: on a server, a Python object,
+    on a hub that cannot be reached."""
     if is_server(model) or is_object(model):
-        return "", [], []
+        return {}
     folder = Path(model)
     if not folder.is_dir():
         hub = hub_config(model)
-        if hub is None:
-            return "", [], []
-        folder = hub.parent
+        return {} if hub is None else read_json(hub)
     if (base := adapter_base(folder)) is not None:
-        return _kind(base)
-    config = read_json(folder / "config.json") if (folder / "config.json").is_file() else {}
+        return model_config(base)
+    return read_json(folder / "config.json") if (folder / "config.json").is_file() else {}
+
+
+def _kind(model: str) -> tuple[str, list[str], list[str]]:
+    """Kind, architectures and keys of a model's configuration; empty if there is no configuration."""
+    config = model_config(model)
+    if not config:
+        return "", [], []
     architectures = [str(name) for name in config.get("architectures") or []]
     return str(config.get("model_type", "unknown")), architectures, list(config)

@@ -26,10 +26,12 @@ from transformers.utils import logging as hf_logging
 from seelevel.errors import InputError
 from seelevel.images import model_picture
 from seelevel.ladder import IMAGE_MARK, unmarked
+from seelevel.models.adapters import put_on
 from seelevel.models.base import Completion, Prompt, Sampling
-from seelevel.models.chat_template import render
-from seelevel.models.folders import adapter_base, check_model_folder
+from seelevel.models.chat_template import RefusedConversationError, end_of_answer, render
+from seelevel.models.folders import adapter_base, check_model_folder, is_hub_name
 from seelevel.models.processor import load_config, load_processor
+from seelevel.models.quantised import check_quantised, device_map, quantisation
 from seelevel.models.thinking import opening, set_apart, split_thought
 from seelevel.progress import say
 from seelevel.store import batched
@@ -51,7 +53,9 @@ class LocalModel:
         self._special = sorted(set(tokenizer.all_special_tokens) - {IMAGE_MARK, ""})
         tokenizer.padding_side = "left"
         if tokenizer.pad_token_id is None:
-            tokenizer.pad_token = tokenizer.eos_token
+            tokenizer.pad_token = tokenizer.eos_token  # padding is masked, so any token will do
+        turn = end_of_answer(processor)
+        self._turn_end = {tokenizer.convert_tokens_to_ids(turn)} if turn else set()
 
     @classmethod
     def load(
@@ -76,29 +80,15 @@ class LocalModel:
                 base, adapter = adapted, name_or_path
         if Path(base).is_dir():
             check_model_folder(Path(base))
-        elif base.startswith((".", "/", "~")) or base.count("/") > 1:
+        elif not is_hub_name(base):
             raise InputError(f"model folder {base} does not exist; check the path")
         place = _device(device)
         config = load_config(base, trust_remote_code)
-        chosen = _dtype(dtype, place, config)
-        hf_logging.disable_progress_bar()
-        try:
-            model, loading = AutoModelForImageTextToText.from_pretrained(
-                base,
-                config=config,
-                dtype=chosen,
-                use_safetensors=True,
-                trust_remote_code=trust_remote_code,
-                output_loading_info=True,
-            )
-        except SafetensorError as error:
-            raise InputError(f"model {base}: a weight file is corrupt or cut off ({error}); copy it again") from error
-        if missing := sorted(loading["missing_keys"]):  # transformers would fill them with random numbers
-            raise InputError(f"model {base} lacks {len(missing)} of its weights, first {missing[0]}; copy it again")
         processor = load_processor(base, trust_remote_code)
+        model = _weights(base, config, _dtype(dtype, place, config), place, trust_remote_code)
         if adapter is not None:
-            model = _with_adapter(model, adapter)
-        return cls(model.to(place), processor, name_or_path)
+            model = put_on(model, Path(adapter))
+        return cls(model, processor, name_or_path)
 
     @property
     def name(self) -> str:
@@ -121,17 +111,15 @@ class LocalModel:
         turn.
         """
         completions: dict[int, Completion] = {}
+        texts: dict[int, str] = {}
         for i, prompt in enumerate(prompts):
-            if reason := self._why_unanswered(prompt):
-                completions[i] = Completion("", 0, False, reason)
+            try:
+                texts[i] = self._rendered(prompt)
+            except RefusedConversationError as reason:
+                completions[i] = Completion("", 0, False, str(reason))
         if completions:
             first = next(iter(completions.values())).note
             say(f"{len(completions)} of {len(prompts)} prompts are not answered, the first because {first}")
-        texts = {
-            i: render(prompt.messages, self.processor, answer_next=True)
-            for i, prompt in enumerate(prompts)
-            if i not in completions
-        }
         order = sorted(texts, key=lambda i: (len(prompts[i].images), len(texts[i]), texts[i], i))
         number = 0
         for count in sorted({len(prompt.images) for prompt in prompts}):
@@ -149,9 +137,9 @@ class LocalModel:
         Closing the iterator stops the model. Raises `InputError` for a prompt with a special token, for one that
         leaves no room for an answer, and for beam search, which cannot stream.
         """
-        if (reason := self._why_unanswered(prompt)) or sampling.num_beams > 1:
-            raise InputError(reason or "beam search cannot stream an answer; set num_beams: 1")
-        inputs = self._inputs([render(prompt.messages, self.processor, answer_next=True)], [prompt.images])
+        if sampling.num_beams > 1:
+            raise InputError("beam search cannot stream an answer; set num_beams: 1")
+        inputs = self._inputs([self._rendered(prompt)], [prompt.images])
         length = inputs["input_ids"].shape[1]
         context = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
         if context is not None:
@@ -167,7 +155,7 @@ class LocalModel:
             try:
                 with torch.inference_mode():
                     out = self._generate(inputs, sampling, 0, streamer=pieces, stopping_criteria=[Stopping(stop)])
-                ended.append(int(out[0, -1]) in self._ends())
+                ended.append(int(out[0, -1]) in self._ends)
             except BaseException as error:  # raised where the pieces are read
                 errors.append(error)
             finally:
@@ -184,11 +172,13 @@ class LocalModel:
             raise errors[0]
         return ended[0]
 
-    def _why_unanswered(self, prompt: Prompt) -> str:
-        """Why a prompt is not answered; '' if it is."""
+    def _rendered(self, prompt: Prompt) -> str:
+        """A prompt as text. Raises `RefusedConversationError` for a special token in it or if refused."""
         texts = [message["content"] for message in prompt.messages]
         token = next((token for token in self._special if any(token in text for text in texts)), "")
-        return f"the prompt holds '{token}', a special token of {self.name}" if token else ""
+        if token:
+            raise RefusedConversationError(f"the prompt holds '{token}', a special token of {self.name}")
+        return render(prompt.messages, self.processor, answer_next=True)
 
     def _inputs(self, texts: list[str], images: list[list[str]]) -> Any:
         """The processor's tensors for prompts with the same number of pictures."""
@@ -205,12 +195,12 @@ class LocalModel:
         length = inputs["input_ids"].shape[1]
         if out.shape[1] >= length and torch.equal(out[:, :length], inputs["input_ids"]):
             out = out[:, length:]  # decoders repeat the prompt, encoder-decoders do not
-        ends = set(self._ends())
+        ends = set(self._ends)
         return [self._completion(row, ends, opened) for row, opened in zip(out.tolist(), openings, strict=True)]
 
     def _generate(self, inputs: Any, sampling: Sampling, number: int, **more: Any) -> Tensor:
         """Token ids, one row per prompt. `number`: of the batch in its call; it changes the random draws."""
-        tokenizer, ends = self.processor.tokenizer, self._ends()
+        tokenizer, ends = self.processor.tokenizer, self._ends
         settings = GenerationConfig(
             do_sample=sampling.temperature > 0,
             num_beams=sampling.num_beams,
@@ -232,11 +222,15 @@ class LocalModel:
             out: Tensor = self.model.generate(**inputs, generation_config=settings, logits_processor=penalties, **more)
         return out
 
+    @property
     def _ends(self) -> list[int]:
+        """The tokens that end an answer: those of the generation settings, else the tokenizer's, and the one that the
+        chat template writes after an answer, which some models' settings forget."""
         ends = self.model.generation_config.eos_token_id
         if ends is None:
             ends = self.processor.tokenizer.eos_token_id
-        return list(ends) if isinstance(ends, list | tuple) else [] if ends is None else [ends]
+        listed = {*ends} if isinstance(ends, list | tuple) else set() if ends is None else {ends}
+        return sorted({int(end) for end in listed} | self._turn_end)
 
     def _completion(self, row: list[int], ends: set[int], opened: str) -> Completion:
         """The answer in token ids. `opened`: the mark that began a thought at the end of the prompt, or ''."""
@@ -296,7 +290,41 @@ def _dtype(name: DType, device: torch.device, config: Any) -> torch.dtype:
     return stored if device.type == "cuda" and isinstance(stored, torch.dtype) else torch.float32
 
 
-def _with_adapter(model: Any, adapter: str) -> Any:
-    from peft import PeftModel
-
-    return PeftModel.from_pretrained(model, adapter)
+def _weights(base: str, config: Any, dtype: torch.dtype, place: torch.device, trust_remote_code: bool) -> Any:
+    """A model with its weights on a device. Raises `InputError` for weights that are missing, of another shape,
+    corrupt, in another format, or quantised in a way that cannot be loaded here."""
+    settings = config.to_dict()
+    check_quantised(base, settings, str(place))
+    placed = {} if quantisation(settings) is None else {"device_map": device_map(str(place))}
+    verbosity = hf_logging.get_verbosity()
+    hf_logging.disable_progress_bar()
+    hf_logging.set_verbosity_error()  # what is wrong is said in one line below
+    try:
+        model, loading = AutoModelForImageTextToText.from_pretrained(
+            base,
+            config=config,
+            dtype=dtype,
+            use_safetensors=True,
+            trust_remote_code=trust_remote_code,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,
+            **placed,
+        )
+    except SafetensorError as error:
+        raise InputError(f"model {base}: a weight file is corrupt or cut off ({error}); copy it again") from error
+    except OSError as error:
+        if error.errno is not None:  # a full disk, no permission
+            raise
+        reason = " ".join(str(error).split()).partition(". ")[0]
+        raise InputError(f"model {base}: its weights cannot be loaded ({reason}); only *.safetensors are") from error
+    finally:
+        hf_logging.set_verbosity(verbosity)
+    if missing := sorted(loading["missing_keys"]):  # transformers would fill them with random numbers
+        raise InputError(f"model {base} lacks {len(missing)} of its weights, first {missing[0]}; copy it again")
+    if mismatched := sorted(loading["mismatched_keys"]):
+        name, stored, wanted = mismatched[0]
+        raise InputError(
+            f"model {base}: {name} is {tuple(stored)} in its weights and {tuple(wanted)} by config.json; "
+            "copy both again"
+        )
+    return model if placed else model.to(place)

@@ -1,4 +1,4 @@
-"""A model's configuration and processor, loaded without weights."""
+"""A model's configuration and processor, loaded without weights, and whether they go together."""
 
 from __future__ import annotations
 
@@ -9,7 +9,11 @@ from transformers import AutoConfig, AutoProcessor
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
 
 from seelevel.errors import InputError
+from seelevel.models.adapters import check_adapter
+from seelevel.models.chat_template import template_of
 from seelevel.models.folders import adapter_base
+from seelevel.models.picture_tokens import check_pictures, complete
+from seelevel.progress import say
 
 OF_THE_EXTRA = ("torchvision", "num2words")
 """Packages of the extra `video`."""
@@ -67,22 +71,35 @@ def load_processor(name: str, trust_remote_code: bool = False, local_files_only:
         ) from error
     if not hasattr(processor, "tokenizer") or not hasattr(processor, "image_processor"):
         raise InputError(f"model {name} has no image processor; add the processor's files to its folder")
-    if not (processor.chat_template or processor.tokenizer.chat_template):
-        raise InputError(f"model {name} has no chat template; add chat_template.jinja to its folder")
+    if not template_of(processor):
+        raise InputError(
+            f"model {name} has no chat template; add chat_template.jinja to its folder, from a newer copy of the model"
+        )
+    if processor.tokenizer.eos_token is None:
+        raise InputError(f"model {name}: its tokenizer has no eos_token; set it in tokenizer_config.json")
+    complete(processor, load_config(name, trust_remote_code), name)
     return processor
 
 
-def check_processor(model: str, download: bool) -> None:
-    """Raise `InputError` for a model whose processor cannot be loaded here, before hours of other work.
+def check_reads(model: str, download: bool) -> None:
+    """Raise `InputError` for a model whose processor, chat template or adapter cannot be used here, before hours of
+    other work. No weights of the model are loaded.
 
     model: a folder, or a hub name, of which only a missing package is an error: its files may come later. `download`:
     its processor's files may be fetched.
     """
     base = adapter_base(Path(model)) if Path(model).is_dir() else None
     try:
-        load_processor(base or model, local_files_only=not download)
+        processor, config = load_processor(base or model, local_files_only=not download), load_config(base or model)
+        check_pictures(processor, config, base or model)
     except MissingPackageError:
         raise
     except InputError:
         if Path(base or model).is_dir():
             raise
+        return
+    if base is not None:
+        check_adapter(config.to_dict(), Path(model))
+        own = Path(model) / "chat_template.jinja"
+        if own.is_file() and own.read_text("utf-8").strip() != str(processor.chat_template or "").strip():
+            say(f"adapter {model}: {own.name} differs from that of its base {base}; the base's is used")

@@ -32,6 +32,7 @@ from seelevel.training.loading import (
     skip_adapter_input_cast,
     with_lora,
 )
+from seelevel.training.objectives.settings import DpoSettings
 from seelevel.training.packing.passes import recompute_layers
 from seelevel.training.packing.tokens import ImageReader
 from seelevel.training.prepare import Prepared, ladder_content, prepare
@@ -114,6 +115,28 @@ def fit(
     trainer = _trainer(job, session, agreed, reference)
     _train(job, session, trainer)
     return _save(job, session, trainer)
+
+
+def rehearse(ladder: Ladder, model_path: str, settings: TrainSettings, out: Path) -> str:
+    """One training step on a ladder, without an optimiser; returns what would train, in a line. `out` is scratch.
+
+    The objective is DPO, whatever the recipe's is, so that any two answers will do. Raises what `fit` would raise.
+    """
+    changes = {"objective": DpoSettings(), "ladders_per_step": 1, "cache": False}
+    job = Job([ladder], model_path, settings.model_copy(update=changes), out, 0, "try")
+    session = _load(job)
+    with torch.autocast(torch.device(session.device).type, torch.bfloat16, enabled=session.mixed):
+        agreed = _agree(job, session)
+        reference = _reference(job, session, agreed.layout)
+    trainer = _trainer(job, session, agreed, reference)
+    loss = trainer.training_step(trainer.model, [0])
+    trained = {name: weight for name, weight in trainer.trained.named_parameters() if weight.requires_grad}
+    if not any(weight.grad is not None and weight.grad.abs().sum() > 0 for weight in trained.values()):
+        raise InputError(f"no gradient reaches any of the {len(trained)} tensors that should train")
+    layers = sorted({name.partition(".lora_")[0].rpartition(".")[2] for name in trained if ".lora_" in name})
+    where = f", adapters on {', '.join(layers)}" if layers else ""
+    weights = _trained_weights(trainer.trained)
+    return f"one step: loss {float(loss):.3f}, {weights:,} weights train{where}, layout {agreed.layout}"
 
 
 def _finished(job: Job) -> dict[str, Any] | None:

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model
+from peft import LoraConfig, get_peft_model
 
 from seelevel.errors import InputError
+from seelevel.models.adapters import put_on
 from seelevel.models.folders import adapter_base
 from seelevel.models.local import LocalModel
 from seelevel.progress import say
@@ -38,7 +39,7 @@ def load_to_train(path: str, settings: TrainSettings, dtype: Any, device: str) -
     if not getattr(processor.tokenizer, "is_fast", False):
         raise InputError(f"model {path}: its tokenizer gives no offsets (no tokenizer.json); convert it to a fast one")
     if base is not None:
-        model = PeftModel.from_pretrained(model, path, is_trainable=True)
+        model = put_on(model, Path(path), trainable=True)
         # The saved adapter must name its base by a path that works from any folder.
         model.peft_config["default"].base_model_name_or_path = base
     return model, processor

@@ -5,27 +5,34 @@ from __future__ import annotations
 from pathlib import Path
 
 from seelevel.errors import InputError
-from seelevel.models.folders import adapter_base, read_json
+from seelevel.models.folders import adapter_base
+from seelevel.models.kinds import model_config
+from seelevel.models.quantised import check_trains
 from seelevel.training.settings import TrainSettings
 
 
 def check_training(key: str, settings: TrainSettings, model: str) -> None:
-    """Raise `InputError` for a device that is not available, an adapter on an adapter, or layers that the model lacks.
+    """Raise `InputError` for a device that is not available, an adapter on an adapter, quantised weights that do not
+    train, or layers that the model lacks.
 
     `key`: the settings' place in the recipe. `model`: a folder, or a hub name, whose layers cannot be checked yet.
     """
     check_device(key, settings.device)
     folder = Path(model)
+    adapts = settings.lora is not None or (folder.is_dir() and adapter_base(folder) is not None)
+    config = model_config(model)
+    check_trains(key, model, config, adapts, settings.device)
     if settings.lora is None or not folder.is_dir():
         return
     if adapter_base(folder) is not None:
         raise InputError(already_adapter(key, model))
-    if isinstance(settings.lora.target, str) or not (folder / "config.json").is_file():
+    if isinstance(settings.lora.target, str) or not config:
         return
-    from seelevel.training.structure import adapted, empty_model
+    from seelevel.models.empty import empty_model
+    from seelevel.training.structure import adapted
 
     # Names in weight files are of no use: transformers renames and fuses layers when it loads them.
-    empty = empty_model(read_json(folder / "config.json"))
+    empty = empty_model(config)
     if empty is not None:
         adapted(empty, settings.lora, key)
 

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import nn
 
 from seelevel.errors import InputError
@@ -162,19 +161,7 @@ def adapted(model: Any, settings: LoraSettings, key: str = "align") -> Adapted:
             raise InputError(
                 f"{key}.lora.target: the language model has no linear layer '{wanted}'; {nearest(wanted, known)}"
             )
+    if not modules and not experts:
+        raise InputError(f"{key}.lora.target: no layer of the language model can take adapters; name another model")
     place = next(name for name, module in model.named_modules() if module is layers)
     return Adapted(place, modules, experts, spared)
-
-
-def empty_model(config: Mapping[str, Any]) -> Any | None:
-    """The model that a `config.json` describes, without weights; None if transformers cannot build it here."""
-    from huggingface_hub.errors import StrictDataclassError
-    from transformers import CONFIG_MAPPING, AutoModelForImageTextToText
-
-    is_known = config.get("model_type") in CONFIG_MAPPING
-    try:
-        made = CONFIG_MAPPING[config["model_type"]].from_dict(dict(config)) if is_known else None
-        with torch.device("meta"):
-            return AutoModelForImageTextToText.from_config(made) if is_known else None
-    except (StrictDataclassError, ImportError, LookupError, ValueError, TypeError, AttributeError, RuntimeError):
-        return None

@@ -19,7 +19,7 @@ from torch import Tensor
 from seelevel.errors import InputError
 from seelevel.images import model_picture
 from seelevel.ladder import Ladder, Message
-from seelevel.models.chat_template import render
+from seelevel.models.chat_template import RefusedConversationError, render
 from seelevel.models.conditions import with_condition
 
 Ints = npt.NDArray[np.int64]
@@ -301,6 +301,8 @@ def tokenise(ladder: Ladder, processor: Any, images: ImageReader) -> TokenisedLa
         messages = [*with_condition(ladder.prompt, response.condition), *response.messages]
         try:
             ids, scored, where = tokenise_conversation(messages, len(ladder.prompt), processor, images.expansion(paths))
+        except RefusedConversationError as error:
+            raise UnusableLadderError(f"ladder {ladder.id}: {error}") from error
         except InputError as error:
             raise type(error)(f"ladder {ladder.id}: {error}") from error
         tokens.append(ids)
