@@ -97,6 +97,19 @@ def test_names_of_an_older_transformers_find_their_layers(base: Path, tmp_path: 
 
 
 @pytest.mark.unit
+def test_another_chat_template_beside_an_adapter_is_not_used_and_it_is_said(
+    base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_adapter(base, tmp_path / "a")
+    shutil.copy(base / "chat_template.jinja", tmp_path / "a")
+    check_reads(str(tmp_path / "a"), download=False)
+    assert "differs" not in capsys.readouterr().err
+    (tmp_path / "a" / "chat_template.jinja").write_text("{{ messages }}")
+    check_reads(str(tmp_path / "a"), download=False)
+    assert f"adapter {tmp_path / 'a'}: chat_template.jinja differs" in capsys.readouterr().err
+
+
+@pytest.mark.unit
 class TestAdaptersOfAnotherModel:
     """PEFT would leave their weights out with a warning."""
 

@@ -13,6 +13,7 @@ from seelevel.models.adapters import check_adapter
 from seelevel.models.chat_template import template_of
 from seelevel.models.folders import adapter_base
 from seelevel.models.picture_tokens import check_pictures, complete
+from seelevel.progress import say
 
 OF_THE_EXTRA = ("torchvision", "num2words")
 """Packages of the extra `video`."""
@@ -99,3 +100,6 @@ def check_reads(model: str, download: bool) -> None:
         return
     if base is not None:
         check_adapter(config.to_dict(), Path(model))
+        own = Path(model) / "chat_template.jinja"
+        if own.is_file() and own.read_text("utf-8").strip() != str(processor.chat_template or "").strip():
+            say(f"adapter {model}: {own.name} differs from that of its base {base}; the base's is used")
