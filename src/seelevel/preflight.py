@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +23,7 @@ from seelevel.training.requirements import check_training
 
 if TYPE_CHECKING:
     from seelevel.generate.settings import FinetuneSettings
+    from seelevel.training.settings import TrainSettings
 
 
 PATH_LENGTH = 4096
@@ -123,7 +126,7 @@ def _check_kinds(names: Names) -> None:
 
             load_parser(parser)
     for key, settings, model in recipe.training:
-        check_training(key, settings, names.ancestor(model).path)
+        _check_training(names, key, settings, model)
     try:
         check_condition(recipe.align.objective.conditions([]), recipe.evaluate.condition)
     except InputError as error:
@@ -184,15 +187,21 @@ def check_model(names: Names, name: str, hub: bool = True) -> None:
 
 def model_findings(names: Names) -> list[str]:
     """What is wrong with the recipe's models, one line for each model that cannot be used. Loads no weights."""
-    findings: dict[str, None] = {}
+    checks: list[Callable[[], None]] = []
     for name in dict.fromkeys(name for _, name in names.recipe.answering):
-        try:
-            check_model(names, name, hub=False)
-        except InputError as error:
-            findings[str(error)] = None
+        checks.append(partial(check_model, names, name, hub=False))
     for key, settings, model in names.recipe.training:
+        checks.append(partial(_check_training, names, key, settings, model))
+    if names.recipe.check is not None and (encoder := names.recipe.check.encoder) is not None:
+        checks.append(lambda: check_encodes(names.model(encoder).path))
+    findings: dict[str, None] = {}
+    for check in checks:
         try:
-            check_training(key, settings, names.ancestor(model).path)
+            check()
         except InputError as error:
             findings[str(error)] = None
     return list(findings)
+
+
+def _check_training(names: Names, key: str, settings: TrainSettings, model: str) -> None:
+    check_training(key, settings, names.ancestor(model).path)

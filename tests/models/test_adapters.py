@@ -125,6 +125,12 @@ class TestAdaptersOfAnotherModel:
         renamed(tmp_path / "a", "language_model", "other_model")
         self.refused(tmp_path / "a", "8 of its weights")
 
+    def test_weights_of_layers_that_are_not_targets(self, base: Path, tmp_path: Path) -> None:
+        make_adapter(base, tmp_path / "a")
+        config = json.loads((tmp_path / "a" / "adapter_config.json").read_text())
+        (tmp_path / "a" / "adapter_config.json").write_text(json.dumps(config | {"target_modules": ["q_proj"]}))
+        self.refused(tmp_path / "a", "8 of its weights", "target_modules")
+
     def test_another_width(self, base: Path, tmp_path: Path) -> None:
         make_adapter(base, tmp_path / "a")
         config = json.loads((tmp_path / "a" / "adapter_config.json").read_text())

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from seelevel.errors import InputError
 from seelevel.ladder import Image, Ladder, Message, Response
 from seelevel.models.base import Prompt, Sampling, is_object, is_server
 from seelevel.models.folders import weights_here
@@ -83,6 +84,10 @@ def _examples(recipe: Recipe) -> list[Ladder]:
     """Records of the data to try with: one with a picture first, then one with a system turn and one of several rounds
     if there are any."""
     ladders = first_ladders(recipe.data, SCANNED)
+    if not ladders:
+        raise InputError(
+            f"data.prompts: none of the first {SCANNED} records can be used; run `seelevel generate` to see why"
+        )
     wanted: list[Callable[[Ladder], bool]] = [
         lambda ladder: bool(ladder.images),
         lambda ladder: any(message["role"] == "system" for message in ladder.prompt),
@@ -116,7 +121,6 @@ def _prompts(examples: list[Ladder], recipe: Recipe) -> list[Prompt]:
 
 
 def _answers(names: Names, name: str, prompts: list[Prompt]) -> str:
-    from seelevel.errors import InputError
     from seelevel.models import load_generator
 
     model = names.ancestor(name)

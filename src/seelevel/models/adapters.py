@@ -27,29 +27,39 @@ def put_on(model: Any, folder: Path, trainable: bool = False) -> Any:
                 model, str(folder), is_trainable=trainable, key_mapping=_moved(model, folder)
             )
         except UserWarning as warning:
-            raise InputError(
-                f"adapter {folder} was made for another model or another version: {_count(warning)} of its weights "
-                "find no layer; name the base that it was trained on in adapter_config.json"
-            ) from warning
+            raise _lost(folder, str(warning).count("base_model.")) from warning
         except (ValueError, RuntimeError, TypeError, LookupError, ImportError) as error:
             reason = " ".join(str(error).split())[:300]
             raise InputError(f"adapter {folder} does not fit its base ({reason}); see adapter_config.json") from error
+    here, file = (sum(".lora_" in name for name in names) for names in (_parameters(adapted), _names(folder)))
+    if file > here and not any(".experts." in name for name in _names(folder)):  # PEFT joins experts of old versions
+        raise _lost(folder, file - here)
     return adapted
+
+
+def _lost(folder: Path, count: int) -> InputError:
+    return InputError(
+        f"adapter {folder} was made for another model or another version: {count} of its weights find no layer; name "
+        "the base and the target_modules that it was trained with in adapter_config.json"
+    )
+
+
+def _names(folder: Path) -> list[str]:
+    return [name for file in weight_files(folder, ADAPTER) for name in safetensors_header(file)]
+
+
+def _parameters(model: Any) -> list[str]:
+    return [name for name, _ in model.named_parameters()]
 
 
 def _moved(model: Any, folder: Path) -> dict[str, str] | None:
     """Parts that transformers has moved into `model.` since the adapter was made, as a regular expression and its
     replacement for PEFT. PEFT itself knows where the language model went."""
-    names = [name for file in weight_files(folder, ADAPTER) for name in safetensors_header(file)]
-    named = {name.removeprefix("base_model.model.").partition(".")[0] for name in names} - {"language_model"}
+    named = {name.removeprefix("base_model.model.").partition(".")[0] for name in _names(folder)} - {"language_model"}
     outer = {name for name, _ in model.named_children()}
     inner = {name for name, _ in model.model.named_children()} if "model" in outer else set()
     moved = sorted((named - outer) & inner)
     return {rf"^({'|'.join(moved)})\.": r"model.\1."} if moved else None
-
-
-def _count(warning: UserWarning) -> int:
-    return str(warning).count("base_model.")
 
 
 def check_adapter(config: Mapping[str, Any], folder: Path) -> None:
