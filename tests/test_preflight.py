@@ -81,7 +81,7 @@ def test_a_processor_that_needs_a_missing_package_is_refused_with_its_name(tmp_p
     (model / "processor_config.json").write_text(json.dumps({"processor_class": "Qwen2_5_VLProcessor"}))
     kind = {"model_type": "qwen2_5_vl", "architectures": ["Qwen2_5_VLForConditionalGeneration"], "vision_config": {}}
     (model / "config.json").write_text(json.dumps(kind))
-    (model / "model.safetensors").write_bytes(b"")
+    (model / "model.safetensors").write_bytes((2).to_bytes(8, "little") + b"{}")
     line = refused(command, "world-quick", "--set", f"align.model={model}", cwd=tmp_path)
     assert f"model {model}: its processor needs torchvision; install it with `pip install 'seelevel[video]'`" in line
     assert not (tmp_path / "runs").exists()
@@ -141,7 +141,7 @@ def test_an_adapter_is_of_its_bases_kind(tmp_path):
     adapter = tmp_path / "adapter"
     adapter.mkdir()
     (adapter / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": str(model_path("clip"))}))
-    (adapter / "adapter_model.safetensors").write_bytes(b"")
+    (adapter / "adapter_model.safetensors").write_bytes((2).to_bytes(8, "little") + b"{}")
     with pytest.raises(InputError, match="answers no prompts"):
         check_answers(str(adapter))
     with pytest.raises(InputError, match=r"align\.lora: .* is an adapter already"):

@@ -233,6 +233,7 @@ class TestFoldersThatCannotBeLoaded:
 
     def test_whose_index_names_no_weights(self, folder: Path, tmp_path: Path) -> None:
         copy = shutil.copytree(folder, tmp_path / "index")
+        (copy / "model.safetensors").rename(copy / "model-1.safetensors")
         (copy / "model.safetensors.index.json").write_text(json.dumps({"weight_map": [1]}))
         with pytest.raises(InputError, match="has no weight_map"):
             load_model(str(copy))

@@ -251,7 +251,7 @@ def test_a_shape_is_read_from_a_folder_an_adapters_base_or_by_name(tmp_path: Pat
     adapter.mkdir()
     (base / "config.json").write_text(json.dumps(config))
     (adapter / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": str(base)}))
-    (adapter / "adapter_model.safetensors").write_bytes(b"")
+    (adapter / "adapter_model.safetensors").write_bytes((2).to_bytes(8, "little") + b"{}")
     expected = shape_of(str(base))
     assert expected is not None
     assert (expected.layers, expected.blocks[0].queries, expected.image_tokens, expected.vocabulary) == (2, 8, 16, 100)

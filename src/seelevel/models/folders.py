@@ -41,13 +41,13 @@ def adapter_base(folder: Path) -> str | None:
     if not is_adapter(folder):
         return None
     file = folder / "adapter_config.json"
-    weight_files(folder, ADAPTER)
     config = read_json(file)
     base, kind = config.get("base_model_name_or_path"), str(config.get("peft_type", "LORA")).upper()
     if not base:
         raise InputError(f"{file} names no base model; set base_model_name_or_path")
     if kind in PROMPT_TUNING:
         raise InputError(f"adapter {folder} is of kind {kind}, which adds tokens to the prompt; name a LoRA adapter")
+    weight_files(folder, ADAPTER)
     inside = folder / str(base)
     found = str(inside) if not Path(base).is_absolute() and inside.is_dir() else str(base)
     if not Path(found).is_dir() and not is_hub_name(found):
