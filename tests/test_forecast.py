@@ -84,7 +84,7 @@ def test_a_forecast_as_json_has_the_rows_of_the_table(tmp_path):
 @pytest.mark.parametrize(
     ("config", "words"),
     [
-        ({"model_type": "new", "vision_config": {}}, "no forecast: the sizes of models of kind new are not known"),
+        ({"model_type": "idefics2", "image_token_id": 2}, "no forecast: the sizes of models of kind idefics2 are not"),
         (None, "whose size is unknown until it is downloaded"),
     ],
 )
