@@ -273,3 +273,35 @@ class TestFoldersThatCannotBeLoaded:
         (tmp_path / "config.json").write_text('{\n"model_type": \n}')
         with pytest.raises(InputError, match=r"config\.json line 3: not JSON"):
             load_model(str(tmp_path))
+
+
+def test_the_end_of_a_turn_ends_an_answer_though_the_settings_forget_it(folder: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(folder, tmp_path / "m")
+    for eos, expected in ((5, [1, 5]), ([5, 4], [1, 4, 5]), (None, [1])):
+        (copy / "generation_config.json").write_text(json.dumps({} if eos is None else {"eos_token_id": eos}))
+        assert load_model(str(copy))._ends == expected
+
+
+def test_without_a_padding_token_the_end_token_pads_and_answers_stay_the_same(
+    folder: Path, tmp_path: Path, pictures: list[str]
+) -> None:
+    copy = shutil.copytree(folder, tmp_path / "m")
+    settings = json.loads((copy / "tokenizer_config.json").read_text())
+    del settings["pad_token"]
+    (copy / "tokenizer_config.json").write_text(json.dumps(settings))
+    model = load_model(str(copy))
+    assert model.processor.tokenizer.pad_token == "<|end|>"
+    assert model.generate(mixed(pictures), GREEDY) == load_model(str(folder)).generate(mixed(pictures), GREEDY)
+
+
+def test_a_prompt_that_the_template_refuses_is_not_answered_and_the_others_are(
+    folder: Path, tmp_path: Path, pictures: list[str]
+) -> None:
+    copy = shutil.copytree(folder, tmp_path / "m")
+    template = copy / "chat_template.jinja"
+    refuse = "{% if messages | length > 2 %}{{ raise_exception('too many turns') }}{% endif %}"
+    template.write_text(refuse + template.read_text())
+    long = Prompt([*ask("Is it?").messages, {"role": "assistant", "content": "Yes."}, *ask("Sure?").messages])
+    refused, answered = load_model(str(copy)).generate([long, ask("Is there a boat?", pictures[0])], GREEDY)
+    assert "too many turns" in refused.note and not refused.text
+    assert answered.tokens

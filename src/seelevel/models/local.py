@@ -52,7 +52,8 @@ class LocalModel:
         tokenizer.padding_side = "left"
         if tokenizer.pad_token_id is None:
             tokenizer.pad_token = tokenizer.eos_token  # padding is masked, so any token will do
-        self._ends = sorted(self._end_tokens())
+        turn = end_of_answer(processor)
+        self._turn_end = {tokenizer.convert_tokens_to_ids(turn)} if turn else set()
 
     @classmethod
     def load(
@@ -219,15 +220,15 @@ class LocalModel:
             out: Tensor = self.model.generate(**inputs, generation_config=settings, logits_processor=penalties, **more)
         return out
 
-    def _end_tokens(self) -> set[int]:
+    @property
+    def _ends(self) -> list[int]:
         """The tokens that end an answer: those of the generation settings, else the tokenizer's, and the one that the
         chat template writes after an answer, which some models' settings forget."""
-        tokenizer, ends = self.processor.tokenizer, self.model.generation_config.eos_token_id
+        ends = self.model.generation_config.eos_token_id
         if ends is None:
-            ends = tokenizer.eos_token_id
+            ends = self.processor.tokenizer.eos_token_id
         listed = {*ends} if isinstance(ends, list | tuple) else set() if ends is None else {ends}
-        turn = end_of_answer(self.processor)
-        return {int(end) for end in listed} | ({tokenizer.convert_tokens_to_ids(turn)} if turn else set())
+        return sorted({int(end) for end in listed} | self._turn_end)
 
     def _completion(self, row: list[int], ends: set[int]) -> Completion:
         stop = next((n for n, token in enumerate(row) if token in ends), None)
