@@ -192,6 +192,7 @@ def _annotate(name: str, source: Path, judge: str, out: Path, cache: str) -> Non
     """What `seelevel run` does of a recipe up to its feedback: records into shards, judged into shards."""
     from seelevel import feedback
     from seelevel.formats.ingest import ingest
+    from seelevel.formats.sources import Source
     from seelevel.models.base import ApiSettings, ModelRef
     from seelevel.store import StageFolder
 
@@ -202,7 +203,7 @@ def _annotate(name: str, source: Path, judge: str, out: Path, cache: str) -> Non
         data = stage.path
         if stage.manifest is None:
             stage.begin()
-            stage.finish(**ingest(source / "records.jsonl", None, stage, out, None, 0.0).written())
+            stage.finish(**ingest(Source(source / "records.jsonl"), stage, out, 0.0).written())
     read = time.perf_counter()
     ref = ModelRef(judge, judge, ApiSettings(cache=cache))
     if judge == "local":

@@ -33,7 +33,7 @@ from seelevel.language.encoders import PiecewiseEncoder, SentenceEncoder, load_e
 from seelevel.language.mentions import LEMMATIZERS
 from seelevel.language.parse import load_parser
 from seelevel.scorers import chair, pope
-from seelevel.scorers.chair import CAPTION_KEYS
+from seelevel.scorers.answers import USUAL_KEYS
 from seelevel.scorers.files import read_entries
 
 DATA = Path("../shared/data")
@@ -74,7 +74,7 @@ def _captions(data: Path, count: int) -> Iterator[tuple[str, str]]:
     files = sorted(data.glob("captions_*/*.json*"))
     for file in files:
         for entry in read_entries(file):
-            yield entry.text(("image_id",), "image"), entry.text(CAPTION_KEYS, "caption")
+            yield entry.text(("image_id",), "image"), entry.text(USUAL_KEYS, "caption")
     if not files:
         from seelevel.world.pictures.scenes import draw_scenes
         from seelevel.world.texts.language import standard
