@@ -18,7 +18,7 @@ demo: setup
 
 # Two workers of one thread each: workers that share the cores by threads wait for each other at every operator.
 test: setup
-	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --durations 25
 
 # The fastest tests that still touch every area of the package: tests/quick.txt.
 quick: setup
@@ -53,7 +53,7 @@ everywhere: setup
 
 # The demo is timed, so it has the machine to itself.
 test-slow: setup
-	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'slow and not everywhere' -n 2 --dist loadfile --ignore tests/slow/test_demo.py
+	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'slow and not everywhere' -n 2 --dist loadfile --durations 25 --ignore tests/slow/test_demo.py
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -m slow tests/slow/test_demo.py
 
 # The processors of most families need torchvision, and this one another torch than constraints.txt has: 5.5 GB.
