@@ -144,3 +144,10 @@ def test_halves_count_only_where_they_are_asked_for() -> None:
     for reply, halves in (("Ratings: [7.5, 3]", False), ("Ratings: [7.25, 3]", True), ("Ratings: [10.5, 3]", True)):
         with pytest.raises(ValueError, match="is not a whole number from 0 to 10"):
             parse_ratings(reply, 2, 10, halves)
+
+
+def test_several_lines_of_one_rating_are_not_the_last_one() -> None:
+    with pytest.raises(ValueError, match="it has 2 lines of ratings without a list"):
+        parse_ratings("Rating: 6\nRating: 5", None)
+    assert parse_ratings("Rating: 5", None) == (5,)
+    assert parse_ratings("Rating: 6\nRatings: [6, 5]", None) == (6, 5)

@@ -21,11 +21,16 @@ from seelevel.formats.questions import answer_turns, plain, question_of
 from seelevel.formats.records import Record, Rejected, each_record
 from seelevel.formats.sources import Source
 from seelevel.formats.turns import Turn, split
-from seelevel.formats.values import BadRecord, first, mapping, missing, name_of, rows_of, shortly
+from seelevel.formats.values import BadRecord, empty, first, mapping, missing, name_of, rows_of, shortly
 from seelevel.ladder import Image, Ladder, Message, Response
 from seelevel.store import write_json
 
 OUTPUT = re.compile(r"output_([1-9][0-9]{0,3})")
+ORDERS = (
+    "winner", "preferred", "better", "best", "choice", "ranking", "rank", "ranks", "score", "scores", "rewards",
+    "ratings", "score_1", "score_2", "rank_1", "rank_2", "rating_1", "rating_2",
+)  # fmt: skip
+"""Keys that may say another order than that of the outputs."""
 
 
 def parse(source: Source) -> Iterator[Record | Rejected]:
@@ -45,6 +50,8 @@ def ladders(name: str, record: dict[str, Any], pictures: Pictures) -> list[Ladde
             raise BadRecord(f"{key} answers another question than {keys[0]}")
         prompt, images = asked, images_of_output
         answers.append(answer)
+    if other := next((key for key in ORDERS if not empty(record.get(key))), ""):
+        raise BadRecord(f"{other} seems to order the outputs, but is not read; say it as preference (1 or 2)")
     levels = _levels(record, len(keys))
     own = "preference" not in record  # else all outputs are a model's
     responses = [

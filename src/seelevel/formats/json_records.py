@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import csv
 import io
+import itertools
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -210,9 +211,17 @@ class _Window:
 
 
 def table_records(path: Path, file: BinaryIO, separator: str) -> Iterator[tuple[str, Any]]:
-    """The rows of a CSV or TSV file with a header. Empty cells are missing values."""
-    rows = csv.reader(io.TextIOWrapper(file, encoding="utf-8-sig", newline=""), delimiter=separator)
+    """The rows of a CSV or TSV file with a header. Empty cells are missing values.
+
+    A header without the separator, but with semicolons or tabs, is split at these, as spreadsheets write it.
+    """
+    text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
+    csv.field_size_limit(LONGEST)  # a cell may hold a picture as base64
+    rows = csv.reader(())
     try:
+        head = text.readline()
+        marks = (mark for mark in (separator, ";", "\t") if mark in head)
+        rows = csv.reader(itertools.chain([head], text), delimiter=next(marks, separator))
         header = next(rows, [])
         for number, row in enumerate(rows):
             if not row:
@@ -223,4 +232,4 @@ def table_records(path: Path, file: BinaryIO, separator: str) -> Iterator[tuple[
     except csv.Error as error:
         raise InputError(f"{path} line {rows.line_num}: not a table ({error}); fix it, or save it as JSON") from error
     except UnicodeDecodeError as error:
-        raise _not_text(path, rows.line_num + 1) from error
+        raise _not_text(path, rows.line_num + 1 + error.object[: error.start].count(b"\n")) from error

@@ -33,6 +33,7 @@ UNREAD = ("video", "videos", "audio", "audios", "rejected_image", "rejected_imag
 """Without these, an answer would be read without what it was given to."""
 BASE64_STARTS = ("/9j/", "iVBORw0KGgo", "R0lGOD", "UklGR", "Qk", "SUkq", "TU0AK")
 """How a JPEG, PNG, GIF, WebP, BMP or TIFF begins in base64."""
+NUMBERED = re.compile(r"(?:image|img|picture|photo)s?[_-]?[0-9]{1,2}", re.IGNORECASE)
 SUFFIX = re.compile(r"[^\s<>]{1,300}\.(jpe?g|png|webp|gif|bmp|tiff?|jp2|avif)", re.IGNORECASE)
 
 
@@ -64,7 +65,9 @@ class Pictures:
             if not empty(record.get(key)):
                 raise BadRecord(f"{key} is not read, and the record means little without it")
         found = {key: entries for key in KEYS if (entries := _entries(record.get(key), key))}
-        if not found:
+        if found:
+            _refuse_numbered(record)
+        else:
             more = ((key, _entries(record.get(key), key)) for key in MORE_KEYS)
             found = dict([next(((key, entries) for key, entries in more if entries), ("image", []))])
         lists = [[self.read(entry) for entry in entries] for entries in found.values()]
@@ -206,6 +209,13 @@ def shown(
     elif not images and not entries:
         _look_for_others(record)
     return settled([turn.message for turn in turns], len(images)), images
+
+
+def _refuse_numbered(record: dict[str, Any]) -> None:
+    """Raises `BadRecord` if a record with a picture has another one under a numbered key."""
+    for key, value in record.items():
+        if NUMBERED.fullmatch(str(key)) and not empty(value):
+            raise BadRecord(f"'{key}' seems to hold another picture, but is not read; list all of them under images")
 
 
 def _look_for_others(record: dict[str, Any]) -> None:

@@ -32,6 +32,7 @@ def ladders(name: str, record: dict[str, Any], pictures: Pictures) -> list[Ladde
     question = question_of(record)
     if not question:
         raise no_question(record)
+    _refuse_choices(record, question[-1].content)
     keys = [key for key in ANSWERS if not empty(record.get(key))]
     answers = [answer_turns(record[key], key) for key in keys]
     if any(answer != answers[0] for answer in answers):
@@ -43,3 +44,12 @@ def ladders(name: str, record: dict[str, Any], pictures: Pictures) -> list[Ladde
         raise BadRecord(f"{keys[0]} does not end with an answer")
     responses = [Response(rest, 0, {"kind": "standard"})] if rest else []
     return [Ladder(name, images, prompt, responses, mapping(record.get("annotations"), "annotations"))]
+
+
+def _refuse_choices(record: dict[str, Any], question: str) -> None:
+    """Raises `BadRecord` if a record has choices that its question does not name: its answer is then their number."""
+    for key in ("choices", "options"):
+        choices = record.get(key)
+        texts = list(choices.values()) if isinstance(choices, dict) else choices
+        if not empty(texts) and not (isinstance(texts, list) and all(str(text) in question for text in texts)):
+            raise BadRecord(f"the {key} are not in the question; write them into it, and the answer as a text")

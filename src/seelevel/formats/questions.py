@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
-from seelevel.formats.turns import Turn, turn, turns
+from seelevel.formats.turns import Turn, opened, turn, turns
 from seelevel.formats.values import BadRecord, checked_text, empty, kind_of, missing, name_of
 from seelevel.ladder import unmarked
 
 CONVERSATIONS = ("conversations", "messages", "conversation", "texts")
 TEXTS = ("prompt", "question", "query", "instruction", "input")
 """Keys of a question as a text; `prompt` may also be a list of turns. `input` belongs to `instruction` beside one."""
+MORE = re.compile(
+    r"reject|chosen|(?:positive|negative)_messages$|(?:(?:response|answer|completion)_[a-d0-9]|output_[a-d])$"
+)
+"""Keys of a better or worse answer."""
 
 
 def conversation_keys(record: dict[str, Any]) -> list[str]:
@@ -73,7 +78,7 @@ def plain(text: str) -> str:
 
 def _texts(record: dict[str, Any]) -> dict[str, Any]:
     """The keys of TEXTS that hold a question, in that order; alpaca's `input` is added to its `instruction`."""
-    found = {key: record[key] for key in TEXTS if not empty(record.get(key))}
+    found = {key: opened(record[key], key) for key in TEXTS if not empty(record.get(key))}
     for key, value in found.items():
         if key != "prompt" or not isinstance(value, list | dict):
             checked_text(value, key)
@@ -111,7 +116,7 @@ def _with_system(conversation: list[Turn], record: dict[str, Any]) -> list[Turn]
 
 def has_more(record: dict[str, Any]) -> str:
     """The key of a better or worse answer beside those of a pair; empty if there is none."""
-    found = (key for key, value in record.items() if str(key).startswith(("reject", "chosen")) and not empty(value))
+    found = (key for key, value in record.items() if MORE.match(str(key)) and not empty(value))
     return next((ascii(key)[1:-1] for key in found), "")
 
 
@@ -121,9 +126,10 @@ def refuse_more(record: dict[str, Any]) -> None:
     KTO's records say that it is good or bad. Others have a worse one beside it, in a key that no form reads.
     """
     if key := has_more(record):
-        raise BadRecord(f"{key} seems to hold another answer, but is not read")
+        raise BadRecord(f"{key} seems to hold another answer, but is not read; call it chosen or rejected")
     for key in ("label", "kto_tag"):
-        if isinstance(record.get(key), bool):
+        value = str(record.get(key)).lower()
+        if value in ("true", "false") or (value in ("0", "1") and not empty(record.get("completion"))):
             raise BadRecord(f"{key} says whether one answer is good (KTO), which is not an order of answers")
 
 
@@ -131,6 +137,11 @@ def answer_turns(value: Any, key: str) -> list[Turn]:
     """An answer as turns: a text, a whole number, a turn of any role, or turns. Raises `BadRecord`."""
     if isinstance(value, int) and not isinstance(value, bool):
         value = name_of(value, key)
+    value = opened(value, key)
+    if isinstance(value, list) and value and all(isinstance(entry, str) for entry in value):
+        raise BadRecord(
+            f"{key} is a list of answers; call it responses, with scores or ranks, or name chosen and rejected"
+        )
     if isinstance(value, str):
         return [turn("assistant", value, key)]
     if isinstance(value, dict | list):

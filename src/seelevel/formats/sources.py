@@ -25,7 +25,10 @@ from seelevel.store import read_mapping
 HEAD = 512
 LOOKED_AT = 100
 """Records whose names are looked at, for the form and for the columns that a recipe names."""
-KINDS = {".parquet": "Parquet", ".arrow": "Arrow", ".tar": "tar", ".jsonl": "JSON", ".ndjson": "JSON", ".json": "JSON"}
+KINDS = {
+    ".parquet": "Parquet", ".arrow": "Arrow", ".tar": "tar", ".csv": "CSV", ".tsv": "TSV",
+    ".jsonl": "JSON", ".ndjson": "JSON", ".json": "JSON",
+}  # fmt: skip
 """Files of records in a folder. JSON counts only if there is nothing else: beside tables it describes them."""
 DESCRIPTIONS = ("dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json", "config.json")
 SPLITS = ("train", "test", "validation", "valid", "val", "dev", "eval")
@@ -219,7 +222,9 @@ def _in_only_folder(folder: Path, split: str | None) -> list[Path]:
     if full:
         names = ", ".join(place.name for place in full[:8])
         raise InputError(f"{folder} holds the folders {names}; name one: {full[0]}")
-    raise InputError(f"{folder} holds no file of records (Parquet, Arrow, tar, JSON); name one, or a folder of them")
+    raise InputError(
+        f"{folder} holds no file of records (Parquet, Arrow, tar, CSV, JSON); name one, or a folder of them"
+    )
 
 
 def _of_split(folder: Path, found: list[Path], split: str | None) -> list[Path]:

@@ -23,11 +23,17 @@ from seelevel.formats.llava import relative
 from seelevel.formats.pairs import grouped, pair, pair_rows
 from seelevel.formats.pictures import Pictures
 from seelevel.formats.questions import answer_turns
+from seelevel.formats.ranked import listed
 from seelevel.formats.records import Record, Rejected, each_record
 from seelevel.formats.sources import Source
 from seelevel.formats.values import BadRecord, missing, number
 from seelevel.ladder import IMAGE_MARK, Ladder, Message
 from seelevel.store import write_atomically
+
+SCORES = (
+    ("score_chosen", "score_rejected"), ("chosen_score", "rejected_score"), ("chosen-rating", "rejected-rating"),
+    ("chosen_rating", "rejected_rating"),
+)  # fmt: skip
 
 
 def parse(source: Source) -> Iterator[Record | Rejected]:
@@ -41,10 +47,13 @@ def ladders(name: str, record: dict[str, Any], pictures: Pictures) -> list[Ladde
     for side in ("chosen", "rejected"):
         if missing(row.get(side)):
             raise BadRecord(f"no {side}")
-    scores = [row.get(key) for key in ("score_chosen", "score_rejected")]
-    better, worse = (None if missing(score) else number(score, "a score") for score in scores)
-    if better is not None and worse is not None and better < worse:
-        raise BadRecord(f"score_chosen {better:g} is below score_rejected {worse:g}")
+    for first, second in SCORES:
+        scores = [row.get(key) for key in (first, second)]
+        better, worse = (None if missing(score) else number(score, "a score") for score in scores)
+        if better is not None and worse is not None and better < worse:
+            raise BadRecord(f"{first} {better:g} is below {second} {worse:g}")
+    if (key := listed(row)) and isinstance(row["chosen"], int | float):
+        raise BadRecord(f"chosen and rejected are numbers beside {key}; write the answers themselves")
     chosen, rejected = (answer_turns(row[side], side) for side in ("chosen", "rejected"))
     return [pair(name, row, pictures, chosen, rejected)]
 

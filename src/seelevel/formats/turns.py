@@ -22,6 +22,8 @@ PICTURES = ("image", "image_url", "input_image", "image_file")
 """Types of the parts that a content may have."""
 SHOWN = re.compile(rf"{re.escape(IMAGE_MARK)}|<img>(?P<name>.*?)</img>", re.DOTALL)
 """A picture's place in a text. Qwen-VL's texts name the picture there."""
+HELD = re.compile(r"""\[?\s*\{\s*(['"])(?:role|from|content|value)\1\s*:""")
+"""How a text begins that holds turns: tables have nothing but texts."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ def turns(value: Any, name: str = "conversations") -> list[Turn]:
     One turn may stand without its list, and the list as a JSON text. A mapping of `user` and `assistant` is two turns.
     Empty system turns are left out. Raises `BadRecord`.
     """
-    value = rows_of(_from_json(value))
+    value = rows_of(opened(value, name))
     if isinstance(value, dict):
         value = [value]
     if not isinstance(value, list):
@@ -57,13 +59,16 @@ def turn(role: Role, content: Any, name: str) -> Turn:
     return Turn(role, *_content(content, name))
 
 
-def _from_json(value: Any) -> Any:
-    if not isinstance(value, str) or not value.lstrip().startswith("["):
+def opened(value: Any, name: str) -> Any:
+    """The turns that a table holds as a JSON text; any other value unchanged. Raises `BadRecord` if it is no JSON."""
+    if not isinstance(value, str) or not HELD.match(value.lstrip()):
         return value
     try:
         return json.loads(value)
-    except (ValueError, RecursionError):
-        return value
+    except (ValueError, RecursionError) as error:
+        raise BadRecord(
+            f"{name} holds turns in a text that is not JSON; save the table as Parquet or JSON lines"
+        ) from error
 
 
 def _turns_of(value: Any, name: str) -> list[Turn]:

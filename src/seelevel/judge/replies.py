@@ -154,6 +154,8 @@ def parse_ratings(reply: str, count: int | None, top: int = 6, halves: bool = Fa
     text = _BRACKETS.sub(lambda match: match[0].replace("\n", " "), text)
     found = [match for line in text.split("\n") if (match := _LISTED.search(line) or _BARE.fullmatch(line))]
     listed = bool(found) and found[-1].re is _LISTED
+    if count is None and found and not listed and len(found) > 1:
+        raise ValueError(f"it has {len(found)} lines of ratings without a list")
     tail = _AFTER.fullmatch(found[-1]["after"]) if listed else None
     if not found or (listed and tail is None):
         raise ValueError("it does not end with a line 'Ratings: [...]'")

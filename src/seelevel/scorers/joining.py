@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import pairwise
 
 from seelevel.errors import InputError
 from seelevel.scorers.answers import answer_key, asked, words_of
-from seelevel.scorers.files import Entry, image_names
+from seelevel.scorers.files import Entry, image_names, plain_number
 
 QUESTION_KEYS = ("text", "question", "prompt")
+NUMBERS = ("index", "idx", "doc_id", "sample_id", "custom_id")
+"""Keys of an answer's place in a file, whose first number nobody tells."""
 FEWEST_WORDS = 3
 
 
@@ -67,6 +70,7 @@ def join(questions: Sequence[Entry], answers: Sequence[Entry]) -> list[Entry | N
             f"{answers[0].where}: {len(answers)} answers for {len(questions)} questions without ids that join or "
             "questions to compare; add question_id to the answers"
         )
+    _refuse_other_order(answers)
     return [*answers, *[None] * (len(questions) - len(answers))]
 
 
@@ -107,6 +111,18 @@ def _refuse_repeats_and_strays(ids: Sequence[str], answers: Sequence[Entry]) -> 
                 f"{answer.where}: no question has the id {answer.key!r:.60}; give the answers of this question file "
                 "alone, or every answer its question's text as prompt"
             )
+
+
+def _refuse_other_order(answers: Sequence[Entry]) -> None:
+    """Raise InputError if answers without a question number themselves in another order than that of the file."""
+    for key in NUMBERS:
+        for before, answer in pairwise(answers):
+            here, there = (plain_number(entry.record.get(key)) for entry in (before, answer))
+            if here.isdecimal() and there.isdecimal() and int(there) < int(here) and asked(answer) is None:
+                raise InputError(
+                    f"{answer.where}: '{key}' is {there:.60} after {here:.60}, so they are not in the questions' "
+                    "order; add the questions' question_id"
+                )
 
 
 def _agree(question: Entry, answer: Entry) -> bool:
