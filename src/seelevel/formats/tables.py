@@ -77,7 +77,15 @@ def parquet_records(path: Path) -> Iterator[tuple[str, Any]]:
     except (pa.ArrowException, OSError) as error:
         if number >= 0:
             raise InputError(f"{path}: broken after row {number} ({error}); fetch or write it again") from error
-        raise InputError(f"{path} is not a Parquet file ({error}); fetch or write it again") from error
+        raise not_parquet(path, error) from error
+
+
+def not_parquet(path: Path, error: Exception) -> InputError:
+    """What to raise for a file that cannot be read as Parquet."""
+    return InputError(
+        f"{path} is not a Parquet file ({error}); fetch or write it again. If a run wrote it, delete it and run the "
+        "same command again"
+    )
 
 
 def arrow_records(path: Path) -> Iterator[tuple[str, Any]]:
@@ -118,15 +126,15 @@ def _rows(path: Path, batch: pa.RecordBatch, number: int) -> Iterator[tuple[str,
         yield f"{path.name} row {number + offset}", plain(row)
 
 
-def rows_in_table(path: Path) -> int:
-    """The number of rows of a Parquet file, from its footer."""
+def rows_in(path: Path) -> int:
+    """The number of rows of a Parquet file, from its footer. Raises `InputError` if it has none."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
         return int(pq.read_metadata(path).num_rows)
     except (pa.ArrowException, OSError) as error:
-        raise InputError(f"{path} is not a Parquet file ({error}); fetch or write it again") from error
+        raise not_parquet(path, error) from error
 
 
 class _End:
