@@ -14,6 +14,7 @@ from seelevel.judge import Unscored
 from seelevel.judge.annotate import Annotator
 from seelevel.ladder import Feedback, Interaction, Ladder, Message, Response, pictures_of
 from seelevel.models.base import Generator, Prompt, Sampling
+from seelevel.models.thinking import complete
 from seelevel.templates import filled
 
 TOP = 4
@@ -73,7 +74,7 @@ class Refiner:
             Prompt([*talk.history(), request], [image.path for image in talk.ladder.images])
             for talk, request in requests
         ]
-        completions = self.model.generate(prompts, sampling) if prompts else []
+        completions = complete(self.model, prompts, sampling) if prompts else []
         answers: list[tuple[Conversation, Message, Response]] = []
         for (talk, request), completion in zip(requests, completions, strict=True):
             if completion.text.strip():
