@@ -18,10 +18,9 @@ from urllib.parse import unquote, unquote_to_bytes
 
 from seelevel.errors import InputError
 from seelevel.formats.sources import folder_of
-from seelevel.formats.tables import SUFFIXES, is_picture
 from seelevel.formats.turns import Turn, settled
 from seelevel.formats.values import BadRecord, checked_text, empty, first, kind_of, name_of
-from seelevel.images import ImageError
+from seelevel.images import ENDINGS, ImageError, is_picture
 from seelevel.ladder import Image, Message
 
 KEYS = ("image", "images")
@@ -32,7 +31,7 @@ MORE_KEYS = (
 """Other names of `image`, read if a record has neither `image` nor `images`."""
 UNREAD = ("video", "videos", "audio", "audios", "rejected_image", "rejected_images", "chosen_images")
 """Without these, an answer would be read without what it was given to."""
-SUFFIX = re.compile(rf"[^\s<>]{{1,300}}\.({'|'.join(SUFFIXES)})", re.IGNORECASE)
+SUFFIX = re.compile(rf"[^\s<>]{{1,300}}\.({'|'.join(ENDINGS)})", re.IGNORECASE)
 BASE64 = re.compile(r"[A-Za-z0-9+/\s]{64,}={0,2}")
 HEAD = 32
 """Characters of a text in base64 that tell whether it is a picture."""
