@@ -54,10 +54,10 @@ class ImageStore:
         path = str(self.folder / f"{sha256}.{suffix_of(raw)}")
         if path not in self._begun:
             self._room.acquire()
-            self._begun[path] = self._threads.submit(self._finish, path, raw)
+            self._begun[path] = self._threads.submit(self._finish, raw)
         return Image(path, sha256)
 
-    def _finish(self, path: str, raw: bytes) -> str:
+    def _finish(self, raw: bytes) -> str:
         """Why the picture cannot be used, or nothing."""
         try:
             self.put_bytes(raw)

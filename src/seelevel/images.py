@@ -32,8 +32,15 @@ SUFFIXES = {"JPEG": "jpg", "MPO": "jpg", "JPEG2000": "jp2", "TIFF": "tif", "HEIF
 PNG_START, PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
 PNG_TEXTS = (b"iTXt", b"zTXt", b"tEXt", b"iCCP")
 PNG_XMP, LONGEST_XMP = b"XML:com.adobe.xmp\0\0", 65_536
+STARTS = (
+    b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"P5", b"P6", b"\0\0\0\x0cjP", b"\xff\x4f\xff\x51",
+)  # fmt: skip
+"""How files of pictures begin. WebP, AVIF and HEIC have their names further on."""
+AVIF = (b"avif", b"avis")
 HEIC = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
-"""The brands of HEIC files, at byte 8."""
+"""The brands of these files, at byte 8."""
+ENDINGS = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "ppm", "jp2", "avif", "heic", "heif")
+"""The suffixes of files of pictures."""
 WHITE = (255, 255, 255)
 DEPTH_MODES = ("I;16", "I;16L", "I;16B", "I;16N", "I")
 TURNS = {
@@ -218,6 +225,12 @@ def _without_texts(raw: bytes) -> bytes:
 
 def _gone(path: Path | str, error: ImageError) -> InputError:
     return InputError(f"picture {path}: {error}; put a whole one there and run the same command again")
+
+
+def is_picture(raw: bytes) -> bool:
+    """Whether bytes begin as a picture's file does."""
+    boxed = raw[4:8] == b"ftyp" and raw[8:12] in (*AVIF, *HEIC)
+    return boxed or raw.startswith(STARTS) or raw[8:12] == b"WEBP"
 
 
 def read_file(path: Path | str) -> bytes:

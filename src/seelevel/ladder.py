@@ -13,6 +13,8 @@ from seelevel.notes import Checked, CheckNote, FeedbackNote, LevelOverride, Roun
 Role = Literal["system", "user", "assistant"]
 PairSet = Literal["all", "adjacent", "best-vs-rest", "best-vs-worst"]
 CRITERIA = ("helpfulness", "honesty", "harmlessness")
+WORST, BEST = 1, 4
+"""Ratings of a criterion are whole numbers from 1 to 4."""
 IMAGE_MARK = "<image>"
 TYPED_NOTES = ("check", "round_of", "feedback", "overrides")
 """Fields of a ladder that files keep beside its free-form notes, so the notes must not use their names."""
@@ -63,8 +65,8 @@ class Feedback:
         for criterion, rating in self.ratings.items():
             if criterion not in CRITERIA:
                 raise ValueError(f"criterion '{criterion}' is not one of {', '.join(CRITERIA)}")
-            if rating not in (1, 2, 3, 4):
-                raise ValueError(f"rating {rating!r} of {criterion} is not a whole number from 1 to 4")
+            if rating not in range(WORST, BEST + 1):
+                raise ValueError(f"rating {rating!r} of {criterion} is not a whole number from {WORST} to {BEST}")
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from seelevel.errors import InputError
 from seelevel.formats.sources import SPLITS
 from seelevel.models.base import ApiSettings, ModelRef, is_object, is_server
-from seelevel.models.folders import adapter_base, check_model_folder
+from seelevel.models.folders import adapter_base, check_model_folder, is_hub_name
 from seelevel.registry import import_named
 from seelevel.store import cache_folder
 
@@ -147,7 +147,7 @@ def named_model(name: str) -> ModelRef:
             check_model_folder(Path(name))
     elif is_server(name):
         raise InputError(f"model {name} is a server's, but its weights are needed here; name a folder or a hub model")
-    elif name.startswith((".", "/", "~")) or name.count("/") != 1:  # a hub name is owner/model
+    elif not is_hub_name(name) or "/" not in name:  # without an owner, rather a mistyped folder
         raise InputError(f"model folder {name} does not exist; name a folder, a hub model or one of {SHIPPED}")
     return ModelRef(name, name)
 

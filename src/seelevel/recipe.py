@@ -36,7 +36,8 @@ class DataSettings(BaseModel):
     images: str | None = Field(default=None, min_length=1)
     format: str | None = Field(
         default=None,
-        description="llava, amp, trl, swift, ranked, plain, nlf, vlsafe, ladders or module:function; null: by content",
+        description="llava, amp, trl, llamafactory, swift, ranked, plain, nlf, vlsafe, ladders or module:function; "
+        "null: by content",
     )
     limit: int | None = Field(default=None, ge=1, description="only the first so many records")
     columns: dict[str, str] = Field(default={}, description="our name: the name in the file, such as prompt: question")

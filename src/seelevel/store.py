@@ -91,6 +91,11 @@ def write_json(path: Path, value: Any) -> None:
     write_atomically(path, json.dumps(value, indent=1, ensure_ascii=False, sort_keys=True) + "\n")
 
 
+def write_lines(path: Path, records: Iterable[Any]) -> None:
+    """Write JSON lines, one record each."""
+    write_atomically(path, "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records))
+
+
 @contextmanager
 def lock_folder(folder: Path) -> Iterator[None]:
     """One run at a time in a folder: two would write over each other. The kernel drops the lock of a killed run.

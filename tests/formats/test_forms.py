@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from seelevel.errors import InputError
-from seelevel.formats import Rejected, guess_format, read
-from seelevel.formats.forms import form_of
+from seelevel.formats import KEYS, Rejected, guess_format, read
+from seelevel.formats.forms import LADDERS, form_of
 from seelevel.formats.sources import Source
 from seelevel.ladder import Ladder
 from tests.formats.made import essence, gpt, human, parsed, picture, write
@@ -342,3 +342,8 @@ def test_a_named_format_reads_every_record_its_way(tmp_path: Path) -> None:
 def test_a_file_of_no_form_names_its_keys(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no known form; the records have caption, url"):
         guess_format(Source(write(tmp_path / "p.json", [{"caption": "A tram.", "url": "x"}])))
+
+
+@pytest.mark.parametrize("form", LADDERS)
+def test_the_keys_that_messages_name_make_a_record_of_the_form(form: str) -> None:
+    assert form_of({key: ["a", "b"] for key in KEYS[form]}) == form

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from seelevel.formats import Rejected, read
+from seelevel.formats.records import Record, distinct, screened
+from seelevel.image_store import ImageStore
 from seelevel.ladder import Ladder
 from tests.formats.made import gpt, human, write
 
@@ -48,6 +50,13 @@ def test_a_repeated_record_is_set_aside(tmp_path: Path) -> None:
     for found in (again, other_again):
         assert isinstance(found, Rejected)
         assert (found.id, found.reason) == ("9", "repeats an earlier record: the same id and content")
+
+
+def test_of_two_ladders_that_an_own_reader_gives_one_id_the_first_stays(tmp_path: Path) -> None:
+    ladder = Ladder("a", [], [{"role": "user", "content": "Hi?"}], [])
+    first, second = screened(distinct([Record("p[0]", ladder)] * 2), ImageStore(tmp_path))
+    assert first == ladder
+    assert isinstance(second, Rejected) and "id" in second.reason
 
 
 def test_one_id_for_all_records_costs_no_time(tmp_path: Path) -> None:

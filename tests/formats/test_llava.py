@@ -159,10 +159,12 @@ def test_text_in_another_encoding_is_named_by_line(tmp_path: Path) -> None:
         list(read(tmp_path / "p.json", form="llava"))
 
 
-def test_deep_nesting_is_an_input_error_and_no_crash(tmp_path: Path) -> None:
-    (tmp_path / "p.json").write_text("[" * 200_000)
-    with pytest.raises(InputError, match=r"p\.json"):
-        list(read(tmp_path / "p.json", form="llava"))
+@pytest.mark.parametrize("name", ["p.json", "p.jsonl"])
+@pytest.mark.parametrize("begin", ["[", '{"a":'])
+def test_deep_nesting_is_an_input_error_and_no_crash(begin: str, name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(begin * 200_000)
+    with pytest.raises(InputError, match=name):
+        list(read(tmp_path / name, form="llava"))
 
 
 def test_json_lines_are_read_and_a_bad_line_is_named(tmp_path: Path) -> None:

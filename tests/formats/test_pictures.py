@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import base64
+import io
 from pathlib import Path
 from typing import Any
 
+import PIL.Image
 import pytest
 
 from seelevel.formats.pictures import Pictures
 from seelevel.formats.values import BadRecord
-from seelevel.ladder import Ladder
+from seelevel.ladder import Image, Ladder
 from tests.formats.made import parsed, picture
 
 pytestmark = pytest.mark.unit
@@ -99,6 +101,19 @@ def test_bytes_data_addresses_and_base64_are_unpacked(folder: Path) -> None:
     for part in ({"image_url": {"url": f"data:image/png;base64,{text}"}}, {"image": raw}, {"base64": text}):
         content = [{"type": "image", **part}, {"type": "text", "text": "What?"}]
         assert names(parsed({"messages": [{"role": "user", "content": content}]}, folder), folder) == stored[0]
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "JPEG2000", "AVIF"])
+def test_base64_of_every_kind_of_picture_is_told_from_a_name(kind: str, tmp_path: Path) -> None:
+    file, kept = io.BytesIO(), list[bytes]()
+    PIL.Image.new("RGB", (40, 40), "teal").save(file, kind)
+    pictures = Pictures(None, tmp_path / "r.json", keep=lambda raw: kept.append(raw) or Image("kept"))
+    text = base64.b64encode(file.getvalue()).decode()
+    for entry in (text, "\n".join(text[n : n + 76] for n in range(0, len(text), 76))):
+        assert pictures.read(entry) == Image("kept")
+    assert kept == [file.getvalue()] * 2
+    with pytest.raises(BadRecord, match="is missing"):
+        pictures.read("pictures/of/streets/" + "a" * 64)
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from seelevel.formats import read
 from seelevel.ladder import Ladder
-from tests.formats.made import essence, parsed, picture
+from tests.formats.made import essence, parsed, picture, write
 
 pytestmark = pytest.mark.unit
 ASK = {"prompt": "How many birds?"}
@@ -64,6 +65,14 @@ def test_only_criteria_that_all_answers_have_are_compared(tmp_path: Path) -> Non
     assert levels({"completions": completions}, tmp_path) == {"Four.": 0, "Two.": 1}
     completions = [rated("Two.", honesty="5"), rated("Four.", truth="3")]
     assert levels({"completions": completions}, tmp_path) == "completions: no criterion is rated for all answers"
+
+
+@pytest.mark.parametrize("form", [None, "ranked"])
+def test_lists_of_two_answers_are_joined_as_pairs_are(tmp_path: Path, form: str | None) -> None:
+    rows = [{**ASK, "responses": pair, "scores": [2, 1]} for pair in (["Two.", "Four."], ["Four.", "Nine."])]
+    (ladder,) = read(write(tmp_path / "p.json", rows), form=form)
+    assert isinstance(ladder, Ladder)
+    assert [(r.level, r.text) for r in ladder.responses] == [(0, "Two."), (1, "Four."), (2, "Nine.")]
 
 
 def test_the_same_answer_twice_on_one_level_is_one(tmp_path: Path) -> None:

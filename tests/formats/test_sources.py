@@ -192,6 +192,14 @@ def test_a_tar_s_files_of_one_name_are_one_record(tmp_path: Path) -> None:
     assert values(zipped) == [a, b, c]
 
 
+def test_a_heic_picture_in_a_tar_is_not_lost(tmp_path: Path) -> None:
+    heic = b"\0\0\0\x18ftypheic" + bytes(40)
+    ((record,), (asked,)) = (
+        values(tar(tmp_path / "s.tar", [(name, heic), ("a.txt", b"What?")])) for name in ("a.heic", "a.bin")
+    )
+    assert record["image"]["bytes"] == asked["image"]["bytes"] == heic
+
+
 def test_links_and_devices_in_a_tar_are_passed_over(tmp_path: Path) -> None:
     (tmp_path / "secret.json").write_text('{"prompt": "secret"}')
     special = []

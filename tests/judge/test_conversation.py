@@ -101,6 +101,13 @@ def test_a_mark_that_the_judge_repeats_is_no_picture_of_the_next_turn() -> None:
     assert [ladder.id for ladder in found.interaction().rounds()] == ["a#0", "a#1", "a#2"]
 
 
+def test_thoughts_in_an_own_models_answers_are_neither_judged_nor_shown_again() -> None:
+    speaker, critic = Speaker(lambda messages: f"<think>hm</think>{longer(messages)}"), Critic(counted)
+    found = talk(speaker, critic, 2)
+    assert [(r.text, r.reasoning) for _, r in found.turns[1:]] == [("word word", "hm"), ("word word word", "hm")]
+    assert "hm" not in str(speaker.prompts) + str(critic.prompts)
+
+
 def test_a_judge_whose_word_leaves_the_request_empty_ends_the_conversation() -> None:
     speaker, one = Speaker(longer), ladder("A red cup.")
     first = Response([Message(role="assistant", content="word")], 0, feedback=Feedback({"honesty": 1}, "Bad."))

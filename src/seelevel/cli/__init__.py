@@ -58,7 +58,7 @@ def convert(
     images: Annotated[Path | None, typer.Option("--images", help="Folder of the pictures named in IN.")] = None,
     columns: ColumnsOption = "",
 ) -> None:
-    """Convert between ladders (Parquet), LLaVA conversations, AMP's output_1..K, TRL preference rows and LVLM_NLF."""
+    """Convert between ladders (Parquet) and the formats of LLaVA, AMP, TRL, LLaMA-Factory, ms-swift and LVLM_NLF."""
     from seelevel.formats import convert as convert_file
 
     facts = convert_file(

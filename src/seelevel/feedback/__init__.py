@@ -19,6 +19,7 @@ from seelevel.judge.conversation import Conversation, Refiner
 from seelevel.ladder import CRITERIA, Feedback, Ladder, Response, pictures_of, rating_levels, shared_criteria
 from seelevel.models import load_generator
 from seelevel.models.base import Generator, ModelRef, Prompt, Sampling
+from seelevel.models.thinking import complete
 from seelevel.notes import FeedbackNote, RoundOf, Unrated
 from seelevel.progress import say
 from seelevel.store import StageFolder
@@ -184,7 +185,7 @@ def _first_answers(
         origin = {"kind": "answer", "model": settings.model, "sampling": sampling.model_dump()}
         answers = [
             (ladder, Response([{"role": "assistant", "content": answer.text}], 0, origin, reasoning=answer.reasoning))
-            for ladder, answer in zip(missing, model.generate(prompts, sampling), strict=True)
+            for ladder, answer in zip(missing, complete(model, prompts, sampling), strict=True)
             if answer.text.strip()
         ]
         for (ladder, response), verdict in zip(answers, annotator.annotate(answers), strict=True):

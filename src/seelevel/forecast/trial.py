@@ -6,6 +6,7 @@ import gc
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from seelevel.errors import InputError
@@ -41,7 +42,7 @@ def try_recipe(names: Names) -> Iterator[Tried]:
         broken = set()
         for name, sees in _asked(recipe).items():
             prompts = _prompts(examples, recipe) if sees else [Prompt([{"role": "user", "content": "Answer yes."}])]
-            tried = _tried(name, lambda name=name, prompts=prompts: _answers(names, name, prompts))  # type: ignore[misc]
+            tried = _tried(name, partial(_answers, names, name, prompts))
             broken |= {name} if tried.fault else set()
             yield tried
         if recipe.check is not None and (encoder := recipe.check.encoder) is not None:
@@ -86,7 +87,8 @@ def _examples(recipe: Recipe) -> list[Ladder]:
     ladders = first_ladders(recipe.data, SCANNED)
     if not ladders:
         raise InputError(
-            f"data.prompts: none of the first {SCANNED} records can be used; run `seelevel generate` to see why"
+            f"data.prompts: none of the first {SCANNED} records can be used; `seelevel inspect "
+            f"{recipe.data.prompts}` shows why"
         )
     wanted: list[Callable[[Ladder], bool]] = [
         lambda ladder: bool(ladder.images),

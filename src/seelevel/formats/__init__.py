@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
@@ -15,7 +14,7 @@ from seelevel.formats.sources import LOOKED_AT, Source, columns_of
 from seelevel.image_store import ImageStore, cached_pictures
 from seelevel.ladder import Ladder
 from seelevel.registry import choose
-from seelevel.store import read_manifest, write_atomically
+from seelevel.store import read_manifest, write_lines
 
 READERS = {
     "llava": "seelevel.formats.llava:parse",
@@ -144,10 +143,10 @@ def convert(
 ) -> dict[str, int]:
     """Write a file's records in another format; return how many were read, written and rejected.
 
-    The JSON formats name picture files, so the pictures are copied to `images` beside the target. So are pictures that
-    stand inside the source. Records set aside go
-    to `<target>.rejected.jsonl`. Records that the format cannot hold (AMP: no response; TRL: no pair) are not written.
-    LVLM_NLF's records are read and counted as one ladder per round; `written` counts records.
+    The JSON formats name picture files, so the pictures are copied to `images` beside the target. So are pictures
+    inside the source. Records set aside go to `<target>.rejected.jsonl`. Records that the format cannot hold (AMP: no
+    response; TRL: no pair) are not written. LVLM_NLF's records are read and counted as one ladder per round; `written`
+    counts records.
     """
     source, target = Path(source), Path(target)
     if read_manifest(target.parent) is not None:
@@ -184,7 +183,7 @@ def convert(
 
 def write_rejected(rejected: list[Rejected], path: Path) -> None:
     """One JSON object per line: where, id, reason."""
-    write_atomically(path, "".join(json.dumps(asdict(r), ensure_ascii=False) + "\n" for r in rejected))
+    write_lines(path, map(asdict, rejected))
 
 
 def commonest(rejected: list[Rejected], count: int = 3) -> str:

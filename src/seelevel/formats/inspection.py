@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from seelevel.formats import UnknownForm, forms_of, kind, parse
+from seelevel.formats.forms import LADDER_KEYS
 from seelevel.formats.records import Record, Rejected, screened
 from seelevel.formats.sources import LOOKED_AT, Source, columns_of
 from seelevel.image_store import ImageStore
@@ -21,7 +22,6 @@ from seelevel.ladder import Ladder
 EXAMPLES = 3
 COMPARED = 5
 """Records that are read once without each of their columns, to see which columns matter."""
-LADDER_COLUMNS = ("id", "images", "prompt", "responses", "annotations", "notes")
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def inspect(
             ladders += 1
             if len(examples) < EXAMPLES:
                 examples.append(_example(found, store))
-        used = {*LADDER_COLUMNS} if form == "ladders" else _used(replace(source, seen=None), form)
+        used = {"id", "images", *LADDER_KEYS} if form == "ladders" else _used(replace(source, seen=None), form)
     shown = {name: f"{name}={columns[name]}" if name in columns else name for name in names}
     return Inspection(
         str(path),

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from seelevel.errors import InputError
+from seelevel.formats.values import kind_of
 
 CHUNK = 1 << 20
 LONGEST = 1 << 28
@@ -44,9 +45,9 @@ def json_records(path: Path, file: BinaryIO, lines: bool) -> Iterator[tuple[str,
         raise InputError(f"{path} line 1: not JSON (the file is empty); write the records into it, or [] for none")
     try:
         found = DECODER.decode(value)
-    except ValueError:
+    except (ValueError, RecursionError) as error:
         if lines:
-            raise _not_json(path, value, first) from None
+            raise _not_json(path, first, error) from error
         file.seek(0)
         yield from _of_one(path, _parsed(path, _text(path, file.read(LONGEST), 1), 1))
         return
@@ -87,15 +88,10 @@ def _parsed(path: Path, text: str, line: int) -> Any:
     try:
         return DECODER.decode(text)
     except (ValueError, RecursionError) as error:
-        raise _not_json(path, text, line, error) from error
+        raise _not_json(path, line, error) from error
 
 
-def _not_json(path: Path, text: str, line: int, error: Exception | None = None) -> InputError:
-    if error is None:
-        try:
-            DECODER.decode(text)
-        except (ValueError, RecursionError) as found:
-            error = found
+def _not_json(path: Path, line: int, error: Exception) -> InputError:
     if isinstance(error, json.JSONDecodeError):
         place = line + error.lineno - 1
         return InputError(f"{path} line {place}: not JSON ({error.msg}, column {error.colno}); fix that line")
@@ -117,12 +113,6 @@ def _of_one(path: Path, value: Any) -> Iterator[tuple[str, Any]]:
             yield f"{path.name} '{name}'", {"id": name, **record}
     elif value:
         yield path.name, value
-
-
-def kind_of(value: Any) -> str:
-    """A JSON value's kind in words."""
-    names = {dict: "a mapping", list: "a list", str: "a text", bool: "true or false", type(None): "null"}
-    return names.get(type(value), "a number")
 
 
 def _items(path: Path, file: BinaryIO) -> Iterator[Any]:

@@ -12,7 +12,6 @@ record again. Conditions, levels, origins and scores have no place in a record a
 from __future__ import annotations
 
 import itertools
-import json
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -28,7 +27,7 @@ from seelevel.formats.values import BadRecord, checked_text, first, mapping, mis
 from seelevel.ladder import CRITERIA, IMAGE_MARK, Feedback, Image, Interaction, Ladder, Message, Response
 from seelevel.notes import RoundOf
 from seelevel.progress import say
-from seelevel.store import write_atomically
+from seelevel.store import write_lines
 
 CRITIQUES = ("critique NLF", "critique_NLF")
 """Names of a turn's critique in the public files; the first one is written."""
@@ -136,7 +135,7 @@ def write(ladders: Iterable[Ladder], path: Path) -> int:
     """
     source = list(ladders)
     records = list(interactions(source))
-    write_atomically(path, "".join(json.dumps(_record(x, path), ensure_ascii=False) + "\n" for x in records))
+    write_lines(path, (_record(x, path) for x in records))
     answers = sum(response.rounds for ladder in source for response in ladder.responses)
     if missing := answers - sum(len(record.turns) for record in records):
         say(f"nlf: {missing} of {answers} answers not written: a record cannot hold them (see docs/formats.md)")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from seelevel.errors import InputError
 from seelevel.formats.old_notes import with_types
+from seelevel.formats.tables import not_parquet
 from seelevel.ladder import Feedback, Image, Ladder, Message, Response
 from seelevel.notes import LevelOverride, RoundOf, read_check_note, read_checked, read_feedback_note
 from seelevel.store import shards, write_atomically
@@ -152,23 +153,6 @@ def iter_shards(folder: Path, root: Path | None = None) -> Iterator[tuple[Path, 
         yield path, read_ladders(path, root)
 
 
-def rows_in(path: Path) -> int:
-    """The number of ladders in a file, from its footer. Raises `InputError` for a truncated file."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        return int(pq.read_metadata(path).num_rows)
-    except pa.ArrowInvalid as error:
-        raise _not_parquet(path, error) from error
-
-
-def _not_parquet(path: Path, error: Exception) -> InputError:
-    return InputError(
-        f"{path} is not a Parquet file ({error}); if a run wrote it, delete it and run the same command again"
-    )
-
-
 def read_ladders(path: Path, root: Path | None = None, keep: Callable[[bytes], Image] | None = None) -> list[Ladder]:
     """Ladders of one Parquet file or of a folder's shards.
 
@@ -190,7 +174,7 @@ def read_ladders(path: Path, root: Path | None = None, keep: Callable[[bytes], I
         table = pq.read_table(path)
         rows = table.to_pylist()
     except (pa.ArrowException, OSError) as error:
-        raise _not_parquet(path, error) from error
+        raise not_parquet(path, error) from error
     try:
         ladders = [_ladder(row, _untyped(table.schema)) for row in rows]
     except (KeyError, TypeError, ValueError, AttributeError) as error:

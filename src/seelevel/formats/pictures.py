@@ -20,7 +20,7 @@ from seelevel.errors import InputError
 from seelevel.formats.sources import folder_of
 from seelevel.formats.turns import Turn, settled
 from seelevel.formats.values import BadRecord, checked_text, empty, first, kind_of, name_of
-from seelevel.images import ImageError
+from seelevel.images import ENDINGS, ImageError, is_picture
 from seelevel.ladder import Image, Message
 
 KEYS = ("image", "images")
@@ -31,10 +31,11 @@ MORE_KEYS = (
 """Other names of `image`, read if a record has neither `image` nor `images`."""
 UNREAD = ("video", "videos", "audio", "audios", "rejected_image", "rejected_images", "chosen_images")
 """Without these, an answer would be read without what it was given to."""
-BASE64_STARTS = ("/9j/", "iVBORw0KGgo", "R0lGOD", "UklGR", "Qk", "SUkq", "TU0AK")
-"""How a JPEG, PNG, GIF, WebP, BMP or TIFF begins in base64."""
 NUMBERED = re.compile(r"(?:image|img|picture|photo)s?[_-]?[0-9]{1,2}", re.IGNORECASE)
-SUFFIX = re.compile(r"[^\s<>]{1,300}\.(jpe?g|png|webp|gif|bmp|tiff?|jp2|avif)", re.IGNORECASE)
+SUFFIX = re.compile(rf"[^\s<>]{{1,300}}\.({'|'.join(ENDINGS)})", re.IGNORECASE)
+BASE64 = re.compile(r"[A-Za-z0-9+/\s]{64,}={0,2}")
+HEAD = 32
+"""Characters of a text in base64 that tell whether it is a picture."""
 
 
 class Pictures:
@@ -101,7 +102,7 @@ class Pictures:
         name = checked_text(entry, "image")
         if name.startswith("data:"):
             return self._stored(_of_data(name))
-        if len(name) >= 64 and name.startswith(BASE64_STARTS) and re.fullmatch(r"[A-Za-z0-9+/\s]+={0,2}", name):
+        if BASE64.fullmatch(name) and is_picture(_decoded("".join(name.split())[:HEAD])):
             return self._stored(_decoded(name))
         if name.lower().startswith("file:"):
             return Image(str(self.place(unquote(re.sub(r"^file:(//(localhost)?(?=/))?", "", name, flags=re.I)))))

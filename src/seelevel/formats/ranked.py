@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from seelevel.formats.pairs import grouped
 from seelevel.formats.pictures import Pictures, shown
 from seelevel.formats.questions import answer_turns, no_question, question_of
 from seelevel.formats.records import Record, Rejected, each_record
@@ -32,8 +33,8 @@ LEAST = 2
 
 
 def parse(source: Source) -> Iterator[Record | Rejected]:
-    """The file's ladders, and the records set aside (`each_record`)."""
-    return each_record(source, ladders)
+    """The file's ladders, and the records set aside (`each_record`). Lists of two are pairs, which may be joined."""
+    return grouped(each_record(source, ladders))
 
 
 def ladders(name: str, record: dict[str, Any], pictures: Pictures) -> list[Ladder]:

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from seelevel.formats.parquet import read_ladders, rows_in, write_shard
+from seelevel.formats.parquet import read_ladders, write_shard
+from seelevel.formats.tables import rows_in
 from seelevel.ladder import Ladder
 from seelevel.progress import Progress
 from seelevel.store import shards

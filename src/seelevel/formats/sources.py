@@ -17,7 +17,7 @@ from typing import Any, BinaryIO, cast
 
 from seelevel.errors import InputError
 from seelevel.formats.json_records import LINES, json_records, table_records
-from seelevel.formats.tables import arrow_records, parquet_records, rows_in_table, tar_records
+from seelevel.formats.tables import arrow_records, parquet_records, rows_in, tar_records
 from seelevel.ladder import Image
 from seelevel.registry import nearest
 from seelevel.store import read_mapping
@@ -95,7 +95,7 @@ class Source:
         found = files(self.path)
         if any(container(file) != "Parquet" for file in found):
             return None
-        rows = sum(map(rows_in_table, found))
+        rows = sum(map(rows_in, found))
         return rows if self.limit is None else min(rows, self.limit)
 
 

@@ -9,7 +9,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from seelevel.formats.questions import answer_turns, conversation_of
 from seelevel.formats.turns import turns
 from seelevel.formats.values import BadRecord, empty, missing
 from seelevel.ladder import Ladder, Message
-from seelevel.store import write_atomically
+from seelevel.store import write_lines
 
 WHOLE = ("rejected_messages", "rejected_conversations")
 """Keys of the worse conversation as a whole."""
@@ -65,5 +64,5 @@ def write(ladders: Iterable[Ladder], path: Path) -> int:
         return {**entry, "images": [relative(image.path, path.parent) for image in ladder.images]}
 
     rows, written = pair_rows(ladders, row)
-    write_atomically(path, "".join(json.dumps(entry, ensure_ascii=False) + "\n" for entry in rows))
+    write_lines(path, rows)
     return written

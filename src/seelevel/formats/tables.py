@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from seelevel.errors import InputError
+from seelevel.images import ENDINGS, is_picture
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -22,16 +23,6 @@ BATCH_ROWS = 1024
 LARGEST_MEMBER = 1 << 28
 """Bytes of the largest file in a tar that is read."""
 TEXTS = ("txt", "text", "caption")
-SUFFIXES = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "ppm", "jp2", "avif")
-PICTURES = (
-    b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"P5", b"P6", b"\0\0\0\x0cjP", b"\xff\x4f\xff\x51",
-)  # fmt: skip
-"""How files of pictures begin; WebP and AVIF have their names at bytes 8 and 4."""
-
-
-def is_picture(raw: bytes) -> bool:
-    """Whether bytes begin as a picture's file does."""
-    return raw.startswith(PICTURES) or raw[8:12] == b"WEBP" or raw[4:12] in (b"ftypavif", b"ftypavis")
 
 
 def plain(value: Any) -> Any:
@@ -77,7 +68,15 @@ def parquet_records(path: Path) -> Iterator[tuple[str, Any]]:
     except (pa.ArrowException, OSError) as error:
         if number >= 0:
             raise InputError(f"{path}: broken after row {number} ({error}); fetch or write it again") from error
-        raise InputError(f"{path} is not a Parquet file ({error}); fetch or write it again") from error
+        raise not_parquet(path, error) from error
+
+
+def not_parquet(path: Path, error: Exception) -> InputError:
+    """What to raise for a file that cannot be read as Parquet."""
+    return InputError(
+        f"{path} is not a Parquet file ({error}); fetch or write it again. If a run wrote it, delete it and run the "
+        "same command again"
+    )
 
 
 def arrow_records(path: Path) -> Iterator[tuple[str, Any]]:
@@ -118,15 +117,15 @@ def _rows(path: Path, batch: pa.RecordBatch, number: int) -> Iterator[tuple[str,
         yield f"{path.name} row {number + offset}", plain(row)
 
 
-def rows_in_table(path: Path) -> int:
-    """The number of rows of a Parquet file, from its footer."""
+def rows_in(path: Path) -> int:
+    """The number of rows of a Parquet file, from its footer. Raises `InputError` if it has none."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
         return int(pq.read_metadata(path).num_rows)
     except (pa.ArrowException, OSError) as error:
-        raise InputError(f"{path} is not a Parquet file ({error}); fetch or write it again") from error
+        raise not_parquet(path, error) from error
 
 
 class _End:
@@ -180,7 +179,7 @@ def _sample(path: Path, key: str, members: Mapping[str, tuple[str, bytes]]) -> d
     record: dict[str, Any] = {}
     pictures: dict[str, dict[str, Any]] = {}
     for kind, (name, raw) in members.items():
-        if is_picture(raw) or kind.split(".")[-1] in SUFFIXES:
+        if is_picture(raw) or kind.split(".")[-1] in ENDINGS:
             pictures[name] = {"bytes": raw, "path": name}
             continue
         try:

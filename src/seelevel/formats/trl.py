@@ -7,8 +7,7 @@
 
 An answer is a text, one turn, or turns; it may begin with the question again. The question is in any key of
 `formats.questions`. RLHF-V's rows have all of it as one JSON text; OpenAI's have `input`, `preferred_output` and
-`non_preferred_output`. Rows of one question become one ladder if they fit
-into one order (`formats.pairs.grouped`).
+`non_preferred_output`. Rows of one question become one ladder if they fit into one order (`formats.pairs.grouped`).
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ from seelevel.formats.records import Record, Rejected, each_record
 from seelevel.formats.sources import Source
 from seelevel.formats.values import BadRecord, missing, number
 from seelevel.ladder import IMAGE_MARK, Ladder, Message
-from seelevel.store import write_atomically
+from seelevel.store import write_atomically, write_lines
 
 SCORES = (
     ("score_chosen", "score_rejected"), ("chosen_score", "rejected_score"), ("chosen-rating", "rejected-rating"),
@@ -85,7 +84,7 @@ def write(ladders: Iterable[Ladder], path: Path) -> int:
     else:
         for row in rows:
             row["images"] = [relative(image, path.parent) for image in row["images"]]
-        write_atomically(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+        write_lines(path, rows)
     return written
 
 

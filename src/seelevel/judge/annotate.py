@@ -15,10 +15,9 @@ from seelevel.judge import JUDGE_SAMPLING, Judge, JudgeTemplate, Unscored, sampl
 from seelevel.judge import image_content as contents
 from seelevel.judge.feedback_prompt import FEEDBACK
 from seelevel.judge.replies import Record, json_verdict, plain_number
-from seelevel.ladder import CRITERIA, Feedback, Ladder, Message, Response, unmarked
+from seelevel.ladder import BEST, CRITERIA, WORST, Feedback, Ladder, Message, Response, unmarked
 from seelevel.models.base import Generator, Sampling
 
-BEST = 4
 NUMBERS = ("rating", "score", "value")
 
 
@@ -42,7 +41,7 @@ def _words(value: Any) -> Any:
     return unmarked(value)
 
 
-Rating = Annotated[Annotated[int, Field(ge=1, le=BEST)] | None, BeforeValidator(_number)]
+Rating = Annotated[Annotated[int, Field(ge=WORST, le=BEST)] | None, BeforeValidator(_number)]
 Words = Annotated[str, BeforeValidator(_words)]
 
 

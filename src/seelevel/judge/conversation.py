@@ -12,11 +12,11 @@ from dataclasses import dataclass, field, replace
 
 from seelevel.judge import Unscored
 from seelevel.judge.annotate import Annotator
-from seelevel.ladder import Feedback, Interaction, Ladder, Message, Response, pictures_of
+from seelevel.ladder import BEST, Feedback, Interaction, Ladder, Message, Response, pictures_of
 from seelevel.models.base import Generator, Prompt, Sampling
+from seelevel.models.thinking import complete
 from seelevel.templates import filled
 
-TOP = 4
 REQUEST = "{{ refinement or critique }} Please answer again."
 """The user's next turn, unless a recipe has another: in DRESS it is the refinement."""
 
@@ -73,7 +73,7 @@ class Refiner:
             Prompt([*talk.history(), request], [image.path for image in talk.ladder.images])
             for talk, request in requests
         ]
-        completions = self.model.generate(prompts, sampling) if prompts else []
+        completions = complete(self.model, prompts, sampling) if prompts else []
         answers: list[tuple[Conversation, Message, Response]] = []
         for (talk, request), completion in zip(requests, completions, strict=True):
             if completion.text.strip():
@@ -94,7 +94,7 @@ class Refiner:
 
 def asks_for_changes(feedback: Feedback) -> bool:
     """Whether an answer is rated below the best and the judge says what to change."""
-    top = bool(feedback.ratings) and all(rating == TOP for rating in feedback.ratings.values())
+    top = bool(feedback.ratings) and all(rating == BEST for rating in feedback.ratings.values())
     return not top and bool(feedback.critique.strip() or feedback.refinement.strip())
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
 
@@ -51,6 +51,7 @@ class Forms:
 
 PARTS = Forms("parts", "parts", "parts", False)
 """What most templates of vision-language models take."""
+REMEDY = "give its folder a template for pictures (chat_template.jinja)"
 _KNOWN: dict[tuple[str, str], Forms] = {}
 _SAID: set[str] = set()
 
@@ -77,9 +78,6 @@ def forms_of(processor: Any) -> Forms:
     return _KNOWN[key]
 
 
-REMEDY = "give its folder a template for pictures (chat_template.jinja)"
-
-
 def _user_form(processor: Any) -> str:
     """How a user turn with a picture has to be written so that the template shows its text and the picture."""
     bare, reasons = [{"role": "user", "content": USER}], []
@@ -100,10 +98,10 @@ def _user_form(processor: Any) -> str:
 
 
 def _first(processor: Any, forms: Forms, turn: str, messages: Sequence[Any], wanted: str) -> str | None:
-    """The first form of a turn in which the template shows it."""
+    """The first form of a turn, `answer` or `system`, in which the template shows it."""
     for form in ("parts", "text"):
-        changed = Forms(forms.user, *((form, "parts") if turn == "answer" else ("parts", form)), False)
-        if _shows(processor, changed, messages, wanted, USER):
+        changes: dict[str, Any] = {turn: form}
+        if _shows(processor, replace(forms, **changes), messages, wanted, USER):
             return form
     return None
 

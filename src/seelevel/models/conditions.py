@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 from seelevel.errors import InputError
-from seelevel.ladder import CRITERIA, IMAGE_MARK, Feedback, Ladder, Message, unmarked
+from seelevel.ladder import BEST, CRITERIA, IMAGE_MARK, WORST, Feedback, Ladder, Message, unmarked
 from seelevel.templates import BadTemplateError, filled
 
 TEMPLATE = """\
@@ -24,7 +24,6 @@ Feedback:{% for name, rating in ratings %} {{ name | capitalize }}: {{ rating }}
 {% if critique %} Critique: {{ critique }}{% endif %}"""
 FILE = "conditions.json"
 """The file beside a model's weights with the conditions it was trained on."""
-BEST, WORST = 4, 1
 Refined = Literal["no worse", "better"]
 
 

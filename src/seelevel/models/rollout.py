@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from seelevel.ladder import IMAGE_MARK, Message
 from seelevel.models.base import Generator, Prompt, Sampling
-from seelevel.models.thinking import set_apart
+from seelevel.models.thinking import complete
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,7 @@ def rollout(model: Generator, dialogues: Sequence[Dialogue], sampling: Sampling)
             if number:
                 talks[i].append(dialogues[i].later[number - 1])
         prompts = [_prompt(dialogues[i], talks[i]) for i in active]
-        # set_apart: a user's own model may return its thoughts in the text
-        for i, completion in zip(active, map(set_apart, model.generate(prompts, sampling)), strict=True):
+        for i, completion in zip(active, complete(model, prompts, sampling), strict=True):
             talks[i].append(Message(role="assistant", content=completion.text))
             notes[i] = notes[i] or ("" if completion.text else completion.note)
             thoughts[i] += [completion.reasoning] if completion.reasoning else []

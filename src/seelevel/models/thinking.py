@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from seelevel.models.base import Completion
+from seelevel.models.base import Completion, Generator, Prompt, Sampling
 
 _TAGS = r"(?:(?:seed:|longcat_)?think(?:ing)?|thoughts?|reason(?:ing)?|analysis|reflection|scratchpad)"
 _OPENS = re.compile(
@@ -90,6 +90,11 @@ def set_apart(completion: Completion) -> Completion:
     reasoning = "\n\n".join(part for part in (completion.reasoning, split.reasoning) if part)
     note = completion.note or ("" if not split.why else f"{split.why}; raise max_new_tokens")
     return replace(completion, text=split.answer, reasoning=reasoning, note=note)
+
+
+def complete(model: Generator, prompts: Sequence[Prompt], sampling: Sampling) -> list[Completion]:
+    """The model's completions with their thoughts set apart: a user's own model may return them in the text."""
+    return [set_apart(completion) for completion in model.generate(prompts, sampling)]
 
 
 def without_cut_thoughts(completions: Sequence[Completion]) -> list[Completion]:

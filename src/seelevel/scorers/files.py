@@ -71,10 +71,10 @@ class Entry:
     def key(self) -> str:
         """The id as a text, or an empty one. 7, 7.0, "7" and "007" are one id."""
         value = self.get(ID_KEYS)
-        return "" if value is None else plain_number(value)
+        return "" if value is None else plain_id(value)
 
 
-def plain_number(value: Any) -> str:
+def plain_id(value: Any) -> str:
     """An id as a text; one that is a whole number without zeros before and after it."""
     text = str(value).strip()
     number = re.fullmatch(r"0*(\d+)(?:\.0+)?", text, re.ASCII)
@@ -89,7 +89,7 @@ def image_names(value: Any) -> list[str]:
         value = value.get("path") or value.get("file_name")
     if isinstance(value, bool) or not isinstance(value, str | int | float) or value != value:
         return []
-    name = plain_number(value)
+    name = plain_id(value)
     file = PurePath(str(value).replace("\\", "/")).name if isinstance(value, str) else name
     stem = PurePath(file).stem if re.search(r"\.[A-Za-z]\w*$", file) else file
     number = re.fullmatch(r"(?:COCO_\w+?_)?0*(\d+)", stem, re.ASCII)

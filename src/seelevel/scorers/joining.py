@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from seelevel.errors import InputError
 from seelevel.scorers.answers import answer_key, asked, words_of
-from seelevel.scorers.files import Entry, image_names, plain_number
+from seelevel.scorers.files import Entry, image_names, plain_id
 
 QUESTION_KEYS = ("text", "question", "prompt")
 NUMBERS = ("index", "idx", "doc_id", "sample_id", "custom_id")
@@ -117,7 +117,7 @@ def _refuse_other_order(answers: Sequence[Entry]) -> None:
     """Raise InputError if answers without a question number themselves in another order than that of the file."""
     for key in NUMBERS:
         for before, answer in pairwise(answers):
-            here, there = (plain_number(entry.record.get(key)) for entry in (before, answer))
+            here, there = (plain_id(entry.record.get(key)) for entry in (before, answer))
             if here.isdecimal() and there.isdecimal() and int(there) < int(here) and asked(answer) is None:
                 raise InputError(
                     f"{answer.where}: '{key}' is {there:.60} after {here:.60}, so they are not in the questions' "

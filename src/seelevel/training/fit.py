@@ -22,7 +22,7 @@ from seelevel.fingerprints import digest
 from seelevel.ladder import Ladder
 from seelevel.models.conditions import FILE as CONDITIONS
 from seelevel.progress import say
-from seelevel.store import cache_folder, clear_unfinished, write_atomically, write_folder, write_json
+from seelevel.store import cache_folder, clear_unfinished, expand_path, write_atomically, write_folder, write_json
 from seelevel.training.agreement import Agreed, check_head, check_rows, checked_layout
 from seelevel.training.loading import (
     base_of_adapter,
@@ -280,7 +280,7 @@ def reference_folder(settings: TrainSettings, out: Path) -> Path:
     """Where reference log-probs are kept: the user's cache, a folder they chose, or this run alone."""
     if settings.cache is False:
         return out / "reference"
-    return cache_folder() / "reference" if settings.cache is True else Path(settings.cache).expanduser()
+    return cache_folder() / "reference" if settings.cache is True else Path(expand_path(settings.cache, "cache"))
 
 
 def _arguments(job: Job, device: str, mixed: bool) -> TrainingArguments:

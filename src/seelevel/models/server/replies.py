@@ -11,7 +11,7 @@ from seelevel.fingerprints import file_sha256
 from seelevel.models.base import ApiSettings, Completion, Prompt, Sampling
 from seelevel.models.server.wire import parameters
 from seelevel.models.thinking import set_apart
-from seelevel.store import cache_folder, write_atomically
+from seelevel.store import cache_folder, expand_path, write_atomically
 
 FORM = 1
 """The version of the request format. A change of the format changes all keys."""
@@ -68,7 +68,7 @@ class Replies:
 
 def _folder(settings: ApiSettings) -> Path | None:
     if isinstance(settings.cache, str):
-        return Path(settings.cache).expanduser()
+        return Path(expand_path(settings.cache, "api.cache"))
     return cache_folder() / "api" if settings.cache else None
 
 
