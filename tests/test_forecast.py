@@ -8,8 +8,10 @@ import pytest
 from seelevel.forecast import aligning, alignment, estimate, forecast
 from seelevel.forecast.aligning import Training, decided, human, training
 from seelevel.formats.parquet import write_shard
+from seelevel.naming import count_questions
 from seelevel.pipeline import Run
 from seelevel.recipe import load_recipe
+from seelevel.scorers.settings import EvaluateSettings
 from seelevel.training.settings import LoraSettings, TrainSettings
 from seelevel.world import model_path
 from tests.training.test_memory import make_ladders, true_peak
@@ -110,3 +112,17 @@ def test_auto_takes_as_many_answers_as_the_memory_is_enough_for(tmp_path, monkey
     assert ("answers_per_pass" in capsys.readouterr().err) == (answers != "all")
     kept = settings.model_copy(update={"answers_per_pass": 3})
     assert decided(kept, str(model_path("s")), ladders, seed=0) is kept
+
+
+@pytest.mark.unit
+@pytest.mark.parametrize(("limit", "count"), [(None, 7), (2, 6)])
+def test_questions_are_counted_however_a_file_is_written(tmp_path, limit, count):
+    question = json.dumps({"question_id": 1, "text": "Is it red?", "label": "no"})
+    for name, text in {
+        "chair/questions.jsonl": "\n".join([question] * 3),
+        "pope/random.json": f"[{question}, {question}]",
+        "pope/popular.jsonl": f"{question}\n\n{question}\n",
+    }.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert count_questions(EvaluateSettings(data=str(tmp_path), limit=limit)) == count

@@ -131,9 +131,11 @@ def count_questions(settings: EvaluateSettings) -> int:
     """How many questions the evaluation folder has; for the world, about eight per scene."""
     if world_split(settings.data) is not None:
         return (settings.limit or 500) * 8
+    from seelevel.scorers.files import read_entries
+
     folder = Path(settings.data)
-    files = [*folder.glob("chair/questions.jsonl"), *folder.glob("pope/*.json"), *folder.glob("capability/*.jsonl")]
-    return sum(file.read_bytes().count(b"\n") for file in files)
+    files = [*folder.glob("chair/questions.jsonl"), *folder.glob("pope/*.json*"), *folder.glob("capability/*.jsonl")]
+    return sum(len(read_entries(file)[: settings.limit]) for file in files)
 
 
 def named_model(name: str) -> ModelRef:

@@ -107,12 +107,7 @@ def fit(
         return facts
     if reason := settings.objective.why_unusable(ladders):
         raise InputError(reason)
-    session = _load(job)
-    # The reference's log-probs must have the same precision as the policy's.
-    with torch.autocast(torch.device(session.device).type, torch.bfloat16, enabled=session.mixed):
-        agreed = _agree(job, session)
-        reference = _reference(job, session, agreed.layout)
-    trainer = _trainer(job, session, agreed, reference)
+    session, _, trainer = _ready(job)
     _train(job, session, trainer)
     return _save(job, session, trainer)
 
@@ -124,11 +119,7 @@ def rehearse(ladder: Ladder, model_path: str, settings: TrainSettings, out: Path
     """
     changes = {"objective": DpoSettings(), "ladders_per_step": 1, "cache": False}
     job = Job([ladder], model_path, settings.model_copy(update=changes), out, 0, "try")
-    session = _load(job)
-    with torch.autocast(torch.device(session.device).type, torch.bfloat16, enabled=session.mixed):
-        agreed = _agree(job, session)
-        reference = _reference(job, session, agreed.layout)
-    trainer = _trainer(job, session, agreed, reference)
+    _, layout, trainer = _ready(job)
     loss = trainer.training_step(trainer.model, [0])
     trained = {name: weight for name, weight in trainer.trained.named_parameters() if weight.requires_grad}
     if not any(weight.grad is not None and weight.grad.abs().sum() > 0 for weight in trained.values()):
@@ -136,7 +127,17 @@ def rehearse(ladder: Ladder, model_path: str, settings: TrainSettings, out: Path
     layers = sorted({name.partition(".lora_")[0].rpartition(".")[2] for name in trained if ".lora_" in name})
     where = f", adapters on {', '.join(layers)}" if layers else ""
     weights = _trained_weights(trainer.trained)
-    return f"one step: loss {float(loss):.3f}, {weights:,} weights train{where}, layout {agreed.layout}"
+    return f"one step: loss {float(loss):.3f}, {weights:,} weights train{where}, layout {layout}"
+
+
+def _ready(job: Job) -> tuple[Session, str, PreferenceTrainer]:
+    """The loaded model, its layout, and its trainer, which has the reference's log-probs."""
+    session = _load(job)
+    # The reference's log-probs must have the same precision as the policy's.
+    with torch.autocast(torch.device(session.device).type, torch.bfloat16, enabled=session.mixed):
+        agreed = _agree(job, session)
+        reference = _reference(job, session, agreed.layout)
+    return session, agreed.layout, _trainer(job, session, agreed, reference)
 
 
 def _finished(job: Job) -> dict[str, Any] | None:
