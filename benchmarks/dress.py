@@ -21,8 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from seelevel.judge.conversation import TOP
-from seelevel.ladder import CRITERIA
+from seelevel.ladder import BEST, CRITERIA
 from seelevel.scorers import capability, chair
 from seelevel.scorers import refinement as feedback
 from seelevel.scorers.intervals import Figure, Measure, difference_text, differences, figures
@@ -128,7 +127,7 @@ def _ratings(before: Mapping[str, Figure], after: Mapping[str, Figure], change: 
     ]
     for name in CRITERIA:
         key = f"rating_{name}"
-        gap, gained = TOP - (before[key]["value"] or 0), change[key]["value"]
+        gap, gained = BEST - (before[key]["value"] or 0), change[key]["value"]
         share = "–" if gained is None or gap <= 0 else f"{gained / gap:.0%}"
         cells = [_plain(before[key]), _plain(after[key]), difference_text(change[key]), share, str(change[key]["n"])]
         lines.append(_row(name, cells))
