@@ -148,7 +148,8 @@ def named_model(name: str) -> ModelRef:
     elif is_server(name):
         raise InputError(f"model {name} is a server's, but its weights are needed here; name a folder or a hub model")
     elif name.startswith((".", "/", "~")) or name.count("/") != 1:  # a hub name is owner/model
-        raise InputError(f"model folder {name} does not exist; name a folder, a hub model or one of {SHIPPED}")
+        there = "is a file" if Path(name).is_file() else "does not exist"
+        raise InputError(f"model folder {name} {there}; name a folder, a hub model or one of {SHIPPED}")
     return ModelRef(name, name)
 
 
