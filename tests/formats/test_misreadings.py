@@ -146,3 +146,9 @@ def test_a_pointer_in_place_of_a_picture_is_named(tmp_path: Path) -> None:
     (tmp_path / "p.json").write_text(json.dumps([{"image": "l.jpg", "question": "What?"}]))
     (found,) = read(tmp_path / "p.json")
     assert isinstance(found, Rejected) and "git lfs pull" in found.reason
+
+
+def test_a_table_with_one_name_twice_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("question,answer,answer\nWhat?,A cup.,A dog.\n")
+    with pytest.raises(InputError, match="line 1: the header has 'answer' twice; rename"):
+        list(read(tmp_path / "t.csv"))
