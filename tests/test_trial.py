@@ -14,7 +14,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from seelevel.forecast.trial import Tried, try_recipe
+from seelevel.forecast.trial import Tried, _is_cut, try_recipe
+from seelevel.models.base import Completion
 from seelevel.naming import Names
 from seelevel.preflight import model_findings
 from seelevel.recipe import load_recipe
@@ -154,3 +155,34 @@ def test_no_weights_are_downloaded_to_be_tried(tmp_path: Path, monkeypatch: pyte
     found = tried(tmp_path, "align.model=somebody/on-the-hub")
     assert "weights are not on this disk" in found["somebody/on-the-hub"].did
     assert "align" not in found
+
+
+def test_a_model_that_thinks_first_is_not_at_fault(tmp_path: Path) -> None:
+    thinking = copy(tmp_path)
+    template = thinking / "chat_template.jinja"
+    template.write_text(template.read_text() + "{% if add_generation_prompt %}<think>\n{% endif %}")
+    found = tried(tmp_path, f"generate.experts=[{thinking}]")[str(thinking)]
+    assert (found.fault, found.did.partition(" (")[0]) == ("", "began to think in 4 tokens")
+
+
+def test_an_answer_that_a_filter_ended_is_a_fault_and_one_that_the_limit_ended_is_none() -> None:
+    for ending, cut in (("length", True), ("max_tokens", True), ("content_filter", False), ("tool_calls", False)):
+        assert _is_cut(Completion("", 4, False, f"ended by {ending}, empty")) == cut
+    assert not _is_cut(Completion("", 0, False, "refused with status 400: max_tokens is too large"))
+
+
+def test_what_is_no_whole_model_is_named_with_the_remedy(tmp_path: Path) -> None:
+    link, foreign = copy(tmp_path, "link"), copy(tmp_path, "foreign")
+    (link / "model.safetensors").unlink()
+    (link / "model.safetensors").symlink_to(tmp_path / "gone")
+    edited(foreign / "config.json", model_type="my_vlm", auto_map={"AutoConfig": "x.y"})
+    copy(tmp_path, "trainer/checkpoint-9")
+    reasons = {
+        link: "is a link to nothing; download",
+        foreign: "No code of a model is run; name one whose model_type",
+        tmp_path / "trainer": "has no config.json; name the one inside it, " + str(tmp_path / "trainer/checkpoint-9"),
+        foreign / "config.json": "is a file; name a folder",
+    }
+    for path, reason in reasons.items():
+        (found,) = model_findings(names(tmp_path, f"align.model={path}"))
+        assert reason in found

@@ -130,6 +130,10 @@ def encoded_picture(path: Path | str) -> tuple[str, bytes]:
     return "image/png", buffer.getvalue()
 
 
+LFS = b"version https://git-lfs"
+"""How a file begins that stands for one that was not downloaded."""
+
+
 def check_image(path: Path | str) -> ImageFacts:
     """Decode a file to its end, as `open_image` does, as cheaply as its format allows. Raises `ImageError` with the
     reason. A picture that passes can be opened in every later stage."""
@@ -239,9 +243,12 @@ def read_file(path: Path | str) -> bytes:
         mode = Path(path).stat().st_mode
         if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # a pipe or a device may never end
             raise ImageError("not a file")
-        return Path(path).read_bytes()
+        raw = Path(path).read_bytes()
     except (OSError, ValueError) as error:
         raise _reason(error) from error
+    if raw.startswith(LFS):
+        raise ImageError("a pointer of Git LFS; fetch the file itself: git lfs pull")
+    return raw
 
 
 @cache

@@ -150,7 +150,8 @@ def named_model(name: str) -> ModelRef:
     elif is_server(name):
         raise InputError(f"model {name} is a server's, but its weights are needed here; name a folder or a hub model")
     elif not is_hub_name(name) or "/" not in name:  # without an owner, rather a mistyped folder
-        raise InputError(f"model folder {name} does not exist; name a folder, a hub model or one of {SHIPPED}")
+        there = "is a file" if Path(name).is_file() else "does not exist"
+        raise InputError(f"model folder {name} {there}; name a folder, a hub model or one of {SHIPPED}")
     return ModelRef(name, name)
 
 

@@ -130,3 +130,25 @@ def test_a_table_that_is_not_utf8_names_the_line(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_bytes("question,answer\nWhat?,x\nWas für?,x\n".encode("latin-1"))
     with pytest.raises(InputError, match="line 3: not UTF-8 text"):
         list(read(tmp_path / "t.csv"))
+
+
+def test_an_empty_question_after_an_answer_is_set_aside(tmp_path: Path) -> None:
+    turns = [USER, GOOD, {"role": "user", "content": " "}]
+    assert read_as(tmp_path, {"image": "a.png", "messages": turns}) == "turn 3 is an empty question"
+    turns[2] = {"role": "user", "content": "<image>"}
+    assert read_as(
+        tmp_path, {"image": ["a.png", "b.png"], "messages": [{**USER, "content": "<image>What?"}, *turns[1:]]}
+    )
+
+
+def test_a_pointer_in_place_of_a_picture_is_named(tmp_path: Path) -> None:
+    (tmp_path / "l.jpg").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
+    (tmp_path / "p.json").write_text(json.dumps([{"image": "l.jpg", "question": "What?"}]))
+    (found,) = read(tmp_path / "p.json")
+    assert isinstance(found, Rejected) and "git lfs pull" in found.reason
+
+
+def test_a_table_with_one_name_twice_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("question,answer,answer\nWhat?,A cup.,A dog.\n")
+    with pytest.raises(InputError, match="line 1: the header has 'answer' twice; rename"):
+        list(read(tmp_path / "t.csv"))

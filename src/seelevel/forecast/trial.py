@@ -11,8 +11,10 @@ from pathlib import Path
 
 from seelevel.errors import InputError
 from seelevel.ladder import Image, Ladder, Message, Response
-from seelevel.models.base import Prompt, Sampling, is_object, is_server
+from seelevel.models.base import Completion, Prompt, Sampling, is_object, is_server
 from seelevel.models.folders import weights_here
+from seelevel.models.server.wire import CUT_SHORT
+from seelevel.models.thinking import CUT
 from seelevel.naming import Names, first_ladders
 from seelevel.recipe import Recipe
 
@@ -132,10 +134,18 @@ def _answers(names: Names, name: str, prompts: list[Prompt]) -> str:
         model, prompts = replace(model, api=model.api.model_copy(update={"cache": False})), prompts[:1]
     answering = load_generator(model)
     completions = answering.generate(prompts, TOKENS)
+    thinking = [completion for completion in completions if not completion.text and _is_cut(completion)]
     for completion in completions:
-        if completion.note and not completion.text:
+        if completion.note and not completion.text and completion not in thinking:
             raise InputError(f"a prompt of the data gets no answer: {completion.note}")
-    return f"answered in {sum(completion.tokens for completion in completions)} tokens ({answering.describe()})"
+    did = "began to think" if thinking else "answered"
+    return f"{did} in {sum(completion.tokens for completion in completions)} tokens ({answering.describe()})"
+
+
+def _is_cut(completion: Completion) -> bool:
+    """Whether the few tokens of the trial ended an answer inside its thoughts, which is no fault of the model."""
+    ending = completion.note.removeprefix("ended by ")
+    return CUT in completion.note or (ending != completion.note and bool(CUT_SHORT.search(ending)))
 
 
 def _encodes(path: str) -> str:

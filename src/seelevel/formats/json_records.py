@@ -213,6 +213,8 @@ def table_records(path: Path, file: BinaryIO, separator: str) -> Iterator[tuple[
         marks = (mark for mark in (separator, ";", "\t") if mark in head)
         rows = csv.reader(itertools.chain([head], text), delimiter=next(marks, separator))
         header = next(rows, [])
+        if twice := next((name for name in header if name and header.count(name) > 1), ""):
+            raise InputError(f"{path} line 1: the header has {twice!r:.60} twice; rename one of the columns")
         for number, row in enumerate(rows):
             if not row:
                 continue

@@ -154,6 +154,8 @@ def settled(messages: list[Message], images: int) -> list[Message]:
             raise BadRecord(f"turns do not alternate between user and assistant (turn {number + 1})")
         if message["role"] == "assistant" and not message["content"].strip():
             raise BadRecord(f"turn {number + 1} is an empty answer")
+        if number and message["role"] == "user" and not message["content"].strip():
+            raise BadRecord(f"turn {number + 1} is an empty question")
         if message["role"] == "assistant" and IMAGE_MARK in message["content"]:
             raise BadRecord(f"turn {number + 1} is an answer with an {IMAGE_MARK} mark")
     marks = sum(message["content"].count(IMAGE_MARK) for message in messages)

@@ -21,7 +21,9 @@ def check_model_folder(folder: Path) -> None:
     """Raise `InputError` for a folder without a configuration or without all of its safetensors weights, or with an
     adapter beside them."""
     if not (folder / "config.json").is_file():
-        raise InputError(f"model folder {folder} has no config.json; name a folder that save_pretrained wrote")
+        inner = min(folder.glob("*/config.json"), default=None)
+        remedy = "a folder that save_pretrained wrote" if inner is None else f"the one inside it, {inner.parent}"
+        raise InputError(f"model folder {folder} has no config.json; name {remedy}")
     read_json(folder / "config.json")
     weight_files(folder, MODEL)
     if (folder / "adapter_config.json").is_file():
@@ -99,6 +101,8 @@ def weight_files(folder: Path, name: str) -> list[Path]:
         return _shards(folder, index)
     if any(folder.glob("*.safetensors")) and name == MODEL:
         stray = min(folder.glob("*.safetensors"))
+        if not stray.exists():
+            raise InputError(f"{stray} is a link to nothing; download the model again, or copy it with its links")
         raise InputError(f"model folder {folder} has {stray.name}, but neither {name} nor {index.name}; add that file")
     if any(folder.glob("*.bin")) or any(folder.glob("*.pt")) or any(folder.glob("*.pth")):
         raise InputError(

@@ -41,7 +41,10 @@ def load_config(name: str, trust_remote_code: bool = False) -> Any:
             "check the name and the connection, or name a folder"
         ) from error
     except ValueError as error:
-        raise InputError(f"model {name}: {str(error).splitlines()[0]}") from error
+        raise InputError(
+            f"model {name}: {str(error).splitlines()[0].strip()} No code of a model is run; name one whose model_type "
+            "this version of transformers knows"
+        ) from error
     if type(config) not in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING and not trust_remote_code:
         raise InputError(
             f"model {name} is of kind {config.model_type}, which is not image-text-to-text; name one that is"
