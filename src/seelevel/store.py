@@ -91,6 +91,16 @@ def write_json(path: Path, value: Any) -> None:
     write_atomically(path, json.dumps(value, indent=1, ensure_ascii=False, sort_keys=True) + "\n")
 
 
+def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object of its pairs, for `json`'s `object_pairs_hook`. Raises `ValueError` if a key has two values."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        for key, value in pairs:
+            if found[key] != value:
+                raise ValueError(f"'{key:.60}' twice in one object, with two values")
+    return found
+
+
 def write_lines(path: Path, records: Iterable[Any]) -> None:
     """Write JSON lines, one record each."""
     write_atomically(path, "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records))

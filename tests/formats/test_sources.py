@@ -89,6 +89,8 @@ def test_nan_in_json_is_a_missing_value(tmp_path: Path) -> None:
         ("a.json", '{"a": 1,\n "b"}', r"a\.json line 2: not JSON"),
         ("a.json", "7", r"expected a list of records, found a number; put the records into \[ \]"),
         ("a.json", "[" * 100_000, r"line 1: not usable JSON"),
+        ("a.jsonl", '{"a": 1}\n{"chosen": "x", "chosen": "y"}\n', r"a\.jsonl line 2: not usable JSON \('chosen' twice"),
+        ("a.json", '[{"a": 1},\n {"chosen": "x", "chosen": "y"}]', r"a\.json line 2: not usable JSON \('chosen' twice"),
         ("a.csv", "a,b\n1,2\n3\n", r"a\.csv line 3: 1 cells under 2 names"),
     ],
 )

@@ -13,6 +13,7 @@ from typing import Any, BinaryIO
 
 from seelevel.errors import InputError
 from seelevel.formats.values import kind_of
+from seelevel.store import unique_keys
 
 CHUNK = 1 << 20
 LONGEST = 1 << 28
@@ -22,7 +23,9 @@ WRAPPERS = ("data", "rows", "records", "examples", "annotations")
 PARTS = {"from", "value", "role", "content", "type", "text", "bytes", "path", "url", "image_url"}
 """Keys of turns, parts and pictures. A mapping of such mappings is one record, not a mapping of ids to records."""
 LINES = (".jsonl", ".ndjson")
-DECODER = json.JSONDecoder(parse_constant=lambda name: None if name == "NaN" else float(name))
+DECODER = json.JSONDecoder(
+    parse_constant=lambda name: None if name == "NaN" else float(name), object_pairs_hook=unique_keys
+)
 """NaN is what frames write for a missing value."""
 
 

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from seelevel.models.thinking import spoken
+from seelevel.store import unique_keys
 
 Record = Mapping[str, Any]
 V = TypeVar("V")
@@ -42,7 +43,7 @@ def json_verdict(schema: type[S]) -> Parse[S]:
             if not isinstance(inner, dict):
                 break
             value = inner
-        return _unique([(fields.get(key.lower(), key), entry) for key, entry in value.items()])
+        return unique_keys([(fields.get(key.lower(), key), entry) for key, entry in value.items()])
 
     def parse(reply: str, record: Record) -> S:
         candidates = [known(value) for value in objects(spoken(reply))]
@@ -60,7 +61,7 @@ def objects(reply: str) -> list[dict[str, Any]]:
     A line break inside a text and a comma after the last entry are read. Raises ValueError if there is no object, if
     one is invalid JSON (its readable parts may be an unescaped answer), or if one has a key twice.
     """
-    decoder = json.JSONDecoder(strict=False, object_pairs_hook=_unique)
+    decoder = json.JSONDecoder(strict=False, object_pairs_hook=unique_keys)
     values: list[dict[str, Any]] = []
     place = reply.find("{")
     while place >= 0:
@@ -81,15 +82,6 @@ def objects(reply: str) -> list[dict[str, Any]]:
     if not values:
         raise ValueError("it holds no JSON object")
     return values
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in found and found[key] != value:
-            raise ValueError(f"it has '{key}' twice")
-        found[key] = value
-    return found
 
 
 def _closed(text: str, place: int) -> int:

@@ -10,6 +10,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from seelevel.errors import InputError
+from seelevel.store import unique_keys
 
 Record = dict[str, Any]
 ID_KEYS = ("question_id", "id", "questionId", "qid")
@@ -154,7 +155,7 @@ def _whole(line: str) -> bool:
 
 def _one_after_another(path: Path, text: str) -> Iterator[tuple[str, Any]]:
     """Objects that are printed over several lines."""
-    decoder, place, number = json.JSONDecoder(object_pairs_hook=_unique), 0, 0
+    decoder, place, number = json.JSONDecoder(object_pairs_hook=unique_keys), 0, 0
     while rest := re.compile(r"[\s,]*(?=\S)").match(text, place):
         number, line = number + 1, text.count("\n", 0, rest.end()) + 1
         try:
@@ -190,18 +191,9 @@ def _flat(record: Record) -> Record:
     return {**asked, **{key: value for key, value in record.items() if key != "doc"}}
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> Record:
-    found: Record = {}
-    for key, value in pairs:
-        if key in found and found[key] != value:
-            raise ValueError(f"'{key:.60}' twice in one object, with two values")
-        found[key] = value
-    return found
-
-
 def _parse(path: Path, text: str, first_line: int) -> Any:
     try:
-        return json.loads(text, object_pairs_hook=_unique)
+        return json.loads(text, object_pairs_hook=unique_keys)
     except json.JSONDecodeError as error:
         line = first_line + error.lineno - 1
         raise InputError(f"{path}, line {line}: not JSON ({error.msg}); mend that line") from error
