@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 RUNS ?= runs
 
-.PHONY: setup demo test test-slow test-families quick unit unit-everywhere everywhere lint format docs reproduce bench bench-gpu wheel clean
+.PHONY: setup demo test test-slow test-demo test-families quick unit unit-everywhere everywhere lint format docs reproduce bench bench-gpu wheel clean
 
 setup: .venv/.installed
 
@@ -51,9 +51,11 @@ everywhere: setup
 	done
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -m slow tests/slow/test_capabilities.py
 
-# The demo is timed, so it has the machine to itself.
 test-slow: setup
 	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'slow and not everywhere' -n 2 --dist loadfile --durations 25 --ignore tests/slow/test_demo.py
+
+# The demo is timed, so it has the machine to itself.
+test-demo: setup
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -m slow tests/slow/test_demo.py
 
 # The processors of most families need torchvision, and this one another torch than constraints.txt has: 5.5 GB.

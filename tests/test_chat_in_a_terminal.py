@@ -52,6 +52,8 @@ def talkative(tmp_path: Path) -> Path:
     folder = shutil.copytree(model_path("l"), tmp_path / "talkative")
     decoding = json.loads((folder / "generation_config.json").read_text())
     (folder / "generation_config.json").write_text(json.dumps({**decoding, "eos_token_id": 5}))
+    template = folder / "chat_template.jinja"
+    template.write_text(template.read_text().replace("eos_token", "''"))  # else it tells where an answer ends
     return folder
 
 

@@ -21,7 +21,7 @@ SMALL = {
     "evaluate.limit": 12,
 }
 RECIPE = ["run", "world-amp-ig", *(part for key, value in SMALL.items() for part in ("--set", f"{key}={value}"))]
-KILLS = 4
+KILLS = 2
 
 
 @pytest.fixture(scope="module")
