@@ -20,7 +20,7 @@ from seelevel.training import logprobs
 from seelevel.training.agreement import checked_layout
 from seelevel.training.fit import fit
 from seelevel.training.logprobs import from_logits, token_logprobs
-from seelevel.training.packing import collate
+from seelevel.training.packing import Batch, collate
 from seelevel.training.packing.tokens import ImageReader, tokenise
 from seelevel.training.settings import TrainSettings
 from seelevel.training.trainer import FALL_WINDOW, PreferenceTrainer, best_fallen
@@ -194,11 +194,11 @@ def test_a_nan_loss_stops_with_the_names_of_the_ladders(
 ) -> None:
     whole = PreferenceTrainer._loss
 
-    def poisoned(self: Any, model: Any, chosen: list[int]) -> Any:
+    def poisoned(self: Any, model: Any, chosen: list[int], batch: Batch) -> Any:
         if self.state.global_step == 1:
             with torch.no_grad():
                 model.model.lm_head.weight[:] = float("nan")
-        return whole(self, model, chosen)
+        return whole(self, model, chosen, batch)
 
     monkeypatch.setattr(PreferenceTrainer, "_loss", poisoned)
     with pytest.raises(NonFiniteLossError, match=r"NaN or infinite in step 2; ladders tiny-\d"):
@@ -251,8 +251,8 @@ def test_an_infinite_gradient_stops_with_the_log_probs_of_the_step(
 ) -> None:
     whole = PreferenceTrainer._loss
 
-    def steep(self: Any, model: Any, chosen: list[int]) -> Any:
-        loss, logs = whole(self, model, chosen)
+    def steep(self: Any, model: Any, chosen: list[int], batch: Batch) -> Any:
+        loss, logs = whole(self, model, chosen, batch)
         if self.state.global_step == 1:  # finite itself, its gradient is not
             weight = model.model.lm_head.weight[0, 0]
             loss = loss + torch.sqrt((weight - weight.detach()).abs())

@@ -23,13 +23,14 @@ from seelevel.progress import Progress, say
 from seelevel.registry import load
 from seelevel.store import write_folder, write_json
 from seelevel.training.agreement import Agreed
+from seelevel.training.ahead import ahead
 from seelevel.training.checkpoints import checkpoints, seal
 from seelevel.training.logprobs import Policy, token_logprobs
 from seelevel.training.objectives import OBJECTIVES
 from seelevel.training.objectives.logs import Logs, joined
 from seelevel.training.objectives.ratios import off
 from seelevel.training.objectives.settings import Objective
-from seelevel.training.packing import collate, row_parts, rows_of
+from seelevel.training.packing import Batch, collate, row_parts, rows_of
 from seelevel.training.prepare import Prepared
 from seelevel.training.rounding import FLOAT32, unit
 from seelevel.training.schedule import buckets, schedule
@@ -121,13 +122,13 @@ class PreferenceTrainer(Trainer):
         # Gradients are averaged over processes, so each process's share of the mean is scaled up by their number.
         world = self.accelerator.num_processes
         counted = self.accelerator.reduce(counted, "sum")
-        groups = self._passes(inputs)
+        passes = self._passes(inputs)
         total = torch.zeros((), device=self.args.device)
         parts: list[Logs] = []
-        for number, group in enumerate(groups):
-            last = number == len(groups) - 1
+        for number, (chosen, batch) in enumerate(zip(passes, ahead(map(self._collated, passes)), strict=True)):
+            last = number == len(passes) - 1
             with contextlib.nullcontext() if last else self.accelerator.no_sync(model):
-                loss, logs = self._loss(model, group)
+                loss, logs = self._loss(model, chosen, batch.to(self.args.device))
                 share = logs.ladders / counted.clamp(min=1)
                 self.accelerator.backward(loss * share * world)
             total = total + (loss.detach() * share * world).to(total.dtype)
@@ -153,9 +154,11 @@ class PreferenceTrainer(Trainer):
             groups += [[apart[n] for n in group] for group in buckets([tokenised[n].longest for n in apart], rows)]
         return [[inputs[n] for n in group] for group in groups]
 
-    def _loss(self, model: Any, chosen: Sequence[int]) -> tuple[Tensor, Logs]:
+    def _collated(self, chosen: Sequence[int]) -> Batch:
         tokenised = [self._data.tokenised[i] for i in chosen]
-        batch = collate(tokenised, self._data.images, self.plan.agreed.layout, self.plan.answers).to(self.args.device)
+        return collate(tokenised, self._data.images, self.plan.agreed.layout, self.plan.answers)
+
+    def _loss(self, model: Any, chosen: Sequence[int], batch: Batch) -> tuple[Tensor, Logs]:
         with self.accelerator.autocast():
             policy = token_logprobs(model, batch)
         reference = None

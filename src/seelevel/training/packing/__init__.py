@@ -43,10 +43,10 @@ BEGINS = -1
 class Segment:
     """One pass of the model over n rows of L tokens.
 
-    parent: the segment (its place in the batch) that it continues, `BEGINS` for none; owner [n]: in whose row of the
-    parent each row goes on. input_ids [n, L]; mask [n, L]: 1 at tokens, 0 at padding, which stands on the left where
-    other segments continue this one (`padded_left`), else on the right; answer [n, L]: 1 from the first scored token
-    of a row on. images: the model's picture inputs, row by row.
+    parent: the segment (its place in the batch) that it continues, `BEGINS` for none; owner [n], on the CPU: in whose
+    row of the parent each row goes on. input_ids [n, L]; mask [n, L]: 1 at tokens, 0 at padding, which stands on the
+    left where other segments continue this one (`padded_left`), else on the right; answer [n, L]: 1 from the first
+    scored token of a row on. images: the model's picture inputs, row by row.
     source [s]: places (row · L + column) of the tokens whose output predicts a scored token; target [s]: which one,
     its number in the batch.
     """
@@ -62,7 +62,8 @@ class Segment:
     padded_left: bool = False
 
     def to(self, device: torch.device | str) -> Segment:
-        return replace(self, images={k: v.to(device) for k, v in self.images.items()}, **_moved(self, device))
+        images = {key: value.to(device) for key, value in self.images.items()}
+        return replace(self, **{**_moved(self, device), "images": images, "owner": self.owner})
 
 
 @dataclass(frozen=True)
@@ -280,7 +281,7 @@ def _shared(units: Sequence[_Unit], images: ImageReader, most: int | None) -> li
             answers.setdefault(parent, []).append((owner, answer))
     for parent, rows in answers.items():
         for group in answer_groups([len(row.tokens) for _, row in rows], most):
-            owners, chosen = zip(*(rows[n] for n in group), strict=True)
+            owners, chosen = zip(*sorted((rows[n] for n in group), key=lambda row: row[0]), strict=True)
             segments.append(_segment(chosen, images, parent, owners))
     return segments
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache as memoised
+from itertools import groupby
 from typing import Any
 from weakref import ref
 
@@ -21,16 +22,18 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 from torch.nn.functional import pad
-from transformers import DynamicCache
+from transformers import Cache, DynamicCache
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer, LinearAttentionCacheLayerMixin
 
+Runs = list[tuple[int, int]]
+"""Which row of a prefix so many rows go on from, one after the other."""
 PLAIN = (DynamicLayer, DynamicSlidingWindowLayer)
 """Layers of keys and values alone."""
 
 
 def new_cache(model: Any) -> Any:
     """An empty cache for a model."""
-    cache = DynamicCache(config=model.config)
+    cache = _outside_graphs()(config=model.config)
     cache.layers = [
         _become(layer, _Assigned) if isinstance(layer, LinearAttentionCacheLayerMixin) else layer
         for layer in cache.layers
@@ -38,14 +41,27 @@ def new_cache(model: Any) -> Any:
     return cache
 
 
+@memoised
+def _outside_graphs() -> type[DynamicCache]:
+    """A cache that compiled code leaves to others: all that is asked with the number of a layer."""
+    asked = {name: method for name, method in vars(Cache).items() if inspect.isfunction(method)}
+    outside = {
+        name: torch.compiler.disable(method)
+        for name, method in asked.items()
+        if "layer_idx" in inspect.signature(method).parameters
+    }
+    return type("DynamicCache", (DynamicCache,), outside)
+
+
 def forked(cache: Any, owner: Tensor, last: bool = False) -> Any:
     """A copy in which row i goes on where row `owner[i]` of `cache` ended. owner: [n]; last: nothing will go on from
     there, so that layers of keys and values alone are copied where they are read, and not kept."""
     copied, joins = duplicate(cache), _Joins()
+    runs = [(row, len([*same])) for row, same in groupby(owner.tolist())]
     for number, layer in enumerate(copied.layers):
         if last and type(layer) in PLAIN and layer.is_initialized:
             copied.layers[number] = _become(layer, _Read)
-            copied.layers[number].owner, copied.layers[number].joins = owner, joins
+            copied.layers[number].runs, copied.layers[number].joins = runs, joins
         else:
             layer.reorder_cache(owner)
     return copied
@@ -79,11 +95,11 @@ def cache_argument(model: Any) -> str:
 class _Read:
     """Keys and values of a prefix for rows that nothing continues. They are joined with the rows' own, but not kept."""
 
-    owner: Tensor
+    runs: Runs
     joins: _Joins
 
     def update(self: Any, keys: Tensor, values: Tensor, *args: Any, **options: Any) -> tuple[Tensor, Tensor]:
-        made = [_Join(before, self.owner, own) for before, own in ((self.keys, keys), (self.values, values))]
+        made = [_Join(before, self.runs, own) for before, own in ((self.keys, keys), (self.values, values))]
         joined_keys, joined_values = (join.made() for join in made)
         made[0].whole, made[1].whole = ref(joined_keys), ref(joined_values)
         if self.joins.open:
@@ -93,19 +109,20 @@ class _Read:
 
 @dataclass
 class _Join:
-    """Keys or values of a prefix, [1 or B, heads, P, width], with those of the n rows that go on from it."""
+    """Keys or values of a prefix, [B, heads, P, width], with those of the n rows that go on from it."""
 
     before: Tensor
-    owner: Tensor
+    runs: Runs
     own: Tensor
     whole: Callable[[], Tensor | None] = lambda: None
 
     def made(self) -> Tensor:
         """[n, heads, P + L, width]."""
-        if len(self.before) == 1:
-            copies = self.before.expand(len(self.owner), -1, -1, -1)
-        else:
-            copies = self.before.index_select(0, self.owner)
+        rows, each = len(self.before), self.runs[0][1]
+        if self.runs == [(row, each) for row in range(rows)]:  # each key is copied once, and gradients add up in order
+            copies = self.before[:, None].expand(-1, each, -1, -1, -1)
+            return torch.cat([copies, self.own.unflatten(0, (rows, each))], 3).flatten(0, 1)
+        copies = torch.cat([self.before[row, None].expand(count, -1, -1, -1) for row, count in self.runs])
         return torch.cat([copies, self.own], 2)
 
     def is_of(self, saved: Tensor) -> bool:

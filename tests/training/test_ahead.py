@@ -1,0 +1,55 @@
+"""The next item is made while the one before it is in use; order and errors stay."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from seelevel.training.ahead import ahead
+
+pytestmark = pytest.mark.unit
+
+
+def test_order_stays_and_nothing_is_lost() -> None:
+    assert [*ahead(iter(range(7)))] == [*range(7)]
+    assert [*ahead([])] == []
+    assert [*ahead([None, 0])] == [None, 0]
+
+
+def test_the_next_item_is_made_meanwhile() -> None:
+    made = [threading.Event() for _ in range(3)]
+
+    def items() -> Iterator[int]:
+        for number, event in enumerate(made):
+            event.set()
+            yield number
+
+    for number in ahead(items()):
+        assert number == 2 or made[number + 1].wait(10)
+
+
+def test_an_error_comes_in_its_place() -> None:
+    def items() -> Iterator[int]:
+        yield 1
+        raise ValueError("the second")
+
+    seen = ahead(items())
+    assert next(seen) == 1
+    with pytest.raises(ValueError, match="the second"):
+        next(seen)
+
+
+def test_who_stops_early_waits_for_no_more_than_one() -> None:
+    made: list[int] = []
+
+    def items() -> Iterator[int]:
+        for number in range(100):
+            made.append(number)
+            yield number
+
+    seen = ahead(items())
+    assert next(seen) == 0
+    seen.close()  # type: ignore[attr-defined]  # a generator
+    assert len(made) <= 2
