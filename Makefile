@@ -49,7 +49,7 @@ everywhere: setup
 			$(BIN)/python -m pytest -n $$((2 / threads)) -m 'not unit and not slow' tests/training || exit 1; \
 		done; \
 	done
-	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -m slow tests/slow/test_capabilities.py
+	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -m slow tests/slow/test_capabilities.py tests/training/test_compiling.py
 
 test-slow: setup
 	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'slow and not everywhere' -n 2 --dist loadfile --durations 25 --ignore tests/slow/test_demo.py

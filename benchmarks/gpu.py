@@ -39,7 +39,7 @@ FIRST = "shared"
 @dataclass(frozen=True)
 class Step:
     """Peers at one point. shape: 0 for LLaVA, 1 for Qwen2.5-VL; together: all ladders in one pass, else one ladder;
-    seconds: what it may take on an H100."""
+    seconds: what it may take on an H200."""
 
     name: str
     seconds: int
@@ -52,15 +52,15 @@ class Step:
 
 GROUPS = (FIRST, "shared-4", "shared-1")
 STEPS = [
-    Step("llava-together", 150, 0, (FIRST, "rows", "rows-full"), together=True),
-    Step("llava-one", 70, 0, (FIRST, "rows", "rows-full"), attention=True),
-    Step("qwen-together", 170, 1, (FIRST, "rows"), together=True),
-    Step("qwen-one", 90, 1, (FIRST, "rows", "rows-full"), attention=True),
+    Step("llava-together", 100, 0, (FIRST, "rows", "rows-full"), together=True),
+    Step("llava-one", 60, 0, (FIRST, "rows", "rows-full"), attention=True),
+    Step("llava-trl", 45, 0, (FIRST, "trl")),
+    Step("llava-compiled", 150, 0, (FIRST, "shared-compiled"), together=True),
+    Step("qwen-together", 150, 1, (FIRST, "rows"), together=True),
+    Step("qwen-one", 140, 1, (FIRST, "rows"), attention=True),
+    Step("qwen-trl", 90, 1, (FIRST, "trl")),
     Step("groups-16", 50, 0, GROUPS, k=16),
     Step("groups-2", 40, 0, GROUPS, k=2),
-    Step("groups-5", 40, 0, GROUPS, k=5),
-    Step("llava-trl", 70, 0, (FIRST, "trl")),
-    Step("qwen-trl", 110, 1, (FIRST, "trl")),
 ]
 
 

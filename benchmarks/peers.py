@@ -21,6 +21,7 @@ from torch.nn.functional import logsigmoid
 from benchmarks.shapes import Shape, make_model, make_processor
 from seelevel.ladder import Ladder
 from seelevel.registry import choose
+from seelevel.training.compiling import compile_layers
 from seelevel.training.loading import freeze_vision, skip_adapter_input_cast
 from seelevel.training.logprobs import token_logprobs
 from seelevel.training.objectives import OBJECTIVES
@@ -45,6 +46,7 @@ PEERS = {
     "shared-4": "benchmarks.peers:SharedFourPeer",
     "shared-1": "benchmarks.peers:SharedOnePeer",
     "shared-cached": "benchmarks.peers:SharedCachedPeer",
+    "shared-compiled": "benchmarks.peers:SharedCompiledPeer",
 }
 
 
@@ -71,6 +73,8 @@ class Peer(ABC):
     """Whether the reference's log-probs are at hand, so that a step spends nothing on them."""
     answers: int | None = None
     """The most answers whose activations are kept at a time; None for all."""
+    compiled = False
+    """Whether the decoder's layers are."""
 
     def __init__(self, task: Task) -> None:
         self.task = task
@@ -80,6 +84,8 @@ class Peer(ABC):
         self.reference = self.make_reference(base)
         self.policy = _with_adapters(base, task.shape.lora) if task.shape.lora else base
         _perturb(self.policy)
+        if self.compiled:
+            compile_layers(self.policy)
         if task.checkpointing:
             recompute_layers(self.policy)
         self.trained = [p for p in self.policy.parameters() if p.requires_grad]
@@ -206,6 +212,12 @@ class SharedCachedPeer(SharedPeer):
     """All answers at once with the reference's log-probs at hand, as from a cache."""
 
     cached = True
+
+
+class SharedCompiledPeer(SharedPeer):
+    """The same with compiled layers."""
+
+    compiled = True
 
 
 class RowsPeer(PackedPeer):

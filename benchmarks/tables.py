@@ -27,6 +27,7 @@ NAMES = {
     "shared-4": "prefix once, answers in fours",
     "shared-1": "prefix once, answers one by one",
     "shared-cached": "prefix once, reference cached",
+    "shared-compiled": "prefix once, compiled",
 }
 COLOURS = {"rows-full": "#b3563b", "rows": "#c9962e", "shared": "#2a6f97", "shared-cached": "#61a5c2"}
 

@@ -29,6 +29,7 @@ from torch import Tensor
 
 from seelevel.errors import InputError
 from seelevel.progress import say
+from seelevel.training.compiling import do_not_compile, is_compiled, uncompiled
 from seelevel.training.logprobs import distrust_head, from_head, from_logits, token_logprobs
 from seelevel.training.objectives.logprobs import TokenLogprobs
 from seelevel.training.packing import collate, row_length, row_parts, rows_of
@@ -108,6 +109,31 @@ def check_rows(model: Any, ladders: Sequence[TokenisedLadder], images: ImageRead
                 f"models of kind {kind} cannot be trained: the log-probs of a row move by {moved:.3g} with the other "
                 f"rows of its batch, on ladder {ladder.id}"
             )
+
+
+@torch.no_grad()
+def check_compiled(model: Any, ladders: Sequence[TokenisedLadder], images: ImageReader) -> None:
+    """Compare compiled layers, if the model has any, with the layers as they are on the shortest ladder. If log-probs
+    differ by more than rounding explains, the layers are not compiled any more, with a message. Raises `InputError` if
+    they cannot be compiled here."""
+    if not is_compiled(model):
+        return
+    shortest = min(_few(ladders), key=lambda ladder: ladder.longest)
+    with _evaluating(model):
+        with uncompiled():
+            plain = _scores(model, [shortest], images, "rows").values
+        try:
+            compiled = _scores(model, [shortest], images, "rows").values
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:  # a compiler that is missing, or what it does not know
+            cause = getattr(error, "inner_exception", error)
+            reason = f"{type(cause).__name__}: {cause}".splitlines()[0]
+            raise InputError(f"align.compile: layers cannot be compiled here ({reason}); set it to false") from error
+        moved, noise = _largest(plain, compiled), _rounding(model, [shortest], images, plain)
+        if not moved <= BOUND * noise:
+            do_not_compile(model)
+            say(f"align.compile: not compiled, because log-probs differ by {moved:.3g}, rounding explains {noise:.3g}")
 
 
 @contextmanager
@@ -262,6 +288,9 @@ def _largest(one: Tensor, other: Tensor) -> float:
 def _rounding(model: Any, row: Sequence[TokenisedLadder], images: ImageReader, plain: Tensor) -> float:
     """The most that rounding moves a log-prob of these ladders by, and no less than a rounding of the log-prob itself.
     plain: [N], in separate rows."""
+    if is_compiled(model):
+        with uncompiled():
+            plain = _scores(model, row, images, "rows").values
     most = FLOAT32 * float(plain.abs().max())
     for seed in range(DRAWS):
         with stirred(model, seed):

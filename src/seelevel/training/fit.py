@@ -23,7 +23,8 @@ from seelevel.ladder import Ladder
 from seelevel.models.conditions import FILE as CONDITIONS
 from seelevel.progress import say
 from seelevel.store import cache_folder, clear_unfinished, expand_path, write_atomically, write_folder, write_json
-from seelevel.training.agreement import Agreed, check_head, check_rows, checked_layout
+from seelevel.training.agreement import Agreed, check_compiled, check_head, check_rows, checked_layout
+from seelevel.training.compiling import uncompiled
 from seelevel.training.loading import (
     base_of_adapter,
     chosen_device,
@@ -64,7 +65,8 @@ class Job:
     def key(self) -> dict[str, Any]:
         """The settings that change the result by more than rounding."""
         dropout = self.settings.lora is not None and self.settings.lora.dropout > 0  # drawn for each group of answers
-        return self.settings.model_dump(mode="json", exclude={"cache"} if dropout else {"cache", "answers_per_pass"})
+        rounding = {"compile"} if dropout else {"compile", "answers_per_pass"}
+        return self.settings.model_dump(mode="json", exclude={"cache", *rounding})
 
     @cached_property
     def fingerprint(self) -> str:
@@ -174,7 +176,9 @@ def _load(job: Job) -> Session:
 def _agree(job: Job, session: Session) -> Agreed:
     """Compare the fast ways to compute log-probs with the plain ones; returns the layout that is right."""
     model, data = session.model, session.data
-    check_rows(model, data.tokenised, data.images)
+    with uncompiled():
+        check_rows(model, data.tokenised, data.images)
+    check_compiled(model, data.tokenised, data.images)
     check_head(model, data.tokenised, data.images)
     return checked_layout(model, data.tokenised, data.images, job.settings.layout, session.budget)
 

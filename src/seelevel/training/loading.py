@@ -13,6 +13,7 @@ from seelevel.models.adapters import put_on
 from seelevel.models.folders import adapter_base
 from seelevel.models.local import LocalModel
 from seelevel.progress import say
+from seelevel.training.compiling import compile_layers
 from seelevel.training.requirements import already_adapter, check_device
 from seelevel.training.settings import LoraSettings, TrainSettings
 from seelevel.training.structure import adapted, parts, without_numbers
@@ -42,6 +43,8 @@ def load_to_train(path: str, settings: TrainSettings, dtype: Any, device: str) -
         model = put_on(model, Path(path), trainable=True)
         # The saved adapter must name its base by a path that works from any folder.
         model.peft_config["default"].base_model_name_or_path = base
+    if settings.compile:
+        compile_layers(model)
     return model, processor
 
 

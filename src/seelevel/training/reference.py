@@ -28,6 +28,8 @@ from seelevel.errors import DiskFullError, InputError, is_disk_full
 from seelevel.fingerprints import digest, source_fingerprint
 from seelevel.progress import Progress, say
 from seelevel.store import batched, write_atomically
+from seelevel.training.ahead import ahead
+from seelevel.training.compiling import is_compiled
 from seelevel.training.logprobs import token_logprobs
 from seelevel.training.packing import collate
 from seelevel.training.packing.tokens import NOT_SCORED, ImageReader, TokenisedLadder
@@ -111,6 +113,7 @@ def _conditions(model: Any, layout: Layout, weights: str) -> str:
     libraries = [version(package) for package in ("torch", "transformers", "peft")]
     mixed = torch.is_autocast_enabled(device.type)
     numbers = [torch.get_num_threads(), torch.get_float32_matmul_precision(), str(model.dtype), mixed]
+    numbers += ["compiled"] * is_compiled(model)
     return digest(
         weights, _settings(model), layout, device.type, machine, libraries, numbers, source_fingerprint(__name__)
     )
@@ -181,8 +184,9 @@ def _compute(
     with Progress("reference", total=len(ladders), unit="ladders") as bar:
         for part in batched(ladders.items()):
             entries = {}
-            for key, ladder in part:
-                entries[key] = token_logprobs(model, collate([ladder], images, layout).to(device)).values.cpu()
+            batches = ahead(collate([ladder], images, layout) for _, ladder in part)
+            for (key, _), batch in zip(part, batches, strict=True):
+                entries[key] = token_logprobs(model, batch.to(device)).values.cpu()
                 bar.advance()
             _write(place, entries)
             logprobs |= entries

@@ -21,6 +21,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from seelevel.training.compiling import uncompiled
+
 FLOAT32 = torch.finfo(torch.float32).eps
 TENSOR_FLOAT32 = 2.0**-10
 
@@ -55,7 +57,8 @@ def stirred(model: Any, seed: int) -> Iterator[None]:
     layers = [module for module in model.modules() if module is not head and not any(True for _ in module.children())]
     handles = [layer.register_forward_hook(stir) for layer in layers]
     try:
-        yield
+        with uncompiled():
+            yield
     finally:
         for handle in handles:
             handle.remove()

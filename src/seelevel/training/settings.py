@@ -71,6 +71,7 @@ class TrainSettings(BaseModel):
     max_grad_norm: float = Field(default=1.0, ge=0, allow_inf_nan=False, description="0 does not clip")
     freeze_vision: bool = Field(default=True, description="do not train the vision tower, as in LLaVA")
     gradient_checkpointing: bool = False
+    compile: bool = Field(default=False, description="compile the layers of the language model")
     tokens_per_batch: int | None = Field(default=None, ge=1, description="padded tokens in one forward pass")
     answers_per_pass: Literal["auto", "all"] | Annotated[int, Field(ge=1)] = Field(
         default="auto", description="answers in one piece of a pass; a number bounds memory, whatever K is"
