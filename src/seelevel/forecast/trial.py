@@ -14,9 +14,9 @@ from seelevel.ladder import Image, Ladder, Message, Response
 from seelevel.models.base import Completion, Prompt, Sampling, is_object, is_server
 from seelevel.models.folders import weights_here
 from seelevel.models.server.wire import CUT_SHORT
-from seelevel.models.thinking import CUT
 from seelevel.naming import Names, first_ladders
 from seelevel.recipe import Recipe
+from seelevel.thoughts import CUT
 
 SCANNED = 100
 """Records of the data that are looked at for pictures, system turns and several rounds."""

@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from seelevel.models.thinking import spoken
 from seelevel.store import unique_keys
+from seelevel.thoughts import spoken
 
 Record = Mapping[str, Any]
 V = TypeVar("V")
