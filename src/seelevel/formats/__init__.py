@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from itertools import islice
 from pathlib import Path
 
 from seelevel.errors import InputError
 from seelevel.formats.records import Record, Rejected, distinct, screened
-from seelevel.formats.sources import LOOKED_AT, Source, columns_of
+from seelevel.formats.sources import LOOKED_AT, Source, Watched, columns_of, records
 from seelevel.image_store import ImageStore, cached_pictures
 from seelevel.ladder import Ladder
 from seelevel.registry import choose
@@ -98,10 +98,22 @@ def forms_of(source: Source, form: str | None) -> tuple[str, str]:
 def parse(source: Source, form: str | None = None) -> Iterator[Record | Rejected]:
     """The records of a source, each read by the form that its keys tell, or all in one format. Ids differ.
 
-    Their pictures exist but are not decoded yet.
+    Their pictures exist but are not decoded yet. Raises `InputError` if a reader opens the files itself, so that the
+    source's columns would have no effect.
     """
-    found: Iterator[Record | Rejected] = choose("format", forms_of(source, form)[1], READERS)(source)
-    return distinct(found)
+    name = forms_of(source, form)[1]
+    reader: Callable[[Source], Iterator[Record | Rejected]] = choose("format", name, READERS)
+    return distinct(_with_columns(reader, source, name) if source.columns else reader(source))
+
+
+def _with_columns(
+    reader: Callable[[Source], Iterator[Record | Rejected]], source: Source, form: str
+) -> Iterator[Record | Rejected]:
+    given = Watched(lambda: records(source.path))
+    for found in reader(replace(source, given=given)):
+        if not given.read:
+            raise InputError(f"columns: format {form} reads {source.path} by its own names; leave columns out")
+        yield found
 
 
 def read(
