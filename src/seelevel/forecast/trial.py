@@ -138,7 +138,9 @@ def _answers(names: Names, name: str, prompts: list[Prompt]) -> str:
     for completion in completions:
         if completion.note and not completion.text and completion not in thinking:
             raise InputError(f"a prompt of the data gets no answer: {completion.note}")
+    silent = sum(not completion.text and not completion.note for completion in completions)
     did = "began to think" if thinking else "answered"
+    did = f"answered {silent} of {len(completions)} prompts with an empty text," if silent else did
     return f"{did} in {sum(completion.tokens for completion in completions)} tokens ({answering.describe()})"
 
 
