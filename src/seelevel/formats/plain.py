@@ -8,22 +8,14 @@ The question is in `prompt`, `question`, `query` or `instruction` (with `input`)
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 from seelevel.formats.pictures import Pictures, shown
 from seelevel.formats.questions import answer_turns, no_question, plain, question_of, refuse_more
-from seelevel.formats.records import Record, Rejected, each_record
-from seelevel.formats.sources import Source
 from seelevel.formats.values import BadRecord, empty, mapping
 from seelevel.ladder import Ladder, Response
 
 ANSWERS = ("output", "response", "answer", "completion")
-
-
-def parse(source: Source) -> Iterator[Record | Rejected]:
-    """The file's ladders, and the records set aside (`each_record`)."""
-    return each_record(source, ladders)
 
 
 def ladders(name: str, record: dict[str, Any], pictures: Pictures) -> list[Ladder]:
