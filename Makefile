@@ -64,7 +64,8 @@ TORCH := 2.14.1
 TORCHVISION := 0.29.1
 
 test-families: $(FAMILIES)/.installed
-	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(FAMILIES)/bin/python -m pytest -m real_processor tests/real_processors
+	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(FAMILIES)/bin/python -m pytest -m real_processor \
+		tests/real_processors tests/slow/test_preference_set.py
 
 $(FAMILIES)/.installed: pyproject.toml constraints.txt
 	test -x $(FAMILIES)/bin/python || $(PYTHON) -m venv $(FAMILIES)

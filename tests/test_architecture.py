@@ -23,6 +23,7 @@ GROUND = {
     "fingerprints",
     "store",
     "templates",
+    "thoughts",
     "images",
     "image_store",
 }

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from seelevel.cli.run import _print_metrics, run
+from seelevel.formats.parquet import save_ladders
+from seelevel.ladder import Ladder, Message
 from seelevel.store import STAGES
 from tests.cli_reference import reference
 
@@ -229,6 +231,9 @@ def test_a_column_that_is_not_there_is_refused_before_anything_runs(tmp_path):
     line = refused(*recipe, "--set", "data.columns={chosen: best}")
     assert "data: columns: chosen: " in line
     assert line.endswith("has no column best; it has frage, good, bad\n")
+    save_ladders([Ladder("x", [], [Message(role="user", content="Q?")], [])], tmp_path / "l.parquet")
+    line = refused(*recipe, "--set", f"data.prompts={tmp_path / 'l.parquet'}", "--set", "data.columns={prompt: id}")
+    assert line.startswith("seelevel: data: columns: format ladders reads ")
     line = refused(*recipe, "--dry-run")
     assert "data: " in line
     assert "no known form; the records have frage, good, bad; forms need" in line

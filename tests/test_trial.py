@@ -77,8 +77,9 @@ def test_a_model_that_cannot_answer_is_not_trained(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def server() -> Iterator[str]:
-    """A server that has one model, and cannot see pictures."""
+def server(request: pytest.FixtureRequest) -> Iterator[str]:
+    """A server that has one model, and cannot see pictures. It answers "Yes.", or the fixture's parameter."""
+    reply = getattr(request, "param", "Yes.")
 
     class Handler(BaseHTTPRequestHandler):
         def log_message(self, *_: Any) -> None: ...
@@ -99,7 +100,7 @@ def server() -> Iterator[str]:
             if "image_url" in body:
                 self._send(400, {"error": {"message": "image input is not supported"}})
                 return
-            message = {"role": "assistant", "content": "Yes."}
+            message = {"role": "assistant", "content": reply}
             self._send(200, {"id": "1", "choices": [{"index": 0, "finish_reason": "stop", "message": message}]})
 
     served = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
@@ -117,6 +118,13 @@ def test_a_server_that_takes_no_pictures_is_found_and_as_a_judge_it_passes(
     assert "image input is not supported" in found[server].fault
     found = tried(tmp_path, f"check={{checker: judge, judge: '{server}'}}")
     assert "answered" in found[server].did
+
+
+@pytest.mark.parametrize("server", [None], indirect=True)
+def test_an_empty_answer_is_called_empty(tmp_path: Path, server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "EMPTY")
+    found = tried(tmp_path, f"check={{checker: judge, judge: '{server}'}}")
+    assert found[server].did.startswith("answered 1 of 1 prompts with an empty text, in 0 tokens")
 
 
 def test_every_model_that_cannot_be_used_gets_a_line(tmp_path: Path) -> None:

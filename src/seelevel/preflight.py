@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -93,7 +94,9 @@ def _check_names(names: Names) -> None:
 def _check_data(names: Names) -> None:
     """Prompts, pictures, the evaluation folder's files."""
     from seelevel.evaluate import chosen_benchmarks
-    from seelevel.formats import READERS, guess_format
+    from seelevel.formats import READERS, guess_format, parse
+    from seelevel.formats.sources import LOOKED_AT
+    from seelevel.image_store import named_by_content
 
     recipe = names.recipe
     data: list[tuple[str, DataSettings | FinetuneSettings, tuple[str, ...]]] = [("data", recipe.data, ("prompts",))]
@@ -107,9 +110,10 @@ def _check_data(names: Names) -> None:
             check_name(f"{key}.format", settings.format, READERS)
         if world_split(settings.prompts) is None:
             try:
+                source = replace(source_of(settings), limit=LOOKED_AT, keep=named_by_content)
                 if settings.format is None:
-                    guess_format(source_of(settings))
-                next(source_of(settings).records(), None)  # are the columns there?
+                    guess_format(source)
+                next(parse(source, settings.format) if settings.columns else source.records(), None)
             except InputError as error:
                 raise InputError(f"{key}: {error}") from error
     check_data_name("evaluate.data", recipe.evaluate.data, ("dev", "test"))

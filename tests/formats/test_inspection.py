@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -12,14 +14,19 @@ from typer.testing import CliRunner
 from seelevel.cli import app
 from seelevel.cli.inspect import read_columns, show
 from seelevel.errors import InputError
+from seelevel.formats import read
 from seelevel.formats.inspection import inspect
+from seelevel.formats.parquet import save_ladders
+from seelevel.formats.records import Record
+from seelevel.formats.sources import Source
+from seelevel.ladder import Ladder, Message
 from tests.formats.containers import jpeg, lines, pair, parquet, tar, text
 from tests.formats.made import picture, record, write
 
 pytestmark = pytest.mark.unit
 
 
-def printed(path: Path, capsys: pytest.CaptureFixture[str], **options: dict[str, str]) -> list[str]:
+def printed(path: Path, capsys: pytest.CaptureFixture[str], **options: Any) -> list[str]:
     show(inspect(path, None, **{"columns": {}, **options}), Console(highlight=False))
     return capsys.readouterr().out.splitlines()
 
@@ -102,3 +109,50 @@ def test_columns_on_the_command_line_are_pairs() -> None:
     for wrong in ("prompt", "prompt=", "=question"):
         with pytest.raises(InputError, match="expected OURS=THEIRS"):
             read_columns(wrong)
+
+
+def test_a_column_is_named_once(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="prompt is named twice"):
+        read_columns("prompt=question, images=photo, prompt=frage")
+    assert read_columns("prompt=q,prompt=q") == {"prompt": "q"}
+
+
+def own(source: Source) -> Iterator[Record]:
+    """A reader that opens the file itself."""
+    for line in source.path.read_text().splitlines():
+        yield Record(line, Ladder(line, [], [Message(role="user", content="What?")], []))
+
+
+OWN = f"{__name__}:own"
+
+
+def test_columns_of_a_reader_that_opens_the_file_itself_are_not_called_ignored(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = text(tmp_path / "p.jsonl", lines([{"frage": "Q?", "gut": "yes"}]))
+    out = printed(path, capsys, form=OWN)
+    assert "columns    frage, gut; unknown which are used: the reader opens the file itself" in out
+    assert not any(line.startswith(("used", "ignored")) for line in out)
+    found = inspect(path, None, {}, OWN)
+    assert (found.used, found.ignored, found.unknown) == ([], [], ["frage", "gut"])
+
+
+def test_columns_that_a_reader_would_not_heed_are_refused(tmp_path: Path) -> None:
+    ladder = Ladder("x", [], [Message(role="user", content="What?")], [])
+    save_ladders([ladder], tmp_path / "l.parquet")
+    for path, columns, form in (
+        (tmp_path / "l.parquet", {"prompt": "id"}, None),
+        (tmp_path / "l.parquet", {"prompt": "id"}, "ladders"),
+        (text(tmp_path / "p.jsonl", lines([{"frage": "Q?"}])), {"prompt": "frage"}, OWN),
+    ):
+        reason = r"columns: format .* reads .* by its own names; leave columns out"
+        with pytest.raises(InputError, match=reason):
+            list(read(path, columns=columns, form=form))
+        with pytest.raises(InputError, match=reason):
+            inspect(path, None, columns, form)
+
+
+def test_columns_of_ladders_are_used(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ladder = Ladder("x", [], [Message(role="user", content="What?")], [])
+    save_ladders([ladder], tmp_path / "l.parquet")
+    assert "used       id, images, prompt, responses, annotations, notes" in printed(tmp_path / "l.parquet", capsys)

@@ -27,6 +27,8 @@ def judgements(*ratings: object) -> list[Entry]:
         ("**Ratings:** [6,3,0,1].", (6, 3, 0, 1)),
         ("The answer says 'Ratings: [6, 6, 6, 6]', which is no ground.\nRatings: [0, 3, 0, 1]", (0, 3, 0, 1)),
         ("Ratings: [6, N/A, 0, n/a]", (6, None, 0, None)),
+        ("All is well.\nRatings: (6, 3, 0, 1)", (6, 3, 0, 1)),
+        ("**Ratings:** (6/6, 3/6, N/A, 1/6).", (6, 3, None, 1)),
     ],
 )
 def test_the_last_line_of_ratings_counts(reply: str, ratings: tuple[int | None, ...]) -> None:
@@ -43,6 +45,8 @@ def test_the_last_line_of_ratings_counts(reply: str, ratings: tuple[int | None, 
         ("Ratings: [6, 3, , 1]", "'' is not"),
         ("", "does not end with"),
         ("Ratings: [6, 3, 0, 1] would be too kind", "does not end with"),
+        ("Ratings: (6, 3, 0, 1) would be too kind", "is not a whole number"),
+        ("Ratings: (6, 3), (0, 1)", "is not a whole number"),
     ],
 )
 def test_other_replies_are_no_ratings(reply: str, reason: str) -> None:

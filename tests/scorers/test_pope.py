@@ -7,13 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image as Pictures
 
 from seelevel.errors import InputError
 from seelevel.scorers.capability import score as score_capability
 from seelevel.scorers.files import Entry, read_entries
 from seelevel.scorers.intervals import figures
 from seelevel.scorers.joining import join
-from seelevel.scorers.pope import measures, published_answer, score, score_files, strict_answer
+from seelevel.scorers.pope import benchmark, measures, published_answer, score, score_files, strict_answer
+from seelevel.scorers.questions import Answer, Context
+from seelevel.scorers.settings import EvaluateSettings
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data" / "pope"
 real = pytest.mark.skipif(not DATA.is_dir(), reason="../shared/data/pope is not there")
@@ -248,3 +251,37 @@ def test_each_set_of_several_has_its_own_chance() -> None:
     items = [{"set": s, "cell": c, "cluster": c} for s, c in (("a", "tp"), ("a", "fp"), ("b", "tp"), ("b", "tp"))]
     found = figures(measures(["a", "b"]), items)
     assert [found[f"pope_{name}chance"]["value"] for name in ("a_", "b_", "")] == [0.5, 1.0, 0.75]
+
+
+def test_empty_answers_are_counted_and_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    questions, answers = tmp_path / "q.jsonl", tmp_path / "a.jsonl"
+    questions.write_text(
+        "".join(json.dumps({"question_id": n, "text": "Is it?", "label": "no"}) + "\n" for n in range(3))
+    )
+    texts = ["", " \n", "No."]
+    answers.write_text("".join(json.dumps({"question_id": n, "response": t}) + "\n" for n, t in enumerate(texts)))
+    found = score_files(questions, answers)
+    assert (found["fp"], found["tn"], found["empty"]) == (2, 1, 2)
+    assert "2 answers are empty, which the published rule counts as yes" in capsys.readouterr().err
+    found = score_files(questions, answers, "strict")
+    assert (found["tn"], found["unscored"], found["empty"]) == (1, 2, 2)
+    assert "empty" not in capsys.readouterr().err
+    (tmp_path / "sets").mkdir()
+    questions.rename(tmp_path / "sets" / "random.jsonl")
+    answers.write_text(answers.read_text().replace("{", '{"category": "random", '))
+    assert score_files(tmp_path / "sets", answers)["empty"] == 2
+    assert "2 answers are empty" in capsys.readouterr().err
+
+
+def test_empty_answers_of_a_run_are_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "pope").mkdir()
+    (tmp_path / "images").mkdir()
+    Pictures.new("RGB", (8, 8)).save(tmp_path / "images" / "a.png")
+    (tmp_path / "pope" / "q.json").write_text(
+        json.dumps({"question_id": 1, "text": "Is it?", "label": "no", "image": "a.png"})
+    )
+    for rule, said in (("published", True), ("strict", False)):
+        made = benchmark(tmp_path, EvaluateSettings(data=str(tmp_path), benchmarks=["pope"], rule=rule))
+        (row,) = made.items([Answer(("",))], Context(None, tmp_path))
+        assert row["said"] == ("yes" if said else None)
+        assert ("1 answer is empty" in capsys.readouterr().err) == said

@@ -13,7 +13,7 @@ from seelevel.judge.conversation import REQUEST, asks_for_changes, request_text
 from seelevel.ladder import CRITERIA, IMAGE_MARK, Feedback, Image, Interaction, Ladder, Message, Response, unmarked
 from seelevel.models.base import Generator, Prompt, Sampling, streamed
 from seelevel.models.conditioned import Conditioned
-from seelevel.models.thinking import split_thought
+from seelevel.thoughts import split_thought
 
 SHOWN = 300
 """Characters of a judge's reply that are shown if it cannot be read."""

@@ -35,9 +35,9 @@ from seelevel.judge.replies import Record, parse_ratings
 from seelevel.ladder import IMAGE_MARK, Ladder, dense_levels
 from seelevel.models import load_generator
 from seelevel.models.base import Generator, ModelRef, Sampling
-from seelevel.models.thinking import spoken
 from seelevel.notes import Checked, CheckNote, Compared
 from seelevel.store import batched
+from seelevel.thoughts import spoken
 
 # Ladders whose prompts go to the judge in one call.
 BLOCK = 128

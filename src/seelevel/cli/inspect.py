@@ -30,7 +30,11 @@ def read_columns(text: str) -> dict[str, str]:
     for ours, equals, theirs in pairs:
         if not (ours.strip() and equals and theirs.strip()):
             raise InputError(f"--columns {text}: expected OURS=THEIRS,…, such as prompt=question,images=photo")
-    return {ours.strip(): theirs.strip() for ours, _, theirs in pairs}
+    columns: dict[str, str] = {}
+    for ours, _, theirs in pairs:
+        if columns.setdefault(ours.strip(), theirs.strip()) != theirs.strip():
+            raise InputError(f"--columns {text}: {ours.strip()} is named twice; keep one of them")
+    return columns
 
 
 def inspect(
@@ -58,8 +62,12 @@ def show(found: Inspection, console: Console) -> None:
     rows = [("file", found.path), ("container", found.container), ("form", found.form or f"unknown: {found.problem}")]
     total = "" if found.records is None else f"{found.records}; "
     rows.append(("records", f"{total}{found.looked_at} looked at"))
-    rows.append(("used", ", ".join(found.used) or "nothing"))
-    rows.append(("ignored", ", ".join(found.ignored) or "nothing"))
+    if found.unknown:
+        which = "unknown which are used: the reader opens the file itself"
+        rows.append(("columns", f"{', '.join(found.unknown)}; {which}"))
+    else:
+        rows.append(("used", ", ".join(found.used) or "nothing"))
+        rows.append(("ignored", ", ".join(found.ignored) or "nothing"))
     if found.form is None:
         rows.append(("remedy", "name the columns: --columns OURS=THEIRS,… here, data.columns in a recipe"))
     else:
@@ -92,5 +100,5 @@ def _print(console: Console, rows: list[tuple[str, str]]) -> None:
 
     for label, value in rows:
         text = escape_controls(value)
-        cut = text if len(text) <= FIRST or label in ("used", "ignored", "form") else f"{text[:FIRST]}…"
+        cut = text if len(text) <= FIRST or label in ("used", "ignored", "columns", "form") else f"{text[:FIRST]}…"
         console.print(Text.assemble((f"{label:11}", "bold"), cut), soft_wrap=True)

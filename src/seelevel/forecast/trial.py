@@ -14,9 +14,9 @@ from seelevel.ladder import Image, Ladder, Message, Response
 from seelevel.models.base import Completion, Prompt, Sampling, is_object, is_server
 from seelevel.models.folders import weights_here
 from seelevel.models.server.wire import CUT_SHORT
-from seelevel.models.thinking import CUT
 from seelevel.naming import Names, first_ladders
 from seelevel.recipe import Recipe
+from seelevel.thoughts import CUT
 
 SCANNED = 100
 """Records of the data that are looked at for pictures, system turns and several rounds."""
@@ -138,7 +138,9 @@ def _answers(names: Names, name: str, prompts: list[Prompt]) -> str:
     for completion in completions:
         if completion.note and not completion.text and completion not in thinking:
             raise InputError(f"a prompt of the data gets no answer: {completion.note}")
+    silent = sum(not completion.text and not completion.note for completion in completions)
     did = "began to think" if thinking else "answered"
+    did = f"answered {silent} of {len(completions)} prompts with an empty text," if silent else did
     return f"{did} in {sum(completion.tokens for completion in completions)} tokens ({answering.describe()})"
 
 

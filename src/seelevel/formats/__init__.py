@@ -3,31 +3,28 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
 from seelevel.errors import InputError
+from seelevel.formats.forms import LADDERS, form_of
 from seelevel.formats.records import Record, Rejected, distinct, screened
-from seelevel.formats.sources import LOOKED_AT, Source, columns_of
+from seelevel.formats.sources import LOOKED_AT, Source, Watched, columns_of, records
 from seelevel.image_store import ImageStore, cached_pictures
 from seelevel.ladder import Ladder
 from seelevel.registry import choose
 from seelevel.store import read_manifest, write_lines
 
+BY_CONTENT = "seelevel.formats.forms:parse"
 READERS = {
-    "llava": "seelevel.formats.llava:parse",
-    "amp": "seelevel.formats.amp:parse",
-    "trl": "seelevel.formats.trl:parse",
-    "llamafactory": "seelevel.formats.forms:parse",  # both have rows of several forms
-    "swift": "seelevel.formats.forms:parse",
-    "ranked": "seelevel.formats.ranked:parse",
-    "plain": "seelevel.formats.plain:parse",
-    "nlf": "seelevel.formats.nlf:parse",
-    "vlsafe": "seelevel.formats.vlsafe:parse",
+    **dict.fromkeys((*LADDERS, "llamafactory"), BY_CONTENT),
     "ladders": "seelevel.formats.ladders:parse",
 }
+MIXED = ("llamafactory", "swift")
+"""Formats that have rows of several forms: each is read by its own keys."""
 WRITERS = {
     "llava": "seelevel.formats.llava:write",
     "amp": "seelevel.formats.amp:write",
@@ -37,8 +34,6 @@ WRITERS = {
     "nlf": "seelevel.formats.nlf:write",
     "ladders": "seelevel.formats.ladders:write",
 }
-FORMATS = tuple(READERS)
-BY_CONTENT = "seelevel.formats.forms:parse"
 KEYS = {
     "amp": {"output_1"},
     "trl": {"chosen", "rejected"},
@@ -73,8 +68,6 @@ class UnknownForm(InputError):
 
 def guess_format(source: Source) -> str:
     """The form of a source's first record that has one. Raises `InputError` if none has one."""
-    from seelevel.formats.forms import form_of
-
     first = []
     # The first recognised record decides, so that a bad one at the start does not hide the format of the others.
     for where, record in islice(replace(source, seen=None).records(), LOOKED_AT):
@@ -98,10 +91,24 @@ def forms_of(source: Source, form: str | None) -> tuple[str, str]:
 def parse(source: Source, form: str | None = None) -> Iterator[Record | Rejected]:
     """The records of a source, each read by the form that its keys tell, or all in one format. Ids differ.
 
-    Their pictures exist but are not decoded yet.
+    Their pictures exist but are not decoded yet. Raises `InputError` if a reader opens the files itself, so that the
+    source's columns would have no effect.
     """
-    found: Iterator[Record | Rejected] = choose("format", forms_of(source, form)[1], READERS)(source)
-    return distinct(found)
+    name = forms_of(source, form)[1]
+    reader = choose("format", name, READERS)
+    if name in LADDERS and name not in MIXED:
+        reader = partial(reader, form=name)
+    return distinct(_with_columns(reader, source, name) if source.columns else reader(source))
+
+
+def _with_columns(
+    reader: Callable[[Source], Iterator[Record | Rejected]], source: Source, form: str
+) -> Iterator[Record | Rejected]:
+    given = Watched(lambda: records(source.path))
+    for found in reader(replace(source, given=given)):
+        if not given.read:
+            raise InputError(f"columns: format {form} reads {source.path} by its own names; leave columns out")
+        yield found
 
 
 def read(
@@ -115,7 +122,7 @@ def read(
     """The ladders of a file or folder in any format, and the records set aside with their reasons, in order.
 
     images: the folder of the pictures that the records name; None: the file's folder and its subfolder `images`.
-    form: one of FORMATS or `"module:function"`; None: by the content. columns: our name → the file's name.
+    form: one of READERS or `"module:function"`; None: by the content. columns: our name → the file's name.
     store: where pictures inside the file are kept; None: in the cache.
     Raises `InputError` if the file or folder as a whole cannot be read.
     """

@@ -11,15 +11,13 @@ AMP has no ties; they are kept in an extra key, `levels`.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from seelevel.formats.llava import conversation, image_entry
 from seelevel.formats.pictures import Pictures, shown
 from seelevel.formats.questions import answer_turns, plain, question_of
-from seelevel.formats.records import Record, Rejected, each_record
-from seelevel.formats.sources import Source
 from seelevel.formats.turns import Turn, split
 from seelevel.formats.values import BadRecord, empty, first, mapping, missing, name_of, rows_of, shortly
 from seelevel.ladder import Image, Ladder, Message, Response
@@ -31,11 +29,6 @@ ORDERS = (
     "ratings", "score_1", "score_2", "rank_1", "rank_2", "rating_1", "rating_2",
 )  # fmt: skip
 """Keys that may say another order than that of the outputs."""
-
-
-def parse(source: Source) -> Iterator[Record | Rejected]:
-    """The file's ladders, and the records set aside (`each_record`)."""
-    return each_record(source, ladders)
 
 
 def ladders(name: str, record: dict[str, Any], pictures: Pictures) -> list[Ladder]:

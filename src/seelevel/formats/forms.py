@@ -54,9 +54,9 @@ def form_of(record: dict[str, Any]) -> str | None:
     return "plain" if keys & {*TEXTS} and keys != {"input"} else None
 
 
-def parse(source: Source) -> Iterator[Record | Rejected]:
-    """The ladders of a file whose records may have any of these forms, and the records set aside."""
-    return grouped(each_record(source, ladders))
+def parse(source: Source, form: str | None = None) -> Iterator[Record | Rejected]:
+    """The ladders of a file, and the records set aside. Each record is read by its own keys, or all in one form."""
+    return grouped(each_record(source, ladders if form is None else LADDERS[form]))
 
 
 def ladders(name: str, record: dict[str, Any], pictures: Pictures) -> list[Ladder]:

@@ -14,7 +14,7 @@ from typing import Any
 from seelevel.formats import UnknownForm, forms_of, kind, parse
 from seelevel.formats.forms import LADDER_KEYS
 from seelevel.formats.records import Record, Rejected, screened
-from seelevel.formats.sources import LOOKED_AT, Source, columns_of
+from seelevel.formats.sources import LOOKED_AT, Source, Watched, columns_of
 from seelevel.image_store import ImageStore
 from seelevel.images import check_image
 from seelevel.ladder import Ladder
@@ -29,7 +29,8 @@ class Inspection:
     """What was understood of a file. `form` is None if none is known, and `problem` then says what is near.
 
     records: how many there are, if that can be told without reading them all. looked_at: how many were read. used and
-    ignored: columns, renamed ones as `ours=theirs`. rejected: reasons and counts. examples: ladders as mappings.
+    ignored: columns, renamed ones as `ours=theirs`. unknown: all columns, if the reader opens the file itself.
+    rejected: reasons and counts. examples: ladders as mappings.
     """
 
     path: str
@@ -40,6 +41,7 @@ class Inspection:
     looked_at: int
     used: list[str]
     ignored: list[str]
+    unknown: list[str]
     ladders: int
     rejected: dict[str, int]
     examples: list[dict[str, Any]]
@@ -58,7 +60,7 @@ def inspect(
     try:
         named, form = forms_of(source, form)
     except UnknownForm as error:
-        return Inspection(str(path), container, None, error.near, total, 0, [], names, 0, {}, [])
+        return Inspection(str(path), container, None, error.near, total, 0, [], names, [], 0, {}, [])
     with TemporaryDirectory() as folder, closing(ImageStore(Path(folder))) as store:
         looked_at = Counter[str]()
         source = replace(source, keep=store.begin, seen=lambda: looked_at.update(["records"]))
@@ -72,6 +74,7 @@ def inspect(
             if len(examples) < EXAMPLES:
                 examples.append(_example(found, store))
         used = {"id", "images", *LADDER_KEYS} if form == "ladders" else _used(replace(source, seen=None), form)
+        count = looked_at["records"] or ladders + sum(reasons.values())
     shown = {name: f"{name}={columns[name]}" if name in columns else name for name in names}
     return Inspection(
         str(path),
@@ -79,9 +82,10 @@ def inspect(
         named,
         "",
         total,
-        looked_at["records"],
-        [shown[name] for name in names if name in used],
-        [shown[name] for name in names if name not in used],
+        count,
+        [] if used is None else [shown[name] for name in names if name in used],
+        [] if used is None else [shown[name] for name in names if name not in used],
+        names if used is None else [],
         ladders,
         dict(reasons.most_common()),
         examples,
@@ -103,13 +107,17 @@ def _example(ladder: Ladder, store: ImageStore) -> dict[str, Any]:
     }
 
 
-def _used(source: Source, form: str) -> set[str]:
-    """The columns without which one of the first records is read differently."""
+def _used(source: Source, form: str) -> set[str] | None:
+    """The columns without which one of the first records is read differently; None if the reader opens the file itself
+    and so reads the same whatever the records are."""
     used: set[str] = set()
     for where, record in list(islice(source.records(), COMPARED)):
         if not isinstance(record, dict):
             continue
-        whole = list(_alone(source, form, where, record))
+        given = Watched(lambda row=(where, record): [row])  # type: ignore[misc]
+        whole = list(parse(replace(source, given=given, columns={}), form))
+        if not given.read:
+            return None
         for name in record:
             if name not in used and list(_alone(source, form, where, _without(record, name))) != whole:
                 used.add(name)

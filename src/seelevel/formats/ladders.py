@@ -9,7 +9,7 @@ from pathlib import Path
 
 from seelevel.formats.parquet import read_ladders, save_ladders
 from seelevel.formats.pictures import Pictures
-from seelevel.formats.records import Record, Rejected
+from seelevel.formats.records import Record, Rejected, without_thoughts
 from seelevel.formats.sources import Source
 from seelevel.formats.values import BadRecord
 from seelevel.ladder import Ladder
@@ -27,7 +27,7 @@ def parse(source: Source) -> Iterator[Record | Rejected]:
             if pictures is not None:
                 placed = [replace(image, path=str(pictures.place(image.path))) for image in ladder.images]
                 ladder = replace(ladder, images=placed)
-            yield Record(where, ladder)
+            yield Record(where, without_thoughts(ladder))
         except BadRecord as error:
             yield Rejected(where, ladder.id, str(error))
 

@@ -10,25 +10,18 @@ the pictures of its content parts. `annotations`, a mapping, is kept; other keys
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from seelevel.formats.pictures import Pictures, shown
 from seelevel.formats.questions import conversation_of, refuse_more
-from seelevel.formats.records import Record, Rejected, each_record
-from seelevel.formats.sources import Source
 from seelevel.formats.turns import split
 from seelevel.formats.values import BadRecord, mapping
 from seelevel.ladder import Ladder, Message, Response
 from seelevel.store import write_json
 
 NAMES = {"user": "human", "assistant": "gpt", "system": "system"}
-
-
-def parse(source: Source) -> Iterator[Record | Rejected]:
-    """The file's ladders, and the records set aside (`each_record`)."""
-    return each_record(source, ladders)
 
 
 def ladders(name: str, record: dict[str, Any], pictures: Pictures) -> list[Ladder]:

@@ -20,8 +20,6 @@ from typing import Any
 
 from seelevel.formats.llava import relative
 from seelevel.formats.pictures import Pictures
-from seelevel.formats.records import Record, Rejected, each_record
-from seelevel.formats.sources import Source
 from seelevel.formats.turns import settled
 from seelevel.formats.values import BadRecord, checked_text, first, mapping, missing, name_of
 from seelevel.ladder import CRITERIA, IMAGE_MARK, Feedback, Image, Interaction, Ladder, Message, Response
@@ -33,11 +31,6 @@ CRITIQUES = ("critique NLF", "critique_NLF")
 """Names of a turn's critique in the public files; the first one is written."""
 UNNAMED = "helpfulness"
 """The criterion of a rating without one."""
-
-
-def parse(source: Source) -> Iterator[Record | Rejected]:
-    """The rounds of each record in order, and the records set aside (`each_record`): one bad turn spoils a record."""
-    return each_record(source, ladders)
 
 
 def ladders(name: str, record: dict[str, Any], pictures: Pictures) -> list[Ladder]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from seelevel.errors import InputError
 from seelevel.formats.old_notes import with_types
 from seelevel.formats.tables import not_parquet
+from seelevel.formats.values import kind_of
 from seelevel.ladder import Feedback, Image, Ladder, Message, Response
 from seelevel.notes import LevelOverride, RoundOf, read_check_note, read_checked, read_feedback_note
 from seelevel.store import shards, write_atomically
@@ -101,18 +102,30 @@ def _inside(path: str, root: Path | None) -> str:
     return path
 
 
+def _typed(value: Any, kind: type) -> Any:
+    """The value, if it is of this type. Raises TypeError."""
+    if not isinstance(value, kind):
+        raise TypeError(f"{value!r:.40} is {kind_of(value)}, not of type {kind.__name__}")
+    return value
+
+
+def _mapping(text: str) -> dict[str, Any]:
+    value: dict[str, Any] = _typed(json.loads(text), dict)
+    return value
+
+
 def _messages(rows: list[dict[str, Any]]) -> list[Message]:
-    return [Message(role=m["role"], content=m["content"]) for m in rows]
+    return [Message(role=_typed(m["role"], str), content=_typed(m["content"], str)) for m in rows]
 
 
 def _ladder(row: dict[str, Any], untyped: bool) -> Ladder:
-    notes = json.loads(row["notes"])
+    notes = _mapping(row["notes"])
     ladder = Ladder(
-        id=row["id"],
-        images=[Image(i["path"], i["sha256"] or "") for i in row["images"]],
+        id=_typed(row["id"], str),
+        images=[Image(_typed(i["path"], str), _typed(i["sha256"] or "", str)) for i in row["images"]],
         prompt=_messages(row["prompt"]),
         responses=[_response(r) for r in row["responses"]],
-        annotations=json.loads(row["annotations"]),
+        annotations=_mapping(row["annotations"]),
     )
     if untyped:
         return with_types(ladder, notes)
@@ -123,13 +136,13 @@ def _ladder(row: dict[str, Any], untyped: bool) -> Ladder:
 def _response(row: dict[str, Any]) -> Response:
     return Response(
         messages=_messages(row["messages"]),
-        level=row["level"],
-        origin=json.loads(row["origin"]),
-        condition=row["condition"],
-        scores=json.loads(row["scores"]),
+        level=_typed(row["level"], int),
+        origin=_mapping(row["origin"]),
+        condition=_typed(row["condition"], str),
+        scores=_mapping(row["scores"]),
         feedback=None if row["feedback"] is None else Feedback(**json.loads(row["feedback"])),
         check=None if row.get("check") is None else read_checked(json.loads(row["check"])),
-        reasoning=row.get("reasoning") or "",
+        reasoning=_typed(row.get("reasoning") or "", str),
     )
 
 

@@ -8,22 +8,14 @@ The question is in `prompt`, `question`, `query` or `instruction` (with `input`)
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 from seelevel.formats.pictures import Pictures, shown
-from seelevel.formats.questions import answer_turns, no_question, question_of, refuse_more
-from seelevel.formats.records import Record, Rejected, each_record
-from seelevel.formats.sources import Source
+from seelevel.formats.questions import answer_turns, no_question, plain, question_of, refuse_more
 from seelevel.formats.values import BadRecord, empty, mapping
 from seelevel.ladder import Ladder, Response
 
 ANSWERS = ("output", "response", "answer", "completion")
-
-
-def parse(source: Source) -> Iterator[Record | Rejected]:
-    """The file's ladders, and the records set aside (`each_record`)."""
-    return each_record(source, ladders)
 
 
 def ladders(name: str, record: dict[str, Any], pictures: Pictures) -> list[Ladder]:
@@ -38,6 +30,11 @@ def ladders(name: str, record: dict[str, Any], pictures: Pictures) -> list[Ladde
     if any(answer != answers[0] for answer in answers):
         raise BadRecord(f"{' and '.join(keys)} are different answers, and nothing says which is better")
     answer = answers[0] if answers else []
+    if answer and answer[0].role != "assistant":  # a whole conversation, whose question may have the pictures
+        held, answer = answer[: len(question)], answer[len(question) :]
+        if [(t.role, plain(t.content)) for t in held] != [(t.role, plain(t.content)) for t in question]:
+            raise BadRecord(f"{keys[0]} begins with another question")
+        question = max(held, question, key=lambda asked: sum(len(t.shown) for t in asked))
     messages, images = shown([*question, *answer], record, pictures.named(record), pictures)
     prompt, rest = messages[: len(question)], messages[len(question) :]
     if rest and rest[-1]["role"] != "assistant":

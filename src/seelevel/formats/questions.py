@@ -134,11 +134,13 @@ def refuse_more(record: dict[str, Any]) -> None:
 
 
 def answer_turns(value: Any, key: str) -> list[Turn]:
-    """An answer as turns: a text, a whole number, a turn of any role, or turns. Raises `BadRecord`."""
+    """An answer as turns: a text (or a list of one), a whole number, a turn of any role, turns. Raises `BadRecord`."""
     if isinstance(value, int) and not isinstance(value, bool):
         value = name_of(value, key)
     value = opened(value, key)
     if isinstance(value, list) and value and all(isinstance(entry, str) for entry in value):
+        if len(value) == 1:
+            return [turn("assistant", value[0], key)]
         raise BadRecord(
             f"{key} is a list of answers; call it responses, with scores or ranks, or name chosen and rejected"
         )

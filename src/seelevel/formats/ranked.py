@@ -15,11 +15,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from seelevel.formats.pairs import grouped
 from seelevel.formats.pictures import Pictures, shown
 from seelevel.formats.questions import answer_turns, no_question, question_of
-from seelevel.formats.records import Record, Rejected, each_record
-from seelevel.formats.sources import Source
 from seelevel.formats.values import BadRecord, empty, first, kind_of, mapping, missing, number, rows_of
 from seelevel.ladder import Image, Ladder, Message, Response, dense_levels
 
@@ -30,11 +27,6 @@ SCORES = ("scores", "score", "ratings", "rating", "rewards", "reward", "overall_
 RANKS = ("ranks", "rank")
 LEAST = 2
 """Fewer answers need no order."""
-
-
-def parse(source: Source) -> Iterator[Record | Rejected]:
-    """The file's ladders, and the records set aside (`each_record`). Lists of two are pairs, which may be joined."""
-    return grouped(each_record(source, ladders))
 
 
 def ladders(name: str, record: dict[str, Any], pictures: Pictures) -> list[Ladder]:

@@ -15,7 +15,8 @@ from seelevel.formats.turns import settled
 from seelevel.formats.values import BadRecord, checked_text, mapping, missing, name_of
 from seelevel.image_store import ImageStore
 from seelevel.images import ImageError
-from seelevel.ladder import Ladder
+from seelevel.ladder import Ladder, Message, Response
+from seelevel.thoughts import split_thought
 
 __all__ = [  # what a reader of one's own imports from here
     "BadRecord", "Pictures", "Record", "Rejected", "accepted", "checked_text", "distinct", "each_record",
@@ -50,9 +51,9 @@ def each_record(
 ) -> Iterator[Record | Rejected]:
     """The records of a source in order, each as the ladders that `ladders_of(id, record, pictures)` returns.
 
-    The pictures exist but are not decoded yet. NaN, which tables write for a missing value, becomes null. If
-    `ladders_of` raises `BadRecord`, the whole record is set aside. Raises `InputError` if the source as a whole cannot
-    be read.
+    The pictures exist but are not decoded yet. NaN, which tables write for a missing value, becomes null. Thoughts in
+    answers are kept apart. If `ladders_of` raises `BadRecord`, the whole record is set aside. Raises `InputError` if
+    the source as a whole cannot be read.
     """
     pictures = Pictures(source.images, source.path, source.keep)
     for number, (where, record) in enumerate(source.records()):
@@ -63,11 +64,49 @@ def each_record(
             record = {key: None if missing(value) else value for key, value in record.items()}
             given = name_of(record.get("id"), "id")
             name = given or f"{source.stem}-{number}"
-            ladders = list(ladders_of(name, record, pictures))
+            ladders = list(map(without_thoughts, ladders_of(name, record, pictures)))
         except BadRecord as error:
             yield Rejected(where, name, str(error))
             continue
         yield from (Record(where, ladder, unnamed=not given) for ladder in ladders)
+
+
+def without_thoughts(ladder: Ladder) -> Ladder:
+    """The ladder with the thoughts in its answers moved to their `reasoning`; those in its prompt are left out.
+
+    Raises `BadRecord` for an answer of thoughts alone, and for answers that nothing but thoughts tells apart.
+    """
+    prompt, _ = _spoken(ladder.prompt)
+    responses = [_without_thoughts(response) for response in ladder.responses]
+    if (prompt, responses) == (ladder.prompt, ladder.responses):
+        return ladder
+    for better, worse in ladder.pairs():
+        if responses[better].messages == responses[worse].messages:
+            raise BadRecord("two answers of different levels differ in their thoughts alone")
+    ids = {old.id: new.id for old, new in zip(ladder.responses, responses, strict=True)}
+    overrides = tuple(replace(o, response=ids.get(o.response, o.response)) for o in ladder.overrides)
+    return replace(ladder, prompt=prompt, responses=responses, overrides=overrides)
+
+
+def _without_thoughts(response: Response) -> Response:
+    messages, thoughts = _spoken(response.messages)
+    reasoning = "\n\n".join(filter(None, [response.reasoning, *thoughts]))
+    return replace(response, messages=messages, reasoning=reasoning)
+
+
+def _spoken(messages: list[Message]) -> tuple[list[Message], list[str]]:
+    """The messages without the thoughts of marked answers, and those thoughts. Raises `BadRecord`."""
+    spoken, thoughts = list[Message](), list[str]()
+    for message in messages:
+        split = split_thought(message["content"])
+        if message["role"] != "assistant" or not split.marked:
+            spoken.append(message)
+            continue
+        if split.why:
+            raise BadRecord(f"an answer cannot be read: {split.why}")
+        spoken.append(Message(role="assistant", content=split.answer))
+        thoughts.append(split.reasoning)
+    return spoken, thoughts
 
 
 def distinct(records: Iterable[Record | Rejected]) -> Iterator[Record | Rejected]:

@@ -99,6 +99,18 @@ class Source:
         return rows if self.limit is None else min(rows, self.limit)
 
 
+@dataclass
+class Watched:
+    """Records to give to a source. `read`: whether anything has asked the source for them."""
+
+    records: Callable[[], Iterable[tuple[str, Any]]]
+    read: bool = False
+
+    def __iter__(self) -> Iterator[tuple[str, Any]]:
+        self.read = True
+        return iter(self.records())
+
+
 def folder_of(path: Path) -> Path:
     """The folder in which the pictures that records name are looked for: the file's, or the folder of shards itself."""
     return path if path.is_dir() else path.parent

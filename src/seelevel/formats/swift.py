@@ -34,20 +34,15 @@ def ladders(name: str, record: dict[str, Any], pictures: Pictures) -> list[Ladde
     if not keys:
         pictures.named(record)  # names the pair of pictures, if that is the row's difference
         raise BadRecord("no rejected_response")
+    worse = turns(record[keys[0]], keys[0]) if keys[0] in WHOLE else answer_turns(record[keys[0]], keys[0])
     better = conversation_of(record)
-    if keys[0] in WHOLE:
-        worse = turns(record[keys[0]], keys[0])
-        if better is None:
-            raise BadRecord("no messages")
-        if worse and worse[0].role != "assistant":
-            return [pair(name, record, pictures, better, worse)]
-    else:
-        worse = answer_turns(record[keys[0]], keys[0])
     if better is None:
-        if missing(record.get("response")):
-            raise BadRecord("no response")
-        better = answer_turns(record["response"], "response")
-    elif not better or better[-1].role != "assistant":
+        if keys[0] in WHOLE or missing(record.get("response")):
+            raise BadRecord("no messages" if keys[0] in WHOLE else "no response")
+        return [pair(name, record, pictures, answer_turns(record["response"], "response"), worse)]
+    if worse and worse[0].role != "assistant":
+        return [pair(name, record, pictures, better, worse)]
+    if not better or better[-1].role != "assistant":
         raise BadRecord("messages does not end with an answer")
     return [pair(name, record, pictures, better[-1:], worse)]
 

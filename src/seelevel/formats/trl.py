@@ -14,17 +14,15 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from seelevel.formats.llava import relative
-from seelevel.formats.pairs import grouped, pair, pair_rows
+from seelevel.formats.pairs import pair, pair_rows
 from seelevel.formats.pictures import Pictures
 from seelevel.formats.questions import answer_turns
 from seelevel.formats.ranked import listed
-from seelevel.formats.records import Record, Rejected, each_record
-from seelevel.formats.sources import Source
 from seelevel.formats.values import BadRecord, missing, number
 from seelevel.ladder import IMAGE_MARK, Ladder, Message
 from seelevel.store import write_atomically, write_lines
@@ -33,11 +31,6 @@ SCORES = (
     ("score_chosen", "score_rejected"), ("chosen_score", "rejected_score"), ("chosen-rating", "rejected-rating"),
     ("chosen_rating", "rejected_rating"),
 )  # fmt: skip
-
-
-def parse(source: Source) -> Iterator[Record | Rejected]:
-    """The file's ladders, and the records set aside (`each_record`), in the order of the first rows."""
-    return grouped(each_record(source, ladders))
 
 
 def ladders(name: str, record: dict[str, Any], pictures: Pictures) -> list[Ladder]:

@@ -8,21 +8,13 @@ Training rows have a `reference`, the *standard response*; test rows have none.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 from seelevel.formats.nlf import picture_annotations
 from seelevel.formats.pictures import Pictures
-from seelevel.formats.records import Record, Rejected, each_record
-from seelevel.formats.sources import Source
 from seelevel.formats.turns import split
 from seelevel.formats.values import BadRecord, checked_text
 from seelevel.ladder import Ladder, Message, Response
-
-
-def parse(source: Source) -> Iterator[Record | Rejected]:
-    """The file's ladders, and the records set aside (`each_record`)."""
-    return each_record(source, ladders)
 
 
 def ladders(name: str, record: dict[str, Any], pictures: Pictures) -> list[Ladder]:

@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from seelevel.models.thinking import spoken
 from seelevel.store import unique_keys
+from seelevel.thoughts import spoken
 
 Record = Mapping[str, Any]
 V = TypeVar("V")
@@ -130,6 +130,8 @@ _BARE = re.compile(
 )
 _AFTER = re.compile(r"[\W_]*(?:(?:each\s+)?(?:out\s+of|/|of)\s*(?P<of>\d+)\W*|\([^()\[\]\d]*\)\W*)?", re.ASCII)
 _REMARK = re.compile(r"\s*\([^()\[\]\d]*\)\W*$|[\s.*_`\"']+$")
+_ROUND = re.compile(r"[\s*_`\"']*\((?P<inside>[^()]*)\)[\s.*_`\"']*")
+"""A list in round brackets."""
 _MATHS = re.compile(r"\\(?:boxed|text|mathbf)\b|[${}]|</?answer>", re.IGNORECASE)
 _BROKEN = re.compile(r"(\b(?:ratings?|scores?)\b[^\w\n]*)\n\s*(?=\[)", re.IGNORECASE)
 """A line break between 'Ratings:' and its list."""
@@ -155,6 +157,7 @@ def parse_ratings(reply: str, count: int | None, top: int = 6, halves: bool = Fa
         raise ValueError(f"its ratings are out of {tail['of']}, not out of {top}")
     inside = found[-1]["inside"]
     if not listed:
+        inside = round_[1] if (round_ := _ROUND.fullmatch(inside)) else inside
         inside = re.sub(r"\s+and\s+|;", ",", _REMARK.sub("", inside))
     entries = [entry.strip(_EDGE) for entry in inside.split(",")]
     if count is not None and len(entries) != count:

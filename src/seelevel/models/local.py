@@ -32,9 +32,10 @@ from seelevel.models.chat_template import RefusedConversationError, end_of_answe
 from seelevel.models.folders import adapter_base, check_model_folder, is_hub_name
 from seelevel.models.processor import load_config, load_processor
 from seelevel.models.quantised import check_quantised, device_map, quantisation
-from seelevel.models.thinking import opening, set_apart, split_thought
+from seelevel.models.thinking import set_apart
 from seelevel.progress import say
 from seelevel.store import batched
+from seelevel.thoughts import opening, split_thought
 
 DType = Literal["auto", "float32", "bfloat16", "float16", "float64"]
 # Prompts at once, by parameters: small models are limited by the overhead of a step, large ones by memory.

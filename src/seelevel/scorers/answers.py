@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from seelevel.errors import InputError
-from seelevel.models.thinking import split_thought
 from seelevel.progress import say
 from seelevel.scorers.files import MODEL_KEYS, TEXT_KEYS, Entry
+from seelevel.thoughts import split_thought
 
 PROMPT_KEYS = ("prompt", "question", "query")
 USUAL_KEYS = ("response", "prediction", "output", "caption", "text", "answer")

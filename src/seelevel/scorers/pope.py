@@ -94,7 +94,8 @@ def counts(pairs: Sequence[tuple[str | None, str]]) -> dict[str, Any]:
 def score(questions: Sequence[Entry], answers: Sequence[Entry], rule: str = "published") -> dict[str, Any]:
     """The figures of one question set by `rule`, and by both rules under 'rules'. Missing answers are counted and
     named. The strict rule reads what follows a model's thoughts, and leaves an answer that is only thoughts unscored;
-    the published rule reads the words as they are. `thoughts`: the answers with thoughts."""
+    the published rule reads the words as they are. `thoughts`: the answers with thoughts; `empty`: those without a
+    word."""
     labels = [label_of(question) for question in questions]
     given = answers_of(questions, answers, labels, numbers=False)  # the published rule would read a number as yes
     spoken, thoughts, _ = spoken_words(given)
@@ -105,7 +106,8 @@ def score(questions: Sequence[Entry], answers: Sequence[Entry], rule: str = "pub
     }
     present = [n for n, text in enumerate(given) if text is not None]
     rules = {name: counts([(said[name][n], labels[n]) for n in present]) for name in RULES}
-    missed = {"missing": len(missing), "missing_ids": missing, "thoughts": thoughts}
+    empty = sum(text is not None and not text.strip() for text in given)
+    missed = {"missing": len(missing), "missing_ids": missing, "thoughts": thoughts, "empty": empty}
     return {**rules[rule], **missed, "rule": rule, "rules": rules}
 
 
@@ -127,7 +129,8 @@ def score_files(
         if not sets:
             raise InputError(f"{questions}: no question file (*.json) in it; check the path")
         means = {name: _mean([found[name] for found in sets.values()]) for name in ("accuracy", "f1", "yes_ratio")}
-        found = {**means, "thoughts": sum(s["thoughts"] for s in sets.values()), "rule": rule, "sets": sets}
+        noted = {name: sum(found[name] for found in sets.values()) for name in ("thoughts", "empty")}
+        found = {**means, **noted, "rule": rule, "sets": sets}
     else:
         found = score(read_entries(questions), answers, rule)
     if found["thoughts"] and rule == "published":
@@ -135,7 +138,14 @@ def score_files(
             f"{found['thoughts']} answers hold a model's thoughts (<think> …), which the published rule reads as the "
             "answer; --rule strict reads what follows them"
         )
+    _say_empty(found["empty"], rule)
     return found
+
+
+def _say_empty(count: int, rule: str) -> None:
+    if count and rule == "published":
+        are = "answer is" if count == 1 else "answers are"
+        say(f"{count} {are} empty, which the published rule counts as yes; rule strict leaves them unscored")
 
 
 def _of_set(answers: Sequence[Entry], name: str) -> list[Entry]:
@@ -172,6 +182,7 @@ def benchmark(data: Path, settings: EvaluateSettings) -> Benchmark:
             questions.append(Question(key, image, (text,), {"label": label, "set": file.stem}))
 
     def items(answers: Sequence[Answer], context: Context) -> Items:
+        _say_empty(sum(not answer.note and not answer.texts[0].strip() for answer in answers), settings.rule)
         rows: Items = []
         for question, answer in zip(questions, answers, strict=True):
             reading = None if answer.note else read_answer(answer.texts[0], settings.rule)

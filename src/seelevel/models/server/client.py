@@ -23,9 +23,10 @@ from seelevel.models.server.refusals import BLIND, LASTING, LIMITS, is_flagged, 
 from seelevel.models.server.replies import Replies, request_key
 from seelevel.models.server.spending import LEDGER, Usage, most_used, priced
 from seelevel.models.server.wire import GarbledReplyError, chat, parameters, read_reply, settled
-from seelevel.models.thinking import CUT, without_cut_thoughts
+from seelevel.models.thinking import without_cut_thoughts
 from seelevel.progress import say
 from seelevel.registry import nearest
+from seelevel.thoughts import CUT
 
 FIRST_WAIT, LONGEST_WAIT, LONGEST_ASKED = 0.5, 60.0, 600.0
 """Seconds before a call is repeated: the first time, at most, and at most if the server says how long."""

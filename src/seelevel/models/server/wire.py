@@ -13,7 +13,8 @@ from seelevel.images import encoded_picture
 from seelevel.ladder import IMAGE_MARK, unmarked
 from seelevel.models.base import Completion, Prompt, Sampling
 from seelevel.models.server.refusals import FILTERS, withheld
-from seelevel.models.thinking import UNSPOKEN, set_apart
+from seelevel.models.thinking import set_apart
+from seelevel.thoughts import UNSPOKEN
 
 HALF = re.compile(r"\\u[dD][89a-fA-F]")
 """Half of a surrogate pair in JSON. Text cannot contain one without the other, so a lone half becomes '?'."""
