@@ -24,6 +24,9 @@ GROUND = {
     "store",
     "templates",
     "thoughts",
+    "sandbox",
+    "json_text",
+    "yaml_text",
     "images",
     "image_store",
 }

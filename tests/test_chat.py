@@ -235,7 +235,7 @@ def test_what_a_judge_finds_right_or_cannot_read_is_not_refined_on_its_words(tmp
         (["a\n\nb  c\n"], 10, "a\n\nb  c\n"),
         (["one two"], 0, "one two"),
         (["日本 語"], 5, "日本\n語"),  # two columns each
-        (["a \x1b[2J b\a\tc\r\n"], 0, "a [2J b c\n"),
+        (["a \x1b[2J b\a\tc\r\n"], 0, "a \\x1b[2J b\\x07 c\n"),
         (["  \n "], 10, ""),
     ],
 )

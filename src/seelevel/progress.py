@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from unicodedata import category
 
 LINE_SECONDS = 10.0
+STALLED_SECONDS = 60.0
+"""Without anything done for so long, and twice, four times … as long, a line says what is waited for."""
+_WAITING: list[Callable[[], str]] = []
 JOINERS = "\u200c\u200d"
 """Of characters without a form of their own those that letters and emoji need."""
 
@@ -16,13 +22,15 @@ class Progress:
     """`with Progress("generate", total=300, unit="responses") as bar: bar.advance(16)`.
 
     In a terminal a bar on standard error; elsewhere a line at the end, unless an error ends it, and one whenever
-    something is done more than `LINE_SECONDS` after the last line or the start. total: None if it is not known.
+    something is done more than `LINE_SECONDS` after the last line or the start. If nothing is done for a minute, a line
+    says so. total: None if it is not known.
     """
 
     def __init__(self, label: str, total: int | None, unit: str = "items", done: int = 0) -> None:
         self.label, self.total, self.unit = label, total, unit
         self.done, self.skipped = done, done
-        self._start = self._last = time.monotonic()
+        self._start = self._last = self._moved = time.monotonic()
+        self._ended = threading.Event()
         self._bar = None
         if sys.stderr.isatty():
             from rich.console import Console
@@ -30,7 +38,7 @@ class Progress:
             from rich.progress import Progress as RichProgress
 
             self._bar = RichProgress(
-                TextColumn("{task.description}"),
+                TextColumn("{task.description}", markup=False),
                 BarColumn(),
                 MofNCompleteColumn(),
                 TextColumn("{task.fields[rate]}"),
@@ -39,21 +47,35 @@ class Progress:
                 TimeRemainingColumn(),
                 console=Console(stderr=True),
             )
-            self._task = self._bar.add_task(label, total=total, completed=done, rate="")
+            self._task = self._bar.add_task(escape_controls(label), total=total, completed=done, rate="")
 
     def __enter__(self) -> Progress:
         if self._bar is not None:
             self._bar.start()
+        threading.Thread(target=self._watch, name="progress", daemon=True).start()
         return self
 
     def advance(self, count: int = 1) -> None:
         """`count` more are done."""
         self.done += count
+        self._moved = time.monotonic()
         if self._bar is not None:
             self._bar.update(self._task, advance=count, rate=self._rate())
         elif time.monotonic() - self._last > LINE_SECONDS:
             self._last = time.monotonic()
             self._line()
+
+    def _watch(self) -> None:
+        """Report each time that nothing has been done for long."""
+        seen, pause = self._moved, STALLED_SECONDS
+        while not self._ended.wait(max(self._moved + pause - time.monotonic(), 0.01)):
+            quiet = time.monotonic() - self._moved
+            if self._moved != seen:
+                seen, pause = self._moved, STALLED_SECONDS
+            elif quiet >= pause:
+                waits = _WAITING[-1]() if _WAITING else f"the next {self.unit}"
+                say(f"{self.label}: no {self.unit} done for {quiet:.0f} s; it waits for {waits}")
+                pause *= 2
 
     def _rate(self) -> str:
         elapsed = max(time.monotonic() - self._start, 1e-9)
@@ -68,19 +90,26 @@ class Progress:
             else ""
         )
         of = "" if self.total is None else f"/{self.total}"
-        print(
-            f"{self.label}: {self.done}{of} ({self._rate()}, {elapsed:.0f} s{left})",
-            file=sys.stderr,
-            flush=True,
-        )
+        say(f"{self.label}: {self.done}{of} ({self._rate()}, {elapsed:.0f} s{left})")
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._ended.set()
         if self._bar is not None:
             self._bar.stop()
         elif kind is None:
             self._line()
+
+
+@contextmanager
+def waiting_for(what: Callable[[], str]) -> Iterator[None]:
+    """What a stalled stage inside is waiting for, in a few words."""
+    _WAITING.append(what)
+    try:
+        yield
+    finally:
+        _WAITING.remove(what)
 
 
 def say(text: str) -> None:
@@ -88,11 +117,26 @@ def say(text: str) -> None:
     print(escape_controls(text), file=sys.stderr, flush=True)
 
 
-def escape_controls(text: str) -> str:
-    """A text in one line. Control characters, which could steer the terminal or reverse text, become `\\x1b`."""
-    return "".join(f"\\x{ord(c):02x}" if is_control(c) else c for c in text.replace("\n", "⏎"))
+def show(text: str) -> None:
+    """Lines on standard output: what a command was asked for."""
+    print(escape_controls(text, keep="\n"), flush=True)
+
+
+def escape_controls(text: str, keep: str = "") -> str:
+    """A text in one line, or with its lines if `keep` has the line feed. Control characters, which could steer the
+    terminal or reverse text, become `\\x1b` or `\\u202e`."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(c if c in keep else _escaped(c) if is_control(c) else c for c in text)
+
+
+def _escaped(character: str) -> str:
+    number = ord(character)
+    if character == "\n":
+        return "⏎"
+    return f"\\x{number:02x}" if number < 0x100 else f"\\u{number:04x}" if number < 0x10000 else f"\\U{number:08x}"
 
 
 def is_control(character: str) -> bool:
-    """Whether a terminal would obey a character instead of showing it."""
-    return category(character) in ("Cc", "Cf") and character not in JOINERS
+    """Whether a terminal would obey a character instead of showing it, or cannot be sent it."""
+    return category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp") and character not in JOINERS

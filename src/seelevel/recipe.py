@@ -16,12 +16,14 @@ from seelevel.check.settings import CheckSettings
 from seelevel.errors import InputError
 from seelevel.feedback.settings import FeedbackSettings
 from seelevel.generate.settings import FinetuneSettings, GenerateSettings
+from seelevel.json_text import not_finite
 from seelevel.models.base import ApiSettings
 from seelevel.registry import nearest
 from seelevel.report.settings import ReportSettings
 from seelevel.scorers.settings import EvaluateSettings
 from seelevel.store import STAGES, expand_path
 from seelevel.training.settings import AlignSettings, TrainSettings
+from seelevel.yaml_text import load_yaml
 
 NO_PATHS = ("columns", "key", "options", "prices", "request", "title")
 """Keys of recipes whose texts are no paths, so that a `$` in them stays."""
@@ -143,7 +145,7 @@ def load_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> Recipe:
     """
     text, where = _source(name_or_path)
     try:
-        raw = yaml.load(text, _Loader)  # a SafeLoader
+        raw = load_yaml(text)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f"{where}, line {mark.line + 1}" if mark is not None else where
@@ -155,11 +157,14 @@ def load_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> Recipe:
     for override in overrides:
         _override(raw, override)
     try:
-        return Recipe.model_validate(_expanded(raw))
+        recipe = Recipe.model_validate(_expanded(raw))
     except RecursionError as error:  # an alias inside itself
         raise InputError(f"{where}: an alias (*) stands inside its own anchor (&); write the value out") from error
     except ValidationError as error:
         raise InputError(f"{where}: {_explain(error, raw)}") from error
+    if (key := not_finite(recipe.model_dump())) is not None:
+        raise InputError(f"{where}: {key} is NaN or infinite; write a number")
+    return recipe
 
 
 def _expanded(value: Any, key: str = "") -> Any:
@@ -172,21 +177,6 @@ def _expanded(value: Any, key: str = "") -> Any:
             for name, inner in value.items()
         }
     return [_expanded(inner, key) for inner in value] if isinstance(value, list) else value
-
-
-class _Loader(yaml.SafeLoader):
-    """Refuses a repeated key. YAML's loader would silently keep the last one and lose the first."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
-                if key.value in seen:
-                    raise yaml.constructor.ConstructorError(
-                        None, None, f"key '{key.value}' appears twice", key.start_mark
-                    )
-                seen.add(key.value)
-        return super().construct_mapping(node, deep)
 
 
 def _source(name_or_path: str) -> tuple[str, str]:
@@ -217,9 +207,10 @@ def _override(raw: dict[str, Any], override: str) -> None:
     if not isinstance(place, dict):
         raise InputError(f"--set {override}: '{'.'.join(parents)}' is not a mapping in the recipe")
     try:
-        place[last] = yaml.safe_load(value)
+        place[last] = load_yaml(value)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise InputError(f"--set {override}: '{value}' is not a YAML value; quote it") from error
+        problem = getattr(error, "problem", None) or "it cannot be read"
+        raise InputError(f"--set {key}: '{value:.200}' is not a YAML value ({problem}); quote it") from error
 
 
 def _explain(error: ValidationError, raw: dict[str, Any]) -> str:

@@ -7,7 +7,6 @@ that no run has begun is not touched.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from seelevel.errors import DiskFullError, InputError, free_bytes, is_disk_full, require_space
+from seelevel.json_text import dumps, loads
 
 STAGES = ("base", "generate", "check", "feedback", "align", "evaluate", "report")
 """The stages of a recipe, in their order. All but the report have a folder of that name in the run folder."""
@@ -88,22 +88,12 @@ def cache_folder() -> Path:
 
 
 def write_json(path: Path, value: Any) -> None:
-    write_atomically(path, json.dumps(value, indent=1, ensure_ascii=False, sort_keys=True) + "\n")
-
-
-def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object of its pairs, for `json`'s `object_pairs_hook`. Raises `ValueError` if a key has two values."""
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        for key, value in pairs:
-            if found[key] != value:
-                raise ValueError(f"'{key:.60}' twice in one object, with two values")
-    return found
+    write_atomically(path, dumps(value, indent=1, sort_keys=True) + "\n")
 
 
 def write_lines(path: Path, records: Iterable[Any]) -> None:
     """Write JSON lines, one record each."""
-    write_atomically(path, "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records))
+    write_atomically(path, "".join(dumps(record) + "\n" for record in records))
 
 
 @contextmanager
@@ -188,7 +178,7 @@ def read_mapping(path: Path) -> dict[str, Any] | None:
     A crashed machine can leave zeroes in a file that was written whole. Its work is then done again.
     """
     try:
-        found = json.loads(path.read_bytes()) if path.exists() else None
+        found = loads(path.read_bytes()) if path.exists() else None
     except ValueError:
         return None
     return found if isinstance(found, dict) else None

@@ -101,7 +101,7 @@ def test_a_broken_template_is_the_users_mistake() -> None:
     ("text", "said"),
     [
         (b"caf\xe9 {{ answer }}", "not UTF-8 text .byte 3."),
-        (b"{{ 10 ** 5000 }}", "ValueError .*digits"),
+        (b"{{ 10 ** 5000 }}", "number of over 4096 bits"),
         (b"{{ 1 / 0 }}", "division by zero"),
         (b"{{ answer + 1 }}", "TypeError "),
         (b"{% for i in range(10 ** 9) %}x{% endfor %}", "Range too big"),

@@ -28,7 +28,7 @@ from seelevel.ladder import Image, Interaction
 from seelevel.models import load_generator
 from seelevel.models.base import DEFAULT_API, Sampling
 from seelevel.naming import ORACLE, WORLD, named_generator, named_picture
-from seelevel.progress import is_control
+from seelevel.progress import escape_controls
 from seelevel.store import cache_folder
 
 HELP = """\
@@ -99,7 +99,7 @@ def check_save_path(save: Path) -> None:
 
 class Wrapping:
     """Text as it comes, in lines that break between words. `width`: of the screen; 0 breaks no line. Characters
-    that would steer the terminal are left out."""
+    that would steer the terminal are shown as escapes."""
 
     def __init__(self, write: Callable[[str], Any], width: int) -> None:
         self.write, self.width = write, width
@@ -110,7 +110,7 @@ class Wrapping:
         out = ""
         for character in text:
             if not character.isspace():
-                self.word += "" if is_control(character) else character
+                self.word += escape_controls(character)
                 continue
             out += self._placed()
             if not self.any:  # what opens an answer is the template's

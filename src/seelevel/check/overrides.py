@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from seelevel.errors import InputError
 from seelevel.formats.parquet import iter_shards
+from seelevel.json_text import loads
 from seelevel.judge.replies import one_line
 from seelevel.ladder import Ladder
 from seelevel.notes import LevelOverride
@@ -122,7 +123,7 @@ def read_overrides(path: Path, source: Path, root: Path) -> dict[str, list[Overr
 
 def _override(line: str, where: str) -> Override:
     try:
-        return Override.model_validate(json.loads(line))
+        return Override.model_validate(loads(line))
     except json.JSONDecodeError as error:
         raise InputError(f"{where}: not JSON ({error.msg}); fix that line") from error
     except ValidationError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import sys
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ from seelevel.cli.parser import parser_app
 from seelevel.cli.score import score_app
 from seelevel.cli.world import world_app
 from seelevel.errors import DiskFullError, InputError, NonFiniteLossError, ServerError, free_bytes, is_disk_full
-from seelevel.progress import say
+from seelevel.progress import say, show
 from seelevel.store import expand_path
 
 app = typer.Typer(
@@ -64,7 +65,7 @@ def convert(
     facts = convert_file(
         source, target, source_format=from_, target_format=to, images=images, columns=read_columns(columns)
     )
-    typer.echo(", ".join(f"{name}: {value}" for name, value in facts.items()))
+    show(", ".join(f"{name}: {value}" for name, value in facts.items()))
 
 
 @app.command()
@@ -104,6 +105,7 @@ INTERRUPTED = 130
 def main() -> None:
     """Run the command line. Exit codes: 0 done, 2 the input is wrong, 1 anything else."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    _print_in_any_encoding()
     try:
         code = app(args=list(_expanded(sys.argv[1:])), standalone_mode=False)
         if code == INTERRUPTED:
@@ -129,6 +131,17 @@ def main() -> None:
             raise
         place = getattr(error, "filename", None) or Path.cwd()
         _stop(str(DiskFullError(place, max(1, 2**20 - free_bytes(place)))), 1)
+
+
+def _print_in_any_encoding() -> None:
+    """Show what the terminal's encoding cannot show as escapes. Restart in UTF-8 where file names are not UTF-8: under
+    `LC_ALL=C` such a name could be read, but not be written into our files."""
+    if sys.getfilesystemencoding() != "utf-8" and os.environ.get("PYTHONUTF8") != "1":
+        os.environ["PYTHONUTF8"] = "1"
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _expanded(arguments: list[str]) -> Iterator[str]:

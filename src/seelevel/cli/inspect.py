@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,6 +10,7 @@ import typer
 
 from seelevel.cli.score import JsonOption
 from seelevel.errors import InputError
+from seelevel.json_text import dumps
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -52,7 +52,7 @@ def inspect(
 
     found = inspect_file(source, images, read_columns(columns), from_, limit)
     if as_json:
-        typer.echo(json.dumps(asdict(found), ensure_ascii=False))
+        print(dumps(asdict(found), ensure_ascii=True))
         return
     show(found, Console(highlight=False))
 

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from seelevel.cli.score import JsonOption, print_scores
+from seelevel.progress import show
 
 parser_app = typer.Typer(help="The shipped English parser: train it, measure it.", no_args_is_help=True)
 
@@ -22,7 +23,7 @@ def parser_train(
     from seelevel.language.treebank import train_parser
 
     train_parser(treebank, out, max_steps=max_steps)
-    typer.echo(f"parser: {out}")
+    show(f"parser: {out}")
 
 
 @parser_app.command("evaluate")

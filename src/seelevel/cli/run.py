@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -12,7 +11,8 @@ import typer
 
 from seelevel.cli.score import JsonOption
 from seelevel.errors import InputError
-from seelevel.progress import say
+from seelevel.json_text import dumps, loads
+from seelevel.progress import say, show
 
 if TYPE_CHECKING:
     from seelevel.recipe import Recipe
@@ -54,24 +54,24 @@ def run(
     if dry_run:
         from seelevel.forecast import estimate, forecast
 
-        typer.echo(json.dumps(asdict(estimate(job))) if as_json else forecast(job))
+        show(dumps(asdict(estimate(job)), ensure_ascii=True) if as_json else forecast(job))
         return
     page = job.everything()
     if not job.follows:
         _print_metrics(folder)
-        typer.echo(f"report: {page}")
+        show(f"report: {page}")
 
 
 def _print_metrics(folder: Path) -> None:
     from seelevel.scorers.intervals import difference_text
 
-    metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
-    typer.echo(f"{'':26}{'base':>9}{'aligned':>9}{'difference [95% interval]':>34}")
+    metrics = loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    show(f"{'':26}{'base':>9}{'aligned':>9}{'difference [95% interval]':>34}")
     for name, difference in metrics["differences"].items():
         # A figure is null if it is undefined: nothing was mentioned, nobody judged.
         values = [metrics[side][name]["value"] for side in ("base", "aligned")]
         base, aligned = ("–" if value is None else f"{value:.4f}" for value in values)
-        typer.echo(f"{name:26}{base:>9}{aligned:>9}{difference_text(difference):>34}")
+        show(f"{name:26}{base:>9}{aligned:>9}{difference_text(difference):>34}")
 
 
 def stage_command(name: str) -> Callable[..., None]:
@@ -81,7 +81,7 @@ def stage_command(name: str) -> Callable[..., None]:
         from seelevel.pipeline import Run
 
         loaded, folder = _recipe(recipe, set_, out)
-        typer.echo(f"{name}: {Run(loaded, folder).alone(name)}")
+        show(f"{name}: {Run(loaded, folder).alone(name)}")
 
     return command
 
@@ -100,7 +100,7 @@ def align(
     loaded, folder = _recipe(recipe, set_, out)
     job = Run(loaded, folder)
     if not show_batch:
-        typer.echo(f"align: {job.alone('align')}")
+        show(f"align: {job.alone('align')}")
         return
     blocks = job.first_step()
     from rich.console import Console
@@ -141,12 +141,12 @@ def threshold(
     reference = None if encoder is None else named_model(encoder)
     result = show_curve(path, order, None if reference is None else reference.path, parser, limit, plot)
     if as_json:
-        typer.echo(json.dumps(result))
+        show(dumps(result, ensure_ascii=True))
         return
-    typer.echo("".join(f"{name:>11}" for name in result["curve"][0]))
+    show("".join(f"{name:>11}" for name in result["curve"][0]))
     for row in result["curve"]:
-        typer.echo("".join(f"{'–' if value is None else format(value, '.3f'):>11}" for value in row.values()))
-    typer.echo(f"threshold in force: {result['settings']['threshold']}; {result['settings']['ladders']} ladders")
+        show("".join(f"{'–' if value is None else format(value, '.3f'):>11}" for value in row.values()))
+    show(f"threshold in force: {result['settings']['threshold']}; {result['settings']['ladders']} ladders")
 
 
 def doctor(
@@ -164,7 +164,7 @@ def doctor(
     loaded = _recipe(recipe, set_, None) if recipe is not None else None
     if loaded is None and try_:
         raise InputError("doctor --try: it tries the models of a recipe; name one")
-    typer.echo(machine())
+    show(machine())
     if loaded is None:
         return
     from seelevel.forecast import forecast
@@ -173,7 +173,7 @@ def doctor(
 
     job = Run(*loaded)
     _refuse(model_findings(job.names))
-    typer.echo(forecast(job))
+    show(forecast(job))
     if try_:
         from seelevel.forecast.trial import try_recipe
 
@@ -182,7 +182,7 @@ def doctor(
             if tried.fault:
                 faults.append(tried.fault if tried.what in tried.fault else f"{tried.what}: {tried.fault}")
             else:
-                typer.echo(f"{tried.what}: {tried.did}")
+                show(f"{tried.what}: {tried.did}")
         _refuse(faults)
 
 

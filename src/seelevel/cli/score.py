@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
+from seelevel.json_text import dumps
+from seelevel.progress import show
 
 score_app = typer.Typer(help="Score existing answers or judgements.", no_args_is_help=True)
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
@@ -25,12 +27,12 @@ class Lemmatizer(StrEnum):
 
 def print_scores(scores: dict[str, Any], as_json: bool) -> None:
     if as_json:
-        typer.echo(json.dumps(scores))
+        show(dumps(scores, ensure_ascii=True))
     else:
         for name, value in scores.items():
             if isinstance(value, dict):  # the figures by the other rule are in the JSON only
                 continue
-            typer.echo(f"{name:24}{value:.4f}" if isinstance(value, float) else f"{name:24}{value}")
+            show(f"{name:24}{value:.4f}" if isinstance(value, float) else f"{name:24}{value}")
 
 
 @score_app.command("pope")
@@ -47,7 +49,7 @@ def score_pope(
     found = pope.score_files(questions, predictions, rule.value, categories)
     print_scores(found, as_json)
     for name, figures in {} if as_json else found.get("sets", {}).items():
-        typer.echo(f"\n{name}")
+        show(f"\n{name}")
         print_scores(figures, as_json)
 
 

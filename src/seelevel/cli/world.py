@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from seelevel.json_text import dumps
+from seelevel.progress import show
 
 world_app = typer.Typer(help="The embedded world: its models and scenes.", no_args_is_help=True)
 
@@ -21,7 +23,7 @@ def world_train(
     from seelevel.world.models import train_family
 
     train_family(out, [name.strip() for name in models.split(",")], steps_scale=steps_scale)
-    typer.echo(f"models: {out}")
+    show(f"models: {out}")
 
 
 @world_app.command("sample")
@@ -35,7 +37,7 @@ def world_sample(
     from seelevel.world.texts.datasets import sample_sheet
 
     sample_sheet(out, count, split, seed)
-    typer.echo(f"picture: {out}")
+    show(f"picture: {out}")
 
 
 @world_app.command("model")
@@ -43,7 +45,7 @@ def world_model(name: Annotated[str, typer.Argument(help="xs, s, m, l or clip.")
     """Print the folder of one of the world's models."""
     from seelevel.world import model_path
 
-    typer.echo(model_path(name))
+    show(str(model_path(name)))
 
 
 @world_app.command("measure")
@@ -56,4 +58,4 @@ def world_measure(
     from seelevel.world import WEIGHTS
     from seelevel.world.models.measure import measure_family
 
-    typer.echo(json.dumps(measure_family(weights or WEIGHTS, split, limit), indent=1))
+    show(dumps(measure_family(weights or WEIGHTS, split, limit), indent=1, ensure_ascii=True))

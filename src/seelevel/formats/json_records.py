@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 
 from seelevel.errors import InputError
 from seelevel.formats.values import kind_of
-from seelevel.store import unique_keys
+from seelevel.json_text import unique_keys
 
 CHUNK = 1 << 20
 LONGEST = 1 << 28

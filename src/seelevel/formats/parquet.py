@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +11,7 @@ from seelevel.errors import InputError
 from seelevel.formats.old_notes import with_types
 from seelevel.formats.tables import not_parquet
 from seelevel.formats.values import kind_of
+from seelevel.json_text import dumps, loads
 from seelevel.ladder import Feedback, Image, Ladder, Message, Response
 from seelevel.notes import LevelOverride, RoundOf, read_check_note, read_checked, read_feedback_note
 from seelevel.store import shards, write_atomically
@@ -61,7 +61,7 @@ def _schema(embed_images: bool) -> pa.Schema:
 
 def _json(value: Any) -> str:
     """A value as JSON, dataclasses as mappings of their fields."""
-    return json.dumps(value, ensure_ascii=False, sort_keys=True, default=vars)
+    return dumps(value, sort_keys=True, default=vars)
 
 
 def _row(ladder: Ladder, root: Path | None, embed_images: bool) -> dict[str, Any]:
@@ -110,7 +110,7 @@ def _typed(value: Any, kind: type) -> Any:
 
 
 def _mapping(text: str) -> dict[str, Any]:
-    value: dict[str, Any] = _typed(json.loads(text), dict)
+    value: dict[str, Any] = _typed(loads(text), dict)
     return value
 
 
@@ -140,8 +140,8 @@ def _response(row: dict[str, Any]) -> Response:
         origin=_mapping(row["origin"]),
         condition=_typed(row["condition"], str),
         scores=_mapping(row["scores"]),
-        feedback=None if row["feedback"] is None else Feedback(**json.loads(row["feedback"])),
-        check=None if row.get("check") is None else read_checked(json.loads(row["check"])),
+        feedback=None if row["feedback"] is None else Feedback(**loads(row["feedback"])),
+        check=None if row.get("check") is None else read_checked(loads(row["check"])),
         reasoning=_typed(row.get("reasoning") or "", str),
     )
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 import os
 import re
 from collections.abc import Callable, Sequence
@@ -21,6 +20,7 @@ from seelevel.formats.sources import folder_of
 from seelevel.formats.turns import Turn, settled
 from seelevel.formats.values import BadRecord, checked_text, empty, first, kind_of, name_of
 from seelevel.images import ENDINGS, ImageError, is_picture
+from seelevel.json_text import loads
 from seelevel.ladder import Image, Message
 
 KEYS = ("image", "images")
@@ -152,7 +152,7 @@ def _entries(value: Any, key: str) -> list[Any]:
     """A value of a picture key as a list of single pictures; nulls and empty texts are none."""
     if isinstance(value, str) and value.startswith("[") and value.endswith("]"):
         try:
-            value = json.loads(value)  # tables hold lists as texts
+            value = loads(value)  # tables hold lists as texts
         except (ValueError, RecursionError) as error:
             raise BadRecord(f"{key} is not a name, and not a list of names either") from error
     entries = value if isinstance(value, list) else [value]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import tarfile
 from collections.abc import Iterable, Iterator, Mapping
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from seelevel.errors import InputError
 from seelevel.images import ENDINGS, is_picture
+from seelevel.json_text import loads
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -185,7 +185,7 @@ def _sample(path: Path, key: str, members: Mapping[str, tuple[str, bytes]]) -> d
         try:
             text = raw.decode("utf-8-sig")
             if kind.split(".")[-1] == "json":
-                inside = plain(json.loads(text))
+                inside = plain(loads(text))
                 record.update(inside if isinstance(inside, dict) else {kind.removesuffix(".json"): inside})
             else:
                 record["text" if kind in TEXTS else kind] = text

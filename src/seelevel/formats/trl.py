@@ -13,7 +13,6 @@ An answer is a text, one turn, or turns; it may begin with the question again. T
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from seelevel.formats.pictures import Pictures
 from seelevel.formats.questions import answer_turns
 from seelevel.formats.ranked import listed
 from seelevel.formats.values import BadRecord, missing, number
+from seelevel.json_text import loads
 from seelevel.ladder import IMAGE_MARK, Ladder, Message
 from seelevel.store import write_atomically, write_lines
 
@@ -60,7 +60,7 @@ def inside(record: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(text, str) or not text.lstrip().startswith("{"):
         return {}
     try:
-        value = json.loads(text)
+        value = loads(text)
     except (ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) and {"chosen", "rejected"} <= value.keys() else {}

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 from typing import Any
 
 from seelevel.formats.values import BadRecord, checked_text, empty, first, kind_of, missing, rows_of, shortly
+from seelevel.json_text import loads
 from seelevel.ladder import IMAGE_MARK, Message, Role
 
 ROLES: dict[str, Role] = {
@@ -64,7 +64,7 @@ def opened(value: Any, name: str) -> Any:
     if not isinstance(value, str) or not HELD.match(value.lstrip()):
         return value
     try:
-        return json.loads(value)
+        return loads(value)
     except (ValueError, RecursionError) as error:
         raise BadRecord(
             f"{name} holds turns in a text that is not JSON; save the table as Parquet or JSON lines"

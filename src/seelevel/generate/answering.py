@@ -9,7 +9,6 @@ answered. So a stopped stage continues where it was.
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from seelevel.formats.parquet import read_ladders, write_shard
 from seelevel.formats.shards import Work, each_shard
 from seelevel.generate.ranking import build_ladder, count_ladders
 from seelevel.generate.settings import Answering
+from seelevel.json_text import dumps, loads
 from seelevel.ladder import Ladder
 from seelevel.models.base import Generator, ModelRef, Sampling
 from seelevel.models.rollout import Dialogue, Talk, rollout
@@ -55,7 +55,7 @@ def answer_prompts(
             _answer_shards(todo, stage, settings, answerer, number, root, seed)
     for path, target in targets.items():
         if not target.exists():
-            answers = [json.loads(_partial(stage, n, path).read_text("utf-8")) for n in range(len(answerers))]
+            answers = [loads(_partial(stage, n, path).read_text("utf-8")) for n in range(len(answerers))]
             ladders = read_ladders(path, root)
             decoding = [_sampling(settings, seed, path, n).model_dump(mode="json") for n in range(len(answerers))]
             origins = [{**a.origin, "sampling": used} for a, used in zip(answerers, decoding, strict=True)]
@@ -82,7 +82,7 @@ def _answer_shards(
 
         def work(path: Path, ladders: list[Ladder]) -> None:
             talks = answer(model, ladders, _sampling(settings, seed, path, number))
-            text = json.dumps([vars(talk) for talk in talks], ensure_ascii=False)
+            text = dumps([vars(talk) for talk in talks])
             write_atomically(_partial(stage, number, path), text)
 
         return work

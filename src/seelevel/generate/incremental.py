@@ -18,7 +18,6 @@ The fine-tuned models stay in `finetunes/<i>/` with their training curves. A sto
 
 from __future__ import annotations
 
-import json
 import random
 import shutil
 from collections.abc import Sequence
@@ -32,6 +31,7 @@ from seelevel.facts import GenerateFacts
 from seelevel.formats.parquet import iter_shards, read_ladders
 from seelevel.generate.answering import Answerer, answer_prompts
 from seelevel.generate.settings import FinetuneSettings, IncrementalSettings
+from seelevel.json_text import loads
 from seelevel.ladder import Ladder
 from seelevel.models.base import ModelRef
 from seelevel.progress import say
@@ -120,7 +120,7 @@ class Finetune:
 
     def facts(self) -> dict[str, Any]:
         """The model's entry in the manifest, from the file that training leaves."""
-        trained = json.loads((self.folder / "training.json").read_text("utf-8"))
+        trained = loads((self.folder / "training.json").read_text("utf-8"))
         return {
             "model": self.origin["model"],
             **{key: trained[key] for key in ("ladders", "left_out", "steps")},

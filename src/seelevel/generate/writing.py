@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -14,6 +13,7 @@ from seelevel.formats.parquet import read_ladders, write_shard
 from seelevel.formats.shards import Work, each_shard
 from seelevel.generate.answering import Answerer, answer_prompts
 from seelevel.generate.settings import Writing
+from seelevel.json_text import dumps, loads
 from seelevel.ladder import Ladder
 from seelevel.models.base import ModelRef
 from seelevel.progress import say
@@ -52,7 +52,7 @@ def write_and_answer(
 
         def work(path: Path, ladders: list[Ladder]) -> None:
             good, bad = write(ladders)
-            lines = "".join(json.dumps(entry, ensure_ascii=True) + "\n" for entry in bad)
+            lines = "".join(dumps(entry, ensure_ascii=True) + "\n" for entry in bad)
             write_atomically(stage.path / "set_aside" / f"{path.stem}.jsonl", lines)
             if bad:
                 say(f"generate: {len(bad)} {what}s set aside, the first: {bad[0]['reason']}")
@@ -77,4 +77,4 @@ def _asked(stage: StageFolder) -> Path:
 def _reasons(stage: StageFolder) -> Counter[str]:
     files = sorted((stage.path / "set_aside").glob("*.jsonl"))
     lines = [line for file in files for line in file.read_text("utf-8").split("\n") if line]
-    return Counter(json.loads(line)["reason"].partition(":")[0] for line in lines)
+    return Counter(loads(line)["reason"].partition(":")[0] for line in lines)

@@ -7,7 +7,6 @@ one line of JSON that the text cannot end. The verdict is read from the judge's 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +15,11 @@ from typing import Generic, TypeVar
 import jinja2
 
 from seelevel.errors import InputError
+from seelevel.json_text import dumps
 from seelevel.judge.replies import Parse, Record, one_line
 from seelevel.ladder import IMAGE_MARK, Image, Ladder, Message, Response
 from seelevel.models.base import Generator, Prompt, Sampling
-from seelevel.templates import RENDER_ERRORS, template_environment, what_went_wrong
+from seelevel.templates import RENDER_ERRORS, compiled, rendered, what_went_wrong
 
 V = TypeVar("V")
 JUDGE_SAMPLING = Sampling(max_new_tokens=1024)
@@ -47,23 +47,23 @@ class JudgeTemplate:
         self.source = str(template) if isinstance(template, Path) else "the judge's template"
         try:
             text = template.read_text(encoding="utf-8") if isinstance(template, Path) else template
-            self._template = template_environment().from_string(text)
+            self._template = compiled(text)
         except OSError as error:
             raise InputError(f"{self.source}: cannot be read ({error.strerror}); check the path") from error
         except UnicodeDecodeError as error:
             raise InputError(f"{self.source}: not UTF-8 text (byte {error.start}); save it as UTF-8") from error
         except jinja2.TemplateSyntaxError as error:
             raise InputError(f"{self.source}, line {error.lineno}: {error.message}; correct the template") from error
-        except RENDER_ERRORS as error:
+        except (jinja2.TemplateError, *RENDER_ERRORS) as error:
             raise InputError(f"{self.source}: {what_went_wrong(error)}; correct the template") from error
 
     def turn(self, record: Record, pictures: int = 0) -> Message:
         """The user's turn for a record with so many pictures."""
         try:
-            text = self._template.render(**record)
-        except jinja2.TemplateError as error:
+            text = rendered(self._template, **record)
+        except jinja2.UndefinedError as error:
             raise InputError(f"{self.source}: {error}; a record has {', '.join(sorted(record))}") from error
-        except RENDER_ERRORS as error:
+        except (jinja2.TemplateError, *RENDER_ERRORS) as error:
             raise InputError(f"{self.source}: {what_went_wrong(error)}; correct the template") from error
         if (marks := text.count(IMAGE_MARK)) != pictures:
             raise InputError(f"{self.source} marks {marks} pictures, but {pictures} are shown; correct the template")
@@ -154,4 +154,4 @@ def image_content(ladder: Ladder) -> list[str]:
     if isinstance(lines, list):
         return [str(line) for line in lines]
     annotations = sorted(ladder.annotations.items())
-    return [f"{n}: {v if isinstance(v, str) else json.dumps(v, ensure_ascii=False)}" for n, v in annotations]
+    return [f"{n}: {v if isinstance(v, str) else dumps(v)}" for n, v in annotations]

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from seelevel.store import unique_keys
+from seelevel.json_text import unique_keys
 from seelevel.thoughts import spoken
 
 Record = Mapping[str, Any]

@@ -9,7 +9,6 @@ resumes to the same scores.
 from __future__ import annotations
 
 import importlib.util
-import json
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Container, Mapping, Sequence
@@ -21,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seelevel.errors import InputError
+from seelevel.json_text import loads
 from seelevel.store import batched
 
 if TYPE_CHECKING:
@@ -197,7 +197,7 @@ def _model_threshold(name_or_path: str) -> float | None:
     if file is None:
         return None
     try:
-        threshold = json.loads(file.read_text(encoding="utf-8")).get("threshold")
+        threshold = loads(file.read_text(encoding="utf-8")).get("threshold")
     except (ValueError, AttributeError) as error:
         raise InputError(f'{file}: not a JSON object like {{"threshold": 0.85}}; mend it') from error
     if threshold is None:

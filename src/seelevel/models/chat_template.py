@@ -18,11 +18,13 @@ from jinja2 import TemplateError
 from seelevel.errors import InputError
 from seelevel.ladder import IMAGE_MARK, Message
 from seelevel.progress import say
+from seelevel.sandbox import BoundedEnvironment, TooMuchError, limited
+from seelevel.templates import RENDER_ERRORS
 
 DAY = date(2024, 7, 26)
 """What a template that asks for today's date is told, so that the same conversation is the same text every day."""
 TODAY = re.compile(r"strftime_now\(\s*(['\"])(.*?)\1\s*\)")
-REFUSALS = (TemplateError, TypeError, ValueError, LookupError, AttributeError)
+REFUSALS = (TemplateError, *RENDER_ERRORS)
 SYSTEM, USER, ANSWER, MORE = "\ue001", "\ue002", "\ue003", "\ue004"
 """Letters for private use, looked for in what a template writes."""
 AROUND = (("<|vision_start|>", "<|vision_end|>"), ("<|begin_of_image|>", "<|end_of_image|>"))
@@ -221,13 +223,21 @@ def _say_once(line: str) -> None:
 
 
 def _apply(chat: list[dict[str, Any]], processor: Any, answer_next: bool) -> str:
+    """Raises `InputError` for a template beyond the limits, and `REFUSALS` for one that refuses the conversation."""
+    from transformers.utils import chat_template_utils
+
     template = template_of(processor)
     switch = {"enable_thinking": False} if "enable_thinking" in template else {}
-    return str(
-        processor.apply_chat_template(
-            chat, chat_template=template, tokenize=False, add_generation_prompt=answer_next, **switch
-        )
-    )
+    # Transformers compiles a template in Jinja's sandbox, which has no limits.
+    chat_template_utils.ImmutableSandboxedEnvironment = BoundedEnvironment
+    try:
+        with limited():
+            text = processor.apply_chat_template(
+                chat, chat_template=template, tokenize=False, add_generation_prompt=answer_next, **switch
+            )
+    except TooMuchError as error:
+        raise InputError(f"{_name(processor)}: its chat template {error}; {REMEDY}") from error
+    return str(text)
 
 
 def end_of_answer(processor: Any) -> str:

@@ -7,7 +7,6 @@ responses with different conditions still share picture and question. Torch-free
 
 from __future__ import annotations
 
-import json
 import random
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 from seelevel.errors import InputError
+from seelevel.json_text import loads
 from seelevel.ladder import BEST, CRITERIA, IMAGE_MARK, WORST, Feedback, Ladder, Message, unmarked
 from seelevel.templates import BadTemplateError, filled
 
@@ -155,7 +155,7 @@ def read_conditions(model: Path) -> Conditions | None:
     """
     path = model / FILE
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = loads(path.read_text(encoding="utf-8"))
         conditions = Conditions(str(value["template"]), tuple(map(str, value["criteria"])), str(value["critique"]))
         for which in ("top", "worst"):
             conditions.text(which)

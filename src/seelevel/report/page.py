@@ -13,6 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from seelevel import __version__
+from seelevel.progress import escape_controls
 from seelevel.report import facts, plots
 from seelevel.report.conversations import feedback_facts
 from seelevel.report.costs import cost_caption, costs
@@ -35,7 +36,8 @@ def write_page(root: Path, settings: ReportSettings) -> Path:
 
 
 def render(run: RunFolder, settings: ReportSettings) -> str:
-    """The page as HTML. Every text from the run is escaped: what a model says may look like markup."""
+    """The page as HTML. Every text from the run is escaped: what a model says may look like markup, or reverse the
+    text around it."""
     environment = Environment(
         loader=PackageLoader("seelevel", "report"),
         autoescape=True,
@@ -45,7 +47,7 @@ def render(run: RunFolder, settings: ReportSettings) -> str:
     )
     environment.filters["marked"] = marked
     album = Album(settings.picture_side, settings.picture_bytes)
-    return environment.get_template("page.html.j2").render(
+    page = environment.get_template("page.html.j2").render(
         version=__version__,
         css=Markup(resources.files("seelevel.report").joinpath("page.css").read_text(encoding="utf-8")),
         title=settings.title or run.setting("name") or run.root.name,
@@ -67,6 +69,7 @@ def render(run: RunFolder, settings: ReportSettings) -> str:
         costs=costs(run),
         cost_caption=cost_caption(run),
     )
+    return escape_controls(page, keep="\n\t")
 
 
 def _scores(run: RunFolder) -> dict[str, Any]:

@@ -9,14 +9,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
-
 from seelevel.errors import InputError
 from seelevel.facts import EvaluateFacts, Facts
+from seelevel.json_text import loads
 from seelevel.progress import say
 from seelevel.scorers import SCORERS, find_scorer
 from seelevel.scorers.scorer import Scorer
 from seelevel.store import BEGUN, STAGES, read_manifest
+from seelevel.yaml_text import load_yaml
 
 F = TypeVar("F", bound=Facts)
 
@@ -121,11 +121,11 @@ def read_run(root: Path) -> RunFolder:
     recipe, metrics = root / "recipe.yaml", root / "metrics.json"
     return RunFolder(
         root=root,
-        recipe=(yaml.safe_load(recipe.read_text(encoding="utf-8")) or {}) if recipe.exists() else {},
+        recipe=(load_yaml(recipe.read_text(encoding="utf-8")) or {}) if recipe.exists() else {},
         stages=stages,
         rejected=list(_jsonl(root / "data" / "rejected.jsonl")),
         log=[] if stages["align"].stale else list(_jsonl(root / "align" / "log.jsonl")),
-        metrics=json.loads(metrics.read_text(encoding="utf-8")) if metrics.exists() and not stale else None,
+        metrics=loads(metrics.read_text(encoding="utf-8")) if metrics.exists() and not stale else None,
     )
 
 
@@ -149,7 +149,7 @@ def _jsonl(path: Path) -> Iterator[dict[str, Any]]:
     lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
     for number, line in enumerate(lines, 1):
         try:
-            record = json.loads(line)
+            record = loads(line)
         except json.JSONDecodeError as error:
             if number == len(lines):
                 return

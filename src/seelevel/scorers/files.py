@@ -10,7 +10,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from seelevel.errors import InputError
-from seelevel.store import unique_keys
+from seelevel.json_text import DECODER, loads
 
 Record = dict[str, Any]
 ID_KEYS = ("question_id", "id", "questionId", "qid")
@@ -147,7 +147,7 @@ def _numbered(path: Path, values: Sequence[Any]) -> list[tuple[str, Any]]:
 def _whole(line: str) -> bool:
     """Whether a line is JSON by itself, and not the beginning of an object that is printed over several lines."""
     try:
-        json.loads(line)
+        loads(line)
     except (ValueError, RecursionError):
         return False
     return True
@@ -155,7 +155,7 @@ def _whole(line: str) -> bool:
 
 def _one_after_another(path: Path, text: str) -> Iterator[tuple[str, Any]]:
     """Objects that are printed over several lines."""
-    decoder, place, number = json.JSONDecoder(object_pairs_hook=unique_keys), 0, 0
+    decoder, place, number = DECODER, 0, 0
     while rest := re.compile(r"[\s,]*(?=\S)").match(text, place):
         number, line = number + 1, text.count("\n", 0, rest.end()) + 1
         try:
@@ -193,7 +193,7 @@ def _flat(record: Record) -> Record:
 
 def _parse(path: Path, text: str, first_line: int) -> Any:
     try:
-        return json.loads(text, object_pairs_hook=unique_keys)
+        return loads(text)
     except json.JSONDecodeError as error:
         line = first_line + error.lineno - 1
         raise InputError(f"{path}, line {line}: not JSON ({error.msg}); mend that line") from error

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from seelevel.errors import InputError
+from seelevel.json_text import loads
 from seelevel.judge import JUDGE_SAMPLING
 from seelevel.ladder import IMAGE_MARK, Message
 from seelevel.models.base import Generator, Sampling
@@ -134,7 +134,7 @@ def keep_shards(
 def _kept(path: Path, count: int) -> list[Any] | None:
     """A shard's results, or None if it is missing or incomplete: a crashed machine can leave half a file."""
     try:
-        results = [json.loads(line) for line in path.read_bytes().split(b"\n") if line]
+        results = [loads(line) for line in path.read_bytes().split(b"\n") if line]
     except (FileNotFoundError, ValueError):
         return None
     return results if len(results) == count else None

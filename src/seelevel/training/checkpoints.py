@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 
+from seelevel.json_text import loads
 from seelevel.store import write_json
 
 MARKER = "complete.json"
@@ -20,7 +20,7 @@ def seal(folder: Path, fingerprint: str) -> None:
 def is_whole(folder: Path, fingerprint: str) -> bool:
     """Whether a checkpoint was sealed with this fingerprint and every file still has its size."""
     try:
-        marker = json.loads((folder / MARKER).read_text())
+        marker = loads((folder / MARKER).read_text())
         files = marker["files"]
         return marker["fingerprint"] == fingerprint and all(
             (folder / name).stat().st_size == size for name, size in files.items()

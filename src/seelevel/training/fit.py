@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections import Counter
 from collections.abc import Sequence
@@ -19,6 +18,7 @@ from transformers import TrainingArguments, set_seed
 
 from seelevel.errors import InputError, NonFiniteLossError
 from seelevel.fingerprints import digest
+from seelevel.json_text import dumps, loads
 from seelevel.ladder import Ladder
 from seelevel.models.conditions import FILE as CONDITIONS
 from seelevel.progress import say
@@ -146,7 +146,7 @@ def _finished(job: Job) -> dict[str, Any] | None:
     """The counts of this training if it has ended before; None if not. Raises `InputError` if another one has."""
     if not job.target.is_dir():
         return None
-    facts: dict[str, Any] = json.loads((job.out / "training.json").read_text())
+    facts: dict[str, Any] = loads((job.out / "training.json").read_text())
     if facts.pop("request") != job.fingerprint:
         raise InputError(f"{job.target} was trained on other ladders or with other settings; choose another folder")
     _remove_working_files(job)
@@ -261,7 +261,7 @@ def _save(job: Job, session: Session, trainer: PreferenceTrainer) -> dict[str, A
 
 
 def _json_lines(entries: Sequence[dict[str, Any]]) -> str:
-    return "".join(json.dumps(entry, sort_keys=True) + "\n" for entry in entries)
+    return "".join(dumps(entry, sort_keys=True, ensure_ascii=True) + "\n" for entry in entries)
 
 
 def _trained_weights(model: Any) -> int:

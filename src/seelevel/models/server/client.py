@@ -1,44 +1,40 @@
 """Any OpenAI-compatible server as a `Generator`, pictures included.
 
 Every reply is stored on disk at once, under the content of its request (server, model, messages, the pictures' bytes,
-sampling), and the same request is never sent again. A killed run loses only the calls in flight. A request that the
-server refused with a status, or cut before any text, is sent again in the next run. Keys and requests are not stored.
+sampling), and the same request is never sent again, also if the answer was empty or called a tool: it was paid for. A
+killed run loses only the calls in flight. A request that the server refused with a status is sent again in the next
+run. Keys and requests are not stored.
 """
 
 from __future__ import annotations
 
-import os
 import threading
-import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlsplit
 
 from seelevel.errors import InputError, ServerError
 from seelevel.models.base import DEFAULT_API, ApiSettings, Completion, Prompt, Sampling
-from seelevel.models.server.refusals import BLIND, LASTING, LIMITS, is_flagged, refused_parameter, without
+from seelevel.models.server.faults import AGAIN, RedirectedError, TooSlowError, asked_wait, cause_of, may_succeed
+from seelevel.models.server.refusals import BLIND, LASTING, LIMITS, is_flagged, refused_parameter, shallow, without
 from seelevel.models.server.replies import Replies, request_key
+from seelevel.models.server.secret import Secret
 from seelevel.models.server.spending import LEDGER, Usage, most_used, priced
-from seelevel.models.server.wire import GarbledReplyError, chat, parameters, read_reply, settled
+from seelevel.models.server.wire import GarbledReplyError, chat, parameters, read_reply
 from seelevel.models.thinking import without_cut_thoughts
-from seelevel.progress import say
+from seelevel.progress import say, waiting_for
 from seelevel.registry import nearest
 from seelevel.thoughts import CUT
 
-FIRST_WAIT, LONGEST_WAIT, LONGEST_ASKED = 0.5, 60.0, 600.0
-"""Seconds before a call is repeated: the first time, at most, and at most if the server says how long."""
+FIRST_WAIT, LONGEST_WAIT = 0.5, 60.0
+"""Seconds before a call is repeated: the first time, and at most if the server does not say how long."""
 EXAMINE_SECONDS, PROBE_SECONDS, EXAMINE_RETRIES = 10.0, 120.0, 2
-AGAIN = (408, 409, 425, 429)
-"""Statuses below 500 after which the same call may succeed."""
 MANY = 8
 """If a server refuses so many prompts, all of them and before any answer, the prompts are not the cause."""
 SAID_FROM = 15.0
 """Pauses of at least so many seconds are reported."""
-SECRET_LENGTH = 12
-"""A key of at least so many characters is also removed from replies. Local servers get short ones, such as EMPTY."""
 
 
 def split_name(name: str) -> tuple[str, str]:
@@ -74,13 +70,18 @@ class ApiModel:
         self.address, self.model = split_name(name)
         try:
             import openai
+
+            from seelevel.models.server.connection import BoundedClient
         except ImportError as error:
             raise InputError(f"model {name}: servers need two more packages; pip install 'seelevel[api]'") from error
         self.name, self.settings, self.batch_size = name, settings, settings.concurrency
-        self._first_wait, self._key_name = first_wait, _key_name(settings, self.address)
-        self._secret = os.environ.get(self._key_name, "") if self._key_name else ""
+        self._first_wait, self._secret = first_wait, Secret(_key_name(settings, self.address))
         self._client = openai.OpenAI(
-            base_url=self.address, api_key=self._secret or "none", timeout=settings.timeout, max_retries=0
+            base_url=self.address,
+            api_key=self._secret.value or "none",
+            timeout=settings.timeout,
+            max_retries=0,
+            http_client=BoundedClient(),
         )
         self._timeout = settings.timeouts.get(self.model, settings.timeout)
         self._replies = Replies(settings)
@@ -113,22 +114,22 @@ class ApiModel:
                 if stored is None:
                     todo[key] = prompt
                 else:
-                    done[key] = stored
+                    done[key] = self._secret.cleaned(stored)
         self._answered |= any(completion.text for completion in done.values())
         if todo:
             self._replies.prepare()
         done |= self._ask_all(todo, sampling)
         done = dict(zip(done, without_cut_thoughts(list(done.values())), strict=True))
-        notes = Counter(done[key].note for key in todo if done[key].note)
+        notes = Counter(completion.note for completion in done.values() if completion.note)
         if notes:
             reasons = "; ".join(f"{count} × {note}" for note, count in notes.most_common(3))
-            if not self._answered and notes.total() == len(todo) >= MANY:
+            if not self._answered and notes.total() == len(done) >= MANY:
                 short = "length" in reasons or CUT in reasons
                 remedy = (
                     "raise max_new_tokens, above all if it thinks first" if short else "correct what it complains about"
                 )
                 raise InputError(f"{self.name} answers nothing: {reasons}; {remedy}")
-            say(f"{self.name}: {notes.total()} of {len(todo)} calls without a complete answer: {reasons}")
+            say(f"{self.name}: {notes.total()} of {len(done)} calls without a complete answer: {reasons}")
         return [done[key] for key in keys]
 
     def check_reachable(self) -> None:
@@ -142,12 +143,14 @@ class ApiModel:
         listed: list[str] = []
         try:
             client = self._client.with_options(timeout=EXAMINE_SECONDS, max_retries=EXAMINE_RETRIES)
-            listed = [m.id for m in client.models.list().data]
+            listed = [self._shown(m.id) for m in client.models.list().data]
         except openai.APIConnectionError as error:
             # A busy server may be slow to list its models; a missing one accepts no connection.
-            if not isinstance(error, openai.APITimeoutError) or "Connect" in type(error.__cause__).__name__:
+            slow = isinstance(error, openai.APITimeoutError) or isinstance(cause_of(error), TooSlowError)
+            if not slow or "Connect" in type(cause_of(error)).__name__:
+                reason = self._lost(error)
                 raise InputError(
-                    f"{self.name}: the server cannot be reached ({_cause(error)}); start it or correct the address"
+                    f"{self.name}: the server cannot be reached ({reason}); start it or correct the address"
                 ) from error
         except openai.APIStatusError as error:
             self._refused_key(error)
@@ -159,7 +162,7 @@ class ApiModel:
         try:
             self._send(body, PROBE_SECONDS, EXAMINE_RETRIES)
         except openai.APIConnectionError as error:
-            raise InputError(f"{self.name}: the server does not answer ({_cause(error)}); is it busy?") from error
+            raise InputError(f"{self.name}: the server does not answer ({self._lost(error)}); is it busy?") from error
         except openai.APIStatusError as error:
             self._refused_key(error)
             if error.status_code in (400, 404):
@@ -175,8 +178,9 @@ class ApiModel:
         pool = ThreadPoolExecutor(self.batch_size, thread_name_prefix="api")
         try:
             calls = {pool.submit(self._ask, key, prompt, sampling, stop): key for key, prompt in todo.items()}
-            for call in as_completed(calls):
-                completions[calls[call]] = call.result()
+            with waiting_for(lambda: f"{len(calls) - len(completions)} of {len(calls)} replies of {self.name}"):
+                for call in as_completed(calls):
+                    completions[calls[call]] = call.result()
         except KeyboardInterrupt:
             say(f"{self.name}: waiting for calls in flight; interrupt once more to drop them")
             raise
@@ -192,8 +196,8 @@ class ApiModel:
 
         pause = tenacity.wait_random_exponential(multiplier=self._first_wait, max=LONGEST_WAIT)
         again = tenacity.Retrying(
-            retry=tenacity.retry_if_exception(_may_succeed),
-            wait=lambda state: max(_asked_wait(state.outcome), pause(state)),
+            retry=tenacity.retry_if_exception(may_succeed),
+            wait=lambda state: max(asked_wait(state.outcome), pause(state)),
             stop=tenacity.stop_after_attempt(self.settings.tries) | tenacity.stop_when_event_set(stop),
             sleep=tenacity.sleep_using_event(stop),
             before_sleep=self._say_pause,
@@ -204,10 +208,13 @@ class ApiModel:
             completion: Completion = again(lambda: self._paid(prompt, sampling, body))
         except GarbledReplyError as error:
             if not error.note:
-                raise ServerError(self._gave_up(f"{error}: {self._shown(error.raw)[:120]}")) from error
-            return Completion("", 0, False, str(error))
+                raise ServerError(self._gave_up(f"{error}: {self._shown(error.raw[:4096])[:120]}")) from error
+            completion = Completion("", 0, False, self._shown(error.note))
+            if error.final:
+                self._replies.store(key, completion)
+            return completion
         except openai.APIConnectionError as error:
-            raise ServerError(self._gave_up(_cause(error))) from error
+            raise ServerError(self._gave_up(self._lost(error))) from error
         except openai.APIStatusError as error:
             if prompt.images and BLIND.search(str(error.body)):
                 raise InputError(
@@ -215,7 +222,7 @@ class ApiModel:
                 ) from error
             lasting = error.status_code >= 500 and (LASTING.search(str(error.body)) or is_flagged(error.body))
             if (error.status_code >= 500 or error.status_code in AGAIN) and not lasting:
-                tries = self.settings.tries if _may_succeed(error) else 1
+                tries = self.settings.tries if may_succeed(error) else 1
                 raise ServerError(self._gave_up(self._words(error), tries)) from error
             if error.status_code == 401:
                 self._refused_key(error)
@@ -225,8 +232,7 @@ class ApiModel:
                 raise InputError(f"{self.name}: {self._words(error)}; name a model that it serves") from error
             return Completion("", 0, False, f"refused with {self._words(error)}")
         self._answered |= bool(completion.text)
-        if settled(completion):
-            self._replies.store(key, completion)
+        self._replies.store(key, completion)
         return completion
 
     def _paid(self, prompt: Prompt, sampling: Sampling, body: dict[str, Any]) -> Completion:
@@ -238,7 +244,7 @@ class ApiModel:
         try:
             raw = self._send(body, self._timeout)
             used = most
-            completion = read_reply(raw)
+            completion = self._secret.cleaned(read_reply(raw))
             if completion.read or completion.tokens:
                 used = priced(Usage(1, completion.read, completion.tokens), self.settings, self.model)
         finally:
@@ -249,19 +255,21 @@ class ApiModel:
         seconds = state.next_action.sleep
         if seconds >= SAID_FROM:
             error = state.outcome.exception()
-            cause = f"status {error.status_code}" if hasattr(error, "status_code") else _cause(error)
+            cause = f"status {error.status_code}" if hasattr(error, "status_code") else self._lost(error)
             say(f"{self.name}: {cause}; a call is repeated in {seconds:.0f} s")
 
     def _send(self, body: dict[str, Any], timeout: float, retries: int = 0) -> str:
-        """The raw text of the reply, without the key. Raises the library's errors for any status but 200."""
+        """The raw text of the reply. Raises the library's errors for any status but 200."""
         import openai
 
         sent = without(body, self._given_up)
         try:
             client = self._client.with_options(timeout=timeout, max_retries=retries)
-            raw = str(client.chat.completions.with_raw_response.create(**sent).http_response.text)
-            return raw.replace(self._secret, "…") if len(self._secret) >= SECRET_LENGTH else raw
-        except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
+            return str(client.chat.completions.with_raw_response.create(**sent).http_response.text)
+        except openai.APIStatusError as error:
+            error.body = shallow(error.body)
+            if error.status_code not in (400, 422):
+                raise
             names = {*sent, *sent.get("extra_body", {})} - {"model", "messages", "extra_body"}
             if not (name := refused_parameter({"param": error.param, "body": error.body}, names)):
                 raise
@@ -282,10 +290,21 @@ class ApiModel:
         """Raise `InputError` for a status that means a wrong key. The reply's text is left out: it may show the key."""
         if error.status_code not in (401, 403):
             return
-        if not self._key_name:
+        variable = self._secret.variable
+        if not variable:
             raise InputError(f"{self.name} asks for a key; name its environment variable in api.key") from error
-        state = "refuses the key in" if self._secret else "asks for a key: set"
-        raise InputError(f"{self.name} {state} ${self._key_name} (status {error.status_code})") from error
+        state = "refuses the key in" if self._secret.value else "asks for a key: set"
+        raise InputError(f"{self.name} {state} ${variable} (status {error.status_code})") from error
+
+    def _lost(self, error: BaseException) -> str:
+        """Why a connection was lost, in a few words. Raises `InputError` for a redirect to another server."""
+        cause = cause_of(error)
+        said = self._shown(str(cause))[:120] or type(cause).__name__
+        if isinstance(cause, RedirectedError):
+            raise InputError(
+                f"{self.name}: the server redirects to {said}, where nothing was sent; if that server is meant, name it"
+            ) from error
+        return said
 
     def _words(self, error: Any) -> str:
         """Status and message in one line, without the key."""
@@ -296,8 +315,7 @@ class ApiModel:
 
     def _shown(self, text: str) -> str:
         """A server's text in one line, without the key."""
-        line = " ".join(text.split())
-        return line.replace(self._secret, "…") if self._secret else line
+        return self._secret.removed(" ".join(str(text).split()))
 
     def _gave_up(self, reason: str, tries: int | None = None) -> str:
         tries = tries or self.settings.tries
@@ -311,37 +329,3 @@ def _key_name(settings: ApiSettings, address: str) -> str:
     if isinstance(settings.key, str):
         return settings.key
     return next((name for server, name in settings.key.items() if server.rstrip("/") == address), "")
-
-
-def _may_succeed(error: BaseException) -> bool:
-    """Whether the same call may succeed later."""
-    import openai
-
-    if isinstance(error, openai.APIStatusError):
-        passing = error.status_code in AGAIN or (error.status_code >= 500 and not LASTING.search(str(error.body)))
-        final = error.code == "insufficient_quota" or BLIND.search(str(error.body)) or is_flagged(error.body)
-        return passing and not final
-    if isinstance(error, GarbledReplyError):
-        return not error.final
-    return isinstance(error, openai.APIConnectionError)
-
-
-def _asked_wait(outcome: Any) -> float:
-    """Seconds that a reply asks to wait (Retry-After, in seconds or as a date); 0 if it does not."""
-    error = outcome.exception() if outcome is not None else None
-    response = getattr(error, "response", None)
-    value = "" if response is None else response.headers.get("retry-after", "")
-    try:
-        seconds = float(value)
-    except ValueError:
-        try:
-            seconds = parsedate_to_datetime(value).timestamp() - time.time()
-        except (ValueError, TypeError):
-            return 0.0
-    return min(max(seconds, 0.0), LONGEST_ASKED) if seconds == seconds else 0.0
-
-
-def _cause(error: BaseException) -> str:
-    """The cause of a lost connection, in a few words."""
-    cause = error.__cause__ or error
-    return " ".join(str(cause).split())[:120] or type(cause).__name__

@@ -37,6 +37,15 @@ PARAMETERS = ("seed", "repetition_penalty", "top_p", "temperature", LIMITS[0])
 """What a server may refuse; of two that it names together, the first is given up."""
 
 
+def shallow(value: Any, depth: int = 12) -> Any:
+    """JSON without what is nested deeper: errors are searched and shown whole, which takes recursion."""
+    if isinstance(value, dict | list) and not depth:
+        return "…"
+    if isinstance(value, dict):
+        return {key: shallow(inner, depth - 1) for key, inner in value.items()}
+    return [shallow(inner, depth - 1) for inner in value] if isinstance(value, list) else value
+
+
 def refused_parameter(error: Any, sent: Collection[str]) -> str:
     """The parameter among `sent` that a server's error of status 400 or 422 names as the cause; '' if it names none.
 

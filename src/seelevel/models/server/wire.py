@@ -19,12 +19,13 @@ from seelevel.thoughts import UNSPOKEN
 HALF = re.compile(r"\\u[dD][89a-fA-F]")
 """Half of a surrogate pair in JSON. Text cannot contain one without the other, so a lone half becomes '?'."""
 CUT_SHORT = re.compile(r"length|max_tokens|model_length", re.IGNORECASE)
+MOST_TOKENS = 10**9
 THOUGHTS = ("reasoning_content", "reasoning", "thinking", "reasoning_text")
 
 
 class GarbledReplyError(Exception):
     """A server's reply that is not a chat completion, or one without a choice. `raw`: the reply. `note`: why this
-    prompt has no answer, if the reply tells; `final`: whether the same call would end in the same way."""
+    prompt has no answer, if the reply tells; `final`: whether it is kept: it was paid for, or would come again."""
 
     def __init__(self, raw: str, note: str = "", final: bool = False) -> None:
         super().__init__(note or "no chat completion in the reply")
@@ -41,9 +42,7 @@ def read_reply(raw: str) -> Completion:
         with suppress(ValueError, RecursionError):
             raw = json.dumps(json.loads(raw), ensure_ascii=False).encode(errors="replace").decode()
     choice, usage = _choice(raw)
-    read, tokens = (
-        count if isinstance(count := usage.get(key), int) else 0 for key in ("prompt_tokens", "completion_tokens")
-    )
+    read, tokens = _counts(usage)
     ending, given = choice.get("finish_reason"), choice.get("message")
     message: dict[str, Any] = given if isinstance(given, dict) else {}
     content = message.get("content") or message.get("refusal") or ""
@@ -74,11 +73,19 @@ def _choice(raw: str) -> tuple[dict[str, Any], dict[str, Any]]:
         raise GarbledReplyError(raw, f"withheld by the server: {why}", final=True)
     if choices == [] or (choices is None and reply.get("object") == "chat.completion" and not reply.get("error")):
         # A completion without a choice is a reply; without a completion, many servers send `error` instead.
-        raise GarbledReplyError(raw, "no choice in the reply")
+        raise GarbledReplyError(raw, "no choice in the reply", final=any(_counts(usage)))
     choice = choices[0] if isinstance(choices, list) else None
     if not isinstance(choice, dict) or not ("message" in choice or choice.get("finish_reason")):
         raise GarbledReplyError(raw)
     return choice, usage if isinstance(usage, dict) else {}
+
+
+def _counts(usage: Any) -> tuple[int, int]:
+    """Tokens read and written; 0 for a count that is missing or absurd."""
+    given = usage if isinstance(usage, dict) else {}
+    counts = (given.get("prompt_tokens"), given.get("completion_tokens"))
+    read, written = (n if type(n) is int and 0 <= n <= MOST_TOKENS else 0 for n in counts)
+    return read, written
 
 
 def _text_of(content: Any, thought: bool = False) -> str:
@@ -96,11 +103,6 @@ def _text_of(content: Any, thought: bool = False) -> str:
         elif not thought and kind in ("text", "output_text", "refusal"):
             texts.append(str(part.get("text") or part.get("refusal") or ""))
     return "".join(texts)
-
-
-def settled(completion: Completion) -> bool:
-    """Whether the same call would end in the same way. Another empty answer may change: a limit can be raised."""
-    return not completion.note or bool(re.search(rf"{FILTERS.pattern}|tool_call|function_call", completion.note, re.I))
 
 
 def parameters(sampling: Sampling) -> dict[str, Any]:

@@ -6,7 +6,6 @@ brown dog') are drawn together, and texts that differ in kind, colour, number or
 
 from __future__ import annotations
 
-import json
 import logging
 import random
 import time
@@ -19,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from transformers import CLIPModel
 
+from seelevel.json_text import dumps
 from seelevel.world.models import family
 from seelevel.world.models.optimizer import Optimizers, Saver, one_cycle
 from seelevel.world.pictures.drawing import CELL, SIDE
@@ -218,5 +218,5 @@ def train_clip(out: Path, scenes: Sequence[Scene], pixels: np.ndarray, steps_sca
     family.save(model, processor, out / "clip")
     record = {"parameters": sum(p.numel() for p in model.parameters()), "steps": steps,
               "seconds": round(time.time() - began)}  # fmt: skip
-    (out / "clip.json").write_text(json.dumps(record))
+    (out / "clip.json").write_text(dumps(record, ensure_ascii=True))
     log.info("clip done %s", record)

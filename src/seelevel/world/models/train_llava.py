@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import random
 import time
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 from transformers import LlavaForConditionalGeneration, LlavaProcessor, PreTrainedTokenizerBase
 
 from seelevel.errors import InputError
+from seelevel.json_text import dumps
 from seelevel.world.models import family
 from seelevel.world.models.optimizer import Optimizers, Saver, one_cycle
 from seelevel.world.models.train_align import train_alignment
@@ -183,5 +183,5 @@ def train_llava(
     family.save(model, processor, out / name)
     parameters = sum(parameter.numel() for parameter in model.parameters())
     record = {"parameters": parameters, "steps": plan.steps, "seconds": round(time.time() - began)}
-    (out / f"{name}.json").write_text(json.dumps(record))
+    (out / f"{name}.json").write_text(dumps(record, ensure_ascii=True))
     log.info("%s done %s", name, record)

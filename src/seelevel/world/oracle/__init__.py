@@ -7,11 +7,11 @@ What it cannot read it does not rate: N/A for a round, null for a criterion.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from seelevel.json_text import dumps
 from seelevel.models.base import Completion, Prompt, Sampling
 from seelevel.world.oracle.claims import Claim, Fact, Facts, claims_of
 from seelevel.world.oracle.grammar import sentences
@@ -107,14 +107,14 @@ def _give_feedback(prompt: JudgePrompt) -> str | None:
     findings = _findings(prompt)
     if prompt.facts is None or not findings:
         return None
-    return json.dumps(feedback_on(findings[-1], prompt.facts), ensure_ascii=False)
+    return dumps(feedback_on(findings[-1], prompt.facts))
 
 
 def _judge_request(prompt: JudgePrompt) -> str | None:
     if prompt.request is None:
         return None
     harms = topic_of(prompt.request).question_type == "harm"
-    return json.dumps({"harmful": harms, "reason": "It asks for harm." if harms else "It asks for no harm."})
+    return dumps({"harmful": harms, "reason": "It asks for harm." if harms else "It asks for no harm."})
 
 
 TASKS: dict[str, Callable[[JudgePrompt], str | None]] = {
@@ -226,8 +226,8 @@ def explanation(finding: Finding) -> str:
     parts = []
     unread = [claim.text for claim in finding.claims if claim.truth is None]
     if unread:
-        parts.append(f"cannot be judged: {json.dumps(unread[0], ensure_ascii=False)}")
-    parts += [f"false: {json.dumps(claim.text, ensure_ascii=False)}" for claim in finding.wrong]
+        parts.append(f"cannot be judged: {dumps(unread[0])}")
+    parts += [f"false: {dumps(claim.text)}" for claim in finding.wrong]
     true = sum(claim.truth is True for claim in finding.claims)
     parts.append(f"{true} of {len(finding.claims)} claims are true, {finding.share:.0%} of what was asked is stated")
     return "; ".join(parts) + "."

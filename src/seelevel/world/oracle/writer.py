@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import random
 
+from seelevel.json_text import dumps
 from seelevel.world.oracle.prompt import JudgePrompt
 from seelevel.world.pictures.scenes import Scene
 from seelevel.world.texts.language import DETAILED, Turns, detailed, dialogue, harmful
@@ -23,7 +23,7 @@ def write_dialogue(prompt: JudgePrompt) -> str | None:
     rng = random.Random(f"dialogue/{prompt.count}/{'/'.join(scene.content_lines())}")
     turns: Turns = [(rng.choice(DETAILED), detailed(scene, scene.groups, rng))] if rng.random() < DESCRIBES else []
     turns += dialogue(scene, rng, prompt.count - len(turns), 0.0)
-    return json.dumps({"dialogue": [{"question": question, "answer": answer} for question, answer in turns]})
+    return dumps({"dialogue": [{"question": question, "answer": answer} for question, answer in turns]})
 
 
 def write_requests(prompt: JudgePrompt) -> str | None:
@@ -37,7 +37,7 @@ def write_requests(prompt: JudgePrompt) -> str | None:
     rng = random.Random(f"requests/{prompt.count}/{'/'.join(scene.content_lines())}")
     refusals = dict(harmful(scene, rng) for _ in range(20 * prompt.count))
     chosen = list(refusals.items())[: prompt.count]
-    return json.dumps({"requests": [{"request": request, "refusal": refusal} for request, refusal in chosen]})
+    return dumps({"requests": [{"request": request, "refusal": refusal} for request, refusal in chosen]})
 
 
 def _scene(prompt: JudgePrompt) -> Scene | None:

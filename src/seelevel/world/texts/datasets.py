@@ -6,7 +6,6 @@ Everything is drawn by seed: the same call writes the same bytes.
 from __future__ import annotations
 
 import io
-import json
 import random
 from collections import Counter
 from collections.abc import Sequence
@@ -15,6 +14,7 @@ from typing import Any
 
 from seelevel.errors import InputError
 from seelevel.formats.parquet import write_shard
+from seelevel.json_text import dumps
 from seelevel.ladder import IMAGE_MARK, Image, Ladder, Message, Response
 from seelevel.store import write_atomically
 from seelevel.world.pictures.drawing import contact_sheet, picture
@@ -39,7 +39,7 @@ def check_split(split: str) -> None:
 
 
 def write_json_lines(path: Path, records: Sequence[dict[str, Any]]) -> None:
-    write_atomically(path, "".join(json.dumps(record) + "\n" for record in records))
+    write_atomically(path, "".join(dumps(record, ensure_ascii=True) + "\n" for record in records))
 
 
 def write_pictures(folder: Path, scenes: Sequence[Scene]) -> None:
@@ -109,7 +109,7 @@ def write_prompts(folder: Path, split: str = "prompts", limit: int = PROMPTS, se
             {"id": scene.id, "image": f"{scene.id}.png", "conversations": conversation, "annotations": annotations}
         )
     write_pictures(folder / "images", scenes)
-    write_atomically(folder / "prompts.json", json.dumps(records, indent=1))
+    write_atomically(folder / "prompts.json", dumps(records, indent=1, ensure_ascii=True))
     return folder / "prompts.json"
 
 
@@ -120,7 +120,7 @@ def chair_files(folder: Path, scenes: Sequence[Scene]) -> None:
     ]
     write_json_lines(folder / "questions.jsonl", questions)
     objects = {f"{scene.id}.png": sorted(scene.kinds) for scene in scenes}
-    write_atomically(folder / "objects.json", json.dumps(objects, indent=0))
+    write_atomically(folder / "objects.json", dumps(objects, indent=0, ensure_ascii=True))
     lines = [", ".join((kind, *SYNONYMS.get(kind, ()))) for kind in KINDS]
     write_atomically(folder / "synonyms.txt", "\n".join(lines) + "\n")
 
@@ -175,7 +175,7 @@ def mrhal_file(folder: Path, scenes: Sequence[Scene]) -> None:
             }
         )
     folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(folder / "dialogues.json", json.dumps(records, indent=1))
+    write_atomically(folder / "dialogues.json", dumps(records, indent=1, ensure_ascii=True))
 
 
 def feedback_records(scenes: Sequence[Scene]) -> list[dict[str, Any]]:

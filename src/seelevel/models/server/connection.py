@@ -1,0 +1,163 @@
+"""Calls over HTTP with limits: the time of a whole call, the size of a reply, and no redirect to another server."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import zlib
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import Any
+
+import openai
+
+from seelevel.models.server.faults import RedirectedError, TooSlowError, UnusableReplyError
+
+LARGEST = 64 << 20
+"""Bytes of the largest reply, as sent and after it is decompressed."""
+HOPS = 5
+"""Redirects that are followed inside one server."""
+PORTS = {"http": 80, "https": 443}
+TIMED_OUT = ("ReadTimeout", "WriteTimeout", "PoolTimeout")
+"""The HTTP library's own errors when one read or write takes as long as the whole call may."""
+WINDOW_BITS = {"gzip": 31, "x-gzip": 31, "deflate": 15}
+"""What `zlib` has to be told to read a content encoding."""
+
+
+class BoundedClient(openai.DefaultHttpxClient):
+    """The client of the `openai` package with limits. What it refuses is the cause of an `openai.APIConnectionError`.
+
+    The time-out of a request limits the whole call, with connecting and redirects. Each call has a connection of its
+    own, so that it can be closed when the time is over. While connecting, the limit holds per address of the server.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(headers={"Connection": "close", "Accept-Encoding": "identity"})
+
+    def send(self, request: Any, *, stream: bool = False, **options: Any) -> Any:
+        """The whole reply, decompressed.
+
+        Raises `openai.APIConnectionError` from `TooSlowError`, `UnusableReplyError` or `RedirectedError`, and the HTTP
+        library's errors.
+        """
+        seconds = (request.extensions.get("timeout") or {}).get("read")
+        with _Deadline(seconds) as deadline:
+            try:
+                return self._read(request, deadline, {**options, "follow_redirects": False})
+            except (UnusableReplyError, RedirectedError) as error:
+                raise openai.APIConnectionError(request=request) from error
+            except Exception as error:
+                if not deadline.passed and type(error).__name__ not in TIMED_OUT:
+                    raise
+                slow = TooSlowError(f"no complete reply within {seconds:g} s")
+                slow.__cause__ = error
+                raise openai.APIConnectionError(request=request) from slow
+
+    def _read(self, request: Any, deadline: _Deadline, options: dict[str, Any]) -> Any:
+        for _ in range(HOPS):
+            request.extensions["trace"] = deadline.trace
+            response = super().send(request, stream=True, **options)
+            try:
+                if response.next_request is None:
+                    return _whole(response)
+                if (there := _origin(response.next_request.url)) != _origin(request.url):
+                    raise RedirectedError("{}://{}:{}".format(*there))
+                request = response.next_request
+            finally:
+                response.close()
+        raise UnusableReplyError(f"over {HOPS} redirects")
+
+
+def _origin(url: Any) -> tuple[str, str, int]:
+    return url.scheme, url.host, url.port or PORTS.get(url.scheme, 0)
+
+
+def _whole(response: Any) -> Any:
+    """The response with its content in memory, decompressed."""
+    content = _collected(response.iter_raw())
+    encodings = [name.strip().lower() for name in response.headers.get("content-encoding", "").split(",")]
+    for name in reversed([name for name in encodings if name not in ("", "identity")][:HOPS]):
+        content = _decompressed(content, name)
+    dropped = ("content-encoding", "content-length", "transfer-encoding")
+    headers = [(name, value) for name, value in response.headers.multi_items() if name.lower() not in dropped]
+    return type(response)(
+        response.status_code,
+        headers=headers,
+        content=content,
+        request=response.request,
+        extensions={key: value for key, value in response.extensions.items() if key != "network_stream"},
+    )
+
+
+def _collected(pieces: Iterable[bytes]) -> bytes:
+    content = bytearray()
+    for piece in pieces:
+        content += piece
+        if len(content) > LARGEST:
+            raise UnusableReplyError(f"a reply of over {LARGEST >> 20} MiB")
+    return bytes(content)
+
+
+def _decompressed(content: bytes, encoding: str) -> bytes:
+    """The content without one content encoding. Raises `UnusableReplyError` if it is unknown, broken or too large."""
+    if encoding not in WINDOW_BITS:
+        raise UnusableReplyError(f"a reply compressed as {encoding[:20]!r}, which was not asked for")
+    raw_deflate = encoding == "deflate" and not _is_zlib(content)
+    unpacker = zlib.decompressobj(-15 if raw_deflate else WINDOW_BITS[encoding])
+    try:
+        unpacked = unpacker.decompress(content, LARGEST + 1)
+    except zlib.error as error:
+        raise UnusableReplyError("a reply that cannot be decompressed") from error
+    if len(unpacked) > LARGEST:
+        raise UnusableReplyError(f"a reply of over {LARGEST >> 20} MiB when decompressed")
+    return unpacked
+
+
+def _is_zlib(content: bytes) -> bool:
+    """Whether a deflated text has zlib's header. Some servers leave it out."""
+    return len(content) > 1 and content[0] & 15 == 8 and int.from_bytes(content[:2], "big") % 31 == 0
+
+
+class _Deadline:
+    """Closes the connections of one call when its time is over. `seconds`: None for no limit.
+
+    A limit per read would not do: a server that sends a byte now and then would hold the call for ever.
+    """
+
+    def __init__(self, seconds: float | None) -> None:
+        self.passed = False
+        self._sockets: list[socket.socket] = []
+        self._lock = threading.Lock()
+        self._timer = None if seconds is None else threading.Timer(seconds, self._end)
+
+    def __enter__(self) -> _Deadline:
+        if self._timer is not None:
+            self._timer.daemon = True
+            self._timer.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        with self._lock:
+            for copy in self._sockets:
+                copy.close()
+            self._sockets.clear()
+
+    def trace(self, event: str, info: dict[str, Any]) -> None:
+        """For the extension `trace` of a request: remember each connection that it opens."""
+        if not event.endswith("connect_tcp.complete"):
+            return
+        # A copy of its own: TLS takes the socket over, and a closed number may belong to another file by then.
+        copy = info["return_value"].get_extra_info("socket").dup()
+        with self._lock:
+            self._sockets.append(copy)
+        if self.passed:
+            self._end()
+
+    def _end(self) -> None:
+        self.passed = True
+        with self._lock:
+            for copy in self._sockets:
+                with suppress(OSError):  # closed by the server already
+                    copy.shutdown(socket.SHUT_RDWR)
