@@ -15,6 +15,7 @@ SOURCE = ROOT / "src" / "seelevel"
 STAGES = {"generate", "check", "feedback", "align", "evaluate", "report"}
 GROUND = {
     "errors",
+    "opening",
     "facts",
     "progress",
     "registry",

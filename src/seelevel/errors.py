@@ -59,3 +59,10 @@ def is_disk_full(error: BaseException) -> bool:
             return True
         seen = seen.__cause__ or seen.__context__
     return False
+
+
+def reason_of(error: BaseException) -> str:
+    """An exception in one short line, with its type if that says more."""
+    text = " ".join(str(error).split())[:200]
+    plain = isinstance(error, ValueError | OSError | RuntimeError) and bool(text)
+    return text if plain else f"{type(error).__name__} {text}".strip()

@@ -10,6 +10,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from seelevel.opening import open_file
+
 PACKAGE = Path(__file__).parent
 
 
@@ -20,7 +22,7 @@ def digest(*parts: Any) -> str:
 
 
 def file_sha256(path: Path) -> str:
-    with path.open("rb") as file:
+    with open_file(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import stat
 import struct
 import warnings
 import zlib
@@ -18,6 +17,7 @@ from PIL import Image as Pictures
 from PIL import UnidentifiedImageError
 
 from seelevel.errors import InputError
+from seelevel.opening import NotAFile, TooLarge, read_bytes
 
 MAX_PIXELS = 89_000_000
 """Larger pictures are rejected: a small file can unpack to any number of pixels, at four bytes each."""
@@ -26,6 +26,8 @@ MAX_ASPECT = 100
 MODEL_SIDE = 4096
 """Pictures are made smaller to this many pixels a side: more than any processor in use looks at, and a 50-megapixel
 picture then costs a processor 200 MB in float32 instead of 600."""
+LARGEST_FILE = 1 << 29
+"""Bytes of the largest file that is read: twice what MAX_PIXELS pixels need without compression, at 24 bits each."""
 SMALLEST_SIDE = 4
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF", "HEIF")
 SUFFIXES = {"JPEG": "jpg", "MPO": "jpg", "JPEG2000": "jp2", "TIFF": "tif", "HEIF": "heic"}
@@ -238,12 +240,13 @@ def is_picture(raw: bytes) -> bool:
 
 
 def read_file(path: Path | str) -> bytes:
-    """A regular file's bytes. Raises `ImageError` if there is none."""
+    """A regular file's bytes. Raises `ImageError` if there is none, or if it has over LARGEST_FILE bytes."""
     try:
-        mode = Path(path).stat().st_mode
-        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # a pipe or a device may never end
-            raise ImageError("not a file")
-        raw = Path(path).read_bytes()
+        raw = read_bytes(path, LARGEST_FILE)
+    except NotAFile as error:
+        raise ImageError(f"not a file but {error.kind}") from error
+    except TooLarge as error:
+        raise ImageError(f"over {LARGEST_FILE >> 20} MiB") from error
     except (OSError, ValueError) as error:
         raise _reason(error) from error
     if raw.startswith(LFS):
@@ -303,8 +306,6 @@ def _reason(error: BaseException) -> ImageError:
         return error
     if isinstance(error, FileNotFoundError | NotADirectoryError):
         return ImageError("missing")
-    if isinstance(error, IsADirectoryError):
-        return ImageError("a folder, not a picture")
     if isinstance(error, PermissionError):
         return ImageError("no permission to read it")
     if isinstance(error, UnidentifiedImageError):

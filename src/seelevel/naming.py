@@ -15,6 +15,7 @@ from seelevel.errors import InputError
 from seelevel.formats.sources import SPLITS
 from seelevel.models.base import ApiSettings, ModelRef, is_object, is_server
 from seelevel.models.folders import adapter_base, check_model_folder, is_hub_name
+from seelevel.opening import read_text
 from seelevel.registry import import_named
 from seelevel.store import cache_folder
 
@@ -196,7 +197,7 @@ def named_picture(name: str, beside: Path | None = None) -> tuple[str, list[str]
     if beside is None:
         return path, annotations
     try:
-        lines = beside.read_text("utf-8").splitlines()
+        lines = read_text(beside).splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{beside} cannot be read as text ({error}); mend the path or save it as UTF-8") from error
     return path, [line.strip() for line in lines if line.strip()]

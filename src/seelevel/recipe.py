@@ -18,6 +18,7 @@ from seelevel.feedback.settings import FeedbackSettings
 from seelevel.generate.settings import FinetuneSettings, GenerateSettings
 from seelevel.json_text import not_finite
 from seelevel.models.base import ApiSettings
+from seelevel.opening import read_text
 from seelevel.registry import nearest
 from seelevel.report.settings import ReportSettings
 from seelevel.scorers.settings import EvaluateSettings
@@ -183,7 +184,7 @@ def _source(name_or_path: str) -> tuple[str, str]:
     path = Path(name_or_path)
     try:
         if path.is_file():
-            return path.read_text(encoding="utf-8-sig"), str(path)
+            return read_text(path, "utf-8-sig"), str(path)
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not UTF-8 text (byte {error.start}); save the recipe as UTF-8") from error
     except OSError as error:  # no permission, a name too long for the system

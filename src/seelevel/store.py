@@ -7,6 +7,7 @@ that no run has begun is not touched.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shutil
@@ -14,10 +15,11 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 from seelevel.errors import DiskFullError, InputError, free_bytes, is_disk_full, require_space
 from seelevel.json_text import dumps, loads
+from seelevel.opening import NotAFile, open_descriptor, read_bytes
 
 STAGES = ("base", "generate", "check", "feedback", "align", "evaluate", "report")
 """The stages of a recipe, in their order. All but the report have a folder of that name in the run folder."""
@@ -27,25 +29,39 @@ T = TypeVar("T")
 
 
 def write_atomically(path: Path, data: bytes | str, synced: bool = True) -> None:
-    """Write a file whole or not at all. Raises `DiskFullError` with the bytes missing.
-
-    synced: wait for the disk. Without, a loss of power may leave a file that is too short.
-    """
+    """Write a file whole or not at all (`whole_file`)."""
     raw = data.encode() if isinstance(data, str) else data
+    with whole_file(path, len(raw), synced) as file:
+        file.write(raw)
+
+
+@contextmanager
+def whole_file(path: Path, size: int = 1, synced: bool = True) -> Iterator[BinaryIO]:
+    """A file to write to, which appears at `path` at the end, whole, or not at all. Raises `DiskFullError`.
+
+    size: bytes that will be needed, as far as known. synced: wait for the disk, for the file and for its name. Without,
+    a loss of power may leave a file that is too short, or the file of before.
+    """
     # A unique name: two runs, or two threads of one run, may write the same file.
     temporary = path.with_name(f"{TEMPORARY}{os.getpid()}-{threading.get_ident():x}-{path.name}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
-            file.write(raw)
+        temporary.unlink(missing_ok=True)
+        with temporary.open("xb") as file:  # a new file: a link of that name is not followed
+            yield file
             file.flush()
             if synced:
                 os.fsync(file.fileno())
         temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        if is_disk_full(error):
-            raise DiskFullError(path, max(len(raw) - free_bytes(path.parent), 1)) from error
+        if synced:
+            flush(path.parent)
+    except BaseException as error:
+        with suppress(OSError):  # a read-only disk: the first error is the one to report
+            temporary.unlink(missing_ok=True)
+        if isinstance(error, Exception) and is_disk_full(error) and not isinstance(error, DiskFullError):
+            raise DiskFullError(path, max(size - free_bytes(path.parent), 1)) from error
+        if isinstance(error, OSError) and error.filename == str(temporary):
+            error.filename = str(path)  # the name that the user knows
         raise
 
 
@@ -69,8 +85,8 @@ def expand_path(text: str, key: str) -> str:
     whole = re.sub(r"\$(?:([A-Za-z_]\w*)|\{([A-Za-z_]\w*)\})", value, text)
     try:
         return str(Path(whole).expanduser()) if whole.startswith("~") else whole
-    except RuntimeError as error:
-        raise InputError(f"{key}: {text:.200}: {error}; write the path out") from error
+    except (RuntimeError, ValueError) as error:  # no such user, halves of surrogate pairs
+        raise InputError(f"{key}: {ascii(text)[1:-1]:.200}: {error}; write the path out") from error
 
 
 def cache_folder() -> Path:
@@ -92,13 +108,17 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def write_lines(path: Path, records: Iterable[Any]) -> None:
-    """Write JSON lines, one record each."""
-    write_atomically(path, "".join(dumps(record) + "\n" for record in records))
+    """Write JSON lines, one record each, as the records come."""
+    with whole_file(path) as file:
+        for record in records:
+            file.write((dumps(record) + "\n").encode())
 
 
 @contextmanager
 def lock_folder(folder: Path) -> Iterator[None]:
     """One run at a time in a folder: two would write over each other. The kernel drops the lock of a killed run.
+
+    The lock's file is never written to, and a link is not followed: it could lead to another file.
 
     Raises `InputError` where another run holds it, or the folder cannot be made.
     """
@@ -106,7 +126,9 @@ def lock_folder(folder: Path) -> Iterator[None]:
 
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / ".lock").open("w")
+        lock = os.fdopen(open_descriptor(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW), "r+b", 0)
+    except NotAFile as error:
+        raise InputError(f"{folder / '.lock'} is {error.kind}; delete it, or choose another --out") from error
     except OSError as error:
         if is_disk_full(error):
             raise
@@ -178,7 +200,7 @@ def read_mapping(path: Path) -> dict[str, Any] | None:
     A crashed machine can leave zeroes in a file that was written whole. Its work is then done again.
     """
     try:
-        found = loads(path.read_bytes()) if path.exists() else None
+        found = loads(read_bytes(path)) if path.exists() else None
     except ValueError:
         return None
     return found if isinstance(found, dict) else None
@@ -218,8 +240,8 @@ def write_folder(target: Path, write: Callable[[Path], None], size: int) -> None
         temporary.mkdir(parents=True)
         write(temporary)
         for path in temporary.rglob("*"):
-            if path.is_file():
-                _flush(path)
+            flush(path)
+        flush(temporary)
     except Exception as error:
         # torch's own writer says only that a write came up short
         full = is_disk_full(error) or free_bytes(target.parent) < FULL
@@ -230,6 +252,7 @@ def write_folder(target: Path, write: Callable[[Path], None], size: int) -> None
     if target.exists():
         shutil.rmtree(target)
     temporary.replace(target)
+    flush(target.parent)
 
 
 def clear_unfinished(folder: Path) -> None:
@@ -241,9 +264,13 @@ def clear_unfinished(folder: Path) -> None:
             leftover.unlink()
 
 
-def _flush(path: Path) -> None:
+def flush(path: Path) -> None:
+    """Wait until a file is on the disk, or, of a folder, the names in it."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # some network file systems cannot do it for a folder
+            raise
     finally:
         os.close(descriptor)

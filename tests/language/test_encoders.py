@@ -161,7 +161,7 @@ def test_an_encoder_with_truncated_or_missing_weights_is_refused(folder: Path, t
         load_encoder(str(copy))
     cut = shutil.copytree(folder, tmp_path / "cut")
     (cut / "model.safetensors").write_bytes((cut / "model.safetensors").read_bytes()[:1000])
-    with pytest.raises(InputError, match="cannot be loaded"):
+    with pytest.raises(InputError, match=r"cannot be loaded|cut off"):
         load_encoder(str(cut))
 
 
@@ -184,7 +184,7 @@ def test_a_sentence_transformers_folder_needs_its_extra_and_its_weights(
 ) -> None:
     folder = save_tiny_sentence_model(tmp_path, ["a", "b"])
     (folder / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes()[:500])
-    with pytest.raises(InputError, match="cannot be loaded"):
+    with pytest.raises(InputError, match=r"cannot be loaded|cut off"):
         load_encoder(str(folder))
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"pip install 'seelevel\[text\]'"):

@@ -24,6 +24,7 @@ from seelevel.json_text import loads
 from seelevel.judge.replies import one_line
 from seelevel.ladder import Ladder
 from seelevel.notes import LevelOverride
+from seelevel.opening import read_text
 from seelevel.registry import nearest
 
 Checker = Callable[[Iterable[Ladder]], Iterable[Ladder]]
@@ -88,7 +89,7 @@ def read_overrides(path: Path, source: Path, root: Path) -> dict[str, list[Overr
     `source`, and for two overrides of one response.
     """
     try:
-        lines = path.read_text(encoding="utf-8-sig").split("\n")
+        lines = read_text(path, "utf-8-sig").split("\n")
     except OSError as error:
         raise InputError(f"check.overrides: {path} cannot be read ({error.strerror}); check the path") from error
     except UnicodeDecodeError as error:

@@ -100,6 +100,8 @@ app.command()(run.doctor)
 # Typer of some versions carries a click of its own, so that click's own class would catch nothing.
 UsageError: Any = typer.BadParameter.__bases__[0]
 INTERRUPTED = 130
+UNUSABLE = (errno.ENAMETOOLONG, errno.ELOOP, errno.EROFS)
+"""What is wrong with a path that nothing can be written to."""
 
 
 def main() -> None:
@@ -125,8 +127,10 @@ def main() -> None:
             raise
         _stop(f"{error.filename}: {str(error.strerror).lower()}; name another place", 2)
     except Exception as error:
-        if isinstance(error, OSError) and error.errno in (errno.ENAMETOOLONG, errno.ELOOP) and error.filename:
+        if isinstance(error, OSError) and error.errno in UNUSABLE and error.filename:
             _stop(f"{str(error.filename)[:80]}: {str(error.strerror).lower()}; name another place", 2)
+        if isinstance(error, RuntimeError) and str(error).startswith("Symlink loop"):  # of Path.resolve
+            _stop(f"{error}; remove the link, or name another place", 2)
         if not is_disk_full(error):
             raise
         place = getattr(error, "filename", None) or Path.cwd()

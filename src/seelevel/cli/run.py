@@ -12,6 +12,7 @@ import typer
 from seelevel.cli.score import JsonOption
 from seelevel.errors import InputError
 from seelevel.json_text import dumps, loads
+from seelevel.opening import read_text
 from seelevel.progress import say, show
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def run(
 def _print_metrics(folder: Path) -> None:
     from seelevel.scorers.intervals import difference_text
 
-    metrics = loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    metrics = loads(read_text(folder / "metrics.json"))
     show(f"{'':26}{'base':>9}{'aligned':>9}{'difference [95% interval]':>34}")
     for name, difference in metrics["differences"].items():
         # A figure is null if it is undefined: nothing was mentioned, nobody judged.

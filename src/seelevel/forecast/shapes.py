@@ -17,7 +17,9 @@ from safetensors import SafetensorError, safe_open
 from seelevel.errors import InputError
 from seelevel.forecast.known import KNOWN
 from seelevel.forecast.sizes import Block, Shape
-from seelevel.models.folders import adapter_base, read_json
+from seelevel.models.blame import blamed
+from seelevel.models.config_file import check_config, read_json
+from seelevel.models.folders import adapter_base
 from seelevel.models.pictures import picture_of
 from seelevel.training.settings import LoraSettings
 
@@ -87,7 +89,10 @@ def shape_of(model: str) -> Shape | None:
     """The shape of a model in a folder (of an adapter: its base), of a well-known model, or in the hub's cache; else
     None."""
     config = config_of(model)
-    return None if config is None else shape_in(config)
+    if config is None:
+        return None
+    with blamed(f"model {model}: its config.json cannot be used", "copy the file again"):
+        return shape_in(config)
 
 
 def config_of(model: str) -> Mapping[str, Any] | None:
@@ -97,13 +102,17 @@ def config_of(model: str) -> Mapping[str, Any] | None:
         base = adapter_base(folder)
         if base is not None:
             return config_of(base)
-        return read_json(folder / "config.json") if (folder / "config.json").is_file() else None
+        if not (folder / "config.json").exists():
+            return None
+        config = read_json(folder / "config.json")
+        check_config(folder / "config.json", config)
+        return config
     if model in KNOWN:
         return KNOWN[model]
     from huggingface_hub import try_to_load_from_cache
 
-    config = try_to_load_from_cache(model, "config.json") if model.count("/") == 1 else None
-    return read_json(Path(config)) if isinstance(config, str) else None
+    file = try_to_load_from_cache(model, "config.json") if model.count("/") == 1 else None
+    return read_json(Path(file)) if isinstance(file, str) else None
 
 
 def adapter_of(model: str) -> LoraSettings | None:

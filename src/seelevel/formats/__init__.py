@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, replace
-from functools import partial
+from functools import cache, partial
 from itertools import islice
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from seelevel.formats.sources import LOOKED_AT, Source, Watched, columns_of, rec
 from seelevel.image_store import ImageStore, cached_pictures
 from seelevel.ladder import Ladder
 from seelevel.registry import choose
-from seelevel.store import read_manifest, write_lines
+from seelevel.store import flush, read_manifest, write_lines
 
 BY_CONTENT = "seelevel.formats.forms:parse"
 READERS = {
@@ -150,10 +151,10 @@ def convert(
 ) -> dict[str, int]:
     """Write a file's records in another format; return how many were read, written and rejected.
 
-    The JSON formats name picture files, so the pictures are copied to `images` beside the target. So are pictures
-    inside the source. Records set aside go to `<target>.rejected.jsonl`. Records that the format cannot hold (AMP: no
-    response; TRL: no pair) are not written. LVLM_NLF's records are read and counted as one ladder per round; `written`
-    counts records.
+    The target names picture files, so the pictures are copied to `images` beside it; Parquet for TRL holds them. So are
+    pictures inside the source. Records set aside go to `<target>.rejected.jsonl`. Records that the format cannot hold
+    (AMP: no response; TRL: no pair) are not written. LVLM_NLF's records are read and counted as one ladder per round;
+    `written` counts records.
     """
     source, target = Path(source), Path(target)
     if read_manifest(target.parent) is not None:
@@ -163,29 +164,34 @@ def convert(
         raise InputError(f"format '{to}' is read but not written; convert to {', '.join(WRITERS)}")
     write = choose("format", to, WRITERS)
     store = ImageStore(target.parent)
-    copied = to in TEXT_FORMATS and target.suffix != ".parquet"
-    ladders: list[Ladder] = []
+    put = cache(store.put) if to not in TEXT_FORMATS or target.suffix != ".parquet" else None
     rejected: list[Rejected] = []
-    for record in read(source, images, source_format, columns=columns, store=store):
-        if isinstance(record, Rejected):
-            rejected.append(record)
-        elif copied:
-            ladders.append(replace(record, images=[store.put(image.path) for image in record.images]))
-        else:
-            ladders.append(record)
-    if not ladders:
-        raise InputError(f"{source} holds no usable record; {commonest(rejected)}")
+    taken = 0
+
+    def ladders() -> Iterator[Ladder]:
+        nonlocal taken
+        for record in read(source, images, source_format, columns=columns, store=store):
+            if isinstance(record, Rejected):
+                rejected.append(record)
+                continue
+            taken += 1
+            yield record if put is None else replace(record, images=[put(image.path) for image in record.images])
+
     part = target.with_name(f".part-{target.name}")  # an existing target is only replaced by a file with records
     try:
-        written: int = write(ladders, part)
+        written: int = write(ladders(), part)
+        if not taken:
+            raise InputError(f"{source} holds no usable record; {commonest(rejected)}")
         if not written:
-            raise InputError(f"{source}: none of its {len(ladders)} records can be written as {to}; name another --to")
+            raise InputError(f"{source}: none of its {taken} records can be written as {to}; name another --to")
         part.replace(target)
+        flush(target.parent)
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):  # a read-only disk: the first error is the one to report
+            part.unlink(missing_ok=True)
     if rejected:
         write_rejected(rejected, target.with_name(target.name + ".rejected.jsonl"))
-    return {"read": len(ladders) + len(rejected), "written": written, "rejected": len(rejected)}
+    return {"read": taken + len(rejected), "written": written, "rejected": len(rejected)}
 
 
 def write_rejected(rejected: list[Rejected], path: Path) -> None:

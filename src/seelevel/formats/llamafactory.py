@@ -6,13 +6,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from seelevel.formats.llava import conversation, relative
-from seelevel.formats.pairs import pair_rows
-from seelevel.ladder import Ladder, Message
+from seelevel.formats.pairs import PairRows, message_pairs
+from seelevel.ladder import Ladder
 from seelevel.store import write_json
 
 
@@ -22,15 +22,16 @@ def write(ladders: Iterable[Ladder], path: Path) -> int:
     An answer is one turn there, so a pair of several rounds is left out unless only its last answers differ.
     """
 
-    def row(ladder: Ladder, better: list[Message], worse: list[Message]) -> dict[str, Any] | None:
-        if better[:-1] != worse[:-1]:
-            return None
-        prompt = [*ladder.prompt, *better[:-1]]
-        chosen, rejected = conversation([better[-1], worse[-1]])
-        names = [relative(image.path, path.parent) for image in ladder.images]
-        record = {"id": ladder.id, "conversations": conversation(prompt), "chosen": chosen, "rejected": rejected}
-        return {**record, "images": names}
+    def of_ladder(ladder: Ladder) -> Iterator[dict[str, Any]]:
+        for better, worse in message_pairs(ladder):
+            if better[:-1] != worse[:-1]:
+                continue
+            prompt = [*ladder.prompt, *better[:-1]]
+            chosen, rejected = conversation([better[-1], worse[-1]])
+            names = [relative(image.path, path.parent) for image in ladder.images]
+            record = {"id": ladder.id, "conversations": conversation(prompt), "chosen": chosen, "rejected": rejected}
+            yield {**record, "images": names}
 
-    rows, written = pair_rows(ladders, row)
-    write_json(path, rows)
-    return written
+    rows = PairRows(ladders, of_ladder)
+    write_json(path, list(rows))
+    return rows.written

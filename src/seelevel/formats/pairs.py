@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
-from typing import Any
+import marshal
+from array import array
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from typing import Any, TypeVar
 
 from seelevel.formats.pictures import Pictures, shown
 from seelevel.formats.questions import no_question, plain, question_of
 from seelevel.formats.records import Record, Rejected
 from seelevel.formats.turns import Turn
 from seelevel.formats.values import BadRecord, mapping
-from seelevel.ladder import Ladder, Message, Response
+from seelevel.ladder import Image, Ladder, Message, Response
+from seelevel.store import batched
 
 ORIGIN = {"kind": "given"}
+REMEMBERED = 64
+OF_A_PAIR = ("id", "chosen", "rejected")
+"""Keys of a record that change from pair to pair of one question."""
+Item = TypeVar("Item", bound=Hashable)
 
 
 def pair(name: str, record: dict[str, Any], pictures: Pictures, chosen: list[Turn], rejected: list[Turn]) -> Ladder:
@@ -22,15 +27,15 @@ def pair(name: str, record: dict[str, Any], pictures: Pictures, chosen: list[Tur
 
     Raises `BadRecord`.
     """
-    prompt, chosen, rejected = _parted(question_of(record), chosen, rejected)
+    question, given = _asked(record, pictures)
+    prompt, chosen, rejected = _parted(question, chosen, rejected)
     if not prompt:
         raise no_question(record)
-    given = pictures.named(record)
     sides = {}
     for side, answer in (("chosen", chosen), ("rejected", rejected)):
         if not answer or answer[0].role != "assistant":
             raise BadRecord(f"{side} does not start with an answer")
-        messages, images = shown([*prompt, *answer], record, given, pictures)
+        messages, images = _shown([*prompt, *answer], record, given, pictures)
         if len(messages) == len(prompt) or messages[-1]["role"] != "assistant":
             raise BadRecord(f"{side} does not end with an answer")
         sides[side] = (messages, images)
@@ -42,6 +47,32 @@ def pair(name: str, record: dict[str, Any], pictures: Pictures, chosen: list[Tur
     cut = len(prompt)
     responses = [Response(better[cut:], 0, dict(ORIGIN)), Response(worse[cut:], 1, dict(ORIGIN))]
     return Ladder(name, images, better[:cut], responses, mapping(record.get("annotations"), "annotations"))
+
+
+def _asked(record: dict[str, Any], pictures: Pictures) -> tuple[list[Turn], list[Image]]:
+    """A record's question and pictures. Those of the record before are kept: its pairs stand one after another."""
+    asked = [entry for entry in record.items() if entry[0] not in OF_A_PAIR]
+    try:
+        key = marshal.dumps(asked, 2)
+    except ValueError:  # a value of another type than JSON has
+        return question_of(record), pictures.named(record)
+    if key != pictures.asked[0]:
+        pictures.asked = (key, question_of(record), pictures.named(record))
+    return list(pictures.asked[1]), list(pictures.asked[2])
+
+
+def _shown(
+    turns: list[Turn], record: dict[str, Any], given: list[Image], pictures: Pictures
+) -> tuple[list[Message], list[Image]]:
+    """`shown`. The last conversations are kept: an answer of K stands in K - 1 pairs."""
+    if not given or any(name is not None for turn in turns for name in turn.shown):
+        return shown(turns, record, given, pictures)  # looks at the record itself, or at names in the turns
+    key = (*turns, len(given))
+    if key not in pictures.conversations:
+        if len(pictures.conversations) == REMEMBERED:
+            pictures.conversations.clear()
+        pictures.conversations[key] = shown(turns, record, given, pictures)[0]
+    return list(pictures.conversations[key]), given
 
 
 def _parted(prompt: list[Turn], chosen: list[Turn], rejected: list[Turn]) -> tuple[list[Turn], list[Turn], list[Turn]]:
@@ -81,8 +112,8 @@ def grouped(records: Iterable[Record | Rejected]) -> Iterator[Record | Rejected]
     They become one ladder if their pairs are exactly those of an order with ties. If they are not (a cycle, or pairs
     that leave the order open), each stays a ladder of two. Ladders stand in the order of their first pairs.
     """
-    groups: dict[str, list[Record]] = {}
-    order: list[str | Record | Rejected] = []
+    groups: dict[bytes, _Group] = {}
+    order: list[bytes | Record | Rejected] = []
     for record in records:
         if isinstance(record, Rejected) or not _is_pair(record.ladder):
             if not groups:
@@ -91,48 +122,91 @@ def grouped(records: Iterable[Record | Rejected]) -> Iterator[Record | Rejected]
                 order.append(record)
             continue
         x = record.ladder
-        name = "" if record.unnamed else x.id
-        key = json.dumps([name, [image.path for image in x.images], x.prompt, x.annotations])
-        if key not in groups:
+        shared = ["" if record.unnamed else x.id, [vars(image) for image in x.images], x.prompt, x.annotations]
+        key = marshal.dumps(shared, 2)
+        group = groups.get(key)
+        if group is None:
+            group = groups[key] = _Group()
             order.append(key)
-        groups.setdefault(key, []).append(record)
-    for entry in order:
-        if isinstance(entry, str):
-            yield from _joined(groups.pop(entry))
+        group.add(record)
+    for number, entry in enumerate(order):
+        order[number] = b""  # what has been handed on need not stay in memory
+        if isinstance(entry, bytes):
+            yield from groups.pop(entry).joined(*marshal.loads(entry))
         else:
             yield entry
+
+
+class _Group:
+    """The pairs of one question, in little memory: a file may have millions. Answers are texts or bytes, each once."""
+
+    __slots__ = ("answers", "names", "pairs", "places", "scores")
+
+    def __init__(self) -> None:
+        self.answers: dict[str | bytes, int] = {}
+        self.pairs = array("I")  # better, worse, better, worse, …
+        self.places: list[str] = []
+        self.names: list[str] = []  # of records without an id of their own
+        self.scores: dict[int, list[dict[str, float]]] | None = None  # of the rows that have any
+
+    def add(self, record: Record) -> None:
+        scores = [response.scores for response in record.ladder.responses]
+        if any(scores):
+            self.scores = self.scores or {}
+            self.scores[len(self.places)] = scores
+        for response in record.ladder.responses:
+            self.pairs.append(self.answers.setdefault(_packed(response.messages), len(self.answers)))
+        self.places.append(record.where)
+        if record.unnamed:
+            self.names.append(record.ladder.id)
+
+    def joined(
+        self, name: str, images: list[dict[str, str]], prompt: list[Message], annotations: dict[str, Any]
+    ) -> Iterator[Record]:
+        """One ladder if the pairs fit into one order, else a ladder of two per pair."""
+        answers = [_unpacked(answer) for answer in self.answers]
+        rows, given = list(batched(self.pairs, 2)), self.scores or {}
+        levels = levels_of(range(len(answers)), {(better, worse) for better, worse in rows}) if len(rows) > 1 else None
+        orders = [dict(zip(row, (0, 1), strict=True)) for row in rows]
+        scores = [dict(zip(row, given.get(number, ({}, {})), strict=True)) for number, row in enumerate(rows)]
+        if levels is not None:
+            orders = [dict(sorted(levels.items(), key=lambda entry: entry[1]))]
+            scores = [{answer: value for row in reversed(scores) for answer, value in row.items()}]  # the first counts
+        for number, order in enumerate(orders):
+            responses = [
+                Response(answers[answer], level, dict(ORIGIN), scores=scores[number][answer])
+                for answer, level in order.items()
+            ]
+            pictures = [Image(**image) for image in images]
+            ladder = Ladder(self.names[number] if self.names else name, pictures, prompt, responses, annotations)
+            yield Record(self.places[number], ladder, unnamed=bool(self.names))
+
+
+def _packed(messages: list[Message]) -> str | bytes:
+    """Messages in little memory: one answer as its text."""
+    return messages[0]["content"] if len(messages) == 1 else marshal.dumps(messages, 2)
+
+
+def _unpacked(packed: str | bytes) -> list[Message]:
+    if isinstance(packed, str):
+        return [Message(role="assistant", content=packed)]
+    messages: list[Message] = marshal.loads(packed)
+    return messages
 
 
 def _is_pair(ladder: Ladder) -> bool:
     return ladder.levels == [0, 1] and all(response.origin == ORIGIN for response in ladder.responses)
 
 
-def _joined(rows: list[Record]) -> list[Record]:
-    """One ladder if the pairs fit into one order, else a ladder of two per pair."""
-    if len(rows) == 1:
-        return rows
-    responses: dict[str, Response] = {}
-    pairs = set()
-    for row in rows:
-        better, worse = (json.dumps(response.messages) for response in row.ladder.responses)
-        responses.setdefault(better, row.ladder.responses[0])
-        responses.setdefault(worse, row.ladder.responses[1])
-        pairs.add((better, worse))
-    levels = levels_of(list(responses), pairs)
-    if levels is None:
-        return rows
-    answers = [replace(responses[key], level=level) for key, level in levels.items()]
-    ladder = replace(rows[0].ladder, responses=sorted(answers, key=lambda response: response.level))
-    return [Record(rows[0].where, ladder, rows[0].unnamed)]
-
-
-def levels_of(items: list[str], pairs: set[tuple[str, str]]) -> dict[str, int] | None:
+def levels_of(items: Sequence[Item], pairs: set[tuple[Item, Item]]) -> dict[Item, int] | None:
     """Levels (0 is best) whose pairs are exactly the given ones and those they imply; None if there are none.
 
     An item's level is the length of the longest path to it from a best item. These levels are right if they add no pair
     that the rows do not imply: A>B, B>C implies A>C, but A>B, A>C, C>D leaves B and D open.
     """
-    worse: dict[str, set[str]] = {item: {b for a, b in pairs if a == item} for item in items}
+    worse: dict[Item, set[Item]] = {item: set() for item in items}
+    for a, b in pairs:
+        worse[a].add(b)
     level = dict.fromkeys(items, 0)
     for _ in items:
         changed = False
@@ -154,15 +228,20 @@ def levels_of(items: list[str], pairs: set[tuple[str, str]]) -> dict[str, int] |
     return level
 
 
-def pair_rows(
-    ladders: Iterable[Ladder], row: Callable[[Ladder, list[Message], list[Message]], dict[str, Any] | None]
-) -> tuple[list[dict[str, Any]], int]:
-    """`row(ladder, better, worse)` of every pair of each ladder, and how many ladders had a row. None is left out."""
-    rows: list[dict[str, Any]] = []
-    written = 0
-    for ladder in ladders:
-        answers = [response.messages for response in ladder.responses]
-        of_ladder = [row(ladder, answers[better], answers[worse]) for better, worse in ladder.pairs()]
-        rows += [entry for entry in of_ladder if entry is not None]
-        written += any(entry is not None for entry in of_ladder)
-    return rows, written
+class PairRows:
+    """`rows(ladder)` of each ladder, one after another. `written`: ladders so far that had a row."""
+
+    def __init__(self, ladders: Iterable[Ladder], rows: Callable[[Ladder], Iterable[dict[str, Any]]]) -> None:
+        self._ladders, self._rows, self.written = ladders, rows, 0
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        for ladder in self._ladders:
+            of_ladder = list(self._rows(ladder))
+            self.written += bool(of_ladder)
+            yield from of_ladder
+
+
+def message_pairs(ladder: Ladder) -> Iterator[tuple[list[Message], list[Message]]]:
+    """(better, worse) of every pair of a ladder."""
+    for better, worse in ladder.pairs():
+        yield ladder.responses[better].messages, ladder.responses[worse].messages

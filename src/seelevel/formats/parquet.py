@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 from seelevel.errors import InputError
 from seelevel.formats.old_notes import with_types
 from seelevel.formats.tables import not_parquet
-from seelevel.formats.values import kind_of
 from seelevel.json_text import dumps, loads
-from seelevel.ladder import Feedback, Image, Ladder, Message, Response
+from seelevel.ladder import Feedback, Image, Ladder, Message, Response, Role
 from seelevel.notes import LevelOverride, RoundOf, read_check_note, read_checked, read_feedback_note
-from seelevel.store import shards, write_atomically
+from seelevel.opening import open_file, read_bytes
+from seelevel.store import batched, shards, whole_file
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+Checked = TypeVar("Checked")
+ROWS = 1024
+"""Ladders in memory at a time."""
 NOTE_READERS: dict[str, Callable[[Any], Any]] = {
     "check": read_check_note,
     "round_of": lambda value: RoundOf(**value),
@@ -69,7 +72,7 @@ def _row(ladder: Ladder, root: Path | None, embed_images: bool) -> dict[str, Any
     for image in ladder.images:
         entry: dict[str, Any] = {"path": _inside(image.path, root), "sha256": image.sha256}
         if embed_images:
-            entry["bytes"] = Path(image.path).read_bytes()
+            entry["bytes"] = read_bytes(image.path)
         images.append(entry)
     return {
         "id": ladder.id,
@@ -102,30 +105,37 @@ def _inside(path: str, root: Path | None) -> str:
     return path
 
 
-def _typed(value: Any, kind: type) -> Any:
-    """The value, if it is of this type. Raises TypeError."""
-    if not isinstance(value, kind):
-        raise TypeError(f"{value!r:.40} is {kind_of(value)}, not of type {kind.__name__}")
+def _of(kind: type[Checked], value: Any, name: str) -> Checked:
+    """The value. Raises `ValueError` if it is of another type."""
+    if type(value) is not kind:
+        raise ValueError(f"{name} is {value!r:.40}")
     return value
 
 
-def _mapping(text: str) -> dict[str, Any]:
-    value: dict[str, Any] = _typed(loads(text), dict)
-    return value
+def _mapping(text: str, name: str) -> dict[str, Any]:
+    """The mapping in a column of JSON."""
+    return {} if text == "{}" else _of(dict, loads(text), name)
 
 
 def _messages(rows: list[dict[str, Any]]) -> list[Message]:
-    return [Message(role=_typed(m["role"], str), content=_typed(m["content"], str)) for m in rows]
+    return [Message(role=_role(m["role"]), content=_of(str, m["content"], "content")) for m in rows]
+
+
+def _role(value: Any) -> Role:
+    if value not in get_args(Role):
+        raise ValueError(f"role is {value!r:.40}")
+    role: Role = value
+    return role
 
 
 def _ladder(row: dict[str, Any], untyped: bool) -> Ladder:
-    notes = _mapping(row["notes"])
+    notes = _mapping(row["notes"], "notes")
     ladder = Ladder(
-        id=_typed(row["id"], str),
-        images=[Image(_typed(i["path"], str), _typed(i["sha256"] or "", str)) for i in row["images"]],
+        id=_of(str, row["id"], "id"),
+        images=[Image(_of(str, i["path"], "path"), _of(str, i["sha256"] or "", "sha256")) for i in row["images"]],
         prompt=_messages(row["prompt"]),
         responses=[_response(r) for r in row["responses"]],
-        annotations=_mapping(row["annotations"]),
+        annotations=_mapping(row["annotations"], "annotations"),
     )
     if untyped:
         return with_types(ladder, notes)
@@ -136,13 +146,13 @@ def _ladder(row: dict[str, Any], untyped: bool) -> Ladder:
 def _response(row: dict[str, Any]) -> Response:
     return Response(
         messages=_messages(row["messages"]),
-        level=_typed(row["level"], int),
-        origin=_mapping(row["origin"]),
-        condition=_typed(row["condition"], str),
-        scores=_mapping(row["scores"]),
+        level=_of(int, row["level"], "level"),
+        origin=_mapping(row["origin"], "origin"),
+        condition=_of(str, row["condition"], "condition"),
+        scores=_mapping(row["scores"], "scores"),
         feedback=None if row["feedback"] is None else Feedback(**loads(row["feedback"])),
         check=None if row.get("check") is None else read_checked(loads(row["check"])),
-        reasoning=_typed(row.get("reasoning") or "", str),
+        reasoning=_of(str, row.get("reasoning") or "", "reasoning"),
     )
 
 
@@ -154,10 +164,11 @@ def write_shard(path: Path, ladders: Iterable[Ladder], root: Path | None = None,
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    rows = [_row(ladder, root, embed_images) for ladder in ladders]
-    buffer = pa.BufferOutputStream()
-    pq.write_table(pa.Table.from_pylist(rows, schema=_schema(embed_images)), buffer)
-    write_atomically(path, buffer.getvalue().to_pybytes())
+    schema = _schema(embed_images)
+    with whole_file(path) as file, pq.ParquetWriter(file, schema) as writer:
+        for batch in batched(ladders, ROWS):
+            rows = [_row(ladder, root, embed_images) for ladder in batch]
+            writer.write_table(pa.Table.from_pylist(rows, schema=schema))
 
 
 def iter_shards(folder: Path, root: Path | None = None) -> Iterator[tuple[Path, list[Ladder]]]:
@@ -173,43 +184,64 @@ def read_ladders(path: Path, root: Path | None = None, keep: Callable[[bytes], I
     If a picture's file is missing and the Parquet file holds its bytes, they are given to `keep`, which returns the
     picture's new file; by default in the cache.
     """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    if path.is_dir():
-        files = shards(path) or sorted(path.glob("*.parquet"))
-        if not files:
-            raise InputError(f"no Parquet file in {path}; name a ladder file or a stage's folder")
-        return [ladder for file in files for ladder in read_ladders(file, root, keep)]
-    if not path.exists():
-        raise InputError(f"{path} does not exist; name a Parquet file of ladders")
-    try:
-        table = pq.read_table(path)
-        rows = table.to_pylist()
-    except (pa.ArrowException, OSError) as error:
-        raise not_parquet(path, error) from error
-    try:
-        ladders = [_ladder(row, _untyped(table.schema)) for row in rows]
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise InputError(f"{path} does not hold ladders ({error!r}); see docs/formats.md for the columns") from error
     return [
         replace(
             ladder,
             images=[
-                _unpacked(_placed(image, path, root), entry.get("bytes"), keep)
-                for image, entry in zip(ladder.images, row["images"], strict=True)
+                unpacked(_placed(image, file, root), raw, keep) for image, raw in zip(ladder.images, held, strict=True)
             ],
         )
-        for ladder, row in zip(ladders, rows, strict=True)
+        for file in ladder_files(path)
+        for ladder, held in each_row(file)
     ]
 
 
-def _untyped(schema: pa.Schema) -> bool:
-    """Whether the version before wrote the file: its responses have no `check`."""
+def ladder_files(path: Path) -> list[Path]:
+    """A Parquet file, or those of a folder. Raises `InputError` if there are none."""
+    files = (shards(path) or sorted(path.glob("*.parquet"))) if path.is_dir() else [path]
+    if not files:
+        raise InputError(f"no Parquet file in {path}; name a ladder file or a stage's folder")
+    return files
+
+
+def each_row(path: Path) -> Iterator[tuple[Ladder, list[bytes | None]]]:
+    """The ladders of one Parquet file, a few at a time, each with the bytes of its pictures that the file holds.
+
+    Raises `InputError` for a file that cannot be read or holds something else.
+    """
     import pyarrow as pa
 
-    response = schema.field("responses").type.value_type
-    return pa.types.is_struct(response) and "check" not in [field.name for field in response]
+    number = 0
+    try:
+        for untyped, row in _rows(path):
+            yield _ladder(row, untyped), [_bytes(image) for image in row["images"]]
+            number += 1
+    except FileNotFoundError as error:
+        raise InputError(f"{path} does not exist; name a Parquet file of ladders") from error
+    except (pa.ArrowException, OSError, SystemError, MemoryError) as error:
+        raise not_parquet(path, error) from error
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as error:
+        reason = " ".join(repr(error).split())[:200]
+        raise InputError(
+            f"{path} does not hold ladders (row {number}: {reason}); see docs/formats.md for the columns"
+        ) from error
+
+
+def _bytes(image: Mapping[str, Any]) -> bytes | None:
+    raw = image.get("bytes")
+    return raw if raw is None else _of(bytes, raw, "bytes")
+
+
+def _rows(path: Path) -> Iterator[tuple[bool, dict[str, Any]]]:
+    """The rows of a file; of each, whether the version before wrote it: its responses have no `check`."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    with open_file(path) as opened, pq.ParquetFile(opened) as file:
+        response = file.schema_arrow.field("responses").type.value_type
+        untyped = pa.types.is_struct(response) and "check" not in [field.name for field in response]
+        for batch in file.iter_batches(ROWS, use_threads=False):
+            yield from ((untyped, row) for row in batch.to_pylist())
 
 
 def _placed(image: Image, file: Path, root: Path | None) -> Image:
@@ -222,7 +254,8 @@ def _placed(image: Image, file: Path, root: Path | None) -> Image:
     return replace(image, path=str((places[0] / image.path).resolve()))
 
 
-def _unpacked(image: Image, raw: bytes | None, keep: Callable[[bytes], Image] | None) -> Image:
+def unpacked(image: Image, raw: bytes | None, keep: Callable[[bytes], Image] | None) -> Image:
+    """The picture in its file, or, if that is missing, from its bytes in the file it was named in."""
     if not raw or Path(image.path).is_file():
         return image
     from seelevel.image_store import cached_pictures

@@ -34,6 +34,8 @@ UNREAD = ("video", "videos", "audio", "audios", "rejected_image", "rejected_imag
 NUMBERED = re.compile(r"(?:image|img|picture|photo)s?[_-]?[0-9]{1,2}", re.IGNORECASE)
 SUFFIX = re.compile(rf"[^\s<>]{{1,300}}\.({'|'.join(ENDINGS)})", re.IGNORECASE)
 BASE64 = re.compile(r"[A-Za-z0-9+/\s]{64,}={0,2}")
+REMEMBERED = 10_000
+"""Names whose files are remembered: every pair of a question names its pictures again."""
 HEAD = 32
 """Characters of a text in base64 that tell whether it is a picture."""
 
@@ -56,6 +58,9 @@ class Pictures:
         real = {root.absolute(): root.resolve() for root in (folder, home)}
         self.roots = {**real, **{root: root for root in real.values()}}
         self._keep = keep
+        self._found: dict[str, Path] = {}
+        self.asked: tuple[bytes, list[Turn], list[Image]] = (b"", [], [])  # both for `seelevel.formats.pairs`
+        self.conversations: dict[Any, list[Message]] = {}
 
     def named(self, record: dict[str, Any]) -> list[Image]:
         """The pictures of a record: names, bytes, or mappings of them, alone or in a list, under `image` or `images`.
@@ -112,6 +117,13 @@ class Pictures:
 
     def place(self, name: str) -> Path:
         """The file of a picture's name. Raises `BadRecord` if it is missing or outside the folders."""
+        if name not in self._found:
+            if len(self._found) == REMEMBERED:
+                self._found.clear()
+            self._found[name] = self._look(name)
+        return self._found[name]
+
+    def _look(self, name: str) -> Path:
         if "\0" in name:
             raise BadRecord(f"image '{name[:80]}' is not a file name")
         outside = False

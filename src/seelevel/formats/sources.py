@@ -19,6 +19,7 @@ from seelevel.errors import InputError
 from seelevel.formats.json_records import LINES, json_records, table_records
 from seelevel.formats.tables import arrow_records, parquet_records, rows_in, tar_records
 from seelevel.ladder import Image
+from seelevel.opening import open_file
 from seelevel.registry import nearest
 from seelevel.store import read_mapping
 
@@ -130,14 +131,15 @@ def container(path: Path) -> str:
 
     Raises `InputError` if it does not exist, is no file, or is of a kind that is not read.
     """
-    if not path.is_file():
-        there = "is not a file; name one" if path.exists() else "does not exist; check the path"
-        raise InputError(f"{path} {there}")
-    with path.open("rb") as file:
+    try:
+        file = open_file(path)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise InputError(f"{path} does not exist; check the path") from error
+    with file:
         head = file.read(HEAD)
-    if head.startswith(b"\x1f\x8b"):
-        with _unzipped(path) as unzipped:
-            head = _first(path, unzipped)
+        if head.startswith(b"\x1f\x8b"):
+            file.seek(0)
+            head = _first(path, _unzipped(file))
     for magic, (kind, remedy) in REFUSED.items():
         if head.startswith(magic):
             raise InputError(f"{path} is {kind}; {remedy}")
@@ -153,8 +155,8 @@ def container(path: Path) -> str:
     return "JSON"
 
 
-def _unzipped(path: Path) -> BinaryIO:
-    return cast(BinaryIO, gzip.open(path, "rb"))
+def _unzipped(file: BinaryIO) -> BinaryIO:
+    return cast(BinaryIO, gzip.open(file, "rb"))
 
 
 def _first(path: Path, file: BinaryIO) -> bytes:
@@ -176,10 +178,10 @@ def _of_file(path: Path) -> Iterator[tuple[str, Any]]:
     if kind == "Arrow":
         yield from arrow_records(path)
         return
-    with path.open("rb") as file:
+    with open_file(path) as file:
         zipped = file.read(2) == b"\x1f\x8b"
         file.seek(0)
-        with _unzipped(path) if zipped else file as content:
+        with _unzipped(file) if zipped else file as content:
             try:
                 if kind == "tar":
                     yield from tar_records(path, content)

@@ -9,17 +9,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from seelevel.formats.llava import relative
-from seelevel.formats.pairs import pair, pair_rows
+from seelevel.formats.pairs import PairRows, message_pairs, pair
 from seelevel.formats.pictures import Pictures
 from seelevel.formats.questions import answer_turns, conversation_of
 from seelevel.formats.turns import turns
 from seelevel.formats.values import BadRecord, empty, missing
-from seelevel.ladder import Ladder, Message
+from seelevel.ladder import Ladder
 from seelevel.store import write_lines
 
 WHOLE = ("rejected_messages", "rejected_conversations")
@@ -50,14 +50,15 @@ def ladders(name: str, record: dict[str, Any], pictures: Pictures) -> list[Ladde
 def write(ladders: Iterable[Ladder], path: Path) -> int:
     """Write one JSON line per pair of each ladder; return how many ladders had a pair."""
 
-    def row(ladder: Ladder, better: list[Message], worse: list[Message]) -> dict[str, Any]:
-        entry = {"id": ladder.id, "messages": [*ladder.prompt, *better]}
-        if len(better) == len(worse) == 1:
-            entry["rejected_response"] = worse[0]["content"]
-        else:
-            entry["rejected_messages"] = [*ladder.prompt, *worse]
-        return {**entry, "images": [relative(image.path, path.parent) for image in ladder.images]}
+    def of_ladder(ladder: Ladder) -> Iterator[dict[str, Any]]:
+        for better, worse in message_pairs(ladder):
+            entry: dict[str, Any] = {"id": ladder.id, "messages": [*ladder.prompt, *better]}
+            if len(better) == len(worse) == 1:
+                entry["rejected_response"] = worse[0]["content"]
+            else:
+                entry["rejected_messages"] = [*ladder.prompt, *worse]
+            yield {**entry, "images": [relative(image.path, path.parent) for image in ladder.images]}
 
-    rows, written = pair_rows(ladders, row)
+    rows = PairRows(ladders, of_ladder)
     write_lines(path, rows)
-    return written
+    return rows.written

@@ -10,7 +10,7 @@ from decimal import Decimal
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from seelevel.errors import InputError
+from seelevel.errors import InputError, reason_of
 from seelevel.images import ENDINGS, is_picture
 from seelevel.json_text import loads
 
@@ -23,6 +23,8 @@ BATCH_ROWS = 1024
 LARGEST_MEMBER = 1 << 28
 """Bytes of the largest file in a tar that is read."""
 TEXTS = ("txt", "text", "caption")
+BROKEN = (OSError, ValueError, LookupError, TypeError, ArithmeticError, MemoryError, RecursionError, SystemError)
+"""What pyarrow raises over a damaged file besides its own exceptions."""
 
 
 def plain(value: Any) -> Any:
@@ -65,17 +67,19 @@ def parquet_records(path: Path) -> Iterator[tuple[str, Any]]:
             for batch in file.iter_batches(_batch_rows(size, data.num_rows), use_threads=False):
                 yield from _rows(path, batch, number)
                 number += batch.num_rows
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, *BROKEN) as error:
         if number >= 0:
-            raise InputError(f"{path}: broken after row {number} ({error}); fetch or write it again") from error
+            raise InputError(
+                f"{path}: broken after row {number} ({reason_of(error)}); fetch or write it again"
+            ) from error
         raise not_parquet(path, error) from error
 
 
 def not_parquet(path: Path, error: Exception) -> InputError:
     """What to raise for a file that cannot be read as Parquet."""
     return InputError(
-        f"{path} is not a Parquet file ({error}); fetch or write it again. If a run wrote it, delete it and run the "
-        "same command again"
+        f"{path} is not a Parquet file ({reason_of(error)}); fetch or write it again. If a run wrote it, "
+        "delete it and run the same command again"
     )
 
 
@@ -87,13 +91,16 @@ def arrow_records(path: Path) -> Iterator[tuple[str, Any]]:
     try:
         with pa.memory_map(str(path)) as mapped:
             for batch in _arrow_batches(mapped):
+                batch.validate(full=True)  # a wrong offset would be read outside of the file
                 step = _batch_rows(batch.nbytes, batch.num_rows)
                 for start in range(0, batch.num_rows, step):
                     part = batch.slice(start, step)
                     yield from _rows(path, part, number)
                     number += part.num_rows
-    except (pa.ArrowException, OSError) as error:
-        raise InputError(f"{path} row {number}: not Arrow ({error}); fetch or write the file again") from error
+    except (pa.ArrowException, *BROKEN) as error:
+        raise InputError(
+            f"{path} row {number}: not Arrow ({reason_of(error)}); fetch or write the file again"
+        ) from error
 
 
 def _arrow_batches(mapped: pa.MemoryMappedFile) -> Iterator[pa.RecordBatch]:
@@ -124,7 +131,7 @@ def rows_in(path: Path) -> int:
 
     try:
         return int(pq.read_metadata(path).num_rows)
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, *BROKEN) as error:
         raise not_parquet(path, error) from error
 
 
@@ -167,7 +174,7 @@ def tar_records(path: Path, file: BinaryIO) -> Iterator[tuple[str, Any]]:
                 content = tar.extractfile(member)
                 members[kind.lower()] = (place.name, b"" if content is None else content.read())
     except (tarfile.TarError, EOFError, OSError) as error:
-        raise InputError(f"{path}: broken after '{key}' ({error}); fetch or write the tar again") from error
+        raise InputError(f"{path}: broken after '{key}' ({reason_of(error)}); fetch or write the tar again") from error
     if end.block.strip(b"\0"):
         raise InputError(f"{path}: cut off after '{key}'; fetch or write the tar again")
     if members:

@@ -13,16 +13,18 @@ An answer is a text, one turn, or turns; it may begin with the question again. T
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 from seelevel.formats.llava import relative
-from seelevel.formats.pairs import pair, pair_rows
+from seelevel.formats.pairs import PairRows, pair
 from seelevel.formats.pictures import Pictures
 from seelevel.formats.questions import answer_turns
 from seelevel.formats.ranked import listed
 from seelevel.formats.values import BadRecord, missing, number
+from seelevel.images import read_file
 from seelevel.json_text import loads
 from seelevel.ladder import IMAGE_MARK, Ladder, Message
 from seelevel.store import write_atomically, write_lines
@@ -40,7 +42,9 @@ def ladders(name: str, record: dict[str, Any], pictures: Pictures) -> list[Ladde
         if missing(row.get(side)):
             raise BadRecord(f"no {side}")
     for first, second in SCORES:
-        scores = [row.get(key) for key in (first, second)]
+        if first not in row or second not in row:
+            continue
+        scores = [row[key] for key in (first, second)]
         better, worse = (None if missing(score) else number(score, "a score") for score in scores)
         if better is not None and worse is not None and better < worse:
             raise BadRecord(f"{first} {better:g} is below {second} {worse:g}")
@@ -71,20 +75,20 @@ def write(ladders: Iterable[Ladder], path: Path) -> int:
 
     Returns how many ladders had a pair.
     """
-    rows, written = pair_rows(ladders, _row)
+    rows = PairRows(ladders, _rows)
     if path.suffix == ".parquet":
-        write_atomically(path, _parquet(rows))
-    else:
-        for row in rows:
-            row["images"] = [relative(image, path.parent) for image in row["images"]]
-        write_lines(path, rows)
-    return written
+        write_atomically(path, _parquet(list(rows)))
+        return rows.written
+    named = cache(partial(relative, folder=path.parent))
+    write_lines(path, ({**row, "images": [named(image) for image in row["images"]]} for row in rows))
+    return rows.written
 
 
-def _row(ladder: Ladder, better: list[Message], worse: list[Message]) -> dict[str, Any]:
-    images = [image.path for image in ladder.images]
-    row = {"id": ladder.id, "images": images, "prompt": _parts(ladder.prompt)}
-    return {**row, "chosen": _parts(better), "rejected": _parts(worse)}
+def _rows(ladder: Ladder) -> Iterator[dict[str, Any]]:
+    row = {"id": ladder.id, "images": [image.path for image in ladder.images], "prompt": _parts(ladder.prompt)}
+    answers = [_parts(response.messages) for response in ladder.responses]
+    for better, worse in ladder.pairs():
+        yield {**row, "chosen": answers[better], "rejected": answers[worse]}
 
 
 def _parts(messages: list[Message]) -> list[dict[str, Any]]:
@@ -124,7 +128,7 @@ def _parquet(rows: list[dict[str, Any]]) -> bytes:
         }
     )
     for row in rows:
-        row["images"] = [{"path": Path(p).name, "bytes": Path(p).read_bytes()} for p in row["images"]]
+        row["images"] = [{"path": Path(p).name, "bytes": read_file(p)} for p in row["images"]]
     buffer = io.BytesIO()
     Dataset.from_list(rows, features=features).to_parquet(buffer)
     return buffer.getvalue()

@@ -10,6 +10,9 @@ DEEPEST, LONGEST = 50, 4000
 """Nested lists and mappings, and the bits of a whole number: more is an accident, and Python's JSON writer fails."""
 
 
+SIZED = (str, list, dict, bytes)
+
+
 class BadRecord(ValueError):
     """A record that cannot be used; the message is the reason."""
 
@@ -21,12 +24,16 @@ def missing(value: Any) -> bool:
 
 def empty(value: Any) -> bool:
     """Whether a value is missing, or an empty text, list, mapping or bytes."""
-    return missing(value) or (isinstance(value, str | list | dict | bytes) and not value)
+    return not value if isinstance(value, SIZED) else missing(value)
 
 
 def first(record: Mapping[str, Any], *keys: str) -> Any:
     """The value of the first of these keys that is not missing; None if all are."""
-    return next((record[key] for key in keys if not missing(record.get(key))), None)
+    for key in keys:
+        value = record.get(key)
+        if value is not None and not missing(value):
+            return value
+    return None
 
 
 def kind_of(value: Any) -> str:

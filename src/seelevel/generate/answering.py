@@ -25,6 +25,7 @@ from seelevel.json_text import dumps, loads
 from seelevel.ladder import Ladder
 from seelevel.models.base import Generator, ModelRef, Sampling
 from seelevel.models.rollout import Dialogue, Talk, rollout
+from seelevel.opening import read_text
 from seelevel.progress import say
 from seelevel.store import StageFolder, shards, write_atomically
 
@@ -55,7 +56,7 @@ def answer_prompts(
             _answer_shards(todo, stage, settings, answerer, number, root, seed)
     for path, target in targets.items():
         if not target.exists():
-            answers = [loads(_partial(stage, n, path).read_text("utf-8")) for n in range(len(answerers))]
+            answers = [loads(read_text(_partial(stage, n, path))) for n in range(len(answerers))]
             ladders = read_ladders(path, root)
             decoding = [_sampling(settings, seed, path, n).model_dump(mode="json") for n in range(len(answerers))]
             origins = [{**a.origin, "sampling": used} for a, used in zip(answerers, decoding, strict=True)]

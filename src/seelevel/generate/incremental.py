@@ -34,6 +34,7 @@ from seelevel.generate.settings import FinetuneSettings, IncrementalSettings
 from seelevel.json_text import loads
 from seelevel.ladder import Ladder
 from seelevel.models.base import ModelRef
+from seelevel.opening import read_text
 from seelevel.progress import say
 from seelevel.store import StageFolder
 
@@ -120,7 +121,7 @@ class Finetune:
 
     def facts(self) -> dict[str, Any]:
         """The model's entry in the manifest, from the file that training leaves."""
-        trained = loads((self.folder / "training.json").read_text("utf-8"))
+        trained = loads(read_text(self.folder / "training.json"))
         return {
             "model": self.origin["model"],
             **{key: trained[key] for key in ("ladders", "left_out", "steps")},

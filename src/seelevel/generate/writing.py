@@ -16,6 +16,7 @@ from seelevel.generate.settings import Writing
 from seelevel.json_text import dumps, loads
 from seelevel.ladder import Ladder
 from seelevel.models.base import ModelRef
+from seelevel.opening import read_text
 from seelevel.progress import say
 from seelevel.store import StageFolder, shards, write_atomically
 
@@ -76,5 +77,5 @@ def _asked(stage: StageFolder) -> Path:
 
 def _reasons(stage: StageFolder) -> Counter[str]:
     files = sorted((stage.path / "set_aside").glob("*.jsonl"))
-    lines = [line for file in files for line in file.read_text("utf-8").split("\n") if line]
+    lines = [line for file in files for line in read_text(file).split("\n") if line]
     return Counter(loads(line)["reason"].partition(":")[0] for line in lines)

@@ -19,6 +19,7 @@ from seelevel.json_text import dumps
 from seelevel.judge.replies import Parse, Record, one_line
 from seelevel.ladder import IMAGE_MARK, Image, Ladder, Message, Response
 from seelevel.models.base import Generator, Prompt, Sampling
+from seelevel.opening import read_text
 from seelevel.templates import RENDER_ERRORS, compiled, rendered, what_went_wrong
 
 V = TypeVar("V")
@@ -46,7 +47,7 @@ class JudgeTemplate:
     def __init__(self, template: str | Path) -> None:
         self.source = str(template) if isinstance(template, Path) else "the judge's template"
         try:
-            text = template.read_text(encoding="utf-8") if isinstance(template, Path) else template
+            text = read_text(template) if isinstance(template, Path) else template
             self._template = compiled(text)
         except OSError as error:
             raise InputError(f"{self.source}: cannot be read ({error.strerror}); check the path") from error

@@ -21,6 +21,9 @@ from numpy.typing import NDArray
 
 from seelevel.errors import InputError
 from seelevel.json_text import loads
+from seelevel.models.blame import blamed
+from seelevel.models.folders import check_encoder_folder, check_hub_index
+from seelevel.opening import read_text
 from seelevel.store import batched
 
 if TYPE_CHECKING:
@@ -35,6 +38,7 @@ BATCH_TOKENS = {"cpu": 192, "cuda": 16384}
 MODEL_SETTINGS = "seelevel.json"
 # The file that makes a folder a sentence-transformers model; it lists the model's parts.
 MODULES = "modules.json"
+REMEDY = "give a CLIP's or a sentence-transformers folder"
 
 
 class TextEncoder(Protocol):
@@ -197,7 +201,7 @@ def _model_threshold(name_or_path: str) -> float | None:
     if file is None:
         return None
     try:
-        threshold = loads(file.read_text(encoding="utf-8")).get("threshold")
+        threshold = loads(read_text(file)).get("threshold")
     except (ValueError, AttributeError) as error:
         raise InputError(f'{file}: not a JSON object like {{"threshold": 0.85}}; mend it') from error
     if threshold is None:
@@ -207,25 +211,30 @@ def _model_threshold(name_or_path: str) -> float | None:
     return float(threshold)
 
 
+def _check_files(name_or_path: str) -> None:
+    if Path(name_or_path).is_dir():
+        check_encoder_folder(Path(name_or_path))
+    else:
+        check_hub_index(name_or_path)
+
+
 def _clip(name_or_path: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    from safetensors import SafetensorError
     from transformers import AutoConfig, AutoModel, AutoTokenizer
     from transformers.models.auto.modeling_auto import MODEL_MAPPING
 
-    try:
-        config = AutoConfig.from_pretrained(name_or_path)
+    _check_files(name_or_path)
+    with blamed(f"encoder '{name_or_path}' cannot be loaded", REMEDY):
+        config = AutoConfig.from_pretrained(name_or_path, trust_remote_code=False)
         # Check before loading: a language model of many gigabytes would be read only to be refused.
         if not hasattr(MODEL_MAPPING.get(type(config), None), "get_text_features"):
             raise InputError(
                 f"encoder '{name_or_path}' is a {config.model_type} model without a text encoder, and has no {MODULES} "
                 "that says how its tokens become one vector; give a CLIP-like or a sentence-transformers model"
             )
-        tokenizer = AutoTokenizer.from_pretrained(name_or_path)
+        tokenizer = AutoTokenizer.from_pretrained(name_or_path, trust_remote_code=False)
         model, found = AutoModel.from_pretrained(
             name_or_path, config=config, dtype="float32", use_safetensors=True, output_loading_info=True
         )
-    except (OSError, ValueError, SafetensorError) as error:  # a missing model, a corrupt file, a truncated one
-        raise InputError(_not_loaded(name_or_path, error)) from error
     if missing := sorted(found["missing_keys"]):  # transformers fills them with random numbers
         raise InputError(f"encoder '{name_or_path}' lacks {len(missing)} weights, first {missing[0]}; copy it again")
     import torch
@@ -238,16 +247,8 @@ def _sentence_transformer(name_or_path: str) -> SentenceTransformer:
         raise InputError(
             f"encoder '{name_or_path}' is a sentence-transformers model; pip install 'seelevel[text]' to use it"
         )
-    from safetensors import SafetensorError
+    _check_files(name_or_path)
     from sentence_transformers import SentenceTransformer
 
-    try:
-        model = SentenceTransformer(name_or_path, model_kwargs={"use_safetensors": True, "dtype": "float32"})
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
-        raise InputError(_not_loaded(name_or_path, error)) from error
-    return model
-
-
-def _not_loaded(name_or_path: str, error: Exception) -> str:
-    why = next(iter(str(error).strip().splitlines()), type(error).__name__)
-    return f"encoder '{name_or_path}' cannot be loaded ({why}); give a CLIP's or a sentence-transformers folder"
+    with blamed(f"encoder '{name_or_path}' cannot be loaded", REMEDY):
+        return SentenceTransformer(name_or_path, model_kwargs={"use_safetensors": True, "dtype": "float32"})

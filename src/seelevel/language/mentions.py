@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Protocol
 
 from seelevel.errors import InputError
+from seelevel.opening import read_text
 from seelevel.registry import choose
 
 LEMMATIZERS = {"singularize": "seelevel.language.mentions:Singularize", "wordnet": "seelevel.language.wordnet:WordNet"}
@@ -82,7 +83,7 @@ def read_synonyms(path: Path | str) -> list[list[str]]:
     if not path.is_file():
         raise InputError(f"synonym list {path} does not exist; give a file with one object and its synonyms per line")
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_text(path, "utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(f"synonym list {path} is not UTF-8 text (byte {error.start}); convert the file") from error
     rows = []

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 from seelevel.errors import InputError
 from seelevel.fingerprints import digest, folder_fingerprint
+from seelevel.models.blame import blamed
+from seelevel.models.folders import check_files
 
 if TYPE_CHECKING:
     from spacy.language import Language
@@ -31,7 +33,9 @@ def load_parser(name: str = "builtin") -> Language:
     if name == "builtin" or path.is_dir():
         if not (path / "config.cfg").is_file():
             raise InputError(f"parser {path} is not a spaCy pipeline (no config.cfg); seelevel parser train makes one")
-        nlp = spacy.load(path, exclude=UNUSED)
+        check_files(path)
+        with blamed(f"parser {path} cannot be loaded", "copy its folder again, or train one: seelevel parser train"):
+            nlp = spacy.load(path, exclude=UNUSED)
     elif spacy.util.is_package(name) and (spacy.util.get_package_path(name) / "meta.json").is_file():
         nlp = spacy.load(name, exclude=UNUSED)
     else:

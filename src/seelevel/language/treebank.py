@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from seelevel.errors import InputError
 from seelevel.language.parse import load_parser
+from seelevel.opening import read_text
 
 if TYPE_CHECKING:
     from spacy.tokens import Doc
@@ -36,7 +37,7 @@ def read_treebank(treebank: Path | str, part: str) -> list[Doc]:
             f"treebank {treebank}: {len(files)} files are called *-ud-{part}.conllu, expected one; "
             "give a folder of Universal Dependencies in CoNLL-U"
         )
-    return list(conllu_to_docs(files[0].read_text(encoding="utf-8"), n_sents=SENTENCES_PER_TEXT, no_print=True))
+    return list(conllu_to_docs(read_text(files[0]), n_sents=SENTENCES_PER_TEXT, no_print=True))
 
 
 def train_parser(treebank: Path | str, out: Path | str, max_steps: int = 5000, seed: int = 0) -> Path:

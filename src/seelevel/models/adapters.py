@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from seelevel.errors import InputError
-from seelevel.models.folders import ADAPTER, safetensors_header, weight_files
+from seelevel.models.blame import blamed
+from seelevel.models.weights import ADAPTER, safetensors_header, weight_files
 
 
 def put_on(model: Any, folder: Path, trainable: bool = False) -> Any:
@@ -22,15 +23,13 @@ def put_on(model: Any, folder: Path, trainable: bool = False) -> Any:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=UserWarning)
         warnings.filterwarnings("error", message="Found missing adapter keys")
-        try:
-            adapted = PeftModel.from_pretrained(
-                model, str(folder), is_trainable=trainable, key_mapping=_moved(model, folder)
-            )
-        except UserWarning as warning:
-            raise _lost(folder, str(warning).count("base_model.")) from warning
-        except (ValueError, RuntimeError, TypeError, LookupError, ImportError) as error:
-            reason = " ".join(str(error).split())[:300]
-            raise InputError(f"adapter {folder} does not fit its base ({reason}); see adapter_config.json") from error
+        with blamed(f"adapter {folder} does not fit its base", "see adapter_config.json"):
+            try:
+                adapted = PeftModel.from_pretrained(
+                    model, str(folder), is_trainable=trainable, key_mapping=_moved(model, folder)
+                )
+            except UserWarning as warning:
+                raise _lost(folder, str(warning).count("base_model.")) from warning
     here, file = (sum(".lora_" in name for name in names) for names in (_parameters(adapted), _names(folder)))
     if file > here and not any(".experts." in name for name in _names(folder)):  # PEFT joins experts of old versions
         raise _lost(folder, file - here)

@@ -24,7 +24,8 @@ from seelevel.templates import RENDER_ERRORS
 DAY = date(2024, 7, 26)
 """What a template that asks for today's date is told, so that the same conversation is the same text every day."""
 TODAY = re.compile(r"strftime_now\(\s*(['\"])(.*?)\1\s*\)")
-REFUSALS = (TemplateError, *RENDER_ERRORS)
+REFUSALS = (TemplateError, *RENDER_ERRORS, RuntimeError, SyntaxError)
+"""What a template may raise, also when it is compiled: blocks nested too deep are a SyntaxError of Python."""
 SYSTEM, USER, ANSWER, MORE = "\ue001", "\ue002", "\ue003", "\ue004"
 """Letters for private use, looked for in what a template writes."""
 AROUND = (("<|vision_start|>", "<|vision_end|>"), ("<|begin_of_image|>", "<|end_of_image|>"))

@@ -17,6 +17,7 @@ from typing import Literal
 from seelevel.errors import InputError
 from seelevel.json_text import loads
 from seelevel.ladder import BEST, CRITERIA, IMAGE_MARK, WORST, Feedback, Ladder, Message, unmarked
+from seelevel.opening import read_text
 from seelevel.templates import BadTemplateError, filled
 
 TEMPLATE = """\
@@ -155,7 +156,7 @@ def read_conditions(model: Path) -> Conditions | None:
     """
     path = model / FILE
     try:
-        value = loads(path.read_text(encoding="utf-8"))
+        value = loads(read_text(path))
         conditions = Conditions(str(value["template"]), tuple(map(str, value["criteria"])), str(value["critique"]))
         for which in ("top", "worst"):
             conditions.text(which)

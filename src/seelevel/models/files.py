@@ -8,8 +8,10 @@ from pathlib import Path
 from seelevel.errors import InputError
 from seelevel.fingerprints import digest, folder_fingerprint, source_fingerprint
 from seelevel.models.base import ModelRef, is_object, is_server
-from seelevel.models.folders import MODEL, check_model_folder, count_parameters, hub_config, read_json, weight_files
+from seelevel.models.config_file import read_json
+from seelevel.models.folders import check_model_folder, hub_config
 from seelevel.models.pictures import picture_of
+from seelevel.models.weights import MODEL, count_parameters, weight_files
 
 
 @dataclass(frozen=True)

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import json
-import math
-import struct
-from pathlib import Path
+import os
+from collections.abc import Mapping
+from pathlib import Path, PurePath
 from typing import Any
 
 from seelevel.errors import InputError
+from seelevel.models.config_file import check_config, read_json, read_value
+from seelevel.models.weights import ADAPTER, MODEL, PICKLED, longest_sides, safetensors_header, weight_files, weight_map
+from seelevel.opening import NotAFile, require_file
 
-MODEL, ADAPTER = "model.safetensors", "adapter_model.safetensors"
-POINTER = b"version "
-"""The first bytes of a Git LFS pointer, which stands for a file that was not downloaded."""
 PROMPT_TUNING = {"ADAPTION_PROMPT", "CPT", "MULTITASK_PROMPT_TUNING", "PREFIX_TUNING", "PROMPT_TUNING", "P_TUNING"}
 """Kinds of PEFT that add tokens to the prompt instead of weights to the layers."""
+OF_OTHERS = {"XLORA"}
+"""Kinds of PEFT that load other adapters, from the paths in their settings."""
 
 
 def check_model_folder(folder: Path) -> None:
@@ -24,14 +25,54 @@ def check_model_folder(folder: Path) -> None:
         inner = min(folder.glob("*/config.json"), default=None)
         remedy = "a folder that save_pretrained wrote" if inner is None else f"the one inside it, {inner.parent}"
         raise InputError(f"model folder {folder} has no config.json; name {remedy}")
-    read_json(folder / "config.json")
-    weight_files(folder, MODEL)
+    check_files(folder)
+    config = read_json(folder / "config.json")
+    check_config(folder / "config.json", config, longest_sides(weight_files(folder, MODEL)))
     if (folder / "adapter_config.json").is_file():
         # transformers would load the base that the adapter names instead of these weights.
         raise InputError(
             f"model folder {folder} has whole weights and an adapter; move adapter_config.json and "
             "adapter_model.safetensors to a folder of their own"
         )
+
+
+def check_encoder_folder(folder: Path) -> None:
+    """Raise `InputError` for the folder of a text encoder with corrupt files, or that would load pickled weights.
+
+    A folder with `modules.json` is a sentence-transformers model; each of its parts may have weights of its own.
+    """
+    check_files(folder)
+    modules = folder / "modules.json"
+    if not modules.exists():
+        if (folder / "config.json").exists() and (folder / MODEL).exists():
+            sides = longest_sides([folder / MODEL])
+            check_config(folder / "config.json", read_json(folder / "config.json"), sides)
+        return
+    listed = read_value(modules)
+    for part in listed if isinstance(listed, list) else [None]:
+        place = part.get("path") if isinstance(part, dict) else None
+        if not isinstance(place, str) or PurePath(place).is_absolute() or ".." in PurePath(place).parts:
+            raise InputError(f"{modules}: not a list of parts, each with a path in the folder; copy the model again")
+        weights = [*(folder / place).glob("*.safetensors")]
+        for file in weights:
+            safetensors_header(file)
+        pickled = next((file for kind in PICKLED for file in (folder / place).glob(kind)), None)
+        if pickled is not None and not weights:
+            raise InputError(f"{pickled} is pickled, and only *.safetensors are loaded; save the model again")
+
+
+def check_files(folder: Path) -> None:
+    """Raise `InputError` for a folder that holds a pipe, a device or a socket, which a library would wait for."""
+    for place, folders, files in os.walk(folder):
+        if Path(place) != folder:
+            folders.clear()  # libraries look one folder below, and no deeper
+        for name in files:
+            try:
+                require_file(Path(place, name))
+            except NotAFile as error:
+                raise InputError(f"{Path(place, name)} is {error.kind}, not a file; copy the model again") from error
+            except OSError:  # a link to nothing, no permission: whoever needs the file reports it
+                continue
 
 
 def adapter_base(folder: Path) -> str | None:
@@ -45,11 +86,14 @@ def adapter_base(folder: Path) -> str | None:
     file = folder / "adapter_config.json"
     config = read_json(file)
     base, kind = config.get("base_model_name_or_path"), str(config.get("peft_type", "LORA")).upper()
-    if not base:
+    if not isinstance(base, str) or not base:
         raise InputError(f"{file} names no base model; set base_model_name_or_path")
     if kind in PROMPT_TUNING:
         raise InputError(f"adapter {folder} is of kind {kind}, which adds tokens to the prompt; name a LoRA adapter")
-    weight_files(folder, ADAPTER)
+    if kind in OF_OTHERS or config.get("megatron_config"):
+        raise InputError(f"adapter {folder} loads other adapters or modules by name; name a LoRA adapter")
+    check_files(folder)
+    _check_rank(file, config, longest_sides(weight_files(folder, ADAPTER)))
     inside = folder / str(base)
     found = str(inside) if not Path(base).is_absolute() and inside.is_dir() else str(base)
     if not Path(found).is_dir() and not is_hub_name(found):
@@ -65,6 +109,14 @@ def adapter_base(folder: Path) -> str | None:
     return found
 
 
+def _check_rank(file: Path, config: Mapping[str, Any], sides: list[int]) -> None:
+    """Raise `InputError` for ranks that are not whole numbers, or greater than any side of the adapter's weights."""
+    pattern = config.get("rank_pattern") or {}
+    for rank in (config.get("r"), *(pattern.values() if isinstance(pattern, dict) else [pattern])):
+        if rank is not None and (type(rank) is not int or not 0 <= rank <= max(sides, default=rank)):
+            raise InputError(f"{file}: rank {rank!r:.40} is not that of the adapter's weights; copy the adapter again")
+
+
 def is_adapter(folder: Path) -> bool:
     """Whether a folder holds an adapter and no whole model."""
     whole = any((folder / name).is_file() for name in (MODEL, f"{MODEL}.index.json"))
@@ -76,85 +128,6 @@ def is_hub_name(name: str) -> bool:
     return not name.startswith((".", "/", "~")) and name.count("/") <= 1 and "\\" not in name
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON mapping in a model folder. Raises `InputError`, naming the line if it is not valid JSON."""
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        line = f" line {error.lineno}" if isinstance(error, json.JSONDecodeError) else ""
-        raise InputError(f"{path}{line}: not JSON; copy the file again") from error
-    if not isinstance(value, dict):
-        raise InputError(f"{path}: not a JSON mapping; copy the file again")
-    return value
-
-
-def weight_files(folder: Path, name: str) -> list[Path]:
-    """The safetensors files that are loaded from a folder: `name`, or the shards of its index.
-
-    Raises `InputError` for one that is missing, cut off or not downloaded, and for weights in another format.
-    """
-    index = folder / f"{name}.index.json"
-    if (folder / name).is_file():  # transformers prefers it to an index
-        safetensors_header(folder / name)
-        return [folder / name]
-    if index.is_file():
-        return _shards(folder, index)
-    if any(folder.glob("*.safetensors")) and name == MODEL:
-        stray = min(folder.glob("*.safetensors"))
-        if not stray.exists():
-            raise InputError(f"{stray} is a link to nothing; download the model again, or copy it with its links")
-        raise InputError(f"model folder {folder} has {stray.name}, but neither {name} nor {index.name}; add that file")
-    if any(folder.glob("*.bin")) or any(folder.glob("*.pt")) or any(folder.glob("*.pth")):
-        raise InputError(
-            f"model folder {folder} has only pickled weights (.bin), and only *.safetensors are loaded; save it again "
-            "with save_pretrained"
-        )
-    raise InputError(f"model folder {folder} has no weights (*.safetensors); name a complete model folder")
-
-
-def _shards(folder: Path, index: Path) -> list[Path]:
-    """The files that an index names, each with the tensors that the index says it has."""
-    weights = read_json(index).get("weight_map")
-    if not isinstance(weights, dict):
-        raise InputError(f"{index} has no weight_map that names the weight files; copy the file again")
-    files = sorted({*map(str, weights.values())})
-    missing = [file for file in files if not (folder / file).is_file()]
-    if missing:
-        raise InputError(
-            f"model folder {folder} lacks {len(missing)} of its weight files, first {missing[0]}; add them"
-        )
-    headers = {file: safetensors_header(folder / file) for file in files}
-    lost = next((tensor for tensor, file in weights.items() if tensor not in headers[str(file)]), None)
-    if lost is not None:
-        raise InputError(f"{folder / str(weights[lost])} lacks {lost}, which {index.name} says it has; copy both again")
-    return [folder / file for file in files]
-
-
-def safetensors_header(file: Path) -> dict[str, Any]:
-    """Name, type and shape of each tensor in a file. Raises `InputError` if the file is not whole."""
-    size = file.stat().st_size
-    with file.open("rb") as stream:
-        begin = stream.read(8)
-        if begin == POINTER:
-            raise InputError(f"{file} is a Git LFS pointer, not weights; download it with `git lfs pull`")
-        try:
-            header = json.loads(stream.read(min(struct.unpack("<Q", begin)[0], size)))
-            tensors = {name: value for name, value in header.items() if name != "__metadata__"}
-            length = max((tensor["data_offsets"][1] for tensor in tensors.values()), default=0)
-            whole = stream.tell() + length == size
-        except (struct.error, ValueError, AttributeError, LookupError, TypeError) as error:
-            raise InputError(f"{file} is not a safetensors file or was cut off; copy the model again") from error
-    if not whole:
-        raise InputError(f"{file}: a weight file is corrupt or cut off; copy it again")
-    return tensors
-
-
-def count_parameters(files: list[Path]) -> tuple[int, str]:
-    """Numbers in the tensors of some safetensors files, and their types: `F16`, `BF16/F32`."""
-    tensors = [tensor for file in files for tensor in safetensors_header(file).values()]
-    return sum(math.prod(tensor["shape"]) for tensor in tensors), "/".join(sorted({t["dtype"] for t in tensors}))
-
-
 def weights_here(model: str) -> bool:
     """Whether a model's weights, or those of an adapter's base, are in a folder or in the hub's cache."""
     from huggingface_hub import try_to_load_from_cache
@@ -164,6 +137,17 @@ def weights_here(model: str) -> bool:
         base = adapter_base(folder)
         return base is None or weights_here(base)
     return any(isinstance(try_to_load_from_cache(model, name), str) for name in (MODEL, f"{MODEL}.index.json"))
+
+
+def check_hub_index(name: str) -> None:
+    """Raise `InputError` for a hub model whose index names weights that are not safetensors. Downloads the index."""
+    from huggingface_hub import hf_hub_download
+
+    try:
+        index = Path(hf_hub_download(name, f"{MODEL}.index.json"))
+    except (OSError, ValueError):  # it has none, or it cannot be reached; loading it says so
+        return
+    weight_map(index)
 
 
 def hub_config(name: str) -> Path | None:

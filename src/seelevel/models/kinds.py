@@ -8,7 +8,8 @@ from typing import Any
 
 from seelevel.errors import InputError
 from seelevel.models.base import is_object, is_server
-from seelevel.models.folders import adapter_base, hub_config, read_json
+from seelevel.models.config_file import check_config, read_json
+from seelevel.models.folders import adapter_base, check_encoder_folder, hub_config
 
 WRITES = re.compile(r"For(ConditionalGeneration|CausalLM|ImageTextToText|Vision2Seq)$|LMHeadModel$")
 SEES = re.compile(r"vision|visual|image|img")
@@ -28,7 +29,9 @@ def check_answers(model: str) -> None:
 
 def check_encodes(model: str) -> None:
     """Raise `InputError` for a model that writes text instead of encoding it, or that is not on the hub."""
-    if (Path(model) / "modules.json").is_file():  # sentence-transformers accept any model inside
+    if Path(model).is_dir():
+        check_encoder_folder(Path(model))
+    if (Path(model) / "modules.json").exists():  # sentence-transformers accept any model inside
         return
     kind, architectures, _ = _kind(model)
     if any(map(WRITES.search, architectures)):
@@ -46,10 +49,16 @@ def model_config(model: str) -> dict[str, Any]:
     folder = Path(model)
     if not folder.is_dir():
         hub = hub_config(model)
-        return {} if hub is None else read_json(hub)
+        return {} if hub is None else _checked(hub)
     if (base := adapter_base(folder)) is not None:
         return model_config(base)
-    return read_json(folder / "config.json") if (folder / "config.json").is_file() else {}
+    return _checked(folder / "config.json") if (folder / "config.json").exists() else {}
+
+
+def _checked(path: Path) -> dict[str, Any]:
+    config = read_json(path)
+    check_config(path, config)
+    return config
 
 
 def _kind(model: str) -> tuple[str, list[str], list[str]]:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from safetensors import SafetensorError
 from torch import Tensor
 from transformers import (
     AutoModelForImageTextToText,
@@ -28,8 +27,9 @@ from seelevel.images import model_picture
 from seelevel.ladder import IMAGE_MARK, unmarked
 from seelevel.models.adapters import put_on
 from seelevel.models.base import Completion, Prompt, Sampling
+from seelevel.models.blame import blamed
 from seelevel.models.chat_template import RefusedConversationError, end_of_answer, render
-from seelevel.models.folders import adapter_base, check_model_folder, is_hub_name
+from seelevel.models.folders import adapter_base, check_hub_index, check_model_folder, is_hub_name
 from seelevel.models.processor import load_config, load_processor
 from seelevel.models.quantised import check_quantised, device_map, quantisation
 from seelevel.models.thinking import set_apart
@@ -83,6 +83,8 @@ class LocalModel:
             check_model_folder(Path(base))
         elif not is_hub_name(base):
             raise InputError(f"model folder {base} does not exist; check the path")
+        else:
+            check_hub_index(base)
         place = _device(device)
         config = load_config(base, trust_remote_code)
         processor = load_processor(base, trust_remote_code)
@@ -301,23 +303,17 @@ def _weights(base: str, config: Any, dtype: torch.dtype, place: torch.device, tr
     hf_logging.disable_progress_bar()
     hf_logging.set_verbosity_error()  # what is wrong is said in one line below
     try:
-        model, loading = AutoModelForImageTextToText.from_pretrained(
-            base,
-            config=config,
-            dtype=dtype,
-            use_safetensors=True,
-            trust_remote_code=trust_remote_code,
-            output_loading_info=True,
-            ignore_mismatched_sizes=True,
-            **placed,
-        )
-    except SafetensorError as error:
-        raise InputError(f"model {base}: a weight file is corrupt or cut off ({error}); copy it again") from error
-    except OSError as error:
-        if error.errno is not None:  # a full disk, no permission
-            raise
-        reason = " ".join(str(error).split()).partition(". ")[0]
-        raise InputError(f"model {base}: its weights cannot be loaded ({reason}); only *.safetensors are") from error
+        with blamed(f"model {base}: its weights cannot be loaded", "only *.safetensors are; copy the model again"):
+            model, loading = AutoModelForImageTextToText.from_pretrained(
+                base,
+                config=config,
+                dtype=dtype,
+                use_safetensors=True,
+                trust_remote_code=trust_remote_code,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,
+                **placed,
+            )
     finally:
         hf_logging.set_verbosity(verbosity)
     if missing := sorted(loading["missing_keys"]):  # transformers would fill them with random numbers

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from seelevel.errors import InputError
 from seelevel.facts import EvaluateFacts, Facts
 from seelevel.json_text import loads
+from seelevel.opening import read_text
 from seelevel.progress import say
 from seelevel.scorers import SCORERS, find_scorer
 from seelevel.scorers.scorer import Scorer
@@ -121,11 +122,11 @@ def read_run(root: Path) -> RunFolder:
     recipe, metrics = root / "recipe.yaml", root / "metrics.json"
     return RunFolder(
         root=root,
-        recipe=(load_yaml(recipe.read_text(encoding="utf-8")) or {}) if recipe.exists() else {},
+        recipe=(load_yaml(read_text(recipe)) or {}) if recipe.exists() else {},
         stages=stages,
         rejected=list(_jsonl(root / "data" / "rejected.jsonl")),
         log=[] if stages["align"].stale else list(_jsonl(root / "align" / "log.jsonl")),
-        metrics=loads(metrics.read_text(encoding="utf-8")) if metrics.exists() and not stale else None,
+        metrics=loads(read_text(metrics)) if metrics.exists() and not stale else None,
     )
 
 
@@ -146,7 +147,7 @@ def _jsonl(path: Path) -> Iterator[dict[str, Any]]:
     if not path.exists():
         return
     # not splitlines(), which also splits at characters that JSON texts may hold
-    lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+    lines = read_text(path).removesuffix("\n").split("\n")
     for number, line in enumerate(lines, 1):
         try:
             record = loads(line)

@@ -11,6 +11,7 @@ from typing import Any
 
 from seelevel.errors import InputError
 from seelevel.json_text import DECODER, loads
+from seelevel.opening import read_bytes
 
 Record = dict[str, Any]
 ID_KEYS = ("question_id", "id", "questionId", "qid")
@@ -101,7 +102,7 @@ def read_text(path: Path) -> str:
     """A file's text. Raises InputError if the file does not exist or is neither UTF-8 nor marked as UTF-16."""
     if not path.is_file():
         raise InputError(f"{path}: no such file; check the path")
-    raw = path.read_bytes()
+    raw = read_bytes(path)
     for magic, what in NO_TEXT.items():
         if raw.startswith(magic):
             raise InputError(f"{path}: is {what}")

@@ -13,6 +13,7 @@ from seelevel.judge import JUDGE_SAMPLING
 from seelevel.ladder import IMAGE_MARK, Message
 from seelevel.models.base import Generator, Sampling
 from seelevel.models.rollout import Dialogue, rollout
+from seelevel.opening import read_bytes
 from seelevel.progress import Progress
 from seelevel.scorers.files import Entry
 from seelevel.scorers.intervals import Measure
@@ -134,7 +135,7 @@ def keep_shards(
 def _kept(path: Path, count: int) -> list[Any] | None:
     """A shard's results, or None if it is missing or incomplete: a crashed machine can leave half a file."""
     try:
-        results = [loads(line) for line in path.read_bytes().split(b"\n") if line]
+        results = [loads(line) for line in read_bytes(path).split(b"\n") if line]
     except (FileNotFoundError, ValueError):
         return None
     return results if len(results) == count else None

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from seelevel.json_text import loads
+from seelevel.opening import read_text
 from seelevel.store import write_json
 
 MARKER = "complete.json"
@@ -20,7 +21,7 @@ def seal(folder: Path, fingerprint: str) -> None:
 def is_whole(folder: Path, fingerprint: str) -> bool:
     """Whether a checkpoint was sealed with this fingerprint and every file still has its size."""
     try:
-        marker = loads((folder / MARKER).read_text())
+        marker = loads(read_text(folder / MARKER))
         files = marker["files"]
         return marker["fingerprint"] == fingerprint and all(
             (folder / name).stat().st_size == size for name, size in files.items()

@@ -21,6 +21,7 @@ from seelevel.fingerprints import digest
 from seelevel.json_text import dumps, loads
 from seelevel.ladder import Ladder
 from seelevel.models.conditions import FILE as CONDITIONS
+from seelevel.opening import read_text
 from seelevel.progress import say
 from seelevel.store import cache_folder, clear_unfinished, expand_path, write_atomically, write_folder, write_json
 from seelevel.training.agreement import Agreed, check_compiled, check_head, check_rows, checked_layout
@@ -146,7 +147,7 @@ def _finished(job: Job) -> dict[str, Any] | None:
     """The counts of this training if it has ended before; None if not. Raises `InputError` if another one has."""
     if not job.target.is_dir():
         return None
-    facts: dict[str, Any] = loads((job.out / "training.json").read_text())
+    facts: dict[str, Any] = loads(read_text(job.out / "training.json"))
     if facts.pop("request") != job.fingerprint:
         raise InputError(f"{job.target} was trained on other ladders or with other settings; choose another folder")
     _remove_working_files(job)

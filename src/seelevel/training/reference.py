@@ -26,6 +26,7 @@ from torch import Tensor
 
 from seelevel.errors import DiskFullError, InputError, is_disk_full
 from seelevel.fingerprints import digest, source_fingerprint
+from seelevel.opening import read_bytes
 from seelevel.progress import Progress, say
 from seelevel.store import batched, write_atomically
 from seelevel.training.ahead import ahead
@@ -138,7 +139,7 @@ def _read(place: Path, wanted: dict[str, TokenisedLadder]) -> dict[str, Tensor]:
     logprobs: dict[str, Tensor] = {}
     for path in sorted(place.glob("[!.]*.safetensors")):
         try:
-            raw = path.read_bytes()
+            raw = read_bytes(path)
             entries = load(raw) if _name(raw) == path.name else None
         except FileNotFoundError:  # another process has deleted it
             continue

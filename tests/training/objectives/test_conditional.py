@@ -143,13 +143,13 @@ def test_what_a_model_can_be_asked_for_lies_beside_its_weights(tmp_path: Path) -
 
 def test_conditions_that_cannot_be_read_are_not_taken_for_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "conditions.json").mkdir()
-    with pytest.raises(InputError, match=r"conditions\.json cannot be read \(Is a directory\)"):
+    with pytest.raises(InputError, match=r"conditions\.json is not a file but a folder"):
         read_conditions(tmp_path)
 
     def denied(*_: object, **__: object) -> str:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, "read_text", denied)
+    monkeypatch.setattr("seelevel.models.conditions.read_text", denied)
     with pytest.raises(InputError, match=r"cannot be read \(Permission denied\)"):
         read_conditions(tmp_path)
 

@@ -11,6 +11,7 @@ from seelevel.fingerprints import file_sha256
 from seelevel.models.base import ApiSettings, Completion, Prompt, Sampling
 from seelevel.models.server.wire import parameters
 from seelevel.models.thinking import set_apart
+from seelevel.opening import read_bytes
 from seelevel.store import cache_folder, expand_path, write_atomically
 
 FORM = 1
@@ -52,7 +53,7 @@ class Replies:
         if self.folder is None:
             return None
         try:
-            return set_apart(Completion(**json.loads(self._file(self.folder, key).read_bytes())))
+            return set_apart(Completion(**json.loads(read_bytes(self._file(self.folder, key)))))
         except (OSError, ValueError, TypeError):
             return None
 
