@@ -217,6 +217,16 @@ def test_a_picture_is_read_once_for_all_ladders_that_show_it(tmp_path: Path) -> 
     assert len(tokenise(answers("Yes", picture=path), processor(), reader).image_spans[0]) == 1
 
 
+def test_a_picture_that_changes_before_it_is_read_again_is_named(tmp_path: Path) -> None:
+    reader = ImageReader(processor(), budget=0)
+    path = Path(make_picture(tmp_path, 1))
+    reader.read((str(path),))
+    reader.read((str(path),))
+    Path(make_picture(tmp_path, 2)).replace(path)
+    with pytest.raises(InputError, match=rf"picture {path}: changed while training"):
+        reader.read((str(path),))
+
+
 def test_a_special_token_in_an_answer_is_seen_before_it_is_learnt(tmp_path):
     ladder = make_ladder(tmp_path, 0)
     answer = ladder.responses[-1]

@@ -98,7 +98,8 @@ class ImageReader:
             return {}
         if paths not in self._kept:
             inputs, self._expansions[paths] = self._process(paths)
-            self._digests[paths] = _digest(inputs)
+            if self._digests.setdefault(paths, digest := _digest(inputs)) != digest:
+                raise InputError(f"picture {', '.join(paths)}: changed while training; run the same command again")
             size = sum(t.numel() * t.element_size() for t in inputs.values())
             if self._bytes + size > self._budget:
                 return inputs
