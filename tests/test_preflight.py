@@ -40,7 +40,7 @@ def test_a_folder_that_cannot_be_one_is_refused_before_anything_runs_and_in_a_dr
         ("check.encoder=world:s", "is of kind llava, which writes text and does not encode it; name a CLIP"),
         ("check.parser=en_core_web_nowhere", "en_core_web_nowhere"),
         ("check.parser=numpy", "numpy"),
-        ("align.epochs=.inf", "align.epochs: input should be a finite number"),
+        ("align.epochs=.inf", "--set align.epochs: '.inf' is not a YAML value (.inf is NaN or infinite"),
         ("align.learning_rate=.nan", "align.learning_rate"),
         ("align.objective.pairs=[[0, 0]]", "pairs"),
         ("align.device=cuda:9", "align.device: cuda:9 is not available"),

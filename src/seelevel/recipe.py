@@ -211,7 +211,7 @@ def _override(raw: dict[str, Any], override: str) -> None:
         place[last] = load_yaml(value)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         problem = getattr(error, "problem", None) or "it cannot be read"
-        raise InputError(f"--set {key}: '{value:.200}' is not a YAML value ({problem}); quote it") from error
+        raise InputError(f"--set {key}: '{value:.200}' is not a YAML value ({problem}); mend or quote it") from error
 
 
 def _explain(error: ValidationError, raw: dict[str, Any]) -> str:
