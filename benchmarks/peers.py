@@ -74,7 +74,7 @@ class Peer(ABC):
     answers: int | None = None
     """The most answers whose activations are kept at a time; None for all."""
     compiled = False
-    """Whether the decoder's layers are."""
+    """Whether the decoder's layers are compiled."""
 
     def __init__(self, task: Task) -> None:
         self.task = task

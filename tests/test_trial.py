@@ -173,13 +173,13 @@ def test_a_model_that_thinks_first_is_not_at_fault(tmp_path: Path) -> None:
     assert (found.fault, found.did.partition(" (")[0]) == ("", "began to think in 4 tokens")
 
 
-def test_an_answer_that_a_filter_ended_is_a_fault_and_one_that_the_limit_ended_is_none() -> None:
+def test_only_the_token_limit_excuses_an_empty_answer() -> None:
     for ending, cut in (("length", True), ("max_tokens", True), ("content_filter", False), ("tool_calls", False)):
         assert _is_cut(Completion("", 4, False, f"ended by {ending}, empty")) == cut
     assert not _is_cut(Completion("", 0, False, "refused with status 400: max_tokens is too large"))
 
 
-def test_what_is_no_whole_model_is_named_with_the_remedy(tmp_path: Path) -> None:
+def test_an_incomplete_model_is_named_with_the_remedy(tmp_path: Path) -> None:
     link, foreign = copy(tmp_path, "link"), copy(tmp_path, "foreign")
     (link / "model.safetensors").unlink()
     (link / "model.safetensors").symlink_to(tmp_path / "gone")
@@ -188,7 +188,7 @@ def test_what_is_no_whole_model_is_named_with_the_remedy(tmp_path: Path) -> None
     reasons = {
         link: "is a link to nothing; download",
         foreign: "No code of a model is run; name one whose model_type",
-        tmp_path / "trainer": "has no config.json; name the one inside it, " + str(tmp_path / "trainer/checkpoint-9"),
+        tmp_path / "trainer": f"name one inside it, such as {tmp_path / 'trainer/checkpoint-9'}",
         foreign / "config.json": "is a file; name a folder",
     }
     for path, reason in reasons.items():

@@ -43,6 +43,8 @@ HEIC = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
 """The brands of these files, at byte 8."""
 ENDINGS = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "ppm", "jp2", "avif", "heic", "heif")
 """The suffixes of files of pictures."""
+LFS = b"version https://git-lfs"
+"""The start of a Git LFS pointer, which replaces a file that was not downloaded."""
 WHITE = (255, 255, 255)
 DEPTH_MODES = ("I;16", "I;16L", "I;16B", "I;16N", "I")
 TURNS = {
@@ -130,10 +132,6 @@ def encoded_picture(path: Path | str) -> tuple[str, bytes]:
     buffer = io.BytesIO()
     model_picture(path).save(buffer, "PNG")
     return "image/png", buffer.getvalue()
-
-
-LFS = b"version https://git-lfs"
-"""How a file begins that stands for one that was not downloaded."""
 
 
 def check_image(path: Path | str) -> ImageFacts:

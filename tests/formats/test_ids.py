@@ -52,11 +52,11 @@ def test_a_repeated_record_is_set_aside(tmp_path: Path) -> None:
         assert (found.id, found.reason) == ("9", "repeats an earlier record: the same id and content")
 
 
-def test_of_two_ladders_that_an_own_reader_gives_one_id_the_first_stays(tmp_path: Path) -> None:
+def test_a_second_ladder_with_the_same_id_is_set_aside(tmp_path: Path) -> None:
     ladder = Ladder("a", [], [{"role": "user", "content": "Hi?"}], [])
     first, second = screened(distinct([Record("p[0]", ladder)] * 2), ImageStore(tmp_path))
     assert first == ladder
-    assert isinstance(second, Rejected) and "id" in second.reason
+    assert second == Rejected("p[0]", "a", "id seen before (the first record stays)")
 
 
 def test_one_id_for_all_records_costs_no_time(tmp_path: Path) -> None:

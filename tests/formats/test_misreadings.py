@@ -83,7 +83,7 @@ def test_a_numbered_picture_beside_another_is_not_lost(tmp_path: Path, key: str)
 def test_outputs_with_an_order_that_is_not_read_are_set_aside(tmp_path: Path, order: dict[str, Any]) -> None:
     (key,) = order
     reason = read_as(tmp_path, {**ASKED, "output_1": "A dog.", "output_2": "A cup.", **order})
-    assert reason == f"{key} seems to order the outputs, but is not read; say it as preference (1 or 2)"
+    assert reason == f"{key} seems to order the outputs, but is not read; put the best first, remove {key}"
 
 
 @pytest.mark.parametrize("first, second", [("score_chosen", "score_rejected"), ("chosen_score", "rejected_score"),
@@ -136,9 +136,8 @@ def test_an_empty_question_after_an_answer_is_set_aside(tmp_path: Path) -> None:
     turns = [USER, GOOD, {"role": "user", "content": " "}]
     assert read_as(tmp_path, {"image": "a.png", "messages": turns}) == "turn 3 is an empty question"
     turns[2] = {"role": "user", "content": "<image>"}
-    assert read_as(
-        tmp_path, {"image": ["a.png", "b.png"], "messages": [{**USER, "content": "<image>What?"}, *turns[1:]]}
-    )
+    shown = {"image": ["a.png", "b.png"], "messages": [{**USER, "content": "<image>What?"}, *turns[1:]]}
+    assert read_as(tmp_path, shown)[:2] == (["a.png", "b.png"], ["<image>What?", "A cup.", "<image>"])
 
 
 def test_a_pointer_in_place_of_a_picture_is_named(tmp_path: Path) -> None:

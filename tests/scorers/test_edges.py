@@ -198,12 +198,12 @@ def test_a_question_with_more_marks_than_pictures_is_named(tmp_path: Path, name:
         make(tmp_path, EvaluateSettings(data="x"))
 
 
-@pytest.mark.parametrize("key", ["index", "idx", "doc_id", "sample_id"])
+@pytest.mark.parametrize("key", ["index", "idx", "doc_id", "sample_id", "custom_id"])
 def test_answers_numbered_in_another_order_are_refused(tmp_path: Path, key: str) -> None:
     (tmp_path / "q.json").write_text(json.dumps(QUESTIONS))
     rising = [{key: n, "response": "yes" if n % 2 else "no"} for n in range(1, 7)]
     (tmp_path / "a.json").write_text(json.dumps(rising))
     assert pope.score_files(tmp_path / "q.json", tmp_path / "a.json")["accuracy"] == 1
     (tmp_path / "a.json").write_text(json.dumps(rising[::-1]))
-    with pytest.raises(InputError, match=f"'{key}' is 5 after 6, so they are not in the questions' order"):
+    with pytest.raises(InputError, match=f"'{key}' is 5 after 6, so the answers are not in the questions' order"):
         pope.score_files(tmp_path / "q.json", tmp_path / "a.json")

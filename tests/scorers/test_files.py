@@ -81,14 +81,14 @@ def test_only_an_incomplete_shard_is_made_again(tmp_path, damage):
 @pytest.mark.parametrize(
     ("name", "raw", "remedy"),
     [
-        ("a.csv", b"question_id,response\n1,yes\n", "is no JSON, but a table; save it as JSON lines"),
-        ("a.tsv", b"index\tprediction\n1\tyes\n", "is no JSON, but a table; save it as JSON lines"),
+        ("a.csv", b"question_id,response\n1,yes\n", "is a table, not JSON; save it as JSON lines"),
+        ("a.tsv", b"index\tprediction\n1\tyes\n", "is a table, not JSON; save it as JSON lines"),
         ("a.xlsx", b"PK\x03\x04rest", "is a zip or a spreadsheet; save it as JSON lines"),
         ("a.jsonl.gz", b"\x1f\x8brest", "is compressed by gzip; unpack it: gunzip"),
         ("a.parquet", b"PAR1rest", "is Parquet; save it as JSON lines"),
     ],
 )
-def test_a_file_that_is_no_json_is_named_with_the_remedy(tmp_path, name, raw, remedy):
+def test_a_file_that_is_not_json_is_named_with_the_remedy(tmp_path, name, raw, remedy):
     (tmp_path / name).write_bytes(raw)
     with pytest.raises(InputError, match=remedy):
         read_entries(tmp_path / name)

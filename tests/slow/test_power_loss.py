@@ -9,7 +9,7 @@ from tests.slow import running
 
 pytestmark = pytest.mark.slow
 SEED = 20261120
-# a checkpoint after every short step, so that few ladders make more than nine
+# a checkpoint after every short step, so that few ladders give more than nine checkpoints
 STEPS = ["--set", "align.save_steps=1", "--set", "align.ladders_per_step=4"]
 RECIPE = ["run", "world-quick", "--set", "data.limit=64", "--set", "evaluate.limit=20", *STEPS]
 

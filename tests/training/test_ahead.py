@@ -18,7 +18,7 @@ def test_order_stays_and_nothing_is_lost() -> None:
     assert [*ahead([None, 0])] == [None, 0]
 
 
-def test_the_next_item_is_made_meanwhile() -> None:
+def test_the_next_item_is_made_while_one_is_in_use() -> None:
     made = [threading.Event() for _ in range(3)]
 
     def items() -> Iterator[int]:
@@ -30,7 +30,7 @@ def test_the_next_item_is_made_meanwhile() -> None:
         assert number == 2 or made[number + 1].wait(10)
 
 
-def test_an_error_comes_in_its_place() -> None:
+def test_an_error_is_raised_in_its_place() -> None:
     def items() -> Iterator[int]:
         yield 1
         raise ValueError("the second")
@@ -41,7 +41,7 @@ def test_an_error_comes_in_its_place() -> None:
         next(seen)
 
 
-def test_who_stops_early_waits_for_no_more_than_one() -> None:
+def test_closing_early_makes_at_most_one_more_item() -> None:
     made: list[int] = []
 
     def items() -> Iterator[int]:

@@ -16,7 +16,7 @@ from seelevel.errors import InputError
 from seelevel.ladder import Ladder
 from seelevel.training import loading
 from seelevel.training.compiling import compile_layers, do_not_compile, is_compiled, uncompiled
-from seelevel.training.fit import fit
+from seelevel.training.fit import Job, fit
 from seelevel.training.loading import with_lora
 from seelevel.training.logprobs import Policy, token_logprobs
 from seelevel.training.packing import Batch, collate
@@ -31,7 +31,7 @@ LORA = LoraSettings(r=4, alpha=8)
 
 @pytest.fixture(autouse=True)
 def fresh_compiler() -> Iterator[None]:
-    """What was compiled before does not count."""
+    """Compilations of earlier tests do not count."""
     torch._dynamo.reset()
     counters.clear()
     yield
@@ -74,7 +74,7 @@ def assert_same(one: tuple[Tensor, Tensor], other: tuple[Tensor, Tensor], bound:
 
 
 @pytest.mark.slow
-def test_log_probs_and_gradients_stay(tmp_path: Path) -> None:
+def test_log_probs_and_gradients_are_those_of_plain_layers(tmp_path: Path) -> None:
     """With adapters, answers in groups, activations checkpointed; and without adapters, as for the reference."""
     plain, model, batch = a_model(lora=True), a_model(lora=True), a_batch(tmp_path, (0, 1), answers=2)
     compile_layers(model, "aot_eager")
@@ -102,7 +102,7 @@ def test_other_layers_and_other_lengths_compile_nothing(tmp_path: Path) -> None:
     assert graphs[1] == graphs[3]
 
 
-def test_a_compiled_model_is_still_measured_and_undone(tmp_path: Path) -> None:
+def test_uncompiled_layers_run_as_they_are(tmp_path: Path) -> None:
     model, batch = a_model(), a_batch(tmp_path, (0,))
     names = [*model.state_dict()]
     plain = results(model, batch)
@@ -118,7 +118,7 @@ def test_a_compiled_model_is_still_measured_and_undone(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_rounding_is_that_of_the_layers_as_they_are(tmp_path: Path) -> None:
+def test_rounding_is_measured_on_uncompiled_layers(tmp_path: Path) -> None:
     model, batch = a_model(dtype=torch.float32).eval(), a_batch(tmp_path, (0,))
     with torch.no_grad():
         with stirred(model, 0):
@@ -147,7 +147,7 @@ def saved(file: Path) -> dict[str, Tensor]:
 
 
 @pytest.mark.slow
-def test_a_training_ends_where_it_does_without(tmp_path: Path, monkeypatch: Any) -> None:
+def test_training_ends_with_the_weights_of_plain_layers(tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.setattr(loading, "compile_layers", lambda model: compile_layers(model, "eager"))
     base, ladders, ends = save_model(tmp_path / "base"), some_ladders(tmp_path), []
     for compiled in (False, True):
@@ -180,6 +180,14 @@ def test_a_compiler_that_is_missing_is_an_error_with_a_remedy(tmp_path: Path, mo
     base = save_model(tmp_path / "base")
     with pytest.raises(InputError, match=r"align\.compile: .*no C\+\+ compiler.*; set it to false"):
         fit(some_ladders(tmp_path), str(base), settings(compile=True), tmp_path / "out")
+
+
+@pytest.mark.unit
+@pytest.mark.parametrize(("dropout", "same"), [(0.0, True), (0.1, False)])
+def test_compiling_is_another_training_only_with_dropout(tmp_path: Path, dropout: float, same: bool) -> None:
+    lora = LoraSettings(dropout=dropout)
+    keys = [Job([], "m", settings(lora=lora, compile=on), tmp_path, 0, "").key for on in (False, True)]
+    assert (keys[0] == keys[1]) == same
 
 
 @pytest.mark.slow

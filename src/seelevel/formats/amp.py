@@ -28,7 +28,7 @@ ORDERS = (
     "winner", "preferred", "better", "best", "choice", "ranking", "rank", "ranks", "score", "scores", "rewards",
     "ratings", "score_1", "score_2", "rank_1", "rank_2", "rating_1", "rating_2",
 )  # fmt: skip
-"""Keys that may say another order than that of the outputs."""
+"""Keys that may give another order than that of the outputs."""
 
 
 def ladders(name: str, record: dict[str, Any], pictures: Pictures) -> list[Ladder]:
@@ -44,7 +44,7 @@ def ladders(name: str, record: dict[str, Any], pictures: Pictures) -> list[Ladde
         prompt, images = asked, images_of_output
         answers.append(answer)
     if other := next((key for key in ORDERS if not empty(record.get(key))), ""):
-        raise BadRecord(f"{other} seems to order the outputs, but is not read; say it as preference (1 or 2)")
+        raise BadRecord(f"{other} seems to order the outputs, but is not read; put the best first, remove {other}")
     levels = _levels(record, len(keys))
     own = "preference" not in record  # else all outputs are a model's
     responses = [

@@ -24,7 +24,7 @@ PICTURES = ("image", "image_url", "input_image", "image_file")
 SHOWN = re.compile(rf"{re.escape(IMAGE_MARK)}|<img>(?P<name>.*?)</img>", re.DOTALL)
 """A picture's place in a text. Qwen-VL's texts name the picture there."""
 HELD = re.compile(r"""\[?\s*\{\s*(['"])(?:role|from|content|value)\1\s*:""")
-"""How a text begins that holds turns: tables have nothing but texts."""
+"""The start of a text that holds turns, as in the cells of a table."""
 REMEMBERED = 64
 _READ: dict[bytes, list[Turn]] = {}
 """The last turns that were read, by their bytes: the rows of one question repeat it and its answers."""
@@ -76,7 +76,7 @@ def turn(role: Role, content: Any, name: str) -> Turn:
 
 
 def opened(value: Any, name: str) -> Any:
-    """The turns that a table holds as a JSON text; any other value unchanged. Raises `BadRecord` if it is no JSON."""
+    """The turns that a table holds as a JSON text; any other value unchanged. Raises `BadRecord` if it is not JSON."""
     if not isinstance(value, str) or not HELD.match(value.lstrip()):
         return value
     try:

@@ -23,7 +23,7 @@ def check_model_folder(folder: Path) -> None:
     adapter beside them."""
     if not (folder / "config.json").is_file():
         inner = min(folder.glob("*/config.json"), default=None)
-        remedy = "a folder that save_pretrained wrote" if inner is None else f"the one inside it, {inner.parent}"
+        remedy = "a folder that save_pretrained wrote" if inner is None else f"one inside it, such as {inner.parent}"
         raise InputError(f"model folder {folder} has no config.json; name {remedy}")
     check_files(folder)
     config = read_json(folder / "config.json")

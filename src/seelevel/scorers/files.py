@@ -29,12 +29,12 @@ LISTS = (
     *("records", "items", "samples", "sentences", "logs", "judgements", "judgments"),
 )
 """Keys of an object that holds nothing but the list of records."""
-NO_TEXT = {
+NOT_TEXT = {
     b"PK\x03\x04": "a zip or a spreadsheet; save it as JSON lines",
     b"\x1f\x8b": "compressed by gzip; unpack it: gunzip",
     b"PAR1": "Parquet; save it as JSON lines",
 }
-"""Beginnings of files that are not read: what they are, and the remedy."""
+"""First bytes of files that are not read: what such a file is, and the remedy."""
 FIELDS = frozenset(
     (*ID_KEYS, *TEXT_KEYS, "question", "prompt", "label", "image", "image_id", "rating", "ratings", "rounds")
 ) | {"conversations", "revised", "doc"}
@@ -103,9 +103,9 @@ def read_text(path: Path) -> str:
     if not path.is_file():
         raise InputError(f"{path}: no such file; check the path")
     raw = read_bytes(path)
-    for magic, what in NO_TEXT.items():
+    for magic, what in NOT_TEXT.items():
         if raw.startswith(magic):
-            raise InputError(f"{path}: is {what}")
+            raise InputError(f"{path} is {what}")
     try:  # PowerShell writes UTF-16 with a byte order mark
         return raw.decode("utf-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
     except UnicodeDecodeError as error:
@@ -122,7 +122,7 @@ def read_entries(path: Path) -> list[Entry]:
     of answers by id. Raises InputError with file and line."""
     text = read_text(path)
     if path.suffix.lower() in (".csv", ".tsv") and not text.lstrip().startswith(("[", "{")):
-        raise InputError(f"{path}: is no JSON, but a table; save it as JSON lines, with question_id and response")
+        raise InputError(f"{path} is a table, not JSON; save it as JSON lines, with question_id and response")
     if text.lstrip().startswith("["):
         records = _numbered(path, read_json(path))
     else:

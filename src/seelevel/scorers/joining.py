@@ -12,7 +12,7 @@ from seelevel.scorers.files import Entry, image_names, plain_id
 
 QUESTION_KEYS = ("text", "question", "prompt")
 NUMBERS = ("index", "idx", "doc_id", "sample_id", "custom_id")
-"""Keys of an answer's place in a file, whose first number nobody tells."""
+"""Keys that number the answers. They may start at 0 or 1, so only their order is used."""
 FEWEST_WORDS = 3
 
 
@@ -114,14 +114,14 @@ def _refuse_repeats_and_strays(ids: Sequence[str], answers: Sequence[Entry]) -> 
 
 
 def _refuse_other_order(answers: Sequence[Entry]) -> None:
-    """Raise InputError if answers without a question number themselves in another order than that of the file."""
+    """Raise InputError if answers that carry no question are not in the order of their numbers."""
     for key in NUMBERS:
         for before, answer in pairwise(answers):
             here, there = (plain_id(entry.record.get(key)) for entry in (before, answer))
             if here.isdecimal() and there.isdecimal() and int(there) < int(here) and asked(answer) is None:
                 raise InputError(
-                    f"{answer.where}: '{key}' is {there:.60} after {here:.60}, so they are not in the questions' "
-                    "order; add the questions' question_id"
+                    f"{answer.where}: '{key}' is {there:.60} after {here:.60}, so the answers are not in the "
+                    "questions' order; add the questions' question_id"
                 )
 
 

@@ -113,9 +113,9 @@ def check_rows(model: Any, ladders: Sequence[TokenisedLadder], images: ImageRead
 
 @torch.no_grad()
 def check_compiled(model: Any, ladders: Sequence[TokenisedLadder], images: ImageReader) -> None:
-    """Compare compiled layers, if the model has any, with the layers as they are on the shortest ladder. If log-probs
-    differ by more than rounding explains, the layers are not compiled any more, with a message. Raises `InputError` if
-    they cannot be compiled here."""
+    """Compare compiled layers, if the model has any, with the uncompiled ones on the shortest ladder. If log-probs
+    differ by more than rounding explains, the compiled layers are discarded, and a message says so. Raises
+    `InputError` if the layers cannot be compiled here."""
     if not is_compiled(model):
         return
     shortest = min(_few(ladders), key=lambda ladder: ladder.longest)
@@ -126,7 +126,7 @@ def check_compiled(model: Any, ladders: Sequence[TokenisedLadder], images: Image
             compiled = _scores(model, [shortest], images, "rows").values
         except torch.OutOfMemoryError:
             raise
-        except Exception as error:  # a compiler that is missing, or what it does not know
+        except Exception as error:  # no compiler, or an operation that it does not support
             cause = getattr(error, "inner_exception", error)
             reason = f"{type(cause).__name__}: {cause}".splitlines()[0]
             raise InputError(f"align.compile: layers cannot be compiled here ({reason}); set it to false") from error
@@ -288,7 +288,7 @@ def _largest(one: Tensor, other: Tensor) -> float:
 def _rounding(model: Any, row: Sequence[TokenisedLadder], images: ImageReader, plain: Tensor) -> float:
     """The most that rounding moves a log-prob of these ladders by, and no less than a rounding of the log-prob itself.
     plain: [N], in separate rows."""
-    if is_compiled(model):
+    if is_compiled(model):  # stirred layers run uncompiled, so what they are compared with must too
         with uncompiled():
             plain = _scores(model, row, images, "rows").values
     most = FLOAT32 * float(plain.abs().max())

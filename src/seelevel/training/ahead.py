@@ -1,4 +1,4 @@
-"""Batches made ahead: a picture of Qwen takes its processor a tenth of a second, in which a GPU need not wait."""
+"""Items prepared one step ahead in a thread, so that a GPU need not wait while a processor reads pictures."""
 
 from __future__ import annotations
 
@@ -17,4 +17,4 @@ def ahead(items: Iterable[Item]) -> Iterator[Item]:
         coming = pool.submit(next, source, END)
         while (item := coming.result()) is not END:
             coming = pool.submit(next, source, END)
-            yield item  # type: ignore[misc]  # it is no END
+            yield item  # type: ignore[misc]  # not END

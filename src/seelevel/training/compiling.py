@@ -1,8 +1,8 @@
 """Compiled layers of the language model: one compilation for all layers of a kind, and for ladders of any length.
 
-A compiler takes the numbers that it finds in a module for constants. A layer's number, its place in the cache, would
-make it compile each layer anew. So here they are variables, and a layer goes to the cache outside compiled code
-(`packing.cache`). What is not compiled, or not any more, runs as ever: compiling changes nothing but rounding.
+`torch.compile` treats integers on a module as constants. Each layer has another one, its place in the cache, so each
+layer would be compiled anew. Here these integers are variables, and the cache is called outside compiled code
+(`packing.cache`). Compiling changes nothing but rounding, and which weights a dropout drops.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from seelevel.training.packing.inputs import base
 from seelevel.training.structure import parts
 
 MOST_VARIANTS = 64
-"""Compilations of one piece of code: with gradients, adapters, padding, a prefix or without; for one row or many."""
+"""The most compilations of one piece of code: with gradients, adapters, padding, a prefix or not; one row or many."""
 
 
 def compile_layers(model: Any, backend: str = "inductor") -> None:
@@ -36,12 +36,12 @@ def do_not_compile(model: Any) -> None:
 
 
 def is_compiled(model: Any) -> bool:
-    """Whether the layers of a model are compiled, and nothing is around them yet."""
+    """Whether the layers of a model are compiled. False once `recompute_layers` has wrapped them."""
     forwards = [vars(layer).get("forward") for layer in parts(base(model)).layers]
     return any(hasattr(forward, "_torchdynamo_orig_callable") for forward in forwards)
 
 
 def uncompiled() -> AbstractContextManager[Any]:
-    """While open, compiled layers run without it. Hooks on their parts work here alone."""
+    """While open, compiled layers run uncompiled. Hooks on their submodules run only here."""
     stance: AbstractContextManager[Any] = torch.compiler.set_stance("force_eager")
     return stance

@@ -65,8 +65,8 @@ class Job:
     @property
     def key(self) -> dict[str, Any]:
         """The settings that change the result by more than rounding."""
-        dropout = self.settings.lora is not None and self.settings.lora.dropout > 0  # drawn for each group of answers
-        rounding = {"compile"} if dropout else {"compile", "answers_per_pass"}
+        dropout = self.settings.lora is not None and self.settings.lora.dropout > 0
+        rounding = set() if dropout else {"compile", "answers_per_pass"}  # with dropout, both change what is drawn
         return self.settings.model_dump(mode="json", exclude={"cache", *rounding})
 
     @cached_property

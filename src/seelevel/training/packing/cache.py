@@ -26,7 +26,7 @@ from transformers import Cache, DynamicCache
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer, LinearAttentionCacheLayerMixin
 
 Runs = list[tuple[int, int]]
-"""Which row of a prefix so many rows go on from, one after the other."""
+"""Pairs of a prefix's row and the number of consecutive rows that continue it."""
 PLAIN = (DynamicLayer, DynamicSlidingWindowLayer)
 """Layers of keys and values alone."""
 
@@ -43,12 +43,11 @@ def new_cache(model: Any) -> Any:
 
 @memoised
 def _outside_graphs() -> type[DynamicCache]:
-    """A cache that compiled code leaves to others: all that is asked with the number of a layer."""
-    asked = {name: method for name, method in vars(Cache).items() if inspect.isfunction(method)}
+    """A class of caches whose methods are never compiled if they take the number of a layer."""
     outside = {
         name: torch.compiler.disable(method)
-        for name, method in asked.items()
-        if "layer_idx" in inspect.signature(method).parameters
+        for name, method in vars(Cache).items()
+        if inspect.isfunction(method) and "layer_idx" in inspect.signature(method).parameters
     }
     return type("DynamicCache", (DynamicCache,), outside)
 
