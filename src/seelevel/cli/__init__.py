@@ -102,6 +102,8 @@ UsageError: Any = typer.BadParameter.__bases__[0]
 INTERRUPTED = 130
 UNUSABLE = (errno.ENAMETOOLONG, errno.ELOOP, errno.EROFS)
 """What is wrong with a path that nothing can be written to."""
+LONGEST_SHOWN = 300
+"""Characters of a path in a message: one may be too long for the disk."""
 
 
 def main() -> None:
@@ -128,7 +130,9 @@ def main() -> None:
         _stop(f"{error.filename}: {str(error.strerror).lower()}; name another place", 2)
     except Exception as error:
         if isinstance(error, OSError) and error.errno in UNUSABLE and error.filename:
-            _stop(f"{str(error.filename)[:80]}: {str(error.strerror).lower()}; name another place", 2)
+            name = str(error.filename)
+            shown = name if len(name) <= LONGEST_SHOWN else f"{name[:LONGEST_SHOWN]}…"
+            _stop(f"{shown}: {str(error.strerror).lower()}; name another place", 2)
         if isinstance(error, RuntimeError) and str(error).startswith("Symlink loop"):  # of Path.resolve
             _stop(f"{error}; remove the link, or name another place", 2)
         if not is_disk_full(error):

@@ -186,6 +186,10 @@ def convert(
             raise InputError(f"{source}: none of its {taken} records can be written as {to}; name another --to")
         part.replace(target)
         flush(target.parent)
+    except OSError as error:
+        if error.filename == str(part):
+            error.filename = str(target)  # the name that the user knows
+        raise
     finally:
         with suppress(OSError):  # a read-only disk: the first error is the one to report
             part.unlink(missing_ok=True)

@@ -140,7 +140,7 @@ def grouped(records: Iterable[Record | Rejected]) -> Iterator[Record | Rejected]
 class _Group:
     """The pairs of one question, in little memory: a file may have millions. Answers are texts or bytes, each once."""
 
-    __slots__ = ("answers", "names", "pairs", "places", "scores")
+    __slots__ = ("answers", "names", "pairs", "places", "reasoning", "scores")
 
     def __init__(self) -> None:
         self.answers: dict[str | bytes, int] = {}
@@ -148,6 +148,7 @@ class _Group:
         self.places: list[str] = []
         self.names: list[str] = []  # of records without an id of their own
         self.scores: dict[int, list[dict[str, float]]] | None = None  # of the rows that have any
+        self.reasoning: dict[int, str] | None = None  # of the answers that have any
 
     def add(self, record: Record) -> None:
         scores = [response.scores for response in record.ladder.responses]
@@ -155,7 +156,11 @@ class _Group:
             self.scores = self.scores or {}
             self.scores[len(self.places)] = scores
         for response in record.ladder.responses:
-            self.pairs.append(self.answers.setdefault(_packed(response.messages), len(self.answers)))
+            answer = self.answers.setdefault(_packed(response.messages), len(self.answers))
+            self.pairs.append(answer)
+            if response.reasoning:
+                self.reasoning = self.reasoning or {}
+                self.reasoning.setdefault(answer, response.reasoning)
         self.places.append(record.where)
         if record.unnamed:
             self.names.append(record.ladder.id)
@@ -165,7 +170,7 @@ class _Group:
     ) -> Iterator[Record]:
         """One ladder if the pairs fit into one order, else a ladder of two per pair."""
         answers = [_unpacked(answer) for answer in self.answers]
-        rows, given = list(batched(self.pairs, 2)), self.scores or {}
+        rows, given, thoughts = list(batched(self.pairs, 2)), self.scores or {}, self.reasoning or {}
         levels = levels_of(range(len(answers)), {(better, worse) for better, worse in rows}) if len(rows) > 1 else None
         orders = [dict(zip(row, (0, 1), strict=True)) for row in rows]
         scores = [dict(zip(row, given.get(number, ({}, {})), strict=True)) for number, row in enumerate(rows)]
@@ -174,7 +179,13 @@ class _Group:
             scores = [{answer: value for row in reversed(scores) for answer, value in row.items()}]  # the first counts
         for number, order in enumerate(orders):
             responses = [
-                Response(answers[answer], level, dict(ORIGIN), scores=scores[number][answer])
+                Response(
+                    answers[answer],
+                    level,
+                    dict(ORIGIN),
+                    scores=scores[number][answer],
+                    reasoning=thoughts.get(answer, ""),
+                )
                 for answer, level in order.items()
             ]
             pictures = [Image(**image) for image in images]
