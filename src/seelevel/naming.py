@@ -125,7 +125,7 @@ def source_of(settings: DataSettings | FinetuneSettings) -> Source:
     from seelevel.formats.sources import Source
 
     images = None if settings.images is None else Path(settings.images)
-    return Source(Path(settings.prompts), images, settings.columns, settings.limit)
+    return Source(Path(settings.prompts), images, settings.columns, settings.limit, fetch=settings.fetch)
 
 
 def count_questions(settings: EvaluateSettings) -> int:

@@ -44,6 +44,7 @@ class DataSettings(BaseModel):
     )
     limit: int | None = Field(default=None, ge=1, description="only the first so many records")
     columns: dict[str, str] = Field(default={}, description="our name: the name in the file, such as prompt: question")
+    fetch: bool = Field(default=False, description="ask servers for pictures that records name by an address")
     max_rejected: float = Field(default=0.05, ge=0, le=1, description="share of bad records above which the run stops")
 
 

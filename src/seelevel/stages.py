@@ -27,7 +27,14 @@ from seelevel.registry import is_target
 from seelevel.store import STAGES, StageFolder, lock_folder, read_manifest, write_atomically
 
 STAGE_FOLDERS = ("data", "finetune", "base-data", *STAGES[:-1], "inputs")
-NEW_KEYS = {"format": None, "columns": None, "options": None, "answers_per_pass": "auto", "compile": False}
+NEW_KEYS = {
+    "format": None,
+    "columns": None,
+    "fetch": False,
+    "options": None,
+    "answers_per_pass": "auto",
+    "compile": False,
+}
 """Keys of recipes that came after the first runs, and the values with which they change nothing."""
 FROM_LADDERS = ("check", "feedback", "align")
 """Stages whose first input is the fingerprint of the ladders that they read: the manifest keeps it as `source`."""

@@ -58,12 +58,21 @@ def convert(
     to: Annotated[str | None, typer.Option("--to", help="Format of OUT, if its name does not show it.")] = None,
     images: Annotated[Path | None, typer.Option("--images", help="Folder of the pictures named in IN.")] = None,
     columns: ColumnsOption = "",
+    fetch: Annotated[
+        bool, typer.Option("--fetch", help="Ask servers for pictures that IN names by an address.")
+    ] = False,
 ) -> None:
     """Convert between ladders (Parquet) and the formats of LLaVA, AMP, TRL, LLaMA-Factory, ms-swift and LVLM_NLF."""
     from seelevel.formats import convert as convert_file
 
     facts = convert_file(
-        source, target, source_format=from_, target_format=to, images=images, columns=read_columns(columns)
+        source,
+        target,
+        source_format=from_,
+        target_format=to,
+        images=images,
+        columns=read_columns(columns),
+        fetch=fetch,
     )
     show(", ".join(f"{name}: {value}" for name, value in facts.items()))
 

@@ -119,16 +119,18 @@ def read(
     need_answer: bool = False,
     columns: Mapping[str, str] | None = None,
     store: ImageStore | None = None,
+    fetch: bool = False,
 ) -> Iterator[Ladder | Rejected]:
     """The ladders of a file or folder in any format, and the records set aside with their reasons, in order.
 
     images: the folder of the pictures that the records name; None: the file's folder and its subfolder `images`.
     form: one of READERS or `"module:function"`; None: by the content. columns: our name → the file's name.
-    store: where pictures inside the file are kept; None: in the cache.
+    store: where pictures inside the file are kept; None: in the cache. fetch: ask servers for pictures that records
+    name by an address; else such records are set aside.
     Raises `InputError` if the file or folder as a whole cannot be read.
     """
     folder, kept = None if images is None else Path(images), store or cached_pictures()
-    source = Source(Path(path), folder, columns or {}, keep=kept.begin)
+    source = Source(Path(path), folder, columns or {}, keep=kept.begin, fetch=fetch)
     return screened(parse(source, form), kept, need_answer)
 
 
@@ -148,6 +150,7 @@ def convert(
     target_format: str | None = None,
     images: str | Path | None = None,
     columns: Mapping[str, str] | None = None,
+    fetch: bool = False,
 ) -> dict[str, int]:
     """Write a file's records in another format; return how many were read, written and rejected.
 
@@ -170,7 +173,7 @@ def convert(
 
     def ladders() -> Iterator[Ladder]:
         nonlocal taken
-        for record in read(source, images, source_format, columns=columns, store=store):
+        for record in read(source, images, source_format, columns=columns, store=store, fetch=fetch):
             if isinstance(record, Rejected):
                 rejected.append(record)
                 continue

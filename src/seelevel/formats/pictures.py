@@ -1,7 +1,8 @@
 """The pictures of a record: files that it names, bytes that it holds, and the marks that stand for them.
 
 A record's names are a stranger's. A name must stay in the picture folder by its letters alone: no `..` out of it, no
-absolute path beside it. Links on the disk are followed: whoever set up the folder placed them. Nothing is fetched.
+absolute path beside it. Links on the disk are followed: whoever set up the folder placed them. Nothing is fetched
+unless the user asks for it.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 from urllib.parse import unquote, unquote_to_bytes
 
 from seelevel.errors import InputError
+from seelevel.formats.fetching import fetch
 from seelevel.formats.sources import folder_of
 from seelevel.formats.turns import Turn, settled
 from seelevel.formats.values import BadRecord, checked_text, empty, first, kind_of, name_of
@@ -44,10 +46,13 @@ class Pictures:
     """The folders of the pictures that records name.
 
     images: the folder; None: the folder of the records, `beside`, and its subfolder `images`. keep: takes the bytes of
-    a picture that stands in a record. Raises `InputError` if the folder does not exist.
+    a picture that stands in a record. fetch: whether to ask servers for pictures that records name by an address.
+    Raises `InputError` if the folder does not exist.
     """
 
-    def __init__(self, images: Path | None, beside: Path, keep: Callable[[bytes], Image] | None = None) -> None:
+    def __init__(
+        self, images: Path | None, beside: Path, keep: Callable[[bytes], Image] | None = None, fetch: bool = False
+    ) -> None:
         if images is not None and not images.is_dir():
             raise InputError(f"image folder {images} does not exist; check the path")
         home = folder_of(beside)
@@ -57,8 +62,9 @@ class Pictures:
             self.places.append(self.places[0] / "images")
         real = {root.absolute(): root.resolve() for root in (folder, home)}
         self.roots = {**real, **{root: root for root in real.values()}}
-        self._keep = keep
+        self._keep, self._fetch = keep, fetch
         self._found: dict[str, Path] = {}
+        self._fetched: dict[str, Image] = {}
         self.asked: tuple[bytes, list[Turn], list[Image]] = (b"", [], [])  # both for `seelevel.formats.pairs`
         self.conversations: dict[Any, list[Message]] = {}
 
@@ -112,8 +118,24 @@ class Pictures:
         if name.lower().startswith("file:"):
             return Image(str(self.place(unquote(re.sub(r"^file:(//(localhost)?(?=/))?", "", name, flags=re.I)))))
         if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", name):
-            raise BadRecord(f"image '{name[:80]}' is an address, and nothing is fetched; download it and name the file")
+            return self._behind(name)
         return Image(str(self.place(name)))
+
+    def _behind(self, address: str) -> Image:
+        """The picture that a server sends."""
+        if not self._fetch:
+            raise BadRecord(
+                f"image '{address[:80]}' is an address, and nothing is fetched; set data.fetch (convert: --fetch), or "
+                "download it and name the file"
+            )
+        if address not in self._fetched:
+            if len(self._fetched) == REMEMBERED:
+                self._fetched.clear()
+            try:
+                self._fetched[address] = self._stored(fetch(address))
+            except ImageError as error:
+                raise BadRecord(f"image '{address[:80]}' {error}") from error
+        return self._fetched[address]
 
     def place(self, name: str) -> Path:
         """The file of a picture's name. Raises `BadRecord` if it is missing or outside the folders."""

@@ -55,7 +55,7 @@ def each_record(
     answers are kept apart. If `ladders_of` raises `BadRecord`, the whole record is set aside. Raises `InputError` if
     the source as a whole cannot be read.
     """
-    pictures = Pictures(source.images, source.path, source.keep)
+    pictures = Pictures(source.images, source.path, source.keep, source.fetch)
     for number, (where, record) in enumerate(source.records()):
         name = given = ""
         try:

@@ -62,6 +62,8 @@ class Source:
     columns: Mapping[str, str] = field(default_factory=dict)
     limit: int | None = None
     keep: Callable[[bytes], Image] | None = None
+    fetch: bool = False
+    """Whether to ask servers for pictures that records name by an address."""
     seen: Callable[[], object] | None = None
     """Called for each record that is read."""
     given: Iterable[tuple[str, Any]] | None = None

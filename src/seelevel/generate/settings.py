@@ -120,6 +120,7 @@ class FinetuneSettings(TrainSettings):
     images: str | None = None
     format: str | None = Field(default=None, description="as data.format")
     columns: dict[str, str] = Field(default={}, description="as data.columns")
+    fetch: bool = Field(default=False, description="as data.fetch")
     limit: int | None = Field(default=None, ge=1, description="only the first records, at most this many")
     max_rejected: float = Field(default=0.05, ge=0, le=1, description="the run stops above this share of bad records")
     objective: SftSettings = SftSettings()
