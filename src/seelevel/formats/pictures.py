@@ -17,7 +17,6 @@ from typing import Any
 from urllib.parse import unquote, unquote_to_bytes
 
 from seelevel.errors import InputError
-from seelevel.formats.fetching import fetch
 from seelevel.formats.sources import folder_of
 from seelevel.formats.turns import Turn, settled
 from seelevel.formats.values import BadRecord, checked_text, empty, first, kind_of, name_of
@@ -128,6 +127,8 @@ class Pictures:
                 f"image '{address[:80]}' is an address, and nothing is fetched; set data.fetch (convert: --fetch), or "
                 "download it and name the file"
             )
+        from seelevel.formats.fetching import fetch
+
         if address not in self._fetched:
             if len(self._fetched) == REMEMBERED:
                 self._fetched.clear()
