@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import threading
+import weakref
 from collections.abc import Iterator
 
 import pytest
@@ -53,3 +55,16 @@ def test_closing_early_makes_at_most_one_more_item() -> None:
     assert next(seen) == 0
     seen.close()  # type: ignore[attr-defined]  # a generator
     assert len(made) <= 2
+
+
+def test_an_item_is_kept_by_its_user_alone() -> None:
+    class Item:
+        pass
+
+    seen = ahead(Item() for _ in range(3))
+    item = next(seen)
+    kept = weakref.ref(item)
+    del item
+    gc.collect()
+    assert kept() is None
+    assert next(seen) is not None

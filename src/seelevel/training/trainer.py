@@ -125,10 +125,11 @@ class PreferenceTrainer(Trainer):
         passes = self._passes(inputs)
         total = torch.zeros((), device=self.args.device)
         parts: list[Logs] = []
-        for number, (chosen, batch) in enumerate(zip(passes, ahead(map(self._collated, passes)), strict=True)):
+        batches = ahead(map(self._collated, passes))
+        for number, chosen in enumerate(passes):
             last = number == len(passes) - 1
             with contextlib.nullcontext() if last else self.accelerator.no_sync(model):
-                loss, logs = self._loss(model, chosen, batch.to(self.args.device))
+                loss, logs = self._loss(model, chosen, next(batches).to(self.args.device))
                 share = logs.ladders / counted.clamp(min=1)
                 self.accelerator.backward(loss * share * world)
             total = total + (loss.detach() * share * world).to(total.dtype)
