@@ -26,6 +26,7 @@ GROUND = {
     "templates",
     "thoughts",
     "sandbox",
+    "deadline",
     "json_text",
     "yaml_text",
     "images",

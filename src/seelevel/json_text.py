@@ -44,12 +44,12 @@ def loads(text: str | bytes) -> Any:
 
 def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """A JSON object of its pairs, for `json`'s `object_pairs_hook`. Raises `ValueError` if a key has two values."""
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    mapping = dict(pairs)
+    if len(mapping) < len(pairs):
         for key, value in pairs:
-            if found[key] != value:
+            if mapping[key] != value:
                 raise ValueError(f"'{key:.60}' twice in one object, with two values")
-    return found
+    return mapping
 
 
 def _nan_is_missing(name: str) -> None:

@@ -7,6 +7,7 @@ there, and `'x' * 10 ** 12` takes all memory.
 from __future__ import annotations
 
 import functools
+import os
 import re
 import sys
 import time
@@ -188,6 +189,6 @@ class _Watch:
 def _resident() -> int:
     """Bytes of memory that the process holds; 0 on systems that do not tell."""
     try:
-        return int(Path("/proc/self/statm").read_bytes().split()[1]) * 4096
+        return int(Path("/proc/self/statm").read_bytes().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except (OSError, ValueError):
         return 0

@@ -200,10 +200,10 @@ def read_mapping(path: Path) -> dict[str, Any] | None:
     A crashed machine can leave zeroes in a file that was written whole. Its work is then done again.
     """
     try:
-        found = loads(read_bytes(path)) if path.exists() else None
+        value = loads(read_bytes(path)) if path.exists() else None
     except ValueError:
         return None
-    return found if isinstance(found, dict) else None
+    return value if isinstance(value, dict) else None
 
 
 def shards(folder: Path) -> list[Path]:

@@ -9,13 +9,13 @@ from __future__ import annotations
 import ipaddress
 import socket
 import ssl
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
-from threading import Timer
 from time import sleep
 from urllib.parse import SplitResult, quote, urljoin, urlsplit
 
+from seelevel.deadline import Deadline
+from seelevel.errors import reason_of
 from seelevel.images import ImageError
 
 SECONDS, TRIES, HOPS = 60.0, 3, 5
@@ -40,14 +40,15 @@ def fetch(address: str) -> bytes:
 def _followed(address: str) -> tuple[int, bytes]:
     """Status and body at the end of the redirects."""
     for _ in range(HOPS + 1):
-        status, there, body = _called(urlsplit(address))
+        with Deadline(SECONDS) as deadline:
+            status, there, body = _called(urlsplit(address), deadline)
         if not there:
             return status, body
         address = urljoin(address, there)
     raise ImageError(f"cannot be fetched: over {HOPS} redirects")
 
 
-def _called(address: SplitResult) -> tuple[int, str, bytes]:
+def _called(address: SplitResult, deadline: Deadline) -> tuple[int, str, bytes]:
     """Status, the address of a redirect, and the body of one call."""
     try:
         if address.scheme not in ("http", "https") or not address.hostname:
@@ -55,63 +56,48 @@ def _called(address: SplitResult) -> tuple[int, str, bytes]:
         kind = _Secure if address.scheme == "https" else _Plain
         path = quote(address.path or "/", safe="/%:@!$&'()*+,;=~") + (f"?{address.query}" if address.query else "")
         with closing(kind(address.hostname, address.port, timeout=SECONDS)) as call:
-            call.connect()
-            with _ended_in_time(call.sock):
-                call.request("GET", path, headers={"User-Agent": "seelevel", "Accept": "image/*"})
-                reply = call.getresponse()
-                there = reply.headers.get("Location", "") if 300 <= reply.status < 400 else ""
-                body = b"" if there or reply.status != 200 else reply.read(LARGEST + 1)
-                if len(body) > LARGEST or (body and reply.length):
-                    raise ImageError(f"cannot be fetched: over {LARGEST >> 20} MiB, or cut off")
+            call.deadline = deadline
+            call.request("GET", path, headers={"User-Agent": "seelevel", "Accept": "image/*"})
+            reply = call.getresponse()
+            there = reply.headers.get("Location", "") if 300 <= reply.status < 400 else ""
+            body = b"" if there or reply.status != 200 else reply.read(LARGEST + 1)
+            if deadline.passed:
+                raise TimeoutError
+            if len(body) > LARGEST or (body and reply.length):
+                raise ImageError(f"cannot be fetched: over {LARGEST >> 20} MiB, or cut off")
             return reply.status, there, body
     except (OSError, HTTPException, ValueError) as error:
-        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+        reason = f"it took over {SECONDS:g} s" if deadline.passed else reason_of(error)
         raise ImageError(f"cannot be fetched: {reason}") from error
 
 
-@contextmanager
-def _ended_in_time(sock: socket.socket) -> Iterator[None]:
-    """While open, the socket has `SECONDS`, however slowly its bytes come."""
-    passed: list[bool] = []
-
-    def end() -> None:
-        passed.append(True)
-        sock.shutdown(socket.SHUT_RDWR)
-
-    timer = Timer(SECONDS, end)
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    except (OSError, HTTPException) as error:
-        raise ImageError(f"cannot be fetched: it took over {SECONDS:g} s") if passed else error from error
-    finally:
-        timer.cancel()
-    if passed:
-        raise ImageError(f"cannot be fetched: it took over {SECONDS:g} s")
-
-
 class _Plain(HTTPConnection):
+    deadline: Deadline
+
     def connect(self) -> None:
-        self.sock = _connected(self.host, self.port)
+        self.sock = _connected(self.host, self.port, self.deadline)
 
 
 class _Secure(HTTPSConnection):
+    deadline: Deadline
+
     def connect(self) -> None:
-        plain = _connected(self.host, self.port)
+        plain = _connected(self.host, self.port, self.deadline)
         self.sock = ssl.create_default_context().wrap_socket(plain, server_hostname=self.host)
 
 
-def _connected(host: str, port: int) -> socket.socket:
+def _connected(host: str, port: int, deadline: Deadline) -> socket.socket:
     """A connection to a public address of this name. Raises `ImageError` if it has none."""
-    found = [info[4][:2] for info in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
-    public = [place for place in found if is_public(str(place[0]))]
+    places = [info[4][:2] for info in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
+    public = [place for place in places if is_public(str(place[0]))]
     if not public:
         raise ImageError(f"cannot be fetched: '{host[:80]}' is not a public server")
-    return socket.create_connection(public[0], timeout=SECONDS)  # type: ignore[arg-type]  # host and port
+    connection = socket.create_connection(public[0], timeout=SECONDS)  # type: ignore[arg-type]  # host and port
+    deadline.watch(connection)
+    return connection
 
 
 def is_public(address: str) -> bool:
     """Whether an IP address belongs to the open internet."""
-    found = ipaddress.ip_address(address.partition("%")[0])
-    return found.is_global and not found.is_multicast
+    ip = ipaddress.ip_address(address.partition("%")[0])
+    return ip.is_global and not ip.is_multicast

@@ -128,18 +128,18 @@ def score_files(
         sets = {file.stem: score(read_entries(file), _of_set(answers, file.stem), rule) for file in files}
         if not sets:
             raise InputError(f"{questions}: no question file (*.json) in it; check the path")
-        means = {name: _mean([found[name] for found in sets.values()]) for name in ("accuracy", "f1", "yes_ratio")}
-        noted = {name: sum(found[name] for found in sets.values()) for name in ("thoughts", "empty")}
-        found = {**means, **noted, "rule": rule, "sets": sets}
+        means = {name: _mean([part[name] for part in sets.values()]) for name in ("accuracy", "f1", "yes_ratio")}
+        noted = {name: sum(part[name] for part in sets.values()) for name in ("thoughts", "empty")}
+        figures = {**means, **noted, "rule": rule, "sets": sets}
     else:
-        found = score(read_entries(questions), answers, rule)
-    if found["thoughts"] and rule == "published":
+        figures = score(read_entries(questions), answers, rule)
+    if figures["thoughts"] and rule == "published":
         say(
-            f"{found['thoughts']} answers hold a model's thoughts (<think> …), which the published rule reads as the "
+            f"{figures['thoughts']} answers hold a model's thoughts (<think> …), which the published rule reads as the "
             "answer; --rule strict reads what follows them"
         )
-    _say_empty(found["empty"], rule)
-    return found
+    _say_empty(figures["empty"], rule)
+    return figures
 
 
 def _say_empty(count: int, rule: str) -> None:

@@ -299,12 +299,13 @@ class ApiModel:
     def _lost(self, error: BaseException) -> str:
         """Why a connection was lost, in a few words. Raises `InputError` for a redirect to another server."""
         cause = cause_of(error)
-        said = self._shown(str(cause))[:120] or type(cause).__name__
+        reason = self._shown(str(cause))[:120] or type(cause).__name__
         if isinstance(cause, RedirectedError):
             raise InputError(
-                f"{self.name}: the server redirects to {said}, where nothing was sent; if that server is meant, name it"
+                f"{self.name}: the server redirects to {reason}, where nothing was sent; "
+                "if that server is meant, name it"
             ) from error
-        return said
+        return reason
 
     def _words(self, error: Any) -> str:
         """Status and message in one line, without the key."""

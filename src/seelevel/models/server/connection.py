@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import socket
-import threading
 import zlib
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import openai
 
+from seelevel.deadline import Deadline
 from seelevel.models.server.faults import RedirectedError, TooSlowError, UnusableReplyError
 
 LARGEST = 64 << 20
@@ -41,7 +39,7 @@ class BoundedClient(openai.DefaultHttpxClient):
         library's errors.
         """
         seconds = (request.extensions.get("timeout") or {}).get("read")
-        with _Deadline(seconds) as deadline:
+        with Deadline(seconds) as deadline:
             try:
                 return self._read(request, deadline, {**options, "follow_redirects": False})
             except (UnusableReplyError, RedirectedError) as error:
@@ -53,9 +51,9 @@ class BoundedClient(openai.DefaultHttpxClient):
                 slow.__cause__ = error
                 raise openai.APIConnectionError(request=request) from slow
 
-    def _read(self, request: Any, deadline: _Deadline, options: dict[str, Any]) -> Any:
+    def _read(self, request: Any, deadline: Deadline, options: dict[str, Any]) -> Any:
         for _ in range(HOPS):
-            request.extensions["trace"] = deadline.trace
+            request.extensions["trace"] = _watched_by(deadline)
             response = super().send(request, stream=True, **options)
             try:
                 if response.next_request is None:
@@ -66,6 +64,16 @@ class BoundedClient(openai.DefaultHttpxClient):
             finally:
                 response.close()
         raise UnusableReplyError(f"over {HOPS} redirects")
+
+
+def _watched_by(deadline: Deadline) -> Callable[[str, dict[str, Any]], None]:
+    """For the extension `trace` of a request: the deadline watches each connection that the request opens."""
+
+    def trace(event: str, info: dict[str, Any]) -> None:
+        if event.endswith("connect_tcp.complete"):
+            deadline.watch(info["return_value"].get_extra_info("socket"))
+
+    return trace
 
 
 def _origin(url: Any) -> tuple[str, str, int]:
@@ -116,48 +124,3 @@ def _decompressed(content: bytes, encoding: str) -> bytes:
 def _is_zlib(content: bytes) -> bool:
     """Whether a deflated text has zlib's header. Some servers leave it out."""
     return len(content) > 1 and content[0] & 15 == 8 and int.from_bytes(content[:2], "big") % 31 == 0
-
-
-class _Deadline:
-    """Closes the connections of one call when its time is over. `seconds`: None for no limit.
-
-    A limit per read would not do: a server that sends a byte now and then would hold the call for ever.
-    """
-
-    def __init__(self, seconds: float | None) -> None:
-        self.passed = False
-        self._sockets: list[socket.socket] = []
-        self._lock = threading.Lock()
-        self._timer = None if seconds is None else threading.Timer(seconds, self._end)
-
-    def __enter__(self) -> _Deadline:
-        if self._timer is not None:
-            self._timer.daemon = True
-            self._timer.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        with self._lock:
-            for copy in self._sockets:
-                copy.close()
-            self._sockets.clear()
-
-    def trace(self, event: str, info: dict[str, Any]) -> None:
-        """For the extension `trace` of a request: remember each connection that it opens."""
-        if not event.endswith("connect_tcp.complete"):
-            return
-        # A copy of its own: TLS takes the socket over, and a closed number may belong to another file by then.
-        copy = info["return_value"].get_extra_info("socket").dup()
-        with self._lock:
-            self._sockets.append(copy)
-        if self.passed:
-            self._end()
-
-    def _end(self) -> None:
-        self.passed = True
-        with self._lock:
-            for copy in self._sockets:
-                with suppress(OSError):  # closed by the server already
-                    copy.shutdown(socket.SHUT_RDWR)
