@@ -47,6 +47,8 @@ class Split:
 
 def split_thought(text: str) -> Split:
     """Tell the thoughts of a text from its answer. A text without marks is all answer, unchanged."""
+    if not may_think(text):
+        return Split(text)
     closes = list(_CLOSES.finditer(text))
     end = closes[-1].end() if closes else 0
     opened = _OPENS.search(text, end)
@@ -63,6 +65,11 @@ def split_thought(text: str) -> Split:
         return Split(text)
     reasoning, answer = _unmarked(thought), rest.strip()
     return Split(answer, reasoning, bool(closes), UNSPOKEN if closes and not answer else "")
+
+
+def may_think(text: str) -> bool:
+    """Whether a text has a character that some mark begins with."""
+    return "<" in text or "[" in text or "◁" in text
 
 
 def spoken(text: str) -> str:

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
 
-from seelevel.formats import Rejected, read
+from seelevel.formats import read
 from seelevel.formats.pairs import levels_of
+from seelevel.formats.records import Rejected
 from seelevel.formats.trl import write as write_trl
 from seelevel.ladder import Image, Ladder, Message, Response
 from tests.formats.made import picture
@@ -109,6 +110,35 @@ def test_a_cycle_stays_ladders_of_two(tmp_path: Path) -> None:
 def test_rows_of_other_ids_or_prompts_are_other_ladders(tmp_path: Path) -> None:
     path = rows(tmp_path / "r.jsonl", row("A", "B", id=1), row("B", "C", id=2), row("A", "B", id=3, prompt="Why?"))
     assert len(read_levels(path)) == 3
+
+
+def test_rows_of_one_question_are_read_as_each_alone(tmp_path: Path) -> None:
+    asked = [{"role": "user", "content": "What?"}]
+    forms: list[Any] = [
+        "a cup", answer("a dog"), [*asked, *answer("a hat")], [*answer("a bee"), *asked, *answer("yes")],
+        "<think>hm</think>a fox", [*asked, *answer("a cup")],
+    ]  # fmt: skip
+    entries = [row(better, worse) for better in forms for worse in forms]
+    for number, entry in enumerate(entries):
+        entry["id"] = f"r{number}"
+    (tmp_path / "alone").mkdir()
+    alone = [found for entry in entries for found in read(rows(tmp_path / "alone" / "rows.jsonl", entry))]
+    together = list(read(rows(tmp_path / "rows.jsonl", *entries)))
+    assert len(together) == len(alone) == len(entries)
+    for one, other in zip(alone, together, strict=True):
+        if isinstance(one, Rejected):
+            assert isinstance(other, Rejected)
+            assert (one.id, one.reason) == (other.id, other.reason)
+        else:
+            assert one == other
+
+
+def test_sides_that_ask_with_other_pictures_are_set_aside(tmp_path: Path) -> None:
+    picture(tmp_path, "a.png")
+    later = [*answer("a cup"), {"role": "user", "content": "<image>\nAnd here?"}, *answer("a dog")]
+    (found,) = read(rows(tmp_path / "rows.jsonl", {**row("", "a hat"), "chosen": later, "images": ["a.png"]}))
+    assert isinstance(found, Rejected)
+    assert "answer different questions" in found.reason
 
 
 def test_a_prompt_may_be_what_both_sides_begin_with(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
 from seelevel.formats.pictures import Pictures, shown
-from seelevel.formats.questions import no_question, plain, question_of
+from seelevel.formats.questions import answer_turns, no_question, plain, question_of
 from seelevel.formats.records import Record, Rejected
 from seelevel.formats.turns import Turn
 from seelevel.formats.values import BadRecord, mapping
@@ -16,10 +16,60 @@ from seelevel.ladder import Image, Ladder, Message, Response
 from seelevel.store import batched
 
 ORIGIN = {"kind": "given"}
-REMEMBERED = 64
-OF_A_PAIR = ("id", "chosen", "rejected")
+SIDES = ("chosen", "rejected")
+REMEMBERED = 10_000
+OF_A_PAIR = ("id", *SIDES)
 """Keys of a record that change from pair to pair of one question."""
 Item = TypeVar("Item", bound=Hashable)
+
+
+class Asked:
+    """What a record asks. A question's pairs stand one after another, and each answer in several: all is read once."""
+
+    def __init__(self, record: dict[str, Any], pictures: Pictures) -> None:
+        self.question, self.images = question_of(record), pictures.named(record)
+        self._prompt, self._shown = list[Message](), list[Image]()
+        self._answers: dict[bytes, list[Message]] = {}
+
+    def pair(self, name: str, record: dict[str, Any], pictures: Pictures) -> Ladder | None:
+        """The ladder of a record whose sides are one answer each; None if one of them is more. Raises `BadRecord`."""
+        better, worse = (self._answer(record[side], side, record, pictures) for side in SIDES)
+        if not better or not worse:
+            return None
+        return _ladder(name, record, self._prompt, self._shown, better, worse)
+
+    def _answer(self, value: Any, side: str, record: dict[str, Any], pictures: Pictures) -> list[Message]:
+        """One answer alone; empty if the value is more than that."""
+        key = _bytes(value)
+        if key is not None and key in self._answers:
+            return self._answers[key]
+        turns, answer = answer_turns(value, side), list[Message]()
+        if self.question and len(turns) == 1 and turns[0].role == "assistant":
+            self._prompt, answer, self._shown = _answered(self.question, turns, side, record, self.images, pictures)
+        if key is not None:
+            if len(self._answers) == REMEMBERED:
+                self._answers.clear()
+            self._answers[key] = answer
+        return answer
+
+
+def asked(record: dict[str, Any], pictures: Pictures) -> Asked:
+    """What a record asks: the same object as that of the record before, if both ask the same. Raises `BadRecord`."""
+    key = _bytes([entry for entry in record.items() if entry[0] not in OF_A_PAIR])
+    if key is None:
+        return Asked(record, pictures)
+    if key != pictures.asked[0]:
+        pictures.asked = (key, Asked(record, pictures))
+    found: Asked = pictures.asked[1]
+    return found
+
+
+def _bytes(value: Any) -> bytes | None:
+    """A JSON value as bytes, equal for equal values; None for a value that JSON does not have."""
+    try:
+        return marshal.dumps(value, 2)
+    except ValueError:
+        return None
 
 
 def pair(name: str, record: dict[str, Any], pictures: Pictures, chosen: list[Turn], rejected: list[Turn]) -> Ladder:
@@ -27,52 +77,50 @@ def pair(name: str, record: dict[str, Any], pictures: Pictures, chosen: list[Tur
 
     Raises `BadRecord`.
     """
-    question, given = _asked(record, pictures)
-    prompt, chosen, rejected = _parted(question, chosen, rejected)
+    found = asked(record, pictures)
+    prompt, chosen, rejected = _parted(found.question, chosen, rejected)
     if not prompt:
         raise no_question(record)
     sides = {}
     for side, answer in (("chosen", chosen), ("rejected", rejected)):
         if not answer or answer[0].role != "assistant":
             raise BadRecord(f"{side} does not start with an answer")
-        messages, images = _shown([*prompt, *answer], record, given, pictures)
-        if len(messages) == len(prompt) or messages[-1]["role"] != "assistant":
-            raise BadRecord(f"{side} does not end with an answer")
-        sides[side] = (messages, images)
-    (better, images), (worse, others) = sides["chosen"], sides["rejected"]
+        sides[side] = _answered(prompt, answer, side, record, found.images, pictures)
+    (asked_here, better, images), (asked_there, worse, others) = sides["chosen"], sides["rejected"]
     if images != others:
         raise BadRecord("chosen and rejected show different pictures")
+    if asked_here != asked_there:
+        raise BadRecord("chosen and rejected answer different questions")
+    return _ladder(name, record, asked_here, images, better, worse)
+
+
+def _ladder(
+    name: str,
+    record: dict[str, Any],
+    prompt: list[Message],
+    images: list[Image],
+    better: list[Message],
+    worse: list[Message],
+) -> Ladder:
     if better == worse:
         raise BadRecord("chosen and rejected are the same")
-    cut = len(prompt)
-    responses = [Response(better[cut:], 0, dict(ORIGIN)), Response(worse[cut:], 1, dict(ORIGIN))]
-    return Ladder(name, images, better[:cut], responses, mapping(record.get("annotations"), "annotations"))
+    responses = [Response(answer, level, dict(ORIGIN)) for level, answer in enumerate((better, worse))]
+    return Ladder(name, images, prompt, responses, mapping(record.get("annotations"), "annotations"))
 
 
-def _asked(record: dict[str, Any], pictures: Pictures) -> tuple[list[Turn], list[Image]]:
-    """A record's question and pictures. Those of the record before are kept: its pairs stand one after another."""
-    asked = [entry for entry in record.items() if entry[0] not in OF_A_PAIR]
-    try:
-        key = marshal.dumps(asked, 2)
-    except ValueError:  # a value of another type than JSON has
-        return question_of(record), pictures.named(record)
-    if key != pictures.asked[0]:
-        pictures.asked = (key, question_of(record), pictures.named(record))
-    return list(pictures.asked[1]), list(pictures.asked[2])
-
-
-def _shown(
-    turns: list[Turn], record: dict[str, Any], given: list[Image], pictures: Pictures
-) -> tuple[list[Message], list[Image]]:
-    """`shown`. The last conversations are kept: an answer of K stands in K - 1 pairs."""
-    if not given or any(name is not None for turn in turns for name in turn.shown):
-        return shown(turns, record, given, pictures)  # looks at the record itself, or at names in the turns
-    key = (*turns, len(given))
-    if key not in pictures.conversations:
-        if len(pictures.conversations) == REMEMBERED:
-            pictures.conversations.clear()
-        pictures.conversations[key] = shown(turns, record, given, pictures)[0]
-    return list(pictures.conversations[key]), given
+def _answered(
+    prompt: list[Turn],
+    answer: list[Turn],
+    side: str,
+    record: dict[str, Any],
+    given: list[Image],
+    pictures: Pictures,
+) -> tuple[list[Message], list[Message], list[Image]]:
+    """(prompt, answer, pictures) as a ladder has them. Raises `BadRecord`."""
+    messages, images = shown([*prompt, *answer], record, given, pictures)
+    if len(messages) == len(prompt) or messages[-1]["role"] != "assistant":
+        raise BadRecord(f"{side} does not end with an answer")
+    return messages[: len(prompt)], messages[len(prompt) :], images
 
 
 def _parted(prompt: list[Turn], chosen: list[Turn], rejected: list[Turn]) -> tuple[list[Turn], list[Turn], list[Turn]]:

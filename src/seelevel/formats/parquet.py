@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
@@ -64,13 +65,13 @@ def _schema(embed_images: bool) -> pa.Schema:
 
 def _json(value: Any) -> str:
     """A value as JSON, dataclasses as mappings of their fields."""
-    return dumps(value, sort_keys=True, default=vars)
+    return "{}" if value == {} else dumps(value, sort_keys=True, default=vars)
 
 
-def _row(ladder: Ladder, root: Path | None, embed_images: bool) -> dict[str, Any]:
+def _row(ladder: Ladder, inside: Callable[[str], str], embed_images: bool) -> dict[str, Any]:
     images: list[dict[str, Any]] = []
     for image in ladder.images:
-        entry: dict[str, Any] = {"path": _inside(image.path, root), "sha256": image.sha256}
+        entry: dict[str, Any] = {"path": inside(image.path), "sha256": image.sha256}
         if embed_images:
             entry["bytes"] = read_bytes(image.path)
         images.append(entry)
@@ -97,9 +98,10 @@ def _row(ladder: Ladder, root: Path | None, embed_images: bool) -> dict[str, Any
 
 
 def _inside(path: str, root: Path | None) -> str:
+    """A picture's path as it is written. root: without links."""
     if root is not None and Path(path).is_absolute():
         try:
-            return Path(path).relative_to(root.resolve()).as_posix()
+            return Path(path).relative_to(root).as_posix()
         except ValueError:
             return path
     return path
@@ -165,9 +167,10 @@ def write_shard(path: Path, ladders: Iterable[Ladder], root: Path | None = None,
     import pyarrow.parquet as pq
 
     schema = _schema(embed_images)
+    inside = cache(partial(_inside, root=None if root is None else root.resolve()))
     with whole_file(path) as file, pq.ParquetWriter(file, schema) as writer:
         for batch in batched(ladders, ROWS):
-            rows = [_row(ladder, root, embed_images) for ladder in batch]
+            rows = [_row(ladder, inside, embed_images) for ladder in batch]
             writer.write_table(pa.Table.from_pylist(rows, schema=schema))
 
 

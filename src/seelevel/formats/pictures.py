@@ -64,8 +64,7 @@ class Pictures:
         self._keep, self._fetch = keep, fetch
         self._found: dict[str, Path] = {}
         self._fetched: dict[str, Image] = {}
-        self.asked: tuple[bytes, list[Turn], list[Image]] = (b"", [], [])  # both for `seelevel.formats.pairs`
-        self.conversations: dict[Any, list[Message]] = {}
+        self.asked: tuple[bytes, Any] = (b"", None)  # the last question, for `seelevel.formats.pairs`
 
     def named(self, record: dict[str, Any]) -> list[Image]:
         """The pictures of a record: names, bytes, or mappings of them, alone or in a list, under `image` or `images`.

@@ -16,7 +16,7 @@ from seelevel.formats.values import BadRecord, checked_text, mapping, missing, n
 from seelevel.image_store import ImageStore
 from seelevel.images import ImageError
 from seelevel.ladder import Ladder, Message, Response
-from seelevel.thoughts import split_thought
+from seelevel.thoughts import may_think, split_thought
 
 __all__ = [  # what a reader of one's own imports from here
     "BadRecord", "Pictures", "Record", "Rejected", "accepted", "checked_text", "distinct", "each_record",
@@ -61,7 +61,8 @@ def each_record(
         try:
             if not isinstance(record, dict):
                 raise BadRecord("not a mapping")
-            record = {key: None if missing(value) else value for key, value in record.items()}
+            if float in map(type, record.values()):
+                record = {key: None if missing(value) else value for key, value in record.items()}
             given = name_of(record.get("id"), "id")
             name = given or f"{source.stem}-{number}"
             ladders = list(map(without_thoughts, ladders_of(name, record, pictures)))
@@ -76,6 +77,9 @@ def without_thoughts(ladder: Ladder) -> Ladder:
 
     Raises `BadRecord` for an answer of thoughts alone, and for answers that nothing but thoughts tells apart.
     """
+    conversations = (ladder.prompt, *(response.messages for response in ladder.responses))
+    if not any(m["role"] == "assistant" and may_think(m["content"]) for messages in conversations for m in messages):
+        return ladder
     prompt, _ = _spoken(ladder.prompt)
     responses = [_without_thoughts(response) for response in ladder.responses]
     if (prompt, responses) == (ladder.prompt, ladder.responses):

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from seelevel.formats.llava import relative
-from seelevel.formats.pairs import PairRows, pair
+from seelevel.formats.pairs import PairRows, asked, pair
 from seelevel.formats.pictures import Pictures
 from seelevel.formats.questions import answer_turns
 from seelevel.formats.ranked import listed
@@ -37,7 +37,7 @@ SCORES = (
 
 def ladders(name: str, record: dict[str, Any], pictures: Pictures) -> list[Ladder]:
     """The ladder of one row. Raises `BadRecord`."""
-    row = record | inside(record)
+    row = {**record, **held} if (held := inside(record)) else record
     for side in ("chosen", "rejected"):
         if missing(row.get(side)):
             raise BadRecord(f"no {side}")
@@ -48,10 +48,13 @@ def ladders(name: str, record: dict[str, Any], pictures: Pictures) -> list[Ladde
         better, worse = (None if missing(score) else number(score, "a score") for score in scores)
         if better is not None and worse is not None and better < worse:
             raise BadRecord(f"{first} {better:g} is below {second} {worse:g}")
-    if (key := listed(row)) and isinstance(row["chosen"], int | float):
+    if isinstance(row["chosen"], int | float) and (key := listed(row)):
         raise BadRecord(f"chosen and rejected are numbers beside {key}; write the answers themselves")
-    chosen, rejected = (answer_turns(row[side], side) for side in ("chosen", "rejected"))
-    return [pair(name, row, pictures, chosen, rejected)]
+    ladder = asked(row, pictures).pair(name, row, pictures)
+    if ladder is None:
+        chosen, rejected = (answer_turns(row[side], side) for side in ("chosen", "rejected"))
+        ladder = pair(name, row, pictures, chosen, rejected)
+    return [ladder]
 
 
 def inside(record: dict[str, Any]) -> dict[str, Any]:

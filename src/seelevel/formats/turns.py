@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import marshal
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -25,9 +24,6 @@ SHOWN = re.compile(rf"{re.escape(IMAGE_MARK)}|<img>(?P<name>.*?)</img>", re.DOTA
 """A picture's place in a text. Qwen-VL's texts name the picture there."""
 HELD = re.compile(r"""\[?\s*\{\s*(['"])(?:role|from|content|value)\1\s*:""")
 """The start of a text that holds turns, as in the cells of a table."""
-REMEMBERED = 64
-_READ: dict[bytes, list[Turn]] = {}
-"""The last turns that were read, by their bytes: the rows of one question repeat it and its answers."""
 
 
 @dataclass(frozen=True)
@@ -49,18 +45,6 @@ def turns(value: Any, name: str = "conversations") -> list[Turn]:
     One turn may stand without its list, and the list as a JSON text. A mapping of `user` and `assistant` is two turns.
     Empty system turns are left out. Raises `BadRecord`.
     """
-    try:
-        key = marshal.dumps((value, name), 2)
-    except ValueError:  # a value of another type than JSON has
-        return _turns(value, name)
-    if key not in _READ:
-        if len(_READ) == REMEMBERED:
-            _READ.clear()
-        _READ[key] = _turns(value, name)
-    return list(_READ[key])
-
-
-def _turns(value: Any, name: str) -> list[Turn]:
     value = rows_of(opened(value, name))
     if isinstance(value, dict):
         value = [value]
