@@ -162,6 +162,7 @@ def grouped(records: Iterable[Record | Rejected]) -> Iterator[Record | Rejected]
     """
     groups: dict[bytes, _Group] = {}
     order: list[bytes | Record | Rejected] = []
+    last, key = tuple[Any, ...](), b""
     for record in records:
         if isinstance(record, Rejected) or not _is_pair(record.ladder):
             if not groups:
@@ -170,8 +171,10 @@ def grouped(records: Iterable[Record | Rejected]) -> Iterator[Record | Rejected]
                 order.append(record)
             continue
         x = record.ladder
-        shared = ["" if record.unnamed else x.id, [vars(image) for image in x.images], x.prompt, x.annotations]
-        key = marshal.dumps(shared, 2)
+        of_row = (record.unnamed, x.id, x.images, x.prompt, x.annotations)
+        if of_row != last:
+            shared = ["" if record.unnamed else x.id, [vars(image) for image in x.images], x.prompt, x.annotations]
+            last, key = of_row, marshal.dumps(shared, 2)
         group = groups.get(key)
         if group is None:
             group = groups[key] = _Group()
