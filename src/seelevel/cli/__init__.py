@@ -93,6 +93,7 @@ def chat(
     open_chat(model, image, about, judge, condition, sampling, save, judging).run()
 
 
+app.command()(run.export)
 app.command()(run.threshold)
 app.command()(run.doctor)
 
