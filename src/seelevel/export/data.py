@@ -21,7 +21,7 @@ COLUMNS = {"messages": "conversations", "chosen": "chosen", "rejected": "rejecte
 @dataclass(frozen=True)
 class Data:
     """Counts over the ladders of an export. `written`: ladders with a pair by format; `origins`: responses by what
-    wrote them; `levels`: ladders by the number of their levels."""
+    wrote them; `levels`: ladders by the number of their levels; `pictures`: those of ladders with a pair."""
 
     ladders: int
     responses: int
@@ -40,7 +40,8 @@ def write_data(ladders: Sequence[Ladder], folder: Path, name: str) -> Data:
     from seelevel.report.ladders import say_origin
 
     store = ImageStore(folder)
-    copied = [replace(ladder, images=[store.put(image.path) for image in ladder.images]) for ladder in ladders]
+    paired = [ladder for ladder in ladders if ladder.pairs()]
+    copied = [replace(ladder, images=[store.put(image.path) for image in ladder.images]) for ladder in paired]
     written = {form: int(load(WRITERS[form])(copied, folder / file)) for form, file in FILES.items()}
     entry = {"file_name": FILES["llamafactory"], "ranking": True, "formatting": "sharegpt", "columns": COLUMNS}
     write_json(folder / "dataset_info.json", {name: entry})

@@ -44,9 +44,11 @@ def merge(base: Path, adapter: Path, target: Path, dtype: str | None = None) -> 
     """
     check_mergeable(base, adapter)
     kept = _floats(formats(base, dtype))
-    model, lost = _merged(base, adapter, kept[0] if len(kept) == 1 else "F32")
     place = target / MERGED
-    model.save_pretrained(place)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of PEFT and transformers about themselves
+        model, lost = _merged(base, adapter, kept[0] if len(kept) == 1 else "F32")
+        model.save_pretrained(place)
     write_weights(place, base, target, dtype)
     shutil.rmtree(place)
     return Rounding("/".join(kept), lost)
@@ -90,18 +92,17 @@ def check_mergeable(base: Path, adapter: Path) -> None:
 def _merged(base: Path, adapter: Path, dtype: str) -> tuple[Any, float | None]:
     """The model with the adapter merged, and `Rounding.lost`."""
     from seelevel.models.adapters import put_on
-    from seelevel.models.local import LocalModel
+    from seelevel.models.local import load_weights
+    from seelevel.models.processor import load_config
 
-    name: Any = str(FLOATS[dtype]).removeprefix("torch.")
-    model = put_on(LocalModel.load(str(base), dtype=name, device="cpu").model, adapter)
+    model = put_on(load_weights(str(base), load_config(str(base)), FLOATS[dtype], torch.device("cpu")), adapter)
     if shared := _adapts_shared(model):
         raise InputError(
             f"adapter {adapter} changes {shared}, whose weight another layer shares, so merging would change both; "
             "export it alone with --adapter"
         )
     try:
-        with warnings.catch_warnings(), torch.no_grad():
-            warnings.simplefilter("ignore")
+        with torch.no_grad():
             lost = _merge_layers(model)
             merged = model.merge_and_unload()  # what is left: modules that the adapter holds whole
     except (NotImplementedError, ValueError, RuntimeError, TypeError, AttributeError, ImportError) as error:
@@ -193,7 +194,7 @@ def write_weights(source: Path, base: Path, target: Path, dtype: str | None = No
         twins, kept = dict(_twins(new.headers, old)), formats(base, dtype)
 
         def tensor(name: str) -> Tensor:
-            given = new[twins.get(name, name)] if name in new.headers or name in twins else old[name]
+            given = new[name] if name in new.headers else new[twins[name]].clone() if name in twins else old[name]
             return given.to(FLOATS.get(kept[name], given.dtype)).contiguous()
 
         _write({name: _bytes(header, kept[name]) for name, header in old.headers.items()}, tensor, target)
