@@ -49,9 +49,9 @@ def figure(value: float, low: float, high: float, n: int = 30) -> dict[str, floa
 
 
 METRICS = {
-    "base": {"chair_i": figure(0.209, 0.155, 0.264), "capability": figure(0.6, 0.5, 0.7)},
-    "aligned": {"chair_i": figure(0.105, 0.062, 0.151), "capability": figure(0.4, 0.3, 0.5)},
-    "differences": {"chair_i": figure(-0.104, -0.157, -0.054), "capability": figure(-0.2, -0.3, -0.1)},
+    "base": {"chair_i": figure(0.209, 0.155, 0.264), "capability_accuracy": figure(0.6, 0.5, 0.7)},
+    "aligned": {"chair_i": figure(0.105, 0.062, 0.151), "capability_accuracy": figure(0.4, 0.3, 0.5)},
+    "differences": {"chair_i": figure(-0.104, -0.157, -0.054), "capability_accuracy": figure(-0.2, -0.3, -0.1)},
     "settings": {"unscored": {"base": {"chair": 0}, "aligned": {"chair": 0}}},
 }
 

@@ -94,6 +94,17 @@ def test_bfloat16_weights_are_rounded_once(base: Path, tmp_path: Path) -> None:
         assert torch.equal(after[file], exact.bfloat16())
 
 
+def test_a_narrower_format_rounds_once_too(base: Path, tmp_path: Path) -> None:
+    """Not the base first, and then the sum."""
+    make_adapter(base, tmp_path / "adapter")
+    for place, dtype in (("wide", None), ("narrow", "BF16")):
+        (tmp_path / place).mkdir()
+        rounding = merge(base, tmp_path / "adapter", tmp_path / place, dtype)
+    assert rounding.dtype == "BF16" and rounding.lost is not None and rounding.lost > 0
+    wide, narrow = (load_file(tmp_path / place / MODEL) for place in ("wide", "narrow"))
+    assert all(torch.equal(weight.bfloat16(), narrow[name]) for name, weight in wide.items())
+
+
 def test_another_number_format_is_not_rounded_to_the_bases(base: Path, tmp_path: Path) -> None:
     coarse = in_bfloat16(base, tmp_path / "coarse")
     make_adapter(coarse, tmp_path / "adapter")

@@ -21,6 +21,8 @@ from transformers import TrainerCallback
 
 from seelevel.errors import InputError
 from seelevel.ladder import Ladder
+from seelevel.pipeline import Run
+from seelevel.preflight import model_findings
 from seelevel.recipe import load_recipe
 from seelevel.stages import settings_digest
 from seelevel.training import fit as fitting
@@ -166,6 +168,16 @@ def test_trackers_that_are_missing_are_named_with_the_command(monkeypatch: pytes
 
 
 @pytest.mark.unit
+def test_a_dry_run_and_doctor_name_missing_trackers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(requirements, "find_spec", lambda name: None)
+    job = Run(load_recipe("world-quick", ["align.report_to=trackio"]), tmp_path / "run")
+    with pytest.raises(InputError, match="pip install trackio"):
+        job.plan()
+    assert any("pip install trackio" in line for line in model_findings(job.names))
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.unit
 def test_tracking_is_no_other_recipe() -> None:
     """A run goes on, and a finished stage is kept, if only its tracking changes."""
     plain = load_recipe("world-quick")
@@ -205,6 +217,7 @@ from tests.training.tiny import make_ladder
 
 task = json.loads(sys.argv[1])
 out = Path(task["out"])
+out.parent.mkdir(exist_ok=True)
 if task["stop"]:
     log = PreferenceTrainer.log
 

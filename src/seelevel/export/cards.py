@@ -75,7 +75,6 @@ def model_card(exported: Exported) -> str:
         title=_title(run),
         base=name,
         made=recipe.base is not None and recipe.align.model == OWN_BASE,
-        full=(run.root / "align" / "model").is_dir(),
         rounding=exported.rounding,
         condition=exported.conditions.text("top") if exported.conditions else "",
         outcome=outcome(rows),

@@ -44,10 +44,12 @@ def merge(base: Path, adapter: Path, target: Path, dtype: str | None = None) -> 
     """
     check_mergeable(base, adapter)
     kept = _floats(formats(base, dtype))
+    kinds = {*_floats(formats(base)), *kept}
+    loaded = kept[0] if len(kinds) == 1 else "F64" if "F64" in kinds else "F32"
     place = target / MERGED
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of PEFT and transformers about themselves
-        model, lost = _merged(base, adapter, kept[0] if len(kept) == 1 else "F32")
+        model, lost = _merged(base, adapter, FLOATS[loaded], FLOATS[kept[0]] if len(kept) == 1 else None)
         model.save_pretrained(place)
     write_weights(place, base, target, dtype)
     shutil.rmtree(place)
@@ -89,13 +91,13 @@ def check_mergeable(base: Path, adapter: Path) -> None:
         )
 
 
-def _merged(base: Path, adapter: Path, dtype: str) -> tuple[Any, float | None]:
-    """The model with the adapter merged, and `Rounding.lost`."""
+def _merged(base: Path, adapter: Path, loaded: torch.dtype, kept: torch.dtype | None) -> tuple[Any, float | None]:
+    """The model, loaded in a number format, with the adapter merged; and `Rounding.lost` if it is kept in another."""
     from seelevel.models.adapters import put_on
     from seelevel.models.local import load_weights
     from seelevel.models.processor import load_config
 
-    model = put_on(load_weights(str(base), load_config(str(base)), FLOATS[dtype], torch.device("cpu")), adapter)
+    model = put_on(load_weights(str(base), load_config(str(base)), loaded, torch.device("cpu")), adapter)
     if shared := _adapts_shared(model):
         raise InputError(
             f"adapter {adapter} changes {shared}, whose weight another layer shares, so merging would change both; "
@@ -103,7 +105,7 @@ def _merged(base: Path, adapter: Path, dtype: str) -> tuple[Any, float | None]:
         )
     try:
         with torch.no_grad():
-            lost = _merge_layers(model)
+            lost = _merge_layers(model, kept)
             merged = model.merge_and_unload()  # what is left: modules that the adapter holds whole
     except (NotImplementedError, ValueError, RuntimeError, TypeError, AttributeError, ImportError) as error:
         reason = " ".join(str(error).split())[:200].rstrip(".")
@@ -133,22 +135,23 @@ def _adapts_shared(model: Any) -> str:
     return ""
 
 
-def _merge_layers(model: Any) -> float | None:
-    """Merge each layer's adapter in float32 and round once; returns `Rounding.lost`."""
+def _merge_layers(model: Any, kept: torch.dtype | None) -> float | None:
+    """Merge each layer's adapter in float32 and round once; returns `Rounding.lost` if `kept` has 16 bits."""
     from peft.tuners.tuners_utils import BaseTunerLayer
 
     change = error = 0.0
     for layer in [module for module in model.modules() if isinstance(module, BaseTunerLayer)]:
         weights = dict(layer.get_base_layer().named_parameters(recurse=False))
-        coarse = {n: weight.data for n, weight in weights.items() if weight.dtype in (torch.bfloat16, torch.float16)}
-        for name, before in coarse.items():
-            weights[name].data = before.float()
+        before = {name: weight.data for name, weight in weights.items()}
+        for name, weight in weights.items():  # a copy, because PEFT adds in place
+            weight.data = before[name].to(torch.promote_types(before[name].dtype, torch.float32), copy=True)
         layer.merge()
-        for name, before in coarse.items():
-            exact = weights[name].data
-            weights[name].data = exact.to(before.dtype)
-            change += float((exact - before.float()).square().sum())
-            error += float((weights[name].data.float() - exact).square().sum())
+        for name, weight in weights.items():
+            exact = weight.data
+            weight.data = exact.to(before[name].dtype)
+            if kept is not None and kept.itemsize == 2:
+                change += float((exact - before[name]).square().sum())
+                error += float((exact.to(kept) - exact).square().sum())
     return (error / change) ** 0.5 if change else None
 
 

@@ -6,6 +6,7 @@ import json
 import shutil
 from collections import Counter
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -220,9 +221,11 @@ def _track(job: Job, session: Session, trainer: PreferenceTrainer) -> None:
     """Have trackers follow the training."""
     from seelevel.training.tracking import ANSWER_TOKENS, Place, Tracking, fixed_prompts
 
+    processor = deepcopy(session.processor)  # a tokenizer keeps the padding of its last call, and saves it
+
     def ask(prompts: Sequence[Prompt]) -> list[Completion]:
         with uncompiled(), trainer.accelerator.autocast():
-            model = LocalModel(trainer.trained, session.processor, job.model)
+            model = LocalModel(trainer.trained, processor, job.model)
             return model.generate(prompts, Sampling(max_new_tokens=ANSWER_TOKENS))
 
     fingerprint = trainer.plan.fingerprint
