@@ -24,6 +24,8 @@ COPIED = (".json", ".jinja", ".txt", ".model", ".tiktoken")
 NOT_COPIED = (".index.json", "adapter_config.json", "trainer_state.json", "conditions.json")
 TERMS = ("LICENSE", "LICENCE", "NOTICE", "USE_POLICY")
 TEMPLATES = "additional_chat_templates"
+WHILE_WRITING = 2
+"""Copies of the weights on the disk while they are merged."""
 DTYPES = {"auto": None, "float32": "F32", "bfloat16": "BF16", "float16": "F16"}
 
 
@@ -104,14 +106,11 @@ def _write(run: RunFolder, recipe: Recipe, trained: Path, target: Path, adapter:
         if data is not None:
             write_atomically(place / "data" / "README.md", data_card(exported, ladders))
 
-    weights = 0 if adapter else 2 * sum(file.stat().st_size for file in base.glob("*.safetensors"))
-    pictures = {image.path for ladder in ladders for image in ladder.images}
-    size = weights + sum(file.stat().st_size for file in trained.glob("*")) + sum(map(_size, pictures))
-    write_folder(target, write, size)
-
-
-def _size(path: str) -> int:
-    return Path(path).stat().st_size
+    pictures = {Path(image.path) for ladder in ladders for image in ladder.images}
+    if gone := min((picture for picture in pictures if not picture.is_file()), default=None):
+        raise InputError(f"{run.root} has lost a picture of its ladders, {gone}; put it back")
+    files = [*trained.glob("*"), *pictures, *([] if adapter else [*base.glob("*.safetensors")] * WHILE_WRITING)]
+    write_folder(target, write, sum(file.stat().st_size for file in files))
 
 
 def folder_of(model: str) -> Path:
