@@ -9,10 +9,11 @@ import yaml
 
 from seelevel.errors import InputError
 from seelevel.export import finished_run
-from seelevel.export.cards import _licence, _on_hub, _render, _without_places, _world_data
+from seelevel.export.cards import _licence, _on_hub, _recipe_text, _render, _without_places, _world_data
 from seelevel.export.data import Data
 from seelevel.export.weights import _parts
-from seelevel.recipe import Recipe, load_recipe
+from seelevel.recipe import Recipe, load_recipe, shipped_recipes
+from seelevel.report.settings import ReportSettings
 
 pytestmark = pytest.mark.unit
 
@@ -56,6 +57,13 @@ def test_a_card_names_no_folder_of_this_machine(tmp_path: Path) -> None:
     text = f"Prompts {prompts}, model /gone/place/model, run {tmp_path / 'run'}."
     shown = _without_places(text, recipe(f"data.prompts={prompts}", "align.model=/gone/place/model"), tmp_path / "run")
     assert shown == "Prompts prompts.json, model model, run run."
+
+
+@pytest.mark.parametrize("name", [name for name in shipped_recipes() if name.startswith("world-")])
+def test_the_recipe_of_a_card_is_the_runs(tmp_path: Path, name: str) -> None:
+    whole = load_recipe(name)
+    (tmp_path / "card.yaml").write_text(_recipe_text(whole), encoding="utf-8")
+    assert load_recipe(str(tmp_path / "card.yaml")) == whole.model_copy(update={"report": ReportSettings()})
 
 
 def test_text_of_a_model_breaks_no_table() -> None:

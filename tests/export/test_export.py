@@ -65,7 +65,8 @@ def test_the_model_card_says_what_the_run_knows(exported: Path) -> None:
     }
     for part in (
         "| CHAIRi ↓ | 20.9% (15.5% to 26.4%) | 10.5% (6.2% to 15.1%) | −10.4 points (−15.7 to −5.4) | 30 | better |",
-        "### What got worse\n\n- Capability: 60.0% before, 40.0% after; −20.0 points (−30.0 to −10.0).",
+        "### What got worse\n\n- Capability (colour, count and place questions answered exactly): 60.0% before, ",
+        "40.0% after; −20.0 points (−30.0 to −10.0).\n",
         "| Training | mdpo",
         "| Training time | 2.5 s in float32 on cpu, of 12.5 s for the run |",
         "| Seed | 0 |",

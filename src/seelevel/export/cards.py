@@ -202,10 +202,9 @@ def _change(row: Comparison) -> str:
 
 def _sentence(row: Comparison) -> str:
     assert row.base is not None and row.aligned is not None
-    return (
-        f"{row.metric.label}: {row.say(row.base.value)} before, {row.say(row.aligned.value)} after; {_change(row)}. "
-        f"{row.metric.meaning}"
-    ).strip()
+    meaning = f" ({row.metric.meaning})" if row.metric.meaning else ""
+    sides = f"{row.say(row.base.value)} before, {row.say(row.aligned.value)} after"
+    return f"{row.metric.label}{meaning}: {sides}; {_change(row)}."
 
 
 def _limits(run: RunFolder, recipe: Recipe, facts: AlignFacts, rows: Sequence[Comparison]) -> list[str]:
@@ -234,7 +233,11 @@ def _limits(run: RunFolder, recipe: Recipe, facts: AlignFacts, rows: Sequence[Co
 
 
 def _recipe_text(recipe: Recipe) -> str:
+    """The recipe without what is the default, without servers and the report's settings. Methods keep their names."""
     kept = recipe.model_dump(mode="json", exclude={"api", "report"}, exclude_defaults=True)
+    kept["check"] = kept.get("check")
+    kept["generate"] = {"method": recipe.generate.method, **kept["generate"]}
+    kept["align"]["objective"] = {"name": recipe.align.objective.name, **kept["align"].get("objective", {})}
     return yaml.safe_dump(kept, sort_keys=False, allow_unicode=True).strip()
 
 
