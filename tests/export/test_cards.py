@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from seelevel.errors import InputError
-from seelevel.export import finished_run
+from seelevel.export import export, finished_run
 from seelevel.export.cards import _licence, _on_hub, _recipe_text, _render, _without_places, _world_data
 from seelevel.export.data import Data
 from seelevel.export.weights import _parts
@@ -78,6 +78,11 @@ def test_text_of_a_model_breaks_no_table() -> None:
 def test_weights_go_into_files_in_their_order(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("seelevel.export.weights.SHARD_BYTES", 10)
     assert _parts({"a": 4, "b": 6, "c": 1, "d": 20, "e": 2}) == [["a", "b"], ["c"], ["d"], ["e"]]
+
+
+def test_a_number_format_for_an_adapter_alone_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="--dtype float16: .*leave out --dtype"):
+        export(tmp_path, adapter=True, dtype="float16")
 
 
 def test_a_stage_that_lost_its_manifest_is_named(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from seelevel.models.folders import MODEL
 from seelevel.store import WRITING
 from seelevel.world import model_path
 from tests.export.made import WORSE, make_run
-from tests.export.plain import answers
+from tests.export.plain import Task, answers
 
 SMALL = ["config.json", "generation_config.json", "processor_config.json", "tokenizer.json", "chat_template.jinja"]
 QUESTIONS = ["Describe this picture in detail.", "What is in the picture?"]
@@ -49,10 +49,13 @@ def test_merged_weights_answer_in_a_plain_process_as_base_and_adapter(run: Path,
     for name in SMALL:
         assert (exported / "model" / name).read_bytes() == (base / name).read_bytes()
     assert not list((exported / "model").glob("adapter*")) and (exported / "model" / MODEL).is_file()
-    questions = [(str(picture), q) for picture in sorted((run / "images").iterdir())[:4] for q in QUESTIONS]
-    merged = answers(exported / "model", questions=questions)
-    assert merged == answers(run / "align" / "adapter", questions=questions, base=str(base))
-    assert merged != answers(base, questions=questions)
+    questions = tuple((str(picture), q) for picture in sorted((run / "images").iterdir())[:4] for q in QUESTIONS)
+    merged, adapted, before = answers(
+        Task(str(exported / "model"), questions=questions),
+        Task(str(run / "align" / "adapter"), base=str(base), questions=questions),
+        Task(str(base), questions=questions),
+    )
+    assert merged == adapted != before
 
 
 def test_the_model_card_says_what_the_run_knows(exported: Path) -> None:
@@ -108,8 +111,11 @@ def test_full_weights_are_exported_under_the_bases_files(tmp_path: Path) -> None
     out = export(tmp_path / "run")
     assert (out / "model" / "config.json").read_bytes() == (model_path("s") / "config.json").read_bytes()
     picture = min((tmp_path / "run" / "images").iterdir())
-    questions = [(str(picture), question) for question in QUESTIONS]
-    assert answers(out / "model", questions=questions) == answers(tmp_path / "run/align/model", questions=questions)
+    questions = tuple((str(picture), question) for question in QUESTIONS)
+    written, trained = answers(
+        *(Task(str(f), questions=questions) for f in (out / "model", tmp_path / "run/align/model"))
+    )
+    assert written == trained
     with pytest.raises(InputError, match="no adapter; leave out --adapter"):
         export(tmp_path / "run", tmp_path / "other", adapter=True)
 

@@ -17,7 +17,7 @@ from seelevel.export.weights import Rounding, copy_full, merge
 from seelevel.models.folders import MODEL, safetensors_header, weight_files
 from seelevel.training.loading import with_lora
 from seelevel.training.settings import LoraSettings
-from tests.export.plain import answers
+from tests.export.plain import Task, answers
 from tests.families.test_zoo import row
 from tests.families.zoo import FAMILIES, build
 from tests.models.test_adapters import make_adapter
@@ -70,7 +70,7 @@ def test_a_family_answers_the_same_merged_in_a_plain_process(tmp_path: Path, nam
     assert merge(tmp_path / "base", tmp_path / "adapter", tmp_path / "out") == Rounding("F32")
     shutil.copy(tmp_path / "base" / "config.json", tmp_path / "out")
     assert headers(tmp_path / "out") == headers(tmp_path / "base")
-    assert answers(tmp_path / "out", tmp_path / "inputs.safetensors") == [wanted]
+    assert answers(Task(str(tmp_path / "out"), inputs=str(tmp_path / "inputs.safetensors"))) == [[wanted]]
 
 
 def test_bfloat16_weights_are_rounded_once(base: Path, tmp_path: Path) -> None:

@@ -36,6 +36,8 @@ def export(root: Path, out: Path | None = None, adapter: bool = False, dtype: st
     not merged. dtype: the number format of the weights, one of `DTYPES`; `auto`: that of `weights.formats`. Raises
     `InputError` for a run that is not finished, a folder that is in use, and an adapter that cannot be merged.
     """
+    if adapter and dtype != "auto":
+        raise InputError(f"--dtype {dtype}: an adapter alone keeps its own number format; leave out --dtype")
     run, recipe = finished_run(root)
     target = _target(out if out is not None else root / "export")
     trained = Names(recipe, root.resolve()).aligned().path
