@@ -81,7 +81,7 @@ def test_weights_go_into_files_in_their_order(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_a_number_format_for_an_adapter_alone_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="--dtype float16: .*leave out --dtype"):
+    with pytest.raises(InputError, match="leave out --dtype"):
         export(tmp_path, adapter=True, dtype="float16")
 
 
