@@ -113,7 +113,7 @@ class Stages:
 
     def _fingerprint(self, module: str, inputs: Sequence[object], settings: BaseModel | None) -> str:
         libraries = [version(package) for package in ("torch", "transformers", "tokenizers", "spacy")]
-        dumped = None if settings is None else _without(TRACKING, settings.model_dump(mode="json"))
+        dumped = None if settings is None else without_keys(TRACKING, settings.model_dump(mode="json"))
         outside = sorted(name.partition(":")[0] for _, name in texts_in(dumped) if is_target(name))
         return digest(inputs, dumped, self.recipe.seed, source_fingerprint(module, *outside), libraries)
 
@@ -152,16 +152,16 @@ def _without_unset(settings: Any) -> Any:
         return settings
     return {
         key: _without_unset(value)
-        for key, value in _without(TRACKING, settings).items()
+        for key, value in without_keys(TRACKING, settings).items()
         if key not in NEW_KEYS or value not in (NEW_KEYS[key], {})
     }
 
 
-def _without(keys: Sequence[str], settings: Any) -> Any:
+def without_keys(keys: Sequence[str], settings: Any) -> Any:
     """Settings without some keys, at any depth."""
     if not isinstance(settings, dict):
         return settings
-    return {key: _without(keys, value) for key, value in settings.items() if key not in keys}
+    return {key: without_keys(keys, value) for key, value in settings.items() if key not in keys}
 
 
 def made_under_these_settings(recipe: Recipe, out: Path, stage: str) -> bool:

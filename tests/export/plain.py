@@ -1,4 +1,4 @@
-"""Exported models in a process that has nothing of seelevel: `answers(task, ...)` gives their greedy tokens."""
+"""A process that has nothing of seelevel: `printed(code)` runs code in it, `answers(task, ...)` asks models."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ import subprocess
 import sys
 from dataclasses import asdict, dataclass
 
-SCRIPT = """
-import importlib.util, json, sys
+ALONE = """
+import importlib.util, sys
 from pathlib import Path
 
 sys.path[:] = [place for place in sys.path if not Path(place, "seelevel").is_dir()]
 assert importlib.util.find_spec("seelevel") is None
+"""
+ASK = """
+import json
 import torch
 from PIL import Image
 from safetensors.torch import load_file
@@ -22,14 +25,16 @@ torch.set_num_threads(1)
 
 
 def answers(task):
-    model = AutoModelForImageTextToText.from_pretrained(task["base"] or task["folder"], dtype=torch.float32)
+    model = AutoModelForImageTextToText.from_pretrained(
+        task["base"] or task["folder"], dtype=torch.float32, local_files_only=True
+    )
     if task["base"]:
         from peft import PeftModel
         model = PeftModel.from_pretrained(model, task["folder"])
     if task["inputs"]:
         batches = [load_file(task["inputs"])]
     else:
-        processor = AutoProcessor.from_pretrained(task["folder"])
+        processor = AutoProcessor.from_pretrained(task["folder"], local_files_only=True)
         batches = []
         for picture, question in task["questions"]:
             turn = {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": question}]}
@@ -55,8 +60,13 @@ class Task:
 
 def answers(*tasks: Task) -> list[list[list[int]]]:
     """Greedy tokens of each task's model, in float32, one list per question."""
-    command = [sys.executable, "-I", "-W", "ignore", "-c", SCRIPT, json.dumps([asdict(task) for task in tasks])]
+    found: list[list[list[int]]] = json.loads(printed(ASK, json.dumps([asdict(task) for task in tasks])))
+    return found
+
+
+def printed(code: str, *arguments: str) -> str:
+    """What code prints."""
+    command = [sys.executable, "-I", "-W", "ignore", "-c", ALONE + code, *arguments]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    found: list[list[list[int]]] = json.loads(done.stdout)
-    return found
+    return done.stdout

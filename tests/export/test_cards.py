@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -60,19 +61,21 @@ def test_a_card_names_no_folder_of_this_machine(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in shipped_recipes() if name.startswith("world-")])
-def test_the_recipe_of_a_card_is_the_runs(tmp_path: Path, name: str) -> None:
+def test_the_recipe_of_a_card_is_the_runs_without_trackers(tmp_path: Path, name: str) -> None:
     whole = load_recipe(name)
-    (tmp_path / "card.yaml").write_text(_recipe_text(whole), encoding="utf-8")
+    tracked = load_recipe(name, ["align.report_to=trackio", "align.report_every=5"])
+    (tmp_path / "card.yaml").write_text(_recipe_text(tracked), encoding="utf-8")
     assert load_recipe(str(tmp_path / "card.yaml")) == whole.model_copy(update={"report": ReportSettings()})
 
 
-def test_text_of_a_model_breaks_no_table() -> None:
+def test_text_of_a_model_breaks_no_table_and_no_block() -> None:
     values = {"title": "t", "files": {"trl": "a", "llamafactory": "b", "swift": "c"}, "facts": [], "checked": []}
-    words = {"prompts": "a|b\nc", "asked": "a", "better": "b", "worse": "c", "licence": ""}
+    words = {"prompts": "a|b\nc", "asked": "a", "better": "b", "worse": f"{'c ' * 44}``` d", "licence": ""}
     data = Data(1, 2, 1, 1, dict.fromkeys(values["files"], 1), {"expert a|b": 2}, {2: 1})
     card = _render("data_card.md.j2", {"tags": ["a: b"]}, data=data, **values, **words)
     assert card.startswith("---\ntags:\n- 'a: b'\n---\n\n# ")
     assert "| Prompts | a\\|b c |\n" in card and "expert a\\|b: 2" in card
+    assert len(re.findall("^ {0,3}```", card, re.M)) == 2
 
 
 def test_weights_go_into_files_in_their_order(monkeypatch: pytest.MonkeyPatch) -> None:

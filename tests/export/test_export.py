@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from seelevel.models.weights import MODEL
 from seelevel.store import WRITING
 from seelevel.world import model_path
 from tests.export.made import WORSE, make_run
-from tests.export.plain import Task, answers
+from tests.export.plain import Task, answers, printed
 
 SMALL = ["config.json", "generation_config.json", "processor_config.json", "tokenizer.json", "chat_template.jinja"]
 QUESTIONS = ["Describe this picture in detail.", "What is in the picture?"]
@@ -104,6 +105,19 @@ def test_the_adapter_alone_is_exported(run: Path, tmp_path: Path) -> None:
         run / "align" / "adapter" / "adapter_model.safetensors"
     ).read_bytes()
     assert front(out / "adapter" / "README.md")["library_name"] == "peft"
+
+
+def test_the_code_of_both_cards_runs_as_it_stands(run: Path, exported: Path, tmp_path: Path) -> None:
+    adapter = export(run, tmp_path / "out", adapter=True) / "adapter"
+    picture = str(min((run / "images").iterdir()))
+    shown = []
+    for folder in (exported / "model", adapter):
+        code = re.findall(r"```python\n(.*?)```", (folder / "README.md").read_text(encoding="utf-8"), re.S)[0]
+        places = {"this folder": str(folder), "the base model": str(model_path("s")), "picture.png": picture}
+        for place, own in places.items():
+            code = code.replace(f'"{place}"', repr(own))
+        shown.append(printed(code))
+    assert shown[0] == shown[1] and "What is in the picture?" in shown[0]
 
 
 def test_full_weights_are_exported_under_the_bases_files(tmp_path: Path) -> None:

@@ -25,14 +25,15 @@ from seelevel.report.costs import say_time, total_seconds
 from seelevel.report.facts import checked, run_facts, unscored
 from seelevel.report.figures import Comparison, comparisons, outcome
 from seelevel.report.reading import RunFolder
-from seelevel.stages import made_under_these_settings
+from seelevel.stages import made_under_these_settings, without_keys
+from seelevel.training.settings import TRACKING
 from seelevel.yaml_text import load_yaml
 
 VERDICTS = {
     "better": "better",
     "worse": "**worse**",
     "changed": "changed",
-    "unclear": "not clear",
+    "unclear": "no clear change",
     "chance": "at chance",
 }
 WORLDS_LICENCE = "apache-2.0"
@@ -217,7 +218,7 @@ def _limits(run: RunFolder, recipe: Recipe, facts: AlignFacts, rows: Sequence[Co
     if not any(row.metric.kind == "rate" and row.metric.better == "lower" and row.verdict == "better" for row in rows):
         limits.append("No error rate is shown to have fallen: read the table before you use it.")
     if chance := [row.metric.label for row in rows if row.verdict == "chance"]:
-        limits.append(f"The base model guesses at {', '.join(chance)}: these figures say nothing about it.")
+        limits.append(f"The base model guesses at {'; '.join(chance)}: these figures say nothing about it.")
     if recipe.evaluate.judge is not None:
         limits.append(f"{recipe.evaluate.judge} judged the answers that need a judge, and no person checked it.")
     left = unscored(run)
@@ -235,8 +236,8 @@ def _limits(run: RunFolder, recipe: Recipe, facts: AlignFacts, rows: Sequence[Co
 
 
 def _recipe_text(recipe: Recipe) -> str:
-    """The recipe without what is the default, without servers and the report's settings. Methods keep their names."""
-    kept = recipe.model_dump(mode="json", exclude={"api", "report"}, exclude_defaults=True)
+    """The recipe without what is the default, without servers, trackers and the report. Methods keep their names."""
+    kept = without_keys(TRACKING, recipe.model_dump(mode="json", exclude={"api", "report"}, exclude_defaults=True))
     kept["check"] = kept.get("check")
     kept["generate"] = {"method": recipe.generate.method, **kept["generate"]}
     kept["align"]["objective"] = {"name": recipe.align.objective.name, **kept["align"].get("objective", {})}
