@@ -25,6 +25,7 @@ from seelevel.progress import say
 from seelevel.recipe import Recipe, texts_in
 from seelevel.registry import is_target
 from seelevel.store import STAGES, StageFolder, lock_folder, read_manifest, write_atomically
+from seelevel.training.settings import TRACKING
 
 STAGE_FOLDERS = ("data", "finetune", "base-data", *STAGES[:-1], "inputs")
 NEW_KEYS = {
@@ -112,7 +113,7 @@ class Stages:
 
     def _fingerprint(self, module: str, inputs: Sequence[object], settings: BaseModel | None) -> str:
         libraries = [version(package) for package in ("torch", "transformers", "tokenizers", "spacy")]
-        dumped = None if settings is None else settings.model_dump(mode="json")
+        dumped = None if settings is None else without_keys(TRACKING, settings.model_dump(mode="json"))
         outside = sorted(name.partition(":")[0] for _, name in texts_in(dumped) if is_target(name))
         return digest(inputs, dumped, self.recipe.seed, source_fingerprint(module, *outside), libraries)
 
@@ -151,9 +152,16 @@ def _without_unset(settings: Any) -> Any:
         return settings
     return {
         key: _without_unset(value)
-        for key, value in settings.items()
+        for key, value in without_keys(TRACKING, settings).items()
         if key not in NEW_KEYS or value not in (NEW_KEYS[key], {})
     }
+
+
+def without_keys(keys: Sequence[str], settings: Any) -> Any:
+    """Settings without some keys, at any depth."""
+    if not isinstance(settings, dict):
+        return settings
+    return {key: without_keys(keys, value) for key, value in settings.items() if key not in keys}
 
 
 def made_under_these_settings(recipe: Recipe, out: Path, stage: str) -> bool:

@@ -103,6 +103,7 @@ def chat(
     open_chat(model, image, about, judge, condition, sampling, save, judging).run()
 
 
+app.command()(run.export)
 app.command()(run.threshold)
 app.command()(run.doctor)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -24,6 +24,7 @@ OutOption = Annotated[Path | None, typer.Option("--out", help="Run folder; defau
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the recipe.")
 ]
+DType = Literal["auto", "float32", "bfloat16", "float16"]
 DryOption = Annotated[
     bool,
     typer.Option("--dry-run", help="Print what would run, on how many records, at what cost."),
@@ -109,6 +110,20 @@ def align(
     from seelevel.training.show import write
 
     write(blocks, Console(highlight=False))
+
+
+def export(
+    root: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished run, such as runs/mine.")],
+    out: Annotated[Path | None, typer.Option("--out", help="New folder to write; default: RUN/export.")] = None,
+    adapter: Annotated[bool, typer.Option("--adapter", help="Export the adapter alone, not merged.")] = False,
+    dtype: Annotated[DType, typer.Option(help="Number format of the weights; auto: as the base stores them.")] = "auto",
+) -> None:
+    """Write a run's model, as plain transformers and vLLM load it, and its preference data, each with a card."""
+    from seelevel.export import export as write
+
+    folder = write(root, out, adapter, dtype)
+    for part in sorted(folder.iterdir()):
+        typer.echo(f"{part.name}: {part}")
 
 
 def threshold(

@@ -88,7 +88,7 @@ class LocalModel:
         place = _device(device)
         config = load_config(base, trust_remote_code)
         processor = load_processor(base, trust_remote_code)
-        model = _weights(base, config, _dtype(dtype, place, config), place, trust_remote_code)
+        model = load_weights(base, config, _dtype(dtype, place, config), place, trust_remote_code)
         if adapter is not None:
             model = put_on(model, Path(adapter))
         return cls(model, processor, name_or_path)
@@ -293,7 +293,9 @@ def _dtype(name: DType, device: torch.device, config: Any) -> torch.dtype:
     return stored if device.type == "cuda" and isinstance(stored, torch.dtype) else torch.float32
 
 
-def _weights(base: str, config: Any, dtype: torch.dtype, place: torch.device, trust_remote_code: bool) -> Any:
+def load_weights(
+    base: str, config: Any, dtype: torch.dtype, place: torch.device, trust_remote_code: bool = False
+) -> Any:
     """A model with its weights on a device. Raises `InputError` for weights that are missing, of another shape,
     corrupt, in another format, or quantised in a way that cannot be loaded here."""
     settings = config.to_dict()

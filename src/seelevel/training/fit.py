@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections import Counter
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,7 +21,9 @@ from seelevel.errors import InputError, NonFiniteLossError
 from seelevel.fingerprints import digest
 from seelevel.json_text import dumps, loads
 from seelevel.ladder import Ladder
+from seelevel.models.base import Completion, Prompt, Sampling
 from seelevel.models.conditions import FILE as CONDITIONS
+from seelevel.models.local import LocalModel
 from seelevel.opening import read_text
 from seelevel.progress import say
 from seelevel.store import cache_folder, clear_unfinished, expand_path, write_atomically, write_folder, write_json
@@ -39,7 +42,7 @@ from seelevel.training.packing.passes import recompute_layers
 from seelevel.training.packing.tokens import ImageReader
 from seelevel.training.prepare import Prepared, ladder_content, prepare
 from seelevel.training.reference import data_fingerprint, reference_logprobs, weights_fingerprint
-from seelevel.training.settings import TOKENS_PER_BATCH, Layout, TrainSettings, precision
+from seelevel.training.settings import TOKENS_PER_BATCH, TRACKING, Layout, TrainSettings, precision
 from seelevel.training.trainer import FALL_WINDOW, Plan, PreferenceTrainer, best_fallen
 
 MAX_WARMUP = 0.1
@@ -67,7 +70,7 @@ class Job:
         """The settings that change the result by more than rounding."""
         dropout = self.settings.lora is not None and self.settings.lora.dropout > 0
         rounding = set() if dropout else {"compile", "answers_per_pass"}  # with dropout, both change what is drawn
-        return self.settings.model_dump(mode="json", exclude={"cache", *rounding})
+        return self.settings.model_dump(mode="json", exclude={"cache", *TRACKING, *rounding})
 
     @cached_property
     def fingerprint(self) -> str:
@@ -111,6 +114,8 @@ def fit(
     if reason := settings.objective.why_unusable(ladders):
         raise InputError(reason)
     session, _, trainer = _ready(job)
+    if settings.trackers:
+        _track(job, session, trainer)
     _train(job, session, trainer)
     return _save(job, session, trainer)
 
@@ -211,6 +216,24 @@ def _trainer(job: Job, session: Session, agreed: Agreed, reference: Sequence[Ten
     fingerprint = digest(job.key, session.weights, content, data.interactions, agreed, job.seed)
     plan = Plan(settings, agreed, session.budget, answers, fingerprint, job.label)
     return PreferenceTrainer(model, arguments, data, reference, plan)
+
+
+def _track(job: Job, session: Session, trainer: PreferenceTrainer) -> None:
+    """Have trackers follow the training."""
+    from seelevel.training.tracking import ANSWER_TOKENS, Place, Tracking, fixed_prompts
+
+    processor = deepcopy(session.processor)  # a tokenizer keeps the padding of its last call, and saves it
+
+    def ask(prompts: Sequence[Prompt]) -> list[Completion]:
+        with uncompiled(), trainer.accelerator.autocast():
+            model = LocalModel(trainer.trained, processor, job.model)
+            return model.generate(prompts, Sampling(max_new_tokens=ANSWER_TOKENS))
+
+    fingerprint = trainer.plan.fingerprint
+    name = f"{job.out.parent.name}-{job.label}-{digest(str(job.out.resolve()), fingerprint)[:8]}"
+    place = Place(job.out, Path(trainer.args.output_dir), name, fingerprint)
+    prompts = fixed_prompts(session.data.ladders, job.settings.objective.conditions(job.ladders))
+    trainer.add_callback(Tracking(job.settings.trackers, job.settings.report_every, place, prompts, ask))
 
 
 def _train(job: Job, session: Session, trainer: PreferenceTrainer) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 
 from seelevel.errors import InputError
@@ -12,11 +13,12 @@ from seelevel.training.settings import TrainSettings
 
 
 def check_training(key: str, settings: TrainSettings, model: str) -> None:
-    """Raise `InputError` for a device that is not available, an adapter on an adapter, quantised weights that do not
-    train, or layers that the model lacks.
+    """Raise `InputError` for a tracker or a device that is not available, an adapter on an adapter, quantised weights
+    that do not train, or layers that the model lacks.
 
     `key`: the settings' place in the recipe. `model`: a folder, or a hub name, whose layers cannot be checked yet.
     """
+    check_trackers(key, settings)
     check_device(key, settings.device)
     folder = Path(model)
     adapts = settings.lora is not None or (folder.is_dir() and adapter_base(folder) is not None)
@@ -44,6 +46,17 @@ def already_adapter(key: str, model: str) -> str:
         f"in a folder first: `from seelevel.models import load_model; m = load_model('{model}'); "
         "m.model.merge_and_unload().save_pretrained('merged'); m.processor.save_pretrained('merged')`"
     )
+
+
+def check_trackers(key: str, settings: TrainSettings) -> None:
+    """Raise `InputError` for trackers that are not installed. None of them is imported."""
+    missing = [name for name in settings.trackers if find_spec(name) is None]
+    if missing:
+        several = "is" if len(missing) == 1 else "are"
+        raise InputError(
+            f"{key}.report_to: {' and '.join(missing)} {several} not installed; install with "
+            f"`pip install {' '.join(missing)}`, or remove report_to"
+        )
 
 
 def check_device(key: str, device: str) -> None:

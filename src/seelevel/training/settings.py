@@ -10,6 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from seelevel.training.objectives.settings import NAMES, MdpoSettings, ObjectiveSettings
 
 Layout = Literal["shared", "rows"]
+Tracker = Literal["tensorboard", "trackio", "wandb"]
+TRACKING = ("report_to", "report_every")
+"""Keys that change nothing in what is trained."""
 
 
 class LoraSettings(BaseModel):
@@ -83,6 +86,17 @@ class TrainSettings(BaseModel):
     cache: bool | str = Field(
         default=True, description="keep reference log-probs for other runs: true (in the user's cache), a folder, false"
     )
+    report_to: Tracker | list[Tracker] | None = Field(
+        default=None,
+        description="tensorboard, trackio or wandb, or a list of them: figures and answers while it trains",
+    )
+    report_every: int = Field(default=50, ge=1, description="steps between the answers that trackers show")
+
+    @property
+    def trackers(self) -> list[Tracker]:
+        """The trackers, each once."""
+        named = self.report_to if isinstance(self.report_to, list) else [self.report_to]
+        return [name for name in dict.fromkeys(named) if name is not None]
 
     @property
     def words(self) -> str:
