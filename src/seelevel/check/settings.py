@@ -78,7 +78,9 @@ class CheckSettings(BaseModel):
     def files(self) -> list[tuple[str, Path]]:
         """(key, file) of every file that the settings name."""
         named = {key: getattr(self, key) for key in ("overrides", "judge_template", "annotations", "synonyms")}
-        return [(f"check.{key}", Path(name)) for key, name in named.items() if name not in (None, FACTS)]
+        if self.annotations == FACTS:
+            del named["annotations"]
+        return [(f"check.{key}", Path(name)) for key, name in named.items() if name is not None]
 
     @property
     def words(self) -> str:
