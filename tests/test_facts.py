@@ -49,6 +49,11 @@ def test_every_stage_of_a_shipped_recipe_describes_itself_in_one_line(name: str)
         (CheckSettings(encoder="clip", threshold=0.85), ["autocheck", "clip", "0.85", "builtin"]),
         (CheckSettings(checker="judge", judge="oracle", judge_mode="pairwise"), ["oracle", "pairwise"]),
         (CheckSettings(encoder="clip", judge="oracle", judge_share=0.25), ["clip", "25%", "oracle", "listwise"]),
+        (CheckSettings(checker="objects", annotations="coco.json", rule="f2"), ["objects by f2", "coco.json", "names"]),
+        (
+            CheckSettings(checker="objects", annotations="facts", synonyms="w.txt", judge="oracle", judge_share=0.25),
+            ["objects by f1", "facts", "words of w.txt", "25%", "oracle"],
+        ),
         (FeedbackSettings(judge="oracle"), ["oracle"]),
         (FeedbackSettings(judge="oracle", model="small", rounds=3), ["oracle", "3 answers", "small"]),
         (AlignSettings(model="small"), ["mdpo", "beta 0.1", "penalty paper", "4 epochs", "16 ladders", "full weights"]),

@@ -12,6 +12,7 @@ from huggingface_hub.errors import GatedRepoError, RemoteEntryNotFoundError, Rep
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
 from seelevel.errors import InputError
+from seelevel.forecast import forecast
 from seelevel.models.kinds import check_answers, check_encodes
 from seelevel.pipeline import Run
 from seelevel.recipe import load_recipe
@@ -239,6 +240,42 @@ def test_the_template_of_a_check_s_judge_is_looked_at_too(tmp_path):
         Run(load_recipe("world-quick", judged), tmp_path / "run").preflight()
     file.write_text("{{ answers }}")
     Run(load_recipe("world-quick", judged), tmp_path / "run").preflight()
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "message"),
+    [
+        ("annotations", None, r"check.annotations: .*mine does not exist"),
+        ("annotations", '{"a.png": "dog"}', r"mine: the object set of 'a\.png' is not a list of names"),
+        ("synonyms", None, r"check.synonyms: .*mine does not exist"),
+        ("synonyms", "", r"mine is empty"),
+    ],
+)
+def test_annotated_objects_that_cannot_be_read_are_refused_beforehand(tmp_path, key, text, message):
+    file = tmp_path / "mine"
+    if text is not None:
+        file.write_text(text)
+    changes = ["check={checker: objects, annotations: facts}", f"check.{key}={file}"]
+    with pytest.raises(InputError, match=message):
+        Run(load_recipe("world-quick", changes), tmp_path / "run").preflight()
+
+
+def test_a_check_by_the_records_facts_needs_no_file_and_no_model(tmp_path):
+    job = Run(load_recipe("world-quick", ["check={checker: objects, annotations: facts}"]), tmp_path / "run")
+    job.preflight()
+    [row] = [line for line in forecast(job).splitlines() if line.startswith("check ")]
+    assert row.endswith("facts") and "parser" not in row
+
+
+def test_other_annotations_under_the_same_name_are_another_check(tmp_path):
+    file = tmp_path / "objects.json"
+    plans = []
+    for names in (["dog"], ["dog"], ["cat"]):
+        file.write_text(json.dumps({"a.png": names}))
+        job = Run(load_recipe("world-quick", [f"check={{checker: objects, annotations: {file}}}"]), tmp_path / "run")
+        job.plan()
+        plans.append(job._fingerprints[job.out / "check"])
+    assert plans[0] == plans[1] != plans[2]
 
 
 def test_a_stage_that_the_recipe_has_not_is_refused(tmp_path):

@@ -48,15 +48,39 @@ class Coverage:
 
 
 @dataclass(frozen=True)
+class NamedObject:
+    """An object that a response names, and the places of its words in `Response.text`: (start, end)."""
+
+    object: str
+    places: tuple[tuple[int, int], ...] = ()
+
+
+@dataclass(frozen=True)
+class ObjectsNamed:
+    """The objects that a response names, against those that are annotated in the picture.
+
+    `matched` are there, `invented` are not; `missed` are there and not named. `precision` is the share of the named
+    objects that are there, 0 if none is named; `recall` is the share of the annotated objects that are named.
+    """
+
+    precision: float
+    recall: float
+    matched: tuple[NamedObject, ...]
+    invented: tuple[NamedObject, ...]
+    missed: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Checked:
     """A checker's result for one response. `place_before`: its place before the check, from 0.
 
-    `coverage` comes from the auto-check, `rating` from a judge.
+    `coverage` comes from the auto-check, `rating` from a judge, `objects` from the check against annotations.
     """
 
     place_before: int
     coverage: Coverage | None = None
     rating: float | None = None
+    objects: ObjectsNamed | None = None
 
 
 @dataclass(frozen=True)
@@ -73,7 +97,7 @@ class CheckNote:
 
     The auto-check sets `threshold`, and `split`: the number of texts that were longer than the encoder reads at once. A
     judge sets its name, mode and replies. If it compared pairs, it also sets `comparisons` and the number of `circles`
-    (A > B > C > A) among the `triples`.
+    (A > B > C > A) among the `triples`. The check against annotated objects sets `rule`.
     """
 
     checker: str
@@ -87,6 +111,7 @@ class CheckNote:
     comparisons: tuple[Compared, ...] = ()
     triples: int = 0
     circles: int = 0
+    rule: str = ""
 
 
 @dataclass(frozen=True)
@@ -135,14 +160,29 @@ class LevelOverride:
 
 def read_checked(value: Mapping[str, Any]) -> Checked:
     """`Checked` from its JSON mapping."""
-    coverage = value.get("coverage")
-    return Checked(**{**value, "coverage": None if coverage is None else read_coverage(coverage)})
+    coverage, objects = value.get("coverage"), value.get("objects")
+    return Checked(
+        **{
+            **value,
+            "coverage": None if coverage is None else read_coverage(coverage),
+            "objects": None if objects is None else read_objects_named(objects),
+        }
+    )
 
 
 def read_coverage(value: Mapping[str, Any]) -> Coverage:
     """`Coverage` from its JSON mapping."""
     lists = ("chunks", "standard_chunks", "standard_sentences")
     return Coverage(**{**value, **{name: tuple(Match(**match) for match in value[name]) for name in lists}})
+
+
+def read_objects_named(value: Mapping[str, Any]) -> ObjectsNamed:
+    """`ObjectsNamed` from its JSON mapping."""
+    named = {
+        name: tuple(NamedObject(one["object"], tuple((a, b) for a, b in one["places"])) for one in value[name])
+        for name in ("matched", "invented")
+    }
+    return ObjectsNamed(**{**value, **named, "missed": tuple(value["missed"])})
 
 
 def read_check_note(value: Mapping[str, Any]) -> CheckNote:

@@ -155,12 +155,11 @@ class Run(Stages):
         source = self.out / self.recipe.before("check")
         encoder = None if settings.encoder is None else self.names.model(settings.encoder)
         judge = None if settings.judge is None else self.names.answering(settings.judge)
-        files = [Path(name) for name in (settings.overrides, settings.judge_template) if name is not None]
         inputs = [
             self._fingerprint_of(source),
             *(self._model_fingerprint(model) for model in (encoder, judge) if model is not None),
             parser_fingerprint(settings.parser),
-            *map(file_sha256, files),
+            *(file_sha256(file) for _, file in settings.files),
         ]
         return self._stage(
             "check",

@@ -62,7 +62,7 @@ def _check_places(names: Names) -> None:
 
 def _check_names(names: Names) -> None:
     """Models, files of templates and overrides, names of checkers and benchmarks."""
-    from seelevel.check import CHECKERS, judged
+    from seelevel.check import CHECKERS, judged, objects
     from seelevel.judge import annotate
     from seelevel.scorers import find_scorers
 
@@ -74,9 +74,9 @@ def _check_names(names: Names) -> None:
         names.generating(name)
     for _, name in recipe.answering:
         names.answering(name)
-    files: list[tuple[str, str | None]] = [("generate.template", name) for name in recipe.generate.files]
+    files: list[tuple[str, str | Path | None]] = [("generate.template", name) for name in recipe.generate.files]
     if check is not None:
-        files += [("check.overrides", check.overrides), ("check.judge_template", check.judge_template)]
+        files += check.files
     if feedback is not None:
         files.append(("feedback.judge_template", feedback.judge_template))
     for key, file in files:
@@ -84,6 +84,8 @@ def _check_names(names: Names) -> None:
             raise InputError(f"{key}: {file} does not exist; relative paths start at {Path.cwd()}")
     if check is not None and check.judge_template is not None:
         judged.check_template(Path(check.judge_template), check.judge_sees_pictures)
+    if check is not None and check.annotations is not None:
+        objects.Annotations.read(check)
     if feedback is not None and feedback.judge_template is not None:
         annotate.check_template(Path(feedback.judge_template), feedback.judge_sees_pictures)
     if check is not None:

@@ -35,6 +35,11 @@ NEW_KEYS = {
     "options": None,
     "answers_per_pass": "auto",
     "compile": False,
+    "annotations": None,
+    "synonyms": None,
+    "rule": "f1",
+    "tolerance": 0.0,
+    "standard_first": True,
 }
 """Keys of recipes that came after the first runs, and the values with which they change nothing."""
 FROM_LADDERS = ("check", "feedback", "align")

@@ -1,14 +1,18 @@
 """The page says who ordered a ladder if it was not the auto-check: a judge, or people."""
 
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import yaml
 
 from seelevel import report
+from seelevel.check.objects import Annotations, Objects
 from seelevel.check.settings import CheckSettings
 from seelevel.facts import CheckFacts, GenerateFacts
 from seelevel.formats.parquet import read_ladders, write_shard
+from seelevel.language.mentions import Mentions
 from seelevel.report.settings import ReportSettings
 from seelevel.store import StageFolder
 
@@ -73,3 +77,20 @@ def test_written_prompts_that_were_set_aside_are_counted_by_reason(run: Path) ->
     text = page_of(run)
     assert "3 written prompts were set aside: too few questions." in text
     assert "2 responses were left out: empty." in text
+
+
+def test_objects_are_marked_in_the_texts_and_counted(run: Path) -> None:
+    annotated = [
+        replace(x, annotations={"objects": ["cup", "dog", "cat"]}) for x in read_ladders(run / "generate", run)
+    ]
+    checker = Objects(Annotations(None, Mentions([[name] for name in ("cup", "dog", "bus", "cat")])))
+    write_shard(StageFolder(run / "check", "0" * 16).shard(0), list(checker(annotated)), run)
+    with_check(run, CheckFacts(ladders=6), checker="objects", annotations="facts", rule="f1")
+    html = report.run(run, ReportSettings(ladders=6)).read_text("utf-8")
+    text = Page(html).text
+    assert "objects by f1 against facts, words of the annotations' names" in text
+    assert text.count("names 1 of 3 objects, invents bus") == 6  # 'A red cup and a green bus.'
+    assert text.count("leaves out: cat; dog") == 6
+    assert "object that is not annotated in the picture" in text and "matched chunk" not in text
+    assert re.search(r'<mark class="miss"[^>]*>bus', html) and re.search(r'<mark class="hit"[^>]*>cup', html)
+    assert "F1 0.40" in text  # precision 1/2, recall 1/3

@@ -13,6 +13,7 @@ from seelevel.language.mentions import Mentions
 from seelevel.scorers import chair, pope
 from seelevel.scorers.capability import score as score_capability
 from seelevel.scorers.files import Entry, image_names, read_entries
+from seelevel.scorers.objects import by_image
 
 pytestmark = pytest.mark.unit
 ASKED = ("fork", "plate", "bowl")
@@ -152,18 +153,18 @@ MENTIONS = [["fork"], ["plate"], ["bowl"]]
     ],
 )
 def test_an_image_is_found_in_every_form_of_its_name(image: Any, there: str) -> None:
-    known = chair.by_image(OBJECTS)
+    known = by_image(OBJECTS)
     for key in ("image", "image_id", "file_name"):
         assert chair.objects_of(Entry({key: image, "question_id": 724}, "x"), known) == [there]
 
 
 def test_the_id_of_a_caption_with_an_unknown_image_is_not_taken_for_an_image() -> None:
     with pytest.raises(InputError, match="no object set"):
-        chair.objects_of(Entry({"image": "other.jpg", "question_id": 724}, "x"), chair.by_image(OBJECTS))
+        chair.objects_of(Entry({"image": "other.jpg", "question_id": 724}, "x"), by_image(OBJECTS))
 
 
 def test_a_name_that_two_images_share_is_found_only_in_full() -> None:
-    known = chair.by_image({"a/1.jpg": ["fork"], "b/1.jpg": ["plate"]})
+    known = by_image({"a/1.jpg": ["fork"], "b/1.jpg": ["plate"]})
     assert chair.objects_of(Entry({"image": "b/1.jpg"}, "x"), known) == ["plate"]
     with pytest.raises(InputError, match="no object set"):
         chair.objects_of(Entry({"image": "1.jpg"}, "x"), known)

@@ -22,8 +22,13 @@ from seelevel.store import StageFolder
 __all__ = ["CHECKERS", "CheckSettings", "make_checker", "run"]
 
 # Each is a class with `from_settings(settings, judge, seed)`. Its objects take ladders and return each, in order, with
-# new levels and a `CheckNote` (`Ladder.ordered`). A recipe may name a class outside the package as module:class.
-CHECKERS = {"autocheck": "seelevel.check.autocheck:AutoCheck", "judge": "seelevel.check.judged:JudgeOrder"}
+# new levels and a `CheckNote` (`Ladder.ordered`). If they have `prepare`, it sees all ladders of the stage before.
+# A recipe may name a class outside the package as module:class.
+CHECKERS = {
+    "autocheck": "seelevel.check.autocheck:AutoCheck",
+    "objects": "seelevel.check.objects:Objects",
+    "judge": "seelevel.check.judged:JudgeOrder",
+}
 
 
 def run(
@@ -70,6 +75,8 @@ def make_checker(
     path = None if encoder is None else encoder.path
     resolved = settings.model_copy(update={"encoder": path})
     checker = choose("checker", settings.checker, CHECKERS).from_settings(resolved, judge, seed)
+    if hasattr(checker, "prepare"):
+        checker.prepare(ladder for _, ladders in iter_shards(source, root) for ladder in ladders)
     if settings.judge_share:
         from seelevel.check.judged import JudgeOrder, Mixed
 

@@ -56,7 +56,7 @@ def score_pope(
 @score_app.command("chair")
 def score_chair(
     predictions: Annotated[Path, typer.Option(help="Captions: image and caption, one JSON object per line.")],
-    objects: Annotated[Path, typer.Option(help="Objects of every image: one JSON object.")],
+    objects: Annotated[Path, typer.Option(help="Objects of every image: {image: names}, COCO's, or records.")],
     synonyms: Annotated[Path, typer.Option(help="Synonym list: one object per line, its words separated by commas.")],
     lemmatizer: Annotated[Lemmatizer, typer.Option(help="How words become singular.")] = Lemmatizer.singularize,
     as_json: JsonOption = False,

@@ -198,7 +198,11 @@ class _Estimator:
         return self._answers("generate", method.answering, [f"parser {p}" for p in method.parsers], self._answer_limit)
 
     def _check(self, check: CheckSettings) -> Row:
-        models = [f"parser {check.parser}", *filter(None, (check.encoder, check.judge))]
+        parsed = not check.needs or "encoder" in check.needs  # a checker from outside may parse too
+        models = [
+            *([f"parser {check.parser}"] if parsed else []),
+            *filter(None, (check.encoder, check.annotations, check.judge)),
+        ]
         responses = self.records * self.recipe.generate.max_levels
         tokens = responses * self._answer_limit * RESPONSE_SHARE
         return self._row("check", self.records, tokens, 8e8, responses / 60, "; ".join(models))

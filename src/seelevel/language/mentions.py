@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
@@ -129,6 +129,10 @@ class Mentions:
             else:
                 self._object_of.setdefault(form, self._object_of[word])
 
+    def object_of(self, word: str) -> str | None:
+        """The object that a listed word names; None if the list does not have the word."""
+        return self._object_of.get(word)
+
     def find(self, text: str) -> list[Mention]:
         """The mentions in a text, in order; an object named twice is two mentions."""
         return self.find_all([text])[0]
@@ -200,3 +204,28 @@ def _inflection() -> Callable[[str], str]:
 def singular(word: str) -> str:
     """A lower-case word's singular by the rules of `pattern` (TextBlob carries them)."""
     return _inflection()(word)
+
+
+def places_of(words: Iterable[str], text: str) -> list[tuple[int, int, str]]:
+    """(start, end, word) of the places where a text names one of the words, in singular or plural and in any case.
+
+    Objects are counted by the singular form of their words, so this function compares singular forms too. The longest
+    word wins: 'hot dog' is not a 'dog'.
+    """
+    tokens = [(m.start(), m.end(), m.group()) for m in re.finditer(r"[^\W\d_]+(?:['’-][^\W\d_]+)*", text.lower())]
+    forms = [(token, singular(token)) for _, _, token in tokens]
+    targets = {form: word for word in words for form in (tuple(map(singular, word.split())), tuple(word.split()))}
+    places, at = list[tuple[int, int, str]](), 0
+    sizes = sorted({len(target) for target in targets}, reverse=True)
+    while at < len(tokens):
+        size, word = next(((n, w) for n in sizes if (w := _word_at(forms[at : at + n], n, targets))), (0, ""))
+        if size:
+            places.append((tokens[at][0], tokens[at + size - 1][1], word))
+        at += size or 1
+    return places
+
+
+def _word_at(forms: Sequence[tuple[str, str]], size: int, targets: Mapping[tuple[str, ...], str]) -> str:
+    """The word that these tokens are, as they stand or in singular; empty if they are none."""
+    found = (targets.get(tuple(form[kind] for form in forms), "") for kind in (0, 1))
+    return next(filter(None, found), "") if len(forms) == size else ""

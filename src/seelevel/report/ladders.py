@@ -14,13 +14,22 @@ from markupsafe import Markup
 
 from seelevel.formats.parquet import iter_shards, read_ladders
 from seelevel.ladder import IMAGE_MARK, Ladder, Response
-from seelevel.notes import Checked
+from seelevel.notes import Checked, ObjectsNamed
 from seelevel.report.pictures import Album, Picture
 from seelevel.report.sample import spaced
 from seelevel.report.text import marked
 from seelevel.scorers.views import Span
 
-SCORES = {"acc": "Acc", "score": "score"}
+SCORES = {"acc": "Acc", "f1": "F1", "f0.5": "F0.5", "f2": "F2"}
+MARKS = {
+    "autocheck": [
+        ("hit", "matched chunk"),
+        ("miss", "chunk without a match in the standard response"),
+        ("plain", "chunk of the standard response"),
+    ],
+    "objects": [("hit", "object that is in the picture"), ("miss", "object that is not annotated in the picture")],
+}
+"""The marks in the texts of each checker's ladders, and their meaning."""
 
 
 @dataclass
@@ -141,7 +150,7 @@ def _overrides(ladder: Ladder) -> list[str]:
 
 
 def _answer(ladder: Ladder, n: int, response: Response) -> Answer:
-    spans, covered, missed = chunk_spans(response.check)
+    spans, covered, missed = reasons(response.check)
     before = None if response.check is None else response.check.place_before + 1
     shift = 0 if before is None else before - (n + 1)
     return Answer(
@@ -179,6 +188,26 @@ def say_origin(origin: Mapping[str, Any]) -> str:
     if isinstance(origin.get("share"), float):
         words += f" of {origin['share']:.0%}"
     return " ".join(part for part in (words, str(model) if model else "") if part) or "origin not noted"
+
+
+def reasons(check: Checked | None) -> tuple[list[Span], str, list[str]]:
+    """A checker's reasons for one response: spans of its text, a summary in words, and what it leaves out."""
+    return chunk_spans(check) if check is None or check.objects is None else object_spans(check.objects)
+
+
+def object_spans(objects: ObjectsNamed) -> tuple[list[Span], str, list[str]]:
+    """A response's objects as spans of its text, how many there are, and the objects that it leaves out."""
+    kinds = (("hit", "in the picture", objects.matched), ("miss", "not annotated", objects.invented))
+    spans = [
+        Span(start, end, kind, f"{one.object}: {words}", words)
+        for kind, words, named in kinds
+        for one in named
+        for start, end in one.places
+    ]
+    there = len(objects.matched) + len(objects.missed)
+    invented = ", ".join(one.object for one in objects.invented)
+    summary = f"names {len(objects.matched)} of {there} objects" + (f", invents {invented}" if invented else "")
+    return sorted(spans, key=lambda span: span.start), summary, list(objects.missed)
 
 
 def chunk_spans(check: Checked | None) -> tuple[list[Span], str, list[str]]:

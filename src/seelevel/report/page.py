@@ -19,7 +19,7 @@ from seelevel.report.conversations import feedback_facts
 from seelevel.report.costs import cost_caption, costs
 from seelevel.report.examples import read_examples
 from seelevel.report.figures import Comparison, comparisons, headline, outcome, say_share
-from seelevel.report.ladders import LadderFacts, read_facts_and_choice, show
+from seelevel.report.ladders import MARKS, LadderFacts, read_facts_and_choice, show
 from seelevel.report.pictures import Album
 from seelevel.report.reading import RunFolder, read_run
 from seelevel.report.rounds import rounds_facts
@@ -119,6 +119,7 @@ def _ladders(run: RunFolder, settings: ReportSettings, album: Album) -> dict[str
     found, chosen = read_facts_and_choice(check if shards(check) else generate, run.root, settings.ladders)
     shown = [show(ladder, album) for ladder in chosen]
     moved = sum(bool(ladder.reordered) for ladder in shown)
+    marked = {ladder.check.checker for ladder in chosen if ladder.check is not None and not ladder.check.unchecked}
     choice = "Level 0 is best. These ladders are evenly spaced in the files; nobody picked them."
     if found.reordered is not None:
         choice += f" The check reordered {moved} of them and kept the order of {len(shown) - moved}."
@@ -132,7 +133,7 @@ def _ladders(run: RunFolder, settings: ReportSettings, album: Album) -> dict[str
         "size_plot": plots.histogram(sizes, "sizes", "Ladders by size", "responses") if len(sizes) > 1 else "",
         "shown": shown,
         "choice_words": choice,
-        "any_marks": any(answer.covered for ladder in shown for answer in ladder.answers),
+        "marks": [mark for checker, marks in MARKS.items() if checker in marked for mark in marks],
     }
 
 

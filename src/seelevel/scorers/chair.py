@@ -12,39 +12,23 @@ from pathlib import Path
 from typing import Any
 
 from seelevel.errors import InputError
-from seelevel.language.mentions import Mention, Mentions, read_synonyms, singular
+from seelevel.language.mentions import Mention, Mentions, places_of, read_synonyms, singular
 from seelevel.progress import say
 from seelevel.scorers.answers import answer_key, spoken_words, words_of
-from seelevel.scorers.files import ID_KEYS, Entry, image_names, read_entries, read_json
+from seelevel.scorers.files import ID_KEYS, Entry, image_names, read_entries
 from seelevel.scorers.intervals import Measure, ratio
+from seelevel.scorers.objects import IMAGE_KEYS, by_image, read_object_sets
 from seelevel.scorers.questions import Answer, Benchmark, Context, Items, Question, find_image, question_text
 from seelevel.scorers.scorer import Scorer
 from seelevel.scorers.settings import EvaluateSettings
 from seelevel.scorers.views import BenchmarkView, Item, Reply, Round, Span
 from seelevel.scorers.words import Metric
 
-IMAGE_KEYS = ("image", "image_id", "image_path", "image_file", "file_name", "filename", "image_name", "img_id")
 
-
-def read_objects(path: Path) -> dict[str, list[str]]:
-    """Object sets by image: {"<file name or COCO id>": ["dog", ...]}. Raises InputError for anything else."""
-    objects = read_json(path)
-    if not isinstance(objects, dict):
-        raise InputError(f"{path}: object sets are one JSON object of lists, {{'image': ['dog', ...]}}")
-    for image, names in objects.items():
-        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-            raise InputError(f"{path}: the object set of {image!r:.60} is not a list of names like ['dog', ...]")
-    return objects
-
-
-def by_image(objects: Mapping[str, list[str]]) -> dict[str, list[str]]:
-    """The object sets under every name of their images. A name that two images with other objects share is left out."""
-    found, shared = dict(objects), set[str]()
-    for image, names in objects.items():
-        for name in image_names(image):
-            if found.setdefault(name, names) != names and name not in objects:
-                shared.add(name)
-    return {name: names for name, names in found.items() if name not in shared}
+def read_objects(path: Path, mentions: Mentions | None = None) -> dict[str, list[str]]:
+    """Object sets by image, or by id for records without an image. Raises as `read_object_sets` does."""
+    sets = read_object_sets(path, mentions)
+    return {**sets.ids, **sets.images}
 
 
 def objects_of(entry: Entry, objects: Mapping[str, list[str]]) -> list[str]:
@@ -111,7 +95,7 @@ def score(predictions: Sequence[Entry], objects: Mapping[str, list[str]], mentio
 def score_files(predictions: Path, objects: Path, synonyms: Path, lemmatizer: str = "singularize") -> dict[str, Any]:
     """`seelevel score chair`."""
     mentions = Mentions(read_synonyms(synonyms), lemmatizer)
-    found = score(read_entries(predictions), read_objects(objects), mentions)
+    found = score(read_entries(predictions), read_objects(objects, mentions), mentions)
     if found["unscored"]:
         say(f"{found['unscored']} captions unscored: they are null, or only a model's thoughts")
     return found
@@ -127,8 +111,8 @@ MEASURES = [
 def benchmark(data: Path, settings: EvaluateSettings) -> Benchmark:
     """data/chair: questions.jsonl, objects.json, synonyms.txt."""
     folder = data / "chair"
-    objects = by_image(read_objects(folder / "objects.json"))
     mentions = Mentions(read_synonyms(folder / "synonyms.txt"), settings.lemmatizer)
+    objects = by_image(read_objects(folder / "objects.json", mentions))
     questions = [
         Question(
             entry.text(ID_KEYS, "id"),
@@ -153,25 +137,8 @@ ABSENT = "not in the picture"
 
 
 def invented_spans(text: str, words: Sequence[str]) -> list[Span]:
-    """The places where a caption names the given words, in singular or plural and in any case.
-
-    CHAIR counts words by their singular form, so this function compares singular forms too.
-    """
-    tokens = [(m.start(), m.end(), m.group()) for m in re.finditer(r"[^\W\d_]+(?:['’-][^\W\d_]+)*", text.lower())]
-    forms = [(token, singular(token)) for _, _, token in tokens]
-    targets = {tuple(word.split()) for word in words} | {tuple(map(singular, word.split())) for word in words}
-    spans, at = list[Span](), 0
-    sizes = sorted({len(target) for target in targets}, reverse=True)
-    while at < len(tokens):
-        size = next((n for n in sizes if _matches(forms[at : at + n], n, targets)), 0)
-        if size:
-            spans.append(Span(tokens[at][0], tokens[at + size - 1][1], "bad", ABSENT, ABSENT))
-        at += size or 1
-    return spans
-
-
-def _matches(forms: Sequence[tuple[str, str]], size: int, targets: set[tuple[str, ...]]) -> bool:
-    return len(forms) == size and any(tuple(form[kind] for form in forms) in targets for kind in (0, 1))
+    """The places where a caption names the given words."""
+    return [Span(start, end, "bad", ABSENT, ABSENT) for start, end, _ in places_of(words, text)]
 
 
 def _invented(item: Item) -> int:

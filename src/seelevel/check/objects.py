@@ -1,0 +1,227 @@
+"""Order a ladder's responses by the objects that they name, against those that are annotated in the picture.
+
+With A the annotated objects of a picture and N the different objects that a response names (found as CHAIR finds them,
+Rohrbach et al. 2018, arXiv 1809.02156):
+
+    precision = |A ∩ N| / |N|     recall = |A ∩ N| / |A|
+    F_b = (1 + b²) · precision · recall / (b² · precision + recall)
+
+The default rule is F_1. Precision alone would reward saying little: one sure object is never wrong. Recall alone would
+reward naming everything.
+
+- An object counts once, however often it is named.
+- A response that names no object has precision 0, recall 0 and F 0. Silence is not accuracy.
+- Responses whose figures differ by no more than `tolerance` from the best of a level share that level.
+- The standard response stays best unless `standard_first` is off; without one, all responses are ordered.
+- A ladder keeps its order, with a note, if its picture is not annotated or holds no listed object, or if no response
+  names one.
+- As in CHAIR, 'no dog' names a dog. The rule is for descriptions, not for answers to questions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from seelevel.check.settings import FACTS, CheckSettings
+from seelevel.errors import InputError
+from seelevel.ladder import Ladder
+from seelevel.language.mentions import Mention, Mentions, places_of, read_synonyms
+from seelevel.models.base import ModelRef
+from seelevel.notes import Checked, CheckNote, NamedObject, ObjectsNamed
+from seelevel.progress import say
+from seelevel.scorers.files import image_names, plain_id
+from seelevel.scorers.objects import ObjectSets, by_image, names_in, read_object_sets
+from seelevel.store import batched
+
+BLOCK = 1024
+DIGITS = 5
+WEIGHTS = {"f1": 1.0, "f0.5": 0.5, "f2": 2.0}
+"""How many times as much recall counts as precision, by rule."""
+SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Annotations:
+    """What a recipe names: the object sets of a file, None for the ladders' own, and the words for the objects.
+
+    `mentions` is None if no list of words is given: then the objects' names are their only words.
+    """
+
+    sets: ObjectSets | None
+    mentions: Mentions | None
+
+    @classmethod
+    def read(cls, settings: CheckSettings) -> Annotations:
+        """The files of the settings. Raises `InputError` with file and place for what cannot be read."""
+        assert settings.annotations is not None  # CheckSettings requires it
+        mentions = None if settings.synonyms is None else Mentions(read_synonyms(Path(settings.synonyms)))
+        if settings.annotations == FACTS:
+            return cls(None, mentions)
+        return cls(read_object_sets(Path(settings.annotations), mentions), mentions)
+
+
+class Objects:
+    """Ladders in, ladders ordered by their objects out. Responses get the scores `precision`, `recall` and the rule's.
+
+    The reasons are in `Response.check.objects`. `prepare` must see all ladders of a data set before the first is
+    ordered: their annotations may be the list of objects.
+    """
+
+    def __init__(
+        self, annotations: Annotations, rule: str = "f1", tolerance: float = 0.0, standard_first: bool = True
+    ) -> None:
+        self.sets, self.mentions = annotations.sets, annotations.mentions
+        self.rule, self.tolerance, self.standard_first = rule, tolerance, standard_first
+        self._prepared = False
+        self._by_image = {} if self.sets is None else by_image(self.sets.images)
+
+    @classmethod
+    def from_settings(cls, settings: CheckSettings, judge: ModelRef | None = None, seed: int = 0) -> Objects:
+        """From the recipe's settings. `judge` and `seed` are not used."""
+        return cls(Annotations.read(settings), settings.rule, settings.tolerance, settings.standard_first)
+
+    def prepare(self, ladders: Iterable[Ladder]) -> None:
+        """Learn the objects' names. Says how many ladders have no annotation; raises `InputError` if none has one."""
+        self._prepared = True
+        names = dict.fromkeys([] if self.sets is None else self.sets.names)
+        count, missing = 0, list[str]()
+        for ladder in ladders:
+            annotated = self.annotated(ladder)
+            count += 1
+            if annotated is None:
+                missing.append(ladder.id)
+            elif self.sets is None:
+                names.update(dict.fromkeys(annotated))
+        where = "the records' annotations" if self.sets is None else "check.annotations"
+        if missing and len(missing) == count:
+            raise InputError(f"{where} have objects for none of {count} ladders; {self._remedy(missing[0])}")
+        if missing:
+            say(
+                f"check: {len(missing)} of {count} ladders have no annotated objects and keep their order "
+                f"(the first: {missing[0]:.80})"
+            )
+        listed = [name.strip().lower() for name in names]
+        if self.mentions is None:
+            self.mentions = Mentions([name] for name in dict.fromkeys(listed))
+        elif unknown := [name for name in listed if self.mentions.object_of(name) is None]:
+            more = ", …" if len(unknown) > SHOWN else ""
+            say(
+                f"check: {len(unknown)} annotated objects are not in check.synonyms and do not count: "
+                f"{', '.join(unknown[:SHOWN])}{more}"
+            )
+
+    def _remedy(self, ladder: str) -> str:
+        if self.sets is None:
+            return "they need a list `objects`, or name a file as check.annotations"
+        known = next(iter([*self.sets.images, *self.sets.ids]), "nothing")
+        return f"the file names pictures such as {known:.80}, and ladder {ladder:.80} is not among them"
+
+    def annotated(self, ladder: Ladder) -> list[str] | None:
+        """The annotated names of a ladder's pictures; None if one has no annotation."""
+        if self.sets is None:
+            return own_objects(ladder.annotations)
+        names = [image_names(image.path) for image in ladder.images]
+        found = [next((self._by_image[n] for n in of_image if n in self._by_image), None) for of_image in names]
+        listed = [objects for objects in found if objects is not None]
+        if not found or len(listed) < len(found):
+            return self.sets.ids.get(plain_id(ladder.id))
+        return [name for objects in listed for name in objects]
+
+    def __call__(self, ladders: Iterable[Ladder]) -> Iterator[Ladder]:
+        if not self._prepared:  # then these are all ladders
+            ladders = list(ladders)
+            self.prepare(ladders)
+        assert self.mentions is not None
+        for block in batched(ladders, BLOCK):
+            found = iter(self.mentions.find_all(r.text for ladder in block for r in ladder.responses))
+            for ladder in block:
+                yield self._check(ladder, [next(found) for _ in ladder.responses], self.mentions)
+
+    def _check(self, ladder: Ladder, mentioned: Sequence[Sequence[Mention]], mentions: Mentions) -> Ladder:
+        note = CheckNote("objects", tuple(ladder.levels), rule=self.rule)
+        annotated = self.annotated(ladder)
+        named_there = (mentions.object_of(name.strip().lower()) for name in annotated or [])
+        there = {name for name in named_there if name is not None}
+        if reason := self._why_unchecked(ladder, annotated, there, mentioned):
+            return ladder.left_unchecked(replace(note, unchecked=reason))
+        first = 1 if self.standard_first and ladder.standard is not None else 0
+        named = [compared(r.text, m, there) for r, m in zip(ladder.responses, mentioned, strict=True)]
+        figures = [figure(objects.precision, objects.recall, self.rule) for objects in named]
+        levels = [0] * first + [first + level for level in close_levels(figures[first:], self.tolerance)]
+        responses = [
+            replace(
+                response,
+                level=level,
+                scores={**response.scores, "precision": o.precision, "recall": o.recall, self.rule: value},
+                check=Checked(place, objects=o),
+            )
+            for place, (response, level, o, value) in enumerate(
+                zip(ladder.responses, levels, named, figures, strict=True)
+            )
+        ]
+        return ladder.ordered(responses, note)
+
+    def _why_unchecked(
+        self,
+        ladder: Ladder,
+        annotated: list[str] | None,
+        there: set[str],
+        mentioned: Sequence[Sequence[Mention]],
+    ) -> str:
+        """Why a ladder cannot be checked; empty if it can."""
+        if len(ladder.responses) < 2:
+            return "fewer than 2 responses"
+        if self.standard_first and ladder.standard_displaced:
+            return "the standard response is not first"
+        if annotated is None:
+            return "no objects are annotated"
+        if not there:
+            return "the picture holds no listed object"
+        return "" if any(mentioned) else "no response names an object"
+
+
+def own_objects(annotations: Mapping[str, Any]) -> list[str] | None:
+    """The names in `objects` of a ladder's annotations, or of a mapping among them; None if there is no such list."""
+    for place in (annotations, *(value for value in annotations.values() if isinstance(value, dict))):
+        if (names := names_in(place.get("objects"))) is not None:
+            return names
+    return None
+
+
+def compared(text: str, mentioned: Sequence[Mention], there: set[str]) -> ObjectsNamed:
+    """The objects of a response against the set of those in the picture, which must not be empty."""
+    words = {mention.word: mention.object for mention in mentioned}
+    places: dict[str, list[tuple[int, int]]] = {name: [] for name in words.values()}
+    for start, end, word in places_of(words, text):
+        places[words[word]].append((start, end))
+    objects = [NamedObject(name, tuple(at)) for name, at in places.items()]
+    matched = tuple(one for one in objects if one.object in there)
+    return ObjectsNamed(
+        precision=round(len(matched) / len(objects), DIGITS) if objects else 0.0,
+        recall=round(len(matched) / len(there), DIGITS),
+        matched=matched,
+        invented=tuple(one for one in objects if one.object not in there),
+        missed=tuple(sorted(there - places.keys())),
+    )
+
+
+def figure(precision: float, recall: float, rule: str) -> float:
+    """What a response is ranked by: precision, recall or F_b (0 if both are 0)."""
+    if rule not in WEIGHTS:
+        return {"precision": precision, "recall": recall}[rule]
+    square = WEIGHTS[rule] ** 2
+    below = square * precision + recall
+    return round((1 + square) * precision * recall / below, DIGITS) if below else 0.0
+
+
+def close_levels(figures: Sequence[float], tolerance: float) -> list[int]:
+    """Levels from 0 for figures, the highest best. A level holds all figures at most `tolerance` below its best."""
+    level, best, level_of = 0, max(figures), dict[float, int]()
+    for value in sorted(set(figures), reverse=True):
+        if round(best - value, DIGITS) > tolerance:
+            level, best = level + 1, value
+        level_of[value] = level
+    return [level_of[value] for value in figures]
