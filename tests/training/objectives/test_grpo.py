@@ -46,6 +46,13 @@ def test_a_ratio_that_went_the_wrong_way_is_not_clipped() -> None:
     assert logs["clipped"] == 0
 
 
+def test_a_ratio_too_large_for_a_number_has_no_gradient() -> None:
+    policy, reference = logprobs([[2000.0], [0.0]]), logprobs([[0.0], [0.0]])
+    loss, _ = grpo(policy, reference, [ladder(0, 1)], GrpoSettings(advantage="rloo"))
+    assert loss.item() == pytest.approx(-(1.2 - 1) / 2)
+    assert torch.autograd.grad(loss, policy.values)[0].tolist() == [0, 0.5]
+
+
 def test_a_response_has_one_ratio_of_its_mean_or_its_sum() -> None:
     policy, reference = logprobs([[0.1, -0.05], [0.0]]), logprobs([[0.0, 0.0], [0.0]])
     for per_token, expected in ((True, 0.025), (False, 0.05)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from seelevel.training.fit import fit
 from seelevel.training.objectives import OBJECTIVES
 from seelevel.training.objectives.mpo import TERMS, mpo
 from seelevel.training.objectives.settings import (
@@ -20,16 +22,16 @@ from seelevel.training.objectives.settings import (
     SftSettings,
 )
 from seelevel.training.settings import TrainSettings
+from tests.training.tiny import make_ladder, save_model
 
 from .made import ladder, logprobs
-
-pytestmark = pytest.mark.unit
 
 
 def minus_log_sigmoid(x: float) -> float:
     return math.log(1 + math.exp(-x))
 
 
+@pytest.mark.unit
 def test_mpo_is_the_number_worked_out_by_hand() -> None:
     # Sums moved by 2 and −1; the best response has 3 nats over two tokens. β = 0.1.
     policy, reference = logprobs([[-1.0, -2.0], [-4.0]]), logprobs([[-3.0, -2.0], [-3.0]])
@@ -41,6 +43,7 @@ def test_mpo_is_the_number_worked_out_by_hand() -> None:
     assert logs["best_change"] == pytest.approx(1.0)
 
 
+@pytest.mark.unit
 def test_a_ladder_goes_without_the_terms_it_has_no_signal_for() -> None:
     # Two ladders: a pair, for both terms, and one response, for SFT alone.
     policy, reference = logprobs([[-1.0], [-2.0]], [[-5.0]]), logprobs([[-1.0], [-2.0]], [[-5.0]])
@@ -50,10 +53,12 @@ def test_a_ladder_goes_without_the_terms_it_has_no_signal_for() -> None:
     assert (logs.ladders, logs["term_0"], logs["term_1"]) == (2, pytest.approx(math.log(2)), pytest.approx(3.0))
 
 
+@pytest.mark.unit
 def test_every_objective_but_two_can_be_a_term() -> None:
     assert set(OBJECTIVES) - set(TERMS) == {"mpo", "conditional"}
 
 
+@pytest.mark.unit
 def test_a_sum_needs_what_its_terms_need() -> None:
     without = MpoSettings(terms=[ProSettings(), SftSettings()], weights=[1, 1])
     assert MpoSettings().needs_reference and not without.needs_reference
@@ -63,12 +68,14 @@ def test_a_sum_needs_what_its_terms_need() -> None:
     assert loss.item() > 0
 
 
+@pytest.mark.unit
 def test_data_without_a_signal_for_one_term_are_refused() -> None:
     message = str(MpoSettings().why_unusable([ladder(0), ladder(1, 1)]))
     assert [part for part in ("mpo", "dpo", "two levels") if part not in message] == []
     assert MpoSettings().why_unusable([ladder(0), ladder(0, 1)]) is None
 
 
+@pytest.mark.unit
 @pytest.mark.parametrize(
     ("wrong", "parts"),
     [
@@ -89,6 +96,7 @@ def test_sums_without_a_meaning_are_refused(wrong: dict[str, Any], parts: list[s
     assert [part for part in parts if part not in str(refused.value)] == []
 
 
+@pytest.mark.unit
 def test_a_sum_survives_json_and_has_words() -> None:
     asked = {"name": "mpo", "terms": [{"name": "dpo", "loss": "hinge"}, {"name": "kwise"}], "weights": [0.5, 2]}
     settings = TrainSettings.model_validate({"objective": asked})
@@ -98,6 +106,7 @@ def test_a_sum_survives_json_and_has_words() -> None:
     assert [part for part in ("mpo (0.5 × dpo (", "hinge", " + 2 × kwise (") if part not in expected.words] == []
 
 
+@pytest.mark.unit
 def test_a_term_from_outside_is_added(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     name = f"outside_{tmp_path.name}"
     (tmp_path / f"{name}.py").write_text(
@@ -117,3 +126,24 @@ def test_a_term_from_outside_is_added(tmp_path: Path, monkeypatch: pytest.Monkey
     loss, _ = mpo(logprobs([[-1.0]]), None, [ladder(0)], settings)
     assert loss.item() == pytest.approx(31.0)
     assert MpoSettings.model_validate(settings.model_dump(mode="json")) == settings
+
+
+def test_a_model_trains_on_a_sum_however_a_step_is_split(tmp_path: Path) -> None:
+    base = save_model(tmp_path / "base")
+    ladders = [make_ladder(tmp_path, seed) for seed in range(4)]
+    terms = [{"name": "dpo", "pairs": "all"}, {"name": "grpo", "advantage": "rloo"}, {"name": "sft", "per_token": True}]
+    asked = {
+        "objective": {"name": "mpo", "terms": terms, "weights": [0.8, 0.5, 1.0]},
+        "ladders_per_step": 4,
+        "epochs": 2,
+    }
+    logs = []
+    for number, budget in enumerate((1, 4096)):
+        settings = TrainSettings.model_validate({**asked, "tokens_per_batch": budget, "device": "cpu", "cache": False})
+        fit(ladders, str(base), settings, tmp_path / str(number))
+        logs.append([json.loads(line) for line in (tmp_path / str(number) / "log.jsonl").read_text().splitlines()])
+    assert len(logs[0]) == 2
+    for one, other in zip(*logs, strict=True):
+        assert {"term_0", "term_1", "term_2", "margin", "best_change", "clipped", "nll"} <= one.keys()
+        assert one == pytest.approx(other, rel=1e-4, abs=1e-5)
+        assert one["loss"] == pytest.approx(0.8 * one["term_0"] + 0.5 * one["term_1"] + one["term_2"], rel=1e-4)

@@ -20,6 +20,7 @@ an importance weight only if they are samples of the reference.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import log1p
 from statistics import fmean, stdev
 from typing import Literal
 
@@ -56,10 +57,12 @@ def advantages(rewards: Sequence[float], kind: Literal["grpo", "rloo"]) -> list[
     return [(reward - mean) / (deviation + LEAST_DEVIATION) for reward in rewards]
 
 
-def clipped(ratio: Tensor, advantage: Tensor, clip: float) -> tuple[Tensor, Tensor]:
-    """min(ρ A, clip(ρ) A), and 1 where the clip decides; all of one shape."""
-    plain, bounded = ratio * advantage, ratio.clamp(1 - clip, 1 + clip) * advantage
-    return torch.minimum(plain, bounded), (bounded < plain).to(ratio.dtype)
+def clipped(log_ratio: Tensor, advantage: Tensor, clip: float) -> tuple[Tensor, Tensor]:
+    """min(ρ A, clip(ρ, 1 − ε, 1 + ε) A), and 1 where the clip decides; all of one shape. It clips log ρ, so that a
+    ratio too large for a number has a gradient of 0."""
+    least, most = log1p(-clip), log1p(clip)
+    bounded = torch.where(advantage < 0, log_ratio.clamp(min=least), log_ratio.clamp(max=most))
+    return advantage * bounded.exp(), ((bounded != log_ratio) & (advantage != 0)).to(log_ratio.dtype)
 
 
 def gains(
@@ -71,9 +74,9 @@ def gains(
         return advantage * by_response(policy, weight), torch.zeros_like(advantage)
     moved = change(policy, reference)
     if settings.ratio == "response":
-        return clipped(by_response(moved, weight).exp(), advantage, settings.clip)
+        return clipped(by_response(moved, weight), advantage, settings.clip)
     of_tokens = advantage.repeat_interleave(torch.cat(moved.lengths()).long())
-    values, cut = clipped(moved.values.exp(), of_tokens, settings.clip)
+    values, cut = clipped(moved.values, of_tokens, settings.clip)
     return by_response(moved.with_values(values), weight), averaged(moved.with_values(cut), weight)
 
 

@@ -293,7 +293,8 @@ class MpoSettings(Objective):
     def _can_be_added(self) -> Self:
         if len(self.weights) != len(self.terms):
             raise ValueError(f"weights has {len(self.weights)} numbers for {len(self.terms)} terms; give one per term")
-        for term in self.terms:
+        terms: Sequence[Objective] = self.terms
+        for term in terms:
             if isinstance(term, MpoSettings):
                 raise ValueError("terms: mpo has no place in mpo; name its terms")
             if type(term).select_responses is not Objective.select_responses:
