@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from seelevel.training.objectives.dpo import dpo
 from seelevel.training.objectives.pair_losses import LOSSES
-from seelevel.training.objectives.settings import DpoSettings, PairLoss
+from seelevel.training.objectives.settings import SMOOTHED, DpoSettings, PairLoss
 
 from .made import ladder, logprobs
 
@@ -85,6 +85,25 @@ def test_each_of_the_kin_is_the_number_worked_out_by_hand(settings: DpoSettings,
     assert loss.item() == pytest.approx(expected, rel=0, abs=1e-12)
 
 
+EACH = [
+    DpoSettings.model_validate(
+        {"loss": loss, "pairs": "all", "beta": 0.4, "label_smoothing": 0.1 if loss in SMOOTHED else 0}
+    )
+    for loss in LOSSES
+]
+
+
+@pytest.mark.parametrize("settings", EACH, ids=LOSSES)
+def test_the_gradient_of_each_loss_is_that_of_finite_differences(settings: DpoSettings) -> None:
+    policy = logprobs([[-1.0, -0.4], [-2.0], [-0.7]], [[-0.1], [-1.9, -0.2]])
+    reference = logprobs([[-1.1, -0.2], [-1.0], [-0.9]], [[-0.3], [-1.5, -0.9]])
+
+    def loss(values: torch.Tensor) -> torch.Tensor:
+        return dpo(policy.with_values(values), reference, [ladder(0, 1, 2), ladder(0, 1)], settings)[0]
+
+    assert torch.autograd.gradcheck(loss, (policy.values,))
+
+
 def test_numbers_of_every_loss_stand_here() -> None:
     assert {settings.loss for settings, _ in BY_HAND} | {"sigmoid", "hinge", "ipo"} == set(LOSSES)
 
@@ -143,17 +162,11 @@ def test_ld_alpha_cuts_tokens_of_later_answers_with_their_rounds_weight() -> Non
     assert logs["margin"] == pytest.approx(1 + 0.5 * 1.05)
 
 
-@pytest.mark.parametrize("loss", [loss for loss in LOSSES if loss != "exo_pair"])
-def test_ld_alpha_of_one_changes_nothing(loss: PairLoss) -> None:
+@pytest.mark.parametrize("settings", EACH, ids=LOSSES)
+def test_ld_alpha_of_one_changes_nothing(settings: DpoSettings) -> None:
     policy, reference = logprobs([[-1.0, -2.0], [-4.0], [-1.5]]), logprobs([[-3.0, -2.0], [-3.0], [-2.5]])
-    smoothing = 0.1 if loss == "robust" else 0.0
     plain, other = (
-        dpo(
-            policy,
-            reference,
-            [ladder(0, 1, 2)],
-            DpoSettings(loss=loss, pairs="all", ld_alpha=alpha, label_smoothing=smoothing),
-        )
+        dpo(policy, reference, [ladder(0, 1, 2)], settings.model_copy(update={"ld_alpha": alpha}))
         for alpha in (None, 1.0)
     )
     assert plain[0].item() == other[0].item()
