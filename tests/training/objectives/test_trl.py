@@ -1,44 +1,33 @@
-"""Our losses are TRL's: the loss code of its trainers runs on the same log-probabilities, in float64."""
+"""Our losses are those of TRL's trainers: one tiny model, the same answers, loss and gradient in float64."""
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
-from itertools import combinations
+from copy import deepcopy
+from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
+from transformers import GPTNeoXConfig
 
+from seelevel.ladder import Ladder, Response
+from seelevel.training.logprobs import token_logprobs
+from seelevel.training.objectives.pair_losses import LOSSES
 from seelevel.training.objectives.settings import DpoSettings, GrpoSettings, MpoSettings, SftSettings
+from seelevel.training.packing import pack
+from tests.training.tiny import ANSWERS, TEMPLATE, in_float64, make_ladder, make_model, make_processor
 
-from .made import ladder, logprobs, run
+from .made import run
 
 pytestmark = pytest.mark.slow
 trl = pytest.importorskip("trl", reason="the extra bench has TRL")
-PROMPT, WIDTH = 2, 6
-"""Tokens of the prompt, and of the longest answer."""
-Row = list[float]
-Answer = tuple[Row, Row]
-"""The log-probs of an answer's tokens under the model, and under the reference."""
-BETTER: list[Answer] = [
-    ([-0.5, -1.25, -2.0], [-0.75, -1.0, -1.0]),
-    ([-0.25], [-1.25]),
-    ([-1.5, -0.75, -0.5, -3.0], [-1.0, -1.5, -0.25, -2.0]),
-]
-WORSE: list[Answer] = [
-    ([-2.0, -0.5], [-1.0, -1.5]),
-    ([-1.0, -2.5, -0.25, -4.0, -0.125], [-1.0, -2.0, -0.5, -3.0, -0.25]),
-    ([-0.75, -0.875], [-2.0, -0.125]),
-]
-PAIRS = list(zip(BETTER, WORSE, strict=True))
-GROUP = [*BETTER, *WORSE]
-"""Six answers to one prompt, at levels 0 to 5."""
-Found = tuple[float, list[Row]]
-"""A loss, and its gradient by answer and token."""
+COMMON = {"report_to": "none", "bf16": False, "use_cpu": True, "disable_tqdm": True}
+MOST = 1e-9
+"""How far a loss, or its derivative by any weight, may be from TRL's."""
 
 CASES: dict[str, tuple[DpoSettings, dict[str, Any]]] = {
     loss: (DpoSettings(loss=loss), {})  # type: ignore[arg-type]
@@ -50,26 +39,117 @@ CASES: dict[str, tuple[DpoSettings, dict[str, Any]]] = {
     "ipo, ld_alpha": (DpoSettings(loss="ipo", ld_alpha=0.4), {"ld_alpha": 0.4}),
     "sigmoid, ld_alpha": (DpoSettings(ld_alpha=0.0), {"ld_alpha": 0.0}),
 }
+AOT: dict[str, tuple[DpoSettings, dict[str, Any]]] = {
+    loss: (DpoSettings(loss=loss, label_smoothing=0.1), {"label_smoothing": 0.1})  # type: ignore[arg-type]
+    for loss in ("aot", "aot_unpaired")
+}
 
 
-class Model(torch.nn.Module):
-    """A model whose log-probs are given. values: [rows, tokens − 1], differentiable or not."""
+class InDouble(torch.nn.Module):
+    """A model with the output that TRL's trainers read, in float64. Their own head rounds log-probs to float32."""
 
-    is_gradient_checkpointing = False
-
-    def __init__(self, values: Tensor) -> None:
+    def __init__(self, model: Any) -> None:
         super().__init__()
-        self.values = values
+        self.model = model
 
-    def forward(self, **inputs: Any) -> Any:
-        zeros = torch.zeros_like(self.values)
-        return SimpleNamespace(log_probs=self.values, entropy=zeros, mean_logits=zeros, is_top1=zeros.bool())
+    def forward(self, labels: Tensor, fused_lm_head: bool, **inputs: Any) -> Any:
+        values = self.model(**inputs).logits[:, :-1].log_softmax(-1)
+        chosen = values.gather(2, labels[:, 1:].clamp(min=0)[..., None])[..., 0].masked_fill(labels[:, 1:] == -100, 0)
+        zeros = torch.zeros_like(chosen)
+        return SimpleNamespace(log_probs=chosen, entropy=zeros, mean_logits=zeros, is_top1=zeros.bool())
 
 
-def padded(rows: Sequence[Sequence[float]]) -> Tensor:
-    """[rows, tokens − 1]: prompt and padding have log-prob 0."""
-    rows = [[0.0] * (PROMPT - 1) + [*row] + [0.0] * (WIDTH - len(row)) for row in rows]
-    return torch.tensor(rows, dtype=torch.float64)
+class SideBySide:
+    """A policy, a reference and ladders, for our code and for TRL's. Losses come with their gradient by all weights:
+    [1 + weights]."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        # TRL scores all that the template writes for an answer, we score up to its last token: no line break after it
+        self.processor = make_processor(TEMPLATE.replace("<|end|>\n", "<|end|>"))
+        # LLaMA's norms compute in float32, and gradients then differ by 1e-6
+        makes = {"dtype": torch.float64, "text": GPTNeoXConfig}
+        self.policy, self.reference = (make_model(self.processor, seed, **makes) for seed in (0, 1))
+        for model in (self.policy, self.reference):
+            model.get_output_embeddings().weight.data *= 20  # so that answers differ by nats
+        self.pairs = [self.ladder(seed, ANSWERS[seed], ANSWERS[seed + 1]) for seed in range(4)]
+        self.group = self.ladder(5, *ANSWERS)
+
+    def ladder(self, seed: int, *answers: str) -> Ladder:
+        """Answers to one prompt, best first."""
+        responses = [Response([{"role": "assistant", "content": text}], n) for n, text in enumerate(answers)]
+        return replace(make_ladder(self.folder, seed), responses=responses)
+
+    def with_gradient(self, loss: Tensor) -> Tensor:
+        gradient = torch.autograd.grad(loss, list(self.policy.parameters()), materialize_grads=True)
+        return torch.cat([loss.detach()[None], *(part.flatten() for part in gradient)])
+
+    def ours(self, settings: Any, *ladders: Ladder) -> Tensor:
+        batch = in_float64(pack(ladders, self.processor))
+        with torch.no_grad():
+            reference = token_logprobs(self.reference, batch)
+        return self.with_gradient(run(settings, token_logprobs(self.policy, batch), reference, ladders)[0])
+
+    def of_trl(self, trainer: str, data: Sequence[dict[str, Any]], settings: dict[str, Any], **options: Any) -> Any:
+        """One of TRL's trainers, as a user makes it."""
+        from datasets import Dataset, Image, Sequence
+
+        arguments = getattr(trl, f"{trainer}Config")(output_dir=str(self.folder), **COMMON, **settings)
+        rows = Dataset.from_list(list(data)).cast_column("images", Sequence(Image()))
+        made = getattr(trl, f"{trainer}Trainer")(
+            model=deepcopy(self.policy),
+            args=arguments,
+            train_dataset=rows,
+            processing_class=self.processor,
+            **options,
+        )
+        made.model.eval()
+        return made
+
+    def dpo(self, ladders: Sequence[Ladder], losses: Sequence[str], **settings: Any) -> tuple[Any, dict[str, Any]]:
+        """TRL's DPOTrainer, and all pairs of the ladders as its collator gives them, in one batch."""
+        from benchmarks.trl_peer import pair_rows
+
+        data = [row for ladder in ladders for row in pair_rows(ladder)]
+        settings = {"loss_type": list(losses), "max_length": None, **settings}
+        trainer = self.of_trl("DPO", data, settings, ref_model=deepcopy(self.reference))
+        trainer.ref_model = InDouble(self.reference)
+        return trainer, trainer.data_collator([trainer.train_dataset[n] for n in range(len(data))])
+
+    def dpo_loss(self, ladders: Sequence[Ladder], losses: Sequence[str], **settings: Any) -> Tensor:
+        trainer, inputs = self.dpo(ladders, losses, **settings)
+        return self.with_gradient(trainer.compute_loss(InDouble(self.policy), inputs))
+
+    def group_loss(self, name: str, advantages: Tensor, **settings: Any) -> Tensor:
+        """The loss of TRL's trainer `name` on the group, when the reference has sampled it."""
+        rows = [0, *range(15, 20)]  # the 15 better answers of pairs come first: 0 in the first row, then the worse ones
+        inputs = {key: value[rows] for key, value in self.dpo([self.group], ["sigmoid"])[1].items()}
+        ids, mask, scored = (inputs[key] for key in ("input_ids", "attention_mask", "completion_mask"))
+        begin = int(scored.argmax(1)[0])
+        labels = ids.masked_fill(scored == 0, -100)
+        with torch.no_grad():
+            passed = {"input_ids": ids, "attention_mask": mask, "pixel_values": inputs["pixel_values"]}
+            old = InDouble(self.reference)(labels=labels, fused_lm_head=True, **passed).log_probs[:, begin - 1 :]
+        prompt = [{"prompt": [dict(message) for message in self.group.prompt], "images": []}]
+        sizes = {"per_device_train_batch_size": len(rows), "num_generations": len(rows), "beta": 0.0}
+        trainer = self.of_trl(name, prompt, {**sizes, **settings}, reward_funcs=lambda completions, **_: completions)
+        parts = {
+            "prompt_ids": ids[:, :begin],
+            "prompt_mask": mask[:, :begin],
+            "completion_ids": ids[:, begin:],
+            "completion_mask": scored[:, begin:],
+            "pixel_values": inputs["pixel_values"],
+            "num_images": [1] * len(rows),
+            "advantages": advantages,
+            "old_per_token_logps": old,
+            "old_logps": old.sum(1),
+        }
+        return self.with_gradient(trainer.compute_loss(InDouble(self.policy), parts))
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory: pytest.TempPathFactory) -> SideBySide:
+    return SideBySide(tmp_path_factory.mktemp("trl"))
 
 
 @pytest.fixture(autouse=True)
@@ -81,137 +161,59 @@ def double() -> Iterator[None]:
     torch.set_default_dtype(before)
 
 
-def of_trl(pairs: Sequence[tuple[Answer, Answer]], losses: Sequence[str], **options: Any) -> Found:
-    """TRL's loss of these pairs as one batch, and its gradient: better and worse answer of each pair."""
-    answers = [better for better, _ in pairs] + [worse for _, worse in pairs]
-    rows = [row for row, _ in answers]
-    values, before = padded(rows).requires_grad_(), padded([row for _, row in answers])
-    mask = torch.zeros(len(rows), PROMPT + WIDTH, dtype=torch.long)
-    for row, length in zip(mask, map(len, rows), strict=True):
-        row[PROMPT : PROMPT + length] = 1
-    same = {"gather": lambda part: part, "gather_for_metrics": lambda part: part, "device": torch.device("cpu")}
-    model = Model(values)
-    options = {"loss_weights": [1.0], "beta": 0.1, "label_smoothing": 0.0, "ld_alpha": None} | options
-    trainer = SimpleNamespace(
-        accelerator=SimpleNamespace(unwrap_model=nullcontext, **same),
-        args=SimpleNamespace(gradient_checkpointing_kwargs=None, discopop_tau=options.pop("discopop_tau", 0.05)),
-        model=model,
-        ref_model=Model(before),
-        loss_types=losses,
-        precompute_ref_logps=False,
-        f_divergence_type="reverse_kl",
-        use_weighting=False,
-        aux_loss_enabled=False,
-        _metrics=defaultdict(lambda: defaultdict(list)),
-        _total_train_tokens=0,
-        _tp_size=1,
-        **options,
-    )
-    inputs = {"input_ids": mask, "attention_mask": mask, "completion_mask": mask}
-    loss = trl.DPOTrainer._compute_loss(trainer, model, inputs, False)
-    loss.backward()
-    assert values.grad is not None
-    by_row = [grad[PROMPT - 1 :][: len(row)].tolist() for grad, row in zip(values.grad, rows, strict=True)]
-    return loss.item(), [by_row[n + side] for n in range(len(pairs)) for side in (0, len(pairs))]
+def off(ours: Tensor, theirs: Tensor) -> float:
+    """The largest difference of loss and derivatives; nothing is the same because it is 0."""
+    assert ours.dtype == theirs.dtype == torch.float64
+    assert theirs[0] != 0 and theirs[1:].abs().max() > 1e-3
+    return float((ours - theirs).abs().max())
 
 
-def of_us(settings: Any, *ladders: Sequence[Answer], levels: Sequence[int] = (0, 1)) -> Found:
-    """Our loss of ladders with these levels, and its gradient."""
-    policy, reference = (logprobs(*([answer[n] for answer in answers] for answers in ladders)) for n in (0, 1))
-    loss, _ = run(settings, policy, reference, [ladder(*levels) for _ in ladders])
-    by_token = iter(torch.autograd.grad(loss, policy.values)[0].tolist())
-    return loss.item(), [[next(by_token) for _ in row] for answers in ladders for row, _ in answers]
-
-
-def same(ours: Found, theirs: Found) -> bool:
-    flat = [[pair[0], *(value for row in pair[1] for value in row)] for pair in (ours, theirs)]
-    return flat[0] == pytest.approx(flat[1], rel=0, abs=1e-9)
+def test_every_loss_is_compared() -> None:
+    assert {settings.loss for settings, _ in (CASES | AOT).values()} == set(LOSSES)
 
 
 @pytest.mark.parametrize(("settings", "options"), CASES.values(), ids=CASES)
-def test_a_loss_and_its_gradient_are_those_of_trl(settings: DpoSettings, options: dict[str, Any]) -> None:
-    assert same(of_us(settings, *PAIRS), of_trl(PAIRS, [settings.loss], **options))
-
-
-AOT: dict[str, tuple[DpoSettings, dict[str, Any]]] = {
-    loss: (DpoSettings(loss=loss, label_smoothing=0.1), {"label_smoothing": 0.1})  # type: ignore[arg-type]
-    for loss in ("aot", "aot_unpaired")
-}
+def test_the_loss_of_pairs_is_trls(both: SideBySide, settings: DpoSettings, options: dict[str, Any]) -> None:
+    assert off(both.ours(settings, *both.pairs), both.dpo_loss(both.pairs, [settings.loss], **options)) < MOST
 
 
 @pytest.mark.parametrize(("settings", "options"), (CASES | AOT).values(), ids=CASES | AOT)
-def test_all_pairs_of_six_levels_are_a_batch_of_trl(settings: DpoSettings, options: dict[str, Any]) -> None:
-    number = list(combinations(range(len(GROUP)), 2))
-    pairs = [(GROUP[i], GROUP[j]) for i, j in number]
-    loss, by_row = of_trl(pairs, [settings.loss], **options)
-    summed = [[0.0] * len(row) for row, _ in GROUP]
-    for answer, row in zip((n for pair in number for n in pair), by_row, strict=True):
-        summed[answer] = [a + b for a, b in zip(summed[answer], row, strict=True)]
-    ours = of_us(settings.model_copy(update={"pairs": "all"}), GROUP, levels=range(len(GROUP)))
-    assert same(ours, (loss, summed))
+def test_all_pairs_of_six_levels_are_a_batch_of_trl(
+    both: SideBySide, settings: DpoSettings, options: dict[str, Any]
+) -> None:
+    ours = both.ours(settings.model_copy(update={"pairs": "all"}), both.group)
+    assert off(ours, both.dpo_loss([both.group], [settings.loss], **options)) < MOST
 
 
-@pytest.mark.parametrize("pair", PAIRS)
-def test_mpo_is_trls_sum_of_weighted_losses(pair: tuple[Answer, Answer]) -> None:
-    theirs = of_trl([pair], ["sigmoid", "bco_pair", "sft"], loss_weights=[0.8, 0.2, 1.0])
-    assert same(of_us(MpoSettings(), pair), theirs)
+@pytest.mark.parametrize("number", range(4))
+def test_mpo_is_trls_sum_of_weighted_losses(both: SideBySide, number: int) -> None:
+    pair = both.pairs[number]
+    theirs = both.dpo_loss([pair], ["sigmoid", "bco_pair", "sft"], loss_weights=[0.8, 0.2, 1.0])
+    assert off(both.ours(MpoSettings(), pair), theirs) < MOST
 
 
-def test_a_mix_of_pair_losses_is_trls_over_a_whole_batch() -> None:
+def test_a_mix_of_pair_losses_is_trls_over_a_whole_batch(both: SideBySide) -> None:
     settings = MpoSettings(terms=[DpoSettings(loss="ipo"), DpoSettings(loss="apo_zero")], weights=[0.5, 3.0])
-    assert same(of_us(settings, *PAIRS), of_trl(PAIRS, ["ipo", "apo_zero"], loss_weights=[0.5, 3.0]))
+    theirs = both.dpo_loss(both.pairs, ["ipo", "apo_zero"], loss_weights=[0.5, 3.0])
+    assert off(both.ours(settings, *both.pairs), theirs) < MOST
 
 
-@pytest.mark.parametrize("pair", PAIRS)
-def test_sft_is_trls_for_a_batch_of_one_pair(pair: tuple[Answer, Answer]) -> None:
+def test_sft_is_trls_for_a_batch_of_one_pair(both: SideBySide) -> None:
     """TRL averages the tokens of a batch, we those of an answer, so that a ladder weighs the same wherever it is."""
-    assert same(of_us(SftSettings(per_token=True), pair), of_trl([pair], ["sft"]))
-
-
-def group_of_trl(trainer: Any, advantages: Tensor, old: dict[str, Tensor], **options: Any) -> Found:
-    """The loss of TRL's trainer on the group, and its gradient. old: the log-probs that ratios compare with."""
-    values = padded([row for row, _ in GROUP])[:, PROMPT - 1 :].requires_grad_()
-    mask = torch.tensor([[int(n < len(row)) for n in range(WIDTH)] for row, _ in GROUP])
-    this = SimpleNamespace(
-        model=SimpleNamespace(training=False),
-        accelerator=SimpleNamespace(gather=lambda part: part, reduce=lambda part, reduction: part),
-        _get_per_token_logps_and_entropies=lambda *_, **__: (values, torch.zeros_like(values), None),
-        aux_loss_enabled=False,
-        epsilon_low=0.2,
-        epsilon_high=0.2,
-        _metrics=defaultdict(lambda: defaultdict(list)),
-        **options,
-    )
-    empty = torch.zeros(len(GROUP), 0, dtype=torch.long)
-    inputs = {"prompt_ids": empty, "prompt_mask": empty, "completion_ids": mask, "completion_mask": mask}
-    loss = trainer._compute_loss(this, None, {**inputs, "advantages": advantages, **old})
-    loss.backward()
-    assert values.grad is not None
-    return loss.item(), [grad[: len(row)].tolist() for grad, (row, _) in zip(values.grad, GROUP, strict=True)]
+    pair = both.pairs[0]
+    assert off(both.ours(SftSettings(per_token=True), pair), both.dpo_loss([pair], ["sft"])) < MOST
 
 
 @pytest.mark.parametrize(("ratio", "level"), [("token", "token"), ("response", "sequence")])
-def test_grpo_is_trls(ratio: Any, level: str) -> None:
-    rewards = torch.linspace(1, 0, len(GROUP))
-    theirs = group_of_trl(
-        trl.GRPOTrainer,
-        (rewards - rewards.mean()) / (rewards.std() + 1e-4),
-        {"old_per_token_logps": padded([before for _, before in GROUP])[:, PROMPT - 1 :]},
-        importance_sampling_level=level,
-        loss_type="grpo",
-        beta=0.0,
-        top_entropy_quantile=1.0,
-        off_policy_mask_threshold=None,
-        use_vllm=False,
-        args=SimpleNamespace(delta=None),
-        _entropy_bonus_enabled=False,
-    )
-    assert same(of_us(GrpoSettings(ratio=ratio), GROUP, levels=range(len(GROUP))), theirs)
+def test_grpo_is_trls(both: SideBySide, ratio: Any, level: str) -> None:
+    rewards = torch.linspace(1, 0, len(ANSWERS))
+    advantages = (rewards - rewards.mean()) / (rewards.std() + 1e-4)
+    theirs = both.group_loss("GRPO", advantages, importance_sampling_level=level, loss_type="grpo")
+    assert off(both.ours(GrpoSettings(ratio=ratio), both.group), theirs) < MOST
 
 
-def test_rloo_is_trls() -> None:
-    rewards = torch.linspace(1, 0, len(GROUP))
-    others = (rewards.sum() - rewards) / (len(GROUP) - 1)
-    old = {"old_logps": padded([before for _, before in GROUP]).sum(1)}
+def test_rloo_is_trls(both: SideBySide) -> None:
+    rewards = torch.linspace(1, 0, len(ANSWERS))
+    others = (rewards.sum() - rewards) / (len(rewards) - 1)
     settings = GrpoSettings(advantage="rloo", ratio="response", per_token=False)
-    assert same(of_us(settings, GROUP, levels=range(len(GROUP))), group_of_trl(trl.RLOOTrainer, rewards - others, old))
+    assert off(both.ours(settings, both.group), both.group_loss("RLOO", rewards - others)) < MOST
