@@ -80,6 +80,7 @@ def test_data_without_a_signal_for_one_term_are_refused() -> None:
     ("wrong", "parts"),
     [
         ({"weights": [1, 2]}, ["2 numbers", "3 terms"]),
+        ({"terms": [{"name": "dpo"}, {"name": "kwise"}, {"name": "sft"}]}, ["terms needs weights", "one per term"]),
         ({"weights": [1, 2, 0]}, ["weights"]),
         ({"terms": [], "weights": []}, ["terms"]),
         ({"terms": [{"name": "mpo"}], "weights": [1]}, ["mpo"]),

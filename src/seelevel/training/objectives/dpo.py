@@ -24,13 +24,13 @@ from torch import Tensor
 from seelevel.ladder import Ladder
 from seelevel.training.objectives.logprobs import TokenLogprobs
 from seelevel.training.objectives.logs import Logs
-from seelevel.training.objectives.pair_losses import LOSSES, Compared
+from seelevel.training.objectives.pair_losses import LOSSES, PairValues
 from seelevel.training.objectives.pairs import PairIndex, best_logs, by_level, over_pairs, pair_index
 from seelevel.training.objectives.ratios import change, length, needed, rounding, summed
 from seelevel.training.objectives.settings import DpoSettings
 
 
-def heads(tokens: TokenLogprobs, index: PairIndex, round_weight: float) -> Tensor:
+def shared_sums(tokens: TokenLogprobs, index: PairIndex, round_weight: float) -> Tensor:
     """[2, P]: the sums over the first n tokens of the pairs' better and worse responses, n the shorter one's length."""
     counts = torch.cat(tokens.lengths()).long()
     responses = torch.stack([index.better, index.worse])
@@ -43,28 +43,28 @@ def heads(tokens: TokenLogprobs, index: PairIndex, round_weight: float) -> Tenso
     return zeros.index_add(0, side, weights * tokens.values[place]).view(2, -1)
 
 
-def of_pairs(tokens: TokenLogprobs, index: PairIndex, alpha: float | None, round_weight: float) -> Tensor:
+def pair_sums(tokens: TokenLogprobs, index: PairIndex, alpha: float | None, round_weight: float) -> Tensor:
     """[2, P]: the sums over the tokens of the pairs' better and worse responses; those that only the longer one has
     weigh `alpha`."""
     whole = summed(tokens, round_weight)[torch.stack([index.better, index.worse])]
-    return whole if alpha is None else alpha * whole + (1 - alpha) * heads(tokens, index, round_weight)
+    return whole if alpha is None else alpha * whole + (1 - alpha) * shared_sums(tokens, index, round_weight)
 
 
-def compared(
+def pair_values(
     policy: TokenLogprobs, reference: TokenLogprobs | None, index: PairIndex, settings: DpoSettings
-) -> tuple[Compared, Tensor]:
+) -> tuple[PairValues, Tensor]:
     """The values of the index's pairs, and how much of each margin may be rounding, [P]."""
     alpha, weight = settings.ld_alpha, settings.round_weight
     lengths = length(policy, weight)
     divisor = (lengths if settings.in_means else torch.ones_like(lengths))[torch.stack([index.better, index.worse])]
-    better, worse = of_pairs(change(policy, reference), index, alpha, weight) / divisor
-    before = torch.sub(*(of_pairs(needed(reference), index, alpha, weight) / divisor))
+    better, worse = pair_sums(change(policy, reference), index, alpha, weight) / divisor
+    before = torch.sub(*(pair_sums(needed(reference), index, alpha, weight) / divisor))
     ladder = torch.tensor([ladder for ladder, *_ in index.between], dtype=torch.long, device=better.device)
 
     error = rounding(policy, reference)
     squares = error.with_values(error.values**2 * (1 + weight * error.round.to(error.values.dtype)))
-    off = of_pairs(squares, index, None if alpha is None else alpha**2, weight).sqrt() / divisor
-    return Compared(better, worse, before, ladder), torch.hypot(*off)
+    off = pair_sums(squares, index, None if alpha is None else alpha**2, weight).sqrt() / divisor
+    return PairValues(better, worse, before, ladder), torch.hypot(*off)
 
 
 def dpo(
@@ -72,8 +72,8 @@ def dpo(
 ) -> tuple[Tensor, Logs]:
     """Mean DPO loss over the ladders that have a pair, and what to log."""
     index, adjacent = (pair_index(ladders, pairs, policy.values) for pairs in (settings.pairs, "adjacent"))
-    pairs, off = compared(policy, reference, index, settings)
-    neighbours, off_neighbours = compared(policy, reference, adjacent, settings)
+    pairs, off = pair_values(policy, reference, index, settings)
+    neighbours, off_neighbours = pair_values(policy, reference, adjacent, settings)
 
     terms = LOSSES[settings.loss](pairs, settings)
     loss = index.mean(terms)

@@ -291,6 +291,8 @@ class MpoSettings(Objective):
 
     @model_validator(mode="after")
     def _can_be_added(self) -> Self:
+        if "terms" in self.model_fields_set and "weights" not in self.model_fields_set:
+            raise ValueError("terms needs weights, one per term, such as weights: [1.0, 0.5]")
         if len(self.weights) != len(self.terms):
             raise ValueError(f"weights has {len(self.weights)} numbers for {len(self.terms)} terms; give one per term")
         terms: Sequence[Objective] = self.terms
