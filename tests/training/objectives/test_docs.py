@@ -11,6 +11,7 @@ import yaml
 
 from seelevel.registry import load
 from seelevel.training.objectives import OBJECTIVES
+from seelevel.training.objectives.pair_losses import LOSSES
 from seelevel.training.objectives.penalties import PENALTIES
 from seelevel.training.objectives.settings import ObjectiveSettings
 
@@ -39,14 +40,21 @@ def test_every_objective_has_its_row_with_its_function() -> None:
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_settings_and_defaults_are_those_that_are_named(name: str) -> None:
     named = re.findall(r"`(\w+)` \(([^)]*)\)", rows("Equations and functions")[name][2])
-    fields = {key: field.default for key, field in CLASSES[name].model_fields.items() if key != "name"}
-    assert {key: yaml.safe_load(default) for key, default in named} == fields
+    assert {key for key, _ in named} == CLASSES[name].model_fields.keys() - {"name"}
+    defaults = {key: yaml.safe_load(default) for key, default in named}
+    assert CLASSES[name].model_validate(defaults) == CLASSES[name]()
 
 
 def test_every_penalty_has_its_row_with_its_function() -> None:
     table = rows("Penalties of `mdpo`")
     table.pop("penalty", None)
     assert {name: load(cells[2].strip("`")) for name, cells in table.items()} == PENALTIES
+
+
+def test_every_loss_of_dpo_has_its_row_with_its_function() -> None:
+    table = rows("Losses of `dpo`")
+    table.pop("loss", None)
+    assert {name: load(cells[2].strip("`")) for name, cells in table.items()} == LOSSES
 
 
 def test_every_function_named_is_there() -> None:

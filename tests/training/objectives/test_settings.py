@@ -34,7 +34,7 @@ def test_data_without_two_levels_are_refused_with_counts(asked: MdpoSettings) ->
     message = str(asked.why_unusable(TIES))
     parts = (asked.name, "two levels", "1 with no response", "1 with one response", "2 with ties only", "sft")
     assert [part for part in parts if part not in message] == []
-    assert asked.why_unusable([*TIES, ladder(0, 1)]) is None
+    assert asked.why_unusable([*TIES, ladder(0, 1, 2, scores=[3, 2, 1])]) is None
 
 
 def test_pairs_that_match_no_ladder_are_refused_with_their_levels() -> None:

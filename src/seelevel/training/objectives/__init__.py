@@ -10,6 +10,8 @@ OBJECTIVES = {
     "kwise": "seelevel.training.objectives.kwise:kwise",
     "pro": "seelevel.training.objectives.pro:pro",
     "ddpo": "seelevel.training.objectives.ddpo:ddpo",
+    "grpo": "seelevel.training.objectives.grpo:grpo",
+    "mpo": "seelevel.training.objectives.mpo:mpo",
     "sft": "seelevel.training.objectives.sft:sft",
     "conditional": "seelevel.training.objectives.conditional:conditional",
 }

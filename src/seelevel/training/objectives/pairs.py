@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from seelevel.ladder import Ladder
+from seelevel.training.objectives.base import Pairs
 from seelevel.training.objectives.logprobs import TokenLogprobs
 from seelevel.training.objectives.logs import Mean
 from seelevel.training.objectives.ratios import averaged, in_order
-from seelevel.training.objectives.settings import Pairs
 
 
 @dataclass(frozen=True)

@@ -28,11 +28,16 @@ def averaged(tokens: TokenLogprobs, round_weight: float) -> Tensor:
     return summed(tokens, round_weight) / length(tokens, round_weight)
 
 
-def change(policy: TokenLogprobs, reference: TokenLogprobs | None) -> TokenLogprobs:
-    """log π − log π_ref of every token: summed, r_i = log π(y_i | x) − log π_ref(y_i | x)."""
+def needed(reference: TokenLogprobs | None) -> TokenLogprobs:
+    """The reference without gradient. Raises `ValueError` if there is none."""
     if reference is None:
         raise ValueError("this objective needs the reference's log-probabilities")
-    return policy.with_values(policy.values - reference.values.detach())
+    return reference.with_values(reference.values.detach())
+
+
+def change(policy: TokenLogprobs, reference: TokenLogprobs | None) -> TokenLogprobs:
+    """log π − log π_ref of every token: summed, r_i = log π(y_i | x) − log π_ref(y_i | x)."""
+    return policy.with_values(policy.values - needed(reference).values)
 
 
 def off(rounding: float) -> float:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     SerializeAsAny,
     ValidationError,
@@ -22,116 +20,32 @@ from seelevel.errors import InputError
 from seelevel.ladder import Ladder, preference_pairs
 from seelevel.models.conditions import TEMPLATE, Conditions, Refined, check_template, conditioned, conditions_of
 from seelevel.registry import import_named, nearest
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from seelevel.training.objectives.logprobs import TokenLogprobs
-    from seelevel.training.objectives.logs import Logs
+from seelevel.training.objectives.base import Objective as Objective
+from seelevel.training.objectives.base import Pairs, Pairwise
 
 Penalty = Literal["none", "paper", "scaled", "mean", "clamped", "clamped-tokens", "anchored", "dpop"]
 Criterion = Literal["helpfulness", "honesty", "harmlessness"]
-PairLoss = Literal["sigmoid", "hinge", "ipo"]
-Pairs = Literal["all", "adjacent", "best-vs-rest", "best-vs-worst"] | list[tuple[int, int]]
+PairLoss = Literal[
+    "sigmoid",
+    "sigmoid_norm",
+    "hinge",
+    "ipo",
+    "robust",
+    "exo_pair",
+    "nca_pair",
+    "bco_pair",
+    "sppo_hard",
+    "apo_zero",
+    "apo_down",
+    "discopop",
+    "aot",
+    "aot_unpaired",
+]
+SMOOTHED = ("sigmoid", "robust", "exo_pair", "aot", "aot_unpaired")
+"""Pair losses that use `label_smoothing`."""
 
 
-def _plain(value: Any) -> str:
-    return "/".join(map(str, value)) if isinstance(value, list) else str(value)
-
-
-class Objective(BaseModel):
-    """The settings of an objective. A subclass outside this package is named `"module:class"` in a recipe; its fields
-    are the keys that the recipe may set, and it overrides `compute_loss`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-    needs_reference: ClassVar[bool] = True
-    """Whether `compute_loss` gets the reference's log-probs; if not, they are never computed."""
-    best_only: ClassVar[bool] = False
-    """Whether it trains on a ladder's best responses alone."""
-
-    name: str
-    round_weight: float = Field(
-        default=0.05, ge=0, description="a token of answer round t (from 0) weighs 1 + round_weight · t"
-    )
-
-    @property
-    def words(self) -> str:
-        """The objective and its parameters in one line, for the report."""
-        parameters = self.model_dump(exclude={"name"}, exclude_none=True)
-        shown = [f"{key.replace('_', ' ')} {_plain(value)}" for key, value in parameters.items()]
-        return f"{self.name} ({', '.join(shown)})"
-
-    def compute_loss(
-        self, policy: TokenLogprobs, reference: TokenLogprobs | None, ladders: Sequence[Ladder]
-    ) -> tuple[Tensor, Logs]:
-        """The mean loss over the ladders with a signal, and the figures to log. The package's own objectives have a
-        function in a file of their own instead, `seelevel.training.objectives.OBJECTIVES`."""
-        raise NotImplementedError(f"objective {self.name}: {type(self).__name__} has no method compute_loss")
-
-    def has_signal(self, levels: Sequence[int]) -> bool:
-        """Whether this objective learns anything from a ladder with these levels."""
-        return len(set(levels)) > 1
-
-    def select_responses(self, ladder: Ladder) -> Ladder:
-        """The ladder with only the responses that this objective trains on. The others need no forward pass."""
-        if not self.best_only or not ladder.responses:
-            return ladder
-        best = min(ladder.levels)
-        return replace(ladder, responses=[response for response in ladder.responses if response.level == best])
-
-    def conditions(self, ladders: Sequence[Ladder]) -> Conditions | None:
-        """The conditions that a policy trained on these ladders accepts; None if it is trained without conditions."""
-        return None
-
-    def why_unusable(self, ladders: Sequence[Ladder]) -> str | None:
-        """Why this objective learns from none of these ladders, and what to change; None if it learns from one.
-
-        Call it before a model is loaded.
-        """
-        if any(self.has_signal(ladder.levels) for ladder in ladders):
-            return None
-        sizes = [len(ladder.levels) for ladder in ladders]
-        counts = {
-            "no response": sizes.count(0),
-            "one response": sizes.count(1),
-            "ties only": sum(size > 1 for size in sizes),
-        }
-        kinds = ", ".join(f"{count} with {kind}" for kind, count in counts.items() if count)
-        return (
-            f"objective {self.name} needs a ladder with responses of two levels; there are {kinds or 'no ladders'}; "
-            "generate more responses per prompt or, to learn the best ones alone, use objective sft"
-        )
-
-
-class _Pairwise(Objective):
-    beta: float = Field(default=0.1, gt=0)
-    pairs: Pairs = "all"
-
-    @field_validator("pairs")
-    @classmethod
-    def _better_and_worse(cls, pairs: Pairs) -> Pairs:
-        if isinstance(pairs, list) and not (pairs and all(0 <= a < b for a, b in pairs)):
-            raise ValueError("pairs are a list of [better level, worse level], such as [[0, 1]] (0 is best)")
-        return pairs
-
-    def has_signal(self, levels: Sequence[int]) -> bool:
-        return bool(preference_pairs(levels, self.pairs))
-
-    def why_unusable(self, ladders: Sequence[Ladder]) -> str | None:
-        if isinstance(self.pairs, str) or not any(len(set(ladder.levels)) > 1 for ladder in ladders):
-            return super().why_unusable(ladders)
-        if any(self.has_signal(ladder.levels) for ladder in ladders):
-            return None
-        pairs = [list(pair) for pair in self.pairs]
-        levels = sorted({level for ladder in ladders for level in ladder.levels})
-        return (
-            f"objective {self.name}: pairs {pairs} match none of {len(ladders)} ladders, which have levels "
-            f"{', '.join(map(str, levels))}; name two levels that occur in one ladder, or use pairs: all"
-        )
-
-
-class MdpoSettings(_Pairwise):
+class MdpoSettings(Pairwise):
     """AMP's multi-level DPO (arXiv 2405.11165, eq. 6-7; not the mDPO of arXiv 2406.11839)."""
 
     name: Literal["mdpo"] = "mdpo"
@@ -139,25 +53,48 @@ class MdpoSettings(_Pairwise):
     weight: float = Field(default=1.0, ge=0, description="λ of the penalty")
 
 
-class DpoSettings(_Pairwise):
-    """DPO (arXiv 2305.18290), IPO (arXiv 2310.12036) or hinge (arXiv 2309.06657), best against worst response."""
+class DpoSettings(Pairwise):
+    """DPO (arXiv 2305.18290) and its kin, `pair_losses`; best against worst response by default."""
 
     name: Literal["dpo"] = "dpo"
     pairs: Pairs = "best-vs-worst"
     loss: PairLoss = "sigmoid"
-    label_smoothing: float = Field(default=0.0, ge=0, lt=0.5, description="ε of conservative DPO, loss sigmoid only")
-    per_token: bool | None = Field(default=None, description="log-probs as means over tokens; null: in ipo only")
+    label_smoothing: float = Field(default=0.0, ge=0, lt=0.5, description="ε, the share of preferences that are wrong")
+    discopop_tau: float = Field(default=0.05, gt=0, description="τ of loss discopop")
+    per_token: bool | None = Field(
+        default=None, description="log-probs as means over tokens; null: in ipo and sigmoid_norm only"
+    )
+    ld_alpha: float | None = Field(
+        default=None, ge=0, le=1, description="weight of a pair's tokens beyond its shorter response (LD-DPO)"
+    )
 
     @model_validator(mode="after")
-    def _smoothing_has_a_meaning(self) -> DpoSettings:
-        if self.label_smoothing and self.loss != "sigmoid":
-            raise ValueError(f"label_smoothing belongs to loss: sigmoid; leave it out of loss: {self.loss}")
+    def _uses_what_is_set(self) -> Self:
+        if self.label_smoothing and self.loss not in SMOOTHED:
+            raise ValueError(
+                f"label_smoothing has no meaning for loss: {self.loss}, but for {', '.join(SMOOTHED)}; leave it out"
+            )
+        if not self.label_smoothing and self.loss in ("exo_pair", "robust"):
+            raise ValueError(f"loss: {self.loss} needs label_smoothing above 0, such as 0.001 (exo_pair), 0.1 (robust)")
+        if self.discopop_tau != type(self).model_fields["discopop_tau"].default and self.loss != "discopop":
+            raise ValueError(f"discopop_tau has no meaning for loss: {self.loss}, but for discopop; leave it out")
         return self
 
     @property
     def in_means(self) -> bool:
         """Whether log-probabilities are means over tokens."""
-        return self.loss == "ipo" if self.per_token is None else self.per_token
+        return self.loss in ("ipo", "sigmoid_norm") if self.per_token is None else self.per_token
+
+    def why_unusable(self, ladders: Sequence[Ladder]) -> str | None:
+        reason = super().why_unusable(ladders)
+        most = max((len(preference_pairs(ladder.levels, self.pairs)) for ladder in ladders), default=0)
+        if reason is None and self.loss.startswith("aot") and most < 2:
+            return (
+                f"objective {self.name}: loss: {self.loss} sorts the pairs of a ladder, and with these pairs none of "
+                f"{len(ladders)} ladders has two pairs; set pairs: all, generate more responses per prompt, or use "
+                "loss: sigmoid, which is the same for one pair"
+            )
+        return reason
 
 
 class KwiseSettings(Objective):
@@ -170,14 +107,16 @@ class KwiseSettings(Objective):
 class ProSettings(Objective):
     """Preference ranking optimisation (arXiv 2306.17492): ranking by the policy's own log-probs, and SFT."""
 
-    needs_reference: ClassVar[bool] = False
-
     name: Literal["pro"] = "pro"
     gamma: float = Field(default=0.05, ge=0, description="weight of SFT, times (levels − 1)²")
     score: str | None = Field(default="score", description="the responses' score that sets temperatures; null: T = 1")
 
+    @property
+    def needs_reference(self) -> bool:
+        return False
 
-class DdpoSettings(_Pairwise):
+
+class DdpoSettings(Pairwise):
     """Dense DPO (RLHF-V, arXiv 2312.00849): what differs within a pair weighs more."""
 
     name: Literal["ddpo"] = "ddpo"
@@ -189,11 +128,17 @@ class DdpoSettings(_Pairwise):
 class SftSettings(Objective):
     """Fine-tuning on the best responses alone."""
 
-    needs_reference: ClassVar[bool] = False
-    best_only: ClassVar[bool] = True
-
     name: Literal["sft"] = "sft"
     round_weight: float = Field(default=0.0, ge=0)
+    per_token: bool = Field(default=False, description="mean over tokens in place of the sum")
+
+    @property
+    def needs_reference(self) -> bool:
+        return False
+
+    @property
+    def best_only(self) -> bool:
+        return True
 
     def has_signal(self, levels: Sequence[int]) -> bool:
         return len(levels) > 0
@@ -206,8 +151,6 @@ class SftSettings(Objective):
 
 class ConditionalSettings(Objective):
     """Every response given its feedback (DRESS, arXiv 2311.10081)."""
-
-    needs_reference: ClassVar[bool] = False
 
     name: Literal["conditional"] = "conditional"
     round_weight: float = Field(default=0.0, ge=0)
@@ -224,6 +167,10 @@ class ConditionalSettings(Objective):
     refined: Refined = Field(
         default="no worse", description="train on refined answers rated no worse than the one before; or only better"
     )
+
+    @property
+    def needs_reference(self) -> bool:
+        return False
 
     @field_validator("criteria")
     @classmethod
@@ -259,8 +206,39 @@ class ConditionalSettings(Objective):
         )
 
 
-BuiltIn = MdpoSettings | DpoSettings | KwiseSettings | ProSettings | DdpoSettings | SftSettings | ConditionalSettings
-NAMES = tuple(kind.model_fields["name"].default for kind in get_args(BuiltIn))
+class GrpoSettings(Objective):
+    """Policy gradient on a ladder's responses, with advantages relative to their group (GRPO, arXiv 2402.03300)."""
+
+    name: Literal["grpo"] = "grpo"
+    score: str | None = Field(default=None, description="the responses' score that is their reward; null: their level")
+    advantage: Literal["grpo", "rloo"] = Field(
+        default="grpo", description="reward − mean, over the deviation; or reward − mean of the others"
+    )
+    ratio: Literal["token", "response", "none"] = Field(
+        default="token", description="importance ratio to the reference, by token or response; none: log-probs"
+    )
+    clip: float = Field(default=0.2, gt=0, lt=1, description="a ratio counts within 1 ± clip")
+    per_token: bool = Field(default=True, description="a response is the mean over its tokens; false: the sum")
+
+    @model_validator(mode="after")
+    def _clips_a_ratio(self) -> Self:
+        if self.ratio == "none" and self.clip != type(self).model_fields["clip"].default:
+            raise ValueError("clip has no meaning for ratio: none; leave it out")
+        return self
+
+    @property
+    def needs_reference(self) -> bool:
+        return self.ratio != "none"
+
+    def why_unusable(self, ladders: Sequence[Ladder]) -> str | None:
+        if (reason := super().why_unusable(ladders)) or self.score is None:
+            return reason
+        responses = [response for ladder in ladders for response in ladder.responses]
+        if any(self.score in response.scores for response in responses):
+            return None
+        names = {name for response in responses for name in response.scores}
+        hint = nearest(self.score, names) if names else "they have no scores; check the ladders or leave score out"
+        return f"objective {self.name}: none of {len(responses)} responses has a score '{self.score}'; {hint}"
 
 
 def _by_name(value: Any, built_in: ValidatorFunctionWrapHandler) -> Any:
@@ -275,7 +253,7 @@ def _by_name(value: Any, built_in: ValidatorFunctionWrapHandler) -> Any:
     except InputError as error:
         raise ValueError(f"name: {error}") from error
     if not (isinstance(kind, type) and issubclass(kind, Objective)):
-        raise ValueError(f"name: {name} is not a subclass of {Objective.__module__}.Objective")
+        raise ValueError(f"name: {name} is not a subclass of {__name__}.Objective")
     try:
         return kind.model_validate(value)
     except ValidationError as error:
@@ -286,4 +264,71 @@ def _by_name(value: Any, built_in: ValidatorFunctionWrapHandler) -> Any:
         raise ValueError(f"{key}: {first['msg']}") from error
 
 
+Alone = (
+    MdpoSettings
+    | DpoSettings
+    | KwiseSettings
+    | ProSettings
+    | DdpoSettings
+    | SftSettings
+    | ConditionalSettings
+    | GrpoSettings
+)
+Term = Annotated[SerializeAsAny[Annotated[Alone, Field(discriminator="name")]], WrapValidator(_by_name)]
+Weight = Annotated[float, Field(gt=0)]
+
+
+class MpoSettings(Objective):
+    """A weighted sum of objectives; by default InternVL's mixed preference optimisation (MPO, arXiv 2411.10442)."""
+
+    name: Literal["mpo"] = "mpo"
+    terms: list[Term] = Field(
+        default=[DpoSettings(), DpoSettings(loss="bco_pair"), SftSettings(per_token=True)],
+        min_length=1,
+        description="objectives, each with its settings",
+    )
+    weights: list[Weight] = Field(default=[0.8, 0.2, 1.0], description="one per term")
+
+    @model_validator(mode="after")
+    def _can_be_added(self) -> Self:
+        if "terms" in self.model_fields_set and "weights" not in self.model_fields_set:
+            raise ValueError("terms needs weights, one per term, such as weights: [1.0, 0.5]")
+        if len(self.weights) != len(self.terms):
+            raise ValueError(f"weights has {len(self.weights)} numbers for {len(self.terms)} terms; give one per term")
+        terms: Sequence[Objective] = self.terms
+        for term in terms:
+            if isinstance(term, MpoSettings):
+                raise ValueError("terms: mpo has no place in mpo; name its terms")
+            if type(term).select_responses is not Objective.select_responses:
+                raise ValueError(
+                    f"terms: {term.name} trains on prompts or responses of its own, so that it cannot be added; use it "
+                    "alone"
+                )
+        if self.round_weight != Objective.model_fields["round_weight"].default:
+            raise ValueError("round_weight belongs to each of the terms")
+        return self
+
+    @property
+    def needs_reference(self) -> bool:
+        return any(term.needs_reference for term in self.terms)
+
+    @property
+    def best_only(self) -> bool:
+        return all(term.best_only for term in self.terms)
+
+    @property
+    def words(self) -> str:
+        weighted = zip(self.weights, self.terms, strict=True)
+        return f"{self.name} ({' + '.join(f'{weight:g} × {term.words}' for weight, term in weighted)})"
+
+    def has_signal(self, levels: Sequence[int]) -> bool:
+        return any(term.has_signal(levels) for term in self.terms)
+
+    def why_unusable(self, ladders: Sequence[Ladder]) -> str | None:
+        reasons = (term.why_unusable(ladders) for term in self.terms)
+        return next((f"objective {self.name}: {reason}" for reason in reasons if reason), None)
+
+
+BuiltIn = Alone | MpoSettings
+NAMES = tuple(kind.model_fields["name"].default for kind in get_args(BuiltIn))
 ObjectiveSettings = Annotated[SerializeAsAny[Annotated[BuiltIn, Field(discriminator="name")]], WrapValidator(_by_name)]

@@ -2,8 +2,9 @@
 
     L = −mean over ladders of Σ log π(y_0 | x)
 
-The sum runs over the scored tokens of the ladder's best response; if several tie for best, the ladder's term is
-their mean. No reference is needed. A ladder without a response is not in the mean.
+The sum runs over the scored tokens of the ladder's best response; with `per_token` it is their mean. If several
+responses tie for best, the ladder's term is the mean of theirs. No reference is needed. A ladder without a response is
+not in the mean.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from seelevel.ladder import Ladder
 from seelevel.training.objectives.logprobs import TokenLogprobs
 from seelevel.training.objectives.logs import Logs, Mean
 from seelevel.training.objectives.pairs import best_logs, best_share
-from seelevel.training.objectives.ratios import summed
+from seelevel.training.objectives.ratios import averaged, summed
 from seelevel.training.objectives.settings import SftSettings
 
 
@@ -24,7 +25,7 @@ def sft(
     policy: TokenLogprobs, reference: TokenLogprobs | None, ladders: Sequence[Ladder], settings: SftSettings
 ) -> tuple[Tensor, Logs]:
     """Mean over the ladders of the best response's negative log-probability, and what to log."""
-    logprob = summed(policy, settings.round_weight)
+    logprob = (averaged if settings.per_token else summed)(policy, settings.round_weight)
     count = sum(bool(ladder.levels) for ladder in ladders)
 
     nll = -(best_share(ladders, logprob) * logprob).sum()
