@@ -20,7 +20,7 @@ from seelevel.store import cache_folder
 
 if TYPE_CHECKING:
     from seelevel.formats.sources import Source
-    from seelevel.generate.settings import FinetuneSettings
+    from seelevel.generate.method import FinetuneSettings
     from seelevel.ladder import Ladder
     from seelevel.recipe import DataSettings, Recipe
     from seelevel.scorers.settings import EvaluateSettings

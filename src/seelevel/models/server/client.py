@@ -9,29 +9,29 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlsplit
 
 from seelevel.errors import InputError, ServerError
+from seelevel.fingerprints import digest
 from seelevel.models.base import DEFAULT_API, ApiSettings, Completion, Prompt, Sampling
 from seelevel.models.server.refusals import BLIND, LASTING, LIMITS, is_flagged, refused_parameter, without
 from seelevel.models.server.replies import Replies, request_key
+from seelevel.models.server.retries import AGAIN, asked_wait, cause_of, may_succeed
 from seelevel.models.server.spending import LEDGER, Usage, most_used, priced
 from seelevel.models.server.wire import GarbledReplyError, chat, parameters, read_reply, settled
 from seelevel.models.thinking import CUT, without_cut_thoughts
 from seelevel.progress import say
 from seelevel.registry import nearest
 
-FIRST_WAIT, LONGEST_WAIT, LONGEST_ASKED = 0.5, 60.0, 600.0
-"""Seconds before a call is repeated: the first time, at most, and at most if the server says how long."""
+FIRST_WAIT, LONGEST_WAIT = 0.5, 60.0
+"""Seconds before a call is repeated: the first time, and at most."""
 EXAMINE_SECONDS, PROBE_SECONDS, EXAMINE_RETRIES = 10.0, 120.0, 2
-AGAIN = (408, 409, 425, 429)
-"""Statuses below 500 after which the same call may succeed."""
+SEVERAL = "n"
+"""The parameter that asks for several choices in one reply."""
 MANY = 8
 """If a server refuses so many prompts, all of them and before any answer, the prompts are not the cause."""
 SAID_FROM = 15.0
@@ -96,7 +96,8 @@ class ApiModel:
         return f"{self.name}: a server, {self.batch_size} calls at once, {replies}"
 
     def generate(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[Completion]:
-        """One completion per prompt, in order; equal prompts are sent once.
+        """One completion per prompt, in order; equal prompts are sent once, and their samples in one call if the server
+        gives several choices.
 
         An answer that the server refuses for good (too long, filtered) is empty, with the reason. If all answers are,
         that is an `InputError`.
@@ -146,7 +147,7 @@ class ApiModel:
             # A busy server may be slow to list its models; a missing one accepts no connection.
             if not isinstance(error, openai.APITimeoutError) or "Connect" in type(error.__cause__).__name__:
                 raise InputError(
-                    f"{self.name}: the server cannot be reached ({_cause(error)}); start it or correct the address"
+                    f"{self.name}: the server cannot be reached ({cause_of(error)}); start it or correct the address"
                 ) from error
         except openai.APIStatusError as error:
             self._refused_key(error)
@@ -158,7 +159,7 @@ class ApiModel:
         try:
             self._send(body, PROBE_SECONDS, EXAMINE_RETRIES)
         except openai.APIConnectionError as error:
-            raise InputError(f"{self.name}: the server does not answer ({_cause(error)}); is it busy?") from error
+            raise InputError(f"{self.name}: the server does not answer ({cause_of(error)}); is it busy?") from error
         except openai.APIStatusError as error:
             self._refused_key(error)
             if error.status_code in (400, 404):
@@ -170,12 +171,16 @@ class ApiModel:
     def _ask_all(self, todo: Mapping[str, Prompt], sampling: Sampling) -> dict[str, Completion]:
         """Send all requests, `batch_size` at a time. If one ends the run, the calls in flight are still waited for."""
         completions: dict[str, Completion] = {}
+        groups: dict[str, dict[str, Prompt]] = {}  # the samples of one prompt by their keys
+        for key, prompt in todo.items():
+            alike = digest(prompt.messages, prompt.images) if prompt.sample is not None else key
+            groups.setdefault(alike, {})[key] = prompt
         stop = threading.Event()
         pool = ThreadPoolExecutor(self.batch_size, thread_name_prefix="api")
         try:
-            calls = {pool.submit(self._ask, key, prompt, sampling, stop): key for key, prompt in todo.items()}
+            calls = [pool.submit(self._ask_group, group, sampling, stop) for group in groups.values()]
             for call in as_completed(calls):
-                completions[calls[call]] = call.result()
+                completions |= call.result()
         except KeyboardInterrupt:
             say(f"{self.name}: waiting for calls in flight; interrupt once more to drop them")
             raise
@@ -184,29 +189,47 @@ class ApiModel:
             pool.shutdown(wait=True, cancel_futures=True)
         return completions
 
-    def _ask(self, key: str, prompt: Prompt, sampling: Sampling, stop: threading.Event) -> Completion:
-        """The reply to one prompt, stored at once."""
+    def _ask_group(
+        self, group: Mapping[str, Prompt], sampling: Sampling, stop: threading.Event
+    ) -> dict[str, Completion]:
+        """The replies to all samples of a prompt: in one call, and those that it does not give one by one."""
+        answers: dict[str, Completion] = {}
+        while len(answers) < len(group) and not stop.is_set():
+            missing = [key for key in group if key not in answers]
+            asked = missing[:1] if answers or SEVERAL in self._given_up else missing
+            got = self._ask(asked, group[asked[0]], sampling, stop)
+            if len(got) == 1 < len(asked):
+                self._give_up(SEVERAL)
+            answers |= got
+        return answers
+
+    def _ask(
+        self, keys: Sequence[str], prompt: Prompt, sampling: Sampling, stop: threading.Event
+    ) -> dict[str, Completion]:
+        """The replies to so many samples of a prompt, or to the first of them, stored at once."""
         import openai
         import tenacity
 
         pause = tenacity.wait_random_exponential(multiplier=self._first_wait, max=LONGEST_WAIT)
         again = tenacity.Retrying(
-            retry=tenacity.retry_if_exception(_may_succeed),
-            wait=lambda state: max(_asked_wait(state.outcome), pause(state)),
+            retry=tenacity.retry_if_exception(may_succeed),
+            wait=lambda state: max(asked_wait(state.outcome), pause(state)),
             stop=tenacity.stop_after_attempt(self.settings.tries) | tenacity.stop_when_event_set(stop),
             sleep=tenacity.sleep_using_event(stop),
             before_sleep=self._say_pause,
             reraise=True,
         )
-        body = {"model": self.model, "messages": chat(prompt), **parameters(sampling)}
+        body = {"model": self.model, "messages": chat(prompt), **parameters(sampling, prompt.sample)}
+        body |= {"logprobs": True} if prompt.sample is not None else {}
+        body |= {SEVERAL: len(keys)} if len(keys) > 1 else {}
         try:
-            completion: Completion = again(lambda: self._paid(prompt, sampling, body))
+            completions: list[Completion] = again(lambda: self._paid(prompt, sampling, body))
         except GarbledReplyError as error:
             if not error.note:
                 raise ServerError(self._gave_up(f"{error}: {self._shown(error.raw)[:120]}")) from error
-            return Completion("", 0, False, str(error))
+            return dict.fromkeys(keys, Completion("", 0, False, str(error)))
         except openai.APIConnectionError as error:
-            raise ServerError(self._gave_up(_cause(error))) from error
+            raise ServerError(self._gave_up(cause_of(error))) from error
         except openai.APIStatusError as error:
             if prompt.images and BLIND.search(str(error.body)):
                 raise InputError(
@@ -214,7 +237,7 @@ class ApiModel:
                 ) from error
             lasting = error.status_code >= 500 and (LASTING.search(str(error.body)) or is_flagged(error.body))
             if (error.status_code >= 500 or error.status_code in AGAIN) and not lasting:
-                tries = self.settings.tries if _may_succeed(error) else 1
+                tries = self.settings.tries if may_succeed(error) else 1
                 raise ServerError(self._gave_up(self._words(error), tries)) from error
             if error.status_code == 401:
                 self._refused_key(error)
@@ -222,33 +245,36 @@ class ApiModel:
                 raise ServerError(self._gave_up(self._words(error), 1)) from error
             if error.status_code == 404:
                 raise InputError(f"{self.name}: {self._words(error)}; name a model that it serves") from error
-            return Completion("", 0, False, f"refused with {self._words(error)}")
-        self._answered |= bool(completion.text)
-        if settled(completion):
-            self._replies.store(key, completion)
-        return completion
+            return dict.fromkeys(keys, Completion("", 0, False, f"refused with {self._words(error)}"))
+        answers = dict(zip(keys, completions, strict=False))  # a server may give fewer choices, or more
+        for key, completion in answers.items():
+            self._answered |= bool(completion.text)
+            if settled(completion):
+                self._replies.store(key, completion)
+        return answers
 
-    def _paid(self, prompt: Prompt, sampling: Sampling, body: dict[str, Any]) -> Completion:
+    def _paid(self, prompt: Prompt, sampling: Sampling, body: dict[str, Any]) -> list[Completion]:
         """One call within the budget, with its cost recorded. A reply without token counts costs the maximum, a missing
         reply nothing."""
-        most = most_used(prompt, sampling, self.settings, self.model)
+        most = most_used(prompt, sampling, self.settings, self.model, body.get(SEVERAL, 1))
         LEDGER.reserve(most.cost, self.settings.budget)
         used = Usage()
         try:
             raw = self._send(body, self._timeout)
             used = most
-            completion = read_reply(raw)
-            if completion.read or completion.tokens:
-                used = priced(Usage(1, completion.read, completion.tokens), self.settings, self.model)
+            completions = read_reply(raw)
+            read, written = (sum(c.read for c in completions), sum(c.tokens for c in completions))
+            if read or written:
+                used = priced(Usage(1, read, written), self.settings, self.model)
         finally:
             LEDGER.settle(self.name, most.cost, used)
-        return completion
+        return completions
 
     def _say_pause(self, state: Any) -> None:
         seconds = state.next_action.sleep
         if seconds >= SAID_FROM:
             error = state.outcome.exception()
-            cause = f"status {error.status_code}" if hasattr(error, "status_code") else _cause(error)
+            cause = f"status {error.status_code}" if hasattr(error, "status_code") else cause_of(error)
             say(f"{self.name}: {cause}; a call is repeated in {seconds:.0f} s")
 
     def _send(self, body: dict[str, Any], timeout: float, retries: int = 0) -> str:
@@ -263,7 +289,12 @@ class ApiModel:
         except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
             names = {*sent, *sent.get("extra_body", {})} - {"model", "messages", "extra_body"}
             if not (name := refused_parameter({"param": error.param, "body": error.body}, names)):
-                raise
+                if SEVERAL not in sent:
+                    raise
+                # Servers refuse several choices in many words. If one choice is refused too, they are not the cause.
+                raw = self._send({key: value for key, value in body.items() if key != SEVERAL}, timeout, retries)
+                self._give_up(SEVERAL)
+                return raw
             self._give_up(name)
         return self._send(body, timeout, retries)
 
@@ -272,7 +303,9 @@ class ApiModel:
         with self._lock:
             known = name in self._given_up
             self._given_up.add(name)
-        if not known and name != LIMITS[0]:
+        if not known and name == SEVERAL:
+            say(f"{self.name} gives one choice per call; each sample is asked for on its own")
+        elif not known and name != LIMITS[0]:
             say(f"{self.name} accepts no {name}; the server's own setting is used")
 
     # --- error messages ----------------------------------------------------------------------------------------
@@ -310,37 +343,3 @@ def _key_name(settings: ApiSettings, address: str) -> str:
     if isinstance(settings.key, str):
         return settings.key
     return next((name for server, name in settings.key.items() if server.rstrip("/") == address), "")
-
-
-def _may_succeed(error: BaseException) -> bool:
-    """Whether the same call may succeed later."""
-    import openai
-
-    if isinstance(error, openai.APIStatusError):
-        passing = error.status_code in AGAIN or (error.status_code >= 500 and not LASTING.search(str(error.body)))
-        final = error.code == "insufficient_quota" or BLIND.search(str(error.body)) or is_flagged(error.body)
-        return passing and not final
-    if isinstance(error, GarbledReplyError):
-        return not error.final
-    return isinstance(error, openai.APIConnectionError)
-
-
-def _asked_wait(outcome: Any) -> float:
-    """Seconds that a reply asks to wait (Retry-After, in seconds or as a date); 0 if it does not."""
-    error = outcome.exception() if outcome is not None else None
-    response = getattr(error, "response", None)
-    value = "" if response is None else response.headers.get("retry-after", "")
-    try:
-        seconds = float(value)
-    except ValueError:
-        try:
-            seconds = parsedate_to_datetime(value).timestamp() - time.time()
-        except (ValueError, TypeError):
-            return 0.0
-    return min(max(seconds, 0.0), LONGEST_ASKED) if seconds == seconds else 0.0
-
-
-def _cause(error: BaseException) -> str:
-    """The cause of a lost connection, in a few words."""
-    cause = error.__cause__ or error
-    return " ".join(str(cause).split())[:120] or type(cause).__name__
