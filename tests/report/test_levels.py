@@ -7,14 +7,15 @@ from typing import Any
 
 import pytest
 
+from seelevel.generate.method import Method
 from seelevel.generate.settings import (
     DialoguesSettings,
     ExpertsSettings,
     GivenSettings,
     IncrementalSettings,
-    Method,
     PerturbationSettings,
     RequestsSettings,
+    SamplesSettings,
 )
 from seelevel.report.facts import dropped, run_facts
 from seelevel.report.ladders import say_origin
@@ -40,6 +41,7 @@ def test_a_responses_origin_is_named_in_a_few_words(origin: dict[str, Any], word
 
 METHODS: list[tuple[Method, list[str]]] = [
     (ExpertsSettings(experts=["large", "middle"]), ["large, middle", "best first"]),
+    (SamplesSettings(model="small", n=3), ["samples: 3 of small", "temperature 1", "below the standard response"]),
     (
         IncrementalSettings(model="small", finetune={"prompts": "records.json"}),  # type: ignore[arg-type]
         ["small fine-tuned", "records.json", "4 + 5 records"],
