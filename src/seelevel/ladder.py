@@ -16,6 +16,9 @@ CRITERIA = ("helpfulness", "honesty", "harmlessness")
 WORST, BEST = 1, 4
 """Ratings of a criterion are whole numbers from 1 to 4."""
 IMAGE_MARK = "<image>"
+LOGPROB, REFERENCE, UNORDERED = "logprob", "reference", "samples without an order"
+"""The score of a response that is its mean log-prob per token; the note with the standard response's answers, if it is
+no level of its ladder; the flag of a ladder whose samples nothing has ranked."""
 TYPED_NOTES = ("check", "round_of", "feedback", "overrides")
 """Fields of a ladder that files keep beside its free-form notes, so the notes must not use their names."""
 
@@ -174,6 +177,23 @@ class Ladder:
         return next((response for response in self.responses if response.is_standard), None)
 
     @property
+    def reference(self) -> list[str]:
+        """The standard response's answers, also if it is no level of this ladder; empty if there is none."""
+        if self.standard is not None:
+            return [message["content"] for message in self.standard.messages[::2]]
+        return list(self.notes.get(REFERENCE, []))
+
+    @property
+    def holds_measure(self) -> bool:
+        """Whether the auto-check measures by the first response; else by the reference outside the ladder."""
+        return self.standard is not None or REFERENCE not in self.notes
+
+    @property
+    def unordered(self) -> bool:
+        """Whether the best level holds several samples that nothing has ranked."""
+        return UNORDERED in self.notes.get("flags", []) and self.levels.count(min(self.levels, default=0)) > 1
+
+    @property
     def standard_displaced(self) -> bool:
         """Whether another response stands above the standard one. Then nothing can be measured by the first."""
         return self.standard is not None and not self.responses[0].is_standard
@@ -196,9 +216,13 @@ class Ladder:
         """This ladder with other responses, sorted by level (stable), and a checker's note.
 
         Levels that people have set (`overrides`) stay in force; each override notes the checker's level it replaces.
+        Samples have an order now, unless the note says that they are unchecked.
         """
         ranked = sorted(responses, key=lambda r: r.level)
-        ladder = replace(self, responses=ranked, check=self.check if check is None else check)
+        notes = self.notes
+        if UNORDERED in notes.get("flags", []) and (check is None or not check.unchecked):
+            notes = {**notes, "flags": [flag for flag in notes["flags"] if flag != UNORDERED]}
+        ladder = replace(self, responses=ranked, notes=notes, check=self.check if check is None else check)
         levels = {response.id: response.level for response in ranked}
         levelled = check is not None and not check.unchecked  # else the levels may be those that people set before
         overrides = [

@@ -101,10 +101,11 @@ def rechecked(ladders: Iterable[Ladder], order: Mapping[str, Ladder] | None = No
 
 
 def _covered(ladder: Ladder) -> list[tuple[int, int, Coverage]]:
-    """(place now, place before, coverage) of each response but the measure, which was first before the check."""
+    """(place now, place before, coverage) of each response but the measure, which was first before the check if
+    it is a level of the ladder."""
     checks = ((place, response.check) for place, response in enumerate(ladder.responses))
     covered = [(n, c.place_before, c.coverage) for n, c in checks if c is not None and c.coverage is not None]
-    return sorted((row for row in covered if row[1] > 0), key=lambda row: row[1])
+    return sorted((row for row in covered if row[1] > 0 or not ladder.holds_measure), key=lambda row: row[1])
 
 
 def _similarities(matches: Sequence[Match]) -> list[float]:

@@ -289,9 +289,7 @@ def rounds_of(ladder: Ladder, n: int) -> list[dict[str, str]]:
     """A response's rounds: question, standard answer (empty if there is none), answer."""
     messages = ladder.responses[n].messages
     questions = [ladder.prompt[-1], *messages[1::2]]
-    references = ["" for _ in questions]
-    if ladder.standard is not None:
-        references = [message["content"] for message in ladder.standard.messages[::2]]
+    references = ladder.reference or ["" for _ in questions]
     return [
         {
             "question": question["content"].replace(IMAGE_MARK, "").strip(),

@@ -2,30 +2,31 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
+from statistics import fmean as mean
 from typing import Any
 
 from markupsafe import Markup
 
 from seelevel.formats.parquet import iter_shards, read_ladders
-from seelevel.ladder import IMAGE_MARK, Ladder, Response
+from seelevel.ladder import IMAGE_MARK, LOGPROB, Ladder, Response
 from seelevel.notes import Checked
 from seelevel.report.pictures import Album, Picture
 from seelevel.report.sample import spaced
 from seelevel.report.text import marked
 from seelevel.scorers.views import Span
 
-SCORES = {"acc": "Acc", "score": "score"}
+SCORES = {"acc": "Acc", "score": "score", LOGPROB: "log-prob"}
 
 
 @dataclass
 class LadderFacts:
-    """Counts over all ladders. `reordered` is None if no check has been run."""
+    """Counts over all ladders. `reordered` is None if no check has been run. `logprobs`: by level, those of samples."""
 
     ladders: int = 0
     responses: int = 0
@@ -36,6 +37,7 @@ class LadderFacts:
     unchecked: int = 0
     sizes: Counter[int] = field(default_factory=Counter)
     flags: Counter[str] = field(default_factory=Counter)
+    logprobs: defaultdict[int, list[float]] = field(default_factory=lambda: defaultdict(list))
 
 
 @dataclass(frozen=True)
@@ -105,6 +107,19 @@ def _count(facts: LadderFacts, ladder: Ladder) -> None:
         facts.reordered = (facts.reordered or 0) + ladder.reordered
         facts.unchecked += bool(ladder.check.unchecked)
     facts.flags.update(_flags(ladder))
+    for response in ladder.responses:
+        if LOGPROB in response.scores:
+            facts.logprobs[response.level].append(response.scores[LOGPROB])
+
+
+def off_policy(found: LadderFacts) -> list[str]:
+    """How likely the samples of each level are to the model that gave them, in one sentence; none without samples."""
+    if not found.logprobs:
+        return []
+    means = ", ".join(
+        f"{mean(values):.2f} at level {level} ({len(values):,})" for level, values in sorted(found.logprobs.items())
+    ).replace("-", "\N{MINUS SIGN}")
+    return [f"Mean log-probability per token of samples, under the model that gave them: {means}."]
 
 
 def _flags(ladder: Ladder) -> list[str]:
@@ -141,7 +156,7 @@ def _overrides(ladder: Ladder) -> list[str]:
 
 
 def _answer(ladder: Ladder, n: int, response: Response) -> Answer:
-    spans, covered, missed = chunk_spans(response.check)
+    spans, covered, missed = chunk_spans(response.check, ladder.holds_measure)
     before = None if response.check is None else response.check.place_before + 1
     shift = 0 if before is None else before - (n + 1)
     return Answer(
@@ -181,16 +196,17 @@ def say_origin(origin: Mapping[str, Any]) -> str:
     return " ".join(part for part in (words, str(model) if model else "") if part) or "origin not noted"
 
 
-def chunk_spans(check: Checked | None) -> tuple[list[Span], str, list[str]]:
+def chunk_spans(check: Checked | None, holds_measure: bool = True) -> tuple[list[Span], str, list[str]]:
     """A response's chunks as spans of its text (matched or not), the coverage of the standard response in words, and
     the chunks of the standard response that it leaves out.
 
-    The response that was first before the check is the standard of the others: its chunks are only underlined.
+    The response that was first before the check is the standard of the others, unless their standard is no level of
+    the ladder: its chunks are only underlined.
     """
     coverage = None if check is None else check.coverage
     if check is None or coverage is None:
         return [], "", []
-    if check.place_before == 0:  # a person may have put another response above it since
+    if holds_measure and check.place_before == 0:  # a person may have put another response above it since
         return [Span(chunk.start, chunk.end, "plain") for chunk in coverage.chunks], "the measure", []
     spans = []
     for chunk in coverage.chunks:
