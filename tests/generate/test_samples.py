@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 import time
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -295,28 +294,39 @@ def test_a_servers_samples_come_with_their_log_probs(tmp_path: Path, monkeypatch
         assert [r.scores["logprob"] for r in ladder.responses] == [-1.0] * 3
 
 
-def test_a_killed_run_asks_for_no_sample_twice(tmp_path: Path) -> None:
-    """A server that gives one choice per call, and a kill in the middle of the prompts."""
+@pytest.mark.parametrize("most_choices", [1, 2, 4])
+def test_a_killed_run_asks_for_no_sample_twice(tmp_path: Path, most_choices: int) -> None:
+    """A server that gives so many of the four choices asked for, and a kill in the middle of the prompts."""
+    calls = 2
     with serving() as server:
-        server.most_choices = 1
+        server.most_choices = most_choices
         server.fault = lambda question, times: time.sleep(0.05)  # type: ignore[method-assign,func-returns-value]
         samples = f"{{method: samples, model: '{server.address}#m', n: 4, sampling: {{max_new_tokens: 16}}}}"
         command = [str(Path(sys.executable).with_name("seelevel")), "generate", "world-samples", "--out"]
         command += [str(tmp_path / "run"), "--set", f"generate={samples}", "--set", "data.limit=12"]
-        command += ["--set", "api={concurrency: 2}"]
+        command += ["--set", f"api={{concurrency: {calls}}}"]
         environment = {**os.environ, "SEELEVEL_CACHE": str(tmp_path / "cache"), "OPENAI_API_KEY": KEY}
         process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE)
-        while sum(server.answered.values()) < 20:
+        while len(given(server)) < 20:
             time.sleep(0.01)
             assert process.poll() is None, process.communicate()[1].decode()
         process.kill()
         process.communicate()
         time.sleep(0.3)
-        before = len(server.bodies)
+        before = set(given(server))
         ended = subprocess.run(command, env=environment, capture_output=True, text=True)
         assert ended.returncode == 0, ended.stderr
-        asked = Counter((question_of(body), body["seed"]) for body in server.bodies)
-        assert before < len(asked)
-        assert sum(asked.values()) - len(asked) <= 2  # but for the calls in flight
+        asked = given(server)
+        assert len(before) < len(set(asked)) == 12 * 4
+        assert len(asked) - len(set(asked)) <= calls * most_choices  # but for the calls in flight
     ladders = read_ladders(tmp_path / "run" / "generate", tmp_path / "run")
     assert [len(ladder.responses) for ladder in ladders] == [5] * 12
+
+
+def given(server: FaultyServer) -> list[tuple[str, int]]:
+    """Question and seed of each sample that a server has given."""
+    return [
+        (question_of(body), body["seed"] + n)
+        for body in list(server.bodies)
+        for n in range(min(body.get("n", 1), server.most_choices))
+    ]

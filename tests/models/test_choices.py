@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from seelevel.models.base import Completion, Prompt, Sampling
 from seelevel.models.server.spending import LEDGER
 from seelevel.models.server.wire import read_reply
 from tests.models.asking import GREEDY, ask, model
-from tests.models.faulty_server import answer_to, sample_of, serving
+from tests.models.faulty_server import KEY, answer_to, sample_of, serving
 
 pytestmark = [pytest.mark.unit, pytest.mark.usefixtures("kept")]
 WARM = Sampling(max_new_tokens=16, temperature=1.0, seed=10)
@@ -115,6 +116,59 @@ def test_the_first_sample_is_the_reply_that_was_paid_before() -> None:
         assert model(server).generate(samples("a", 1), WARM) == plain
         assert texts(plain) == [answer_to("user: a")]
         assert "logprobs" not in server.bodies[0] and len(server.bodies) == 1
+
+
+def test_a_server_that_stops_in_between_loses_no_choice() -> None:
+    """Two of three choices came, then the server fails for good. The next run asks for the third alone."""
+    with serving() as server:
+        server.most_choices = 2
+        server.refuses = lambda body: None if "n" in body else (503, {"error": {"message": "busy"}})
+        with pytest.raises(ServerError, match="503"):
+            model(server, tries=2).generate(samples("a", 3), WARM)
+        server.refuses = lambda body: None
+        assert texts(model(server).generate(samples("a", 3), WARM)) == expected("a", 3)
+        assert [(body.get("n"), body["seed"]) for body in server.bodies] == [(3, 10), (None, 12)]
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        {"choices": [], "usage": {"completion_tokens": 9}},
+        {"choices": [], "error": {"code": "content_filter", "message": "no"}},
+        {"choices": [{"finish_reason": "length", "message": {"content": ""}}] * 3},
+        {"choices": [{"finish_reason": "stop", "message": {"content": None}}, {"finish_reason": "tool_calls"}]},
+    ],
+)
+def test_empty_choices_are_paid_for_once(reply: dict[str, Any]) -> None:
+    with serving() as server:
+        server.replies = lambda question: reply
+        first, second = (model(server).generate(samples("a", 3), WARM) for _ in range(2))
+        assert first == second and texts(first) == [""] * 3
+        assert len(server.bodies) == (1 if len(reply["choices"]) in (0, 3) else 2)
+
+
+def test_the_key_is_removed_from_each_choice(kept: Path) -> None:
+    """Only the choice that holds the key in an encoded form is lost."""
+    said = ["A cup.", f"It is {KEY}.", base64.b64encode(KEY.encode()).decode(), f"<think>{KEY}</think>A bowl."]
+    choices = [{"message": {"content": text}, "finish_reason": "stop"} for text in said]
+    choices[0]["logprobs"] = {"content": [{"token": KEY, "logprob": -1.0, "bytes": list(KEY.encode())}]}
+    with serving() as server:
+        server.replies = lambda question: {"choices": choices}
+        found = model(server).generate(samples("a", 4), WARM)
+        assert texts(found) == ["A cup.", "It is ….", "", "A bowl."]
+        assert (found[2].note, found[3].reasoning) == ("it held the key of $OPENAI_API_KEY in an encoded form", "…")
+        assert model(server).generate(samples("a", 4), WARM) == found
+        assert len(server.bodies) == 1
+    kept_replies = [path.read_text() for path in kept.rglob("*.json")]
+    assert len(kept_replies) == 4
+    assert not any(secret in reply for reply in kept_replies for secret in (KEY, said[2]))
+
+
+def test_choices_that_cannot_be_read_are_asked_for_again() -> None:
+    good = {"message": {"content": "A cup."}, "finish_reason": "stop"}
+    with serving() as server:
+        server.replies = lambda question: {"choices": [None, good, "x", {}, good]} if len(server.bodies) == 1 else None
+        assert texts(model(server).generate(samples("a", 3), WARM)) == ["A cup.", "A cup.", sample_of("user: a", 12)]
 
 
 @pytest.mark.parametrize("fault", ["429", "500", "drop", "cut", "no json", "no choice"])
