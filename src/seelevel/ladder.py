@@ -181,17 +181,24 @@ class Ladder:
         """The standard response's answers, also if it is no level of this ladder; empty if there is none."""
         if self.standard is not None:
             return [message["content"] for message in self.standard.messages[::2]]
-        return list(self.notes.get(REFERENCE, []))
+        texts = self.notes.get(REFERENCE)
+        return texts if isinstance(texts, list) and all(isinstance(text, str) for text in texts) else []
 
     @property
     def holds_measure(self) -> bool:
         """Whether the auto-check measures by the first response; else by the reference outside the ladder."""
-        return self.standard is not None or REFERENCE not in self.notes
+        return self.standard is not None or not self.reference
+
+    @property
+    def flags(self) -> list[str]:
+        """The flags among the notes. A ladder's file may hold a single one, or other values."""
+        flags = self.notes.get("flags", [])
+        return [str(flag) for flag in (flags if isinstance(flags, list) else [flags])]
 
     @property
     def unordered(self) -> bool:
         """Whether the best level holds several samples that nothing has ranked."""
-        return UNORDERED in self.notes.get("flags", []) and self.levels.count(min(self.levels, default=0)) > 1
+        return UNORDERED in self.flags and self.levels.count(min(self.levels, default=0)) > 1
 
     @property
     def standard_displaced(self) -> bool:
@@ -220,8 +227,8 @@ class Ladder:
         """
         ranked = sorted(responses, key=lambda r: r.level)
         notes = self.notes
-        if UNORDERED in notes.get("flags", []) and (check is None or not check.unchecked):
-            notes = {**notes, "flags": [flag for flag in notes["flags"] if flag != UNORDERED]}
+        if UNORDERED in self.flags and (check is None or not check.unchecked):
+            notes = {**notes, "flags": [flag for flag in self.flags if flag != UNORDERED]}
         ladder = replace(self, responses=ranked, notes=notes, check=self.check if check is None else check)
         levels = {response.id: response.level for response in ranked}
         levelled = check is not None and not check.unchecked  # else the levels may be those that people set before

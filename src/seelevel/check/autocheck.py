@@ -114,11 +114,11 @@ class AutoCheck:
     def __call__(self, ladders: Iterable[Ladder]) -> Iterator[Ladder]:
         for block in batched(ladders, BLOCK):
             responses = [response.text for ladder in block for response in ladder.responses]
-            texts = list(dict.fromkeys([*responses, *filter(None, map(_measure, block))]))
+            texts = list(dict.fromkeys([*responses, *map(_measure, block)]))
             units = {text: Units(chunks) for text, chunks in zip(texts, noun_chunks(texts, self.parser), strict=True)}
             vectors = self._encode([t for unit in units.values() for t in unit.phrases + unit.sentences])
             for ladder in block:
-                measure = units[_measure(ladder)] if ladder.responses else Units([])
+                measure = units[_measure(ladder)]
                 yield self._check(ladder, measure, [units[response.text] for response in ladder.responses], vectors)
 
     def _encode(self, texts: list[str]) -> dict[str, Vectors]:

@@ -282,7 +282,8 @@ def _why_unchecked(ladder: Ladder) -> str:
         return "fewer than 2 responses"
     if ladder.standard_displaced:
         return "the standard response is not first"
-    return "responses of unequal rounds" if len({response.rounds for response in ladder.responses}) > 1 else ""
+    rounds = {response.rounds for response in ladder.responses} | {len(ladder.reference)} - {0}
+    return "responses of unequal rounds" if len(rounds) > 1 else ""
 
 
 def rounds_of(ladder: Ladder, n: int) -> list[dict[str, str]]:

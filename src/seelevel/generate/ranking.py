@@ -54,7 +54,7 @@ def build_ladder(
         flags.append(NO_ANSWER)
     free_notes = dict(ladder.notes)
     if flags:
-        free_notes["flags"] = [*free_notes.get("flags", []), *flags]
+        free_notes["flags"] = [*ladder.flags, *flags]
     if dropped:
         free_notes["dropped"] = dropped
     return replace(ladder, responses=responses, notes=free_notes)
@@ -80,7 +80,7 @@ def count_ladders(folder: Path, root: Path) -> GenerateFacts:
         for ladder in ladders:
             levels[len(ladder.responses)] += 1
             by_model.update(source_of(response.origin) for response in ladder.responses)
-            flags.update(ladder.notes.get("flags", []))
+            flags.update(ladder.flags)
             dropped.update(entry["reason"] for entry in ladder.notes.get("dropped", []))
     return GenerateFacts(
         ladders=sum(levels.values()),

@@ -69,7 +69,7 @@ def sampled(
     built = build_ladder(ladder, talks, origins, alike, ALIKE, tie=True)
     if len(built.responses) - len(ladder.responses) < 2:
         return built
-    return replace(built, notes={**built.notes, "flags": [*built.notes.get("flags", []), UNORDERED]})
+    return replace(built, notes={**built.notes, "flags": [*built.flags, UNORDERED]})
 
 
 def difference(text: str, other: str) -> float:

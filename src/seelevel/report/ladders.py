@@ -106,7 +106,7 @@ def _count(facts: LadderFacts, ladder: Ladder) -> None:
     if ladder.check is not None:
         facts.reordered = (facts.reordered or 0) + ladder.reordered
         facts.unchecked += bool(ladder.check.unchecked)
-    facts.flags.update(_flags(ladder))
+    facts.flags.update(ladder.flags)
     for response in ladder.responses:
         if LOGPROB in response.scores:
             facts.logprobs[response.level].append(response.scores[LOGPROB])
@@ -122,11 +122,6 @@ def off_policy(found: LadderFacts) -> list[str]:
     return [f"Mean log-probability per token of samples, under the model that gave them: {means}."]
 
 
-def _flags(ladder: Ladder) -> list[str]:
-    flags = ladder.notes.get("flags", [])
-    return [str(flag) for flag in flags] if isinstance(flags, list) else [str(flags)]
-
-
 def show(ladder: Ladder, album: Album) -> Shown:
     """A ladder as the page shows it."""
     unchecked = ladder.check.unchecked if ladder.check is not None else ""
@@ -137,7 +132,7 @@ def show(ladder: Ladder, album: Album) -> Shown:
         answers=[_answer(ladder, n, response) for n, response in enumerate(ladder.responses)],
         reordered=None if ladder.check is None else ladder.reordered,
         remarks=[
-            *_flags(ladder),
+            *ladder.flags,
             *([f"order kept, unchecked: {unchecked}"] if unchecked else []),
             *_overrides(ladder),
         ],
