@@ -54,7 +54,7 @@ class SamplesSettings(Answering):
 
     @field_validator("sampling", mode="before")
     @classmethod
-    def _warm(cls, sampling: Any) -> Any:
+    def _with_a_temperature(cls, sampling: Any) -> Any:
         return {"temperature": 1.0, **sampling} if isinstance(sampling, dict) else sampling
 
     @model_validator(mode="after")

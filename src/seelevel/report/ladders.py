@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
-from statistics import fmean as mean
+from statistics import fmean
 from typing import Any
 
 from markupsafe import Markup
@@ -112,12 +112,12 @@ def _count(facts: LadderFacts, ladder: Ladder) -> None:
             facts.logprobs[response.level].append(response.scores[LOGPROB])
 
 
-def off_policy(found: LadderFacts) -> list[str]:
+def off_policy(facts: LadderFacts) -> list[str]:
     """How likely the samples of each level are to the model that gave them, in one sentence; none without samples."""
-    if not found.logprobs:
+    if not facts.logprobs:
         return []
     means = ", ".join(
-        f"{mean(values):.2f} at level {level} ({len(values):,})" for level, values in sorted(found.logprobs.items())
+        f"{fmean(values):.2f} at level {level} ({len(values):,})" for level, values in sorted(facts.logprobs.items())
     ).replace("-", "\N{MINUS SIGN}")
     return [f"Mean log-probability per token of samples, under the model that gave them: {means}."]
 

@@ -112,8 +112,8 @@ def by_level(
     levels: dict[int, list[float]] = defaultdict(list)
     for ladder, tokens, values in zip(ladders, tokenised, logprobs, strict=True):
         lengths = [int((rounds != NOT_SCORED).sum()) for rounds in tokens.rounds]
-        for level, own in zip(ladder.levels, values.split(lengths), strict=True):
-            levels[level].append(float(own.mean()))
+        for level, of_response in zip(ladder.levels, values.split(lengths), strict=True):
+            levels[level].append(float(of_response.mean()))
     return {str(level): {"mean": fmean(levels[level]), "n": len(levels[level])} for level in sorted(levels)}
 
 
