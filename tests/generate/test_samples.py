@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -297,23 +298,27 @@ def test_a_servers_samples_come_with_their_log_probs(tmp_path: Path, monkeypatch
 @pytest.mark.parametrize("most_choices", [1, 2, 4])
 def test_a_killed_run_asks_for_no_sample_twice(tmp_path: Path, most_choices: int) -> None:
     """A server that gives so many of the four choices asked for, and a kill in the middle of the prompts."""
-    calls = 2
+    calls, killed = 2, threading.Event()
+
+    def waits(question: str, times: int) -> None:
+        if len(given(server)) > 20:
+            killed.wait(60)
+
     with serving() as server:
-        server.most_choices = most_choices
-        server.fault = lambda question, times: time.sleep(0.05)  # type: ignore[method-assign,func-returns-value]
+        server.most_choices, server.fault = most_choices, waits  # type: ignore[method-assign]
         samples = f"{{method: samples, model: '{server.address}#m', n: 4, sampling: {{max_new_tokens: 16}}}}"
         command = [str(Path(sys.executable).with_name("seelevel")), "generate", "world-samples", "--out"]
         command += [str(tmp_path / "run"), "--set", f"generate={samples}", "--set", "data.limit=12"]
         command += ["--set", f"api={{concurrency: {calls}}}"]
         environment = {**os.environ, "SEELEVEL_CACHE": str(tmp_path / "cache"), "OPENAI_API_KEY": KEY}
         process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE)
-        while len(given(server)) < 20:
+        while len(given(server)) <= 20:
             time.sleep(0.01)
             assert process.poll() is None, process.communicate()[1].decode()
         process.kill()
         process.communicate()
-        time.sleep(0.3)
         before = set(given(server))
+        killed.set()
         ended = subprocess.run(command, env=environment, capture_output=True, text=True)
         assert ended.returncode == 0, ended.stderr
         asked = given(server)
