@@ -104,6 +104,7 @@ class TestLadders:
         responses = [Response(said("A cup.", "Sure?", "Yes."), 0, {"kind": "standard"})]
         ladder = sampled(Ladder("x", [], ASK, responses), talks, [{}, {}], settings(standard=False))
         assert (ladder.levels, ladder.reference) == ([0, 0], ["A cup.", "Yes."])
+        assert ladder.flags == [UNORDERED]
 
     def test_samples_alike_are_dropped_and_counted(self) -> None:
         texts = ["A red cup.", "There is a cat", "there is a cat!", "There is a dog"]

@@ -33,7 +33,7 @@ def build_ladder(
     first answer is level 0 and the ladder is flagged.
     """
     responses = list(ladder.responses)
-    flags = [] if responses else [NO_STANDARD]
+    flags = [] if responses or ladder.reference else [NO_STANDARD]
     dropped = []
     for talk, origin in zip(talks, origins, strict=True):
         why, answers = "", _answers(talk.messages)
