@@ -30,9 +30,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seelevel.check.settings import CheckSettings
-from seelevel.ladder import Ladder, dense_levels
+from seelevel.ladder import Ladder
 from seelevel.language.chunks import Chunk, noun_chunks
 from seelevel.language.encoders import TextEncoder, Vectors, load_encoder
+from seelevel.levels import dense_levels
 from seelevel.models.base import ModelRef
 from seelevel.notes import Checked, CheckNote, Coverage, Match
 from seelevel.store import batched

@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 from seelevel.check.autocheck import DIGITS, AutoCheck
 from seelevel.errors import InputError
 from seelevel.formats.parquet import load_ladders
-from seelevel.ladder import Ladder, dense_levels
+from seelevel.ladder import Ladder
 from seelevel.language.encoders import load_encoder
+from seelevel.levels import dense_levels
 from seelevel.notes import Coverage, Match
 
 GRID = tuple(round(0.4 + 0.02 * n, 2) for n in range(30))

@@ -32,7 +32,8 @@ from seelevel.check.settings import CheckSettings
 from seelevel.fingerprints import digest
 from seelevel.judge import JUDGE_SAMPLING, Judge, JudgeTemplate, Unscored, image_content, sample_ladder
 from seelevel.judge.replies import Record, parse_ratings
-from seelevel.ladder import IMAGE_MARK, Ladder, dense_levels
+from seelevel.ladder import IMAGE_MARK, Ladder
+from seelevel.levels import dense_levels
 from seelevel.models import load_generator
 from seelevel.models.base import Generator, ModelRef, Sampling
 from seelevel.notes import Checked, CheckNote, Compared
