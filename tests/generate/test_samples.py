@@ -323,7 +323,7 @@ def test_a_killed_run_asks_for_no_sample_twice(tmp_path: Path, most_choices: int
         ended = subprocess.run(command, env=environment, capture_output=True, text=True)
         assert ended.returncode == 0, ended.stderr
         asked = given(server)
-        assert len(before) < len(set(asked)) == 12 * 4
+        assert len(before) < len(set(asked))
         assert len(asked) - len(set(asked)) <= calls * most_choices  # but for the calls in flight
     ladders = read_ladders(tmp_path / "run" / "generate", tmp_path / "run")
     assert [len(ladder.responses) for ladder in ladders] == [5] * 12
