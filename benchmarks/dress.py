@@ -21,7 +21,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from seelevel.ladder import BEST, CRITERIA
+from seelevel.ladder import BEST
+from seelevel.levels import CRITERIA
 from seelevel.scorers import capability, chair
 from seelevel.scorers import refinement as feedback
 from seelevel.scorers.intervals import Figure, Measure, difference_text, differences, figures

@@ -21,6 +21,7 @@ GROUND = {
     "registry",
     "notes",
     "ladder",
+    "levels",
     "fingerprints",
     "store",
     "templates",

@@ -15,7 +15,8 @@ from pydantic import BaseModel
 from seelevel.check.settings import CheckSettings
 from seelevel.evaluate import chosen_benchmarks
 from seelevel.feedback.settings import FeedbackSettings
-from seelevel.generate.settings import SETTINGS, FinetuneSettings
+from seelevel.generate.method import FinetuneSettings
+from seelevel.generate.settings import SETTINGS
 from seelevel.models.base import ApiSettings, Sampling
 from seelevel.recipe import BaseSettings, DataSettings, Recipe, load_recipe
 from seelevel.report.settings import ReportSettings

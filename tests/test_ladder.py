@@ -2,7 +2,8 @@
 
 import pytest
 
-from seelevel.ladder import Feedback, Image, Interaction, Ladder, Response, dense_levels
+from seelevel.ladder import Feedback, Image, Interaction, Ladder, Response
+from seelevel.levels import dense_levels
 from seelevel.notes import RoundOf
 
 pytestmark = pytest.mark.unit

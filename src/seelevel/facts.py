@@ -25,6 +25,10 @@ class Facts:
         return {name: value for name, value in asdict(self).items() if value is not None}
 
 
+Means = dict[str, dict[str, float]]
+"""Mean and number (`mean`, `n`) of ratings by criterion, or of log-probs by level."""
+
+
 @dataclass(frozen=True)
 class InputFacts(Facts):
     """Data that the embedded world writes."""
@@ -78,10 +82,6 @@ class CheckFacts(Facts):
     overridden: int | None = None
 
 
-Means = dict[str, dict[str, float]]
-"""Mean and number of ratings (`mean`, `n`) by criterion."""
-
-
 @dataclass(frozen=True)
 class FeedbackFacts(Facts):
     """Ratings. `responses` are rated, `unscored` are not. `ratings_by_round` has keys from "0", the first answers."""
@@ -99,7 +99,8 @@ class FeedbackFacts(Facts):
 @dataclass(frozen=True)
 class AlignFacts(Facts):
     """Training. `left_out` counts ladders by the reason why they were not trained on; `best_fell` says that the best
-    responses became less likely for a while."""
+    responses became less likely for a while. `logprobs` has, by level, the responses' log-prob per token under the
+    reference, which is the model before training."""
 
     ladders: int | None = None
     left_out: dict[str, int] | None = None
@@ -109,6 +110,7 @@ class AlignFacts(Facts):
     device: str | None = None
     trained_weights: int | None = None
     best_fell: bool | None = None
+    logprobs: Means | None = None
 
 
 @dataclass(frozen=True)

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal, TypedDict
 
 from seelevel.fingerprints import digest
+from seelevel.levels import CRITERIA, PairSet, preference_pairs, rating_levels
 from seelevel.notes import Checked, CheckNote, FeedbackNote, LevelOverride, RoundOf
 
 Role = Literal["system", "user", "assistant"]
-PairSet = Literal["all", "adjacent", "best-vs-rest", "best-vs-worst"]
-CRITERIA = ("helpfulness", "honesty", "harmlessness")
 WORST, BEST = 1, 4
 """Ratings of a criterion are whole numbers from 1 to 4."""
 IMAGE_MARK = "<image>"
+LOGPROB, REFERENCE, UNORDERED = "logprob", "reference", "samples without an order"
+"""The score of a response that is its mean log-prob per token; the note with the standard response's answers, if it is
+no level of its ladder; the flag of a ladder whose samples nothing has ranked."""
 TYPED_NOTES = ("check", "round_of", "feedback", "overrides")
 """Fields of a ladder that files keep beside its free-form notes, so the notes must not use their names."""
 
@@ -174,6 +176,30 @@ class Ladder:
         return next((response for response in self.responses if response.is_standard), None)
 
     @property
+    def reference(self) -> list[str]:
+        """The standard response's answers, also if it is no level of this ladder; empty if there is none."""
+        if self.standard is not None:
+            return [message["content"] for message in self.standard.messages[::2]]
+        texts = self.notes.get(REFERENCE)
+        return texts if isinstance(texts, list) and all(isinstance(text, str) for text in texts) else []
+
+    @property
+    def holds_measure(self) -> bool:
+        """Whether the auto-check measures by the first response; else by the reference outside the ladder."""
+        return self.standard is not None or not self.reference
+
+    @property
+    def flags(self) -> list[str]:
+        """The flags among the notes. A ladder's file may hold a single one, or other values."""
+        flags = self.notes.get("flags", [])
+        return [str(flag) for flag in (flags if isinstance(flags, list) else [flags])]
+
+    @property
+    def unordered(self) -> bool:
+        """Whether the best level holds several samples that nothing has ranked."""
+        return UNORDERED in self.flags and self.levels.count(min(self.levels, default=0)) > 1
+
+    @property
     def standard_displaced(self) -> bool:
         """Whether another response stands above the standard one. Then nothing can be measured by the first."""
         return self.standard is not None and not self.responses[0].is_standard
@@ -196,9 +222,13 @@ class Ladder:
         """This ladder with other responses, sorted by level (stable), and a checker's note.
 
         Levels that people have set (`overrides`) stay in force; each override notes the checker's level it replaces.
+        Samples have an order now, unless the note says that they are unchecked.
         """
         ranked = sorted(responses, key=lambda r: r.level)
-        ladder = replace(self, responses=ranked, check=self.check if check is None else check)
+        notes = self.notes
+        if UNORDERED in self.flags and (check is None or not check.unchecked):
+            notes = {**notes, "flags": [flag for flag in self.flags if flag != UNORDERED]}
+        ladder = replace(self, responses=ranked, notes=notes, check=self.check if check is None else check)
         levels = {response.id: response.level for response in ranked}
         levelled = check is not None and not check.unchecked  # else the levels may be those that people set before
         overrides = [
@@ -237,48 +267,6 @@ class Ladder:
         levels = {override.response: override.to for override in overrides}
         responses = [replace(r, level=levels.get(r.id, r.level)) for r in self.responses]
         return replace(self, responses=sorted(responses, key=lambda r: r.level), overrides=tuple(overrides))
-
-
-def preference_pairs(levels: Sequence[int], which: PairSet | Sequence[Sequence[int]] = "all") -> list[tuple[int, int]]:
-    """Index pairs (i, j) with levels[i] < levels[j] that are in the pair set (see `Ladder.pairs`)."""
-    present = sorted(set(levels))
-    rank = {level: n for n, level in enumerate(present)}
-    if isinstance(which, str):
-        last = len(present) - 1
-        wanted: dict[str, Callable[[int, int], bool]] = {
-            "all": lambda a, b: True,
-            "adjacent": lambda a, b: rank[b] == rank[a] + 1,
-            "best-vs-rest": lambda a, b: rank[a] == 0,
-            "best-vs-worst": lambda a, b: rank[a] == 0 and rank[b] == last,
-        }
-        if which not in wanted:
-            raise ValueError(f"pair set '{which}' is not one of {', '.join(wanted)}")
-        keep = wanted[which]
-    else:
-        explicit = {(int(a), int(b)) for a, b in which}
-        keep = lambda a, b: (a, b) in explicit  # noqa: E731 - a predicate like those above
-    return [(i, j) for i, a in enumerate(levels) for j, b in enumerate(levels) if a < b and keep(a, b)]
-
-
-def dense_levels(keys: Sequence[Any]) -> list[int]:
-    """Levels from 0 for sort keys: the smallest key is best, and equal keys share a level."""
-    order = {key: n for n, key in enumerate(sorted(set(keys)))}
-    return [order[key] for key in keys]
-
-
-def shared_criteria(ratings: Sequence[Mapping[str, int]]) -> list[str]:
-    """The criteria that all the ratings have."""
-    return [name for name in CRITERIA if all(name in rating for rating in ratings)]
-
-
-def rating_levels(ratings: Sequence[Mapping[str, int]]) -> list[int]:
-    """Levels from 0 by the mean of the criteria that all ratings have, then by the lowest of them; else a tie.
-
-    Comparing two at a time, by the criteria that both have, could run in a circle. Without a shared criterion all tie.
-    """
-    shared = shared_criteria(ratings)
-    rows = [[rating[name] for name in shared] for rating in ratings]
-    return dense_levels([(-sum(values), -min(values, default=0)) for values in rows])
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from seelevel.store import cache_folder
 
 if TYPE_CHECKING:
     from seelevel.formats.sources import Source
-    from seelevel.generate.settings import FinetuneSettings
+    from seelevel.generate.method import FinetuneSettings
     from seelevel.ladder import Ladder
     from seelevel.recipe import DataSettings, Recipe
     from seelevel.scorers.settings import EvaluateSettings
@@ -161,7 +161,7 @@ def named_generator(name: str, api: ApiSettings) -> ModelRef:
     if name == ORACLE:
         return ModelRef(name, "seelevel.world.oracle:Oracle")
     if is_server(name):
-        from seelevel.models.server.client import split_name
+        from seelevel.models.server.names import split_name
 
         split_name(name)
         return ModelRef(name, name, api)

@@ -25,7 +25,7 @@ from seelevel.store import MANIFEST, StageFolder, read_mapping
 if TYPE_CHECKING:
     from rich.text import Text
 
-    from seelevel.generate.settings import FinetuneSettings, Method
+    from seelevel.generate.method import FinetuneSettings, Method
     from seelevel.models.base import Generator
 
 

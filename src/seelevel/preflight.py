@@ -23,7 +23,7 @@ from seelevel.store import read_manifest
 from seelevel.training.requirements import check_training
 
 if TYPE_CHECKING:
-    from seelevel.generate.settings import FinetuneSettings
+    from seelevel.generate.method import FinetuneSettings
     from seelevel.training.settings import TrainSettings
 
 

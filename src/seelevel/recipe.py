@@ -15,7 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from seelevel.check.settings import CheckSettings
 from seelevel.errors import InputError
 from seelevel.feedback.settings import FeedbackSettings
-from seelevel.generate.settings import FinetuneSettings, GenerateSettings
+from seelevel.generate.method import FinetuneSettings
+from seelevel.generate.settings import GenerateSettings
 from seelevel.json_text import not_finite
 from seelevel.models.base import ApiSettings
 from seelevel.opening import read_text
@@ -88,6 +89,16 @@ class Recipe(BaseModel):
             raise ValueError(
                 "feedback.ladders: rounds leaves the order as it is and makes a ladder of one answer of each later "
                 f"round, from which {objective.name} learns nothing; set feedback.ladders: ratings"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _samples_get_an_order(self) -> Self:
+        rated = self.feedback is not None and self.feedback.ladders == "ratings"
+        if not self.generate.ordered and self.check is None and not rated:
+            raise ValueError(
+                "generate.standard: samples have no order until `check` or a judge gives one; set check, or "
+                "standard: true to learn only that the standard response is better"
             )
         return self
 

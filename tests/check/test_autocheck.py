@@ -11,7 +11,8 @@ from spacy.tokens import Doc
 
 from seelevel.check import autocheck
 from seelevel.check.autocheck import AutoCheck
-from seelevel.ladder import Image, Ladder, Message, Response
+from seelevel.check.curve import rechecked
+from seelevel.ladder import UNORDERED, Image, Ladder, Message, Response
 from seelevel.notes import Checked, CheckNote, Coverage, Match
 
 # Unit vectors: cos(mug, cup) = .8, cos(mug, dog) = .6; the sentence 'mug.' is .6 from 'cup dog.' and .8 from 'lamp.'.
@@ -224,3 +225,27 @@ def test_the_recipes_threshold_wins_over_the_encoders_own() -> None:
     encoder.threshold = 0.9
     assert AutoCheck(encoder).threshold == 0.9
     assert AutoCheck(encoder, 0.5).threshold == 0.5
+
+
+@pytest.mark.unit
+def test_samples_are_measured_by_a_standard_outside_the_ladder(words: Language) -> None:
+    given = ladder("mug.", "cup dog.", "lamp.")
+    given = replace(
+        given, responses=[replace(r, level=0) for r in given.responses], notes={"reference": ["cup dog.", "lamp."]}
+    )
+    (checked,) = AutoCheck(Table(), 0.75, words)([given])
+    (inside,) = AutoCheck(Table(), 0.75, words)([ladder("cup dog. lamp.", "mug.", "cup dog.", "lamp.")])
+    assert unchecked(checked) == ""
+    assert texts_of(checked) == texts_of(inside)[1:]
+    assert checked.levels == [level - 1 for level in inside.levels[1:]]
+    assert [c.acc for c in coverages(checked)] == [c.acc for c in coverages(inside)[1:]]
+    assert sorted(rechecked([checked])[0].score) == sorted(c.score for c in coverages(checked))
+
+
+@pytest.mark.unit
+def test_samples_without_any_standard_stay_unordered(words: Language) -> None:
+    given = ladder("mug.", "cup dog.")
+    given = replace(given, responses=[replace(r, level=0) for r in given.responses], notes={"flags": [UNORDERED]})
+    (checked,) = AutoCheck(Table(), 0.75, words)([given])
+    assert unchecked(checked) == "there is no standard response to measure samples by"
+    assert checked.unordered

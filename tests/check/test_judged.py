@@ -88,6 +88,16 @@ class TestListwise:
         assert [(r.text, r.level) for r in found.responses] == [("bbb", 0), ("cc", 1), ("a", 2)]
         assert "Standard answer:" not in judge.prompts[0].messages[0]["content"]
 
+    def test_a_standard_outside_the_ladder_is_shown_to_the_judge(self) -> None:
+        judge = Reader(by_length)
+        (found,) = JudgeOrder(judge)([ladder("a", "bbb", reference=["Right."])])
+        assert [(r.text, r.level) for r in found.responses] == [("bbb", 0), ("a", 1)]
+        assert 'Standard answer: "Right."' in judge.prompts[0].messages[0]["content"]
+
+    def test_a_standard_of_other_rounds_leaves_the_order_as_it_was(self) -> None:
+        (found,) = JudgeOrder(Reader(by_length))([ladder("a", "bbb", reference=["Right.", "Yes."])])
+        assert found.check is not None and found.check.unchecked == "responses of unequal rounds"
+
     def test_the_judge_sees_annotations_and_the_standard_but_no_order(self) -> None:
         judge = Reader(by_length)
         ladders = [ladder("Right.", "one", "two", "three", id=str(n)) for n in range(40)]

@@ -15,6 +15,7 @@ from seelevel.errors import InputError
 from seelevel.formats import Rejected, read
 from seelevel.formats.parquet import save_ladders
 from seelevel.ladder import Ladder, Message, Response
+from seelevel.notes import CheckNote
 from tests.formats.made import picture
 from tests.formats.test_broken_records import damaged
 
@@ -69,3 +70,22 @@ def test_a_damaged_file_of_ladders_is_read_or_refused_in_one_line(tmp_path: Path
         good += 1
         assert all(isinstance(entry, Ladder | Rejected) for entry in found)
     assert 0.02 < good / trials < 0.98
+
+
+@pytest.mark.parametrize("value", ["much", True, None, [1.0]])
+def test_a_score_that_is_no_number_is_refused(tmp_path: Path, value: Any) -> None:
+    answers = [Response([Message(role="assistant", content="a")], 0, scores={"logprob": value})]
+    save_ladders([Ladder("x", [], [Message(role="user", content="What?")], answers)], tmp_path / "l.parquet")
+    with pytest.raises(InputError, match="score logprob is"):
+        list(read(tmp_path / "l.parquet", form="ladders"))
+
+
+@pytest.mark.parametrize("value", [None, 5, {"a": 1}, [1], [None]])
+def test_notes_of_other_types_are_no_reference_and_no_fault(tmp_path: Path, value: Any) -> None:
+    answers = [Response([Message(role="assistant", content="a")], 0)] * 2
+    notes = {"reference": value, "flags": value}
+    save_ladders([Ladder("x", [], [Message(role="user", content="?")], answers, notes=notes)], tmp_path / "l.parquet")
+    (ladder,) = read(tmp_path / "l.parquet", form="ladders")
+    assert isinstance(ladder, Ladder)
+    assert (ladder.reference, ladder.holds_measure, ladder.unordered) == ([], True, False)
+    assert all(isinstance(flag, str) for flag in ladder.ordered(ladder.responses, CheckNote("judge", (0, 0))).flags)

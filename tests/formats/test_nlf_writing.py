@@ -13,7 +13,8 @@ from hypothesis import strategies as some
 
 from seelevel.formats import convert, read
 from seelevel.formats.nlf import write as write_nlf
-from seelevel.ladder import CRITERIA, Feedback, Image, Interaction, Ladder, Message, Response
+from seelevel.ladder import Feedback, Image, Interaction, Ladder, Message, Response
+from seelevel.levels import CRITERIA
 from seelevel.notes import RoundOf
 from tests.formats.interactions import PUBLIC, rounds, said, turn
 from tests.formats.made import picture, write

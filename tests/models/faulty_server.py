@@ -23,6 +23,11 @@ def answer_to(text: str) -> str:
     return f"answer to {hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
 
+def sample_of(text: str, seed: int) -> str:
+    """What the server says to a question for a sample of this seed."""
+    return f"sample {seed} of {answer_to(text)}"
+
+
 class FaultyServer(ThreadingHTTPServer):
     """`share` of the questions fail once, a third of those twice, each in one of `faults`; the rest never."""
 
@@ -41,6 +46,7 @@ class FaultyServer(ThreadingHTTPServer):
         self.refuses: Callable[[dict[str, Any]], tuple[int, Any] | None] = lambda body: None  # status and reply
         self.replies: Callable[[str], dict[str, Any] | None] = lambda question: None  # a whole reply, or None
         self.says: Callable[[str], str | dict[str, Any]] = answer_to  # a text, or a message such as a refusal
+        self.most_choices = 64  # of one reply, however many are asked for
         self.slow_seconds = 1.5
         self.slow_list = 0.0
         self.bodies: list[dict[str, Any]] = []
@@ -129,18 +135,24 @@ class Handler(BaseHTTPRequestHandler):
                     server.faulted[fault] += 1
                 self.fail(fault)
                 return
-            said = server.says(question) if server.ending is None else None
-            message = said if isinstance(said, dict) else {"content": said}
-            reply = {
-                "choices": [{"message": {"role": "assistant", **message}, "finish_reason": server.ending or "stop"}],
-                "usage": {"completion_tokens": 5},
-            }
+            choices = [self.choice(question, body, n) for n in range(min(body.get("n", 1), server.most_choices))]
+            reply = {"choices": choices, "usage": {"completion_tokens": 5 * len(choices)}}
             with server.lock:
                 server.answered[question] += 1
             self.say(200, server.replies(question) or reply)
         finally:
             with server.lock:
                 server.busy -= 1
+
+    def choice(self, question: str, body: dict[str, Any], n: int) -> dict[str, Any]:
+        """One choice; where log-probs are asked for, it is a sample of the seed, and its mean is -1."""
+        said = self.server.says(question) if self.server.ending is None else None
+        choice: dict[str, Any] = {"finish_reason": self.server.ending or "stop"}
+        if body.get("logprobs"):
+            said = sample_of(question, body.get("seed", 0) + n) if said == answer_to(question) else said
+            choice["logprobs"] = {"content": [{"token": "a", "logprob": value} for value in (-0.5, -1.5)]}
+        message = said if isinstance(said, dict) else {"content": said}
+        return {**choice, "message": {"role": "assistant", **message}}
 
     def fail(self, fault: str) -> None:
         if fault == "429":

@@ -12,7 +12,8 @@ import pytest
 
 from seelevel.errors import InputError, ServerError
 from seelevel.models.base import Sampling
-from seelevel.models.server.client import ApiModel, split_name
+from seelevel.models.server.client import ApiModel
+from seelevel.models.server.names import split_name
 from tests.models.asking import GREEDY, ask, model
 from tests.models.faulty_server import FAULTS, KEY, answer_to, serving
 

@@ -85,7 +85,7 @@ class TestKeys:
         (file,) = kept.rglob("*.json")
         assert json.loads(file.read_text()) == {
             "text": answer_to("user: a question"), "tokens": 5, "finished": True, "note": "", "read": 0,
-            "reasoning": "",
+            "reasoning": "", "logprob": None,
         }  # fmt: skip
 
     def test_one_loader_gives_a_servers_model_and_an_object_of_the_package(self) -> None:

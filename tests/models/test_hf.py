@@ -15,7 +15,8 @@ from seelevel.images import open_image
 from seelevel.models import load_model
 from seelevel.models.base import Prompt, Sampling
 from seelevel.models.chat_template import render
-from seelevel.models.local import LocalModel, Repetition
+from seelevel.models.decoding import Repetition
+from seelevel.models.local import LocalModel
 from tests.training.tiny import make_picture, save_model
 
 GREEDY = Sampling(max_new_tokens=12)

@@ -144,7 +144,7 @@ def test_a_reply_that_calls_a_tool_is_kept_and_not_paid_again() -> None:
 
 @pytest.mark.parametrize("name", ["reasoning_content", "reasoning", "thinking"])
 def test_thoughts_in_a_field_of_their_own_are_reasoning(name: str) -> None:
-    found = read_reply(
+    (found,) = read_reply(
         json.dumps({"choices": [{"message": {"content": "A cup.", name: "Red?"}, "finish_reason": "stop"}]})
     )
     assert (found.text, found.reasoning, found.note) == ("A cup.", "Red?", "")
@@ -152,7 +152,7 @@ def test_thoughts_in_a_field_of_their_own_are_reasoning(name: str) -> None:
 
 def test_thoughts_in_parts_of_the_content_are_reasoning() -> None:
     parts = [{"type": "thinking", "thinking": [{"type": "text", "text": "Red?"}]}, {"type": "text", "text": "A cup."}]
-    found = read_reply(json.dumps({"choices": [{"message": {"content": parts}, "finish_reason": "stop"}]}))
+    (found,) = read_reply(json.dumps({"choices": [{"message": {"content": parts}, "finish_reason": "stop"}]}))
     assert (found.text, found.reasoning) == ("A cup.", "Red?")
 
 
@@ -165,7 +165,7 @@ def test_thoughts_in_parts_of_the_content_are_reasoning() -> None:
     ],
 )
 def test_a_reply_of_thoughts_alone_has_no_answer_and_says_why(message: dict[str, Any], ending: str, note: str) -> None:
-    found = read_reply(json.dumps({"choices": [{"message": message, "finish_reason": ending}]}))
+    (found,) = read_reply(json.dumps({"choices": [{"message": message, "finish_reason": ending}]}))
     assert (found.text, found.reasoning, found.note) == ("", "Is it", note)
 
 

@@ -187,6 +187,7 @@ def make_run(
             "left_out": {"no pair": 1},
             "layout": "rows",
             "best_fell": True,
+            "logprobs": {"0": {"mean": -1.5, "n": 19}, "1": {"mean": -0.25, "n": 38}},
             "words": AlignSettings.model_validate(RECIPE["align"]).words,
         },
         "evaluate": {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from seelevel.training.fit import fit
 from seelevel.training.logprobs import token_logprobs
 from seelevel.training.packing import collate
 from seelevel.training.packing.tokens import ImageReader, TokenisedLadder, tokenise
-from seelevel.training.reference import reference_logprobs
+from seelevel.training.reference import by_level, reference_logprobs
 from seelevel.training.settings import TrainSettings
 from tests.training.tiny import make_ladder, make_model, make_processor, save_model
 
@@ -209,3 +210,21 @@ def test_the_recipe_may_name_another_folder(ladders: list[Ladder], tmp_path: Pat
     fit(ladders[:3], base, settings(cache=str(tmp_path / "mine")), tmp_path / "out", seed=0)
     assert list((tmp_path / "mine").rglob("*.safetensors"))
     assert not (cache_folder() / "reference").exists()
+
+
+def test_levels_have_the_means_of_their_own_responses(
+    model: Any, ladders: list[Ladder], tokens: list[TokenisedLadder], images: ImageReader, tmp_path: Path
+) -> None:
+    """Each response alone, in a row of its own, over its scored tokens."""
+    expected: dict[int, list[float]] = {}
+    for ladder, whole in zip(ladders, tokens, strict=True):
+        for n, level in enumerate(ladder.levels):
+            alone = replace(whole, tokens=[whole.tokens[n]], rounds=[whole.rounds[n]])
+            alone = replace(alone, image_spans=[whole.image_spans[n]])
+            with torch.no_grad():
+                values = token_logprobs(model, collate([alone], images, "rows")).values
+            expected.setdefault(level, []).append(float(values.mean()))
+    found = by_level(ladders, tokens, reference_logprobs(model, tokens, images, "shared", tmp_path))
+    assert {level: entry["n"] for level, entry in found.items()} == {str(k): len(v) for k, v in expected.items()}
+    for level, values in expected.items():
+        assert found[str(level)]["mean"] == pytest.approx(sum(values) / len(values), abs=1e-5)

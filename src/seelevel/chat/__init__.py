@@ -10,7 +10,8 @@ from seelevel.errors import InputError
 from seelevel.judge import Unscored
 from seelevel.judge.annotate import Annotator
 from seelevel.judge.conversation import REQUEST, asks_for_changes, request_text
-from seelevel.ladder import CRITERIA, IMAGE_MARK, Feedback, Image, Interaction, Ladder, Message, Response, unmarked
+from seelevel.ladder import IMAGE_MARK, Feedback, Image, Interaction, Ladder, Message, Response, unmarked
+from seelevel.levels import CRITERIA
 from seelevel.models.base import Generator, Prompt, Sampling, streamed
 from seelevel.models.conditioned import Conditioned
 from seelevel.thoughts import split_thought

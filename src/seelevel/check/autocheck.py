@@ -30,9 +30,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seelevel.check.settings import CheckSettings
-from seelevel.ladder import Ladder, dense_levels
+from seelevel.ladder import Ladder
 from seelevel.language.chunks import Chunk, noun_chunks
 from seelevel.language.encoders import TextEncoder, Vectors, load_encoder
+from seelevel.levels import dense_levels
 from seelevel.models.base import ModelRef
 from seelevel.notes import Checked, CheckNote, Coverage, Match
 from seelevel.store import batched
@@ -114,11 +115,12 @@ class AutoCheck:
     def __call__(self, ladders: Iterable[Ladder]) -> Iterator[Ladder]:
         for block in batched(ladders, BLOCK):
             responses = [response.text for ladder in block for response in ladder.responses]
-            texts = list(dict.fromkeys(responses))
+            texts = list(dict.fromkeys([*responses, *map(_measure, block)]))
             units = {text: Units(chunks) for text, chunks in zip(texts, noun_chunks(texts, self.parser), strict=True)}
             vectors = self._encode([t for unit in units.values() for t in unit.phrases + unit.sentences])
             for ladder in block:
-                yield self._check(ladder, [units[response.text] for response in ladder.responses], vectors)
+                measure = units[_measure(ladder)]
+                yield self._check(ladder, measure, [units[response.text] for response in ladder.responses], vectors)
 
     def _encode(self, texts: list[str]) -> dict[str, Vectors]:
         """A vector for each text. Vectors of this call and of earlier ones are cached."""
@@ -130,12 +132,14 @@ class AutoCheck:
             del self._vectors[next(iter(self._vectors))]
         return vectors
 
-    def _check(self, ladder: Ladder, units: list[Units], vectors: dict[str, Vectors]) -> Ladder:
+    def _check(self, ladder: Ladder, measure: Units, units: list[Units], vectors: dict[str, Vectors]) -> Ladder:
         note = CheckNote("autocheck", tuple(ladder.levels), threshold=self.threshold)
-        if reason := _why_unchecked(ladder, units):
+        if reason := _why_unchecked(ladder, measure):
             return ladder.left_unchecked(replace(note, unchecked=reason))
-        coverages = [self._compare(units[0], response, vectors) for response in units]
-        levels = [0, *(level + 1 for level in dense_levels([(-c.acc, -c.score) for c in coverages[1:]]))]
+        coverages = [self._compare(measure, response, vectors) for response in units]
+        first = int(ladder.holds_measure)  # it stays best
+        ranked = dense_levels([(-c.acc, -c.score) for c in coverages[first:]])
+        levels = [0] * first + [first + level for level in ranked]
         responses = [
             replace(
                 response,
@@ -145,7 +149,8 @@ class AutoCheck:
             )
             for place, (response, level, coverage) in enumerate(zip(ladder.responses, levels, coverages, strict=True))
         ]
-        split = sum(text in self.encoder.split for unit in units for text in {*unit.phrases, *unit.sentences})
+        read = units if ladder.holds_measure else [measure, *units]
+        split = sum(text in self.encoder.split for unit in read for text in {*unit.phrases, *unit.sentences})
         return ladder.ordered(responses, replace(note, split=split))
 
     def _compare(self, standard: Units, response: Units, vectors: dict[str, Vectors]) -> Coverage:
@@ -170,13 +175,22 @@ class AutoCheck:
         )
 
 
-def _why_unchecked(ladder: Ladder, units: list[Units]) -> str:
+def _measure(ladder: Ladder) -> str:
+    """The text that responses are measured by: the first response, unless the standard is no level of the ladder."""
+    if not ladder.holds_measure:
+        return "\n\n".join(ladder.reference)
+    return ladder.responses[0].text if ladder.responses else ""
+
+
+def _why_unchecked(ladder: Ladder, measure: Units) -> str:
     """Why a ladder cannot be checked; empty if it can."""
     if len(ladder.responses) < 2:
         return "fewer than 2 responses"
     if ladder.standard_displaced:
         return "the standard response is not first"
-    return "" if units[0].chunks else "the standard response has no noun chunk"
+    if ladder.unordered and not ladder.reference:
+        return "there is no standard response to measure samples by"
+    return "" if measure.chunks else "the standard response has no noun chunk"
 
 
 def _cosines(wanted: list[str], given: list[str], vectors: dict[str, Vectors]) -> NDArray[np.float32]:

@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 from seelevel.check.autocheck import DIGITS, AutoCheck
 from seelevel.errors import InputError
 from seelevel.formats.parquet import load_ladders
-from seelevel.ladder import Ladder, dense_levels
+from seelevel.ladder import Ladder
 from seelevel.language.encoders import load_encoder
+from seelevel.levels import dense_levels
 from seelevel.notes import Coverage, Match
 
 GRID = tuple(round(0.4 + 0.02 * n, 2) for n in range(30))
@@ -101,10 +102,11 @@ def rechecked(ladders: Iterable[Ladder], order: Mapping[str, Ladder] | None = No
 
 
 def _covered(ladder: Ladder) -> list[tuple[int, int, Coverage]]:
-    """(place now, place before, coverage) of each response but the measure, which was first before the check."""
+    """(place now, place before, coverage) of each response but the measure, which was first before the check if
+    it is a level of the ladder."""
     checks = ((place, response.check) for place, response in enumerate(ladder.responses))
     covered = [(n, c.place_before, c.coverage) for n, c in checks if c is not None and c.coverage is not None]
-    return sorted((row for row in covered if row[1] > 0), key=lambda row: row[1])
+    return sorted((row for row in covered if row[1] > 0 or not ladder.holds_measure), key=lambda row: row[1])
 
 
 def _similarities(matches: Sequence[Match]) -> list[float]:

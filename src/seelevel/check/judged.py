@@ -32,7 +32,8 @@ from seelevel.check.settings import CheckSettings
 from seelevel.fingerprints import digest
 from seelevel.judge import JUDGE_SAMPLING, Judge, JudgeTemplate, Unscored, image_content, sample_ladder
 from seelevel.judge.replies import Record, parse_ratings
-from seelevel.ladder import IMAGE_MARK, Ladder, dense_levels
+from seelevel.ladder import IMAGE_MARK, Ladder
+from seelevel.levels import dense_levels
 from seelevel.models import load_generator
 from seelevel.models.base import Generator, ModelRef, Sampling
 from seelevel.notes import Checked, CheckNote, Compared
@@ -282,16 +283,15 @@ def _why_unchecked(ladder: Ladder) -> str:
         return "fewer than 2 responses"
     if ladder.standard_displaced:
         return "the standard response is not first"
-    return "responses of unequal rounds" if len({response.rounds for response in ladder.responses}) > 1 else ""
+    rounds = {response.rounds for response in ladder.responses} | {len(ladder.reference)} - {0}
+    return "responses of unequal rounds" if len(rounds) > 1 else ""
 
 
 def rounds_of(ladder: Ladder, n: int) -> list[dict[str, str]]:
     """A response's rounds: question, standard answer (empty if there is none), answer."""
     messages = ladder.responses[n].messages
     questions = [ladder.prompt[-1], *messages[1::2]]
-    references = ["" for _ in questions]
-    if ladder.standard is not None:
-        references = [message["content"] for message in ladder.standard.messages[::2]]
+    references = ladder.reference or ["" for _ in questions]
     return [
         {
             "question": question["content"].replace(IMAGE_MARK, "").strip(),

@@ -16,7 +16,8 @@ from seelevel.formats.shards import Transform, change_shards
 from seelevel.judge import Unscored
 from seelevel.judge.annotate import Annotator
 from seelevel.judge.conversation import Conversation, Refiner
-from seelevel.ladder import CRITERIA, Feedback, Ladder, Response, pictures_of, rating_levels, shared_criteria
+from seelevel.ladder import Feedback, Ladder, Response, pictures_of
+from seelevel.levels import CRITERIA, rating_levels, shared_criteria
 from seelevel.models import load_generator
 from seelevel.models.base import Generator, ModelRef, Prompt, Sampling
 from seelevel.models.thinking import complete

@@ -15,7 +15,7 @@ from seelevel.feedback.settings import FeedbackSettings
 from seelevel.forecast.aligning import GPU_FLOPS, LARGE, PROCESS_BYTES, SAMPLE, Training, human, training
 from seelevel.forecast.shapes import config_of, shape_of
 from seelevel.formats.parquet import read_ladders
-from seelevel.generate.settings import FinetuneSettings
+from seelevel.generate.method import FinetuneSettings
 from seelevel.models.base import ModelRef, is_server
 from seelevel.models.files import ModelSize, model_size
 from seelevel.models.folders import adapter_base

@@ -22,7 +22,8 @@ from seelevel.formats.llava import relative
 from seelevel.formats.pictures import Pictures
 from seelevel.formats.turns import settled
 from seelevel.formats.values import BadRecord, checked_text, first, mapping, missing, name_of
-from seelevel.ladder import CRITERIA, IMAGE_MARK, Feedback, Image, Interaction, Ladder, Message, Response
+from seelevel.ladder import IMAGE_MARK, Feedback, Image, Interaction, Ladder, Message, Response
+from seelevel.levels import CRITERIA
 from seelevel.notes import RoundOf
 from seelevel.progress import say
 from seelevel.store import write_lines

@@ -119,6 +119,14 @@ def _mapping(text: str, name: str) -> dict[str, Any]:
     return {} if text == "{}" else _of(dict, loads(text), name)
 
 
+def _scores(text: str) -> dict[str, float]:
+    scores = _mapping(text, "scores")
+    for name, value in scores.items():
+        if type(value) not in (int, float):
+            raise ValueError(f"score {name:.40} is {value!r:.40}")
+    return scores
+
+
 def _messages(rows: list[dict[str, Any]]) -> list[Message]:
     return [Message(role=_role(m["role"]), content=_of(str, m["content"], "content")) for m in rows]
 
@@ -151,7 +159,7 @@ def _response(row: dict[str, Any]) -> Response:
         level=_of(int, row["level"], "level"),
         origin=_mapping(row["origin"], "origin"),
         condition=_of(str, row["condition"], "condition"),
-        scores=_mapping(row["scores"], "scores"),
+        scores=_scores(row["scores"]),
         feedback=None if row["feedback"] is None else Feedback(**loads(row["feedback"])),
         check=None if row.get("check") is None else read_checked(loads(row["check"])),
         reasoning=_of(str, row.get("reasoning") or "", "reasoning"),

@@ -18,7 +18,8 @@ from typing import Any
 from seelevel.formats.pictures import Pictures, shown
 from seelevel.formats.questions import answer_turns, no_question, question_of
 from seelevel.formats.values import BadRecord, empty, first, kind_of, mapping, missing, number, rows_of
-from seelevel.ladder import Image, Ladder, Message, Response, dense_levels
+from seelevel.ladder import Image, Ladder, Message, Response
+from seelevel.levels import dense_levels
 
 LISTS = ("responses", "outputs", "completions", "answers", "candidates")
 TEXTS = ("response", "answer", "output", "completion", "text", "content", "value", "messages")

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from seelevel.facts import GenerateFacts
-from seelevel.generate.settings import SETTINGS, Method
+from seelevel.generate.method import Method
+from seelevel.generate.settings import SETTINGS
 from seelevel.models.base import ModelRef
 from seelevel.registry import choose
 from seelevel.store import StageFolder
@@ -17,6 +18,7 @@ __all__ = ["GENERATORS", "SETTINGS", "run"]
 # cover the sources of the others.
 GENERATORS = {
     "experts": "seelevel.generate.experts:generate",
+    "samples": "seelevel.generate.samples:generate",
     "incremental": "seelevel.generate.incremental:generate",
     "perturbation": "seelevel.generate.perturb:generate",
     "dialogues": "seelevel.generate.dialogues:generate",

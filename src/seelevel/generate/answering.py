@@ -12,6 +12,8 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +21,8 @@ from seelevel.facts import GenerateFacts
 from seelevel.fingerprints import digest
 from seelevel.formats.parquet import read_ladders, write_shard
 from seelevel.formats.shards import Work, each_shard
+from seelevel.generate.method import Answering
 from seelevel.generate.ranking import build_ladder, count_ladders
-from seelevel.generate.settings import Answering
 from seelevel.json_text import dumps, loads
 from seelevel.ladder import Ladder
 from seelevel.models.base import Generator, ModelRef, Sampling
@@ -34,21 +36,50 @@ from seelevel.store import StageFolder, shards, write_atomically
 class Answerer:
     """A model that answers the prompts. `origin` becomes the `origin` of its responses; its key `model` is the name.
 
-    `find()` returns the model. It may train the model first, and is called only if an answer is missing.
+    `find()` returns the model. It may train the model first, and is called only if an answer is missing. With
+    `samples`, the model gives so many answers to each prompt; with `greedy`, a greedy one before them.
     """
 
     origin: dict[str, Any]
     find: Callable[[], ModelRef]
+    samples: int | None = None
+    greedy: bool = False
 
     @classmethod
     def of_expert(cls, expert: ModelRef) -> Answerer:
         return cls({"kind": "expert", "model": expert.name}, lambda: expert)
 
+    @classmethod
+    def of_samples(cls, model: ModelRef, samples: int, greedy: bool = False) -> Answerer:
+        return cls({"kind": "sample", "model": model.name}, lambda: model, samples, greedy)
+
+    def answers(self, sampling: Sampling) -> list[tuple[dict[str, Any], Sampling, int | None]]:
+        """Origin, decoding and number of the sample (see `Prompt`) of each answer to a prompt."""
+        if self.samples is None:
+            return [(self.origin, sampling, None)]
+        answers: list[tuple[dict[str, Any], Sampling, int | None]] = []
+        if self.greedy:
+            greedy = sampling.model_copy(update={"temperature": 0.0, "top_p": 1.0, "min_p": 0.0})
+            answers.append(({**self.origin, "kind": "greedy"}, greedy, 0))
+        return [*answers, *(({**self.origin, "sample": n}, sampling, n) for n in range(self.samples))]
+
+
+Build = Callable[[Ladder, Sequence[Talk], Sequence[dict[str, Any]]], Ladder]
+
 
 def answer_prompts(
-    source: Path, stage: StageFolder, settings: Answering, answerers: Sequence[Answerer], root: Path, seed: int
+    source: Path,
+    stage: StageFolder,
+    settings: Answering,
+    answerers: Sequence[Answerer],
+    root: Path,
+    seed: int,
+    build: Build = build_ladder,
 ) -> GenerateFacts:
-    """Write one shard of ladders for each shard of `source`; return counts over all. `answerers` are best first."""
+    """Write one shard of ladders for each shard of `source`; return counts over all. `answerers` are best first.
+
+    `build` makes a ladder of its prompt, all answers and their origins.
+    """
     targets = {path: stage.path / path.name for path in shards(source)}
     for number, answerer in enumerate(answerers):
         todo = [p for p, target in targets.items() if not target.exists() and not _partial(stage, number, p).exists()]
@@ -56,12 +87,15 @@ def answer_prompts(
             _answer_shards(todo, stage, settings, answerer, number, root, seed)
     for path, target in targets.items():
         if not target.exists():
-            answers = [loads(read_text(_partial(stage, n, path))) for n in range(len(answerers))]
-            ladders = read_ladders(path, root)
-            decoding = [_sampling(settings, seed, path, n).model_dump(mode="json") for n in range(len(answerers))]
-            origins = [{**a.origin, "sampling": used} for a, used in zip(answerers, decoding, strict=True)]
-            rows = zip(ladders, *answers, strict=True)
-            write_shard(target, [_built(ladder, talks, origins) for ladder, *talks in rows], root)
+            answers: list[list[list[dict[str, Any]]]] = []  # by ladder, by answer, of each answerer
+            origins = []
+            for number, answerer in enumerate(answerers):
+                answers.append(loads(read_text(_partial(stage, number, path))))
+                for origin, used, _ in answerer.answers(_sampling(settings, seed, path, number)):
+                    origins.append({**origin, "sampling": used.model_dump(mode="json")})
+            rows = zip(read_ladders(path, root), *answers, strict=True)
+            built = [build(ladder, [Talk(**t) for talks in given for t in talks], origins) for ladder, *given in rows]
+            write_shard(target, built, root)
     shutil.rmtree(stage.path / "partial", ignore_errors=True)
     return count_ladders(stage.path, root)
 
@@ -82,8 +116,8 @@ def _answer_shards(
         say(f"generate: {model.describe()}")
 
         def work(path: Path, ladders: list[Ladder]) -> None:
-            talks = answer(model, ladders, _sampling(settings, seed, path, number))
-            text = dumps([vars(talk) for talk in talks])
+            talks = answer(model, ladders, answerer, _sampling(settings, seed, path, number))
+            text = dumps([[vars(talk) for talk in of_ladder] for of_ladder in talks])
             write_atomically(_partial(stage, number, path), text)
 
         return work
@@ -91,18 +125,25 @@ def _answer_shards(
     each_shard(paths, root, f"generate {answerer.origin['model']}", start)
 
 
-def _built(ladder: Ladder, talks: Sequence[dict[str, Any]], origins: Sequence[dict[str, Any]]) -> Ladder:
-    return build_ladder(ladder, [Talk(**talk) for talk in talks], origins)
+def answer(model: Generator, ladders: Sequence[Ladder], answerer: Answerer, sampling: Sampling) -> list[list[Talk]]:
+    """A model's answers to each ladder's prompt and, in later rounds, to the user turns of the best response.
+
+    Answers of the same decoding are asked for in one call, those of one ladder beside each other.
+    """
+    talks: list[list[Talk]] = [[] for _ in ladders]
+    for used, answers in groupby(answerer.answers(sampling), key=itemgetter(1)):
+        numbers = [number for _, _, number in answers]
+        dialogues = [_dialogue(ladder, number) for ladder in ladders for number in numbers]
+        given = iter(rollout(model, dialogues, used))
+        for of_ladder in talks:
+            of_ladder += [next(given) for _ in numbers]
+    return talks
 
 
-def answer(model: Generator, ladders: Sequence[Ladder], sampling: Sampling) -> list[Talk]:
-    """A model's answers to each ladder's prompt and, in later rounds, to the user turns of the best response."""
-    dialogues = []
-    for ladder in ladders:
-        standard = ladder.responses[0].messages if ladder.responses else []
-        later = [message for message in standard if message["role"] == "user"]
-        dialogues.append(Dialogue(ladder.prompt, later, [image.path for image in ladder.images]))
-    return rollout(model, dialogues, sampling)
+def _dialogue(ladder: Ladder, sample: int | None) -> Dialogue:
+    standard = ladder.responses[0].messages if ladder.responses else []
+    later = [message for message in standard if message["role"] == "user"]
+    return Dialogue(ladder.prompt, later, [image.path for image in ladder.images], sample)
 
 
 def _partial(stage: StageFolder, number: int, shard: Path) -> Path:

@@ -30,7 +30,8 @@ from seelevel.errors import InputError
 from seelevel.facts import GenerateFacts
 from seelevel.formats.parquet import iter_shards, read_ladders
 from seelevel.generate.answering import Answerer, answer_prompts
-from seelevel.generate.settings import FinetuneSettings, IncrementalSettings
+from seelevel.generate.method import FinetuneSettings
+from seelevel.generate.settings import IncrementalSettings
 from seelevel.json_text import loads
 from seelevel.ladder import Ladder
 from seelevel.models.base import ModelRef

@@ -166,7 +166,7 @@ class Perturbation:
         built = build_ladder(ladder, [Talk(talk) for talk in talks], origins)
         if drawn:
             return built
-        return replace(built, notes={**built.notes, "flags": [*built.notes.get("flags", []), NOTHING]})
+        return replace(built, notes={**built.notes, "flags": [*built.flags, NOTHING]})
 
     def _other(self, word: Word, draw: random.Random) -> str | None:
         """Another word of the same form, or None if the data set has none."""

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from seelevel.facts import GenerateFacts
 from seelevel.formats.parquet import iter_shards
-from seelevel.ladder import Ladder, Message, Response
+from seelevel.ladder import LOGPROB, Ladder, Message, Response
 from seelevel.models.rollout import Talk
 
 NO_STANDARD, NO_ANSWER = "no standard response", "no answer at all"
@@ -18,33 +18,43 @@ NO_STANDARD, NO_ANSWER = "no standard response", "no answer at all"
 REPEATS, EMPTY, NOT_ANSWERED = "repeats a better response", "empty", "not answered"
 
 
-def build_ladder(ladder: Ladder, talks: Sequence[Talk], origins: Sequence[dict[str, Any]]) -> Ladder:
-    """A ladder with answers added below its responses, one level each.
+def build_ladder(
+    ladder: Ladder,
+    talks: Sequence[Talk],
+    origins: Sequence[dict[str, Any]],
+    repeats: Callable[[str, str], bool] = str.__eq__,
+    reason: str = REPEATS,
+    tie: bool = False,
+) -> Ladder:
+    """A ladder with answers added below its responses, one level each; with `tie`, all on one level.
 
     `talks` and `origins` are best first. An answer that is empty in any round is dropped with a note. So is one that
-    repeats a better response: it would prefer a text over itself. Without a standard response, the first answer is
-    level 0 and the ladder is flagged.
+    `repeats` a response before it, with `reason`: it would prefer a text over itself. Without a standard response, the
+    first answer is level 0 and the ladder is flagged.
     """
     responses = list(ladder.responses)
-    flags = [] if responses else [NO_STANDARD]
+    flags = [] if responses or ladder.reference else [NO_STANDARD]
     dropped = []
     for talk, origin in zip(talks, origins, strict=True):
-        reason, answers = "", _answers(talk.messages)
-        if any(not text for text in answers):
-            reason = NOT_ANSWERED if talk.note else EMPTY
-        elif any(answers == _answers(response.messages) for response in responses):
-            reason = REPEATS
-        if reason:
-            left_out = {"model": source_of(origin), "reason": reason, "text": "\n\n".join(answers)}
+        why, answers = "", _answers(talk.messages)
+        text = "\n\n".join(answers)
+        if any(not answer for answer in answers):
+            why = NOT_ANSWERED if talk.note else EMPTY
+        elif any(repeats(text, "\n\n".join(_answers(response.messages))) for response in responses):
+            why = reason
+        if why:
+            left_out = {"model": source_of(origin), "reason": why, "text": text}
             dropped.append({**left_out, "why": talk.note} if talk.note else left_out)
         else:
-            level = responses[-1].level + 1 if responses else 0
-            responses.append(Response(talk.messages, level, origin, reasoning=talk.reasoning))
+            below = len(ladder.responses) if tie else len(responses)
+            level = responses[below - 1].level + 1 if below else 0
+            scores = {} if talk.logprob is None else {LOGPROB: talk.logprob}
+            responses.append(Response(talk.messages, level, origin, scores=scores, reasoning=talk.reasoning))
     if not responses:
         flags.append(NO_ANSWER)
     free_notes = dict(ladder.notes)
     if flags:
-        free_notes["flags"] = [*free_notes.get("flags", []), *flags]
+        free_notes["flags"] = [*ladder.flags, *flags]
     if dropped:
         free_notes["dropped"] = dropped
     return replace(ladder, responses=responses, notes=free_notes)
@@ -70,7 +80,7 @@ def count_ladders(folder: Path, root: Path) -> GenerateFacts:
         for ladder in ladders:
             levels[len(ladder.responses)] += 1
             by_model.update(source_of(response.origin) for response in ladder.responses)
-            flags.update(ladder.notes.get("flags", []))
+            flags.update(ladder.flags)
             dropped.update(entry["reason"] for entry in ladder.notes.get("dropped", []))
     return GenerateFacts(
         ladders=sum(levels.values()),

@@ -4,93 +4,18 @@ from __future__ import annotations
 
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
+from seelevel.generate.method import Answering, FinetuneSettings, Method, Name
 from seelevel.judge import JUDGE_SAMPLING
-from seelevel.models.base import Sampling, is_server
+from seelevel.models.base import Sampling
 from seelevel.registry import nearest
-from seelevel.training.objectives.settings import SftSettings
-from seelevel.training.settings import TrainSettings
 
-Name = Annotated[str, Field(min_length=1)]
 Share = Annotated[float, Field(gt=0, le=1)]
 Rounds = Annotated[int, Field(ge=1, le=10)]
-
-
-class Method(BaseModel):
-    """What the pipeline asks of every method: the models it loads, and the most levels its ladders have."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    method: str
-    inference_only: ClassVar[bool] = False
-    """Whether the models only answer prompts. Then they may be on servers."""
-
-    @property
-    def words(self) -> str:
-        """The settings in one line, for the report."""
-        raise NotImplementedError
-
-    @property
-    def models(self) -> list[str]:
-        """The models that the method loads, as the recipe names them, in the method's order."""
-        return []
-
-    @property
-    def answering(self) -> list[str]:
-        """The models that answer every prompt; a model that answers twice is listed twice."""
-        return self.models
-
-    @property
-    def max_answer_tokens(self) -> int | None:
-        """The most tokens of a model's answer; None if no model answers."""
-        return None
-
-    @property
-    def max_levels(self) -> int:
-        """K, including the standard response; 0 if only the records tell."""
-        raise NotImplementedError
-
-    @property
-    def training_data(self) -> FinetuneSettings | None:
-        """The records that the method trains on, besides the prompts that it answers."""
-        return None
-
-    def with_training_data(self, folder: Path) -> Method:
-        """The same settings with `training_data` from a folder of ladders."""
-        raise NotImplementedError
-
-    @property
-    def parsers(self) -> list[str]:
-        """The parsers that the method loads."""
-        return []
-
-    @property
-    def files(self) -> list[str]:
-        """The files that the method reads and that the responses depend on."""
-        return []
-
-
-class Answering(Method):
-    """A method whose responses are models' answers.
-
-    `batch_size`: the number of prompts that a model answers at once; null: chosen by the model's size.
-    """
-
-    sampling: Sampling = Sampling()
-    batch_size: int | None = Field(default=None, ge=1)
-
-    @property
-    def max_answer_tokens(self) -> int:
-        return self.sampling.max_new_tokens
-
-    @model_validator(mode="after")
-    def _no_beams_on_servers(self) -> Self:
-        if self.sampling.num_beams > 1 and any(is_server(name) for name in self.answering):
-            raise ValueError("a server does not search with beams; set sampling.num_beams: 1")
-        return self
+Samples = Annotated[int, Field(ge=1, le=64)]
 
 
 class ExpertsSettings(Answering):
@@ -113,23 +38,59 @@ class ExpertsSettings(Answering):
         return len(self.experts) + 1
 
 
-class FinetuneSettings(TrainSettings):
-    """The fine-tuning of the incremental models: its records, and the trainer's settings on standard responses."""
+class SamplesSettings(Answering):
+    """Samples of one model per prompt, in no order: the check ranks them."""
 
-    prompts: Name = Field(description="records with answers, in any format that data.prompts takes")
-    images: str | None = None
-    format: str | None = Field(default=None, description="as data.format")
-    columns: dict[str, str] = Field(default={}, description="as data.columns")
-    fetch: bool = Field(default=False, description="as data.fetch")
-    limit: int | None = Field(default=None, ge=1, description="only the first records, at most this many")
-    max_rejected: float = Field(default=0.05, ge=0, le=1, description="the run stops above this share of bad records")
-    objective: SftSettings = SftSettings()
-    epochs: float = Field(default=1, gt=0)
-    keep: bool = Field(default=True, description="keep the fine-tuned models in the run folder")
+    inference_only = True
+    method: Literal["samples"] = "samples"
+    model: Name | dict[Name, Samples] = Field(description="a model; or of several, the samples of each by its name")
+    n: Samples = Field(default=6, description="samples per prompt")
+    greedy: bool = Field(default=False, description="a greedy answer of each model too")
+    standard: bool = Field(default=True, description="the standard response is the best level")
+    min_difference: float = Field(
+        default=0.0, ge=0, le=1, description="share of the words by which a sample must differ from each other response"
+    )
+    sampling: Sampling = Sampling(temperature=1.0)
 
-    def training(self) -> TrainSettings:
-        """The trainer's settings alone: the weights do not depend on the path of the data."""
-        return TrainSettings.model_validate(self.model_dump(include=set(TrainSettings.model_fields)))
+    @field_validator("sampling", mode="before")
+    @classmethod
+    def _with_a_temperature(cls, sampling: Any) -> Any:
+        return {"temperature": 1.0, **sampling} if isinstance(sampling, dict) else sampling
+
+    @model_validator(mode="after")
+    def _can_differ(self) -> Self:
+        if self.sampling.temperature == 0:
+            raise ValueError("without a temperature all samples are the same; set sampling.temperature: 1.0")
+        if isinstance(self.model, dict) and (not self.model or "n" in self.model_fields_set):
+            raise ValueError("model: {name: samples} says how many samples of each model; leave out n")
+        return self
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Samples per prompt by model."""
+        return self.model if isinstance(self.model, dict) else {self.model: self.n}
+
+    @property
+    def words(self) -> str:
+        each = " and ".join(f"{count} of {name}" for name, count in self.counts.items())
+        greedy, below = " and a greedy answer" * self.greedy, ", below the standard response" * self.standard
+        return f"samples: {each}, at temperature {self.sampling.temperature:g}{greedy}{below}"
+
+    @property
+    def models(self) -> list[str]:
+        return list(self.counts)
+
+    @property
+    def answering(self) -> list[str]:
+        return [name for name, count in self.counts.items() for _ in range(count + self.greedy)]
+
+    @property
+    def max_levels(self) -> int:
+        return len(self.answering) + self.standard
+
+    @property
+    def ordered(self) -> bool:
+        return self.standard
 
 
 class IncrementalSettings(Answering):
@@ -246,7 +207,7 @@ class RequestsSettings(Writing):
     method: Literal["requests"] = "requests"
     judge: Name
     judge_sampling: Sampling = JUDGE_SAMPLING
-    experts: list[Name] = []
+    experts: list[Name] = Field(default=[])
     per_picture: int = Field(default=1, ge=1, le=20, description="requests per picture")
     repeats: int | None = Field(default=1, ge=1, description="the most pictures with the same request; null: no limit")
 
@@ -276,6 +237,7 @@ class GivenSettings(Method):
 
 SETTINGS: dict[str, type[Method]] = {
     "experts": ExpertsSettings,
+    "samples": SamplesSettings,
     "incremental": IncrementalSettings,
     "perturbation": PerturbationSettings,
     "dialogues": DialoguesSettings,
@@ -296,6 +258,12 @@ def _by_method(value: Any) -> Any:
 
 
 GenerateSettings = Annotated[
-    ExpertsSettings | IncrementalSettings | PerturbationSettings | DialoguesSettings | RequestsSettings | GivenSettings,
+    ExpertsSettings
+    | SamplesSettings
+    | IncrementalSettings
+    | PerturbationSettings
+    | DialoguesSettings
+    | RequestsSettings
+    | GivenSettings,
     BeforeValidator(_by_method),
 ]

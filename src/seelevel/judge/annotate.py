@@ -15,7 +15,8 @@ from seelevel.judge import JUDGE_SAMPLING, Judge, JudgeTemplate, Unscored, sampl
 from seelevel.judge import image_content as contents
 from seelevel.judge.feedback_prompt import FEEDBACK
 from seelevel.judge.replies import Record, json_verdict, plain_number
-from seelevel.ladder import BEST, CRITERIA, WORST, Feedback, Ladder, Message, Response, unmarked
+from seelevel.ladder import BEST, WORST, Feedback, Ladder, Message, Response, unmarked
+from seelevel.levels import CRITERIA
 from seelevel.models.base import Generator, Sampling
 
 NUMBERS = ("rating", "score", "value")

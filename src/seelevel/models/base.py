@@ -6,9 +6,9 @@ import re
 from collections.abc import Generator as Pieces
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Protocol, runtime_checkable
+from typing import Annotated, Protocol, Self, runtime_checkable
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from seelevel.errors import InputError
 from seelevel.ladder import Message
@@ -25,6 +25,7 @@ class Sampling(BaseModel):
     repetition_penalty: float = Field(default=1.0, ge=0.01, le=100, allow_inf_nan=False)
     temperature: float = Field(default=0.0, ge=0, le=100, allow_inf_nan=False, description="0 is greedy")
     top_p: float = Field(default=1.0, gt=0, le=1)
+    min_p: float = Field(default=0.0, ge=0, lt=1, description="drop tokens below this share of the likeliest one")
     seed: int = Field(default=0, ge=0, lt=2**32)
 
     @field_validator("temperature")
@@ -33,6 +34,12 @@ class Sampling(BaseModel):
         if 0 < temperature < 0.01:  # dividing the logits by it would overflow
             raise ValueError("it is 0, for greedy decoding, or at least 0.01")
         return temperature
+
+    @model_validator(mode="after")
+    def _beams_do_not_draw(self) -> Self:
+        if self.num_beams > 1 and self.temperature > 0:
+            raise ValueError("beams search and do not sample; set num_beams: 1, or temperature: 0")
+        return self
 
 
 Price = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -77,10 +84,15 @@ DEFAULT_API = ApiSettings()
 
 @dataclass(frozen=True)
 class Prompt:
-    """A conversation that ends with a user turn, and the picture files of its `<image>` marks, in order."""
+    """A conversation that ends with a user turn, and the picture files of its `<image>` marks, in order.
+
+    `sample`: the number of this answer among several to the same prompt, from 0; None if only one is wanted. A server
+    is asked for the log-probs of samples only.
+    """
 
     messages: list[Message]
     images: list[str] = field(default_factory=list)
+    sample: int | None = None
 
 
 @dataclass(frozen=True)
@@ -88,7 +100,8 @@ class Completion:
     """One answer: its text, the number of generated tokens, and whether it ended by itself (not by the limit).
 
     `note`: why there is no text, if the model was not asked or did not answer. `read`: tokens read, as reported by a
-    server. `reasoning`: what the model thought before it answered, which is no part of the answer.
+    server. `reasoning`: what the model thought before it answered, which is no part of the answer. `logprob`: mean
+    log-probability per generated token, the end included, before temperature and penalties; None if it is unknown.
     """
 
     text: str
@@ -97,6 +110,7 @@ class Completion:
     note: str = ""
     read: int = 0
     reasoning: str = ""
+    logprob: float | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,8 @@ from typing import Literal
 
 from seelevel.errors import InputError
 from seelevel.json_text import loads
-from seelevel.ladder import BEST, CRITERIA, IMAGE_MARK, WORST, Feedback, Ladder, Message, unmarked
+from seelevel.ladder import BEST, IMAGE_MARK, WORST, Feedback, Ladder, Message, unmarked
+from seelevel.levels import CRITERIA
 from seelevel.opening import read_text
 from seelevel.templates import BadTemplateError, filled
 

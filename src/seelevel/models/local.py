@@ -16,19 +16,20 @@ from transformers import (
     GenerationConfig,
     LogitsProcessor,
     LogitsProcessorList,
-    RepetitionPenaltyLogitsProcessor,
     StoppingCriteria,
     TextIteratorStreamer,
 )
 from transformers.utils import logging as hf_logging
 
 from seelevel.errors import InputError
+from seelevel.fingerprints import digest
 from seelevel.images import model_picture
 from seelevel.ladder import IMAGE_MARK, unmarked
 from seelevel.models.adapters import put_on
 from seelevel.models.base import Completion, Prompt, Sampling
 from seelevel.models.blame import blamed
 from seelevel.models.chat_template import RefusedConversationError, end_of_answer, render
+from seelevel.models.decoding import Choice, Repetition
 from seelevel.models.folders import adapter_base, check_hub_index, check_model_folder, is_hub_name
 from seelevel.models.processor import load_config, load_processor
 from seelevel.models.quantised import check_quantised, device_map, quantisation
@@ -108,10 +109,10 @@ class LocalModel:
     def generate(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[Completion]:
         """One completion per prompt, in order; the same prompts and sampling in one call give the same answers.
 
-        Prompts with the same number of pictures and of similar length are answered together, `batch_size` at a time.
-        The repetition penalty counts the prompt's tokens, as in transformers, but not the padding. A prompt that
-        contains a special token of the model is not answered, and its completion says so: an end of turn would end the
-        turn.
+        A prompt's draws depend on the seed and its place in the call, not on the batch. Prompts with the same number of
+        pictures and of similar length are answered together, `batch_size` at a time. The repetition penalty counts the
+        prompt's tokens, as in transformers, but not the padding. A prompt that contains a special token of the model is
+        not answered, and its completion says so: an end of turn would end the turn.
         """
         completions: dict[int, Completion] = {}
         texts: dict[int, str] = {}
@@ -124,14 +125,12 @@ class LocalModel:
             first = next(iter(completions.values())).note
             say(f"{len(completions)} of {len(prompts)} prompts are not answered, the first because {first}")
         order = sorted(texts, key=lambda i: (len(prompts[i].images), len(texts[i]), texts[i], i))
-        number = 0
         for count in sorted({len(prompt.images) for prompt in prompts}):
             same_count = [i for i in order if len(prompts[i].images) == count]
             for batch in batched(same_count, self.batch_size):
                 inputs = self._inputs([texts[i] for i in batch], [prompts[i].images for i in batch])
-                answers = self._answer(inputs, sampling, number, [opening(texts[i]) for i in batch])
+                answers = self._answer(inputs, sampling, batch, [opening(texts[i]) for i in batch])
                 completions.update(zip(batch, answers, strict=True))
-                number += 1
         return [completions[i] for i in range(len(prompts))]
 
     def stream(self, prompt: Prompt, sampling: Sampling) -> Pieces[str, None, bool]:
@@ -157,7 +156,7 @@ class LocalModel:
         def answer() -> None:
             try:
                 with torch.inference_mode():
-                    out = self._generate(inputs, sampling, 0, streamer=pieces, stopping_criteria=[Stopping(stop)])
+                    out, _ = self._generate(inputs, sampling, [0], streamer=pieces, stopping_criteria=[Stopping(stop)])
                 ended.append(int(out[0, -1]) in self._ends)
             except BaseException as error:  # raised where the pieces are read
                 errors.append(error)
@@ -188,42 +187,56 @@ class LocalModel:
         bos = self.processor.tokenizer.bos_token
         options: dict[str, Any] = {"add_special_tokens": not (bos and texts[0].startswith(bos))}
         if images[0]:
-            options["images"] = [[model_picture(path) for path in paths] for paths in images]
+            pictures = {path: model_picture(path) for paths in images for path in paths}  # samples show the same ones
+            options["images"] = [[pictures[path] for path in paths] for paths in images]
         inputs = self.processor(text=texts, padding=True, return_tensors="pt", **options)
         first = next(self.model.parameters())
         return inputs.to(first.device, dtype=first.dtype)
 
-    def _answer(self, inputs: Any, sampling: Sampling, number: int, openings: Sequence[str]) -> list[Completion]:
-        out = self._generate(inputs, sampling, number)
+    def _answer(
+        self, inputs: Any, sampling: Sampling, places: Sequence[int], openings: Sequence[str]
+    ) -> list[Completion]:
+        out, choice = self._generate(inputs, sampling, places)
         length = inputs["input_ids"].shape[1]
         if out.shape[1] >= length and torch.equal(out[:, :length], inputs["input_ids"]):
             out = out[:, length:]  # decoders repeat the prompt, encoder-decoders do not
         ends = set(self._ends)
-        return [self._completion(row, ends, opened) for row, opened in zip(out.tolist(), openings, strict=True)]
+        answers = [self._completion(row, ends, opened) for row, opened in zip(out.tolist(), openings, strict=True)]
+        if choice is None:
+            return answers
+        means = choice.means([answer.tokens for answer in answers])
+        # A mean over thoughts too is not the answer's.
+        return [
+            replace(answer, logprob=None if answer.reasoning else mean)
+            for answer, mean in zip(answers, means, strict=True)
+        ]
 
-    def _generate(self, inputs: Any, sampling: Sampling, number: int, **more: Any) -> Tensor:
-        """Token ids, one row per prompt. `number`: of the batch in its call; it changes the random draws."""
+    def _generate(
+        self, inputs: Any, sampling: Sampling, places: Sequence[int], **more: Any
+    ) -> tuple[Tensor, Choice | None]:
+        """Token ids, one row per prompt, and how they were chosen; None for beams. `places`: of the prompts in the
+        call, which change the random draws."""
         tokenizer, ends = self.processor.tokenizer, self._ends
         settings = GenerationConfig(
-            do_sample=sampling.temperature > 0,
+            do_sample=False,  # `Choice` draws
             num_beams=sampling.num_beams,
             max_new_tokens=sampling.max_new_tokens,
             repetition_penalty=1.0,  # replaced by our own processor below, which ignores the padding
             eos_token_id=ends,
             pad_token_id=tokenizer.pad_token_id,
-            top_k=0 if sampling.temperature > 0 else None,
-            top_p=sampling.top_p if sampling.temperature > 0 else None,
-            temperature=sampling.temperature or None,
         )
-        penalties = LogitsProcessorList()
+        processors: list[LogitsProcessor] = []
         if sampling.repetition_penalty != 1.0:
             padding = inputs["attention_mask"] == 0
-            penalties.append(Repetition(sampling.repetition_penalty, padding, sampling.num_beams))
-        device = inputs["input_ids"].device
-        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-            torch.manual_seed((sampling.seed * 1_000_003 + number) % 2**63)
-            out: Tensor = self.model.generate(**inputs, generation_config=settings, logits_processor=penalties, **more)
-        return out
+            processors.append(Repetition(sampling.repetition_penalty, padding, sampling.num_beams))
+        choice = None
+        if sampling.num_beams == 1:
+            seeds = [int(digest(sampling.seed, place), 16) % 2**63 for place in places]
+            choice = Choice(sampling, processors, seeds)
+            processors = [choice]
+        listed = LogitsProcessorList(processors)
+        out: Tensor = self.model.generate(**inputs, generation_config=settings, logits_processor=listed, **more)
+        return out, choice
 
     @property
     def _ends(self) -> list[int]:
@@ -258,23 +271,6 @@ class Stopping(StoppingCriteria):
 
     def __call__(self, input_ids: Tensor, scores: Tensor, **_: Any) -> Tensor:
         return torch.full((len(input_ids),), self._stop.is_set(), device=input_ids.device)
-
-
-class Repetition(LogitsProcessor):
-    """Transformers' repetition penalty without the padding. In many models the padding token is the end token, and the
-    penalty would keep a padded prompt's answer from ending."""
-
-    def __init__(self, penalty: float, padding: Tensor, beams: int) -> None:
-        self._penalty = RepetitionPenaltyLogitsProcessor(penalty)
-        self._padding = padding.repeat_interleave(beams, dim=0)
-
-    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-        tokens = input_ids.clone()
-        head = tokens[:, : self._padding.shape[1]]
-        last = head[:, -1:].expand_as(head)
-        head[self._padding] = last[self._padding]
-        penalised: Tensor = self._penalty(tokens, scores)
-        return penalised
 
 
 def _device(name: str) -> torch.device:

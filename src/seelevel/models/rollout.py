@@ -12,21 +12,27 @@ from seelevel.models.thinking import complete
 
 @dataclass(frozen=True)
 class Dialogue:
-    """A prompt that ends with a user turn, the user's later turns, and the picture files of all their marks."""
+    """A prompt that ends with a user turn, the user's later turns, and the picture files of all their marks.
+
+    `sample`: as in `Prompt`.
+    """
 
     prompt: list[Message]
     later: list[Message] = field(default_factory=list)
     images: list[str] = field(default_factory=list)
+    sample: int | None = None
 
 
 @dataclass(frozen=True)
 class Talk:
     """A dialogue's answers and the user's later turns: [assistant, user, assistant, …]. `note`: the model's reason for
-    an empty answer. `reasoning`: what it thought, all rounds joined by a blank line."""
+    an empty answer. `reasoning`: what it thought, all rounds joined by a blank line. `logprob`: the mean per token over
+    all rounds; None if it is unknown."""
 
     messages: list[Message]
     note: str = ""
     reasoning: str = ""
+    logprob: float | None = None
 
 
 def rollout(model: Generator, dialogues: Sequence[Dialogue], sampling: Sampling) -> list[Talk]:
@@ -37,6 +43,7 @@ def rollout(model: Generator, dialogues: Sequence[Dialogue], sampling: Sampling)
     talks: list[list[Message]] = [[] for _ in dialogues]
     notes = [""] * len(dialogues)
     thoughts: list[list[str]] = [[] for _ in dialogues]
+    logprobs: list[list[tuple[float | None, int]]] = [[] for _ in dialogues]
     for number in range(max((len(d.later) + 1 for d in dialogues), default=0)):
         active = [i for i, dialogue in enumerate(dialogues) if number <= len(dialogue.later)]
         for i in active:
@@ -47,11 +54,19 @@ def rollout(model: Generator, dialogues: Sequence[Dialogue], sampling: Sampling)
             talks[i].append(Message(role="assistant", content=completion.text))
             notes[i] = notes[i] or ("" if completion.text else completion.note)
             thoughts[i] += [completion.reasoning] if completion.reasoning else []
-    rows = zip(talks, notes, thoughts, strict=True)
-    return [Talk(talk, note, "\n\n".join(reasoning)) for talk, note, reasoning in rows]
+            logprobs[i].append((completion.logprob, completion.tokens))
+    rows = zip(talks, notes, thoughts, map(_mean, logprobs), strict=True)
+    return [Talk(talk, note, "\n\n".join(reasoning), mean) for talk, note, reasoning, mean in rows]
+
+
+def _mean(rounds: Sequence[tuple[float | None, int]]) -> float | None:
+    """The mean log-prob per token over rounds of (mean, tokens); None if one is unknown."""
+    sums = [mean * tokens for mean, tokens in rounds if mean is not None]
+    total = sum(tokens for _, tokens in rounds)
+    return sum(sums) / total if total and len(sums) == len(rounds) else None
 
 
 def _prompt(dialogue: Dialogue, talk: Sequence[Message]) -> Prompt:
     messages = [*dialogue.prompt, *talk]
     shown = sum(message["content"].count(IMAGE_MARK) for message in messages if message["role"] != "assistant")
-    return Prompt(messages, dialogue.images[:shown])
+    return Prompt(messages, dialogue.images[:shown], dialogue.sample)

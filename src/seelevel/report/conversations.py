@@ -17,7 +17,8 @@ from markupsafe import Markup
 from seelevel.facts import FeedbackFacts
 from seelevel.fingerprints import digest
 from seelevel.formats.parquet import iter_shards, read_ladders
-from seelevel.ladder import CRITERIA, IMAGE_MARK, Feedback, Image, Ladder, Message, Response
+from seelevel.ladder import IMAGE_MARK, Feedback, Image, Ladder, Message, Response
+from seelevel.levels import CRITERIA
 from seelevel.report.figures import say_change, say_value
 from seelevel.report.ladders import Turn
 from seelevel.report.pictures import Album, Picture

@@ -170,6 +170,10 @@ def training_words(run: RunFolder) -> str:
         sentences.append(f"{facts.ladders or 0:,} ladders were trained on; left out: {reasons}.")
     if facts.layout and run.setting("align", "layout") not in (None, facts.layout):
         sentences.append(f"Training fell back to layout {facts.layout}, because the other one did not agree with it.")
+    if facts.logprobs:
+        means = ", ".join(f"{entry['mean']:.2f} at level {level}" for level, entry in facts.logprobs.items())
+        means = means.replace("-", "\N{MINUS SIGN}")
+        sentences.append(f"Before training, the mean log-probability per token of the responses was {means}.")
     if facts.best_fell:
         sentences.append("Warning: for a while the best responses became less likely than before training.")
     return " ".join(sentences)

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from markupsafe import Markup
 
 from seelevel.formats.parquet import iter_shards, read_ladders
-from seelevel.ladder import IMAGE_MARK, Ladder, Response
+from seelevel.ladder import IMAGE_MARK, LOGPROB, Ladder, Response
 from seelevel.notes import Checked, ObjectsNamed
 from seelevel.report.pictures import Album, Picture
 from seelevel.report.sample import spaced
 from seelevel.report.text import marked
 from seelevel.scorers.views import Span
 
-SCORES = {"acc": "Acc", "f1": "F1", "f0.5": "F0.5", "f2": "F2"}
+SCORES = {"acc": "Acc", "score": "score", LOGPROB: "log-prob", "f1": "F1", "f0.5": "F0.5", "f2": "F2"}
 MARKS = {
     "autocheck": [
         ("hit", "matched chunk"),
@@ -34,7 +35,7 @@ MARKS = {
 
 @dataclass
 class LadderFacts:
-    """Counts over all ladders. `reordered` is None if no check has been run."""
+    """Counts over all ladders. `reordered` is None if no check has been run. `logprobs`: by level, those of samples."""
 
     ladders: int = 0
     responses: int = 0
@@ -45,6 +46,7 @@ class LadderFacts:
     unchecked: int = 0
     sizes: Counter[int] = field(default_factory=Counter)
     flags: Counter[str] = field(default_factory=Counter)
+    logprobs: defaultdict[int, list[float]] = field(default_factory=lambda: defaultdict(list))
 
 
 @dataclass(frozen=True)
@@ -113,12 +115,20 @@ def _count(facts: LadderFacts, ladder: Ladder) -> None:
     if ladder.check is not None:
         facts.reordered = (facts.reordered or 0) + ladder.reordered
         facts.unchecked += bool(ladder.check.unchecked)
-    facts.flags.update(_flags(ladder))
+    facts.flags.update(ladder.flags)
+    for response in ladder.responses:
+        if LOGPROB in response.scores:
+            facts.logprobs[response.level].append(response.scores[LOGPROB])
 
 
-def _flags(ladder: Ladder) -> list[str]:
-    flags = ladder.notes.get("flags", [])
-    return [str(flag) for flag in flags] if isinstance(flags, list) else [str(flags)]
+def off_policy(facts: LadderFacts) -> list[str]:
+    """How likely the samples of each level are to the model that gave them, in one sentence; none without samples."""
+    if not facts.logprobs:
+        return []
+    means = ", ".join(
+        f"{fmean(values):.2f} at level {level} ({len(values):,})" for level, values in sorted(facts.logprobs.items())
+    ).replace("-", "\N{MINUS SIGN}")
+    return [f"Mean log-probability per token of samples, under the model that gave them: {means}."]
 
 
 def show(ladder: Ladder, album: Album) -> Shown:
@@ -131,7 +141,7 @@ def show(ladder: Ladder, album: Album) -> Shown:
         answers=[_answer(ladder, n, response) for n, response in enumerate(ladder.responses)],
         reordered=None if ladder.check is None else ladder.reordered,
         remarks=[
-            *_flags(ladder),
+            *ladder.flags,
             *([f"order kept, unchecked: {unchecked}"] if unchecked else []),
             *_overrides(ladder),
         ],
@@ -150,7 +160,7 @@ def _overrides(ladder: Ladder) -> list[str]:
 
 
 def _answer(ladder: Ladder, n: int, response: Response) -> Answer:
-    spans, covered, missed = reasons(response.check)
+    spans, covered, missed = reasons(response.check, ladder.holds_measure)
     before = None if response.check is None else response.check.place_before + 1
     shift = 0 if before is None else before - (n + 1)
     return Answer(
@@ -190,9 +200,11 @@ def say_origin(origin: Mapping[str, Any]) -> str:
     return " ".join(part for part in (words, str(model) if model else "") if part) or "origin not noted"
 
 
-def reasons(check: Checked | None) -> tuple[list[Span], str, list[str]]:
+def reasons(check: Checked | None, holds_measure: bool = True) -> tuple[list[Span], str, list[str]]:
     """A checker's reasons for one response: spans of its text, a summary in words, and what it leaves out."""
-    return chunk_spans(check) if check is None or check.objects is None else object_spans(check.objects)
+    if check is None or check.objects is None:
+        return chunk_spans(check, holds_measure)
+    return object_spans(check.objects)
 
 
 def object_spans(objects: ObjectsNamed) -> tuple[list[Span], str, list[str]]:
@@ -210,16 +222,17 @@ def object_spans(objects: ObjectsNamed) -> tuple[list[Span], str, list[str]]:
     return sorted(spans, key=lambda span: span.start), summary, list(objects.missed)
 
 
-def chunk_spans(check: Checked | None) -> tuple[list[Span], str, list[str]]:
+def chunk_spans(check: Checked | None, holds_measure: bool = True) -> tuple[list[Span], str, list[str]]:
     """A response's chunks as spans of its text (matched or not), the coverage of the standard response in words, and
     the chunks of the standard response that it leaves out.
 
-    The response that was first before the check is the standard of the others: its chunks are only underlined.
+    The response that was first before the check is the standard of the others, unless their standard is no level of
+    the ladder: its chunks are only underlined.
     """
     coverage = None if check is None else check.coverage
     if check is None or coverage is None:
         return [], "", []
-    if check.place_before == 0:  # a person may have put another response above it since
+    if holds_measure and check.place_before == 0:  # a person may have put another response above it since
         return [Span(chunk.start, chunk.end, "plain") for chunk in coverage.chunks], "the measure", []
     spans = []
     for chunk in coverage.chunks:

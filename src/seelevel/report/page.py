@@ -19,7 +19,7 @@ from seelevel.report.conversations import feedback_facts
 from seelevel.report.costs import cost_caption, costs
 from seelevel.report.examples import read_examples
 from seelevel.report.figures import Comparison, comparisons, headline, outcome, say_share
-from seelevel.report.ladders import MARKS, LadderFacts, read_facts_and_choice, show
+from seelevel.report.ladders import MARKS, LadderFacts, off_policy, read_facts_and_choice, show
 from seelevel.report.pictures import Album
 from seelevel.report.reading import RunFolder, read_run
 from seelevel.report.rounds import rounds_facts
@@ -127,7 +127,8 @@ def _ladders(run: RunFolder, settings: ReportSettings, album: Album) -> dict[str
     return {
         "ladder_facts": found,
         "ladder_words": _ladder_words(found),
-        "ladder_remarks": facts.checked(run)
+        "ladder_remarks": off_policy(found)
+        + facts.checked(run)
         + facts.dropped(run)
         + [f"{count:,} ladders are flagged: {flag}." for flag, count in found.flags.most_common()],
         "size_plot": plots.histogram(sizes, "sizes", "Ladders by size", "responses") if len(sizes) > 1 else "",

@@ -20,7 +20,8 @@ from typing import Any
 from seelevel.judge import Unscored
 from seelevel.judge.annotate import Annotator
 from seelevel.judge.conversation import REQUEST, Conversation, Refiner
-from seelevel.ladder import CRITERIA, IMAGE_MARK, Feedback, Image, Ladder, Message, Response
+from seelevel.ladder import IMAGE_MARK, Feedback, Image, Ladder, Message, Response
+from seelevel.levels import CRITERIA
 from seelevel.models.base import Generator, Prompt, Sampling
 from seelevel.models.conditioned import Conditioned
 from seelevel.scorers.files import read_entries

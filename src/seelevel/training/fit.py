@@ -41,7 +41,7 @@ from seelevel.training.objectives.settings import DpoSettings
 from seelevel.training.packing.passes import recompute_layers
 from seelevel.training.packing.tokens import ImageReader
 from seelevel.training.prepare import Prepared, ladder_content, prepare
-from seelevel.training.reference import data_fingerprint, reference_logprobs, weights_fingerprint
+from seelevel.training.reference import by_level, data_fingerprint, reference_logprobs, weights_fingerprint
 from seelevel.training.settings import TOKENS_PER_BATCH, TRACKING, Layout, TrainSettings, precision
 from seelevel.training.trainer import FALL_WINDOW, Plan, PreferenceTrainer, best_fallen
 
@@ -266,6 +266,8 @@ def _save(job: Job, session: Session, trainer: PreferenceTrainer) -> dict[str, A
         "trained_weights": _trained_weights(model),
         "best_fell": any(best_fallen(window, trainer.rounding) is not None for window in windows),
     }
+    if trainer.reference is not None:
+        facts["logprobs"] = by_level(session.data.ladders, session.data.tokenised, trainer.reference)
     conditions = job.settings.objective.conditions(job.ladders)
 
     def write(place: Path) -> None:

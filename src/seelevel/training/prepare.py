@@ -16,6 +16,7 @@ from seelevel.training.settings import TrainSettings
 
 EXPECTED = ("refined answer not rated higher", "no pair")
 """Kinds of ladders that the objective passes over by design. They are counted, and no line is printed for each."""
+NO_ORDER = "samples have no order until `check` or a judge gives one"
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,8 @@ def prepare(
 
 def _passed_over(whole: Ladder, ladder: Ladder, settings: TrainSettings) -> LeftOut | None:
     """Why the objective learns nothing from a ladder. `ladder`: with the responses that the objective selects."""
+    if whole.unordered:
+        return LeftOut(ladder.id, NO_ORDER, f"its {len(whole.responses)} {NO_ORDER}")
     if whole.responses and not ladder.responses:
         return LeftOut(
             ladder.id, "refined answer not rated higher", "its answer refines another and is not rated as required"

@@ -13,9 +13,11 @@ write at the same time, and no file is ever changed.
 from __future__ import annotations
 
 import hashlib
+from collections import defaultdict
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import torch
@@ -26,6 +28,7 @@ from torch import Tensor
 
 from seelevel.errors import DiskFullError, InputError, is_disk_full
 from seelevel.fingerprints import digest, source_fingerprint
+from seelevel.ladder import Ladder
 from seelevel.opening import read_bytes
 from seelevel.progress import Progress, say
 from seelevel.store import batched, write_atomically
@@ -99,6 +102,19 @@ def reference_logprobs(
     if len(missing) < len(wanted):
         say(f"reference: {len(wanted) - len(missing)} of {len(wanted)} ladders read from {folder}")
     return [logprobs[key] for key in keys]
+
+
+def by_level(
+    ladders: Sequence[Ladder], tokenised: Sequence[TokenisedLadder], logprobs: Sequence[Tensor]
+) -> dict[str, dict[str, float]]:
+    """Per level the `mean` over its `n` responses of the mean log-prob per scored token: how far from the model the
+    level is. `logprobs`: as `reference_logprobs` returns them."""
+    levels: dict[int, list[float]] = defaultdict(list)
+    for ladder, tokens, values in zip(ladders, tokenised, logprobs, strict=True):
+        lengths = [int((rounds != NOT_SCORED).sum()) for rounds in tokens.rounds]
+        for level, of_response in zip(ladder.levels, values.split(lengths), strict=True):
+            levels[level].append(float(of_response.mean()))
+    return {str(level): {"mean": fmean(levels[level]), "n": len(levels[level])} for level in sorted(levels)}
 
 
 def _unwritable(folder: Path, error: OSError) -> InputError:

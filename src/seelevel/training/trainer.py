@@ -83,7 +83,7 @@ class PreferenceTrainer(Trainer):
         self.remove_callback(PrinterCallback)
         self.trained = model  # without the policy around it
         self.plan, self.steps = plan, len(order) // settings.ladders_per_step
-        self._data, self._reference = data, reference
+        self._data, self.reference = data, reference
         self._objective = settings.objective
         self._loss_function = loss_function(settings.objective)
         self._epochs_per_step = settings.ladders_per_step / len(data.ladders)
@@ -163,8 +163,8 @@ class PreferenceTrainer(Trainer):
         with self.accelerator.autocast():
             policy = token_logprobs(model, batch)
         reference = None
-        if self._reference is not None:
-            values = torch.cat([self._reference[i] for i in chosen])
+        if self.reference is not None:
+            values = torch.cat([self.reference[i] for i in chosen])
             reference = policy.with_values(values.to(policy.values))
         loss, logs = self._loss_function(policy, reference, [self._data.ladders[i] for i in chosen])
         with torch.no_grad():

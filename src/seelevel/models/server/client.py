@@ -13,11 +13,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Any
-from urllib.parse import urlsplit
 
 from seelevel.errors import InputError, ServerError
+from seelevel.fingerprints import digest
 from seelevel.models.base import DEFAULT_API, ApiSettings, Completion, Prompt, Sampling
 from seelevel.models.server.faults import AGAIN, RedirectedError, TooSlowError, asked_wait, cause_of, may_succeed
+from seelevel.models.server.names import key_variable, split_name
 from seelevel.models.server.refusals import BLIND, LASTING, LIMITS, is_flagged, refused_parameter, shallow, without
 from seelevel.models.server.replies import Replies, request_key
 from seelevel.models.server.secret import Secret
@@ -31,31 +32,12 @@ from seelevel.thoughts import CUT
 FIRST_WAIT, LONGEST_WAIT = 0.5, 60.0
 """Seconds before a call is repeated: the first time, and at most if the server does not say how long."""
 EXAMINE_SECONDS, PROBE_SECONDS, EXAMINE_RETRIES = 10.0, 120.0, 2
+SEVERAL = "n"
+"""The parameter that asks for several choices in one reply."""
 MANY = 8
 """If a server refuses so many prompts, all of them and before any answer, the prompts are not the cause."""
 SAID_FROM = 15.0
 """Pauses of at least so many seconds are reported."""
-
-
-def split_name(name: str) -> tuple[str, str]:
-    """Address and model. Raises `InputError` for a name without a model, or with a user, password or query."""
-    address, _, model = name.partition("#")
-    scheme, _, rest = address.partition("://")
-    if "@" in rest or "?" in rest:  # before parsing: an invalid address may contain a password too
-        raise InputError(
-            f"model {scheme}://…: a server's name is stored with every answer, so it must not contain a user, password "
-            "or query; put the key into the environment and its variable into api.key"
-        )
-    try:
-        parts = urlsplit(address)
-        usable = bool(parts.hostname) and (parts.port is None or parts.port > 0)
-    except ValueError:
-        usable = False
-    if not usable or not model:
-        # After a colon, anything but a port may be a password that a '#' cuts in two.
-        shown = address if usable else f"{scheme}://{rest.partition(':')[0]}…"
-        raise InputError(f"model {shown}: name a server's model as http://host:port/v1#model")
-    return address.rstrip("/"), model
 
 
 class ApiModel:
@@ -75,7 +57,7 @@ class ApiModel:
         except ImportError as error:
             raise InputError(f"model {name}: servers need two more packages; pip install 'seelevel[api]'") from error
         self.name, self.settings, self.batch_size = name, settings, settings.concurrency
-        self._first_wait, self._secret = first_wait, Secret(_key_name(settings, self.address))
+        self._first_wait, self._secret = first_wait, Secret(key_variable(settings, self.address))
         self._client = openai.OpenAI(
             base_url=self.address,
             api_key=self._secret.value or "none",
@@ -98,7 +80,8 @@ class ApiModel:
         return f"{self.name}: a server, {self.batch_size} calls at once, {replies}"
 
     def generate(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[Completion]:
-        """One completion per prompt, in order; equal prompts are sent once.
+        """One completion per prompt, in order; equal prompts are sent once, and their samples in one call if the server
+        gives several choices.
 
         An answer that the server refuses for good (too long, filtered) is empty, with the reason. If all answers are,
         that is an `InputError`.
@@ -174,13 +157,17 @@ class ApiModel:
     def _ask_all(self, todo: Mapping[str, Prompt], sampling: Sampling) -> dict[str, Completion]:
         """Send all requests, `batch_size` at a time. If one ends the run, the calls in flight are still waited for."""
         completions: dict[str, Completion] = {}
+        groups: dict[str, dict[str, Prompt]] = {}  # the samples of one prompt by their keys
+        for key, prompt in todo.items():
+            alike = digest(prompt.messages, prompt.images) if prompt.sample is not None else key
+            groups.setdefault(alike, {})[key] = prompt
         stop = threading.Event()
         pool = ThreadPoolExecutor(self.batch_size, thread_name_prefix="api")
         try:
-            calls = {pool.submit(self._ask, key, prompt, sampling, stop): key for key, prompt in todo.items()}
-            with waiting_for(lambda: f"{len(calls) - len(completions)} of {len(calls)} replies of {self.name}"):
+            calls = [pool.submit(self._ask_group, group, sampling, stop) for group in groups.values()]
+            with waiting_for(lambda: f"{len(todo) - len(completions)} of {len(todo)} replies of {self.name}"):
                 for call in as_completed(calls):
-                    completions[calls[call]] = call.result()
+                    completions |= call.result()
         except KeyboardInterrupt:
             say(f"{self.name}: waiting for calls in flight; interrupt once more to drop them")
             raise
@@ -189,8 +176,24 @@ class ApiModel:
             pool.shutdown(wait=True, cancel_futures=True)
         return completions
 
-    def _ask(self, key: str, prompt: Prompt, sampling: Sampling, stop: threading.Event) -> Completion:
-        """The reply to one prompt, stored at once."""
+    def _ask_group(
+        self, group: Mapping[str, Prompt], sampling: Sampling, stop: threading.Event
+    ) -> dict[str, Completion]:
+        """The replies to all samples of a prompt: in one call, and those that it does not give one by one."""
+        answers: dict[str, Completion] = {}
+        while len(answers) < len(group) and not stop.is_set():
+            missing = [key for key in group if key not in answers]
+            asked = missing[:1] if answers or SEVERAL in self._given_up else missing
+            got = self._ask(asked, group[asked[0]], sampling, stop)
+            if len(got) == 1 < len(asked):
+                self._give_up(SEVERAL)
+            answers |= got
+        return answers
+
+    def _ask(
+        self, keys: Sequence[str], prompt: Prompt, sampling: Sampling, stop: threading.Event
+    ) -> dict[str, Completion]:
+        """The replies to so many samples of a prompt, or to the first of them, stored at once."""
         import openai
         import tenacity
 
@@ -203,16 +206,17 @@ class ApiModel:
             before_sleep=self._say_pause,
             reraise=True,
         )
-        body = {"model": self.model, "messages": chat(prompt), **parameters(sampling)}
+        body = {"model": self.model, "messages": chat(prompt), **parameters(sampling, prompt.sample)}
+        body |= {"logprobs": True} if prompt.sample is not None else {}
+        body |= {SEVERAL: len(keys)} if len(keys) > 1 else {}
         try:
-            completion: Completion = again(lambda: self._paid(prompt, sampling, body))
+            completions: list[Completion] = again(lambda: self._paid(prompt, sampling, body))
         except GarbledReplyError as error:
             if not error.note:
                 raise ServerError(self._gave_up(f"{error}: {self._shown(error.raw[:4096])[:120]}")) from error
-            completion = Completion("", 0, False, self._shown(error.note))
-            if error.final:
-                self._replies.store(key, completion)
-            return completion
+            completions = [Completion("", 0, False, self._shown(error.note))] * len(keys)
+            if not error.final:
+                return dict(zip(keys, completions, strict=True))
         except openai.APIConnectionError as error:
             raise ServerError(self._gave_up(self._lost(error))) from error
         except openai.APIStatusError as error:
@@ -230,26 +234,29 @@ class ApiModel:
                 raise ServerError(self._gave_up(self._words(error), 1)) from error
             if error.status_code == 404:
                 raise InputError(f"{self.name}: {self._words(error)}; name a model that it serves") from error
-            return Completion("", 0, False, f"refused with {self._words(error)}")
-        self._answered |= bool(completion.text)
-        self._replies.store(key, completion)
-        return completion
+            return dict.fromkeys(keys, Completion("", 0, False, f"refused with {self._words(error)}"))
+        answers = dict(zip(keys, completions, strict=False))  # a server may give fewer choices than are asked for
+        for key, completion in answers.items():
+            self._answered |= bool(completion.text)
+            self._replies.store(key, completion)
+        return answers
 
-    def _paid(self, prompt: Prompt, sampling: Sampling, body: dict[str, Any]) -> Completion:
+    def _paid(self, prompt: Prompt, sampling: Sampling, body: dict[str, Any]) -> list[Completion]:
         """One call within the budget, with its cost recorded. A reply without token counts costs the maximum, a missing
         reply nothing."""
-        most = most_used(prompt, sampling, self.settings, self.model)
+        most = most_used(prompt, sampling, self.settings, self.model, body.get(SEVERAL, 1))
         LEDGER.reserve(most.cost, self.settings.budget)
         used = Usage()
         try:
             raw = self._send(body, self._timeout)
             used = most
-            completion = self._secret.cleaned(read_reply(raw))
-            if completion.read or completion.tokens:
-                used = priced(Usage(1, completion.read, completion.tokens), self.settings, self.model)
+            completions = [self._secret.cleaned(c) for c in read_reply(raw, body.get(SEVERAL, 1))]
+            read, written = sum(c.read for c in completions), sum(c.tokens for c in completions)
+            if read or written:
+                used = priced(Usage(1, read, written), self.settings, self.model)
         finally:
             LEDGER.settle(self.name, most.cost, used)
-        return completion
+        return completions
 
     def _say_pause(self, state: Any) -> None:
         seconds = state.next_action.sleep
@@ -268,11 +275,17 @@ class ApiModel:
             return str(client.chat.completions.with_raw_response.create(**sent).http_response.text)
         except openai.APIStatusError as error:
             error.body = shallow(error.body)
-            if error.status_code not in (400, 422):
+            one_choice = SEVERAL in sent and "completion choice" in str(error.body)  # of llama.cpp, under status 500
+            if error.status_code not in (400, 422) and not one_choice:
                 raise
             names = {*sent, *sent.get("extra_body", {})} - {"model", "messages", "extra_body"}
             if not (name := refused_parameter({"param": error.param, "body": error.body}, names)):
-                raise
+                if SEVERAL not in sent:
+                    raise
+                # Servers refuse several choices in many words. If one choice is refused too, they are not the cause.
+                raw = self._send({key: value for key, value in body.items() if key != SEVERAL}, timeout, retries)
+                self._give_up(SEVERAL)
+                return raw
             self._give_up(name)
         return self._send(body, timeout, retries)
 
@@ -281,7 +294,9 @@ class ApiModel:
         with self._lock:
             known = name in self._given_up
             self._given_up.add(name)
-        if not known and name != LIMITS[0]:
+        if not known and name == SEVERAL:
+            say(f"{self.name} gives one choice per call; each sample is asked for on its own")
+        elif not known and name != LIMITS[0]:
             say(f"{self.name} accepts no {name}; the server's own setting is used")
 
     # --- error messages ----------------------------------------------------------------------------------------
@@ -323,10 +338,3 @@ class ApiModel:
         kept = "its replies are kept, " if self._replies.folder else ""
         failure = f"{self.name} failed after {tries} {'try' if tries == 1 else 'tries'} ({reason})"
         return f"{failure}; {kept}run the same command again when it is available"
-
-
-def _key_name(settings: ApiSettings, address: str) -> str:
-    """The environment variable with a server's key; '' if it gets none."""
-    if isinstance(settings.key, str):
-        return settings.key
-    return next((name for server, name in settings.key.items() if server.rstrip("/") == address), "")

@@ -33,7 +33,7 @@ TOO_MUCH = re.compile(
     r"too (?:large|high|long|many)|at (?:most|least)|maximum|exceed|(?:less|greater) than", re.IGNORECASE
 )
 LIMITS = ("max_tokens", "max_completion_tokens")
-PARAMETERS = ("seed", "repetition_penalty", "top_p", "temperature", LIMITS[0])
+PARAMETERS = ("logprobs", "seed", "repetition_penalty", "min_p", "top_p", "temperature", LIMITS[0])
 """What a server may refuse; of two that it names together, the first is given up."""
 
 

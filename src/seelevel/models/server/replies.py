@@ -26,7 +26,7 @@ def request_key(server: str, model: str, prompt: Prompt, sampling: Sampling) -> 
         "model": model,
         "messages": prompt.messages,
         "images": [_picture_hash(path) for path in prompt.images],
-        "sampling": parameters(sampling),
+        "sampling": parameters(sampling, prompt.sample),
     }
     return hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()
 

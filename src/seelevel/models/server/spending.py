@@ -68,11 +68,11 @@ class Ledger:
 LEDGER = Ledger()
 
 
-def most_used(prompt: Prompt, sampling: Sampling, settings: ApiSettings, model: str) -> Usage:
-    """The most that a call may use: a token has at least one byte, and the answer ends at the limit."""
+def most_used(prompt: Prompt, sampling: Sampling, settings: ApiSettings, model: str, answers: int = 1) -> Usage:
+    """The most that a call may use: a token has at least one byte, and each of its answers ends at the limit."""
     text = sum(len(message["content"].encode()) + 16 for message in prompt.messages)
     tokens = text + PICTURE_TOKENS * len(prompt.images)
-    return priced(Usage(1, tokens, sampling.max_new_tokens), settings, model)
+    return priced(Usage(1, tokens, sampling.max_new_tokens * answers), settings, model)
 
 
 def priced(usage: Usage, settings: ApiSettings, model: str) -> Usage:

@@ -20,6 +20,8 @@ HALF = re.compile(r"\\u[dD][89a-fA-F]")
 """Half of a surrogate pair in JSON. Text cannot contain one without the other, so a lone half becomes '?'."""
 CUT_SHORT = re.compile(r"length|max_tokens|model_length", re.IGNORECASE)
 MOST_TOKENS = 10**9
+LEAST_LOGPROB, ROUNDING = -1e6, 1e-3
+"""A log-prob outside these bounds is absurd: it cannot be above 0 but for rounding."""
 THOUGHTS = ("reasoning_content", "reasoning", "thinking", "reasoning_text")
 
 
@@ -32,17 +34,24 @@ class GarbledReplyError(Exception):
         self.raw, self.note, self.final = raw, note, final
 
 
-def read_reply(raw: str) -> Completion:
-    """A chat completion's first choice. Raises `GarbledReplyError` for any other text.
+def read_reply(raw: str, most: int = 1) -> list[Completion]:
+    """A chat completion's choices, at least one and at most `most`. Raises `GarbledReplyError` for any other text.
 
     A refusal counts as an answer. Thoughts, marked in the text or in a field of their own, are no part of the answer.
-    An answer without text has a note.
+    An answer without text has a note. Tokens are counted for the whole reply: the first choice has all that were read,
+    and those written are shared out.
     """
     if HALF.search(raw):
         with suppress(ValueError, RecursionError):
             raw = json.dumps(json.loads(raw), ensure_ascii=False).encode(errors="replace").decode()
-    choice, usage = _choice(raw)
-    read, tokens = _counts(usage)
+    choices, usage = _choices(raw)
+    choices = choices[:most]
+    read, written = _counts(usage)
+    share, rest = divmod(written, len(choices))
+    return [_completion(choice, share + (n < rest), 0 if n else read) for n, choice in enumerate(choices)]
+
+
+def _completion(choice: dict[str, Any], tokens: int, read: int) -> Completion:
     ending, given = choice.get("finish_reason"), choice.get("message")
     message: dict[str, Any] = given if isinstance(given, dict) else {}
     content = message.get("content") or message.get("refusal") or ""
@@ -51,6 +60,8 @@ def read_reply(raw: str) -> Completion:
     thought = unmarked(field or _text_of(content, thought=True)).strip()
     finished = not (isinstance(ending, str) and (CUT_SHORT.search(ending) or FILTERS.search(ending)))
     completion = set_apart(Completion(text, tokens, finished, "", read, thought))
+    if not completion.reasoning:  # a mean over thoughts too is not the answer's
+        completion = replace(completion, logprob=_mean_logprob(choice))
     if completion.text or completion.note:
         return completion
     if completion.reasoning and ending in (None, "stop"):
@@ -60,8 +71,17 @@ def read_reply(raw: str) -> Completion:
     return replace(completion, note="" if given and ending in (None, "stop") else f"ended by {ending}, empty")
 
 
-def _choice(raw: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The first choice of a chat completion, and its use of tokens."""
+def _mean_logprob(choice: dict[str, Any]) -> float | None:
+    """The mean of the log-probs that a server gives for a choice's tokens; None if it gives none."""
+    given = choice.get("logprobs")
+    tokens = given.get("content") if isinstance(given, dict) else None
+    values: list[Any] = [token.get("logprob") if isinstance(token, dict) else None for token in _list(tokens)]
+    numbers = [value for value in values if type(value) in (int, float) and LEAST_LOGPROB <= value <= ROUNDING]
+    return sum(numbers) / len(numbers) if numbers and len(numbers) == len(values) else None
+
+
+def _choices(raw: str) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """The choices of a chat completion that can be read, at least one, and its use of tokens."""
     try:
         reply = json.loads(raw)
     except (ValueError, RecursionError) as error:
@@ -74,10 +94,15 @@ def _choice(raw: str) -> tuple[dict[str, Any], dict[str, Any]]:
     if choices == [] or (choices is None and reply.get("object") == "chat.completion" and not reply.get("error")):
         # A completion without a choice is a reply; without a completion, many servers send `error` instead.
         raise GarbledReplyError(raw, "no choice in the reply", final=any(_counts(usage)))
-    choice = choices[0] if isinstance(choices, list) else None
-    if not isinstance(choice, dict) or not ("message" in choice or choice.get("finish_reason")):
+    whole = [c for c in _list(choices) if isinstance(c, dict) and ("message" in c or c.get("finish_reason"))]
+    if not whole:
         raise GarbledReplyError(raw)
-    return choice, usage if isinstance(usage, dict) else {}
+    return whole, usage if isinstance(usage, dict) else {}
+
+
+def _list(value: Any) -> list[Any]:
+    """A list as it is; anything else as an empty one."""
+    return value if isinstance(value, list) else []
 
 
 def _counts(usage: Any) -> tuple[int, int]:
@@ -105,15 +130,24 @@ def _text_of(content: Any, thought: bool = False) -> str:
     return "".join(texts)
 
 
-def parameters(sampling: Sampling) -> dict[str, Any]:
-    """A request's parameters beside its messages. Defaults of servers, and a seed without sampling, are left out."""
+def parameters(sampling: Sampling, sample: int | None = None) -> dict[str, Any]:
+    """A request's parameters beside its messages. Defaults of servers, and a seed without sampling, are left out.
+
+    `sample`: the number of a sample, which has a seed of its own.
+    """
     values: dict[str, Any] = {"max_tokens": sampling.max_new_tokens, "temperature": sampling.temperature}
     if sampling.temperature > 0:
-        values["seed"] = sampling.seed
+        values["seed"] = sampling.seed + (sample or 0)
         if sampling.top_p < 1:
             values["top_p"] = sampling.top_p
-    if sampling.repetition_penalty != 1.0:  # unknown to OpenAI, accepted by vLLM, SGLang, llama.cpp and others
-        values["extra_body"] = {"repetition_penalty": sampling.repetition_penalty}
+    # Unknown to OpenAI, accepted by vLLM, SGLang, llama.cpp and others.
+    others: dict[str, Any] = {}
+    if sampling.repetition_penalty != 1.0:
+        others["repetition_penalty"] = sampling.repetition_penalty
+    if sampling.temperature > 0 and sampling.min_p > 0:
+        others["min_p"] = sampling.min_p
+    if others:
+        values["extra_body"] = others
     return values
 
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from seelevel.ladder import Ladder, preference_pairs
+from seelevel.ladder import Ladder
+from seelevel.levels import preference_pairs
 from seelevel.models.conditions import Conditions
 
 if TYPE_CHECKING:

@@ -27,7 +27,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from seelevel.ladder import Ladder, dense_levels
+from seelevel.ladder import Ladder
+from seelevel.levels import dense_levels
 from seelevel.training.objectives.logprobs import TokenLogprobs
 from seelevel.training.objectives.logs import Logs, Mean
 from seelevel.training.objectives.pairs import best_logs, margin_logs, pair_index

@@ -17,7 +17,8 @@ from pydantic import (
 )
 
 from seelevel.errors import InputError
-from seelevel.ladder import Ladder, preference_pairs
+from seelevel.ladder import Ladder
+from seelevel.levels import preference_pairs
 from seelevel.models.conditions import TEMPLATE, Conditions, Refined, check_template, conditioned, conditions_of
 from seelevel.registry import import_named, nearest
 from seelevel.training.objectives.base import Objective as Objective
