@@ -172,7 +172,7 @@ def test_out_that_cannot_be_a_folder_is_refused(tmp_path):
 def test_an_evaluation_file_that_is_missing_is_named_before_anything_runs(tmp_path):
     (tmp_path / "evaluation").mkdir()
     line = refused("run", "world-quick", "--out", tmp_path / "run", "--set", f"evaluate.data={tmp_path / 'evaluation'}")
-    assert "objects.json" in line
+    assert "synonyms.txt does not exist" in line
     assert not (tmp_path / "run").exists()
 
 

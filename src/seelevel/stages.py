@@ -40,6 +40,10 @@ NEW_KEYS = {
     "rule": "f1",
     "tolerance": 0.0,
     "standard_first": True,
+    "min_p": 0.0,
+    "discopop_tau": 0.05,
+    "ld_alpha": None,
+    "per_token": False,  # of sft
 }
 """Keys of recipes that came after the first runs, and the values with which they change nothing."""
 FROM_LADDERS = ("check", "feedback", "align")
