@@ -111,8 +111,8 @@ def plain_number(value: Any, top: int) -> Any:
     return None if match["none"] else float(match["number"])
 
 
-_COMMAS = re.compile(r"(\"(?:[^\"\\]|\\.)*\")|,(?=\s*[}\]])", re.DOTALL)
-"""A JSON text (kept), or the comma after the last entry."""
+_COMMAS = re.compile(r"(\"(?:[^\"\\]|\\.)*+(?:\"|\\?\Z))|,(?=\s*+[}\]])", re.DOTALL)
+"""A JSON text, maybe cut (kept), or the comma after the last entry."""
 _EDGE = " \t*_`\"'\u201c\u201d"
 _ENTRY = re.compile(
     r"(?:(?P<label>(?:(?:round|answer|response|question|turn)\s*)?#?\d+)\s*[:=]\s*)?[*_`\"']*"
