@@ -16,6 +16,8 @@ CRITERIA = ("helpfulness", "honesty", "harmlessness")
 WORST, BEST = 1, 4
 """Ratings of a criterion are whole numbers from 1 to 4."""
 IMAGE_MARK = "<image>"
+LONGEST_TEXT = 100_000
+"""Characters of the longest answer. The parser takes 700 MiB for it."""
 TYPED_NOTES = ("check", "round_of", "feedback", "overrides")
 """Fields of a ladder that files keep beside its free-form notes, so the notes must not use their names."""
 

@@ -137,7 +137,6 @@ def check(root: Path, command: Command, prompts: int, experts: int, every: int) 
                 stops[code] += 1
         asked, faults = service.calls(), sum((server.faulted for server in service.servers), Counter[str]())
         questions = sum(len(server.asked) for server in service.servers)
-        print(f"{questions} questions, {asked} calls, faults {dict(faults)}, stops {dict(stops)}")
         answers = experts * sum(not calls_a_tool(n) for n in range(prompts))
         assert questions == prompts * experts + answers
         assert set(faults) == {*FAULTS, *STOPS} and min(stops[1], stops[2]) >= 2
@@ -154,6 +153,7 @@ def check(root: Path, command: Command, prompts: int, experts: int, every: int) 
     check_ladders(root / "run", prompts, experts)
     files = [path for path in root.rglob("*") if path.is_file()]
     assert not [path for path in files if KEY.encode() in path.read_bytes() or ".partial-" in path.name]
+    print(f"{questions} questions, {asked} calls, faults {dict(faults)}, stops {dict(stops)}")
 
 
 def written(out: Path) -> dict[str, bytes]:

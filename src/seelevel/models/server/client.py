@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from seelevel.errors import InputError, ServerError
 from seelevel.models.base import DEFAULT_API, ApiSettings, Completion, Prompt, Sampling
 from seelevel.models.server.faults import AGAIN, RedirectedError, TooSlowError, asked_wait, cause_of, may_succeed
-from seelevel.models.server.refusals import BLIND, LASTING, LIMITS, is_flagged, refused_parameter, shallow, without
+from seelevel.models.server.refusals import BLIND, LASTING, LIMITS, is_flagged, refused_parameter, shortened, without
 from seelevel.models.server.replies import Replies, request_key
 from seelevel.models.server.secret import Secret
 from seelevel.models.server.spending import LEDGER, Usage, most_used, priced
@@ -267,11 +267,11 @@ class ApiModel:
             client = self._client.with_options(timeout=timeout, max_retries=retries)
             return str(client.chat.completions.with_raw_response.create(**sent).http_response.text)
         except openai.APIStatusError as error:
-            error.body = shallow(error.body)
+            error.body = shortened(error.body)
             if error.status_code not in (400, 422):
                 raise
             names = {*sent, *sent.get("extra_body", {})} - {"model", "messages", "extra_body"}
-            if not (name := refused_parameter({"param": error.param, "body": error.body}, names)):
+            if not (name := refused_parameter(error.body, names)):
                 raise
             self._give_up(name)
         return self._send(body, timeout, retries)

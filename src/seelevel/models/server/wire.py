@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from seelevel.images import encoded_picture
-from seelevel.ladder import IMAGE_MARK, unmarked
+from seelevel.ladder import IMAGE_MARK, LONGEST_TEXT, unmarked
 from seelevel.models.base import Completion, Prompt, Sampling
 from seelevel.models.server.refusals import FILTERS, withheld
 from seelevel.models.thinking import set_apart
@@ -51,6 +51,8 @@ def read_reply(raw: str) -> Completion:
     thought = unmarked(field or _text_of(content, thought=True)).strip()
     finished = not (isinstance(ending, str) and (CUT_SHORT.search(ending) or FILTERS.search(ending)))
     completion = set_apart(Completion(text, tokens, finished, "", read, thought))
+    if max(len(completion.text), len(completion.reasoning)) > LONGEST_TEXT:
+        return replace(completion, text="", reasoning="", note=f"over {LONGEST_TEXT:,} characters")
     if completion.text or completion.note:
         return completion
     if completion.reasoning and ending in (None, "stop"):
