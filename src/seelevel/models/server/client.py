@@ -142,7 +142,8 @@ class ApiModel:
 
         listed: list[str] = []
         try:
-            client = self._client.with_options(timeout=EXAMINE_SECONDS, max_retries=EXAMINE_RETRIES)
+            seconds = min(EXAMINE_SECONDS, self._timeout)
+            client = self._client.with_options(timeout=seconds, max_retries=EXAMINE_RETRIES)
             listed = [self._shown(m.id) for m in client.models.list().data]
         except openai.APIConnectionError as error:
             # A busy server may be slow to list its models; a missing one accepts no connection.
@@ -152,6 +153,7 @@ class ApiModel:
                 raise InputError(
                     f"{self.name}: the server cannot be reached ({reason}); start it or correct the address"
                 ) from error
+            say(f"{self.name} is slow to list its models; it is asked for one token")
         except openai.APIStatusError as error:
             self._refused_key(error)
         except (openai.OpenAIError, ValueError, TypeError, AttributeError):
@@ -160,7 +162,7 @@ class ApiModel:
             return
         body = {"model": self.model, "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1}
         try:
-            self._send(body, PROBE_SECONDS, EXAMINE_RETRIES)
+            self._send(body, min(PROBE_SECONDS, self._timeout), EXAMINE_RETRIES)
         except openai.APIConnectionError as error:
             raise InputError(f"{self.name}: the server does not answer ({self._lost(error)}); is it busy?") from error
         except openai.APIStatusError as error:
