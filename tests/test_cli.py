@@ -208,6 +208,14 @@ def test_an_interrupt_is_one_line_and_no_traceback():
     assert done.stderr == "seelevel: stopped; the same command continues\n"
 
 
+def test_torchrun_is_told_the_line_too(tmp_path, monkeypatch):
+    from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
+
+    monkeypatch.setenv("TORCHELASTIC_ERROR_FILE", str(tmp_path / "error.json"))
+    line = refused("run", "nonsense")
+    assert ProcessFailure(0, 1, 2, str(tmp_path / "error.json")).message == line.strip()
+
+
 def test_a_place_that_cannot_be_written_is_one_line(tmp_path):
     taken = tmp_path / "taken"
     taken.write_text("mine")

@@ -79,3 +79,10 @@ def test_aliases_and_merges_are_read() -> None:
 def test_two_documents_are_refused() -> None:
     with pytest.raises(yaml.YAMLError):
         load_yaml("a: 1\n---\nb: 2")
+
+
+def test_a_pair_of_surrogates_is_a_letter_and_half_of_one_is_refused() -> None:
+    assert load_yaml(r'{"a": "\ud83d\ude00", "\ud83d\ude00": 1}') == {"a": "😀", "😀": 1}
+    for text in (r'"\ud800"', r'{"\udc00": 1}', r'"\udc00\ud800"'):
+        with pytest.raises(yaml.YAMLError, match="half of a surrogate pair"):
+            load_yaml(text)

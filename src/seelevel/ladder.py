@@ -18,6 +18,8 @@ IMAGE_MARK = "<image>"
 LOGPROB, REFERENCE, UNORDERED = "logprob", "reference", "samples without an order"
 """The score of a response that is its mean log-prob per token; the note with the standard response's answers, if it is
 no level of its ladder; the flag of a ladder whose samples nothing has ranked."""
+LONGEST_TEXT = 100_000
+"""Characters of the longest answer. The parser takes 700 MiB for it."""
 TYPED_NOTES = ("check", "round_of", "feedback", "overrides")
 """Fields of a ladder that files keep beside its free-form notes, so the notes must not use their names."""
 

@@ -58,7 +58,8 @@ def _refused(node: yaml.Node, problem: str) -> yaml.YAMLError:
 
 
 class _Loader(yaml.SafeLoader):
-    """Refuses a repeated key, NaN and infinity. YAML's loader would keep the last key and lose the first."""
+    """Refuses a repeated key, NaN and infinity, and text that is no Unicode. YAML's loader would keep the last key and
+    lose the first, and keep an escape such as `\\ud800`, which no file takes."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
@@ -75,5 +76,13 @@ class _Loader(yaml.SafeLoader):
             raise _refused(node, f"{node.value:.20} is NaN or infinite; write a number")
         return value
 
+    def construct_yaml_str(self, node: yaml.ScalarNode) -> str:
+        text = str(super().construct_yaml_str(node))
+        try:  # JSON escapes a letter beyond 65,535 as a pair
+            return text.encode("utf-16", "surrogatepass").decode("utf-16")
+        except UnicodeDecodeError as error:
+            raise _refused(node, "half of a surrogate pair is not valid Unicode") from error
+
 
 _Loader.add_constructor("tag:yaml.org,2002:float", _Loader.construct_yaml_float)
+_Loader.add_constructor("tag:yaml.org,2002:str", _Loader.construct_yaml_str)

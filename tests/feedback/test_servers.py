@@ -20,10 +20,8 @@ from seelevel.models.base import ApiSettings
 from seelevel.models.server.client import ApiModel
 from seelevel.store import batched
 from tests.judge.made import ANSWER
-from tests.models.faulty_server import FAULTS, KEY, FaultyServer, serving
+from tests.models.faulty_server import FAULTS, KEY, MANY, FaultyServer, serving
 
-MANY = [fault for fault in FAULTS if fault != "slow"] * 3 + ["slow"]
-"""Silence is seldom, since the time-out has to leave room for a busy machine."""
 REFUSAL = "I cannot judge this."
 
 

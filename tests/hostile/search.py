@@ -8,7 +8,8 @@ import os
 import resource
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from hypothesis import HealthCheck, given, settings
@@ -45,18 +46,26 @@ def _round(strategy: some.SearchStrategy[Any], read: Callable[[Any], Any], allow
     )
     @given(strategy)
     def example(value: Any) -> None:
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        signal.signal(signal.SIGPROF, _stop)
-        signal.setitimer(signal.ITIMER_PROF, SECONDS)
-        try:
-            read(value)
-        except allowed as error:
-            assert str(error).strip(), "an error without a word"
-        finally:
-            signal.setitimer(signal.ITIMER_PROF, 0)
-        assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < before + GIBIBYTE
+        with in_time():
+            try:
+                read(value)
+            except allowed as error:
+                assert str(error).strip(), "an error without a word"
 
     example()
+
+
+@contextmanager
+def in_time() -> Iterator[None]:
+    """Fail if what is inside takes too long, or too much memory."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    signal.signal(signal.SIGPROF, _stop)
+    signal.setitimer(signal.ITIMER_PROF, SECONDS)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < before + GIBIBYTE
 
 
 def _stop(*_: Any) -> None:

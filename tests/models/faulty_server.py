@@ -14,7 +14,12 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-FAULTS = ("429", "500", "drop", "cut", "slow", "no json", "no choice")
+FAULTS = ("429", "500", "drop", "cut", "no json", "no choice", "big", "slow", "drip")
+MANY = FAULTS[:6] * 3 + FAULTS[6:]
+"""What takes long is seldom: the time-out has to leave room for a busy machine."""
+STOPS = ("elsewhere", "down")
+"""Faults that end a run: a redirect to another server, and a status that no number of tries outlasts."""
+BIG = 50 << 20
 KEY = "sk-a-secret-of-the-tests"
 
 
@@ -49,6 +54,7 @@ class FaultyServer(ThreadingHTTPServer):
         self.most_choices = 64  # of one reply, however many are asked for
         self.slow_seconds = 1.5
         self.slow_list = 0.0
+        self.elsewhere = ""
         self.bodies: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
         self.asked: Counter[str] = Counter()
@@ -157,8 +163,10 @@ class Handler(BaseHTTPRequestHandler):
     def fail(self, fault: str) -> None:
         if fault == "429":
             self.say(429, {"error": {"message": "slow down"}}, Retry_After="0.05")
-        elif fault == "500":
+        elif fault in ("500", "down"):
             self.say(500, {"error": {"message": "oops"}})
+        elif fault == "elsewhere":
+            self.say(307, b"", Location=self.server.elsewhere)
         elif fault == "drop":
             self.close_connection = True
             self.connection.close()
@@ -171,6 +179,15 @@ class Handler(BaseHTTPRequestHandler):
             self.wfile.flush()
             self.close_connection = True
             self.connection.close()
+        elif fault == "big":
+            self.say(200, b'{"choices": "' + b"a" * BIG)
+        elif fault == "drip":
+            self.send_response(200)
+            self.send_header("Content-Length", "5000")
+            self.end_headers()
+            for _ in range(5000):  # until the client hangs up
+                self.wfile.write(b" ")
+                time.sleep(0.2)
         elif fault == "slow":
             time.sleep(self.server.slow_seconds)
             self.close_connection = True

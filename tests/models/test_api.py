@@ -15,16 +15,14 @@ from seelevel.models.base import Sampling
 from seelevel.models.server.client import ApiModel
 from seelevel.models.server.names import split_name
 from tests.models.asking import GREEDY, ask, model
-from tests.models.faulty_server import FAULTS, KEY, answer_to, serving
+from tests.models.faulty_server import FAULTS, KEY, MANY, answer_to, serving
 
 pytestmark = pytest.mark.usefixtures("kept")
 
 
 def check_campaign(calls: int, timeout: float, concurrency: int) -> None:
-    """`calls` questions of which 30% fail at first, some of them twice, in all of the server's ways; seldom by silence,
-    since the time-out has to leave room for a busy machine."""
-    seldom = [fault for fault in FAULTS if fault != "slow"] * 3 + ["slow"]
-    with serving(share=0.3, faults=seldom) as server:
+    """`calls` questions of which 30% fail at first, some of them twice, in all of the server's ways."""
+    with serving(share=0.3, faults=MANY) as server:
         server.slow_seconds = timeout * 1.5
         prompts = [ask(f"question {n}") for n in range(calls)]
         found = model(server, timeout=timeout, concurrency=concurrency).generate(prompts, GREEDY)

@@ -44,6 +44,16 @@ class TestTime:
                 model(server, timeout=0.3, tries=2).generate([ask("a")], GREEDY)
             assert time.monotonic() - start < 60  # of over 200 that the reply takes
 
+    def test_a_server_that_never_answers_is_said_before_anything_is_asked(
+        self, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        with serving_raw(lambda to, head: time.sleep(5)) as server:
+            start = time.monotonic()
+            with pytest.raises(InputError, match=r"does not answer \(no complete reply within 0\.2 s\)"):
+                model(server, timeout=0.2).check_reachable()
+            assert time.monotonic() - start < 60  # without the limit of the recipe it would be six minutes
+        assert "is slow to list its models" in capsys.readouterr().err
+
     def test_a_server_that_says_continue_for_ever_is_given_up(self) -> None:
         def go_on(to: socket.socket, head: str) -> None:
             while True:

@@ -85,3 +85,15 @@ def test_a_whole_run_under_torchrun_ends_where_one_process_does(tmp_path):
         load_file(tmp_path / name / "align" / "adapter" / "adapter_model.safetensors") for name in ("one", "two")
     )
     assert max(float((one[name] - two[name]).abs().max()) for name in one) <= 1e-5
+
+
+def test_what_a_process_says_stands_at_the_end_of_what_torchrun_says(tmp_path):
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    command = str(Path(sys.executable).with_name("seelevel"))
+    done = subprocess.run(
+        [*launcher, command, "run", "world-quick", "--out", str(tmp_path), "--set", "align.model=nonsense"],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert "traceback : seelevel: model folder nonsense does not exist" in done.stderr.splitlines()[-2]

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import errno
 import io
+import json
 import os
 import sys
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,7 +21,7 @@ from seelevel.cli.parser import parser_app
 from seelevel.cli.score import score_app
 from seelevel.cli.world import world_app
 from seelevel.errors import DiskFullError, InputError, NonFiniteLossError, ServerError, free_bytes, is_disk_full
-from seelevel.progress import say, show
+from seelevel.progress import escape_controls, say, show
 from seelevel.store import expand_path
 
 app = typer.Typer(
@@ -172,5 +175,9 @@ def _expanded(arguments: list[str]) -> Iterator[str]:
 
 
 def _stop(message: str, code: int) -> None:
-    say(f"seelevel: {' '.join(message.split())}")
+    line = f"seelevel: {' '.join(message.split())}"
+    say(line)
+    if file := os.environ.get("TORCHELASTIC_ERROR_FILE"):  # what torchrun shows last, below a traceback of its own
+        with suppress(OSError):
+            Path(file).write_text(json.dumps({"message": escape_controls(line), "timestamp": int(time.time())}))
     sys.exit(code)

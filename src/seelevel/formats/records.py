@@ -15,7 +15,7 @@ from seelevel.formats.turns import settled
 from seelevel.formats.values import BadRecord, checked_text, mapping, missing, name_of
 from seelevel.image_store import ImageStore
 from seelevel.images import ImageError
-from seelevel.ladder import Ladder, Message, Response
+from seelevel.ladder import LONGEST_TEXT, Ladder, Message, Response
 from seelevel.thoughts import may_think, split_thought
 
 __all__ = [  # what a reader of one's own imports from here
@@ -186,6 +186,8 @@ def accepted(record: Record, hashes: list[str | ImageError], ids: set[str], need
             return Rejected(record.where, ladder.id, f"image {Path(image.path).name}: {sha256}")
     if need_answer and not ladder.responses:
         return Rejected(record.where, ladder.id, "no answer")
+    if any(len(message["content"]) > LONGEST_TEXT for response in ladder.responses for message in response.messages):
+        return Rejected(record.where, ladder.id, f"an answer of over {LONGEST_TEXT:,} characters")
     if ladder.id in ids:
         return Rejected(record.where, ladder.id, "id seen before (the first record stays)")
     ids.add(ladder.id)

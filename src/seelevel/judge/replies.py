@@ -20,6 +20,8 @@ V = TypeVar("V")
 S = TypeVar("S", bound=BaseModel)
 Parse = Callable[[str, Record], V]
 """Reads a judge's reply to a record; raises ValueError with the reason if it cannot."""
+LONGEST_LINE = 10_000
+"""Characters of a line of ratings. The patterns for its end take time by the square of its length."""
 
 
 def one_line(error: ValueError) -> str:
@@ -111,8 +113,8 @@ def plain_number(value: Any, top: int) -> Any:
     return None if match["none"] else float(match["number"])
 
 
-_COMMAS = re.compile(r"(\"(?:[^\"\\]|\\.)*\")|,(?=\s*[}\]])", re.DOTALL)
-"""A JSON text (kept), or the comma after the last entry."""
+_COMMAS = re.compile(r"(\"(?:[^\"\\]|\\.)*+(?:\"|\\?\Z))|,(?=\s*+[}\]])", re.DOTALL)
+"""A JSON text, maybe cut (kept), or the comma after the last entry."""
 _EDGE = " \t*_`\"'\u201c\u201d"
 _ENTRY = re.compile(
     r"(?:(?P<label>(?:(?:round|answer|response|question|turn)\s*)?#?\d+)\s*[:=]\s*)?[*_`\"']*"
@@ -150,6 +152,8 @@ def parse_ratings(reply: str, count: int | None, top: int = 6, halves: bool = Fa
     listed = bool(found) and found[-1].re is _LISTED
     if count is None and found and not listed and len(found) > 1:
         raise ValueError(f"it has {len(found)} lines of ratings without a list")
+    if found and len(found[-1][0]) > LONGEST_LINE:
+        raise ValueError(f"its line of ratings has over {LONGEST_LINE:,} characters")
     tail = _AFTER.fullmatch(found[-1]["after"]) if listed else None
     if not found or (listed and tail is None):
         raise ValueError("it does not end with a line 'Ratings: [...]'")

@@ -13,11 +13,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from seelevel.errors import InputError
+from seelevel.ladder import LONGEST_TEXT
 from seelevel.language.mentions import singular
 
 if TYPE_CHECKING:
     from spacy.language import Language
-    from spacy.tokens import Doc, Span, Token
+    from spacy.tokens import Doc, Token
 
 UNNECESSARY = frozenset({"photo", "image", "photograph", "picture", "figure", "painting"})
 ABSTRACT = frozenset({
@@ -59,13 +61,17 @@ def noun_chunks(texts: Sequence[str], parser: str | Language | None = None) -> l
     """The longest noun chunks of each text, in order.
 
     `parser` is a loaded spaCy pipeline, or a name for `load_parser`; None is the shipped parser. A line break ends a
-    sentence.
+    sentence. Raises `InputError` for a line of over `LONGEST_TEXT` characters.
     """
     from seelevel.language.parse import load_parser
 
     nlp = load_parser(parser or "builtin") if parser is None or isinstance(parser, str) else parser
     lines = [(n, line.start(), line.group()) for n, text in enumerate(texts) for line in _LINE.finditer(text)]
     distinct = list(dict.fromkeys(line for _, _, line in lines))
+    if long := next((line for line in distinct if len(line) > LONGEST_TEXT), ""):
+        raise InputError(
+            f"a text has a line of {len(long):,} characters, over {LONGEST_TEXT:,}: '{long[:40]}…'; shorten it"
+        )
     chunks_of_line = {doc.text: doc_chunks(doc) for doc in nlp.pipe(distinct)}
     chunks: list[list[Chunk]] = [[] for _ in texts]
     for number, offset, line in lines:
@@ -75,17 +81,48 @@ def noun_chunks(texts: Sequence[str], parser: str | Language | None = None) -> l
 
 def doc_chunks(doc: Doc) -> list[Chunk]:
     """The longest noun chunks of a parsed text (tags or parts of speech, heads, labels), in order."""
-    spans = {_grow(token) for token in doc if _is_noun(token) and not _is_omitted(token)}
-    longest = [
-        (start, end)
-        for start, end in spans
-        if not any(a <= start and end <= b and (a, b) != (start, end) for a, b in spans)
-    ]
-    return [_chunk(doc[start:end]) for start, end in sorted(longest)]
+    covered = _covered(doc)
+    spans = {_grow(token, covered) for token in doc if _is_noun(token) and not _is_omitted(token)}
+    sentence_of = [text for sentence in doc.sents for text in [sentence.text.strip()] * len(sentence)]
+    longest, last = list[Chunk](), 0
+    for start, end in sorted(spans, key=lambda span: (span[0], -span[1])):  # what holds a span stands before it
+        if end > last:
+            span, last = doc[start:end], end
+            longest.append(Chunk(span.text, sentence_of[start], span.start_char, span.end_char))
+    return longest
 
 
-def _chunk(span: Span) -> Chunk:
-    return Chunk(span.text, span.sent.text.strip(), span.start_char, span.end_char)
+Stretch = tuple[int, int]
+"""First and one past the last of some tokens in a row."""
+
+
+def _covered(doc: Doc) -> list[list[Stretch]]:
+    """For each token the stretches that it and all below it cover, in order: one, unless arcs cross.
+
+    Found once, from the leaves upwards: a model that repeats itself makes trees as deep as the text is long.
+    """
+    below: list[list[int]] = [[] for _ in doc]
+    for token in doc:
+        if token.head.i != token.i:
+            below[token.head.i].append(token.i)
+    order = [token.i for token in doc if token.head.i == token.i]
+    for i in order:
+        order.extend(below[i])
+    covered: list[list[Stretch]] = [[] for _ in doc]
+    for i in reversed(order):
+        covered[i] = _joined([(i, i + 1), *(stretch for child in below[i] for stretch in covered[child])])
+    return covered
+
+
+def _joined(stretches: list[Stretch]) -> list[Stretch]:
+    """Stretches without a token in common, in order; those that touch become one."""
+    joined: list[Stretch] = []
+    for start, end in sorted(stretches):
+        if joined and joined[-1][1] == start:
+            joined[-1] = (joined[-1][0], end)
+        else:
+            joined.append((start, end))
+    return joined
 
 
 def _label(token: Token) -> str:
@@ -99,19 +136,15 @@ def _is_noun(token: Token) -> bool:
     return not _is_edge(token) and (token.pos_ in NOUNS if token.pos_ else token.tag_.startswith("NN"))
 
 
-def _grow(head: Token) -> tuple[int, int]:
-    """First and one past the last token of the chunk that a noun heads."""
+def _grow(head: Token, covered: list[list[Stretch]]) -> Stretch:
+    """The chunk that a noun heads."""
     labels = {_label(child) for child in head.children}
     left_out = NEVER | CLAUSAL if labels & (SUBJECTS | {"cop"}) else NEVER
-    inside = {head.i}
+    inside = [(head.i, head.i + 1)]
     for child in head.children:
         if _label(child) not in left_out or _is_other_half(child):
-            inside |= {token.i for token in child.subtree}
-    start, end = head.i, head.i + 1
-    while start - 1 in inside:
-        start -= 1
-    while end in inside:
-        end += 1
+            inside += covered[child.i]
+    start, end = next(stretch for stretch in _joined(inside) if stretch[0] <= head.i < stretch[1])
     return _strip(head, start, end)
 
 
@@ -126,7 +159,7 @@ def _is_other_half(conjunct: Token) -> bool:
     return any(child.lower_ == "one" or "one" in {t.lower_ for t in child.lefts} for child in appositions)
 
 
-def _strip(head: Token, start: int, end: int) -> tuple[int, int]:
+def _strip(head: Token, start: int, end: int) -> Stretch:
     """Remove punctuation at both ends, except a bracket or quotation mark that closes one inside the span."""
     doc = head.doc
     while start < head.i and _is_edge(doc[start]):

@@ -19,7 +19,7 @@ from seelevel.fingerprints import digest
 from seelevel.models.base import DEFAULT_API, ApiSettings, Completion, Prompt, Sampling
 from seelevel.models.server.faults import AGAIN, RedirectedError, TooSlowError, asked_wait, cause_of, may_succeed
 from seelevel.models.server.names import key_variable, split_name
-from seelevel.models.server.refusals import BLIND, LASTING, LIMITS, is_flagged, refused_parameter, shallow, without
+from seelevel.models.server.refusals import BLIND, LASTING, LIMITS, is_flagged, refused_parameter, shortened, without
 from seelevel.models.server.replies import Replies, request_key
 from seelevel.models.server.secret import Secret
 from seelevel.models.server.spending import LEDGER, Usage, most_used, priced
@@ -125,7 +125,8 @@ class ApiModel:
 
         listed: list[str] = []
         try:
-            client = self._client.with_options(timeout=EXAMINE_SECONDS, max_retries=EXAMINE_RETRIES)
+            seconds = min(EXAMINE_SECONDS, self._timeout)
+            client = self._client.with_options(timeout=seconds, max_retries=EXAMINE_RETRIES)
             listed = [self._shown(m.id) for m in client.models.list().data]
         except openai.APIConnectionError as error:
             # A busy server may be slow to list its models; a missing one accepts no connection.
@@ -135,6 +136,7 @@ class ApiModel:
                 raise InputError(
                     f"{self.name}: the server cannot be reached ({reason}); start it or correct the address"
                 ) from error
+            say(f"{self.name} is slow to list its models; it is asked for one token")
         except openai.APIStatusError as error:
             self._refused_key(error)
         except (openai.OpenAIError, ValueError, TypeError, AttributeError):
@@ -143,7 +145,7 @@ class ApiModel:
             return
         body = {"model": self.model, "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1}
         try:
-            self._send(body, PROBE_SECONDS, EXAMINE_RETRIES)
+            self._send(body, min(PROBE_SECONDS, self._timeout), EXAMINE_RETRIES)
         except openai.APIConnectionError as error:
             raise InputError(f"{self.name}: the server does not answer ({self._lost(error)}); is it busy?") from error
         except openai.APIStatusError as error:
@@ -274,12 +276,12 @@ class ApiModel:
             client = self._client.with_options(timeout=timeout, max_retries=retries)
             return str(client.chat.completions.with_raw_response.create(**sent).http_response.text)
         except openai.APIStatusError as error:
-            error.body = shallow(error.body)
+            error.body = shortened(error.body)
             one_choice = SEVERAL in sent and "completion choice" in str(error.body)  # of llama.cpp, under status 500
             if error.status_code not in (400, 422) and not one_choice:
                 raise
             names = {*sent, *sent.get("extra_body", {})} - {"model", "messages", "extra_body"}
-            if not (name := refused_parameter({"param": error.param, "body": error.body}, names)):
+            if not (name := refused_parameter(error.body, names)):
                 if SEVERAL not in sent:
                     raise
                 # Servers refuse several choices in many words. If one choice is refused too, they are not the cause.

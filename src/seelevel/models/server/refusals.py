@@ -35,15 +35,26 @@ TOO_MUCH = re.compile(
 LIMITS = ("max_tokens", "max_completion_tokens")
 PARAMETERS = ("logprobs", "seed", "repetition_penalty", "min_p", "top_p", "temperature", LIMITS[0])
 """What a server may refuse; of two that it names together, the first is given up."""
+DEEPEST, LONGEST_WORDS, LONGEST_ERROR = 12, 10_000, 200_000
+"""Of an error: values inside each other, characters of a text, and of it all as JSON."""
 
 
-def shallow(value: Any, depth: int = 12) -> Any:
-    """JSON without what is nested deeper: errors are searched and shown whole, which takes recursion."""
+def shortened(value: Any) -> Any:
+    """An error's JSON without what is nested deep, texts cut: errors are searched and shown whole. One that is still
+    large becomes a text, cut too."""
+    value = _shallow(value, DEEPEST)
+    text = json.dumps(value, ensure_ascii=False)
+    return value if len(text) <= LONGEST_ERROR else text[:LONGEST_ERROR]
+
+
+def _shallow(value: Any, depth: int) -> Any:
     if isinstance(value, dict | list) and not depth:
         return "…"
     if isinstance(value, dict):
-        return {key: shallow(inner, depth - 1) for key, inner in value.items()}
-    return [shallow(inner, depth - 1) for inner in value] if isinstance(value, list) else value
+        return {key: _shallow(inner, depth - 1) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_shallow(inner, depth - 1) for inner in value]
+    return value[:LONGEST_WORDS] if isinstance(value, str) else value
 
 
 def refused_parameter(error: Any, sent: Collection[str]) -> str:

@@ -19,7 +19,7 @@ SHORTEST = 8
 """Shorter keys are not removed from answers. Local servers get such keys, for instance EMPTY."""
 LAYERS, READ_AT_MOST = 3, 1 << 24
 """Encodings inside each other that are undone, and characters that are searched per text."""
-ESCAPES = re.compile(r"\\+(?:u\{?([0-9a-fA-F]{1,6})\}?|[uU]([0-9a-fA-F]{4,8})|x([0-9a-fA-F]{2})|([0-7]{3}))")
+ESCAPES = re.compile(r"(?<!\\)\\++(?:u\{?([0-9a-fA-F]{1,6})\}?|[uU]([0-9a-fA-F]{4,8})|x([0-9a-fA-F]{2})|([0-7]{3}))")
 QUOTED_PRINTABLE = re.compile(r"=(?:\r?\n|([0-9A-Fa-f]{2}))")
 BASE64 = re.compile(r"[A-Za-z0-9+/_-]{10,}")
 HEX = re.compile(r"(?:(?:\\x|0x|%)?[0-9A-Fa-f]{2}[\s:,;-]{0,2}){8,}")

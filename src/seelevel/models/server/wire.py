@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from seelevel.images import encoded_picture
-from seelevel.ladder import IMAGE_MARK, unmarked
+from seelevel.ladder import IMAGE_MARK, LONGEST_TEXT, unmarked
 from seelevel.models.base import Completion, Prompt, Sampling
 from seelevel.models.server.refusals import FILTERS, withheld
 from seelevel.models.thinking import set_apart
@@ -62,6 +62,8 @@ def _completion(choice: dict[str, Any], tokens: int, read: int) -> Completion:
     completion = set_apart(Completion(text, tokens, finished, "", read, thought))
     if not completion.reasoning:  # a mean over thoughts too is not the answer's
         completion = replace(completion, logprob=_mean_logprob(choice))
+    if len(completion.text) > LONGEST_TEXT:
+        return replace(completion, text="", note=f"over {LONGEST_TEXT:,} characters")
     if completion.text or completion.note:
         return completion
     if completion.reasoning and ending in (None, "stop"):
