@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from contextlib import suppress
 from io import BufferedReader
 from pathlib import Path
 
@@ -52,13 +53,22 @@ def open_descriptor(path: Path | str, flags: int = os.O_RDONLY) -> int:
             raise NotAFile(path, kind) from error
         raise
     try:
-        mode = os.fstat(descriptor).st_mode
-        if not stat.S_ISREG(mode):
-            raise NotAFile(path, next((name for is_kind, name in KINDS if is_kind(mode)), "a special file"))
+        _require_regular(path, os.fstat(descriptor).st_mode)
     except BaseException:
         os.close(descriptor)
         raise
     return descriptor
+
+
+def _require_regular(path: Path | str, mode: int) -> None:
+    if not stat.S_ISREG(mode):
+        raise NotAFile(path, next((name for is_kind, name in KINDS if is_kind(mode)), "a special file"))
+
+
+def require_replaceable(path: Path | str) -> None:
+    """Raise `NotAFile` if a new file of this name would take the place of a device, a pipe, a socket or a folder."""
+    with suppress(FileNotFoundError):
+        _require_regular(path, Path(path).stat().st_mode)
 
 
 def open_file(path: Path | str) -> BufferedReader:
@@ -77,7 +87,7 @@ def read_bytes(path: Path | str, largest: int = LARGEST) -> bytes:
         size = os.fstat(file.fileno()).st_size
         if size > largest:
             raise TooLarge(path, size, largest)
-        return file.read(largest + 1)
+        return file.read(largest + 1) or b""  # None: a file of the system that has nothing to say yet
 
 
 def read_text(path: Path | str, encoding: str = "utf-8") -> str:

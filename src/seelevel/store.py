@@ -19,7 +19,7 @@ from typing import Any, BinaryIO, TypeVar
 
 from seelevel.errors import DiskFullError, InputError, free_bytes, is_disk_full, require_space
 from seelevel.json_text import dumps, loads
-from seelevel.opening import NotAFile, open_descriptor, read_bytes
+from seelevel.opening import NotAFile, open_descriptor, read_bytes, require_replaceable
 
 STAGES = ("base", "generate", "check", "feedback", "align", "evaluate", "report")
 """The stages of a recipe, in their order. All but the report have a folder of that name in the run folder."""
@@ -37,13 +37,15 @@ def write_atomically(path: Path, data: bytes | str, synced: bool = True) -> None
 
 @contextmanager
 def whole_file(path: Path, size: int = 1, synced: bool = True) -> Iterator[BinaryIO]:
-    """A file to write to, which appears at `path` at the end, whole, or not at all. Raises `DiskFullError`.
+    """A file to write to, which appears at `path` at the end, whole, or not at all. Raises `DiskFullError`, and
+    `NotAFile` if `path` is a device or the like.
 
     size: bytes that will be needed, as far as known. synced: wait for the disk, for the file and for its name. Without,
     a loss of power may leave a file that is too short, or the file of before.
     """
     # A unique name: two runs, or two threads of one run, may write the same file.
     temporary = path.with_name(f"{TEMPORARY}{os.getpid()}-{threading.get_ident():x}-{path.name}")
+    require_replaceable(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary.unlink(missing_ok=True)

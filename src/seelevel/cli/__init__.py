@@ -146,6 +146,8 @@ def main() -> None:
             name = str(error.filename)
             shown = name if len(name) <= LONGEST_SHOWN else f"{name[:LONGEST_SHOWN]}…"
             _stop(f"{shown}: {str(error.strerror).lower()}; name another place", 2)
+        if isinstance(error, OSError) and error.errno == errno.EIO:
+            _stop(f"{error.filename or 'a file'}: the system cannot read or write it; look at the disk", 1)
         if isinstance(error, RuntimeError) and str(error).startswith("Symlink loop"):  # of Path.resolve
             _stop(f"{error}; remove the link, or name another place", 2)
         if not is_disk_full(error):

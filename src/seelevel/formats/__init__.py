@@ -16,6 +16,7 @@ from seelevel.formats.records import Record, Rejected, distinct, screened
 from seelevel.formats.sources import LOOKED_AT, Source, Watched, columns_of, records
 from seelevel.image_store import ImageStore, cached_pictures
 from seelevel.ladder import Ladder
+from seelevel.opening import require_replaceable
 from seelevel.registry import choose
 from seelevel.store import flush, read_manifest, write_lines
 
@@ -165,6 +166,7 @@ def convert(
     to = target_format or _target_format(target)
     if to in READERS and to not in WRITERS:
         raise InputError(f"format '{to}' is read but not written; convert to {', '.join(WRITERS)}")
+    require_replaceable(target)
     write = choose("format", to, WRITERS)
     store = ImageStore(target.parent)
     put = cache(store.put) if to not in TEXT_FORMATS or target.suffix != ".parquet" else None

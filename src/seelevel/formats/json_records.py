@@ -7,7 +7,7 @@ import csv
 import io
 import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -203,6 +203,13 @@ class _Window:
         return place - start if start >= 0 else self.column + place + 1
 
 
+def _ended(path: Path, lines: Iterable[str]) -> Iterator[str]:
+    for number, line in enumerate(lines, 1):
+        if len(line) == LONGEST:
+            raise InputError(f"{path} line {number}: over {LONGEST >> 20} MiB without an end; it is no table")
+        yield line
+
+
 def table_records(path: Path, file: BinaryIO, separator: str) -> Iterator[tuple[str, Any]]:
     """The rows of a CSV or TSV file with a header. Empty cells are missing values.
 
@@ -212,9 +219,10 @@ def table_records(path: Path, file: BinaryIO, separator: str) -> Iterator[tuple[
     csv.field_size_limit(LONGEST)  # a cell may hold a picture as base64
     rows = csv.reader(())
     try:
-        head = text.readline()
+        lines = iter(lambda: text.readline(LONGEST), "")
+        head = next(lines, "")
         marks = (mark for mark in (separator, ";", "\t") if mark in head)
-        rows = csv.reader(itertools.chain([head], text), delimiter=next(marks, separator))
+        rows = csv.reader(_ended(path, itertools.chain([head], lines)), delimiter=next(marks, separator))
         header = next(rows, [])
         if twice := next((name for name in header if name and header.count(name) > 1), ""):
             raise InputError(f"{path} line 1: the header has {twice!r:.60} twice; rename one of the columns")

@@ -16,7 +16,7 @@ from seelevel.opening import read_text
 from seelevel.progress import say
 from seelevel.scorers import SCORERS, find_scorer
 from seelevel.scorers.scorer import Scorer
-from seelevel.store import BEGUN, STAGES, read_manifest
+from seelevel.store import BEGUN, STAGES, read_manifest, read_mapping
 from seelevel.yaml_text import load_yaml
 
 F = TypeVar("F", bound=Facts)
@@ -126,8 +126,15 @@ def read_run(root: Path) -> RunFolder:
         stages=stages,
         rejected=list(_jsonl(root / "data" / "rejected.jsonl")),
         log=[] if stages["align"].stale else list(_jsonl(root / "align" / "log.jsonl")),
-        metrics=loads(read_text(metrics)) if metrics.exists() and not stale else None,
+        metrics=_metrics(metrics) if metrics.exists() and not stale else None,
     )
+
+
+def _metrics(path: Path) -> dict[str, Any]:
+    found = read_mapping(path)
+    if found is None:
+        raise InputError(f"{path} is damaged; delete {path.parent / 'evaluate'} and run the same command again")
+    return found
 
 
 def _mark_stale(stages: dict[str, Stage]) -> None:
