@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import io
-import json
 import os
 import sys
 import time
@@ -21,6 +20,7 @@ from seelevel.cli.parser import parser_app
 from seelevel.cli.score import score_app
 from seelevel.cli.world import world_app
 from seelevel.errors import DiskFullError, InputError, NonFiniteLossError, ServerError, free_bytes, is_disk_full
+from seelevel.json_text import dumps
 from seelevel.progress import escape_controls, say, show
 from seelevel.store import expand_path
 
@@ -181,5 +181,5 @@ def _stop(message: str, code: int) -> None:
     say(line)
     if file := os.environ.get("TORCHELASTIC_ERROR_FILE"):  # what torchrun shows last, below a traceback of its own
         with suppress(OSError):
-            Path(file).write_text(json.dumps({"message": escape_controls(line), "timestamp": int(time.time())}))
+            Path(file).write_text(dumps({"message": escape_controls(line), "timestamp": int(time.time())}))
     sys.exit(code)

@@ -248,7 +248,9 @@ def _rows(path: Path) -> Iterator[tuple[bool, dict[str, Any]]]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    with open_file(path) as opened, pq.ParquetFile(opened) as file:
+    open_file(path).close()  # no pipe, no device
+    # Arrow opens it itself: a thread of its own that reads from Python's file may end the process as it exits.
+    with pq.ParquetFile(path) as file:
         response = file.schema_arrow.field("responses").type.value_type
         untyped = pa.types.is_struct(response) and "check" not in [field.name for field in response]
         for batch in file.iter_batches(ROWS, use_threads=False):
