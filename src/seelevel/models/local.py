@@ -22,7 +22,7 @@ from transformers import (
 )
 from transformers.utils import logging as hf_logging
 
-from seelevel.errors import InputError
+from seelevel.errors import InputError, reason_of
 from seelevel.images import model_picture
 from seelevel.ladder import IMAGE_MARK, unmarked
 from seelevel.models.adapters import put_on
@@ -202,7 +202,17 @@ class LocalModel:
         return [self._completion(row, ends, opened) for row, opened in zip(out.tolist(), openings, strict=True)]
 
     def _generate(self, inputs: Any, sampling: Sampling, number: int, **more: Any) -> Tensor:
-        """Token ids, one row per prompt. `number`: of the batch in its call; it changes the random draws."""
+        """Token ids, one row per prompt. `number`: of the batch in its call; it changes the random draws.
+
+        Raises `InputError` if transformers refuses the model's generation settings, some of which it only then reads.
+        """
+        try:
+            return self._generated(inputs, sampling, number, **more)
+        except (TypeError, ValueError) as error:
+            reason = reason_of(error)
+            raise InputError(f"model {self.name} cannot answer ({reason}); see its generation_config.json") from error
+
+    def _generated(self, inputs: Any, sampling: Sampling, number: int, **more: Any) -> Tensor:
         tokenizer, ends = self.processor.tokenizer, self._ends
         settings = GenerationConfig(
             do_sample=sampling.temperature > 0,
