@@ -86,3 +86,11 @@ def test_a_pair_of_surrogates_is_a_letter_and_half_of_one_is_refused() -> None:
     for text in (r'"\ud800"', r'{"\udc00": 1}', r'"\udc00\ud800"'):
         with pytest.raises(yaml.YAMLError, match="half of a surrogate pair"):
             load_yaml(text)
+
+
+def test_a_number_that_cannot_be_shown_is_refused() -> None:
+    """Python shows none of over 4,300 digits, but reads it in these forms."""
+    for text in ("0x" + "f" * 9999, ":".join(["1"] * 9999), "-0b1" + "0" * 256):
+        with pytest.raises(yaml.YAMLError, match="a number of over 256 bits"):
+            load_yaml(f"seed: {text}")
+    assert load_yaml("seed: 0x1f") == {"seed": 31}

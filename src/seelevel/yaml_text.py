@@ -9,6 +9,8 @@ import yaml
 
 LONGEST = 1 << 20
 """Characters of a text."""
+WIDEST = 256
+"""Bits of a whole number."""
 LARGEST, DEEPEST = 50_000, 50
 """Values after all aliases (`*name`) and merges (`<<`) are written out, and values inside each other."""
 
@@ -76,6 +78,12 @@ class _Loader(yaml.SafeLoader):
             raise _refused(node, f"{node.value:.20} is NaN or infinite; write a number")
         return value
 
+    def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
+        value = int(super().construct_yaml_int(node))
+        if value.bit_length() > WIDEST:
+            raise _refused(node, f"a number of over {WIDEST} bits")
+        return value
+
     def construct_yaml_str(self, node: yaml.ScalarNode) -> str:
         text = str(super().construct_yaml_str(node))
         try:  # JSON escapes a letter beyond 65,535 as a pair
@@ -85,4 +93,5 @@ class _Loader(yaml.SafeLoader):
 
 
 _Loader.add_constructor("tag:yaml.org,2002:float", _Loader.construct_yaml_float)
+_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)
 _Loader.add_constructor("tag:yaml.org,2002:str", _Loader.construct_yaml_str)

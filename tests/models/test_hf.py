@@ -324,3 +324,15 @@ def test_a_prompt_that_the_template_refuses_is_not_answered_and_the_others_are(
     refused, answered = load_model(str(copy)).generate([long, ask("Is there a boat?", pictures[0])], GREEDY)
     assert "too many turns" in refused.note and not refused.text
     assert answered.tokens
+
+
+@pytest.mark.parametrize(
+    "settings", [{"suppress_tokens": ["x"]}, {"guidance_scale": "x"}, {"stop_strings": 5}, {"eos_token_id": [["x"]]}]
+)
+def test_generation_settings_that_are_refused_late_are_named(
+    model: LocalModel, settings: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for key, value in settings.items():
+        monkeypatch.setattr(model.model.generation_config, key, value)
+    with pytest.raises(InputError, match=r"cannot answer \(.*\); see its generation_config\.json"):
+        model.generate([ask("What?")], Sampling(max_new_tokens=2))

@@ -151,6 +151,20 @@ class TestRedirects:
         with serving_raw(around) as server:
             assert model(server).generate([ask("a")], GREEDY)[0].text == "a cup"
 
+    @pytest.mark.parametrize("place", ["http://\u00e9%00.test/", "http://[::1", "http://a:b/", "\x7f", ""])
+    def test_a_redirect_to_what_is_no_address_is_no_traceback(self, place: str) -> None:
+        body = raw(b"", "307 Moved", f"Location: {place}")
+        with serving_raw(lambda to, head: to.sendall(body)) as server:
+            try:
+                assert not model(server, tries=1).generate([ask("a")], GREEDY)[0].text
+            except (InputError, ServerError) as error:
+                assert str(error)
+
+    def test_a_header_in_another_alphabet_does_no_harm(self) -> None:
+        body = raw(chat_body(), "200 OK", "Server: caf\u00e9 \u72ac")
+        with serving_raw(lambda to, head: to.sendall(body)) as server:
+            assert model(server).generate([ask("a")], GREEDY)[0].text == "a cup"
+
     def test_redirects_in_a_circle_end(self) -> None:
         body = raw(b"", "307 Moved", "Location: /v1/chat/completions")
         with serving_raw(lambda to, head: to.sendall(body)) as server, pytest.raises(ServerError, match="5 redirects"):

@@ -21,7 +21,7 @@ from transformers import (
 )
 from transformers.utils import logging as hf_logging
 
-from seelevel.errors import InputError
+from seelevel.errors import InputError, reason_of
 from seelevel.fingerprints import digest
 from seelevel.images import model_picture
 from seelevel.ladder import IMAGE_MARK, unmarked
@@ -215,7 +215,19 @@ class LocalModel:
         self, inputs: Any, sampling: Sampling, places: Sequence[int], **more: Any
     ) -> tuple[Tensor, Choice | None]:
         """Token ids, one row per prompt, and how they were chosen; None for beams. `places`: of the prompts in the
-        call, which change the random draws."""
+        call, which change the random draws.
+
+        Raises `InputError` if transformers refuses the model's generation settings, some of which it only then reads.
+        """
+        try:
+            return self._generated(inputs, sampling, places, **more)
+        except (TypeError, ValueError) as error:
+            reason = reason_of(error)
+            raise InputError(f"model {self.name} cannot answer ({reason}); see its generation_config.json") from error
+
+    def _generated(
+        self, inputs: Any, sampling: Sampling, places: Sequence[int], **more: Any
+    ) -> tuple[Tensor, Choice | None]:
         tokenizer, ends = self.processor.tokenizer, self._ends
         settings = GenerationConfig(
             do_sample=False,  # `Choice` draws

@@ -86,8 +86,8 @@ def _whole(response: Any) -> Any:
     encodings = [name.strip().lower() for name in response.headers.get("content-encoding", "").split(",")]
     for name in reversed([name for name in encodings if name not in ("", "identity")][:HOPS]):
         content = _decompressed(content, name)
-    dropped = ("content-encoding", "content-length", "transfer-encoding")
-    headers = [(name, value) for name, value in response.headers.multi_items() if name.lower() not in dropped]
+    dropped = (b"content-encoding", b"content-length", b"transfer-encoding")
+    headers = [(name, value) for name, value in response.headers.raw if name.lower() not in dropped]  # in any alphabet
     return type(response)(
         response.status_code,
         headers=headers,
