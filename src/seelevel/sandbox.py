@@ -27,8 +27,8 @@ BITS = 4096
 """Of a whole number."""
 STEPS, SECONDS, MEMORY = 1_000_000, 10.0, 1 << 29
 """Lines that a template may run, seconds of computing, and bytes by which the process may grow meanwhile."""
-LOOK_EVERY = 0.002
-"""Seconds between two looks at time and memory."""
+LOOK_EVERY = 64
+"""Lines and calls between two looks at time and memory."""
 WIDE = re.compile(r"\d{7,}|%[^a-zA-Z%]*\*")
 """A width in a format that no text needs, or one that is taken from the values."""
 
@@ -157,27 +157,26 @@ class _Watch:
     """Counts the lines that templates run, and looks at time and memory now and then."""
 
     def __init__(self) -> None:
-        self.steps = 0
-        self.looked = time.monotonic()
+        self.steps = self.events = 0
+        self.trace = self.line
         self.begun = time.thread_time()
         self.memory = -1  # looked up later: most templates are done before
 
     def enter(self, frame: FrameType, event: str, argument: object) -> Callable[..., Any] | None:
         self.count()
-        return self.line if frame.f_code.co_filename == "<template>" else None
+        return self.trace if frame.f_code.co_filename == "<template>" else None
 
     def line(self, frame: FrameType, event: str, argument: object) -> Callable[..., Any]:
-        self.count()
         self.steps += 1
-        return self.line
+        self.count()
+        return self.trace
 
     def count(self) -> None:
         if self.steps > STEPS:
             raise TooMuchError(f"takes over {STEPS:,} steps")
-        now = time.monotonic()
-        if now - self.looked < LOOK_EVERY:
+        self.events += 1
+        if self.events % LOOK_EVERY:
             return
-        self.looked = now
         if time.thread_time() - self.begun > SECONDS:  # not the clock: the machine may be busy with something else
             raise TooMuchError(f"takes over {SECONDS:g} s")
         resident = _resident()

@@ -116,17 +116,17 @@ class Objects:
     def _remedy(self, ladder: str) -> str:
         if self.sets is None:
             return "they need a list `objects`, or name a file as check.annotations"
-        known = next(iter([*self.sets.images, *self.sets.ids]), "nothing")
-        return f"the file names pictures such as {known:.80}, and ladder {ladder:.80} is not among them"
+        example = next(iter([*self.sets.images, *self.sets.ids]), "nothing")
+        return f"the file names pictures such as {example:.80}, and ladder {ladder:.80} is not among them"
 
     def annotated(self, ladder: Ladder) -> list[str] | None:
         """The annotated names of a ladder's pictures; None if one has no annotation."""
         if self.sets is None:
             return own_objects(ladder.annotations)
         names = [image_names(image.path) for image in ladder.images]
-        found = [next((self._by_image[n] for n in of_image if n in self._by_image), None) for of_image in names]
-        listed = [objects for objects in found if objects is not None]
-        if not found or len(listed) < len(found):
+        sets = [next((self._by_image[n] for n in of_image if n in self._by_image), None) for of_image in names]
+        listed = [objects for objects in sets if objects is not None]
+        if not sets or len(listed) < len(sets):
             return self.sets.ids.get(plain_id(ladder.id))
         return [name for objects in listed for name in objects]
 
@@ -136,9 +136,9 @@ class Objects:
             self.prepare(ladders)
         assert self.mentions is not None
         for block in batched(ladders, BLOCK):
-            found = iter(self.mentions.find_all(r.text for ladder in block for r in ladder.responses))
+            mentions = iter(self.mentions.find_all(r.text for ladder in block for r in ladder.responses))
             for ladder in block:
-                yield self._check(ladder, [next(found) for _ in ladder.responses], self.mentions)
+                yield self._check(ladder, [next(mentions) for _ in ladder.responses], self.mentions)
 
     def _check(self, ladder: Ladder, mentioned: Sequence[Sequence[Mention]], mentions: Mentions) -> Ladder:
         note = CheckNote("objects", tuple(ladder.levels), rule=self.rule)

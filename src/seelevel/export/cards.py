@@ -101,8 +101,13 @@ def data_card(exported: Exported, ladders: Sequence[Ladder]) -> str:
     form = {"task_categories": ["image-text-to-text"], "tags": ["seelevel", "preferences", "dpo"]}
     size = next((name for most, name in SIZES if data.pairs < most), "n>1M")
     configs = [{"config_name": name, "data_files": file} for name, file in FILES.items()]
-    known = _world_data(recipe)
-    front = {**form, "size_categories": [size], "configs": configs, **({"license": WORLDS_LICENCE} if known else {})}
+    all_world = _world_data(recipe)
+    front = {
+        **form,
+        "size_categories": [size],
+        "configs": configs,
+        **({"license": WORLDS_LICENCE} if all_world else {}),
+    }
     example = next(ladder for ladder in ladders if ladder.pairs())
     better, worse = example.pairs()[0]
     text = _render(
@@ -167,8 +172,8 @@ def _world_data(recipe: Recipe) -> bool:
     """Whether pictures, prompts and responses are all the embedded world's."""
     writers = [recipe.data.prompts, *recipe.generate.models]
     writers += [] if recipe.feedback is None or recipe.feedback.model is None else [recipe.feedback.model]
-    own = recipe.base is not None and _base_name(recipe).startswith(WORLD)
-    return all(name.startswith(WORLD) or name == ORACLE or (own and name == OWN_BASE) for name in writers)
+    of_world = recipe.base is not None and _base_name(recipe).startswith(WORLD)
+    return all(name.startswith(WORLD) or name == ORACLE or (of_world and name == OWN_BASE) for name in writers)
 
 
 def _training_rows(run: RunFolder, recipe: Recipe, facts: AlignFacts) -> list[tuple[str, str]]:

@@ -67,14 +67,15 @@ def formats(base: Path, dtype: str | None = None) -> dict[str, str]:
     """The number format to write each of a base's weights in: `dtype`, one of `FLOATS`; None: as the base stores it, or
     as its config.json says, if that is wider. Integers stay."""
     config = read_json(base / "config.json")
-    said = str(config.get("dtype") or config.get("torch_dtype") or "")
-    wider = next((kept for kept, kind in FLOATS.items() if str(kind) == f"torch.{said}"), None)
+    declared = str(config.get("dtype") or config.get("torch_dtype") or "")
+    wider = next((kept for kept, kind in FLOATS.items() if str(kind) == f"torch.{declared}"), None)
     kept = {}
     for file in weight_files(base, MODEL):
         for name, header in safetensors_header(file).items():
-            own = header["dtype"]
-            widened = wider if wider and own in FLOATS and FLOATS[wider].itemsize > FLOATS[own].itemsize else own
-            kept[name] = dtype if dtype is not None and own in FLOATS else widened
+            stored = header["dtype"]
+            widens = wider and stored in FLOATS and FLOATS[wider].itemsize > FLOATS[stored].itemsize
+            widened = wider if wider and widens else stored
+            kept[name] = dtype if dtype is not None and stored in FLOATS else widened
     return kept
 
 
@@ -130,8 +131,8 @@ def _adapts_shared(model: Any) -> str:
         owners[id(weight)] = owners.get(id(weight), 0) + (weight is not None)
     for name, module in model.named_modules():
         if isinstance(module, BaseTunerLayer | ModulesToSaveWrapper):
-            own = module.get_base_layer() if isinstance(module, BaseTunerLayer) else module.original_module
-            if owners.get(id(own._parameters.get("weight")), 0) > 1:
+            adapted = module.get_base_layer() if isinstance(module, BaseTunerLayer) else module.original_module
+            if owners.get(id(adapted._parameters.get("weight")), 0) > 1:
                 return str(name).removeprefix("base_model.model.")
     return ""
 

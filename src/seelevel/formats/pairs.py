@@ -23,11 +23,11 @@ OF_A_PAIR = ("id", *SIDES)
 Item = TypeVar("Item", bound=Hashable)
 
 
-class Asked:
+class Question:
     """What a record asks. A question's pairs stand one after another, and each answer in several: all is read once."""
 
     def __init__(self, record: dict[str, Any], pictures: Pictures) -> None:
-        self.question, self.images = question_of(record), pictures.named(record)
+        self.turns, self.images = question_of(record), pictures.named(record)
         self._prompt, self._shown = list[Message](), list[Image]()
         self._answers: dict[bytes, list[Message]] = {}
 
@@ -44,8 +44,8 @@ class Asked:
         if key is not None and key in self._answers:
             return self._answers[key]
         turns, answer = answer_turns(value, side), list[Message]()
-        if self.question and len(turns) == 1 and turns[0].role == "assistant":
-            self._prompt, answer, self._shown = _answered(self.question, turns, side, record, self.images, pictures)
+        if self.turns and len(turns) == 1 and turns[0].role == "assistant":
+            self._prompt, answer, self._shown = _answered(self.turns, turns, side, record, self.images, pictures)
         if key is not None:
             if len(self._answers) == REMEMBERED:
                 self._answers.clear()
@@ -53,15 +53,15 @@ class Asked:
         return answer
 
 
-def asked(record: dict[str, Any], pictures: Pictures) -> Asked:
+def asked(record: dict[str, Any], pictures: Pictures) -> Question:
     """What a record asks: the same object as that of the record before, if both ask the same. Raises `BadRecord`."""
     key = _bytes([entry for entry in record.items() if entry[0] not in OF_A_PAIR])
     if key is None:
-        return Asked(record, pictures)
+        return Question(record, pictures)
     if key != pictures.asked[0]:
-        pictures.asked = (key, Asked(record, pictures))
-    found: Asked = pictures.asked[1]
-    return found
+        pictures.asked = (key, Question(record, pictures))
+    question: Question = pictures.asked[1]
+    return question
 
 
 def _bytes(value: Any) -> bytes | None:
@@ -77,15 +77,15 @@ def pair(name: str, record: dict[str, Any], pictures: Pictures, chosen: list[Tur
 
     Raises `BadRecord`.
     """
-    found = asked(record, pictures)
-    prompt, chosen, rejected = _parted(found.question, chosen, rejected)
+    question = asked(record, pictures)
+    prompt, chosen, rejected = _parted(question.turns, chosen, rejected)
     if not prompt:
         raise no_question(record)
     sides = {}
     for side, answer in (("chosen", chosen), ("rejected", rejected)):
         if not answer or answer[0].role != "assistant":
             raise BadRecord(f"{side} does not start with an answer")
-        sides[side] = _answered(prompt, answer, side, record, found.images, pictures)
+        sides[side] = _answered(prompt, answer, side, record, question.images, pictures)
     (asked_here, better, images), (asked_there, worse, others) = sides["chosen"], sides["rejected"]
     if images != others:
         raise BadRecord("chosen and rejected show different pictures")

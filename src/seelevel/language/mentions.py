@@ -227,5 +227,5 @@ def places_of(words: Iterable[str], text: str) -> list[tuple[int, int, str]]:
 
 def _word_at(forms: Sequence[tuple[str, str]], size: int, targets: Mapping[tuple[str, ...], str]) -> str:
     """The word that these tokens are, as they stand or in singular; empty if they are none."""
-    found = (targets.get(tuple(form[kind] for form in forms), "") for kind in (0, 1))
-    return next(filter(None, found), "") if len(forms) == size else ""
+    words = (targets.get(tuple(form[kind] for form in forms), "") for kind in (0, 1))
+    return next(filter(None, words), "") if len(forms) == size else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import traceback
 from collections.abc import Generator as Pieces
 from collections.abc import Sequence
 from dataclasses import replace
@@ -217,11 +218,13 @@ class LocalModel:
         """Token ids, one row per prompt, and how they were chosen; None for beams. `places`: of the prompts in the
         call, which change the random draws.
 
-        Raises `InputError` if transformers refuses the model's generation settings, some of which it only then reads.
+        Raises `InputError` for generation settings of the model that transformers reads only now, and refuses.
         """
         try:
             return self._generated(inputs, sampling, places, **more)
         except (TypeError, ValueError) as error:
+            if "generation" not in Path(traceback.extract_tb(error.__traceback__)[-1].filename).parts:
+                raise  # not about settings
             reason = reason_of(error)
             raise InputError(f"model {self.name} cannot answer ({reason}); see its generation_config.json") from error
 

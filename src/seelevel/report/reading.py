@@ -131,10 +131,10 @@ def read_run(root: Path) -> RunFolder:
 
 
 def _metrics(path: Path) -> dict[str, Any]:
-    found = read_mapping(path)
-    if found is None:
+    metrics = read_mapping(path)
+    if metrics is None:
         raise InputError(f"{path} is damaged; delete {path.parent / 'evaluate'} and run the same command again")
-    return found
+    return metrics
 
 
 def _mark_stale(stages: dict[str, Stage]) -> None:

@@ -201,7 +201,7 @@ def _compute(
     with Progress("reference", total=len(ladders), unit="ladders") as bar:
         for part in batched(ladders.items()):
             entries = {}
-            batches = ahead(collate([ladder], images, layout) for _, ladder in part)
+            batches = ahead((collate([ladder], images, layout) for _, ladder in part), device)
             for (key, _), batch in zip(part, batches, strict=True):
                 entries[key] = token_logprobs(model, batch.to(device)).values.cpu()
                 bar.advance()

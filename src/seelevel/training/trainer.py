@@ -125,7 +125,7 @@ class PreferenceTrainer(Trainer):
         passes = self._passes(inputs)
         total = torch.zeros((), device=self.args.device)
         parts: list[Logs] = []
-        batches = ahead(map(self._collated, passes))
+        batches = ahead(map(self._collated, passes), self.args.device)
         for number, chosen in enumerate(passes):
             last = number == len(passes) - 1
             with contextlib.nullcontext() if last else self.accelerator.no_sync(model):
