@@ -7,7 +7,7 @@ model family: the scored tokens are found by rendering the beginnings of a conve
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -166,7 +166,25 @@ def _digest(inputs: dict[str, Tensor]) -> bytes:
     return total.digest()
 
 
-def scored_spans(messages: Sequence[Message], first: int, processor: Any) -> tuple[str, list[tuple[int, int]]]:
+Render = Callable[..., str]
+
+
+def rendering(processor: Any) -> Render:
+    """`render` with this processor, each text once: the responses of a ladder share what stands around them."""
+    texts: dict[tuple[tuple[tuple[str, str], ...], bool], str] = {}
+
+    def rendered(messages: Sequence[Message], answer_next: bool = False) -> str:
+        key = (tuple((message["role"], message["content"]) for message in messages), answer_next)
+        if key not in texts:
+            texts[key] = render(messages, processor, answer_next)
+        return texts[key]
+
+    return rendered
+
+
+def scored_spans(
+    messages: Sequence[Message], first: int, processor: Any, rendered: Render
+) -> tuple[str, list[tuple[int, int]]]:
     """The rendered conversation and, for each assistant turn from message `first` on, the characters it scores: the
     answer with its end-of-turn token.
 
@@ -174,22 +192,22 @@ def scored_spans(messages: Sequence[Message], first: int, processor: Any) -> tup
     model has to learn where to stop. A template may leave the thoughts of earlier turns out, as Qwen3.5's does. Raises
     `InputError` if it writes an earlier answer or its end differently, because then no token can be attributed.
     """
-    text = render(messages, processor)
+    text = rendered(messages)
     ends = [t.content for t in processor.tokenizer.added_tokens_decoder.values() if t.special]
     spans = []
     for index in range(first, len(messages)):
         if messages[index]["role"] != "assistant":
             continue
-        start, close = _answer_in(text, messages, index, processor)
+        start, close = _answer_in(text, messages, index, rendered)
         last = index == len(messages) - 1
-        alone = text if last else render(messages[: index + 1], processor)
-        tail = alone[close if last else _answer_in(alone, messages[: index + 1], index, processor)[1] :]
+        alone = text if last else rendered(messages[: index + 1])
+        tail = alone[close if last else _answer_in(alone, messages[: index + 1], index, rendered)[1] :]
         if start < 0 or not text.startswith(tail, close):
             raise InputError(
                 f"the chat template of {type(processor).__name__} rewrites earlier turns, so the answer's tokens "
                 "cannot be told apart; give the model folder a template that only appends (chat_template.jinja)"
             )
-        head = render(messages[:index], processor, answer_next=True)
+        head = rendered(messages[:index], answer_next=True)
         # Otherwise the model writes what stands before the answer itself: a space, or the role's name if the template
         # ignores add_generation_prompt.
         if text.startswith(head) and not text[len(head) : start].strip():
@@ -205,10 +223,10 @@ def scored_spans(messages: Sequence[Message], first: int, processor: Any) -> tup
     return text, spans
 
 
-def _answer_in(text: str, messages: Sequence[Message], index: int, processor: Any) -> tuple[int, int]:
+def _answer_in(text: str, messages: Sequence[Message], index: int, rendered: Render) -> tuple[int, int]:
     """Where the answer of message `index` stands in the rendered conversation: what another one in its place changes.
     (-1, -1) if nothing changes."""
-    other = render([*messages[:index], {"role": "assistant", "content": OTHER}, *messages[index + 1 :]], processor)
+    other = rendered([*messages[:index], {"role": "assistant", "content": OTHER}, *messages[index + 1 :]])
     if other == text:
         return -1, -1
     start = _alike(text, other)
@@ -228,10 +246,10 @@ def _alike(first: str, second: str) -> int:
 
 
 def tokenise_conversation(
-    messages: Sequence[Message], first: int, processor: Any, expansions: Sequence[Expansion]
+    messages: Sequence[Message], first: int, processor: Any, rendered: Render, expansions: Sequence[Expansion]
 ) -> tuple[Ints, Ints, list[tuple[int, int]]]:
     """One conversation: tokens, the round of each (-1 where not scored), and where each picture's tokens are."""
-    text, spans = scored_spans(messages, first, processor)
+    text, spans = scored_spans(messages, first, processor, rendered)
     bos = processor.tokenizer.bos_token
     return _tokens(text, spans, processor, expansions, add_special_tokens=not (bos and text.startswith(bos)))
 
@@ -293,7 +311,7 @@ def tokenise(ladder: Ladder, processor: Any, images: ImageReader) -> TokenisedLa
     if not ladder.responses:
         raise InputError(f"ladder {ladder.id} has no response to train on")
     paths = tuple(image.path for image in ladder.images)
-    tokens, rounds, spans = [], [], []
+    tokens, rounds, spans, rendered = [], [], [], rendering(processor)
     for response in ladder.responses:
         if any(processor.image_token in m["content"] for m in response.messages if m["role"] == "assistant"):
             raise UnusableLadderError(
@@ -301,7 +319,9 @@ def tokenise(ladder: Ladder, processor: Any, images: ImageReader) -> TokenisedLa
             )
         messages = [*with_condition(ladder.prompt, response.condition), *response.messages]
         try:
-            ids, scored, where = tokenise_conversation(messages, len(ladder.prompt), processor, images.expansion(paths))
+            ids, scored, where = tokenise_conversation(
+                messages, len(ladder.prompt), processor, rendered, images.expansion(paths)
+            )
         except RefusedConversationError as error:
             raise UnusableLadderError(f"ladder {ladder.id}: {error}") from error
         except InputError as error:
