@@ -141,6 +141,13 @@ def test_beams_have_no_log_prob(model: LocalModel, prompts: list[Prompt]) -> Non
     assert found.logprob is None
 
 
+def test_the_likeliest_answer_alone_has_no_log_prob(model: LocalModel, prompts: list[Prompt]) -> None:
+    (wanted,) = answers(model, prompts[:1], 1, temperature=0.0)
+    (found,) = answers(model, [replace(prompts[0], sample=None)], 1, temperature=0.0)
+    assert found == wanted
+    assert found.logprob is None and wanted.logprob is not None
+
+
 def test_an_early_end_ends_the_mean(model: LocalModel, prompts: list[Prompt], tmp_path: Path) -> None:
     """The rows beside go on; what is written after the end counts for nothing."""
     whole = answers(model, prompts[:4], 4)

@@ -130,7 +130,8 @@ class LocalModel:
             same_count = [i for i in order if len(prompts[i].images) == count]
             for batch in batched(same_count, self.batch_size):
                 inputs = self._inputs([texts[i] for i in batch], [prompts[i].images for i in batch])
-                answers = self._answer(inputs, sampling, batch, [opening(texts[i]) for i in batch])
+                of_samples = any(prompts[i].sample is not None for i in batch)
+                answers = self._answer(inputs, sampling, batch, [opening(texts[i]) for i in batch], of_samples)
                 completions.update(zip(batch, answers, strict=True))
         return [completions[i] for i in range(len(prompts))]
 
@@ -195,9 +196,9 @@ class LocalModel:
         return inputs.to(first.device, dtype=first.dtype)
 
     def _answer(
-        self, inputs: Any, sampling: Sampling, places: Sequence[int], openings: Sequence[str]
+        self, inputs: Any, sampling: Sampling, places: Sequence[int], openings: Sequence[str], logprobs: bool
     ) -> list[Completion]:
-        out, choice = self._generate(inputs, sampling, places)
+        out, choice = self._generate(inputs, sampling, places, logprobs)
         length = inputs["input_ids"].shape[1]
         if out.shape[1] >= length and torch.equal(out[:, :length], inputs["input_ids"]):
             out = out[:, length:]  # decoders repeat the prompt, encoder-decoders do not
@@ -213,15 +214,15 @@ class LocalModel:
         ]
 
     def _generate(
-        self, inputs: Any, sampling: Sampling, places: Sequence[int], **more: Any
+        self, inputs: Any, sampling: Sampling, places: Sequence[int], logprobs: bool = False, **more: Any
     ) -> tuple[Tensor, Choice | None]:
-        """Token ids, one row per prompt, and how they were chosen; None for beams. `places`: of the prompts in the
-        call, which change the random draws.
+        """Token ids, one row per prompt, and how they were chosen; None for beams, and for the likeliest tokens unless
+        their `logprobs` are wanted. `places`: of the prompts in the call, which change the random draws.
 
         Raises `InputError` for generation settings of the model that transformers reads only now, and refuses.
         """
         try:
-            return self._generated(inputs, sampling, places, **more)
+            return self._generated(inputs, sampling, places, logprobs, **more)
         except (TypeError, ValueError) as error:
             if "generation" not in Path(traceback.extract_tb(error.__traceback__)[-1].filename).parts:
                 raise  # not about settings
@@ -229,7 +230,7 @@ class LocalModel:
             raise InputError(f"model {self.name} cannot answer ({reason}); see its generation_config.json") from error
 
     def _generated(
-        self, inputs: Any, sampling: Sampling, places: Sequence[int], **more: Any
+        self, inputs: Any, sampling: Sampling, places: Sequence[int], logprobs: bool, **more: Any
     ) -> tuple[Tensor, Choice | None]:
         tokenizer, ends = self.processor.tokenizer, self._ends
         settings = GenerationConfig(
@@ -245,7 +246,7 @@ class LocalModel:
             padding = inputs["attention_mask"] == 0
             processors.append(Repetition(sampling.repetition_penalty, padding, sampling.num_beams))
         choice = None
-        if sampling.num_beams == 1:
+        if sampling.num_beams == 1 and (logprobs or sampling.temperature > 0):
             seeds = [int(digest(sampling.seed, place), 16) % 2**63 for place in places]
             choice = Choice(sampling, processors, seeds)
             processors = [choice]
