@@ -194,6 +194,7 @@ def test_other_processes_train_the_control_with_the_first(
     (tmp_path / "control" / "model").rmdir()
     monkeypatch.setenv("MASTER_ADDR", "here")
     monkeypatch.setenv("RANK", "1")
+    monkeypatch.setattr("seelevel.stages.FOLLOW_SECONDS", -1)  # sleeping so long raises: it must not wait
     trained.clear()
     Run(recipe(CONTROL), tmp_path).alone("align")
     assert [name for name, *_ in trained] == ["control"]
