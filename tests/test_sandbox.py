@@ -119,6 +119,13 @@ def test_a_models_template_that_is_too_much_is_refused(name: str) -> None:
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("steps", range(20_000, 20_008))
+def test_a_template_is_stopped_at_whichever_step_the_limit_falls(steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sandbox, "STEPS", steps)
+    with pytest.raises(InputError, match="its chat template takes over"):
+        forms_of(Processor(ENDLESS["a recursive loop"] + SHOWS))
+
+
 def test_a_models_template_that_waits_for_a_real_conversation_is_refused_there() -> None:
     later = "{% if 'now' in messages|string %}" + ENDLESS["nested loops"] + "{% endif %}" + SHOWS
     with pytest.raises(InputError, match="its chat template takes over 20,000 steps"):

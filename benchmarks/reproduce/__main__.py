@@ -53,20 +53,20 @@ def main() -> None:
 JOBS: dict[str, Callable[..., object]] = {
     "ladders": lambda out, split, source, order, seed: ladders(out, source, order, int(seed)),
     "base": lambda out, split: score_base(out, split),
-    "train": lambda out, split, name, seed: train(out, name, int(seed), split),
+    "train": lambda out, split, name, seed: train(out, EXPERIMENTS[name], int(seed), split),
 }
 """What a process of its own does: `JOBS[kind](out, split, *rest)`."""
 
 
-def every(arguments: argparse.Namespace, jobs: list[list[str]]) -> None:
-    """Run jobs side by side; raises SystemExit naming those that failed, when all others are done."""
+def every(arguments: argparse.Namespace, jobs: list[list[str]], module: str = "benchmarks.reproduce") -> None:
+    """Run jobs of a module side by side; raises SystemExit naming those that failed, when all others are done."""
     logs = arguments.out / "logs"
     logs.mkdir(parents=True, exist_ok=True)
 
     def run(job: list[str]) -> str:
-        name = "-".join(job).replace(" ", "").replace(">", "")
+        name = "-".join(job).replace(" ", "").replace(">", "").replace("/", "")
         print(f"{name} …", flush=True)
-        command = [sys.executable, "-m", "benchmarks.reproduce", "--out", str(arguments.out)]
+        command = [sys.executable, "-m", module, "--out", str(arguments.out)]
         command += ["--split", arguments.split, "--job", *job]
         # One thread each: threads of several processes on the same cores wait for each other at every operator.
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}

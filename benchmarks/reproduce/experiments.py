@@ -14,23 +14,27 @@ SOURCES: dict[str, tuple[str, list[str]]] = {
     "meg-5": (RECIPE, ["generate.experts=['world:l', 'world:m', 'world:s', 'world:xs']"]),
     "ig": ("world-amp-ig", []),
     "perturbation": ("world-amp-perturb", []),
+    "samples": ("world-samples", ["generate.standard=false"]),
+    "samples-standard": ("world-samples", []),
 }
 ORDERS: dict[str, list[str] | None] = {
     "initial": None,  # the ladders as generated
     "checked": [],
     "judge": ["check.checker=judge", "check.judge=world:oracle"],
     "mixed": ["check.judge=world:oracle", "check.judge_share=0.3"],
+    **{rule: [f"check={{checker: objects, annotations: facts, rule: {rule}}}"] for rule in ("f0.5", "f1", "f2")},
 }
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """One training: which ladders, in which order, with which objective (overrides of the recipe's)."""
+    """One training: which ladders, in which order, with which objective and learning rate (None: the recipe's)."""
 
     name: str
     source: str = "meg-4"
     order: str = "checked"
     objective: dict[str, Any] = field(default_factory=dict)
+    learning_rate: float | None = None
 
 
 def _mdpo(**settings: Any) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -91,8 +91,7 @@ class Results:
         return [item for place in places for item in items[place * size : (place + 1) * size]]
 
 
-def read_results(out: Path, split: str, seeds: Sequence[int]) -> Results:
-    names = {row.experiment for table in TABLES for row in table.rows}
+def read_results(out: Path, split: str, seeds: Sequence[int], names: Iterable[str]) -> Results:
     items: dict[str, dict[str, list[Any]]] = {}
     made: dict[str, list[int]] = {}
     for name in ["base", *sorted(names)]:
@@ -104,12 +103,13 @@ def read_results(out: Path, split: str, seeds: Sequence[int]) -> Results:
                 for benchmark, rows in json.loads(path.read_text("utf-8"))["items"].items():
                     own.setdefault(benchmark, []).extend(rows)
     data = evaluation(out, split)
-    return Results(items, made, measures(chosen_benchmarks(EvaluateSettings(data=str(data)), data)))
+    found = measures(chosen_benchmarks(EvaluateSettings(data=str(data)), data))
+    return Results(items, made, {name: found[name] for name in next(iter(items.values()))})
 
 
 def write_page(out: Path, split: str, seeds: Sequence[int], docs: Path) -> Path:
     """Write docs/reproduction.md (test) or reproduction-dev.md beside the runs, with plots; return its path."""
-    results = read_results(out, split, seeds)
+    results = read_results(out, split, seeds, {row.experiment for table in TABLES for row in table.rows})
     page = docs / "reproduction.md" if split == "test" else out / f"reproduction-{split}.md"
     for number, table in enumerate(TABLES):
         plot(results, table, page.parent / picture(number))
@@ -161,7 +161,7 @@ def _head(results: Results, split: str, seeds: Sequence[int]) -> list[str]:
     marks = {"appears": APPEARS, "reversed": REVERSED, "open": OPEN}
     return [
         HEAD.format(split=split, seeds=", ".join(map(str, seeds)), steps=STEPS, **marks),
-        *_markdown(rows),
+        *markdown(rows),
         "",
     ]
 
@@ -175,7 +175,7 @@ def _summary(orders: Sequence[Orders]) -> list[str]:
             marks = {measure: [verdict[measure] for verdict in table.verdicts.values()] for measure in JUDGED_BY}
             counts = [str(marks[measure].count(mark)) for measure in JUDGED_BY for mark in (APPEARS, REVERSED, OPEN)]
             rows.append([table.title, str(len(table.verdicts)), *counts])
-    return ["## Do the paper's orders appear?", "", *_markdown(rows), ""]
+    return ["## Do the paper's orders appear?", "", *markdown(rows), ""]
 
 
 def _matrix(orders: Orders) -> list[str]:
@@ -187,7 +187,7 @@ def _matrix(orders: Orders) -> list[str]:
         cells = [orders.verdicts.get((better, worse), {}) for worse in orders.ranked[1:]]
         rows.append([better, *(" ".join(marks.values()) for marks in cells)])
     by = ", then ".join(COLUMNS[measure] for measure in JUDGED_BY)
-    return [f"The paper's orders, by {by}:", "", *_markdown(rows), ""]
+    return [f"The paper's orders, by {by}:", "", *markdown(rows), ""]
 
 
 def _comparisons(results: Results) -> list[str]:
@@ -208,7 +208,7 @@ def _comparisons(results: Results) -> list[str]:
         "Paired differences. `mdpo` has the paper's penalty λ. `scaled, weight 1.5` has the penalty `scaled` with that "
         "weight, 1.5 λβ ([objectives.md](objectives.md)).",
         "",
-        *_markdown(rows),
+        *markdown(rows),
         "",
     ]
 
@@ -226,7 +226,7 @@ def _table(results: Results, table: Table) -> list[str]:
         if row.experiment != table.against and table.against in results.items:
             change = difference_text(results.differences(table.against, row.experiment)["chair_i"])
         rows.append([row.label, _paper(row.paper), *(_value(own[m]) for m in COLUMNS), change])
-    return _markdown(rows)
+    return markdown(rows)
 
 
 def plot(results: Results, table: Table, path: Path) -> None:
@@ -257,7 +257,7 @@ def plot(results: Results, table: Table, path: Path) -> None:
     pyplot.close(figure)
 
 
-def _markdown(rows: Sequence[Sequence[str]]) -> list[str]:
+def markdown(rows: Sequence[Sequence[str]]) -> list[str]:
     lines = ["| " + " | ".join(row) + " |" for row in rows]
     return [lines[0], "|" + " --- |" * len(rows[0]), *lines[1:]]
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.reproduce.experiments import EXPERIMENTS, ORDERS, SOURCES, Experiment
+from benchmarks.reproduce.experiments import ORDERS, SOURCES, Experiment
 from seelevel.evaluate import chosen_benchmarks, score_model
 from seelevel.ladder import Ladder
 from seelevel.models.base import ModelRef
@@ -42,9 +43,14 @@ def ladders(out: Path, source: str, order: str, seed: int) -> list[Ladder]:
     recipe, overrides = SOURCES[source]
     check = ORDERS[order]
     settings = load_recipe(recipe, [*overrides, *(check or []), f"seed={seed}"])
-    run = Run(settings, out / "ladders" / f"{source}-{'checked' if check is None else order}-{seed}")
+    folder = out / "ladders"
+    run = Run(settings, folder / f"{source}-{'checked' if check is None else order}-{seed}")
     stage = run.out / ("generate" if check is None else "check")
     if read_manifest(stage) is None:  # made before the trainings, which read it side by side
+        generated = folder / f"{source}-checked-{seed}"
+        if not run.out.exists() and read_manifest(generated / "generate") is not None:
+            for part in ("inputs", "data", "generate"):
+                shutil.copytree(generated / part, run.out / part)
         run.alone("generate")
         run.alone("check")
     return read_ladders(stage, run.out)
@@ -59,33 +65,37 @@ def settings_of(experiment: Experiment, found: Sequence[Ladder]) -> TrainSetting
     """The recipe's training with the experiment's objective, at `STEPS` steps whatever the number of ladders."""
     from seelevel.recipe import load_recipe
 
-    recipe = load_recipe(SOURCES["meg-4"][0]).align.model_dump(exclude={"model", "objective", "epochs"})
-    settings = TrainSettings(**{**recipe, "objective": experiment.objective})
+    recipe = load_recipe(SOURCES[experiment.source][0]).align.model_dump(exclude={"model", "objective", "epochs"})
+    if experiment.learning_rate is not None:
+        recipe["learning_rate"] = experiment.learning_rate
+    settings = TrainSettings(**recipe, objective=experiment.objective)
     counted = sum(bool(ladder.responses) and settings.objective.has_signal(ladder.levels) for ladder in found)
     return settings.model_copy(update={"epochs": STEPS * settings.ladders_per_step / max(counted, 1)})
 
 
-def train(out: Path, name: str, seed: int, split: str) -> None:
+def train(out: Path, experiment: Experiment, seed: int, split: str, benchmarks: Sequence[str] = ()) -> None:
     """Train one experiment with one seed and score it; the result is `out/<split>/<name>-<seed>/items.json`."""
     from seelevel.training.fit import fit
 
-    experiment = EXPERIMENTS[name]
-    folder = out / "models" / f"{name}-{seed}"
-    result = out / split / f"{name}-{seed}"
+    name = f"{experiment.name}-{seed}"
+    result, model = out / split / name, out / "models" / name
     if (result / "items.json").exists():
         return
     start = time.monotonic()
     found = ladders(out, experiment.source, experiment.order, source_seed(experiment.source, seed))
-    facts = fit(found, str(_base()), settings_of(experiment, found), folder, seed=seed)
-    score(out, result, ModelRef(name, str(folder / "model")), split, {**facts, "seconds": time.monotonic() - start})
+    facts = fit(found, str(_base()), settings_of(experiment, found), model, seed=seed)
+    facts = {**facts, "seconds": time.monotonic() - start}
+    score(out, result, ModelRef(experiment.name, str(model / "model")), split, facts, benchmarks)
 
 
-def score(out: Path, result: Path, model: ModelRef, split: str, facts: dict[str, Any]) -> None:
-    """Answer every benchmark with a model; items of each, with the clusters they are resampled in."""
+def score(
+    out: Path, result: Path, model: ModelRef, split: str, facts: dict[str, Any], benchmarks: Sequence[str] = ()
+) -> None:
+    """Answer benchmarks, all if none is named, with a model; items of each, with the clusters they are resampled in."""
     from seelevel.world.oracle import Oracle
 
     data = evaluation(out, split)
-    settings = EvaluateSettings(data=str(data))
+    settings = EvaluateSettings(data=str(data), **({"benchmarks": list(benchmarks)} if benchmarks else {}))
     found = score_model(result, model.name, model, chosen_benchmarks(settings, data), settings, Oracle(), out)
     with (result / "chair.jsonl").open(encoding="utf-8") as lines:
         texts = [json.loads(line)["answer"] for line in lines]
@@ -102,10 +112,10 @@ def _base() -> Path:
     return model_path("s")
 
 
-def score_base(out: Path, split: str) -> None:
+def score_base(out: Path, split: str, benchmarks: Sequence[str] = ()) -> None:
     result = out / split / "base"
     if not (result / "items.json").exists():
-        score(out, result, ModelRef("world:s", str(_base())), split, {})
+        score(out, result, ModelRef("world:s", str(_base())), split, {}, benchmarks)
 
 
 def repetition(text: str, n: int = 4) -> dict[str, int]:

@@ -168,7 +168,8 @@ class _Watch:
 
     def line(self, frame: FrameType, event: str, argument: object) -> Callable[..., Any]:
         self.steps += 1
-        self.count()
+        if event != "exception":  # at the end of a loop Python drops what is raised here, and ends the tracing
+            self.count()
         return self.trace
 
     def count(self) -> None:

@@ -94,7 +94,6 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[list[Pass]]]:
 
     monkeypatch.setattr(trainer.PreferenceTrainer, "training_step", step)
     monkeypatch.setattr(trainer, "collate", watched)
-    monkeypatch.setattr(trainer, "ahead", iter)  # what another thread allocates is not recorded
     yield seen
 
 

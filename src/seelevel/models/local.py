@@ -256,12 +256,18 @@ class LocalModel:
     @property
     def _ends(self) -> list[int]:
         """The tokens that end an answer: those of the generation settings, else the tokenizer's, and the one that the
-        chat template writes after an answer, which some models' settings forget."""
+        chat template writes after an answer, which some models' settings forget. Raises `InputError` for what is no
+        token."""
         ends = self.model.generation_config.eos_token_id
         if ends is None:
             ends = self.processor.tokenizer.eos_token_id
-        listed = {*ends} if isinstance(ends, list | tuple) else set() if ends is None else {ends}
-        return sorted({int(end) for end in listed} | self._turn_end)
+        listed = list(ends) if isinstance(ends, list | tuple) else [] if ends is None else [ends]
+        if any(not isinstance(end, int) for end in listed):
+            raise InputError(
+                f"model {self.name} cannot answer (eos_token_id {listed!r:.60} is not a token's number); see its "
+                "generation_config.json"
+            )
+        return sorted({*listed} | self._turn_end)
 
     def _completion(self, row: list[int], ends: set[int], opened: str) -> Completion:
         """The answer in token ids. `opened`: the mark that began a thought at the end of the prompt, or ''."""

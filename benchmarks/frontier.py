@@ -1,0 +1,196 @@
+"""CHAIRi against recall on a model's own samples: does preference training go where SFT on the same data cannot?
+
+    python -m benchmarks.frontier --split dev --seeds 0          # every setting once
+    python -m benchmarks.frontier --only 'SFT' 'MDPO, anchored'  # split test, seeds 0, 1, 2; then the page
+
+The page is docs/frontier.md; for `dev` it is written beside the runs. Ladders hold six samples of `world:s` per
+prompt. A seed draws the samples and the order of training. A stopped command continues when it is run again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.reproduce.__main__ import every
+from benchmarks.reproduce.experiments import Experiment
+from benchmarks.reproduce.page import COLUMNS, Results, markdown, read_results
+from benchmarks.reproduce.runs import STEPS, evaluation, ladders, score_base, train
+from seelevel.scorers.intervals import Figure, difference_text
+
+ROOT = Path(__file__).parents[1]
+BENCHMARKS = ["chair"]
+MEASURES = ("chair_i", "chair_recall")
+BETTER = {"chair_i": -1, "chair_recall": 1}
+MPO = {
+    "name": "mpo",
+    "terms": [{"name": "dpo"}, {"name": "dpo", "loss": "bco_pair"}, {"name": "sft", "per_token": True}],
+    "weights": [0.8, 0.2, 1.0],
+}
+
+
+def _anchored(weight: float, **dpo: Any) -> dict[str, Any]:
+    """DPO and, with a weight, SFT on the best response."""
+    return {"name": "mpo", "terms": [{"name": "dpo", **dpo}, {"name": "sft"}], "weights": [1.0, weight]}
+
+
+def _own(name: str, objective: dict[str, Any], rate: float | None = None, order: str = "checked") -> Experiment:
+    return Experiment(name, "samples", order, objective, rate)
+
+
+SETTINGS = {
+    e.name: e
+    for e in (
+        _own("SFT", {"name": "sft"}),
+        _own("SFT, 1e-4", {"name": "sft"}, 1e-4),
+        _own("DPO, 3e-5", {"name": "dpo"}, 3e-5),
+        _own("DPO, 1e-4", {"name": "dpo"}, 1e-4),
+        _own("MDPO, paper's penalty", {"name": "mdpo"}),
+        _own("MDPO, paper's penalty, 1e-4", {"name": "mdpo"}, 1e-4),
+        _own("MDPO, no penalty, 1e-4", {"name": "mdpo", "penalty": "none"}, 1e-4),
+        _own("MDPO, scaled, 1e-4", {"name": "mdpo", "penalty": "scaled"}, 1e-4),
+        _own("MDPO, anchored, 1e-4", {"name": "mdpo", "penalty": "anchored"}, 1e-4),
+        _own("DPO + SFT / 50, 1e-4", _anchored(0.02), 1e-4),
+        _own("DPO + SFT / 50", _anchored(0.02)),
+        _own("DPO + SFT / 20", _anchored(0.05)),
+        _own("MPO, 1e-4", MPO, 1e-4),
+        _own("GRPO, 1e-4", {"name": "grpo"}, 1e-4),
+        _own("SFT, by objects", {"name": "sft"}, order="f1"),
+        _own("DPO + SFT / 50, by objects", _anchored(0.02), order="f1"),
+        _own("MDPO, paper's penalty, by objects", {"name": "mdpo"}, order="f1"),
+        _own("SFT, by objects, recall twice", {"name": "sft"}, order="f2"),
+        _own("DPO + SFT / 50, by objects, recall twice", _anchored(0.02), order="f2"),
+        _own("DPO, by objects, recall twice, 1e-4", {"name": "dpo"}, 1e-4, order="f2"),
+    )
+}
+HEAD = """# CHAIRi against recall, from a model's own samples
+
+Does preference training beat SFT on the best response of the same ladders? `python -m benchmarks.frontier` writes this
+page. Split `{split}`, seeds {seeds}. Ladders: six samples of `world:s` per prompt (temperature 1), 1,500 prompts, no
+standard response, ranked by the auto-check or by the annotated objects. Every training has {steps} steps of 16 ladders.
+
+- **A seed** draws the samples and the order of training. Figures pool the answers of all seeds.
+- **Intervals** (95%) resample pictures, each with all of its answers. They do not cover other trainings.
+- **No worse** than SFT means here: CHAIRi is not higher and recall is not lower by more than the interval allows to
+  exclude. **Better** means that the interval of the paired difference excludes 0.
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.frontier", description=__doc__.split("\n")[0])
+    parser.add_argument("--out", type=Path, default=ROOT / "runs" / "frontier")
+    parser.add_argument("--split", choices=("dev", "test"), default="test")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--only", nargs="+", choices=SETTINGS, default=list(SETTINGS), metavar="SETTING")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes of one thread each")
+    parser.add_argument("--page", action="store_true", help="only write the page, from finished runs")
+    parser.add_argument("--job", nargs="+", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.job:
+        from seelevel.world.models.optimizer import keep_memory
+
+        keep_memory()
+        kind, *rest = arguments.job
+        JOBS[kind](arguments.out, arguments.split, *rest)
+        return
+    if not arguments.page:
+        run(arguments)
+    print(write_page(arguments.out, arguments.split, arguments.seeds, ROOT / "docs"))
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Make the ladders, those that others are copied from first; then train and score."""
+    chosen = [SETTINGS[name] for name in arguments.only]
+    seeds = [str(seed) for seed in arguments.seeds]
+    orders = sorted({e.order for e in chosen} - {"checked"})
+    module = "benchmarks.frontier"
+    every(arguments, [["ladders", "samples", "checked", seed] for seed in seeds], module)
+    every(arguments, [["ladders", "samples", order, seed] for order in orders for seed in seeds], module)
+    evaluation(arguments.out, arguments.split)
+    every(arguments, [["base"], *(["train", e.name, seed] for seed in seeds for e in chosen)], module)
+
+
+JOBS: dict[str, Callable[..., object]] = {
+    "ladders": lambda out, split, source, order, seed: ladders(out, source, order, int(seed)),
+    "base": lambda out, split: score_base(out, split, BENCHMARKS),
+    "train": lambda out, split, name, seed: train(out, SETTINGS[name], int(seed), split, BENCHMARKS),
+}
+
+
+def write_page(out: Path, split: str, seeds: Sequence[int], docs: Path) -> Path:
+    results = read_results(out, split, seeds, SETTINGS)
+    page = docs / "frontier.md" if split == "test" else out / f"frontier-{split}.md"
+    plot(results, page.parent / "img" / "frontier.svg")
+    page.write_text(page_text(results, split, seeds), encoding="utf-8")
+    return page
+
+
+def page_text(results: Results, split: str, seeds: Sequence[int]) -> str:
+    """The page in Markdown."""
+    head = HEAD.format(split=split, seeds=", ".join(map(str, seeds)), steps=STEPS)
+    names = [COLUMNS[m] for m in MEASURES]
+    rows = [["", *names, "words", *(f"{name}, less SFT" for name in names), "against SFT"]]
+    for name in ("base", *SETTINGS):
+        if name not in results.items:
+            continue
+        own = results.figures(name)
+        row = [name, *(_with_interval(own[m]) for m in MEASURES), f"{own['words']['value']:.1f}"]
+        control = "base" if name == "base" else sft_of(SETTINGS[name])
+        if name != control and control in results.items:
+            change = results.differences(control, name)
+            row += [*(difference_text(change[m]) for m in MEASURES), verdict(change)]
+        rows.append([*row, *[""] * (len(rows[0]) - len(row))])
+    return "\n".join([head, *markdown(rows), "", "![CHAIRi against recall](img/frontier.svg)"]) + "\n"
+
+
+def sft_of(experiment: Experiment) -> str:
+    """The name of SFT on the best of the same ladders, at the recipe's learning rate."""
+    return next(
+        e.name
+        for e in SETTINGS.values()
+        if e.objective["name"] == "sft" and e.order == experiment.order and e.learning_rate is None
+    )
+
+
+def verdict(change: dict[str, Figure]) -> str:
+    """What the intervals of the differences say, measure by measure."""
+    said = []
+    for measure, sign in BETTER.items():
+        low, high = sorted(sign * (change[measure][end] or 0.0) for end in ("low", "high"))
+        state = "better" if low > 0 else "worse" if high < 0 else "the same"
+        said.append(f"{COLUMNS[measure][:-2]} {state}")
+    return ", ".join(said)
+
+
+def plot(results: Results, path: Path) -> None:
+    """Recall over CHAIRi with the intervals of both, SFT apart from preference training."""
+    import matplotlib
+
+    matplotlib.use("svg")
+    matplotlib.rcParams["svg.hashsalt"] = "seelevel"  # the same figures give the same file
+    from matplotlib import pyplot
+
+    figure, pane = pyplot.subplots(figsize=(9, 6), layout="constrained")
+    for name in ("base", *(name for name in SETTINGS if name in results.items)):
+        x, y = (results.figures(name)[measure] for measure in MEASURES)
+        colour = "0.4" if name == "base" else "#dd6b20" if name.startswith("SFT") else "#2b6cb0"
+        pane.plot([x["low"], x["high"]], [y["value"]] * 2, color=colour, linewidth=1, alpha=0.5)
+        pane.plot([x["value"]] * 2, [y["low"], y["high"]], color=colour, linewidth=1, alpha=0.5)
+        pane.plot(x["value"], y["value"], "o", color=colour, markersize=5)
+        pane.annotate(name, (x["value"], y["value"]), xytext=(4, 3), textcoords="offset points", fontsize=7)
+    pane.set_xlabel("CHAIRi (share of named objects that are not there): left is better")
+    pane.set_ylabel("recall of objects: up is better")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, metadata={"Date": None})
+    pyplot.close(figure)
+
+
+def _with_interval(figure: Figure) -> str:
+    return f"{figure['value']:.4f} [{figure['low']:.4f}, {figure['high']:.4f}]"
+
+
+if __name__ == "__main__":
+    main()
