@@ -139,6 +139,16 @@ def test_a_figure_that_is_undefined_is_a_dash(tmp_path, capsys):
     assert rows[2] == ["chair_s", "0.1250", "0.1250", "+0.1250", "[–]"]
 
 
+def test_figures_of_a_control_stand_beside_the_others(tmp_path, capsys):
+    values = {"base": 0.5, "aligned": 0.25, "control": 0.375, "differences": -0.25, "differences_from_control": -0.125}
+    metrics = {key: {"chair_i": {"value": x, "low": x, "high": x, "n": 9}} for key, x in values.items()}
+    (tmp_path / "metrics.json").write_text(json.dumps(metrics))
+    _print_metrics(tmp_path)
+    head, row = (line.split() for line in capsys.readouterr().out.splitlines())
+    assert head[:4] == ["base", "aligned", "control", "difference"] and "from the control" in " ".join(head)
+    assert row[:5] == ["chair_i", "0.5000", "0.2500", "0.3750", "-0.2500"] and row[7] == "-0.1250"
+
+
 def test_dry_run_names_a_missing_file_in_one_line(tmp_path):
     missing = f"data.prompts={tmp_path / 'nowhere.json'}"
     assert "nowhere.json does not exist" in refused("run", "world-quick", "--dry-run", "--set", missing)

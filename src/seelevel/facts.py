@@ -115,7 +115,9 @@ class AlignFacts(Facts):
 
 @dataclass(frozen=True)
 class EvaluateFacts(Facts):
-    """Questions per benchmark. `aligned` is the fingerprint of the training whose model was evaluated."""
+    """Questions per benchmark. `aligned` is the fingerprint of the training whose model was evaluated, `control` that
+    of its control."""
 
     questions: dict[str, int] | None = None
     aligned: str | None = None
+    control: str | None = None

@@ -17,7 +17,7 @@ from seelevel.models.base import ApiSettings, ModelRef, is_object, is_server
 from seelevel.models.folders import adapter_base, check_model_folder, is_hub_name
 from seelevel.opening import read_text
 from seelevel.registry import import_named
-from seelevel.store import cache_folder
+from seelevel.store import CONTROL, cache_folder
 
 if TYPE_CHECKING:
     from seelevel.formats.sources import Source
@@ -64,6 +64,12 @@ class Names:
         if (weights := self.weights("align")) is None:
             raise InputError(f"{self.out / 'align'} holds no model; run `seelevel align` on this recipe first")
         return ModelRef("aligned", str(weights), condition=self.recipe.evaluate.condition)
+
+    def control(self) -> ModelRef:
+        """The control of this run's alignment. Raises `InputError` if there is none yet."""
+        if (weights := self.weights(CONTROL)) is None:
+            raise InputError(f"{self.out / CONTROL} holds no model; run `seelevel align` on this recipe first")
+        return ModelRef(CONTROL, str(weights))
 
     def weights(self, stage: str) -> Path | None:
         """The model or adapter that a training stage has made, or None."""

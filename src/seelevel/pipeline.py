@@ -6,7 +6,7 @@ one that was cut off continues, and both end in the same bytes as a run that was
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,13 +20,14 @@ from seelevel.naming import OWN_BASE, source_of, world_split
 from seelevel.preflight import check_recipe
 from seelevel.recipe import DataSettings
 from seelevel.stages import Stages, check_predecessors
-from seelevel.store import MANIFEST, StageFolder, read_mapping
+from seelevel.store import CONTROL, MANIFEST, StageFolder, read_mapping
 
 if TYPE_CHECKING:
     from rich.text import Text
 
     from seelevel.generate.method import FinetuneSettings, Method
     from seelevel.models.base import Generator
+    from seelevel.training.settings import AlignSettings
 
 
 class Run(Stages):
@@ -191,15 +192,25 @@ class Run(Stages):
         )
 
     def align(self) -> Path:
+        """The aligned model; then, if the recipe wants one, the control that it is compared with."""
+        source, settings = self.out / self.recipe.before("align"), self.recipe.align
+        model = self.names.model(settings.model)
+        inputs = [self._fingerprint_of(source), self._model_fingerprint(model)]
+        aligned = self._trained("align", inputs, source, settings.alone, model)
+        if settings.control:
+            self._trained(CONTROL, [self._fingerprint_of(aligned)], source, settings.of_control, model)
+        return aligned
+
+    def _trained(
+        self, name: str, inputs: Sequence[object], source: Path, settings: AlignSettings, model: ModelRef
+    ) -> Path:
         from seelevel import align
         from seelevel.forecast.aligning import decided
 
-        source, settings = self.out / self.recipe.before("align"), self.recipe.align
-        model = self.names.model(settings.model)
         return self._stage(
-            "align",
+            name,
             "seelevel.align",
-            [self._fingerprint_of(source), self._model_fingerprint(model)],
+            inputs,
             settings,
             lambda stage: align.run(source, stage, settings, model, self.out, self.recipe.seed, decided),
         )
@@ -211,6 +222,7 @@ class Run(Stages):
         data = self._evaluation_data()
         data_fingerprint = self._fingerprints.get(data) or listing_fingerprint(data)
         trained = self._fingerprint_of(self.out / "align")
+        control = self._fingerprint_of(self.out / CONTROL) if self.recipe.align.control else None
         if not self.dry and not self.follows and read_mapping(self.out / "metrics.json") is None:
             # The figures are outside the stage's folder. If they are lost, the stage is unfinished. Without its
             # manifest it continues, and makes them again from the answers in its folder.
@@ -218,13 +230,13 @@ class Run(Stages):
         return self._stage(
             "evaluate",
             "seelevel.evaluate",
-            [data_fingerprint, self._model_fingerprint(base), trained, self._judge_fingerprint()],
+            [data_fingerprint, self._model_fingerprint(base), trained, self._judge_fingerprint()]
+            + ([] if control is None else [control]),
             settings,
             lambda stage: replace(
-                evaluate.run(
-                    stage, settings, data, base, self.names.aligned(), self._judge(), self.out, self.recipe.seed
-                ),
+                evaluate.run(stage, settings, data, self._sides(base), self._judge(), self.out, self.recipe.seed),
                 aligned=trained,  # the report shows no figures of another model
+                control=control,
             ),
         )
 
@@ -282,6 +294,11 @@ class Run(Stages):
             return InputFacts(split)
 
         return self._stage(f"inputs/world-{split}", "seelevel.world.texts.datasets", [kind, split, limit], None, work)
+
+    def _sides(self, base: ModelRef) -> dict[str, ModelRef]:
+        """The models that `evaluate` compares."""
+        control = {CONTROL: self.names.control()} if self.recipe.align.control else {}
+        return {"base": base, "aligned": self.names.aligned(), **control}
 
     def _judge(self) -> Generator | None:
         from seelevel.models import load_generator

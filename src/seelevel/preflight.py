@@ -147,7 +147,7 @@ def _check_kinds(names: Names) -> None:
 
 
 def _check_processes(names: Names) -> None:
-    """Under torchrun the processes meet in `align` alone."""
+    """Under torchrun the processes meet in `align` and its control alone."""
     several = int(os.environ.get("WORLD_SIZE", "1")) > 1
     if several and names.recipe.base is not None and read_manifest(names.out / "base") is None:
         raise InputError("base: it is made in one process; run `seelevel base` first, then the rest under torchrun")

@@ -133,7 +133,8 @@ class Recipe(BaseModel):
             found.append(("base", self.base, self.base.model))
         if (tuning := self.generate.training_data) is not None:
             found.append(("generate.finetune", tuning, self.generate.models[0]))
-        return [*found, ("align", self.align, self.align.model)]
+        found.append(("align", self.align, self.align.model))
+        return [*found, ("align", self.align.of_control, self.align.model)] if self.align.control else found
 
 
 def texts_in(value: Any, key: str = "") -> Iterator[tuple[str, str]]:

@@ -24,10 +24,10 @@ from seelevel.naming import Names
 from seelevel.progress import say
 from seelevel.recipe import Recipe, texts_in
 from seelevel.registry import is_target
-from seelevel.store import STAGES, StageFolder, lock_folder, read_manifest, write_atomically
+from seelevel.store import CONTROL, STAGES, StageFolder, lock_folder, read_manifest, write_atomically
 from seelevel.training.settings import TRACKING
 
-STAGE_FOLDERS = ("data", "finetune", "base-data", *STAGES[:-1], "inputs")
+STAGE_FOLDERS = ("data", "finetune", "base-data", *STAGES[:-1], CONTROL, "inputs")
 NEW_KEYS = {
     "format": None,
     "columns": None,
@@ -44,10 +44,14 @@ NEW_KEYS = {
     "discopop_tau": 0.05,
     "ld_alpha": None,
     "per_token": False,  # of sft
+    "control": False,
 }
 """Keys of recipes that came after the first runs, and the values with which they change nothing."""
-FROM_LADDERS = ("check", "feedback", "align")
-"""Stages whose first input is the fingerprint of the ladders that they read: the manifest keeps it as `source`."""
+FROM_SOURCE = ("check", "feedback", "align", CONTROL)
+"""Stages whose first input is the fingerprint of the ladders that they read, or of the alignment that the control is
+compared with. The manifest keeps it as `source`."""
+TRAINED = ("align", CONTROL)
+"""Trainings that all processes of torchrun share."""
 FOLLOW_SECONDS = 0.2
 STEP_BYTES = 1 << 20  # free space that a stage needs before another start can help
 
@@ -101,7 +105,7 @@ class Stages:
                 )
         if words := getattr(settings, "words", ""):
             kept["words"] = words
-        if name in FROM_LADDERS:
+        if name in FROM_SOURCE:
             kept["source"] = inputs[0]
         stage.finish(**{**facts.written(), **kept, "seconds": seconds, "peak_bytes": peak})
         return stage.path
@@ -114,7 +118,7 @@ class Stages:
     def _follow(self, stage: StageFolder, name: str, work: Callable[[StageFolder], Facts]) -> Path:
         """Train with the first process; wait for whatever it does alone."""
         while stage.manifest is None:
-            if name == "align" and stage.begun:
+            if name in TRAINED and stage.begun:
                 work(stage)
                 break
             time.sleep(FOLLOW_SECONDS)
@@ -151,7 +155,8 @@ class Stages:
 
 def settings_digest(recipe: Recipe, stage: str) -> str:
     """A fingerprint of the recipe's settings for a stage and the stages before it. The manifest keeps it."""
-    dumped = recipe.model_dump(mode="json")
+    settings = recipe.align if stage == "evaluate" else recipe.align.alone
+    dumped = {**recipe.model_dump(mode="json"), "align": settings.model_dump(mode="json")}
     return digest({key: _without_unset(dumped[key]) for key in ("seed", "data", *_before(recipe, stage), stage)})
 
 
@@ -200,6 +205,10 @@ def check_predecessors(recipe: Recipe, out: Path, stage: str) -> None:
                 f"{out / earlier} was made under other settings than this recipe's; run `seelevel {earlier}` on it "
                 "first, give the settings that it was made under, or choose another --out"
             )
+    if stage == "evaluate" and recipe.align.control:
+        control, aligned = (read_manifest(out / name) or {} for name in (CONTROL, "align"))
+        if control.get("source") != aligned["fingerprint"]:
+            raise InputError(f"{out / CONTROL} is not of this alignment; run `seelevel align` on this recipe first")
 
 
 def _before(recipe: Recipe, stage: str) -> tuple[str, ...]:

@@ -23,6 +23,8 @@ from seelevel.opening import NotAFile, open_descriptor, read_bytes, require_repl
 
 STAGES = ("base", "generate", "check", "feedback", "align", "evaluate", "report")
 """The stages of a recipe, in their order. All but the report have a folder of that name in the run folder."""
+CONTROL = "control"
+"""The folder of the training that `align` is compared with. It is no stage of a recipe, but a part of `align`."""
 BEGUN, MANIFEST, TEMPORARY = "begun.json", "manifest.json", ".partial-"
 SHARD_SIZE = 128
 T = TypeVar("T")

@@ -10,11 +10,23 @@ import yaml
 
 from seelevel.errors import InputError
 from seelevel.export import export, finished_run
-from seelevel.export.cards import _licence, _on_hub, _recipe_text, _render, _without_places, _world_data
+from seelevel.export.cards import (
+    Exported,
+    _licence,
+    _on_hub,
+    _recipe_text,
+    _render,
+    _without_places,
+    _world_data,
+    model_card,
+)
 from seelevel.export.data import Data
 from seelevel.export.weights import _parts
 from seelevel.recipe import Recipe, load_recipe, shipped_recipes
+from seelevel.report.reading import read_run
 from seelevel.report.settings import ReportSettings
+from tests.report.make_control import add_control
+from tests.report.make_run import make_run as report_run
 
 pytestmark = pytest.mark.unit
 
@@ -93,3 +105,18 @@ def test_a_stage_that_lost_its_manifest_is_named(tmp_path: Path) -> None:
     (tmp_path / "recipe.yaml").write_text(written, encoding="utf-8")
     with pytest.raises(InputError, match="is not finished \\(data is not run\\); finish it first: seelevel run "):
         finished_run(tmp_path)
+
+
+def test_a_card_has_the_figures_against_the_control(tmp_path: Path) -> None:
+    run = read_run(add_control(report_run(tmp_path / "run", 4)))
+    asked = {"lora": {"r": 4}, "control": True, "model": "world:s"}
+    whole = load_recipe("world-quick", [f"align.{key}={value}" for key, value in asked.items()])
+    text = model_card(Exported(run, whole, tmp_path, None, None, None))
+    assert "Against the control (SFT on the best response of the same ladders), the aligned model is better in" in text
+    assert "| control | from the control | verdict on that |" in text
+    [row] = [line for line in text.splitlines() if line.startswith("| CHAIRs ↓")]
+    assert row.endswith("| 20.0% (17.0% to 23.0%) | +4.2 points (+2.2 to +6.2) | **worse** |")
+    assert "### What is worse than the control" in text
+    assert "- CHAIRs: 24.2%, the control 20.0%; +4.2 points (+2.2 to +6.2)." in text
+    plain = read_run(report_run(tmp_path / "plain", 4))
+    assert "control" not in model_card(Exported(plain, recipe("align.lora={r: 4}"), tmp_path, None, None, None)).lower()

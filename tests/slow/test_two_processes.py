@@ -69,6 +69,7 @@ def test_two_processes_that_cut_interactions_end_in_the_weights_of_one(tmp_path)
 
 def test_a_whole_run_under_torchrun_ends_where_one_process_does(tmp_path):
     keys = ["data.limit=24", "evaluate.limit=4", "align.ladders_per_step=4", "align.epochs=1", "align.lora={r: 4}"]
+    keys += ["align.control=true"]
     recipe = ["run", "world-quick", *(word for key in keys for word in ("--set", key))]
     command = str(Path(sys.executable).with_name("seelevel"))
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
@@ -81,10 +82,11 @@ def test_a_whole_run_under_torchrun_ends_where_one_process_does(tmp_path):
         )
         assert done.returncode == 0, done.stderr
         assert (tmp_path / name / "report.html").exists()
-    one, two = (
-        load_file(tmp_path / name / "align" / "adapter" / "adapter_model.safetensors") for name in ("one", "two")
-    )
-    assert max(float((one[name] - two[name]).abs().max()) for name in one) <= 1e-5
+    for stage in ("align", "control"):
+        one, two = (
+            load_file(tmp_path / name / stage / "adapter" / "adapter_model.safetensors") for name in ("one", "two")
+        )
+        assert max(float((one[name] - two[name]).abs().max()) for name in one) <= 1e-5
 
 
 def test_what_a_process_says_stands_at_the_end_of_what_torchrun_says(tmp_path):

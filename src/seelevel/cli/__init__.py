@@ -46,7 +46,9 @@ for stage, words in (
 ):
     app.command(stage, help=words)(run.stage_command(stage))
 app.command()(run.align)
-app.command("evaluate", help="One stage: measure the base and the aligned model.")(run.stage_command("evaluate"))
+app.command("evaluate", help="One stage: measure the base, the aligned model and its control.")(
+    run.stage_command("evaluate")
+)
 app.command("report", help="One stage: write the report page.")(run.stage_command("report"))
 
 

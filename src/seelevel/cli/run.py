@@ -24,6 +24,8 @@ OutOption = Annotated[Path | None, typer.Option("--out", help="Run folder; defau
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the recipe.")
 ]
+CHANGES = {"differences": "difference", "differences_from_control": "from the control"}
+"""Paired differences of metrics.json: aligned minus base, and aligned minus control."""
 DType = Literal["auto", "float32", "bfloat16", "float16"]
 DryOption = Annotated[
     bool,
@@ -68,12 +70,14 @@ def _print_metrics(folder: Path) -> None:
     from seelevel.scorers.intervals import difference_text
 
     metrics = loads(read_text(folder / "metrics.json"))
-    show(f"{'':26}{'base':>9}{'aligned':>9}{'difference [95% interval]':>34}")
-    for name, difference in metrics["differences"].items():
+    sides = [side for side in ("base", "aligned", "control") if side in metrics]
+    changes = {key: f"{words} [95% interval]" for key, words in CHANGES.items() if key in metrics}
+    show("".join([" " * 26, *(f"{side:>9}" for side in sides), *(f"{words:>34}" for words in changes.values())]))
+    for name in metrics["differences"]:
         # A figure is null if it is undefined: nothing was mentioned, nobody judged.
-        values = [metrics[side][name]["value"] for side in ("base", "aligned")]
-        base, aligned = ("–" if value is None else f"{value:.4f}" for value in values)
-        show(f"{name:26}{base:>9}{aligned:>9}{difference_text(difference):>34}")
+        values = ("–" if (value := metrics[side][name]["value"]) is None else f"{value:.4f}" for side in sides)
+        texts = (difference_text(metrics[key][name]) for key in changes)
+        show("".join([f"{name:26}", *(f"{value:>9}" for value in values), *(f"{text:>34}" for text in texts)]))
 
 
 def stage_command(name: str) -> Callable[..., None]:
@@ -96,7 +100,7 @@ def align(
         bool, typer.Option("--show-batch", help="Show which tokens of the first step carry loss; train nothing.")
     ] = False,
 ) -> None:
-    """One stage: train the model on the ladders."""
+    """One stage: train the model on the ladders, then its control if the recipe wants one."""
     from seelevel.pipeline import Run
 
     loaded, folder = _recipe(recipe, set_, out)

@@ -54,10 +54,9 @@ def finished_run(root: Path) -> tuple[RunFolder, Recipe]:
         raise InputError(f"{root} holds no run (no recipe.yaml); name a folder that `seelevel run` has written")
     recipe = load_recipe(str(file))
     remedy = f"finish it first: seelevel run {file} --out {root}"
-    for name in ("data", *recipe.stages[:-1]):
-        stage = run.stages[name]
+    for stage in run.expected:
         if not stage.done:
-            raise InputError(f"{root} is not finished ({name} is {stage.state}); {remedy}")
+            raise InputError(f"{root} is not finished ({stage.name} is {stage.state}); {remedy}")
     if run.metrics is None:
         raise InputError(f"{root} is not finished (it has no metrics.json); {remedy}")
     return run, recipe

@@ -23,7 +23,7 @@ from seelevel.opening import read_text
 from seelevel.recipe import Recipe, texts_in
 from seelevel.report.costs import say_time, total_seconds
 from seelevel.report.facts import checked, run_facts, unscored
-from seelevel.report.figures import Comparison, comparisons, outcome
+from seelevel.report.figures import CONTROL_WORDS, Comparison, against_control, comparisons, outcome
 from seelevel.report.reading import RunFolder
 from seelevel.stages import made_under_these_settings, without_keys
 from seelevel.training.settings import TRACKING
@@ -36,6 +36,9 @@ VERDICTS = {
     "unclear": "no clear change",
     "chance": "at chance",
 }
+CONTROL_VERDICTS = VERDICTS | {"unclear": "no clear difference", "changed": "different"}
+COLUMNS = ["", "base", "aligned", "difference", "n", "verdict"]
+OF_CONTROL = ["control", "from the control", "verdict on that"]
 WORLDS_LICENCE = "apache-2.0"
 """Of everything that the embedded world draws, writes and trains."""
 METHODS = {
@@ -80,12 +83,17 @@ def model_card(exported: Exported) -> str:
         made=recipe.base is not None and recipe.align.model == OWN_BASE,
         rounding=exported.rounding,
         condition=exported.conditions.text("top") if exported.conditions else "",
-        outcome=outcome(rows),
+        outcome=" ".join(filter(None, (outcome(rows), against_control(rows)))),
         facts=[*run_facts(run), *_training_rows(run, recipe, facts)],
         data=exported.data,
         left_out=facts.left_out or {},
-        rows=[_figure_row(row) for row in rows],
+        columns=COLUMNS + (OF_CONTROL if (with_control := any(row.control for row in rows)) else []),
+        rows=[_figure_row(row) + (_control_cells(row) if with_control else []) for row in rows],
         worse=[_sentence(row) for row in rows if row.verdict == "worse"],
+        control=CONTROL_WORDS if with_control else "",
+        worse_than_control=[
+            _sentence_of_control(row) for row in rows if row.control and row.control.verdict == "worse"
+        ],
         limits=_limits(run, recipe, facts, rows),
         licence=licence.get("license", ""),
         recipe=_recipe_text(recipe) if made_under_these_settings(recipe, run.root, "align") else "",
@@ -203,6 +211,21 @@ def _figure_row(row: Comparison) -> list[str]:
     return [row.metric.label + arrow, *sides, change, count, VERDICTS.get(str(row.verdict), "no interval")]
 
 
+def _control_cells(row: Comparison) -> list[str]:
+    control = row.control
+    if control is None or control.difference is None:
+        return ["–", "–", "–"]
+    figure = "–" if control.base is None else f"{row.say(control.base.value)} ({control.base.interval(row.say)})"
+    return [figure, _change(control), CONTROL_VERDICTS.get(str(control.verdict), "no interval")]
+
+
+def _sentence_of_control(row: Comparison) -> str:
+    control = row.control
+    assert control is not None and control.base is not None and control.aligned is not None
+    sides = f"{row.say(control.aligned.value)}, the control {row.say(control.base.value)}"
+    return f"{row.metric.label}: {sides}; {_change(control)}."
+
+
 def _change(row: Comparison) -> str:
     assert row.difference is not None
     return f"{row.say_change(row.difference.value, unit=True)} ({row.difference.interval(row.say_change)})"
@@ -222,6 +245,9 @@ def _limits(run: RunFolder, recipe: Recipe, facts: AlignFacts, rows: Sequence[Co
     limits = [f"It was measured on questions of {recipe.evaluate.data} ({counts}) and on nothing else."]
     if not any(row.metric.kind == "rate" and row.metric.better == "lower" and row.verdict == "better" for row in rows):
         limits.append("No error rate is shown to have fallen: read the table before you use it.")
+    controls = [row.control for row in rows if row.control is not None]
+    if controls and not any(row.verdict == "better" for row in controls):
+        limits.append(f"No figure is shown to be better than the control's: {CONTROL_WORDS}.")
     if chance := [row.metric.label for row in rows if row.verdict == "chance"]:
         limits.append(f"The base model guesses at {'; '.join(chance)}: these figures say nothing about it.")
     if recipe.evaluate.judge is not None:

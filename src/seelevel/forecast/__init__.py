@@ -21,6 +21,7 @@ from seelevel.models.files import ModelSize, model_size
 from seelevel.models.folders import adapter_base
 from seelevel.naming import Names, count_questions, count_records, first_ladders
 from seelevel.recipe import Recipe
+from seelevel.store import CONTROL
 from seelevel.training.settings import TrainSettings
 
 # Measured on the embedded world: the fixed time of a small model's decoding step, and the share of a large matrix
@@ -142,16 +143,28 @@ class _Estimator:
 
     def estimate(self) -> Forecast:
         recipe = self.recipe
-        aligned = alignment(self.job, self.records, keep=not self.states.get(recipe.before("align"), True))
+        aligned = alignment(self.job, self.records, self._has_ladders)
         rows = [self._row("data", self.records, 0, 3e8, self.records / 500, ""), *self._fine_tuning(), self._generate()]
         if recipe.check is not None:
             rows.append(self._check(recipe.check))
         if recipe.feedback is not None:
             rows.append(self._feedback(recipe.feedback))
-        rows += [self._training("align", recipe.align, recipe.align.model, aligned), self._evaluate()]
+        rows.append(self._training("align", recipe.align, recipe.align.model, aligned))
+        if recipe.align.control:
+            rows.append(self._control())
+        rows.append(self._evaluate())
         notes = [] if aligned is None else aligned.lines(recipe.align)
         out = self.job.out
         return Forecast(recipe.name, str(out), self.records, self.flops, rows, notes, free_bytes(out))
+
+    @property
+    def _has_ladders(self) -> bool:
+        return not self.states.get(self.recipe.before("align"), True)
+
+    def _control(self) -> Row:
+        settings = self.recipe.align.of_control
+        cost = alignment(self.job, self.records, self._has_ladders, settings)
+        return self._training(CONTROL, settings, self.recipe.align.model, cost)
 
     def _row(self, stage: str, records: int, tokens: float, memory: float, seconds: float, models: str) -> Row:
         # Models are fine-tuned inside the stage `generate`.
@@ -180,8 +193,9 @@ class _Estimator:
 
     def _fine_tuning(self) -> Iterator[Row]:
         """The model that the recipe makes first, and the models that `generate` fine-tunes."""
-        for key, settings, name in self.recipe.training[:-1]:
-            assert isinstance(settings, FinetuneSettings)
+        for key, settings, name in self.recipe.training:
+            if not isinstance(settings, FinetuneSettings):
+                continue
             path, count = self.job.names.ancestor(name).path, count_records(settings)
             cost = training(settings, path, first_ladders(settings, SAMPLE), count, 1, self.recipe.seed)
             if key == "base":
@@ -214,16 +228,19 @@ class _Estimator:
     def _evaluate(self) -> Row:
         model, judge = self.recipe.align.model, self.recipe.evaluate.judge
         questions = count_questions(self.recipe.evaluate)
-        tokens, seconds, memory = _generation(2 * questions, 15, 40, self.sizes[model], self.flops)
-        return self._row("evaluate", questions, tokens, memory, seconds, f"{model} and the aligned one; judge {judge}")
+        control = self.recipe.align.control
+        tokens, seconds, memory = _generation((2 + control) * questions, 15, 40, self.sizes[model], self.flops)
+        asked = f"{model}, the aligned one and the control" if control else f"{model} and the aligned one"
+        return self._row("evaluate", questions, tokens, memory, seconds, f"{asked}; judge {judge}")
 
 
-def alignment(job: Planned, records: int, keep: bool = False) -> Training | None:
-    """The cost of aligning; None if the model's shape is unknown.
+def alignment(job: Planned, records: int, keep: bool = False, settings: TrainSettings | None = None) -> Training | None:
+    """The cost of aligning, or of other `settings` on the same ladders; None if the model's shape is unknown.
 
     `keep`: estimate it from the run's own ladders, which are already there; else from the standard responses.
     """
-    recipe, settings, model = job.recipe, job.recipe.align, job.names.ancestor(job.recipe.align.model)
+    recipe, model = job.recipe, job.names.ancestor(job.recipe.align.model)
+    settings = recipe.align if settings is None else settings
     if not keep:
         levels = recipe.generate.max_levels + (recipe.feedback.rounds - 1 if recipe.feedback is not None else 0)
         return training(settings, model.path, first_ladders(recipe.data, SAMPLE), records, levels, recipe.seed)

@@ -12,7 +12,8 @@ from seelevel import __version__
 from seelevel.facts import AlignFacts, CheckFacts, DataFacts, EvaluateFacts, GenerateFacts
 from seelevel.formats import kind
 from seelevel.report.costs import say_time, total_seconds
-from seelevel.report.reading import RunFolder
+from seelevel.report.figures import CONTROL_WORDS
+from seelevel.report.reading import SIDES, RunFolder
 
 LIBRARIES = ("torch", "transformers", "peft", "spacy")
 IDS_SHOWN = 4
@@ -47,6 +48,7 @@ def run_facts(run: RunFolder) -> list[tuple[str, str]]:
         ("Check", run.stages["check"].words),
         ("Feedback", run.stages["feedback"].words),
         ("Training", run.stages["align"].words),
+        ("Control", _control(run)),
         ("Prompts", str(run.setting("data", "prompts") or "")),
         ("Records", _records(run)),
         ("Evaluated on", _evaluated(run)),
@@ -54,6 +56,13 @@ def run_facts(run: RunFolder) -> list[tuple[str, str]]:
         ("Versions", _versions()),
     ]
     return [(name, text) for name, text in rows if text]
+
+
+def _control(run: RunFolder) -> str:
+    """What the control is; empty if the run has none."""
+    if run.control is None:
+        return ""
+    return f"{CONTROL_WORDS}: {run.control.words or run.control.state}"
 
 
 def _levels(run: RunFolder) -> str:
@@ -88,7 +97,7 @@ def unscored(run: RunFolder) -> str:
     if counts is None:
         return ""
     shares = []
-    for side in ("base", "aligned"):
+    for side in SIDES:
         for name, count in (counts.get(side) or {}).items():
             items = run.answers(side, name)
             shares += _share(f"{side} {name}", int(count), len(items))
@@ -177,3 +186,14 @@ def training_words(run: RunFolder) -> str:
     if facts.best_fell:
         sentences.append("Warning: for a while the best responses became less likely than before training.")
     return " ".join(sentences)
+
+
+def control_training(run: RunFolder) -> str:
+    """What the control was trained on; empty if there is no control yet."""
+    control, aligned = (AlignFacts() if s is None else s.facts(AlignFacts) for s in (run.control, run.stages["align"]))
+    if control.steps is None:
+        return ""
+    words = f"The control took {control.steps:,} steps on {control.ladders or 0:,} ladders."
+    if aligned.ladders not in (None, control.ladders):
+        words += " SFT also learns from ladders without a pair."
+    return words

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from seelevel.scorers.scorer import Scorer
@@ -53,7 +53,8 @@ class Figure:
 class Comparison:
     """One figure of the base model, of the aligned model, and their paired difference (aligned − base).
 
-    at_chance: the base model guesses, so the figure says nothing about an improvement.
+    at_chance: the base model guesses, so the figure says nothing about an improvement. control: the same figure with
+    the control as the base; None if the run has no control.
     """
 
     name: str
@@ -62,6 +63,13 @@ class Comparison:
     aligned: Figure | None
     difference: Figure | None
     at_chance: bool = False
+    control: Comparison | None = None
+
+    def of(self, side: str) -> Figure | None:
+        """The figure of the model `base`, `aligned` or `control`."""
+        if side == "control":
+            return None if self.control is None else self.control.base
+        return self.base if side == "base" else self.aligned
 
     @property
     def verdict(self) -> Verdict | None:
@@ -119,7 +127,8 @@ def comparisons(metrics: Mapping[str, Any] | None, scorers: Sequence[Scorer]) ->
     """All figures of a metrics.json: those that scorers list in their order, then the others by name."""
     if not metrics:
         return []
-    sides = {side: metrics.get(side) or {} for side in ("base", "aligned", "differences")}
+    keys = ("base", "aligned", "differences", "control", "differences_from_control")
+    sides = {side: metrics.get(side) or {} for side in keys}
     names = set(sides["base"]) | set(sides["aligned"])
     listed = [name for scorer in scorers for name in scorer.metrics if name in names]
     rows = []
@@ -129,8 +138,23 @@ def comparisons(metrics: Mapping[str, Any] | None, scorers: Sequence[Scorer]) ->
             continue
         words = next((metric for scorer in scorers if (metric := scorer.words(name)) is not None), None)
         metric = words or _unknown(name, [f for f in figures.values() if f is not None])
-        at_chance = _at_chance(metric, sides["base"])
-        rows.append(Comparison(name, metric, figures["base"], figures["aligned"], figures["differences"], at_chance))
+        row = Comparison(
+            name,
+            metric,
+            figures["base"],
+            figures["aligned"],
+            figures["differences"],
+            _at_chance(metric, sides["base"]),
+        )
+        if sides["control"]:
+            control = replace(
+                row,
+                base=figures["control"],
+                difference=figures["differences_from_control"],
+                at_chance=_at_chance(metric, sides["control"]),
+            )
+            row = replace(row, control=control)
+        rows.append(row)
     return rows
 
 
@@ -181,6 +205,36 @@ def outcome(rows: Sequence[Comparison]) -> str:
         if values:
             clauses.append(f"{note if clauses else note.capitalize()} {_joined(values)}")
     return "; ".join(clauses) + "."
+
+
+CONTROL_WORDS = "SFT on the best response of the same ladders"
+
+
+def against_control(rows: Sequence[Comparison]) -> str:
+    """How the aligned model compares with the control, in one sentence; empty if there is none."""
+    compared = [c.control for c in rows if c.control is not None and c.control.difference is not None]
+    head = headline(compared) or compared
+    if not head:
+        return ""
+    words: dict[Verdict | None, str] = {
+        "better": "better in",
+        "worse": "worse in",
+        "changed": "different in",
+        "unclear": "not clearly different in",
+        None: "without an interval, and so without a verdict, in",
+        "chance": "without a verdict, because the control's answers are at chance, in",
+    }
+    clauses = []
+    for verdict, note in words.items():
+        values = [_beside(c) for c in head if c.verdict == verdict]
+        if values:
+            clauses.append(f"{note} {_joined(values)}")
+    return f"Against the control ({CONTROL_WORDS}), the aligned model is {'; '.join(clauses)}."
+
+
+def _beside(c: Comparison) -> str:
+    assert c.base is not None and c.aligned is not None
+    return f"{c.metric.label} ({c.say(c.aligned.value)}, control {c.say(c.base.value)})"
 
 
 def _moved(c: Comparison) -> str:

@@ -18,7 +18,15 @@ from seelevel.report import facts, plots
 from seelevel.report.conversations import feedback_facts
 from seelevel.report.costs import cost_caption, costs
 from seelevel.report.examples import read_examples
-from seelevel.report.figures import Comparison, comparisons, headline, outcome, say_share
+from seelevel.report.figures import (
+    CONTROL_WORDS,
+    Comparison,
+    against_control,
+    comparisons,
+    headline,
+    outcome,
+    say_share,
+)
 from seelevel.report.ladders import MARKS, LadderFacts, off_policy, read_facts_and_choice, show
 from seelevel.report.pictures import Album
 from seelevel.report.reading import RunFolder, read_run
@@ -53,6 +61,7 @@ def render(run: RunFolder, settings: ReportSettings) -> str:
         title=settings.title or run.setting("name") or run.root.name,
         kicker=facts.kicker(run),
         words=plots.WORDS,
+        control_verdicts=plots.CONTROL_VERDICTS,
         signs=plots.SIGNS,
         say_share=say_share,
         missing=facts.missing(run),
@@ -77,10 +86,15 @@ def _scores(run: RunFolder) -> dict[str, Any]:
     tables = {name: [c for c in rows if c.metric.table == name] for name in ("main", "details", "rounds")}
     compared = tables["main"] or tables["details"]
     head = headline(rows)
+    with_control = any(c.control is not None for c in rows)
     return {
         "outcome": outcome(head or compared or rows),
         "at_chance": any(c.verdict == "chance" for c in rows),
         "head": head,
+        "against_control": against_control(rows),
+        "with_control": with_control,
+        "compared_words": "Base, control and aligned" if with_control else "Base against aligned",
+        "control_words": CONTROL_WORDS,
         "any_difference": any(c.difference is not None for c in head),
         "compared": compared,
         "others": tables["details"] if tables["main"] else [],
@@ -101,13 +115,24 @@ def _score_plot(rows: list[Comparison]) -> dict[str, Any]:
     key = "rates" if rate else f"scores-{top:g}"
     title = "Rates" if rate else f"Scores from 0 to {top:g}"
     paired = [c for c in rows if c.difference is not None]
+    over_control = [c.control for c in rows if c.control is not None and c.control.difference is not None]
+    models, place = "base and aligned model", "On the right are"
+    if over_control:
+        models, place = "base, control and aligned model", "The other plots show"
     return {
         "title": title,
-        "levels": plots.levels(rows, top, f"{key}-levels", f"{title} of base and aligned model"),
+        "levels": plots.levels(rows, top, f"{key}-levels", f"{title} of {models}"),
         "differences": plots.differences(paired, f"{key}-differences", f"{title}: aligned − base") if paired else "",
+        "from_control": (
+            plots.differences(
+                over_control, f"{key}-from-control", f"{title}: aligned − control", plots.CONTROL_VERDICTS
+            )
+            if over_control
+            else ""
+        ),
         "unit": "percentage points" if rate else "",
         "caption": (
-            f"{title} with 95% intervals. ↓ lower is better, ↑ higher is better. On the right are the paired "
+            f"{title} with 95% intervals. ↓ lower is better, ↑ higher is better. {place} the paired "
             "differences: ✓ better or ✗ worse if the interval excludes 0; a hollow dot stands for no clear change or a "
             "base at chance."
         ),
@@ -176,6 +201,7 @@ def _training(run: RunFolder) -> dict[str, Any]:
     return {
         "training_plots": drawn,
         "training_words": facts.training_words(run),
+        "control_training": facts.control_training(run),
         "training_caption": "Training, step by step. If there are many steps, the bold line is a moving mean.",
     }
 

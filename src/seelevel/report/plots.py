@@ -57,9 +57,10 @@ def _text(x: float, y: float, text: str, anchor: str = "start", kind: str = "") 
 
 
 def _dot(x: float, y: float, kind: str, note: str) -> Markup:
-    return Markup('<circle class="{}" cx="{:.1f}" cy="{:.1f}" r="5"><title>{}</title></circle>').format(
-        kind, x, y, note
-    )
+    shape = '<circle class="{}" cx="{:.1f}" cy="{:.1f}" r="5"><title>{}</title></circle>'
+    if "control" in kind.split():  # a diamond
+        shape = '<path class="{}" d="M{:.1f} {:.1f}m-6 0l6-6 6 6-6 6z"><title>{}</title></path>'
+    return Markup(shape).format(kind, x, y, note)
 
 
 def _number(value: float) -> str:
@@ -71,7 +72,8 @@ LABELS = 178
 
 
 def levels(rows: Sequence[Comparison], top: float, key: str, title: str) -> Markup:
-    """Base (hollow) and aligned (filled) dots with 95% intervals, one row per metric, on an axis from 0 to `top`."""
+    """Base (hollow) and aligned (filled) dots with 95% intervals, one row per metric, on an axis from 0 to `top`. A
+    control is a diamond between the two."""
     percent = rows[0].metric.kind == "rate"
     left, right, above = LABELS, WIDTH - 18, 14
     bottom = above + ROW * len(rows)
@@ -87,8 +89,9 @@ def levels(rows: Sequence[Comparison], top: float, key: str, title: str) -> Mark
         middle = above + ROW * (n + 0.5)
         arrow = {"lower": " ↓", "higher": " ↑", "neither": ""}[row.metric.better]
         parts.append(_text(left - 12, middle + 4, short(row.metric.label) + arrow, "end", "label"))
-        for kind, figure, shift in (("base", row.base, -6.5), ("aligned", row.aligned, 6.5)):
-            if figure is None:
+        shifts = {"base": -11.0, "control": 0.0, "aligned": 11.0} if row.control else {"base": -6.5, "aligned": 6.5}
+        for kind, shift in shifts.items():
+            if (figure := row.of(kind)) is None:
                 continue
             y = middle + shift
             note = f"{row.metric.label}, {kind}: {row.say(figure.value)} ({figure.interval(row.say)})"
@@ -99,8 +102,10 @@ def levels(rows: Sequence[Comparison], top: float, key: str, title: str) -> Mark
     return _svg(bottom + 26, title, "; ".join(said) + ".", parts, key)
 
 
-def differences(rows: Sequence[Comparison], key: str, title: str) -> Markup:
-    """Paired differences with 95% intervals about a line at 0, coloured and signed by verdict, one row per metric."""
+def differences(rows: Sequence[Comparison], key: str, title: str, words: Mapping[str, str] | None = None) -> Markup:
+    """Paired differences with 95% intervals about a line at 0, coloured and signed by verdict, one row per metric.
+    `words`: of the verdicts, `WORDS` if None."""
+    words = WORDS if words is None else words
     rows = [row for row in rows if row.difference is not None]
     kind = rows[0].metric.kind
     scale = 100 if kind == "rate" else 1
@@ -121,7 +126,7 @@ def differences(rows: Sequence[Comparison], key: str, title: str) -> Markup:
         assert d is not None
         verdict = row.verdict or "unclear"
         sign = SIGNS[verdict]
-        reading = f", {WORDS[row.verdict]}" if row.verdict else ""
+        reading = f", {words[row.verdict]}" if row.verdict else ""
         note = f"{row.metric.label}: {row.say_change(d.value, True)} ({d.interval(row.say_change)}){reading}"
         low, high = d.ends
         parts.append(_text(left - 12, y + 4, sign + short(row.metric.label), "end", f"label {verdict}"))
@@ -138,6 +143,14 @@ WORDS: Mapping[str, str] = {
     "changed": "changed",
     "chance": "base at chance",
 }
+CONTROL_VERDICTS: Mapping[str, str] = {
+    "better": "better",
+    "worse": "worse",
+    "unclear": "no clear difference",
+    "changed": "different",
+    "chance": "control at chance",
+}
+"""The verdicts in words, of differences from the control."""
 SIGNS: Mapping[str, str] = {"better": "✓ ", "worse": "✗ ", "unclear": "", "changed": "", "chance": ""}
 
 
@@ -193,7 +206,7 @@ JOINED = 0.95
 
 @dataclass(frozen=True)
 class Rounds:
-    """A score by round, with intervals. `side` is base or aligned; the second of two lines of a side is `dashed`."""
+    """A score by round, with intervals. The second of two lines of a `side` is `dashed`."""
 
     name: str
     side: str

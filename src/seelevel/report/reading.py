@@ -16,10 +16,17 @@ from seelevel.opening import read_text
 from seelevel.progress import say
 from seelevel.scorers import SCORERS, find_scorer
 from seelevel.scorers.scorer import Scorer
-from seelevel.store import BEGUN, STAGES, read_manifest, read_mapping
+from seelevel.store import BEGUN, CONTROL, STAGES, read_manifest, read_mapping
 from seelevel.yaml_text import load_yaml
 
 F = TypeVar("F", bound=Facts)
+CHANGED = {
+    "evaluate": "a model that has been trained again",
+    CONTROL: "an alignment that has been trained again",
+}
+"""What a stale stage was made from, if not from ladders."""
+SIDES = ("base", "aligned", CONTROL)
+"""The models that `evaluate` compares; not every run has a control."""
 
 
 @dataclass(frozen=True)
@@ -51,8 +58,7 @@ class Stage:
     @property
     def state(self) -> str:
         if self.stale:
-            changed = "a model that has been trained again" if self.name == "evaluate" else "ladders that have changed"
-            return f"of {changed} since"
+            return f"of {CHANGED.get(self.name, 'ladders that have changed')} since"
         return "done" if self.done else "begun, not finished" if self.begun else "not run"
 
 
@@ -70,10 +76,16 @@ class RunFolder:
     @property
     def expected(self) -> list[Stage]:
         """The stages that the recipe has, or all of them if there is no recipe."""
-        return [s for n, s in self.stages.items() if not self.recipe or n == "data" or self.recipe.get(n) is not None]
+        always = ("data", CONTROL)
+        return [s for n, s in self.stages.items() if not self.recipe or n in always or self.recipe.get(n) is not None]
+
+    @property
+    def control(self) -> Stage | None:
+        """The training that the alignment is compared with; None if the run has none."""
+        return self.stages.get(CONTROL)
 
     def answers(self, side: str, benchmark: str) -> list[dict[str, Any]]:
-        """Answers and scores per item of `side` ('base' or 'aligned'). Empty if there are none, or they are stale."""
+        """Answers and scores per item of a model of `SIDES`. Empty if there are none, or they are stale."""
         if self.stages["evaluate"].stale:
             return []
         return list(_jsonl(self.root / "evaluate" / side / f"{benchmark}.jsonl"))
@@ -112,17 +124,23 @@ def read_run(root: Path) -> RunFolder:
     """Read a run folder. Raises `InputError` if `root` is not a folder."""
     if not root.is_dir():
         raise InputError(f"{root} is not a run folder; name the folder that a run has written")
-    stages = {name: Stage(name, root / name, read_manifest(root / name)) for name in ("data", *STAGES[:-1])}
+    file, metrics = root / "recipe.yaml", root / "metrics.json"
+    recipe = (load_yaml(read_text(file)) or {}) if file.exists() else {}
+    evaluated = EvaluateFacts.read(read_manifest(root / "evaluate"))
+    with_control = evaluated.control is not None or (recipe.get("align") or {}).get("control")
+    before, after = STAGES[: STAGES.index("evaluate")], STAGES[STAGES.index("evaluate") : -1]
+    names = ("data", *before, *((CONTROL,) if with_control else ()), *after)
+    stages = {name: Stage(name, root / name, read_manifest(root / name)) for name in names}
     _mark_stale(stages)
-    trained = (stages["align"].manifest or {}).get("fingerprint")
-    evaluated = stages["evaluate"].facts(EvaluateFacts).aligned
-    stale = stages["align"].stale or (evaluated is not None and evaluated != trained)
+    compared = {"align": evaluated.aligned, CONTROL: evaluated.control}
+    stale = stages["align"].stale or any(
+        made is not None and made != (stages[name].manifest or {}).get("fingerprint") for name, made in compared.items()
+    )
     if stale:
         stages["evaluate"] = Stage("evaluate", root / "evaluate", None, stale=True)
-    recipe, metrics = root / "recipe.yaml", root / "metrics.json"
     return RunFolder(
         root=root,
-        recipe=(load_yaml(read_text(recipe)) or {}) if recipe.exists() else {},
+        recipe=recipe,
         stages=stages,
         rejected=list(_jsonl(root / "data" / "rejected.jsonl")),
         log=[] if stages["align"].stale else list(_jsonl(root / "align" / "log.jsonl")),

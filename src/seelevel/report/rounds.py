@@ -14,9 +14,9 @@ from markupsafe import Markup
 
 from seelevel.report.figures import Comparison, Figure, say_change, say_value
 from seelevel.report.plots import Rounds, by_round, nice_ticks
+from seelevel.report.reading import SIDES
 from seelevel.scorers.refinement import RATINGS
 
-SIDES = ("base", "aligned")
 QUALITY = {"feedback": "quality_round", "try again": "quality_again"}
 CHANGES = {"lead_round": "Lead of feedback over ‘try again’", "gain_round": "Gain on the answer before, with feedback"}
 ORDER = (*QUALITY.values(), *CHANGES, "quality", "lead_over")
@@ -56,7 +56,7 @@ def _points(found: Mapping[str, Comparison], side: str, kind: str) -> dict[int, 
     the first figure of the conversations with feedback."""
     points = {}
     for name, c in found.items():
-        figure = c.base if side == "base" else c.aligned
+        figure = c.of(side)
         stem, _, number = name.rpartition("_")
         if figure is not None and (stem == kind or (kind == QUALITY["try again"] and name == "quality_round_1")):
             points[int(number)] = figure
@@ -64,7 +64,7 @@ def _points(found: Mapping[str, Comparison], side: str, kind: str) -> dict[int, 
 
 
 def _plots(found: Mapping[str, Comparison]) -> list[tuple[str, str, Markup]]:
-    """The quality of each model, both on one scale; then leads and gains. A plot without points is left out."""
+    """The quality of each model, all on one scale; then leads and gains. A plot without points is left out."""
     quality = {
         f"Quality, {side} model": [
             Rounds(way, side, _points(found, side, k), k != "quality_round") for way, k in QUALITY.items()
@@ -100,7 +100,7 @@ def _last_leads(found: Mapping[str, Comparison]) -> list[str]:
     leads = [c for name, c in found.items() if name.startswith("lead_round_")]
     sentences = []
     for side in SIDES if leads else ():
-        figure = leads[-1].base if side == "base" else leads[-1].aligned
+        figure = leads[-1].of(side)
         if figure is not None:
             number = leads[-1].name.rpartition("_")[2]
             what = f"Answer {number} of the {side} model with feedback, minus its answer {number} with ‘try again’"

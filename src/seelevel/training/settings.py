@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from seelevel.training.objectives.settings import NAMES, MdpoSettings, ObjectiveSettings
+from seelevel.training.objectives.settings import NAMES, MdpoSettings, ObjectiveSettings, SftSettings
 
 Layout = Literal["shared", "rows"]
 Tracker = Literal["tensorboard", "trackio", "wandb"]
@@ -126,3 +126,22 @@ class AlignSettings(TrainSettings):
     """How to train, and which model: a folder, a hub name or, in recipes, `world:s`."""
 
     model: str = Field(min_length=1)
+    control: bool = Field(
+        default=False, description="also train sft on the best responses of the same ladders, to compare with"
+    )
+
+    @model_validator(mode="after")
+    def _control_differs(self) -> Self:
+        if self.control and isinstance(self.objective, SftSettings):
+            raise ValueError("control: true trains sft, which is the objective already; leave control out")
+        return self
+
+    @property
+    def alone(self) -> Self:
+        """The settings without the control, which changes nothing in what `align` trains."""
+        return self.model_copy(update={"control": False})
+
+    @property
+    def of_control(self) -> Self:
+        """The settings of the control: the same, but for the objective."""
+        return self.alone.model_copy(update={"objective": SftSettings()})
