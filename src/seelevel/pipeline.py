@@ -16,8 +16,9 @@ from seelevel.fingerprints import file_sha256, listing_fingerprint
 from seelevel.formats.sources import Source, files, folder_of
 from seelevel.models.base import ModelRef
 from seelevel.models.files import model_fingerprint
-from seelevel.naming import OWN_BASE, source_of, world_split
+from seelevel.naming import source_of, world_split
 from seelevel.preflight import check_recipe
+from seelevel.progress import say
 from seelevel.recipe import DataSettings
 from seelevel.stages import Stages, check_predecessors
 from seelevel.store import MANIFEST, StageFolder, read_mapping
@@ -42,13 +43,27 @@ class Run(Stages):
     def _until_report(self) -> None:
         if self.recipe.base is not None:
             self.base()
+        rounds = self.names.recipe.rounds
+        for number in range(1, rounds):
+            earlier = Run(self.names.recipe.of_round(number), self.names.round(number), whole=self)
+            with earlier._lock():
+                earlier._say_round(number)
+                earlier._until_aligned()
+        self._say_round(rounds)
+        self._until_aligned()
+        self.evaluate()
+
+    def _say_round(self, number: int) -> None:
+        if self.names.recipe.rounds > 1 and not self.dry and not self.follows:
+            say(f"round {number} of {self.names.recipe.rounds}")
+
+    def _until_aligned(self) -> None:
         self.generate()
         if self.recipe.check is not None:
             self.check()
         if self.recipe.feedback is not None:
             self.feedback()
         self.align()
-        self.evaluate()
 
     def plan(self) -> dict[str, bool]:
         """Which stages would run: True, or False for those that are unchanged. Writes nothing.
@@ -71,7 +86,7 @@ class Run(Stages):
         """Run one stage, its predecessors being done under the recipe's settings; returns its folder, or the report's
         path. Raises `InputError` where they are not."""
         self.preflight()
-        check_predecessors(self.recipe, self.out, stage)
+        check_predecessors(self.names.recipe, self.out, stage)
         with self._lock():
             return {
                 "base": self.base,
@@ -89,7 +104,7 @@ class Run(Stages):
         from seelevel.training.show import first_step
 
         self.preflight()
-        check_predecessors(self.recipe, self.out, "align")
+        check_predecessors(self.names.recipe, self.out, "align")
         ladders, model = (
             read_ladders(self.out / self.recipe.before("align"), self.out),
             self.names.model(self.recipe.align.model),
@@ -118,7 +133,9 @@ class Run(Stages):
             "seelevel.align",
             [self._fingerprint_of(source), model_fingerprint(model)],
             settings,
-            lambda stage: align.run(source, stage, settings.training(), model, self.out, self.recipe.seed, decided),
+            lambda stage: align.run(
+                source, stage, settings.training(), model, self.names.out, self.recipe.seed, decided
+            ),
         )
 
     def generate(self) -> Path:
@@ -143,7 +160,7 @@ class Run(Stages):
             generate.GENERATORS[settings.method].partition(":")[0],
             inputs,
             settings,
-            lambda stage: generate.run(source, stage, used, models, self.out, self.recipe.seed),
+            lambda stage: generate.run(source, stage, used, models, self.names.out, self.recipe.seed),
         )
 
     def check(self) -> Path:
@@ -166,7 +183,7 @@ class Run(Stages):
             "seelevel.check",
             inputs,
             settings,
-            lambda stage: check.run(source, stage, settings, encoder, self.out, judge, self.recipe.seed),
+            lambda stage: check.run(source, stage, settings, encoder, self.names.out, judge, self.recipe.seed),
         )
 
     def feedback(self) -> Path:
@@ -187,7 +204,7 @@ class Run(Stages):
             "seelevel.feedback",
             inputs,
             settings,
-            lambda stage: feedback.run(source, stage, settings, judge, model, self.out, self.recipe.seed),
+            lambda stage: feedback.run(source, stage, settings, judge, model, self.names.out, self.recipe.seed),
         )
 
     def align(self) -> Path:
@@ -201,13 +218,14 @@ class Run(Stages):
             "seelevel.align",
             [self._fingerprint_of(source), self._model_fingerprint(model)],
             settings,
-            lambda stage: align.run(source, stage, settings, model, self.out, self.recipe.seed, decided),
+            lambda stage: align.run(source, stage, settings, model, self.names.out, self.recipe.seed, decided),
+            words=self.names.recipe.align.words,
         )
 
     def evaluate(self) -> Path:
         from seelevel import evaluate
 
-        settings, base = self.recipe.evaluate, self.names.model(self.recipe.align.model)
+        settings, base = self.recipe.evaluate, self.names.model(self.names.recipe.align.model)
         data = self._evaluation_data()
         data_fingerprint = self._fingerprints.get(data) or listing_fingerprint(data)
         trained = self._fingerprint_of(self.out / "align")
@@ -255,7 +273,7 @@ class Run(Stages):
             "seelevel.formats.ingest",
             inputs,
             settings,
-            lambda stage: ingest(source, stage, self.out, settings.max_rejected, need_answer, settings.format),
+            lambda stage: ingest(source, stage, self.names.out, settings.max_rejected, need_answer, settings.format),
         )
 
     def _prompts(self, settings: DataSettings) -> Source:
@@ -294,5 +312,6 @@ class Run(Stages):
         return None if name is None else model_fingerprint(self.names.answering(name))
 
     def _model_fingerprint(self, model: ModelRef) -> str:
-        """A model's fingerprint; of the run's own base that of its making, which is known before it is made."""
-        return self._fingerprint_of(self.out / "base") if model.name == OWN_BASE else model_fingerprint(model)
+        """A model's fingerprint; of a model of this run that of its making, which is known before it is made."""
+        stage = self.names.made_in(model.name)
+        return model_fingerprint(model) if stage is None else self._fingerprint_of(stage)

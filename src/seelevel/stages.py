@@ -8,10 +8,9 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import yaml
 from pydantic import BaseModel
@@ -24,10 +23,10 @@ from seelevel.naming import Names
 from seelevel.progress import say
 from seelevel.recipe import Recipe, texts_in
 from seelevel.registry import is_target
-from seelevel.store import STAGES, StageFolder, lock_folder, read_manifest, write_atomically
+from seelevel.store import ROUND_STAGES, ROUNDS, STAGES, StageFolder, lock_folder, read_manifest, write_atomically
 from seelevel.training.settings import TRACKING
 
-STAGE_FOLDERS = ("data", "finetune", "base-data", *STAGES[:-1], "inputs")
+STAGE_FOLDERS = ("data", "finetune", "base-data", *STAGES[:-1], "inputs", ROUNDS)
 NEW_KEYS = {
     "format": None,
     "columns": None,
@@ -53,16 +52,22 @@ STEP_BYTES = 1 << 20  # free space that a stage needs before another start can h
 
 
 class Stages:
-    """The part that all stages of a run share: fingerprints, manifests, the lock."""
+    """The part that all stages of a run share: fingerprints, manifests, the lock.
 
-    def __init__(self, recipe: Recipe, out: Path) -> None:
+    `recipe` and `out` are those of one round: of the last, or of an earlier one of the run `whole`. `names` has the
+    whole recipe and the run folder.
+    """
+
+    def __init__(self, recipe: Recipe, out: Path, whole: Self | None = None) -> None:
         try:
-            self.recipe, self.out = recipe, out.resolve()
+            self.out = out.resolve()
         except RuntimeError as error:
             raise InputError(f"{out} is a link that leads to itself; choose another --out") from error
-        self.names = Names(self.recipe, self.out)
-        self.dry = False
-        self._fingerprints: dict[Path, str] = {}
+        self._recipe_text = yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+        self.recipe = recipe.of_round(recipe.rounds)
+        self.names = Names(recipe, self.out) if whole is None else whole.names
+        self.dry = whole is not None and whole.dry
+        self._fingerprints: dict[Path, str] = {} if whole is None else whole._fingerprints
 
     def _stage(
         self,
@@ -71,8 +76,10 @@ class Stages:
         inputs: Sequence[object],
         settings: BaseModel | None,
         work: Callable[[StageFolder], Facts],
+        words: str = "",
     ) -> Path:
-        stage = StageFolder(self.out / name, self._fingerprint(module, inputs, settings))
+        place = self.out if name in ROUND_STAGES else self.names.out  # the rounds share the others
+        stage = StageFolder(place / name, self._fingerprint(module, inputs, settings))
         self._fingerprints[stage.path] = stage.fingerprint
         if self.dry:
             return stage.path
@@ -99,7 +106,7 @@ class Stages:
                     f"{name}: {model}: {usage.calls} calls, {usage.tokens_in} tokens read, {usage.tokens_out} written, "
                     f"cost {usage.cost:.4g}"
                 )
-        if words := getattr(settings, "words", ""):
+        if words := words or getattr(settings, "words", ""):
             kept["words"] = words
         if name in FROM_LADDERS:
             kept["source"] = inputs[0]
@@ -134,14 +141,10 @@ class Stages:
             raise InputError(f"{folder} is not finished; run `seelevel run` on this recipe")
         return str(manifest["fingerprint"])
 
-    @cached_property
-    def _recipe_text(self) -> str:
-        return yaml.safe_dump(self.recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
-
     @contextmanager
     def _lock(self) -> Iterator[None]:
         """Only one run at a time in its folder. The other processes of torchrun rely on the first one's lock."""
-        if self.follows:
+        if self.follows or self.dry:
             yield
             return
         with lock_folder(self.out):
@@ -180,8 +183,8 @@ def made_under_these_settings(recipe: Recipe, out: Path, stage: str) -> bool:
     """
     if stage != "base" and read_manifest(out / "data") is None:  # only a base needs no prompts
         return False
-    stages = (*_before(recipe, stage), stage)
-    return all((read_manifest(out / name) or {}).get("settings") == settings_digest(recipe, name) for name in stages)
+    made = ((folder, settings_digest(of_round, name)) for of_round, name, folder in _until(recipe, out, stage))
+    return all((read_manifest(folder) or {}).get("settings") == settings for folder, settings in made)
 
 
 def check_predecessors(recipe: Recipe, out: Path, stage: str) -> None:
@@ -192,15 +195,30 @@ def check_predecessors(recipe: Recipe, out: Path, stage: str) -> None:
         if not any((out / name).is_dir() for name in STAGE_FOLDERS):
             raise InputError(f"{out} holds no run to report on; name its folder with --out")
         return
-    for earlier in _before(recipe, stage):
-        if read_manifest(out / earlier) is None:
-            raise InputError(f"{out / earlier} is not finished; run `seelevel {earlier}` on this recipe first")
-        if not made_under_these_settings(recipe, out, earlier):
+    for of_round, earlier, folder in _until(recipe, out, stage):
+        if folder == out / stage:
+            break
+        command = (
+            "run" if ROUNDS in folder.relative_to(out).parts else earlier
+        )  # no command runs an earlier round alone
+        manifest = read_manifest(folder)
+        if manifest is None:
+            raise InputError(f"{folder} is not finished; run `seelevel {command}` on this recipe first")
+        if manifest.get("settings") != settings_digest(of_round, earlier) or read_manifest(out / "data") is None:
             raise InputError(
-                f"{out / earlier} was made under other settings than this recipe's; run `seelevel {earlier}` on it "
+                f"{folder} was made under other settings than this recipe's; run `seelevel {command}` on it "
                 "first, give the settings that it was made under, or choose another --out"
             )
 
 
 def _before(recipe: Recipe, stage: str) -> tuple[str, ...]:
     return recipe.stages[: recipe.stages.index(stage)]
+
+
+def _until(recipe: Recipe, out: Path, stage: str) -> Iterator[tuple[Recipe, str, Path]]:
+    """Every stage up to one of the last round: the recipe of its round, its name, its folder."""
+    names, last = Names(recipe, out), recipe.of_round(recipe.rounds)
+    for number in range(1, recipe.rounds if stage != "base" else 1):
+        of_round = recipe.of_round(number)
+        yield from ((of_round, name, names.round(number) / name) for name in ROUND_STAGES if name in of_round.stages)
+    yield from ((last, name, out / name) for name in (*_before(last, stage), stage))

@@ -23,6 +23,8 @@ from seelevel.opening import NotAFile, open_descriptor, read_bytes, require_repl
 
 STAGES = ("base", "generate", "check", "feedback", "align", "evaluate", "report")
 """The stages of a recipe, in their order. All but the report have a folder of that name in the run folder."""
+ROUND_STAGES, ROUNDS = ("generate", "check", "feedback", "align"), "rounds"
+"""The stages that every round has, and the folder of the earlier rounds' stages in the run folder."""
 BEGUN, MANIFEST, TEMPORARY = "begun.json", "manifest.json", ".partial-"
 SHARD_SIZE = 128
 T = TypeVar("T")
