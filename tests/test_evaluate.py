@@ -56,8 +56,8 @@ def run(root: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[dict[s
     stage = StageFolder(root / "evaluate", "fingerprint")
     stage.begin()
     settings = EvaluateSettings(data="world:dev")
-    base, aligned = ModelRef("base", "base"), ModelRef("aligned", "aligned")
-    evaluate.run(stage, settings, data, base, aligned, Oracle(), root, seed=0)
+    models = {side: ModelRef(side, side) for side in ("base", "aligned")}
+    evaluate.run(stage, settings, data, models, Oracle(), root, seed=0)
     return talkers, stage.path
 
 
@@ -146,7 +146,7 @@ def test_without_a_judge_dialogues_are_unscored_not_graded(
     stage.begin()
     settings = EvaluateSettings(data="world:dev", benchmarks=["mrhal"], limit=4)
     reference = ModelRef("base", "base")
-    evaluate.run(stage, settings, data, reference, reference, None, tmp_path, seed=0)
+    evaluate.run(stage, settings, data, {"base": reference, "aligned": reference}, None, tmp_path, seed=0)
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     assert metrics["base"]["mrhal_score_c"] == {"value": None, "low": None, "high": None, "n": 0}
     assert metrics["settings"]["unscored"]["base"] == {"mrhal": 4}
@@ -167,12 +167,12 @@ def test_an_unanswered_question_is_unscored_in_every_benchmark(
     talkers = {"base": Shy(eager=True), "aligned": Talker(eager=True)}
     monkeypatch.setattr(seelevel.models, "load_model", lambda path: talkers[path])
     settings = EvaluateSettings(data="world:dev", rule=rule)
-    base, aligned = ModelRef("base", "base"), ModelRef("aligned", "aligned")
+    models = {side: ModelRef(side, side) for side in talkers}
     texts = []
     for _ in range(2):  # once asked, once read from the shards that were kept
         stage = StageFolder(tmp_path / "evaluate", "fingerprint")
         stage.begin()
-        evaluate.run(stage, settings, data, base, aligned, Oracle(), tmp_path, seed=0)
+        evaluate.run(stage, settings, data, models, Oracle(), tmp_path, seed=0)
         texts.append((tmp_path / "metrics.json").read_text())
     assert texts[0] == texts[1]
     metrics = json.loads(texts[0])

@@ -1,8 +1,8 @@
-"""Evaluate: ask the base and the aligned model the same questions; write figures, intervals and paired differences."""
+"""Evaluate: ask each model the same questions; write figures, intervals and paired differences."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -18,31 +18,34 @@ from seelevel.scorers.settings import EvaluateSettings
 from seelevel.store import StageFolder, write_atomically, write_json
 from seelevel.templates import quoted
 
-SIDES = ("base", "aligned")
+DIFFERENCES = {"base": "differences", "control": "differences_from_control"}
+"""Keys of `metrics.json` with paired differences, aligned minus the model named here."""
+BY_ROUND = "differences_by_round"
+"""In `metrics.json`: paired differences of each round's model from the round before, or the base."""
 
 
 def run(
     stage: StageFolder,
     settings: EvaluateSettings,
     data: Path,
-    base: ModelRef,
-    aligned: ModelRef,
+    models: Mapping[str, ModelRef],
     judge: Generator | None,
     root: Path,
     seed: int,
 ) -> EvaluateFacts:
-    """Answer and score every benchmark with both models.
+    """Answer and score every benchmark with each of the models `base`, `aligned` and, if there is one, `control`.
 
-    Writes `base/<benchmark>.jsonl` and `aligned/<benchmark>.jsonl`, one record per question, and the run's
-    `metrics.json`. Answers are kept in shards, so a stopped run continues, and ends with the same bytes as an unbroken
-    one.
+    Before `aligned` may stand the models of earlier rounds, by any names.
+
+    Writes `<model>/<benchmark>.jsonl`, one record per question, and the run's `metrics.json`. Answers are kept in
+    shards, so a stopped run continues, and ends with the same bytes as an unbroken one.
     """
     benchmarks = chosen_benchmarks(settings, data)
     records = {
         side: score_model(stage.path / side, side, reference, benchmarks, settings, judge, root)
-        for side, reference in zip(SIDES, (base, aligned), strict=True)
+        for side, reference in models.items()
     }
-    _write_figures(settings, benchmarks, records, base, aligned, judge, root, seed)
+    _write_figures(settings, benchmarks, records, models, judge, root, seed)
     return EvaluateFacts(questions={benchmark.name: len(benchmark.questions) for benchmark in benchmarks})
 
 
@@ -132,29 +135,36 @@ def _write_figures(
     settings: EvaluateSettings,
     benchmarks: list[Benchmark],
     records: dict[str, dict[str, Items]],
-    base: ModelRef,
-    aligned: ModelRef,
+    models: Mapping[str, ModelRef],
     judge: Generator | None,
     root: Path,
     seed: int,
 ) -> None:
-    metrics: dict[str, Any] = {"base": {}, "aligned": {}, "differences": {}}
-    unscored: dict[str, dict[str, int]] = {side: {} for side in SIDES}
-    left = {side: sum(r.get("unscored_rounds", 0) for rows in records[side].values() for r in rows) for side in SIDES}
+    before = {side: key for side, key in DIFFERENCES.items() if side in models}
+    rounds = [side for side in models if side != "control"]
+    steps = dict(zip(rounds[1:], rounds, strict=False)) if len(rounds) > len(("base", "aligned")) else {}
+    metrics: dict[str, Any] = {key: {} for key in (*models, *before.values())}
+    if steps:
+        metrics[BY_ROUND] = {side: {} for side in steps}
+    unscored: dict[str, dict[str, int]] = {side: {} for side in models}
+    left = {side: sum(r.get("unscored_rounds", 0) for rows in records[side].values() for r in rows) for side in models}
     groups = {b.name: len({item["cluster"] for item in records["base"][b.name]}) for b in benchmarks}
     for benchmark in benchmarks:
         if groups[benchmark.name] == 1:
             say(f"{benchmark.name}: all questions are about one picture, so there are no intervals")
-        before, after = (records[side][benchmark.name] for side in SIDES)
-        for side in SIDES:
+        for side in models:
             items = records[side][benchmark.name]
             metrics[side] |= figures(benchmark.measures, items, seed)
             unscored[side][benchmark.name] = _unscored(items, benchmark.measures)
-        metrics["differences"] |= differences(benchmark.measures, before, after, seed)
+        after = records["aligned"][benchmark.name]
+        for side, key in before.items():
+            metrics[key] |= differences(benchmark.measures, records[side][benchmark.name], after, seed)
+        for side, earlier in steps.items():
+            items, earlier_items = records[side][benchmark.name], records[earlier][benchmark.name]
+            metrics[BY_ROUND][side] |= differences(benchmark.measures, earlier_items, items, seed)
     metrics["settings"] = {
         **settings.model_dump(mode="json"),
-        "base": base.name,
-        "aligned": aligned.name,
+        **{side: reference.name for side, reference in models.items()},
         "judge": judge.name if judge is not None else None,
         "seed": seed,
         "resamples": RESAMPLES,

@@ -239,9 +239,7 @@ class Run(Stages):
             [data_fingerprint, self._model_fingerprint(base), trained, self._judge_fingerprint()],
             settings,
             lambda stage: replace(
-                evaluate.run(
-                    stage, settings, data, base, self.names.aligned(), self._judge(), self.out, self.recipe.seed
-                ),
+                evaluate.run(stage, settings, data, self._sides(base), self._judge(), self.out, self.recipe.seed),
                 aligned=trained,  # the report shows no figures of another model
             ),
         )
@@ -301,6 +299,11 @@ class Run(Stages):
 
         return self._stage(f"inputs/world-{split}", "seelevel.world.texts.datasets", [kind, split, limit], None, work)
 
+    def _sides(self, base: ModelRef) -> dict[str, ModelRef]:
+        """The models that `evaluate` compares."""
+        rounds = {f"round-{n}": self.names.aligned(n) for n in range(1, self.names.recipe.rounds)}
+        return {"base": base, **rounds, "aligned": self.names.aligned()}
+
     def _judge(self) -> Generator | None:
         from seelevel.models import load_generator
 
@@ -310,8 +313,3 @@ class Run(Stages):
     def _judge_fingerprint(self) -> str | None:
         name = self.recipe.evaluate.judge
         return None if name is None else model_fingerprint(self.names.answering(name))
-
-    def _model_fingerprint(self, model: ModelRef) -> str:
-        """A model's fingerprint; of a model of this run that of its making, which is known before it is made."""
-        stage = self.names.made_in(model.name)
-        return model_fingerprint(model) if stage is None else self._fingerprint_of(stage)

@@ -18,10 +18,12 @@ from pydantic import BaseModel
 from seelevel.errors import DiskFullError, InputError, free_bytes, is_disk_full
 from seelevel.facts import Facts
 from seelevel.fingerprints import digest, source_fingerprint
+from seelevel.models.base import ModelRef
+from seelevel.models.files import model_fingerprint
 from seelevel.models.server.spending import LEDGER
 from seelevel.naming import Names
 from seelevel.progress import say
-from seelevel.recipe import Recipe, texts_in
+from seelevel.recipe import ROUND_MODEL, Recipe, texts_in
 from seelevel.registry import is_target
 from seelevel.store import ROUND_STAGES, ROUNDS, STAGES, StageFolder, lock_folder, read_manifest, write_atomically
 from seelevel.training.settings import TRACKING
@@ -65,8 +67,8 @@ class Stages:
             raise InputError(f"{out} is a link that leads to itself; choose another --out") from error
         self._recipe_text = yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
         self.recipe = recipe.of_round(recipe.rounds)
-        self.names = Names(recipe, self.out) if whole is None else whole.names
-        self.dry = whole is not None and whole.dry
+        self.names: Names = Names(recipe, self.out) if whole is None else whole.names
+        self.dry: bool = whole is not None and whole.dry
         self._fingerprints: dict[Path, str] = {} if whole is None else whole._fingerprints
 
     def _stage(
@@ -110,6 +112,9 @@ class Stages:
             kept["words"] = words
         if name in FROM_LADDERS:
             kept["source"] = inputs[0]
+        if name in ROUND_STAGES and self.recipe.align.model.startswith(ROUND_MODEL):
+            model = self._model_fingerprint(self.names.model(self.recipe.align.model))
+            kept |= {"model": model} if model in inputs else {}
         stage.finish(**{**facts.written(), **kept, "seconds": seconds, "peak_bytes": peak})
         return stage.path
 
@@ -132,6 +137,11 @@ class Stages:
         dumped = None if settings is None else without_keys(TRACKING, settings.model_dump(mode="json"))
         outside = sorted(name.partition(":")[0] for _, name in texts_in(dumped) if is_target(name))
         return digest(inputs, dumped, self.recipe.seed, source_fingerprint(module, *outside), libraries)
+
+    def _model_fingerprint(self, model: ModelRef) -> str:
+        """A model's fingerprint; of a model of this run that of its making, which is known before it is made."""
+        stage = self.names.made_in(model.name)
+        return model_fingerprint(model) if stage is None else self._fingerprint_of(stage)
 
     def _fingerprint_of(self, folder: Path) -> str:
         if folder in self._fingerprints:

@@ -130,8 +130,8 @@ def test_a_scorer_from_outside_is_run_and_reported_with_its_words(
     stage = StageFolder(root / "evaluate", "0" * 16)
     stage.begin()
     settings = EvaluateSettings(data=str(tmp_path / "data"), benchmarks=[mine])
-    models = ModelRef("base", "base"), ModelRef("aligned", "aligned")
-    evaluate.run(stage, settings, tmp_path / "data", *models, None, root, seed=0)
+    models = {side: ModelRef(side, side) for side in speakers}
+    evaluate.run(stage, settings, tmp_path / "data", models, None, root, seed=0)
     stage.finish()
     page = report.run(root, ReportSettings()).read_text(encoding="utf-8")
     assert "Politeness rose from 0.0% to 100.0%" in page

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,7 +16,7 @@ from seelevel.opening import read_text
 from seelevel.progress import say
 from seelevel.scorers import SCORERS, find_scorer
 from seelevel.scorers.scorer import Scorer
-from seelevel.store import BEGUN, STAGES, read_manifest, read_mapping
+from seelevel.store import BEGUN, ROUND_STAGES, ROUNDS, STAGES, read_manifest, read_mapping
 from seelevel.yaml_text import load_yaml
 
 F = TypeVar("F", bound=Facts)
@@ -51,7 +51,8 @@ class Stage:
     @property
     def state(self) -> str:
         if self.stale:
-            changed = "a model that has been trained again" if self.name == "evaluate" else "ladders that have changed"
+            of_model = self.name in ("evaluate", "generate")
+            changed = "a model that has been trained again" if of_model else "ladders that have changed"
             return f"of {changed} since"
         return "done" if self.done else "begun, not finished" if self.begun else "not run"
 
@@ -66,11 +67,21 @@ class RunFolder:
     rejected: list[dict[str, Any]]
     log: list[dict[str, Any]]
     metrics: dict[str, Any] | None
+    earlier: list[dict[str, Stage]] = field(default_factory=list)
+    """The stages of each round before the last."""
 
     @property
     def expected(self) -> list[Stage]:
         """The stages that the recipe has, or all of them if there is no recipe."""
         return [s for n, s in self.stages.items() if not self.recipe or n == "data" or self.recipe.get(n) is not None]
+
+    @property
+    def all_stages(self) -> list[tuple[str, Stage]]:
+        """Name and stage of every stage, those of earlier rounds after the data, `check of round 1`."""
+        first = [(n, s) for n, s in self.stages.items() if n in ("data", "base")]
+        rounds = enumerate(self.earlier, 1)
+        earlier = [(f"{n} of round {number}", s) for number, of_round in rounds for n, s in of_round.items()]
+        return [*first, *earlier, *((n, s) for n, s in self.stages.items() if n not in ("data", "base"))]
 
     def answers(self, side: str, benchmark: str) -> list[dict[str, Any]]:
         """Answers and scores per item of `side` ('base' or 'aligned'). Empty if there are none, or they are stale."""
@@ -112,21 +123,25 @@ def read_run(root: Path) -> RunFolder:
     """Read a run folder. Raises `InputError` if `root` is not a folder."""
     if not root.is_dir():
         raise InputError(f"{root} is not a run folder; name the folder that a run has written")
-    stages = {name: Stage(name, root / name, read_manifest(root / name)) for name in ("data", *STAGES[:-1])}
-    _mark_stale(stages)
+    recipe, metrics = root / "recipe.yaml", root / "metrics.json"
+    settings = (load_yaml(read_text(recipe)) or {}) if recipe.exists() else {}
+    earlier: list[dict[str, Stage]] = []
+    for number in range(1, int(settings.get("rounds", 1))):
+        earlier.append(_stages(root / ROUNDS / str(number), ROUND_STAGES, earlier[-1]["align"] if earlier else None))
+    stages = _stages(root, ("data", *STAGES[:-1]), earlier[-1]["align"] if earlier else None)
     trained = (stages["align"].manifest or {}).get("fingerprint")
     evaluated = stages["evaluate"].facts(EvaluateFacts).aligned
     stale = stages["align"].stale or (evaluated is not None and evaluated != trained)
     if stale:
         stages["evaluate"] = Stage("evaluate", root / "evaluate", None, stale=True)
-    recipe, metrics = root / "recipe.yaml", root / "metrics.json"
     return RunFolder(
         root=root,
-        recipe=(load_yaml(read_text(recipe)) or {}) if recipe.exists() else {},
+        recipe=settings,
         stages=stages,
         rejected=list(_jsonl(root / "data" / "rejected.jsonl")),
         log=[] if stages["align"].stale else list(_jsonl(root / "align" / "log.jsonl")),
         metrics=_metrics(metrics) if metrics.exists() and not stale else None,
+        earlier=earlier,
     )
 
 
@@ -137,16 +152,21 @@ def _metrics(path: Path) -> dict[str, Any]:
     return metrics
 
 
-def _mark_stale(stages: dict[str, Stage]) -> None:
-    """Mark each stage that was made from other ladders than those in the folder now. Its manifest counts no more."""
+def _stages(root: Path, names: Sequence[str], before: Stage | None) -> dict[str, Stage]:
+    """The stages in a folder. One that was made from other ladders than those in the folder now, or with another model
+    than that of the round before, is stale, and its manifest counts no more."""
+    stages = {name: Stage(name, root / name, read_manifest(root / name)) for name in names}
     current: set[str] = set()
+    model = None if before is None else (before.manifest or {}).get("fingerprint")
     for name, stage in stages.items():
         manifest = stage.manifest or {}
         source = manifest.get("source")
-        if source is not None and source not in current:
+        trained_again = before is not None and before.begun and manifest.get("model", model) != model
+        if (source is not None and source not in current) or trained_again:
             stages[name] = Stage(name, stage.path, None, stale=True)
         elif "fingerprint" in manifest:
             current.add(str(manifest["fingerprint"]))
+    return stages
 
 
 def _jsonl(path: Path) -> Iterator[dict[str, Any]]:
