@@ -77,11 +77,13 @@ class RunFolder:
 
     @property
     def all_stages(self) -> list[tuple[str, Stage]]:
-        """Name and stage of every stage, those of earlier rounds after the data, `check of round 1`."""
+        """Every stage with its name, such as `check of round 1` if there are several rounds."""
+        if not self.earlier:
+            return [*self.stages.items()]
         first = [(n, s) for n, s in self.stages.items() if n in ("data", "base")]
-        rounds = enumerate(self.earlier, 1)
-        earlier = [(f"{n} of round {number}", s) for number, of_round in rounds for n, s in of_round.items()]
-        return [*first, *earlier, *((n, s) for n, s in self.stages.items() if n not in ("data", "base"))]
+        rounds = enumerate([*self.earlier, {n: self.stages[n] for n in ROUND_STAGES}], 1)
+        by_round = [(f"{n} of round {number}", s) for number, of_round in rounds for n, s in of_round.items()]
+        return [*first, *by_round, ("evaluate", self.stages["evaluate"])]
 
     def answers(self, side: str, benchmark: str) -> list[dict[str, Any]]:
         """Answers and scores per item of `side` ('base' or 'aligned'). Empty if there are none, or they are stale."""
