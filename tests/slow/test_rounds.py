@@ -1,6 +1,9 @@
 """Two rounds, reduced: the adapter of the first trains on in the second, and a kill in either changes nothing."""
 
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -83,3 +86,17 @@ def test_every_round_has_figures(out):
     assert metrics["base"].keys() == metrics["round-1"].keys() == metrics["aligned"].keys()
     assert set(metrics["differences_by_round"]) == {"round-1", "aligned"}
     assert "By round" in (out / "report.html").read_text()
+
+
+def test_two_processes_end_where_one_does(out, tmp_path):
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    done = subprocess.run(
+        [*launcher, *running.COMMAND, *COMMAND, "--out", str(tmp_path / "run")],
+        env={**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    one, two = (load_file(folder / "align" / ADAPTER) for folder in (out, tmp_path / "run"))
+    assert one.keys() == two.keys()
+    assert max(float((one[name] - two[name]).abs().max()) for name in one) <= 1e-5

@@ -62,7 +62,7 @@ def _rounds(run: RunFolder) -> str:
     count = len(run.earlier) + 1
     if count == 1:
         return ""
-    return f"{count}: the model answers the same prompts again and trains on; ladders and training below are the last's"
+    return f"{count}: each asks the same prompts again and trains on; ladders and training are shown of the last"
 
 
 def _levels(run: RunFolder) -> str:
