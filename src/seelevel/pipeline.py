@@ -78,7 +78,7 @@ class Run(Stages):
         finally:
             self.dry = False
         return {
-            folder.relative_to(self.out).as_posix(): StageFolder(folder, fingerprint).manifest is None
+            folder.relative_to(self.out).as_posix(): not self._is_kept(StageFolder(folder, fingerprint))
             for folder, fingerprint in self._fingerprints.items()
         }
 

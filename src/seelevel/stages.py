@@ -87,7 +87,9 @@ class Stages:
             return stage.path
         if self.follows:
             return self._follow(stage, name, work)
-        if stage.manifest is not None:
+        if self._is_kept(stage):
+            if stage.manifest is None:
+                stage.take(self._other_place(stage.path))
             say(f"{name}: unchanged, kept")
             return stage.path
         stage.begin()
@@ -117,6 +119,16 @@ class Stages:
             kept |= {"model": model} if model in inputs else {}
         stage.finish(**{**facts.written(), **kept, "seconds": seconds, "peak_bytes": peak})
         return stage.path
+
+    def _is_kept(self, stage: StageFolder) -> bool:
+        """Whether a stage is done, be it where it was when the recipe had another number of rounds."""
+        other = StageFolder(self._other_place(stage.path), stage.fingerprint)
+        return stage.manifest is not None or (stage.path.name in ROUND_STAGES and other.manifest is not None)
+
+    def _other_place(self, place: Path) -> Path:
+        """Where a round's stage is if the round is the last and was not, or was the last and is not."""
+        out, last = self.names.out, str(self.names.recipe.rounds)
+        return out / ROUNDS / last / place.name if place.parent == out else out / place.name
 
     @property
     def follows(self) -> bool:
