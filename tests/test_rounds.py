@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from seelevel import align, check, evaluate, generate
+from seelevel import align, check, evaluate, feedback, generate
 from seelevel.errors import InputError
-from seelevel.facts import AlignFacts, CheckFacts, EvaluateFacts, GenerateFacts
+from seelevel.facts import AlignFacts, CheckFacts, EvaluateFacts, FeedbackFacts, GenerateFacts
 from seelevel.forecast import estimate
 from seelevel.naming import Names
 from seelevel.pipeline import Run
@@ -184,6 +184,17 @@ def test_a_run_makes_its_rounds_in_their_order_and_evaluates_all(tmp_path, faked
     faked.clear()
     run.everything()
     assert faked == []
+
+
+def test_rounds_share_the_base_that_the_run_makes(tmp_path, faked, monkeypatch):
+    monkeypatch.setattr(feedback, "run", lambda *_: FeedbackFacts())
+    Run(load_recipe("world-dress", [*SMALL, "base.limit=2", "rounds=2", "align.lora={r: 4}"]), tmp_path).everything()
+    base, first = tmp_path / "base" / "model", tmp_path / "rounds" / "1" / "align" / "model"
+    models = {path.relative_to(tmp_path).as_posix(): what for path, what in faked}
+    assert models["rounds/1/align"][1] == str(base) and models["align"][1] == str(first)
+    assert models["evaluate"]["base"] == str(base)
+    assert [path for path, _ in faked if path.name == "base"] == [tmp_path / "base"]
+    assert "LoRA r=4" in read_run(tmp_path).stages["align"].words
 
 
 def test_another_number_of_rounds_moves_those_that_are_done(tmp_path, faked):
