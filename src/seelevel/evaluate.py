@@ -20,6 +20,8 @@ from seelevel.templates import quoted
 
 DIFFERENCES = {"base": "differences", "control": "differences_from_control"}
 """Keys of `metrics.json` with paired differences, aligned minus the model named here."""
+BY_ROUND = "differences_by_round"
+"""In `metrics.json`: paired differences of each round's model from the round before, or the base."""
 
 
 def run(
@@ -32,6 +34,8 @@ def run(
     seed: int,
 ) -> EvaluateFacts:
     """Answer and score every benchmark with each of the models `base`, `aligned` and, if there is one, `control`.
+
+    Before `aligned` may stand the models of earlier rounds, by any names.
 
     Writes `<model>/<benchmark>.jsonl`, one record per question, and the run's `metrics.json`. Answers are kept in
     shards, so a stopped run continues, and ends with the same bytes as an unbroken one.
@@ -137,7 +141,11 @@ def _write_figures(
     seed: int,
 ) -> None:
     before = {side: key for side, key in DIFFERENCES.items() if side in models}
+    rounds = [side for side in models if side != "control"]
+    steps = dict(zip(rounds[1:], rounds, strict=False)) if len(rounds) > len(("base", "aligned")) else {}
     metrics: dict[str, Any] = {key: {} for key in (*models, *before.values())}
+    if steps:
+        metrics[BY_ROUND] = {side: {} for side in steps}
     unscored: dict[str, dict[str, int]] = {side: {} for side in models}
     left = {side: sum(r.get("unscored_rounds", 0) for rows in records[side].values() for r in rows) for side in models}
     groups = {b.name: len({item["cluster"] for item in records["base"][b.name]}) for b in benchmarks}
@@ -151,6 +159,9 @@ def _write_figures(
         after = records["aligned"][benchmark.name]
         for side, key in before.items():
             metrics[key] |= differences(benchmark.measures, records[side][benchmark.name], after, seed)
+        for side, earlier in steps.items():
+            items, earlier_items = records[side][benchmark.name], records[earlier][benchmark.name]
+            metrics[BY_ROUND][side] |= differences(benchmark.measures, earlier_items, items, seed)
     metrics["settings"] = {
         **settings.model_dump(mode="json"),
         **{side: reference.name for side, reference in models.items()},

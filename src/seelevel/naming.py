@@ -16,8 +16,9 @@ from seelevel.formats.sources import SPLITS
 from seelevel.models.base import ApiSettings, ModelRef, is_object, is_server
 from seelevel.models.folders import adapter_base, check_model_folder, is_hub_name
 from seelevel.opening import read_text
+from seelevel.recipe import ROUND_MODEL
 from seelevel.registry import import_named
-from seelevel.store import CONTROL, cache_folder
+from seelevel.store import CONTROL, ROUNDS, cache_folder
 
 if TYPE_CHECKING:
     from seelevel.formats.sources import Source
@@ -39,16 +40,26 @@ class Names:
         self.recipe, self.out = recipe, out
 
     def model(self, name: str) -> ModelRef:
-        """A model whose weights are here or on the hub; `run:base` is the model that this run makes first."""
-        if name != OWN_BASE:
+        """A model whose weights are here or on the hub, or one that this run makes."""
+        if (stage := self.made_in(name)) is None:
             return named_model(name)
-        if self.recipe.base is None:
+        if name == OWN_BASE and self.recipe.base is None:
             raise InputError(f"model {OWN_BASE}: this recipe makes none; give it a base: or name another model")
-        return ModelRef(OWN_BASE, str(self.weights("base") or self.out / "base" / "model"))
+        return ModelRef(name, str(_weights(stage) or stage / "model"))
+
+    def made_in(self, name: str) -> Path | None:
+        """The folder of the stage that makes a model of this run; None for a model from elsewhere."""
+        if name.startswith(ROUND_MODEL):
+            return self.round(int(name.removeprefix(ROUND_MODEL))) / "align"
+        return self.out / "base" if name == OWN_BASE else None
+
+    def round(self, number: int) -> Path:
+        """The folder of a round's own stages; that of the last round is the run's."""
+        return self.out if number == self.recipe.rounds else self.out / ROUNDS / str(number)
 
     def answering(self, name: str) -> ModelRef:
         """Anything that answers prompts: a model, a server's model, the world's oracle."""
-        return self.model(name) if name == OWN_BASE else named_generator(name, self.recipe.api)
+        return named_generator(name, self.recipe.api) if self.made_in(name) is None else self.model(name)
 
     def ancestor(self, name: str) -> ModelRef:
         """The same, but for `run:base`, which may not exist yet, the model that it is made from."""
@@ -59,21 +70,25 @@ class Names:
         """A model of `generate:`. It may be a server's if it only answers."""
         return self.answering(name) if self.recipe.generate.inference_only else self.model(name)
 
-    def aligned(self) -> ModelRef:
-        """The model that this run has aligned. Raises `InputError` if there is none yet."""
-        if (weights := self.weights("align")) is None:
-            raise InputError(f"{self.out / 'align'} holds no model; run `seelevel align` on this recipe first")
-        return ModelRef("aligned", str(weights), condition=self.recipe.evaluate.condition)
+    def aligned(self, number: int | None = None) -> ModelRef:
+        """The model that this run, or one of its earlier rounds, has aligned. Raises `InputError` if there is none."""
+        stage = self.round(number or self.recipe.rounds) / "align"
+        if (weights := _weights(stage)) is None:
+            raise InputError(f"{stage} holds no model; run `seelevel align` on this recipe first")
+        return ModelRef(
+            "aligned" if number is None else f"round-{number}", str(weights), condition=self.recipe.evaluate.condition
+        )
 
     def control(self) -> ModelRef:
         """The control of this run's alignment. Raises `InputError` if there is none yet."""
-        if (weights := self.weights(CONTROL)) is None:
+        if (weights := _weights(self.out / CONTROL)) is None:
             raise InputError(f"{self.out / CONTROL} holds no model; run `seelevel align` on this recipe first")
         return ModelRef(CONTROL, str(weights))
 
-    def weights(self, stage: str) -> Path | None:
-        """The model or adapter that a training stage has made, or None."""
-        return next((place for kind in ("model", "adapter") if (place := self.out / stage / kind).is_dir()), None)
+
+def _weights(stage: Path) -> Path | None:
+    """The model or adapter that a training stage has made, or None."""
+    return next((place for kind in ("model", "adapter") if (place := stage / kind).is_dir()), None)
 
 
 def world_split(name: str) -> str | None:

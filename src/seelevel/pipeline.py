@@ -16,8 +16,9 @@ from seelevel.fingerprints import file_sha256, listing_fingerprint
 from seelevel.formats.sources import Source, files, folder_of
 from seelevel.models.base import ModelRef
 from seelevel.models.files import model_fingerprint
-from seelevel.naming import OWN_BASE, source_of, world_split
+from seelevel.naming import source_of, world_split
 from seelevel.preflight import check_recipe
+from seelevel.progress import say
 from seelevel.recipe import DataSettings
 from seelevel.stages import Stages, check_predecessors
 from seelevel.store import CONTROL, MANIFEST, StageFolder, read_mapping
@@ -43,13 +44,27 @@ class Run(Stages):
     def _until_report(self) -> None:
         if self.recipe.base is not None:
             self.base()
+        rounds = self.names.recipe.rounds
+        for number in range(1, rounds):
+            earlier = Run(self.names.recipe.of_round(number), self.names.round(number), whole=self)
+            with earlier._lock():
+                earlier._say_round(number)
+                earlier._until_aligned()
+        self._say_round(rounds)
+        self._until_aligned()
+        self.evaluate()
+
+    def _say_round(self, number: int) -> None:
+        if self.names.recipe.rounds > 1 and not self.dry and not self.follows:
+            say(f"round {number} of {self.names.recipe.rounds}")
+
+    def _until_aligned(self) -> None:
         self.generate()
         if self.recipe.check is not None:
             self.check()
         if self.recipe.feedback is not None:
             self.feedback()
         self.align()
-        self.evaluate()
 
     def plan(self) -> dict[str, bool]:
         """Which stages would run: True, or False for those that are unchanged. Writes nothing.
@@ -64,7 +79,7 @@ class Run(Stages):
         finally:
             self.dry = False
         return {
-            folder.relative_to(self.out).as_posix(): StageFolder(folder, fingerprint).manifest is None
+            folder.relative_to(self.out).as_posix(): not self._is_kept(StageFolder(folder, fingerprint))
             for folder, fingerprint in self._fingerprints.items()
         }
 
@@ -72,7 +87,7 @@ class Run(Stages):
         """Run one stage, its predecessors being done under the recipe's settings; returns its folder, or the report's
         path. Raises `InputError` where they are not."""
         self.preflight()
-        check_predecessors(self.recipe, self.out, stage)
+        check_predecessors(self.names.recipe, self.out, stage)
         with self._lock():
             return {
                 "base": self.base,
@@ -90,7 +105,7 @@ class Run(Stages):
         from seelevel.training.show import first_step
 
         self.preflight()
-        check_predecessors(self.recipe, self.out, "align")
+        check_predecessors(self.names.recipe, self.out, "align")
         ladders, model = (
             read_ladders(self.out / self.recipe.before("align"), self.out),
             self.names.model(self.recipe.align.model),
@@ -119,7 +134,9 @@ class Run(Stages):
             "seelevel.align",
             [self._fingerprint_of(source), model_fingerprint(model)],
             settings,
-            lambda stage: align.run(source, stage, settings.training(), model, self.out, self.recipe.seed, decided),
+            lambda stage: align.run(
+                source, stage, settings.training(), model, self.names.out, self.recipe.seed, decided
+            ),
         )
 
     def generate(self) -> Path:
@@ -144,7 +161,7 @@ class Run(Stages):
             generate.GENERATORS[settings.method].partition(":")[0],
             inputs,
             settings,
-            lambda stage: generate.run(source, stage, used, models, self.out, self.recipe.seed),
+            lambda stage: generate.run(source, stage, used, models, self.names.out, self.recipe.seed),
         )
 
     def check(self) -> Path:
@@ -167,7 +184,7 @@ class Run(Stages):
             "seelevel.check",
             inputs,
             settings,
-            lambda stage: check.run(source, stage, settings, encoder, self.out, judge, self.recipe.seed),
+            lambda stage: check.run(source, stage, settings, encoder, self.names.out, judge, self.recipe.seed),
         )
 
     def feedback(self) -> Path:
@@ -188,7 +205,7 @@ class Run(Stages):
             "seelevel.feedback",
             inputs,
             settings,
-            lambda stage: feedback.run(source, stage, settings, judge, model, self.out, self.recipe.seed),
+            lambda stage: feedback.run(source, stage, settings, judge, model, self.names.out, self.recipe.seed),
         )
 
     def align(self) -> Path:
@@ -196,13 +213,15 @@ class Run(Stages):
         source, settings = self.out / self.recipe.before("align"), self.recipe.align
         model = self.names.model(settings.model)
         inputs = [self._fingerprint_of(source), self._model_fingerprint(model)]
-        aligned = self._trained("align", inputs, source, settings.alone, model)
+        whole = self.names.recipe.align  # of a later round's settings the adapter's are left out
+        aligned = self._trained("align", inputs, source, settings.alone, model, whole.words)
         if settings.control:
-            self._trained(CONTROL, [self._fingerprint_of(aligned)], source, settings.of_control, model)
+            inputs = [self._fingerprint_of(aligned)]
+            self._trained(CONTROL, inputs, source, settings.of_control, model, whole.of_control.words)
         return aligned
 
     def _trained(
-        self, name: str, inputs: Sequence[object], source: Path, settings: AlignSettings, model: ModelRef
+        self, name: str, inputs: Sequence[object], source: Path, settings: AlignSettings, model: ModelRef, words: str
     ) -> Path:
         from seelevel import align
         from seelevel.forecast.aligning import decided
@@ -212,13 +231,14 @@ class Run(Stages):
             "seelevel.align",
             inputs,
             settings,
-            lambda stage: align.run(source, stage, settings, model, self.out, self.recipe.seed, decided),
+            lambda stage: align.run(source, stage, settings, model, self.names.out, self.recipe.seed, decided),
+            words=words,
         )
 
     def evaluate(self) -> Path:
         from seelevel import evaluate
 
-        settings, base = self.recipe.evaluate, self.names.model(self.recipe.align.model)
+        settings, base = self.recipe.evaluate, self.names.model(self.names.recipe.align.model)
         data = self._evaluation_data()
         data_fingerprint = self._fingerprints.get(data) or listing_fingerprint(data)
         trained = self._fingerprint_of(self.out / "align")
@@ -267,7 +287,7 @@ class Run(Stages):
             "seelevel.formats.ingest",
             inputs,
             settings,
-            lambda stage: ingest(source, stage, self.out, settings.max_rejected, need_answer, settings.format),
+            lambda stage: ingest(source, stage, self.names.out, settings.max_rejected, need_answer, settings.format),
         )
 
     def _prompts(self, settings: DataSettings) -> Source:
@@ -297,8 +317,9 @@ class Run(Stages):
 
     def _sides(self, base: ModelRef) -> dict[str, ModelRef]:
         """The models that `evaluate` compares."""
+        rounds = {f"round-{n}": self.names.aligned(n) for n in range(1, self.names.recipe.rounds)}
         control = {CONTROL: self.names.control()} if self.recipe.align.control else {}
-        return {"base": base, "aligned": self.names.aligned(), **control}
+        return {"base": base, **rounds, "aligned": self.names.aligned(), **control}
 
     def _judge(self) -> Generator | None:
         from seelevel.models import load_generator
@@ -309,7 +330,3 @@ class Run(Stages):
     def _judge_fingerprint(self) -> str | None:
         name = self.recipe.evaluate.judge
         return None if name is None else model_fingerprint(self.names.answering(name))
-
-    def _model_fingerprint(self, model: ModelRef) -> str:
-        """A model's fingerprint; of the run's own base that of its making, which is known before it is made."""
-        return self._fingerprint_of(self.out / "base") if model.name == OWN_BASE else model_fingerprint(model)

@@ -7,7 +7,7 @@ import typing
 from collections.abc import Iterator, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -18,7 +18,7 @@ from seelevel.feedback.settings import FeedbackSettings
 from seelevel.generate.method import FinetuneSettings
 from seelevel.generate.settings import GenerateSettings
 from seelevel.json_text import not_finite
-from seelevel.models.base import ApiSettings
+from seelevel.models.base import ApiSettings, Sampling
 from seelevel.opening import read_text
 from seelevel.registry import nearest
 from seelevel.report.settings import ReportSettings
@@ -27,6 +27,9 @@ from seelevel.store import STAGES, expand_path
 from seelevel.training.settings import AlignSettings, TrainSettings
 from seelevel.yaml_text import load_yaml
 
+S = TypeVar("S", bound=BaseModel)
+ROUND_MODEL = "run:round-"
+"""In the recipe of a round (`Recipe.of_round`): the model that an earlier round has aligned, by its number."""
 NO_PATHS = ("columns", "key", "options", "prices", "request", "title")
 """Keys of recipes whose texts are no paths, so that a `$` in them stays."""
 
@@ -72,6 +75,7 @@ class Recipe(BaseModel):
 
     name: str = Field(pattern=r"^[\w-][\w.-]*$", description="the run folder's name too, so '..' is none")
     seed: int = Field(default=0, ge=0, lt=2**32)
+    rounds: int = Field(default=1, ge=1, le=100, description="on-policy rounds of generate, check, feedback and align")
     data: DataSettings
     base: BaseSettings | None = None
     generate: GenerateSettings
@@ -101,6 +105,39 @@ class Recipe(BaseModel):
                 "standard: true to learn only that the standard response is better"
             )
         return self
+
+    @model_validator(mode="after")
+    def _rounds_change_answers(self) -> Self:
+        model, check, feedback = self.align.model, self.check, self.feedback
+        if key := next((k for k, text in texts_in(self.model_dump(mode="json")) if text.startswith(ROUND_MODEL)), None):
+            raise ValueError(f"{key}: only a run gives that name; name the first model, and set rounds")
+        refines = feedback is not None and feedback.model == model and feedback.rounds > 1
+        if self.rounds > 1 and not refines and self.generate.replaced(model, ROUND_MODEL) == self.generate:
+            raise ValueError(
+                f"rounds: {self.rounds} needs answers of the model to align, which are new in each round; set "
+                f"generate.method: samples with model: {model}, or rounds: 1"
+            )
+        if self.rounds > 1 and check is not None and check.overrides is not None:
+            raise ValueError("rounds: check.overrides is about answers of one round; remove it, or set rounds: 1")
+        return self
+
+    def of_round(self, number: int) -> Self:
+        """The recipe of one round, from 1; but for the last, it has one round itself and no control.
+
+        From the second on, the model that the round before has aligned replaces `align.model`: it answers the prompts
+        with other random numbers, and is trained on. If it is an adapter, it gets no second one.
+        """
+        last = number == self.rounds
+        align = self.align if last else self.align.alone
+        changes: dict[str, Any] = {"align": align} if last else {"align": align, "rounds": 1}
+        if number > 1:
+            model, before = self.align.model, f"{ROUND_MODEL}{number - 1}"
+            changes["align"] = align.model_copy(update={"model": before, "lora": None})
+            changes["generate"] = _drawn(self.generate.replaced(model, before), number)
+            if (feedback := self.feedback) is not None:
+                again = before if feedback.model == model else feedback.model
+                changes["feedback"] = _drawn(feedback.model_copy(update={"model": again}), number)
+        return self.model_copy(update=changes)
 
     @property
     def stages(self) -> tuple[str, ...]:
@@ -135,6 +172,15 @@ class Recipe(BaseModel):
             found.append(("generate.finetune", tuning, self.generate.models[0]))
         found.append(("align", self.align, self.align.model))
         return [*found, ("align", self.align.of_control, self.align.model)] if self.align.control else found
+
+
+def _drawn(settings: S, number: int) -> S:
+    """Settings whose model draws other samples in each round."""
+    sampling = getattr(settings, "sampling", None)
+    if not isinstance(sampling, Sampling):
+        return settings
+    seed = (sampling.seed + number - 1) % 2**32
+    return settings.model_copy(update={"sampling": sampling.model_copy(update={"seed": seed})})
 
 
 def texts_in(value: Any, key: str = "") -> Iterator[tuple[str, str]]:

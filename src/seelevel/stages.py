@@ -8,10 +8,9 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import yaml
 from pydantic import BaseModel
@@ -19,15 +18,26 @@ from pydantic import BaseModel
 from seelevel.errors import DiskFullError, InputError, free_bytes, is_disk_full
 from seelevel.facts import Facts
 from seelevel.fingerprints import digest, source_fingerprint
+from seelevel.models.base import ModelRef
+from seelevel.models.files import model_fingerprint
 from seelevel.models.server.spending import LEDGER
 from seelevel.naming import Names
 from seelevel.progress import say
-from seelevel.recipe import Recipe, texts_in
+from seelevel.recipe import ROUND_MODEL, Recipe, texts_in
 from seelevel.registry import is_target
-from seelevel.store import CONTROL, STAGES, StageFolder, lock_folder, read_manifest, write_atomically
+from seelevel.store import (
+    CONTROL,
+    ROUND_STAGES,
+    ROUNDS,
+    STAGES,
+    StageFolder,
+    lock_folder,
+    read_manifest,
+    write_atomically,
+)
 from seelevel.training.settings import TRACKING
 
-STAGE_FOLDERS = ("data", "finetune", "base-data", *STAGES[:-1], CONTROL, "inputs")
+STAGE_FOLDERS = ("data", "finetune", "base-data", *STAGES[:-1], CONTROL, "inputs", ROUNDS)
 NEW_KEYS = {
     "format": None,
     "columns": None,
@@ -57,16 +67,22 @@ STEP_BYTES = 1 << 20  # free space that a stage needs before another start can h
 
 
 class Stages:
-    """The part that all stages of a run share: fingerprints, manifests, the lock."""
+    """The part that all stages of a run share: fingerprints, manifests, the lock.
 
-    def __init__(self, recipe: Recipe, out: Path) -> None:
+    `recipe` and `out` are those of one round: of the last, or of an earlier one of the run `whole`. `names` has the
+    whole recipe and the run folder.
+    """
+
+    def __init__(self, recipe: Recipe, out: Path, whole: Self | None = None) -> None:
         try:
-            self.recipe, self.out = recipe, out.resolve()
+            self.out = out.resolve()
         except RuntimeError as error:
             raise InputError(f"{out} is a link that leads to itself; choose another --out") from error
-        self.names = Names(self.recipe, self.out)
-        self.dry = False
-        self._fingerprints: dict[Path, str] = {}
+        self._recipe_text = yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+        self.recipe = recipe.of_round(recipe.rounds)
+        self.names: Names = Names(recipe, self.out) if whole is None else whole.names
+        self.dry: bool = whole is not None and whole.dry
+        self._fingerprints: dict[Path, str] = {} if whole is None else whole._fingerprints
 
     def _stage(
         self,
@@ -75,14 +91,18 @@ class Stages:
         inputs: Sequence[object],
         settings: BaseModel | None,
         work: Callable[[StageFolder], Facts],
+        words: str = "",
     ) -> Path:
-        stage = StageFolder(self.out / name, self._fingerprint(module, inputs, settings))
+        place = self.out if name in ROUND_STAGES else self.names.out  # the rounds share the others
+        stage = StageFolder(place / name, self._fingerprint(module, inputs, settings))
         self._fingerprints[stage.path] = stage.fingerprint
         if self.dry:
             return stage.path
         if self.follows:
             return self._follow(stage, name, work)
-        if stage.manifest is not None:
+        if self._is_kept(stage):
+            if stage.manifest is None:
+                stage.take(self._other_place(stage.path))
             say(f"{name}: unchanged, kept")
             return stage.path
         stage.begin()
@@ -103,12 +123,25 @@ class Stages:
                     f"{name}: {model}: {usage.calls} calls, {usage.tokens_in} tokens read, {usage.tokens_out} written, "
                     f"cost {usage.cost:.4g}"
                 )
-        if words := getattr(settings, "words", ""):
+        if words := words or getattr(settings, "words", ""):
             kept["words"] = words
         if name in FROM_SOURCE:
             kept["source"] = inputs[0]
+        if name in ROUND_STAGES and self.recipe.align.model.startswith(ROUND_MODEL):
+            model = self._model_fingerprint(self.names.model(self.recipe.align.model))
+            kept |= {"model": model} if model in inputs else {}
         stage.finish(**{**facts.written(), **kept, "seconds": seconds, "peak_bytes": peak})
         return stage.path
+
+    def _is_kept(self, stage: StageFolder) -> bool:
+        """Whether a stage is done, be it where it was when the recipe had another number of rounds."""
+        other = StageFolder(self._other_place(stage.path), stage.fingerprint)
+        return stage.manifest is not None or (stage.path.name in ROUND_STAGES and other.manifest is not None)
+
+    def _other_place(self, place: Path) -> Path:
+        """Where a round's stage is if the round is the last and was not, or was the last and is not."""
+        out, last = self.names.out, str(self.names.recipe.rounds)
+        return out / ROUNDS / last / place.name if place.parent == out else out / place.name
 
     @property
     def follows(self) -> bool:
@@ -130,6 +163,11 @@ class Stages:
         outside = sorted(name.partition(":")[0] for _, name in texts_in(dumped) if is_target(name))
         return digest(inputs, dumped, self.recipe.seed, source_fingerprint(module, *outside), libraries)
 
+    def _model_fingerprint(self, model: ModelRef) -> str:
+        """A model's fingerprint; of a model of this run that of its making, which is known before it is made."""
+        stage = self.names.made_in(model.name)
+        return model_fingerprint(model) if stage is None else self._fingerprint_of(stage)
+
     def _fingerprint_of(self, folder: Path) -> str:
         if folder in self._fingerprints:
             return self._fingerprints[folder]
@@ -138,14 +176,10 @@ class Stages:
             raise InputError(f"{folder} is not finished; run `seelevel run` on this recipe")
         return str(manifest["fingerprint"])
 
-    @cached_property
-    def _recipe_text(self) -> str:
-        return yaml.safe_dump(self.recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
-
     @contextmanager
     def _lock(self) -> Iterator[None]:
         """Only one run at a time in its folder. The other processes of torchrun rely on the first one's lock."""
-        if self.follows:
+        if self.follows or self.dry:
             yield
             return
         with lock_folder(self.out):
@@ -185,8 +219,8 @@ def made_under_these_settings(recipe: Recipe, out: Path, stage: str) -> bool:
     """
     if stage != "base" and read_manifest(out / "data") is None:  # only a base needs no prompts
         return False
-    stages = (*_before(recipe, stage), stage)
-    return all((read_manifest(out / name) or {}).get("settings") == settings_digest(recipe, name) for name in stages)
+    made = ((folder, settings_digest(of_round, name)) for of_round, name, folder in _until(recipe, out, stage))
+    return all((read_manifest(folder) or {}).get("settings") == settings for folder, settings in made)
 
 
 def check_predecessors(recipe: Recipe, out: Path, stage: str) -> None:
@@ -197,12 +231,18 @@ def check_predecessors(recipe: Recipe, out: Path, stage: str) -> None:
         if not any((out / name).is_dir() for name in STAGE_FOLDERS):
             raise InputError(f"{out} holds no run to report on; name its folder with --out")
         return
-    for earlier in _before(recipe, stage):
-        if read_manifest(out / earlier) is None:
-            raise InputError(f"{out / earlier} is not finished; run `seelevel {earlier}` on this recipe first")
-        if not made_under_these_settings(recipe, out, earlier):
+    for of_round, earlier, folder in _until(recipe, out, stage):
+        if folder == out / stage:
+            break
+        command = (
+            "run" if ROUNDS in folder.relative_to(out).parts else earlier
+        )  # no command runs an earlier round alone
+        manifest = read_manifest(folder)
+        if manifest is None:
+            raise InputError(f"{folder} is not finished; run `seelevel {command}` on this recipe first")
+        if manifest.get("settings") != settings_digest(of_round, earlier) or read_manifest(out / "data") is None:
             raise InputError(
-                f"{out / earlier} was made under other settings than this recipe's; run `seelevel {earlier}` on it "
+                f"{folder} was made under other settings than this recipe's; run `seelevel {command}` on it "
                 "first, give the settings that it was made under, or choose another --out"
             )
     if stage == "evaluate" and recipe.align.control:
@@ -213,3 +253,12 @@ def check_predecessors(recipe: Recipe, out: Path, stage: str) -> None:
 
 def _before(recipe: Recipe, stage: str) -> tuple[str, ...]:
     return recipe.stages[: recipe.stages.index(stage)]
+
+
+def _until(recipe: Recipe, out: Path, stage: str) -> Iterator[tuple[Recipe, str, Path]]:
+    """Every stage up to one of the last round: the recipe of its round, its name, its folder."""
+    names, last = Names(recipe, out), recipe.of_round(recipe.rounds)
+    for number in range(1, recipe.rounds if stage != "base" else 1):
+        of_round = recipe.of_round(number)
+        yield from ((of_round, name, names.round(number) / name) for name in ROUND_STAGES if name in of_round.stages)
+    yield from ((last, name, out / name) for name in (*_before(last, stage), stage))

@@ -23,6 +23,8 @@ from seelevel.opening import NotAFile, open_descriptor, read_bytes, require_repl
 
 STAGES = ("base", "generate", "check", "feedback", "align", "evaluate", "report")
 """The stages of a recipe, in their order. All but the report have a folder of that name in the run folder."""
+ROUND_STAGES, ROUNDS = ("generate", "check", "feedback", "align"), "rounds"
+"""The stages that every round has, and the folder of the earlier rounds' stages in the run folder."""
 CONTROL = "control"
 """The folder of the training that `align` is compared with. It is no stage of a recipe, but a part of `align`."""
 BEGUN, MANIFEST, TEMPORARY = "begun.json", "manifest.json", ".partial-"
@@ -167,20 +169,30 @@ class StageFolder:
 
         Raises `InputError` for a folder that holds files and was begun by no run: they are not ours to delete.
         """
-        begun, same = self.path / BEGUN, self.begun
+        same = self.begun
+        self._empty(keep=same)
+        self.path.mkdir(parents=True, exist_ok=True)
+        for leftover in self.path.rglob(TEMPORARY + "*"):
+            leftover.unlink()
+        if not same:
+            write_json(self.path / BEGUN, {"fingerprint": self.fingerprint})
+
+    def take(self, place: Path) -> None:
+        """Move the folder of the finished stage here from another place. Raises `InputError` as `begin`."""
+        self._empty()
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        place.replace(self.path)
+
+    def _empty(self, keep: bool = False) -> None:
         stale = self.path.with_name(TEMPORARY + self.path.name)
-        if not same and self.path.exists():
-            if not begun.exists() and any(not p.name.startswith(TEMPORARY) for p in self.path.iterdir()):
+        if not keep and self.path.exists():
+            written = (self.path / BEGUN).exists()
+            if not written and any(not p.name.startswith(TEMPORARY) for p in self.path.iterdir()):
                 raise InputError(f"{self.path} holds files that no run has written; choose another --out")
             # Renamed first, so that a kill in the middle never leaves a folder that looks whole and lacks files.
             shutil.rmtree(stale, ignore_errors=True)
             self.path.replace(stale)
         shutil.rmtree(stale, ignore_errors=True)
-        self.path.mkdir(parents=True, exist_ok=True)
-        for leftover in self.path.rglob(TEMPORARY + "*"):
-            leftover.unlink()
-        if not same:
-            write_json(begun, {"fingerprint": self.fingerprint})
 
     def shard(self, index: int) -> Path:
         return self.path / f"shard-{index:05d}.parquet"

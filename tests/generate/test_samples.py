@@ -310,7 +310,7 @@ def test_a_killed_run_asks_for_no_sample_twice(tmp_path: Path, most_choices: int
         samples = f"{{method: samples, model: '{server.address}#m', n: 4, sampling: {{max_new_tokens: 16}}}}"
         command = [str(Path(sys.executable).with_name("seelevel")), "generate", "world-samples", "--out"]
         command += [str(tmp_path / "run"), "--set", f"generate={samples}", "--set", "data.limit=12"]
-        command += ["--set", f"api={{concurrency: {calls}}}"]
+        command += ["--set", f"api={{concurrency: {calls}}}", "--set", "rounds=1"]
         environment = {**os.environ, "SEELEVEL_CACHE": str(tmp_path / "cache"), "OPENAI_API_KEY": KEY}
         process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE)
         while len(given(server)) <= 20:

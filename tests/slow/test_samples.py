@@ -11,6 +11,7 @@ from tests.slow import running
 
 pytestmark = pytest.mark.slow
 SMALL = {
+    "rounds": 1,
     "data.limit": 24,
     "generate.sampling.max_new_tokens": 48,
     "align.epochs": 1,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -187,6 +188,17 @@ def test_a_compiler_that_is_missing_is_an_error_with_a_remedy(tmp_path: Path, mo
 def test_compiling_is_another_training_only_with_dropout(tmp_path: Path, dropout: float, same: bool) -> None:
     lora = LoraSettings(dropout=dropout)
     keys = [Job([], "m", settings(lora=lora, compile=on), tmp_path, 0, "").key for on in (False, True)]
+    assert (keys[0] == keys[1]) == same
+
+
+@pytest.mark.unit
+@pytest.mark.parametrize(("dropout", "same"), [(0.0, True), (0.1, False)])
+def test_an_adapter_that_trains_on_keeps_its_dropout(tmp_path: Path, dropout: float, same: bool) -> None:
+    config = {"base_model_name_or_path": str(tmp_path / "base"), "lora_dropout": dropout}
+    (tmp_path / "base").mkdir()
+    (tmp_path / "adapter_config.json").write_text(json.dumps(config))
+    (tmp_path / "adapter_model.safetensors").write_bytes((2).to_bytes(8, "little") + b"{}")
+    keys = [Job([], str(tmp_path), settings(compile=on), tmp_path, 0, "").key for on in (False, True)]
     assert (keys[0] == keys[1]) == same
 
 

@@ -126,7 +126,9 @@ def data_card(exported: Exported, ladders: Sequence[Ladder]) -> str:
         files=FILES,
         licence=front.get("license", ""),
         prompts=str(run.setting("data", "prompts")),
-        facts=[(key, value) for key, value in run_facts(run) if key in ("Levels", "Check", "Feedback", "Records")],
+        facts=[
+            (key, value) for key, value in run_facts(run) if key in ("Levels", "Rounds", "Check", "Feedback", "Records")
+        ],
         checked=checked(run),
         asked=" ".join(example.prompt[-1]["content"].replace(IMAGE_MARK, "").split()),
         better=" ".join(example.responses[better].text.split()),

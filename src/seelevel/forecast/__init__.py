@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -20,8 +20,7 @@ from seelevel.models.base import ModelRef, is_server
 from seelevel.models.files import ModelSize, model_size
 from seelevel.models.folders import adapter_base
 from seelevel.naming import Names, count_questions, count_records, first_ladders
-from seelevel.recipe import Recipe
-from seelevel.store import CONTROL
+from seelevel.store import CONTROL, ROUNDS
 from seelevel.training.settings import TrainSettings
 
 # Measured on the embedded world: the fixed time of a small model's decoding step, and the share of a large matrix
@@ -37,7 +36,6 @@ STANDARD_TOKENS = 192  # assumed limit if all responses are made from the standa
 class Planned(Protocol):
     """A run, as far as a forecast knows it (`seelevel.pipeline.Run`)."""
 
-    recipe: Recipe
     names: Names
     out: Path
 
@@ -106,13 +104,14 @@ class Forecast:
 def forecast(job: Planned) -> str:
     """`estimate` as a table."""
     cost = estimate(job)
+    width = max(10, *(len(row.stage) + 1 for row in cost.rows))
     return "\n".join(
         [
             f"recipe {cost.recipe} → {cost.out}",
             f"{cost.records} records; times assume {cost.flops / 1e9:.0f} GFLOP/s and are rough",
-            f"{'stage':10}{'would':8}{'records':>9}{'tokens':>9}{'memory':>9}{'time':>9}  models",
+            f"{'stage':{width}}{'would':8}{'records':>9}{'tokens':>9}{'memory':>9}{'time':>9}  models",
             *(
-                f"{row.stage:10}{row.would:8}{row.records:>9}{human(row.tokens):>9}{human(row.memory) + 'B':>9}"
+                f"{row.stage:{width}}{row.would:8}{row.records:>9}{human(row.tokens):>9}{human(row.memory) + 'B':>9}"
                 f"{_minutes(row.seconds):>9}  {row.models}"
                 for row in cost.rows
             ),
@@ -136,7 +135,7 @@ class _Estimator:
     """Estimates the stages of one run, each in a method of its own."""
 
     def __init__(self, job: Planned) -> None:
-        self.job, self.recipe, self.states = job, job.recipe, job.plan()
+        self.job, self.recipe, self.states = job, job.names.recipe, job.plan()
         self.records = count_records(self.recipe.data)
         self.flops = matmul_flops() * EFFICIENCY
         self.sizes = {name: local_size(job.names.ancestor(name)) for _, name in self.recipe.answering}
@@ -144,15 +143,15 @@ class _Estimator:
     def estimate(self) -> Forecast:
         recipe = self.recipe
         aligned = alignment(self.job, self.records, self._has_ladders)
-        rows = [self._row("data", self.records, 0, 3e8, self.records / 500, ""), *self._fine_tuning(), self._generate()]
+        first = [self._row("data", self.records, 0, 3e8, self.records / 500, ""), *self._fine_tuning()]
+        rows = [self._generate()]
         if recipe.check is not None:
             rows.append(self._check(recipe.check))
         if recipe.feedback is not None:
             rows.append(self._feedback(recipe.feedback))
         rows.append(self._training("align", recipe.align, recipe.align.model, aligned))
-        if recipe.align.control:
-            rows.append(self._control())
-        rows.append(self._evaluate())
+        control = [self._control()] if recipe.align.control else []
+        rows = [*first, *self._earlier_rounds(rows), *rows, *control, self._evaluate()]
         notes = [] if aligned is None else aligned.lines(recipe.align)
         out = self.job.out
         return Forecast(recipe.name, str(out), self.records, self.flops, rows, notes, free_bytes(out))
@@ -170,6 +169,13 @@ class _Estimator:
         # Models are fine-tuned inside the stage `generate`.
         would_run = self.states.get("generate" if stage == "fine-tune" else stage, True)
         return Row(stage, "run" if would_run else "keep", records, tokens, memory, seconds, models)
+
+    def _earlier_rounds(self, rows: Sequence[Row]) -> Iterator[Row]:
+        """The rows of the rounds before the last one, each of which costs as much as that."""
+        for number in range(1, self.recipe.rounds):
+            for row in rows:
+                stage = f"{ROUNDS}/{number}/{row.stage}"
+                yield replace(row, stage=stage, would="run" if self.states.get(stage, True) else "keep")
 
     def _training(
         self, stage: str, settings: TrainSettings, model: str, cost: Training | None, times: float = 1
@@ -228,9 +234,10 @@ class _Estimator:
     def _evaluate(self) -> Row:
         model, judge = self.recipe.align.model, self.recipe.evaluate.judge
         questions = count_questions(self.recipe.evaluate)
-        control = self.recipe.align.control
-        tokens, seconds, memory = _generation((2 + control) * questions, 15, 40, self.sizes[model], self.flops)
-        asked = f"{model}, the aligned one and the control" if control else f"{model} and the aligned one"
+        models = 1 + self.recipe.rounds + self.recipe.align.control
+        tokens, seconds, memory = _generation(models * questions, 15, 40, self.sizes[model], self.flops)
+        aligned = "the aligned one" if self.recipe.rounds == 1 else "the aligned one of each round"
+        asked = f"{model}, {aligned} and the control" if self.recipe.align.control else f"{model} and {aligned}"
         return self._row("evaluate", questions, tokens, memory, seconds, f"{asked}; judge {judge}")
 
 
@@ -239,14 +246,14 @@ def alignment(job: Planned, records: int, keep: bool = False, settings: TrainSet
 
     `keep`: estimate it from the run's own ladders, which are already there; else from the standard responses.
     """
-    recipe, model = job.recipe, job.names.ancestor(job.recipe.align.model)
-    settings = recipe.align if settings is None else settings
+    recipe = job.names.recipe
+    settings, model = settings or recipe.align, job.names.ancestor(recipe.align.model)
     if not keep:
         levels = recipe.generate.max_levels + (recipe.feedback.rounds - 1 if recipe.feedback is not None else 0)
         return training(settings, model.path, first_ladders(recipe.data, SAMPLE), records, levels, recipe.seed)
     ladders = read_ladders(job.out / recipe.before("align"), job.out)
     ladders = [ladder for ladder in ladders if settings.objective.has_signal(ladder.levels)]
-    return training(settings, model.path, ladders[:SAMPLE], len(ladders), 0, job.recipe.seed)
+    return training(settings, model.path, ladders[:SAMPLE], len(ladders), 0, recipe.seed)
 
 
 def _generation(

@@ -81,6 +81,10 @@ class Method(BaseModel):
         """The same settings with `training_data` from a folder of ladders."""
         raise NotImplementedError
 
+    def replaced(self, model: str, by: str) -> Self:
+        """The same settings with another model wherever this one answers the prompts."""
+        return self
+
     @property
     def parsers(self) -> list[str]:
         """The parsers that the method loads."""

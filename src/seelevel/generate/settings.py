@@ -37,6 +37,9 @@ class ExpertsSettings(Answering):
     def max_levels(self) -> int:
         return len(self.experts) + 1
 
+    def replaced(self, model: str, by: str) -> Self:
+        return self.model_copy(update={"experts": [by if name == model else name for name in self.experts]})
+
 
 class SamplesSettings(Answering):
     """Samples of one model per prompt, in no order: the check ranks them."""
@@ -87,6 +90,10 @@ class SamplesSettings(Answering):
     @property
     def max_levels(self) -> int:
         return len(self.answering) + self.standard
+
+    def replaced(self, model: str, by: str) -> Self:
+        counts = {by if name == model else name: count for name, count in self.counts.items()}
+        return self.model_copy(update={"model": counts if isinstance(self.model, dict) else next(iter(counts))})
 
     @property
     def ordered(self) -> bool:
@@ -169,6 +176,9 @@ class Writing(Answering):
     @property
     def max_levels(self) -> int:
         return len(self.experts) + 1
+
+    def replaced(self, model: str, by: str) -> Self:
+        return self.model_copy(update={"experts": [by if name == model else name for name in self.experts]})
 
     @property
     def files(self) -> list[str]:

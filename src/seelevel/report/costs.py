@@ -11,7 +11,7 @@ from typing import Any
 from seelevel.report.reading import RunFolder
 from seelevel.store import read_manifest
 
-SHOWN_ELSEWHERE = ("fingerprint", "seconds", "peak_bytes", "ratings", "ratings_by_round", "words", "source")
+SHOWN_ELSEWHERE = ("fingerprint", "seconds", "peak_bytes", "ratings", "ratings_by_round", "words", "source", "model")
 LONGEST_TEXT = 60
 MOST_ENTRIES = 6
 
@@ -28,13 +28,13 @@ class Cost:
 
 
 def costs(run: RunFolder) -> list[Cost]:
-    """One row per finished stage: inputs first, then the stages in their order."""
+    """One row per finished stage: inputs first, then the stages in their order, round by round."""
     manifests: list[tuple[str, Mapping[str, Any]]] = []
     for folder in sorted((run.root / "inputs").glob("*")):
         found = read_manifest(folder)
         if found is not None:
             manifests.append((f"inputs/{folder.name}", found))
-    manifests += [(stage.name, stage.manifest) for stage in run.stages.values() if stage.manifest is not None]
+    manifests += [(name, stage.manifest) for name, stage in run.all_stages if stage.manifest is not None]
     longest = max((_seconds(manifest) or 0.0 for _, manifest in manifests), default=0.0)
     rows = []
     for name, manifest in manifests:
@@ -56,7 +56,7 @@ def cost_caption(run: RunFolder) -> str:
 
 def total_seconds(run: RunFolder) -> float:
     """The time of all stages of the run."""
-    return sum(_seconds(stage.manifest) or 0.0 for stage in run.stages.values() if stage.manifest is not None)
+    return sum(_seconds(stage.manifest) or 0.0 for _, stage in run.all_stages if stage.manifest is not None)
 
 
 def _seconds(manifest: Mapping[str, Any]) -> float | None:

@@ -22,7 +22,8 @@ IDS_SHOWN = 4
 def kicker(run: RunFolder) -> str:
     """One line below the title: recipe, seed, stages done."""
     parts = [f"recipe {run.setting('name')}, seed {run.setting('seed')}"] if run.recipe else []
-    unfinished = [f"{s.name} {s.state}" for s in run.expected if not s.done]
+    expected = {s.name for s in run.expected}
+    unfinished = [f"{n} {s.state}" for n, s in run.all_stages if s.name in expected and not s.done]
     parts.append(f"all stages done in {say_time(total_seconds(run))}" if not unfinished else "; ".join(unfinished))
     return " · ".join(parts)
 
@@ -48,6 +49,7 @@ def run_facts(run: RunFolder) -> list[tuple[str, str]]:
         ("Check", run.stages["check"].words),
         ("Feedback", run.stages["feedback"].words),
         ("Training", run.stages["align"].words),
+        ("Rounds", _rounds(run)),
         ("Control", _control(run)),
         ("Prompts", str(run.setting("data", "prompts") or "")),
         ("Records", _records(run)),
@@ -56,6 +58,13 @@ def run_facts(run: RunFolder) -> list[tuple[str, str]]:
         ("Versions", _versions()),
     ]
     return [(name, text) for name, text in rows if text]
+
+
+def _rounds(run: RunFolder) -> str:
+    count = len(run.earlier) + 1
+    if count == 1:
+        return ""
+    return f"{count}: each asks the same prompts again and trains on; ladders and training are shown of the last"
 
 
 def _control(run: RunFolder) -> str:

@@ -14,6 +14,7 @@ from itertools import pairwise
 from markupsafe import Markup
 
 from seelevel.report.figures import Comparison, Figure, say_change, say_value
+from seelevel.scorers.words import Kind
 
 WIDTH = 460
 ROW = 34
@@ -214,8 +215,11 @@ class Rounds:
     dashed: bool = False
 
 
-def by_round(lines: Sequence[Rounds], ticks: Sequence[float], key: str, title: str, x_label: str) -> Markup:
-    """Scores over rounds on an axis of `ticks`, each with its 95% interval and, below, its number of items.
+def by_round(
+    lines: Sequence[Rounds], ticks: Sequence[float], key: str, title: str, x_label: str, kind: Kind = "score"
+) -> Markup:
+    """Figures over rounds on an axis of `ticks`, each with its 95% interval and, below, its number of items. Round 0 is
+    the base model.
 
     A line joins two rounds if the second has at least the share `JOINED` of the first's items. With fewer, the two are
     means of different things.
@@ -231,15 +235,19 @@ def by_round(lines: Sequence[Rounds], ticks: Sequence[float], key: str, title: s
         return bottom - (bottom - above) * (value - ticks[0]) / (ticks[-1] - ticks[0])
 
     def say(value: float) -> str:
-        return say_change(value, "score") if signed else say_value(value, "score")
+        return say_change(value, kind) if signed else say_value(value, kind)
+
+    def named(number: int) -> str:
+        return f"{x_label} {number}" if number else "base"
 
     signed = min(ticks) < 0
     parts, said = list[Markup](), list[str]()
     for tick in ticks:
         parts.append(_line(left, y(tick), right, y(tick), "zero" if signed and tick == 0 else "grid"))
-        parts.append(_text(left - 8, y(tick) + 4, ("+" if signed and tick > 0 else "") + _number(tick), "end", "tick"))
+        label = f"{100 * tick:g}%" if kind == "rate" else _number(tick)
+        parts.append(_text(left - 8, y(tick) + 4, ("+" if signed and tick > 0 else "") + label, "end", "tick"))
     middles = {number: left + slot * (n + 0.5) for n, number in enumerate(numbers)}
-    parts += [_text(x, bottom + 18, f"{x_label} {number}", "middle", "tick") for number, x in middles.items()]
+    parts += [_text(x, bottom + 18, named(number), "middle", "tick") for number, x in middles.items()]
     for n, (line, spot) in enumerate(zip(lines, places, strict=True)):
         shift = 9 * (n - (len(lines) - 1) / 2)
         look = f"{line.side} {'open' if line.dashed else 'full'}"
@@ -259,7 +267,7 @@ def by_round(lines: Sequence[Rounds], ticks: Sequence[float], key: str, title: s
         parts.append(_text(left - 8, row, f"n, {line.name}", "end", "tick"))
         for number, figure in sorted(line.points.items()):
             x = middles[number] + shift
-            note = f"{line.name}, {x_label} {number}: {say(figure.value)} ({figure.interval(say)})"
+            note = f"{line.name}, {named(number)}: {say(figure.value)} ({figure.interval(say)})"
             low, high = figure.ends
             parts.append(_line(x, y(low), x, y(high), f"bar {line.side}"))
             parts.append(_dot(x, y(figure.value), f"dot {look}", note))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,11 +16,12 @@ from seelevel.opening import read_text
 from seelevel.progress import say
 from seelevel.scorers import SCORERS, find_scorer
 from seelevel.scorers.scorer import Scorer
-from seelevel.store import BEGUN, CONTROL, STAGES, read_manifest, read_mapping
+from seelevel.store import BEGUN, CONTROL, ROUND_STAGES, ROUNDS, STAGES, read_manifest, read_mapping
 from seelevel.yaml_text import load_yaml
 
 F = TypeVar("F", bound=Facts)
 CHANGED = {
+    "generate": "a model that has been trained again",
     "evaluate": "a model that has been trained again",
     CONTROL: "an alignment that has been trained again",
 }
@@ -72,6 +73,8 @@ class RunFolder:
     rejected: list[dict[str, Any]]
     log: list[dict[str, Any]]
     metrics: dict[str, Any] | None
+    earlier: list[dict[str, Stage]] = field(default_factory=list)
+    """The stages of each round before the last."""
 
     @property
     def expected(self) -> list[Stage]:
@@ -83,6 +86,17 @@ class RunFolder:
     def control(self) -> Stage | None:
         """The training that the alignment is compared with; None if the run has none."""
         return self.stages.get(CONTROL)
+
+    @property
+    def all_stages(self) -> list[tuple[str, Stage]]:
+        """Every stage with its name, such as `check of round 1` if there are several rounds."""
+        if not self.earlier:
+            return [*self.stages.items()]
+        first = [(n, s) for n, s in self.stages.items() if n in ("data", "base")]
+        rounds = enumerate([*self.earlier, {n: self.stages[n] for n in ROUND_STAGES}], 1)
+        by_round = [(f"{n} of round {number}", s) for number, of_round in rounds for n, s in of_round.items()]
+        last = [(n, s) for n, s in self.stages.items() if n in (CONTROL, "evaluate")]
+        return [*first, *by_round, *last]
 
     def answers(self, side: str, benchmark: str) -> list[dict[str, Any]]:
         """Answers and scores per item of a model of `SIDES`. Empty if there are none, or they are stale."""
@@ -130,8 +144,10 @@ def read_run(root: Path) -> RunFolder:
     with_control = evaluated.control is not None or (recipe.get("align") or {}).get("control")
     before, after = STAGES[: STAGES.index("evaluate")], STAGES[STAGES.index("evaluate") : -1]
     names = ("data", *before, *((CONTROL,) if with_control else ()), *after)
-    stages = {name: Stage(name, root / name, read_manifest(root / name)) for name in names}
-    _mark_stale(stages)
+    earlier: list[dict[str, Stage]] = []
+    for number in range(1, int(recipe.get("rounds", 1))):
+        earlier.append(_stages(root / ROUNDS / str(number), ROUND_STAGES, earlier[-1]["align"] if earlier else None))
+    stages = _stages(root, names, earlier[-1]["align"] if earlier else None)
     compared = {"align": evaluated.aligned, CONTROL: evaluated.control}
     stale = stages["align"].stale or any(
         made is not None and made != (stages[name].manifest or {}).get("fingerprint") for name, made in compared.items()
@@ -145,6 +161,7 @@ def read_run(root: Path) -> RunFolder:
         rejected=list(_jsonl(root / "data" / "rejected.jsonl")),
         log=[] if stages["align"].stale else list(_jsonl(root / "align" / "log.jsonl")),
         metrics=_metrics(metrics) if metrics.exists() and not stale else None,
+        earlier=earlier,
     )
 
 
@@ -155,16 +172,21 @@ def _metrics(path: Path) -> dict[str, Any]:
     return metrics
 
 
-def _mark_stale(stages: dict[str, Stage]) -> None:
-    """Mark each stage that was made from other ladders than those in the folder now. Its manifest counts no more."""
+def _stages(root: Path, names: Sequence[str], before: Stage | None) -> dict[str, Stage]:
+    """The stages in a folder. One that was made from other ladders than those in the folder now, or with another model
+    than that of the round before, is stale, and its manifest counts no more."""
+    stages = {name: Stage(name, root / name, read_manifest(root / name)) for name in names}
     current: set[str] = set()
+    model = None if before is None else (before.manifest or {}).get("fingerprint")
     for name, stage in stages.items():
         manifest = stage.manifest or {}
         source = manifest.get("source")
-        if source is not None and source not in current:
+        trained_again = before is not None and before.begun and manifest.get("model", model) != model
+        if (source is not None and source not in current) or trained_again:
             stages[name] = Stage(name, stage.path, None, stale=True)
         elif "fingerprint" in manifest:
             current.add(str(manifest["fingerprint"]))
+    return stages
 
 
 def _jsonl(path: Path) -> Iterator[dict[str, Any]]:

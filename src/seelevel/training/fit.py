@@ -32,6 +32,7 @@ from seelevel.training.compiling import uncompiled
 from seelevel.training.loading import (
     base_of_adapter,
     chosen_device,
+    dropout_of_adapter,
     freeze_vision,
     load_to_train,
     skip_adapter_input_cast,
@@ -68,7 +69,8 @@ class Job:
     @property
     def key(self) -> dict[str, Any]:
         """The settings that change the result by more than rounding."""
-        dropout = self.settings.lora is not None and self.settings.lora.dropout > 0
+        lora = self.settings.lora
+        dropout = dropout_of_adapter(self.model) if lora is None else lora.dropout
         rounding = set() if dropout else {"compile", "answers_per_pass"}  # with dropout, both change what is drawn
         return self.settings.model_dump(mode="json", exclude={"cache", *TRACKING, *rounding})
 

@@ -10,6 +10,7 @@ from peft import LoraConfig, get_peft_model
 
 from seelevel.errors import InputError
 from seelevel.models.adapters import put_on
+from seelevel.models.config_file import read_json
 from seelevel.models.folders import adapter_base
 from seelevel.models.local import LocalModel
 from seelevel.progress import say
@@ -22,6 +23,13 @@ from seelevel.training.structure import adapted, parts, without_numbers
 def base_of_adapter(model_path: str) -> str | None:
     """The base model of an adapter's folder; None for anything else."""
     return adapter_base(Path(model_path)) if Path(model_path).is_dir() else None
+
+
+def dropout_of_adapter(model_path: str) -> float:
+    """The dropout with which an adapter in a folder trains on; 0 for anything else."""
+    if base_of_adapter(model_path) is None:
+        return 0.0
+    return float(read_json(Path(model_path) / "adapter_config.json").get("lora_dropout") or 0.0)
 
 
 def chosen_device(wanted: str) -> str:
