@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
 
 from seelevel.formats import read
-from seelevel.formats.pairs import levels_of
+from seelevel.formats.joining import levels_of
 from seelevel.formats.records import Rejected
 from seelevel.formats.trl import write as write_trl
 from seelevel.ladder import Image, Ladder, Message, Response

@@ -15,7 +15,7 @@ from seelevel.formats.forms import LADDERS, form_of
 from seelevel.formats.records import Record, Rejected, distinct, screened
 from seelevel.formats.sources import LOOKED_AT, Source, Watched, columns_of, records
 from seelevel.image_store import ImageStore, cached_pictures
-from seelevel.ladder import Ladder
+from seelevel.ladder import Ladder, changed
 from seelevel.opening import require_replaceable
 from seelevel.registry import choose
 from seelevel.store import flush, read_manifest, write_lines
@@ -180,7 +180,7 @@ def convert(
                 rejected.append(record)
                 continue
             taken += 1
-            yield record if put is None else replace(record, images=[put(image.path) for image in record.images])
+            yield record if put is None else changed(record, images=[put(image.path) for image in record.images])
 
     part = target.with_name(f".part-{target.name}")  # an existing target is only replaced by a file with records
     try:

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from seelevel.formats import amp, llava, nlf, plain, ranked, swift, trl, vlsafe
-from seelevel.formats.pairs import grouped
+from seelevel.formats.joining import grouped
+from seelevel.formats.pairs import again
 from seelevel.formats.pictures import Pictures
 from seelevel.formats.questions import TEXTS, conversation_keys, has_more, no_question, refuse_more
 from seelevel.formats.records import Record, Rejected, each_record
@@ -61,6 +62,8 @@ def parse(source: Source, form: str | None = None) -> Iterator[Record | Rejected
 
 def ladders(name: str, record: dict[str, Any], pictures: Pictures) -> list[Ladder]:
     """The ladders of one record in any form. Raises `BadRecord`."""
+    if (ladder := again(name, record, pictures)) is not None:
+        return [ladder]
     form = form_of(record)
     if form is None:
         refuse_more(record)

@@ -1,67 +1,99 @@
-"""Pairs of a better and a worse answer: one ladder each, or one for all that fit into one order."""
+"""Pairs of a better and a worse answer: a ladder for each. `seelevel.formats.joining` makes one of several."""
 
 from __future__ import annotations
 
 import marshal
-from array import array
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 from seelevel.formats.pictures import Pictures, shown
 from seelevel.formats.questions import answer_turns, no_question, plain, question_of
-from seelevel.formats.records import Record, Rejected
 from seelevel.formats.turns import Turn
 from seelevel.formats.values import BadRecord, mapping
-from seelevel.ladder import Image, Ladder, Message, Response
-from seelevel.store import batched
+from seelevel.ladder import IMAGE_MARK, Image, Ladder, Message, Response, changed
 
 ORIGIN = {"kind": "given"}
 SIDES = ("chosen", "rejected")
 REMEMBERED = 10_000
 OF_A_PAIR = ("id", *SIDES)
 """Keys of a record that change from pair to pair of one question."""
-Item = TypeVar("Item", bound=Hashable)
 
 
 class Question:
-    """What a record asks. A question's pairs stand one after another, and each answer in several: all is read once."""
+    """What a record asks. A question's pairs stand one after another, and each answer in several: all is read once.
+
+    `checked`: whether a record that asks this has passed the checks of its form (`seelevel.formats.trl`).
+    """
 
     def __init__(self, record: dict[str, Any], pictures: Pictures) -> None:
         self.turns, self.images = question_of(record), pictures.named(record)
+        self.checked = False
         self._prompt, self._shown = list[Message](), list[Image]()
-        self._answers: dict[bytes, list[Message]] = {}
+        self._answers: dict[bytes, tuple[Response, ...]] = {}
+        self._first: Ladder | None = None
 
     def pair(self, name: str, record: dict[str, Any], pictures: Pictures) -> Ladder | None:
         """The ladder of a record whose sides are one answer each; None if one of them is more. Raises `BadRecord`."""
-        better, worse = (self._answer(record[side], side, record, pictures) for side in SIDES)
-        if not better or not worse:
+        chosen = self._answer(record["chosen"], "chosen", record, pictures)
+        rejected = self._answer(record["rejected"], "rejected", record, pictures)
+        if not chosen or not rejected:
             return None
-        return _ladder(name, record, self._prompt, self._shown, better, worse)
+        responses = [chosen[0], rejected[1]]
+        if self._first is None:
+            self._first = _ladder(name, record, self._prompt, self._shown, responses)
+            return self._first
+        _refuse_same(responses)
+        return changed(self._first, id=name, responses=responses)
 
-    def _answer(self, value: Any, side: str, record: dict[str, Any], pictures: Pictures) -> list[Message]:
-        """One answer alone; empty if the value is more than that."""
+    def _answer(self, value: Any, side: str, record: dict[str, Any], pictures: Pictures) -> tuple[Response, ...]:
+        """One answer alone, as the better and as the worse; empty if the value is more than that."""
         key = _bytes(value)
         if key is not None and key in self._answers:
             return self._answers[key]
-        turns, answer = answer_turns(value, side), list[Message]()
+        turns, found = answer_turns(value, side), tuple[Response, ...]()
         if self.turns and len(turns) == 1 and turns[0].role == "assistant":
-            self._prompt, answer, self._shown = _answered(self.turns, turns, side, record, self.images, pictures)
+            text = turns[0].content
+            if self._shown and text.strip() and IMAGE_MARK not in text:  # then it fits as the answer before it did
+                answer = [turns[0].message]
+            else:
+                self._prompt, answer, self._shown = _answered(self.turns, turns, side, record, self.images, pictures)
+            better = Response(answer, 0, dict(ORIGIN))
+            found = (better, changed(better, level=1))
         if key is not None:
             if len(self._answers) == REMEMBERED:
                 self._answers.clear()
-            self._answers[key] = answer
-        return answer
+            self._answers[key] = found
+        return found
 
 
 def asked(record: dict[str, Any], pictures: Pictures) -> Question:
     """What a record asks: the same object as that of the record before, if both ask the same. Raises `BadRecord`."""
-    key = _bytes([entry for entry in record.items() if entry[0] not in OF_A_PAIR])
+    key = _asked(record)
     if key is None:
         return Question(record, pictures)
     if key != pictures.asked[0]:
         pictures.asked = (key, Question(record, pictures))
     question: Question = pictures.asked[1]
     return question
+
+
+def again(name: str, record: dict[str, Any], pictures: Pictures) -> Ladder | None:
+    """The ladder of a record that asks what the one before asked, which was `checked`; None if it is another record.
+
+    Raises `BadRecord`.
+    """
+    key, question = pictures.asked
+    if question is None or not question.checked or key != _asked(record):
+        return None
+    if type(record.get("chosen")) not in (str, list) or type(record.get("rejected")) not in (str, list):
+        return None
+    ladder: Ladder | None = question.pair(name, record, pictures)
+    return ladder
+
+
+def _asked(record: dict[str, Any]) -> bytes | None:
+    """All of a record but what changes from pair to pair of a question."""
+    return _bytes([entry for entry in record.items() if entry[0] not in OF_A_PAIR])
 
 
 def _bytes(value: Any) -> bytes | None:
@@ -91,21 +123,23 @@ def pair(name: str, record: dict[str, Any], pictures: Pictures, chosen: list[Tur
         raise BadRecord("chosen and rejected show different pictures")
     if asked_here != asked_there:
         raise BadRecord("chosen and rejected answer different questions")
-    return _ladder(name, record, asked_here, images, better, worse)
+    return _ladder(name, record, asked_here, images, [_response(better, 0), _response(worse, 1)])
+
+
+def _response(answer: list[Message], level: int) -> Response:
+    return Response(answer, level, dict(ORIGIN))
 
 
 def _ladder(
-    name: str,
-    record: dict[str, Any],
-    prompt: list[Message],
-    images: list[Image],
-    better: list[Message],
-    worse: list[Message],
+    name: str, record: dict[str, Any], prompt: list[Message], images: list[Image], responses: list[Response]
 ) -> Ladder:
-    if better == worse:
-        raise BadRecord("chosen and rejected are the same")
-    responses = [Response(answer, level, dict(ORIGIN)) for level, answer in enumerate((better, worse))]
+    _refuse_same(responses)
     return Ladder(name, images, prompt, responses, mapping(record.get("annotations"), "annotations"))
+
+
+def _refuse_same(responses: list[Response]) -> None:
+    if responses[0].messages == responses[1].messages:
+        raise BadRecord("chosen and rejected are the same")
 
 
 def _answered(
@@ -152,142 +186,6 @@ def _parted(prompt: list[Turn], chosen: list[Turn], rejected: list[Turn]) -> tup
     if asked and not begins and held[-len(asked) :] != asked and not (len(asked) == 1 and asked[0] in held):
         raise BadRecord("prompt is not the question that chosen and rejected begin with")
     return shared, *answers
-
-
-def grouped(records: Iterable[Record | Rejected]) -> Iterator[Record | Rejected]:
-    """The records, with pairs of one question joined: same id (or none), prompt, pictures and annotations.
-
-    They become one ladder if their pairs are exactly those of an order with ties. If they are not (a cycle, or pairs
-    that leave the order open), each stays a ladder of two. Ladders stand in the order of their first pairs.
-    """
-    groups: dict[bytes, _Group] = {}
-    order: list[bytes | Record | Rejected] = []
-    last, key = tuple[Any, ...](), b""
-    for record in records:
-        if isinstance(record, Rejected) or not _is_pair(record.ladder):
-            if not groups:
-                yield record
-            else:
-                order.append(record)
-            continue
-        x = record.ladder
-        of_row = (record.unnamed, x.id, x.images, x.prompt, x.annotations)
-        if of_row != last:
-            shared = ["" if record.unnamed else x.id, [vars(image) for image in x.images], x.prompt, x.annotations]
-            last, key = of_row, marshal.dumps(shared, 2)
-        group = groups.get(key)
-        if group is None:
-            group = groups[key] = _Group()
-            order.append(key)
-        group.add(record)
-    for number, entry in enumerate(order):
-        order[number] = b""  # what has been handed on need not stay in memory
-        if isinstance(entry, bytes):
-            yield from groups.pop(entry).joined(*marshal.loads(entry))
-        else:
-            yield entry
-
-
-class _Group:
-    """The pairs of one question, in little memory: a file may have millions. Answers are texts or bytes, each once."""
-
-    __slots__ = ("answers", "names", "pairs", "places", "reasoning", "scores")
-
-    def __init__(self) -> None:
-        self.answers: dict[str | bytes, int] = {}
-        self.pairs = array("I")  # better, worse, better, worse, …
-        self.places: list[str] = []
-        self.names: list[str] = []  # of records without an id of their own
-        self.scores: dict[int, list[dict[str, float]]] | None = None  # of the rows that have any
-        self.reasoning: dict[int, str] | None = None  # of the answers that have any
-
-    def add(self, record: Record) -> None:
-        scores = [response.scores for response in record.ladder.responses]
-        if any(scores):
-            self.scores = self.scores or {}
-            self.scores[len(self.places)] = scores
-        for response in record.ladder.responses:
-            answer = self.answers.setdefault(_packed(response.messages), len(self.answers))
-            self.pairs.append(answer)
-            if response.reasoning:
-                self.reasoning = self.reasoning or {}
-                self.reasoning.setdefault(answer, response.reasoning)
-        self.places.append(record.where)
-        if record.unnamed:
-            self.names.append(record.ladder.id)
-
-    def joined(
-        self, name: str, images: list[dict[str, str]], prompt: list[Message], annotations: dict[str, Any]
-    ) -> Iterator[Record]:
-        """One ladder if the pairs fit into one order, else a ladder of two per pair."""
-        answers = [_unpacked(answer) for answer in self.answers]
-        rows, given, thoughts = list(batched(self.pairs, 2)), self.scores or {}, self.reasoning or {}
-        levels = levels_of(range(len(answers)), {(better, worse) for better, worse in rows}) if len(rows) > 1 else None
-        orders = [dict(zip(row, (0, 1), strict=True)) for row in rows]
-        scores = [dict(zip(row, given.get(number, ({}, {})), strict=True)) for number, row in enumerate(rows)]
-        if levels is not None:
-            orders = [dict(sorted(levels.items(), key=lambda entry: entry[1]))]
-            scores = [{answer: value for row in reversed(scores) for answer, value in row.items()}]  # the first counts
-        for number, order in enumerate(orders):
-            responses = [
-                Response(
-                    answers[answer],
-                    level,
-                    dict(ORIGIN),
-                    scores=scores[number][answer],
-                    reasoning=thoughts.get(answer, ""),
-                )
-                for answer, level in order.items()
-            ]
-            pictures = [Image(**image) for image in images]
-            ladder = Ladder(self.names[number] if self.names else name, pictures, prompt, responses, annotations)
-            yield Record(self.places[number], ladder, unnamed=bool(self.names))
-
-
-def _packed(messages: list[Message]) -> str | bytes:
-    """Messages in little memory: one answer as its text."""
-    return messages[0]["content"] if len(messages) == 1 else marshal.dumps(messages, 2)
-
-
-def _unpacked(packed: str | bytes) -> list[Message]:
-    if isinstance(packed, str):
-        return [Message(role="assistant", content=packed)]
-    messages: list[Message] = marshal.loads(packed)
-    return messages
-
-
-def _is_pair(ladder: Ladder) -> bool:
-    return ladder.levels == [0, 1] and all(response.origin == ORIGIN for response in ladder.responses)
-
-
-def levels_of(items: Sequence[Item], pairs: set[tuple[Item, Item]]) -> dict[Item, int] | None:
-    """Levels (0 is best) whose pairs are exactly the given ones and those they imply; None if there are none.
-
-    An item's level is the length of the longest path to it from a best item. These levels are right if they add no pair
-    that the rows do not imply: A>B, B>C implies A>C, but A>B, A>C, C>D leaves B and D open.
-    """
-    worse: dict[Item, set[Item]] = {item: set() for item in items}
-    for a, b in pairs:
-        worse[a].add(b)
-    level = dict.fromkeys(items, 0)
-    for _ in items:
-        changed = False
-        for better, below in worse.items():
-            for item in below:
-                if level[item] <= level[better]:
-                    level[item], changed = level[better] + 1, True
-        if not changed:
-            break
-    else:
-        return None  # a cycle: the levels would grow forever
-    implied = {item: set(below) for item, below in worse.items()}
-    for item in sorted(items, key=level.__getitem__, reverse=True):
-        for lower in worse[item]:
-            implied[item] |= implied[lower]
-    for a in items:
-        if any(level[a] < level[b] and b not in implied[a] for b in items):
-            return None
-    return level
 
 
 class PairRows:

@@ -72,13 +72,13 @@ class Pictures:
         Raises `BadRecord` if one is missing, if both keys differ, or if the record has a video or a sound.
         """
         for key in UNREAD:
-            if not empty(record.get(key)):
+            if key in record and not empty(record[key]):
                 raise BadRecord(f"{key} is not read, and the record means little without it")
-        found = {key: entries for key in KEYS if (entries := _entries(record.get(key), key))}
+        found = {key: entries for key in KEYS if key in record and (entries := _entries(record[key], key))}
         if found:
             _refuse_numbered(record)
         else:
-            more = ((key, _entries(record.get(key), key)) for key in MORE_KEYS)
+            more = ((key, _entries(record[key], key)) for key in MORE_KEYS if key in record)
             found = dict([next(((key, entries) for key, entries in more if entries), ("image", []))])
         lists = [[self.read(entry) for entry in entries] for entries in found.values()]
         if any(images != lists[0] for images in lists):

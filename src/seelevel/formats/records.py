@@ -15,7 +15,7 @@ from seelevel.formats.turns import settled
 from seelevel.formats.values import BadRecord, checked_text, mapping, missing, name_of
 from seelevel.image_store import ImageStore
 from seelevel.images import ImageError
-from seelevel.ladder import LONGEST_TEXT, Ladder, Message, Response
+from seelevel.ladder import LONGEST_TEXT, Image, Ladder, Message, Response, changed
 from seelevel.thoughts import may_think, split_thought
 
 __all__ = [  # what a reader of one's own imports from here
@@ -69,7 +69,8 @@ def each_record(
         except BadRecord as error:
             yield Rejected(where, name, str(error))
             continue
-        yield from (Record(where, ladder, unnamed=not given) for ladder in ladders)
+        for ladder in ladders:
+            yield Record(where, ladder, unnamed=not given)
 
 
 def without_thoughts(ladder: Ladder) -> Ladder:
@@ -77,8 +78,7 @@ def without_thoughts(ladder: Ladder) -> Ladder:
 
     Raises `BadRecord` for an answer of thoughts alone, and for answers that nothing but thoughts tells apart.
     """
-    conversations = (ladder.prompt, *(response.messages for response in ladder.responses))
-    if not any(m["role"] == "assistant" and may_think(m["content"]) for messages in conversations for m in messages):
+    if not _may_think(ladder.prompt) and not any(_may_think(response.messages) for response in ladder.responses):
         return ladder
     prompt, _ = _spoken(ladder.prompt)
     responses = [_without_thoughts(response) for response in ladder.responses]
@@ -90,6 +90,10 @@ def without_thoughts(ladder: Ladder) -> Ladder:
     ids = {old.id: new.id for old, new in zip(ladder.responses, responses, strict=True)}
     overrides = tuple(replace(o, response=ids.get(o.response, o.response)) for o in ladder.overrides)
     return replace(ladder, prompt=prompt, responses=responses, overrides=overrides)
+
+
+def _may_think(messages: list[Message]) -> bool:
+    return any(message["role"] == "assistant" and may_think(message["content"]) for message in messages)
 
 
 def _without_thoughts(response: Response) -> Response:
@@ -191,5 +195,5 @@ def accepted(record: Record, hashes: list[str | ImageError], ids: set[str], need
     if ladder.id in ids:
         return Rejected(record.where, ladder.id, "id seen before (the first record stays)")
     ids.add(ladder.id)
-    images = [replace(image, sha256=str(sha256)) for image, sha256 in zip(ladder.images, hashes, strict=True)]
-    return replace(ladder, images=images)
+    images = [Image(image.path, str(sha256)) for image, sha256 in zip(ladder.images, hashes, strict=True)]
+    return changed(ladder, images=images)

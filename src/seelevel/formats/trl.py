@@ -7,7 +7,7 @@
 
 An answer is a text, one turn, or turns; it may begin with the question again. The question is in any key of
 `formats.questions`. RLHF-V's rows have all of it as one JSON text; OpenAI's have `input`, `preferred_output` and
-`non_preferred_output`. Rows of one question become one ladder if they fit into one order (`formats.pairs.grouped`).
+`non_preferred_output`. Rows of one question become one ladder if they fit into one order (`formats.joining.grouped`).
 """
 
 from __future__ import annotations
@@ -50,7 +50,9 @@ def ladders(name: str, record: dict[str, Any], pictures: Pictures) -> list[Ladde
             raise BadRecord(f"{first} {better:g} is below {second} {worse:g}")
     if isinstance(row["chosen"], int | float) and (key := listed(row)):
         raise BadRecord(f"chosen and rejected are numbers beside {key}; write the answers themselves")
-    ladder = asked(row, pictures).pair(name, row, pictures)
+    question = asked(row, pictures)
+    ladder = question.pair(name, row, pictures)
+    question.checked = row is record and ladder is not None
     if ladder is None:
         chosen, rejected = (answer_turns(row[side], side) for side in ("chosen", "rejected"))
         ladder = pair(name, row, pictures, chosen, rejected)

@@ -74,11 +74,24 @@ def opened(value: Any, name: str) -> Any:
 def _turns_of(value: Any, name: str) -> list[Turn]:
     if not isinstance(value, dict):
         raise BadRecord(f"{name} is {kind_of(value)}, not a turn")
+    if (usual := _usual(value, name)) is not None:
+        return [usual]
     if missing(first(value, "from", "role")):
         roles = [role for role in ("system", "human", "user", "gpt", "assistant") if not missing(value.get(role))]
         if roles:
             return [turn(ROLES[role], value[role], f"{name}.{role}") for role in roles]
     return [_turn(value, name)]
+
+
+def _usual(value: dict[str, Any], name: str) -> Turn | None:
+    """A turn of a role and one text without marks, as most are, in a fifth of the time; None if it is another."""
+    role, content = value.get("role"), value.get("content")
+    if type(content) is list and len(content) == 1 and type(content[0]) is dict:
+        part = content[0]
+        content = part.get("text") if len(part) == 2 and part.get("type") == "text" else None
+    if len(value) != 2 or role not in ("user", "assistant") or type(content) is not str or "<" in content:
+        return None
+    return Turn(role, checked_text(content, name))
 
 
 def _turn(value: dict[str, Any], name: str) -> Turn:

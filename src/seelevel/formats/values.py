@@ -103,6 +103,8 @@ def number(value: Any, name: str) -> float:
 
 def name_of(value: Any, key: str) -> str:
     """An id as a text; empty if it is missing. 2.0 is '2', as tables write a whole number beside a missing one."""
+    if type(value) is str:
+        return checked_text(value, key)
     if missing(value):
         return ""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
