@@ -3,8 +3,8 @@
     python -m benchmarks.frontier --split dev --seeds 0          # every setting once
     python -m benchmarks.frontier --only 'SFT' 'MDPO, anchored'  # split test, seeds 0, 1, 2; then the page
 
-The page is docs/frontier.md; for `dev` it is written beside the runs. Ladders hold six samples of `world:s` per
-prompt. A seed draws the samples and the order of training. A stopped command continues when it is run again.
+The page is written beside the runs. Ladders hold six samples of `world:s` per prompt. A seed draws the samples and the
+order of training. A stopped command continues when it is run again.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def main() -> None:
         return
     if not arguments.page:
         run(arguments)
-    print(write_page(arguments.out, arguments.split, arguments.seeds, ROOT / "docs"))
+    print(write_page(arguments.out, arguments.split, arguments.seeds))
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -120,10 +120,10 @@ JOBS: dict[str, Callable[..., object]] = {
 }
 
 
-def write_page(out: Path, split: str, seeds: Sequence[int], docs: Path) -> Path:
+def write_page(out: Path, split: str, seeds: Sequence[int]) -> Path:
     results = read_results(out, split, seeds, SETTINGS)
-    page = docs / "frontier.md" if split == "test" else out / f"frontier-{split}.md"
-    plot(results, page.parent / "img" / "frontier.svg")
+    page = out / f"frontier-{split}.md"
+    plot(results, out / f"frontier-{split}.svg")
     page.write_text(page_text(results, split, seeds), encoding="utf-8")
     return page
 
@@ -143,7 +143,7 @@ def page_text(results: Results, split: str, seeds: Sequence[int]) -> str:
             change = results.differences(control, name)
             row += [*(difference_text(change[m]) for m in MEASURES), verdict(change)]
         rows.append([*row, *[""] * (len(rows[0]) - len(row))])
-    return "\n".join([head, *markdown(rows), "", "![CHAIRi against recall](img/frontier.svg)"]) + "\n"
+    return "\n".join([head, *markdown(rows), "", f"![CHAIRi against recall](frontier-{split}.svg)"]) + "\n"
 
 
 def sft_of(experiment: Experiment) -> str:
