@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any
 
 from seelevel.errors import InputError
+from seelevel.images import Picture
 from seelevel.ladder import IMAGE_MARK, Ladder
+from seelevel.notes import RoundOf
 from seelevel.progress import Progress, say
+from seelevel.training.objectives.base import Objective
+from seelevel.training.objectives.views import View
 from seelevel.training.packing import fits
 from seelevel.training.packing.tokens import ImageReader, TokenisedLadder, UnusableLadderError, tokenise
 from seelevel.training.settings import TrainSettings
 
-EXPECTED = ("refined answer not rated higher", "no pair")
+EXPECTED = ("refined answer not rated higher", "no pair", "no second picture")
 """Kinds of ladders that the objective passes over by design. They are counted, and no line is printed for each."""
 NO_ORDER = "samples have no order until `check` or a judge gives one"
 
@@ -30,17 +35,33 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class Prepared:
-    """The ladders to train on and their tokens, in one order; the reader of their pictures; the ladders left out."""
+    """The ladders to train on and their tokens, in one order; the reader of their pictures; the ladders left out.
+
+    `tokenised` has the ladders' second views behind the ladders. `views`: the place of each ladder's views in it.
+    """
 
     ladders: list[Ladder]
     tokenised: list[TokenisedLadder]
     images: ImageReader
     left_out: list[LeftOut]
+    views: list[dict[str, int]]
 
     @property
     def interactions(self) -> list[str]:
         """The interaction that each ladder is a round of. The training order keeps rounds together."""
-        return [tokens.interaction for tokens in self.tokenised]
+        return [tokens.interaction for tokens in self.tokenised[: len(self.ladders)]]
+
+    def with_views(self, ladders: Sequence[int]) -> tuple[list[int], dict[str, list[int | None]]]:
+        """The places in `tokenised` of these ladders, then of their views; and which of these places is each ladder's
+        view, by name."""
+        places, names = [*ladders], {name: None for ladder in ladders for name in self.views[ladder]}
+        views = dict[str, list[int | None]]()
+        for name in names:
+            have = [name in self.views[ladder] for ladder in ladders]
+            numbers = iter(range(len(places), len(places) + sum(have)))
+            views[name] = [next(numbers) if has else None for has in have]
+            places += [self.views[ladder][name] for ladder in ladders if name in self.views[ladder]]
+        return places, views
 
 
 def ladder_content(ladder: Ladder) -> Any:
@@ -67,24 +88,35 @@ def special_token_in(ladder: Ladder, special: Sequence[str]) -> str:
 
 
 def prepare(
-    ladders: Sequence[Ladder], processor: Any, images: ImageReader, settings: TrainSettings, config: Any
+    ladders: Sequence[Ladder], processor: Any, images: ImageReader, settings: TrainSettings, config: Any, seed: int = 0
 ) -> Prepared:
     """Tokenise the ladders that can be trained on. Raises `InputError` with counts by kind if there is none."""
     limit = settings.max_length or config.get_text_config().max_position_embeddings
     special = sorted(set(processor.tokenizer.all_special_tokens) - {IMAGE_MARK})
-    prepared = Prepared([], [], images, [])
+    tokenised = partial(_tokenised, processor=processor, images=images, special=special, limit=limit)
+    objective, prepared = settings.objective, Prepared([], [], images, [], [])
+    selected = [objective.select_responses(ladder) for ladder in ladders]
+    reasons = [_passed_over(whole, ladder, settings) for whole, ladder in zip(ladders, selected, strict=True)]
+    usable = [ladder for ladder, reason in zip(selected, reasons, strict=True) if reason is None]
+    views = iter(objective.views(usable, seed))
+    seconds = list[TokenisedLadder]()
     with Progress("tokenise", total=len(ladders), unit="ladders") as bar:
-        for whole in ladders:
+        for ladder, reason in zip(selected, reasons, strict=True):
             bar.advance()
-            ladder = settings.objective.select_responses(whole)
-            tokens = _passed_over(whole, ladder, settings) or _tokenised(ladder, processor, images, special, limit)
-            if isinstance(tokens, TokenisedLadder):
-                prepared.ladders.append(ladder)
-                prepared.tokenised.append(tokens)
+            of_ladder = next(views) if reason is None else {}
+            tokens = reason or _with_views(ladder, of_ladder, objective, tokenised)
+            if isinstance(tokens, LeftOut):
+                prepared.left_out.append(tokens)
+                if tokens.kind not in EXPECTED:
+                    say(f"left out: ladder {tokens.id}: {tokens.reason}")
                 continue
-            prepared.left_out.append(tokens)
-            if tokens.kind not in EXPECTED:
-                say(f"left out: ladder {tokens.id}: {tokens.reason}")
+            prepared.ladders.append(ladder)
+            prepared.tokenised.append(tokens[0])
+            prepared.views.append({name: len(seconds) + n for n, name in enumerate(of_ladder)})
+            seconds += tokens[1:]
+    for places in prepared.views:
+        places.update({name: place + len(prepared.ladders) for name, place in places.items()})
+    prepared.tokenised.extend(seconds)
     if not prepared.ladders:
         kinds = Counter(entry.kind for entry in prepared.left_out)
         raise InputError(
@@ -108,15 +140,42 @@ def _passed_over(whole: Ladder, ladder: Ladder, settings: TrainSettings) -> Left
     return None
 
 
+def _with_views(
+    ladder: Ladder, views: dict[str, View], objective: Objective, tokenised: Callable[..., TokenisedLadder | LeftOut]
+) -> list[TokenisedLadder] | LeftOut:
+    """The tokens of a ladder and of its views, or why it cannot be trained on."""
+    if not objective.learns_from(ladder, views):
+        reason = f"objective {objective.name} has no second picture, or no answer to it, for this ladder"
+        return LeftOut(ladder.id, "no second picture", reason)
+    first = tokenised(ladder)
+    if isinstance(first, LeftOut):
+        return first
+    found = [first]
+    for name, view in views.items():
+        responses = [replace(response, level=0) for response in view.responses]
+        place = RoundOf(view.interaction(ladder, name), 0)
+        second = replace(ladder, id=f"{ladder.id} ({name})", responses=responses, round_of=place)
+        tokens = tokenised(second, pictures=view.pictures)
+        if isinstance(tokens, LeftOut):
+            return LeftOut(ladder.id, tokens.kind, f"{name}: {tokens.reason}")
+        found.append(tokens)
+    return found
+
+
 def _tokenised(
-    ladder: Ladder, processor: Any, images: ImageReader, special: Sequence[str], limit: int
+    ladder: Ladder,
+    processor: Any,
+    images: ImageReader,
+    special: Sequence[str],
+    limit: int,
+    pictures: tuple[Picture, ...] = (),
 ) -> TokenisedLadder | LeftOut:
     """A ladder's tokens, or why it cannot be tokenised or is too long."""
     if token := special_token_in(ladder, special):
         reason = f"its text contains '{token}', which this model's tokenizer reads as a special token"
         return LeftOut(ladder.id, "special token in the text", reason)
     try:
-        tokens = tokenise(ladder, processor, images)
+        tokens = tokenise(ladder, processor, images, pictures)
     except UnusableLadderError as error:
         return LeftOut(ladder.id, "unusable", str(error).removeprefix(f"ladder {ladder.id}: "))
     if reason := fits(tokens, limit):

@@ -39,7 +39,7 @@ def first_step(ladders: Sequence[Ladder], model: str, settings: TrainSettings, s
     Weights are not loaded. Rounds of an interaction that share a row are marked, whatever the budget of a forward pass.
     """
     config, processor = load_reader(model)
-    data = prepare(ladders, processor, ImageReader(processor), settings, config)
+    data = prepare(ladders, processor, ImageReader(processor), settings, config, seed)
     order = schedule(data.interactions, settings.epochs, settings.ladders_per_step, seed)[: settings.ladders_per_step]
     chosen = [data.tokenised[index] for index in order]
     rows = rows_of(chosen) if settings.layout == "shared" else [[n] for n in range(len(chosen))]
