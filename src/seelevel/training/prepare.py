@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
@@ -94,28 +95,40 @@ def prepare(
     limit = settings.max_length or config.get_text_config().max_position_embeddings
     special = sorted(set(processor.tokenizer.all_special_tokens) - {IMAGE_MARK})
     tokenised = partial(_tokenised, processor=processor, images=images, special=special, limit=limit)
-    objective, prepared = settings.objective, Prepared([], [], images, [], [])
-    selected = [objective.select_responses(ladder) for ladder in ladders]
-    reasons = [_passed_over(whole, ladder, settings) for whole, ladder in zip(ladders, selected, strict=True)]
-    usable = [ladder for ladder, reason in zip(selected, reasons, strict=True) if reason is None]
-    views = iter(objective.views(usable, seed))
-    seconds = list[TokenisedLadder]()
+    objective, left_out = settings.objective, list[LeftOut]()
+
+    def leave_out(entry: LeftOut) -> None:
+        left_out.append(entry)
+        if entry.kind not in EXPECTED:
+            say(f"left out: ladder {entry.id}: {entry.reason}")
+
+    usable = list[tuple[Ladder, TokenisedLadder]]()
     with Progress("tokenise", total=len(ladders), unit="ladders") as bar:
-        for ladder, reason in zip(selected, reasons, strict=True):
+        for whole in ladders:
             bar.advance()
-            of_ladder = next(views) if reason is None else {}
-            tokens = reason or _with_views(ladder, of_ladder, objective, tokenised)
+            ladder = objective.select_responses(whole)
+            tokens = _passed_over(whole, ladder, settings) or tokenised(ladder)
             if isinstance(tokens, LeftOut):
-                prepared.left_out.append(tokens)
-                if tokens.kind not in EXPECTED:
-                    say(f"left out: ladder {tokens.id}: {tokens.reason}")
+                leave_out(tokens)
+            else:
+                usable.append((ladder, tokens))
+    prepared, seconds = Prepared([], [], images, left_out, []), list[TokenisedLadder]()
+    views = objective.views([ladder for ladder, _ in usable], seed)
+    watch = Progress("second pictures", total=len(usable), unit="ladders") if any(views) else nullcontext()
+    with watch as bar_of_views:
+        for (ladder, tokens), wanted in zip(usable, views, strict=True):
+            if bar_of_views is not None:
+                bar_of_views.advance()
+            of_ladder = _views(ladder, wanted, objective, tokenised)
+            if isinstance(of_ladder, LeftOut):
+                leave_out(of_ladder)
                 continue
+            prepared.views.append({name: len(seconds) + number for number, name in enumerate(of_ladder)})
             prepared.ladders.append(ladder)
-            prepared.tokenised.append(tokens[0])
-            prepared.views.append({name: len(seconds) + n for n, name in enumerate(of_ladder)})
-            seconds += tokens[1:]
+            prepared.tokenised.append(tokens)
+            seconds.extend(of_ladder.values())
     for places in prepared.views:
-        places.update({name: place + len(prepared.ladders) for name, place in places.items()})
+        places.update({name: len(prepared.ladders) + place for name, place in places.items()})
     prepared.tokenised.extend(seconds)
     if not prepared.ladders:
         kinds = Counter(entry.kind for entry in prepared.left_out)
@@ -140,17 +153,14 @@ def _passed_over(whole: Ladder, ladder: Ladder, settings: TrainSettings) -> Left
     return None
 
 
-def _with_views(
+def _views(
     ladder: Ladder, views: dict[str, View], objective: Objective, tokenised: Callable[..., TokenisedLadder | LeftOut]
-) -> list[TokenisedLadder] | LeftOut:
-    """The tokens of a ladder and of its views, or why it cannot be trained on."""
+) -> dict[str, TokenisedLadder] | LeftOut:
+    """The tokens of a ladder's views, or why it cannot be trained on."""
     if not objective.learns_from(ladder, views):
         reason = f"objective {objective.name} has no second picture, or no answer to it, for this ladder"
         return LeftOut(ladder.id, "no second picture", reason)
-    first = tokenised(ladder)
-    if isinstance(first, LeftOut):
-        return first
-    found = [first]
+    found = dict[str, TokenisedLadder]()
     for name, view in views.items():
         responses = [replace(response, level=0) for response in view.responses]
         place = RoundOf(view.interaction(ladder, name), 0)
@@ -158,7 +168,7 @@ def _with_views(
         tokens = tokenised(second, pictures=view.pictures)
         if isinstance(tokens, LeftOut):
             return LeftOut(ladder.id, tokens.kind, f"{name}: {tokens.reason}")
-        found.append(tokens)
+        found[name] = tokens
     return found
 
 
