@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 from PIL import Image as Pictures
 from PIL import UnidentifiedImageError
@@ -81,6 +82,17 @@ class ImageError(ValueError):
     """A file that is not a usable picture; the message is the reason, without the path."""
 
 
+class Crop(NamedTuple):
+    """A part of the picture in a file, enlarged to the whole picture's size. box: left, top, right and bottom as shares
+    of width and height."""
+
+    path: str
+    box: tuple[float, float, float, float]
+
+
+Picture = str | Crop  # a file, or a part of it
+
+
 @dataclass(frozen=True)
 class ImageFacts:
     """What a check found: content hash, size in pixels as stored (before any EXIF rotation), file suffix."""
@@ -101,11 +113,13 @@ def open_image(path: Path | str, max_side: int | None = MODEL_SIDE) -> Pictures.
     return _decoded(read_file(path), max_side).picture
 
 
-def model_picture(path: Path | str) -> Pictures.Image:
+def model_picture(path: Path | Picture) -> Pictures.Image:
     """`open_image` for an image processor, at least 4 pixels a side: a side of 1 or 3 passes for colour channels.
 
     Raises `InputError` with the path: by now a stage is at work, and no record can be set aside any more.
     """
+    if isinstance(path, Crop):
+        return _enlarged(model_picture(path.path), path.box)
     try:
         picture = open_image(path)
     except ImageError as error:
@@ -114,6 +128,14 @@ def model_picture(path: Path | str) -> Pictures.Image:
         return picture
     sides = (max(picture.width, SMALLEST_SIDE), max(picture.height, SMALLEST_SIDE))
     return picture.resize(sides, Pictures.Resampling.NEAREST)
+
+
+def _enlarged(picture: Pictures.Image, box: tuple[float, float, float, float]) -> Pictures.Image:
+    """A part of a picture, of one pixel at least, in the size of the whole."""
+    (left, top), (width, height) = box[:2], picture.size
+    wide, high = max((box[2] - left) * width, 1), max((box[3] - top) * height, 1)
+    x, y = min(left * width, width - wide), min(top * height, height - high)
+    return picture.resize(picture.size, Pictures.Resampling.BICUBIC, (x, y, x + wide, y + high))
 
 
 def encoded_picture(path: Path | str) -> tuple[str, bytes]:

@@ -120,7 +120,7 @@ def first_ladders(settings: DataSettings | FinetuneSettings, count: int) -> list
         from seelevel.world.texts.datasets import PROMPTS, prompt_ladder
 
         scenes = draw_scenes(split, min(settings.limit or PROMPTS, count))
-        return [prompt_ladder(scene, split, "") for scene in scenes]
+        return [prompt_ladder(scene, split, scene.id) for scene in scenes]
     from seelevel.formats import parse
     from seelevel.formats.records import Record
     from seelevel.image_store import cached_pictures

@@ -23,6 +23,7 @@ from seelevel.ladder import Image, Ladder, Response
 from seelevel.models.local import LocalModel
 from seelevel.training import trainer
 from seelevel.training.fit import fit
+from seelevel.training.objectives.views import View
 from seelevel.training.packing import BEGINS, Batch
 from seelevel.training.packing.tokens import ImageReader, tokenise
 from seelevel.training.settings import LoraSettings, TrainSettings
@@ -39,6 +40,7 @@ COMMON: list[tuple[str, int, dict[str, Any]]] = [
     ("m", 6, {"answers_per_pass": 1, "lora": {}}),
     ("s", 16, {"answers_per_pass": 4, "tokens_per_batch": 1}),
     ("s", 4, {"answers_per_pass": 2, "layout": "rows", "freeze_vision": False}),
+    ("s", 4, {"objective": {"name": "symmpo"}}),
 ]
 MORE: list[tuple[str, int, dict[str, Any]]] = [
     (model, k, {**layout, **lora, **checkpointing})
@@ -206,6 +208,40 @@ def test_lengths_and_passes_by_hand() -> None:
     assert passes([found, again], shared, budget=80) == [Pass((first[0], history, first[1], later), 16, 1)]
     apart = [Pass((Piece(1, 40, padded=False, answers=False), later), 5, 1), Pass(first, 11, 1)]
     assert passes([found, again], shared, budget=55) == apart
+
+
+@pytest.mark.unit
+def test_second_views_are_counted_in_the_pass_of_their_ladder() -> None:
+    prompt: Any = [{"role": "user", "content": "<image>\none two three"}]
+    answers = [Response([{"role": "assistant", "content": text}], level) for level, text in enumerate(("a b", "c"))]
+    better = Response([{"role": "assistant", "content": "d e f"}], 0)
+    views = {"own": View(("p",), (better,)), "other": View(("q",), (better, answers[0]))}
+    given = [Ladder("x", [Image("p")], prompt, answers)]
+    [found] = lengths(given, lambda text: len(text.split()), 9, 0, [views])
+    own, other = Lengths(18, (5,), 1, "x"), Lengths(18, (5, 4), 1, "x (other)")
+    assert found == Lengths(18, (4, 3), 1, "x", (own, other))
+    begin, branches = Piece(2, 18, padded=False, answers=False), Piece(5, 4, before=18)
+    assert passes([found], TrainSettings(), budget=80) == [Pass((begin, branches), 21, 2)]
+    assert passes([found] * 2, TrainSettings(), budget=80) == [Pass((begin, branches), 21, 2)] * 2
+    assert len(passes([found] * 2, TrainSettings(), budget=120)) == 1
+    assert passes([found], TrainSettings(layout="rows"), budget=80) == [Pass((Piece(5, 23),), 21, 5)]
+
+
+def test_the_forecast_of_second_views_is_what_is_trained(tmp_path: Path, steps: list[list[Pass]]) -> None:
+    terms = [{"name": "mdpo"}, {"name": "symmpo"}, {"name": "copo"}]
+    objective = {"name": "mpo", "terms": terms, "weights": [1, 1, 1]}
+    options = {"ladders_per_step": 8, "epochs": 1, "tokens_per_batch": 1000}
+    settings = TrainSettings.model_validate({"device": "cpu", "cache": False, "objective": objective, **options})
+    ladders = make_ladders(tmp_path, 3, count=8)
+    fit(ladders, str(model_path("s")), settings, tmp_path / "out")
+    views = settings.objective.views(ladders, 0)
+    [trained], count = steps, token_counter(str(model_path("s")))
+    forecast = passes(lengths(ladders, count, 9, 3, views), settings, 1000)
+    assert len(trained) == len(forecast)
+    tokens = [sum(one.tokens for one in found) for found in (trained, forecast)]
+    assert tokens[1] == pytest.approx(tokens[0], rel=0.05)
+    assert sum(one.pictures for one in trained) == sum(one.pictures for one in forecast) == 3 * 8
+    assert sum(one.tokens for one in passes(lengths(ladders, count, 9, 3), settings, 1000)) < 0.6 * tokens[0]
 
 
 @pytest.mark.unit

@@ -8,7 +8,7 @@ from collections import Counter
 
 import pytest
 
-from seelevel.training.schedule import buckets, group_into_rows, schedule
+from seelevel.training.schedule import buckets, group_into_rows, linked, schedule
 
 pytestmark = pytest.mark.unit
 
@@ -76,3 +76,10 @@ def test_ladders_share_a_row_within_the_budget_only() -> None:
 
 def test_buckets_keep_neighbours_in_length_together_within_the_budget() -> None:
     assert buckets([10, 40, 12, 38, 100], 80) == [[4], [1, 3], [2, 0]]
+    assert buckets([10, 10, 10], 30, rows=[2, 1, 1]) == [[0, 1], [2]]
+
+
+def test_rows_with_a_common_member_go_together() -> None:
+    assert linked([[0], [1, 2], [3], [2, 4], [3], [5]]) == [[0], [1, 3], [2, 4], [5]]
+    assert linked([[0, 1], [2, 3], [1, 2]]) == [[0, 1, 2]]
+    assert linked([]) == []

@@ -51,7 +51,7 @@ def test_of_a_later_round_only_its_own_answer_and_its_end_carry_loss(tmp_path: P
     for ladder, answer in zip(interaction(tmp_path).rounds(), ("A red cup.", "A blue cup."), strict=True):
         seen = settings.select_responses(ladder)
         tokens = tokenise(seen, processor, ImageReader(processor))
-        block = shown(seen, tokens, processor)
+        block = shown(tokens, ["level 0"], processor)
         assert styled(block).strip() == f"{answer}{end}"
         assert "Feedback: Helpfulness: 4. Honesty:" in block.plain
         assert block.plain.count("<image × 9>") == 1

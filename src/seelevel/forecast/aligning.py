@@ -80,10 +80,11 @@ def training(
     """The cost of training a model on `count` ladders like the sample's; None if its shape is unknown. Decides
     `answers_per_pass: auto`."""
     shape, adapter = shape_of(model), adapter_of(model)
-    ladders = map(settings.objective.select_responses, sample)
+    ladders = [settings.objective.select_responses(ladder) for ladder in sample]
+    views = settings.objective.views(ladders, seed)
     if settings.objective.best_only:
         levels = min(levels, 1)
-    measured = [] if shape is None else lengths(ladders, token_counter(model), shape.image_tokens, levels)
+    measured = [] if shape is None else lengths(ladders, token_counter(model), shape.image_tokens, levels, views)
     if shape is None or not measured:
         return None
     trained = settings if adapter is None else settings.model_copy(update={"lora": adapter})

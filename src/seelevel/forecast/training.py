@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from seelevel.forecast.memory import Memory, Pass, Piece, training_memory
 from seelevel.forecast.sizes import Shape
-from seelevel.ladder import IMAGE_MARK, Ladder, Message
-from seelevel.training.schedule import answer_groups, buckets, group_into_rows, schedule
+from seelevel.ladder import IMAGE_MARK, Ladder, Message, Response
+from seelevel.training.objectives.views import View
+from seelevel.training.schedule import answer_groups, buckets, group_into_rows, linked, schedule
 from seelevel.training.settings import TOKENS_PER_BATCH, TrainSettings
 
 TURN_TOKENS, HEAD_TOKENS = 4, 2
@@ -21,12 +22,19 @@ STEPS_SEEN = 400
 
 @dataclass(frozen=True)
 class Lengths:
-    """A ladder in tokens: the prefix shared by its responses, each response, its pictures, and its interaction."""
+    """A ladder in tokens: the prefix shared by its responses, each response, its pictures, its interaction, and its
+    second views."""
 
     prefix: int
     responses: tuple[int, ...]
     pictures: int
     interaction: str
+    views: tuple[Lengths, ...] = ()
+
+    @property
+    def with_views(self) -> tuple[Lengths, ...]:
+        """What goes through the model in one pass: the ladder and its views."""
+        return self, *self.views
 
     def row(self, layout: str) -> int:
         """Tokens of the ladder's row (shared), or of its longest row (rows)."""
@@ -61,19 +69,33 @@ def token_counter(model: str) -> Callable[[str], int]:
     return lambda text: len(tokenizer.encode(text, add_special_tokens=False).ids)
 
 
-def lengths(ladders: Iterable[Ladder], count: Callable[[str], int], image_tokens: int, levels: int) -> list[Lengths]:
-    """Lengths of ladders. One with fewer than `levels` responses is filled up with copies of its longest one."""
+def lengths(
+    ladders: Sequence[Ladder],
+    count: Callable[[str], int],
+    image_tokens: int,
+    levels: int,
+    views: Sequence[Mapping[str, View]] = (),
+) -> list[Lengths]:
+    """Lengths of ladders. One with fewer than `levels` responses is filled up with copies of its longest one. views: of
+    each ladder, by name."""
 
     def tokens(messages: Sequence[Message]) -> int:
         return sum(TURN_TOKENS + count(m["content"].replace(IMAGE_MARK, "")) for m in messages)
 
+    def measure(ladder: Ladder, responses: Sequence[Response], pictures: int, interaction: str) -> Lengths:
+        prefix = tokens(ladder.prompt) + HEAD_TOKENS + pictures * image_tokens
+        return Lengths(prefix, tuple(tokens(r.messages) - HEAD_TOKENS for r in responses), pictures, interaction)
+
     measured = []
-    for ladder in ladders:
-        prefix = tokens(ladder.prompt) + HEAD_TOKENS + len(ladder.images) * image_tokens
-        responses = [tokens(r.messages) - HEAD_TOKENS for r in ladder.responses]
-        if responses:
-            responses += [max(responses)] * (levels - len(responses))
-            measured.append(Lengths(prefix, tuple(responses), len(ladder.images), ladder.interaction))
+    for ladder, of_ladder in zip(ladders, views or [{}] * len(ladders), strict=True):
+        if ladder.responses:
+            whole = measure(ladder, ladder.responses, len(ladder.images), ladder.interaction)
+            more = (max(whole.responses),) * (levels - len(whole.responses))
+            seconds = tuple(
+                measure(ladder, view.responses, len(view.pictures), view.interaction(ladder, name))
+                for name, view in of_ladder.items()
+            )
+            measured.append(replace(whole, responses=whole.responses + more, views=seconds))
     return measured
 
 
@@ -81,14 +103,21 @@ def passes(step: Sequence[Lengths], settings: TrainSettings, budget: int) -> lis
     """The forward passes of a step, grouped as in the trainer."""
     most = settings.answers_per_pass if isinstance(settings.answers_per_pass, int) else None
     if settings.layout == "rows":
-        budget = max(budget // max(len(ladder.responses) for ladder in step), 1)
-        return [_rows([step[n] for n in group], most) for group in buckets([one.row("rows") for one in step], budget)]
-    names = [ladder.interaction for ladder in step]
-    together = group_into_rows(names, lambda unit: _common_row([step[n] for n in unit]), budget)
-    units = [sorted((step[n] for n in unit), key=lambda ladder: ladder.prefix) for unit in together]
-    begins = [unit[0].prefix for unit in units]
-    more = [_row_tokens(unit) - begin for unit, begin in zip(units, begins, strict=True)]
-    return [_shared([units[n] for n in group], most) for group in buckets(begins, budget, more)]
+        rows = [sum(len(one.responses) for one in ladder.with_views) for ladder in step]
+        longest = [max(one.row("rows") for one in ladder.with_views) for ladder in step]
+        groups = buckets(longest, max(budget // max(rows), 1))
+        return [_rows([one for n in group for one in step[n].with_views], most) for group in groups]
+    owner = [n for n, ladder in enumerate(step) for _ in ladder.with_views]
+    flat = [one for ladder in step for one in ladder.with_views]
+    together = group_into_rows(
+        [one.interaction for one in flat], lambda unit: _common_row([flat[n] for n in unit]), budget
+    )
+    units = [sorted((flat[n] for n in unit), key=lambda ladder: ladder.prefix) for unit in together]
+    joined = linked([[owner[n] for n in unit] for unit in together])
+    begins = [max(units[n][0].prefix for n in group) for group in joined]
+    more = [sum(_row_tokens(units[n]) - units[n][0].prefix for n in group) for group in joined]
+    packed = buckets(begins, budget, more, [*map(len, joined)])
+    return [_shared([units[n] for item in group for n in joined[item]], most) for group in packed]
 
 
 def _rows(ladders: Sequence[Lengths], most: int | None) -> Pass:
@@ -180,16 +209,16 @@ def training_cost(
         flops += decoder * (1 + back) + again + vision * (1 if frozen else 3)
         reference_flops += decoder + vision
         tokens += one.tokens
-    sampled = len(order)
+    sampled, every = len(order), [one for ladder in sample for one in ladder.with_views]
     return Cost(
         memory=memory,
         steps=max(math.ceil(ladders * settings.epochs / per_step), 1),
         flops=flops / sampled * ladders * settings.epochs,
         reference_flops=reference_flops / sampled * ladders * settings.objective.needs_reference,
         tokens=tokens / sampled * ladders,
-        scored=sum(sum(one.responses) for one in sample) / len(sample) * ladders,
+        scored=sum(sum(one.responses) for one in every) / len(sample) * ladders,
         pictures=min(
-            3.0 * shape.picture.pixels * 4 * sum(one.pictures for one in sample) / len(sample) * ladders, 1 << 30
+            3.0 * shape.picture.pixels * 4 * sum(one.pictures for one in every) / len(sample) * ladders, 1 << 30
         ),
         largest=max(worst, key=lambda one: one.tokens),
         passes=len(worst),

@@ -176,7 +176,7 @@ def _load(job: Job) -> Session:
             folder.mkdir(parents=True, exist_ok=True)
             clear_unfinished(folder)
     model, processor = load_to_train(job.model, settings, dtype, device)
-    data = prepare(job.ladders, processor, ImageReader(processor), settings, model.config)
+    data = prepare(job.ladders, processor, ImageReader(processor), settings, model.config, job.seed)
     budget = settings.tokens_per_batch or TOKENS_PER_BATCH.get(device, TOKENS_PER_BATCH["cuda"])
     return Session(model, processor, arguments, device, dtype, mixed, weights_fingerprint(model), data, budget)
 
@@ -269,7 +269,8 @@ def _save(job: Job, session: Session, trainer: PreferenceTrainer) -> dict[str, A
         "best_fell": any(best_fallen(window, trainer.rounding) is not None for window in windows),
     }
     if trainer.reference is not None:
-        facts["logprobs"] = by_level(session.data.ladders, session.data.tokenised, trainer.reference)
+        count = len(session.data.ladders)
+        facts["logprobs"] = by_level(session.data.ladders, session.data.tokenised[:count], trainer.reference[:count])
     conditions = job.settings.objective.conditions(job.ladders)
 
     def write(place: Path) -> None:

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any
 
 from seelevel.errors import InputError
+from seelevel.images import Picture
 from seelevel.ladder import IMAGE_MARK, Ladder
+from seelevel.notes import RoundOf
 from seelevel.progress import Progress, say
+from seelevel.training.objectives.base import Objective
+from seelevel.training.objectives.views import View
 from seelevel.training.packing import fits
 from seelevel.training.packing.tokens import ImageReader, TokenisedLadder, UnusableLadderError, tokenise
 from seelevel.training.settings import TrainSettings
 
-EXPECTED = ("refined answer not rated higher", "no pair")
+EXPECTED = ("refined answer not rated higher", "no pair", "no second picture")
 """Kinds of ladders that the objective passes over by design. They are counted, and no line is printed for each."""
 NO_ORDER = "samples have no order until `check` or a judge gives one"
 
@@ -30,17 +36,33 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class Prepared:
-    """The ladders to train on and their tokens, in one order; the reader of their pictures; the ladders left out."""
+    """The ladders to train on and their tokens, in one order; the reader of their pictures; the ladders left out.
+
+    `tokenised` has the ladders' second views behind the ladders. `views`: the place of each ladder's views in it.
+    """
 
     ladders: list[Ladder]
     tokenised: list[TokenisedLadder]
     images: ImageReader
     left_out: list[LeftOut]
+    views: list[dict[str, int]]
 
     @property
     def interactions(self) -> list[str]:
         """The interaction that each ladder is a round of. The training order keeps rounds together."""
-        return [tokens.interaction for tokens in self.tokenised]
+        return [tokens.interaction for tokens in self.tokenised[: len(self.ladders)]]
+
+    def with_views(self, ladders: Sequence[int]) -> tuple[list[int], dict[str, list[int | None]]]:
+        """The places in `tokenised` of these ladders, then of their views; and which of these places is each ladder's
+        view, by name."""
+        places, names = [*ladders], {name: None for ladder in ladders for name in self.views[ladder]}
+        views = dict[str, list[int | None]]()
+        for name in names:
+            have = [name in self.views[ladder] for ladder in ladders]
+            numbers = iter(range(len(places), len(places) + sum(have)))
+            views[name] = [next(numbers) if has else None for has in have]
+            places += [self.views[ladder][name] for ladder in ladders if name in self.views[ladder]]
+        return places, views
 
 
 def ladder_content(ladder: Ladder) -> Any:
@@ -67,24 +89,47 @@ def special_token_in(ladder: Ladder, special: Sequence[str]) -> str:
 
 
 def prepare(
-    ladders: Sequence[Ladder], processor: Any, images: ImageReader, settings: TrainSettings, config: Any
+    ladders: Sequence[Ladder], processor: Any, images: ImageReader, settings: TrainSettings, config: Any, seed: int = 0
 ) -> Prepared:
     """Tokenise the ladders that can be trained on. Raises `InputError` with counts by kind if there is none."""
     limit = settings.max_length or config.get_text_config().max_position_embeddings
     special = sorted(set(processor.tokenizer.all_special_tokens) - {IMAGE_MARK})
-    prepared = Prepared([], [], images, [])
+    tokenised = partial(_tokenised, processor=processor, images=images, special=special, limit=limit)
+    objective, left_out = settings.objective, list[LeftOut]()
+
+    def leave_out(entry: LeftOut) -> None:
+        left_out.append(entry)
+        if entry.kind not in EXPECTED:
+            say(f"left out: ladder {entry.id}: {entry.reason}")
+
+    usable = list[tuple[Ladder, TokenisedLadder]]()
     with Progress("tokenise", total=len(ladders), unit="ladders") as bar:
         for whole in ladders:
             bar.advance()
-            ladder = settings.objective.select_responses(whole)
-            tokens = _passed_over(whole, ladder, settings) or _tokenised(ladder, processor, images, special, limit)
-            if isinstance(tokens, TokenisedLadder):
-                prepared.ladders.append(ladder)
-                prepared.tokenised.append(tokens)
+            ladder = objective.select_responses(whole)
+            tokens = _passed_over(whole, ladder, settings) or tokenised(ladder)
+            if isinstance(tokens, LeftOut):
+                leave_out(tokens)
+            else:
+                usable.append((ladder, tokens))
+    prepared, seconds = Prepared([], [], images, left_out, []), list[TokenisedLadder]()
+    views = objective.views([ladder for ladder, _ in usable], seed)
+    watch = Progress("second pictures", total=len(usable), unit="ladders") if any(views) else nullcontext()
+    with watch as bar_of_views:
+        for (ladder, tokens), wanted in zip(usable, views, strict=True):
+            if bar_of_views is not None:
+                bar_of_views.advance()
+            of_ladder = _views(ladder, wanted, objective, tokenised)
+            if isinstance(of_ladder, LeftOut):
+                leave_out(of_ladder)
                 continue
-            prepared.left_out.append(tokens)
-            if tokens.kind not in EXPECTED:
-                say(f"left out: ladder {tokens.id}: {tokens.reason}")
+            prepared.views.append({name: len(seconds) + number for number, name in enumerate(of_ladder)})
+            prepared.ladders.append(ladder)
+            prepared.tokenised.append(tokens)
+            seconds.extend(of_ladder.values())
+    for places in prepared.views:
+        places.update({name: len(prepared.ladders) + place for name, place in places.items()})
+    prepared.tokenised.extend(seconds)
     if not prepared.ladders:
         kinds = Counter(entry.kind for entry in prepared.left_out)
         raise InputError(
@@ -108,15 +153,39 @@ def _passed_over(whole: Ladder, ladder: Ladder, settings: TrainSettings) -> Left
     return None
 
 
+def _views(
+    ladder: Ladder, views: dict[str, View], objective: Objective, tokenised: Callable[..., TokenisedLadder | LeftOut]
+) -> dict[str, TokenisedLadder] | LeftOut:
+    """The tokens of a ladder's views, or why it cannot be trained on."""
+    if not objective.learns_from(ladder, views):
+        reason = f"objective {objective.name} has no second picture, or no answer to it, for this ladder"
+        return LeftOut(ladder.id, "no second picture", reason)
+    found = dict[str, TokenisedLadder]()
+    for name, view in views.items():
+        responses = [replace(response, level=0) for response in view.responses]
+        place = RoundOf(view.interaction(ladder, name), 0)
+        second = replace(ladder, id=f"{ladder.id} ({name})", responses=responses, round_of=place)
+        tokens = tokenised(second, pictures=view.pictures)
+        if isinstance(tokens, LeftOut):
+            return LeftOut(ladder.id, tokens.kind, f"{name}: {tokens.reason}")
+        found[name] = tokens
+    return found
+
+
 def _tokenised(
-    ladder: Ladder, processor: Any, images: ImageReader, special: Sequence[str], limit: int
+    ladder: Ladder,
+    processor: Any,
+    images: ImageReader,
+    special: Sequence[str],
+    limit: int,
+    pictures: tuple[Picture, ...] = (),
 ) -> TokenisedLadder | LeftOut:
     """A ladder's tokens, or why it cannot be tokenised or is too long."""
     if token := special_token_in(ladder, special):
         reason = f"its text contains '{token}', which this model's tokenizer reads as a special token"
         return LeftOut(ladder.id, "special token in the text", reason)
     try:
-        tokens = tokenise(ladder, processor, images)
+        tokens = tokenise(ladder, processor, images, pictures)
     except UnusableLadderError as error:
         return LeftOut(ladder.id, "unusable", str(error).removeprefix(f"ladder {ladder.id}: "))
     if reason := fits(tokens, limit):

@@ -74,23 +74,41 @@ def group_into_rows(
     return rows
 
 
-def buckets(lengths: Sequence[int], budget: int, more: Sequence[int] = ()) -> list[list[int]]:
+def linked(rows: Sequence[Sequence[int]]) -> list[list[int]]:
+    """Groups of rows that have a member in common, directly or through other rows: indices, group by group."""
+    above: dict[int, int] = {}
+
+    def top(member: int) -> int:
+        while above.setdefault(member, member) != member:
+            member = above[member]
+        return member
+
+    for first, *others in rows:
+        for other in others:
+            above[top(other)] = top(first)
+    groups: dict[int, list[int]] = {}
+    for index, (first, *_) in enumerate(rows):
+        groups.setdefault(top(first), []).append(index)
+    return list(groups.values())
+
+
+def buckets(lengths: Sequence[int], budget: int, more: Sequence[int] = (), rows: Sequence[int] = ()) -> list[list[int]]:
     """Groups of indices whose padded size is at most `budget`; similar lengths are together. The padded size is
-    count × longest, and `more` of each item, which needs no padding.
+    rows × longest, and `more` of each item, which needs no padding. rows: of each item, 1 if not given.
 
     An item over the budget is a group of its own. The longest come first: if memory is too small, it shows at once.
     """
-    more = more or [0] * len(lengths)
+    more, rows = more or [0] * len(lengths), rows or [1] * len(lengths)
     groups: list[list[int]] = []
-    following = 0
+    following = high = 0
     for index in sorted(range(len(lengths)), key=lambda i: (-lengths[i], -more[i], i)):
         longest = lengths[groups[-1][0]] if groups else 0
-        if groups and (len(groups[-1]) + 1) * longest + following + more[index] <= budget:
+        if groups and (high + rows[index]) * longest + following + more[index] <= budget:
             groups[-1].append(index)
-            following += more[index]
+            following, high = following + more[index], high + rows[index]
         else:
             groups.append([index])
-            following = more[index]
+            following, high = more[index], rows[index]
     return groups
 
 

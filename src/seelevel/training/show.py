@@ -34,21 +34,26 @@ class Piece:
 
 
 def first_step(ladders: Sequence[Ladder], model: str, settings: TrainSettings, seed: int) -> Iterator[Text]:
-    """One block per ladder of the first optimiser step: the common prefix, then each response's own tokens.
+    """One block per ladder of the first optimiser step, and per second view of one: the common prefix, then each
+    response's own tokens.
 
     Weights are not loaded. Rounds of an interaction that share a row are marked, whatever the budget of a forward pass.
     """
     config, processor = load_reader(model)
-    data = prepare(ladders, processor, ImageReader(processor), settings, config)
+    data = prepare(ladders, processor, ImageReader(processor), settings, config, seed)
     order = schedule(data.interactions, settings.epochs, settings.ladders_per_step, seed)[: settings.ladders_per_step]
-    chosen = [data.tokenised[index] for index in order]
+    places, _ = data.with_views(order)
+    chosen = [data.tokenised[place] for place in places]
     rows = rows_of(chosen) if settings.layout == "shared" else [[n] for n in range(len(chosen))]
     for row in rows:
         length = row_length([chosen[n] for n in row])
         for n in row:
             others = ", ".join(chosen[other].id for other in row if other != n)
             shares = f"; with {others} in a row of {length}" if others else ""
-            yield shown(data.ladders[order[n]], chosen[n], processor, shares)
+            levels = (
+                [f"level {response.level}" for response in data.ladders[places[n]].responses] if n < len(order) else []
+            )
+            yield shown(chosen[n], levels, processor, shares)
 
 
 def write(blocks: Iterable[Text], console: Console) -> None:
@@ -70,19 +75,20 @@ def marked(block: Text) -> Text:
     return Text(plain + block.plain[end:])
 
 
-def shown(ladder: Ladder, tokens: TokenisedLadder, processor: Any, more: str = "") -> Text:
-    """One ladder: its id, the common prefix, and one line per response with its level and its own tokens."""
+def shown(tokens: TokenisedLadder, levels: Sequence[str], processor: Any, more: str = "") -> Text:
+    """One ladder: its id, the common prefix, and one line per response with its level, or `answer`, and its own
+    tokens."""
     prefix_rounds = tokens.rounds[0][: tokens.branch]
     count = len(tokens.tokens)
-    name, length = escape_controls(ladder.id), tokens.row_length("shared")
+    name, length = escape_controls(tokens.id), tokens.row_length("shared")
     head = f"{name}: {count} response{'s' * (count != 1)}, {length} tokens{more}"
     text = Text()
     text.append(f"{head}\n", style="bold")
     text.append("  prefix   ")
     _append(text, pieces(tokens.tokens[0][: tokens.branch], prefix_rounds, tokens.image_spans[0], processor))
-    for k, (response, ids, rounds) in enumerate(zip(ladder.responses, tokens.tokens, tokens.rounds, strict=True)):
+    for k, (ids, rounds) in enumerate(zip(tokens.tokens, tokens.rounds, strict=True)):
         scored = int((rounds != NOT_SCORED).sum())
-        text.append(f"  level {response.level}  ")
+        text.append(f"  {levels[k] if levels else 'answer':8} ")
         pictures = [(start - tokens.branch, end - tokens.branch) for start, end in tokens.image_spans[k]]
         answer = pieces(ids[tokens.branch :], rounds[tokens.branch :], pictures, processor)
         _append(text, answer, f" [{scored} scored]")

@@ -33,7 +33,7 @@ from seelevel.training.objectives.settings import Objective
 from seelevel.training.packing import Batch, collate, row_parts, rows_of
 from seelevel.training.prepare import Prepared
 from seelevel.training.rounding import FLOAT32, unit
-from seelevel.training.schedule import buckets, schedule
+from seelevel.training.schedule import buckets, linked, schedule
 from seelevel.training.settings import TrainSettings
 
 FALL_WINDOW = 20
@@ -62,7 +62,8 @@ class PreferenceTrainer(Trainer):
     a signal, however they are split over processes and forward passes. The seed fixes the order. A checkpoint appears
     whole or not at all, and a training that resumes from one ends with the same bytes as one that was never stopped.
 
-    `reference`: each ladder's log-probs under the reference, [N] on the CPU; None if the objective needs none. Raises
+    `reference`: the log-probs of `data.tokenised` under the reference, each [N] on the CPU; None if the objective needs
+    none. Raises
     `NonFiniteLossError` with the ladders' names; their log-probs are then in `nonfinite.json` beside the checkpoints.
     """
 
@@ -117,7 +118,7 @@ class PreferenceTrainer(Trainer):
         model.train()
         ladders = [self._data.ladders[i] for i in inputs]
         self._step_sums = {}
-        with_signal = sum(self._objective.has_signal(ladder.levels) for ladder in ladders)
+        with_signal = sum(map(self._objective.learns_from, ladders, (self._data.views[i] for i in inputs)))
         counted = torch.tensor(with_signal, device=self.args.device)
         # Gradients are averaged over processes, so each process's share of the mean is scaled up by their number.
         world = self.accelerator.num_processes
@@ -140,33 +141,46 @@ class PreferenceTrainer(Trainer):
         return total
 
     def _passes(self, inputs: Sequence[int]) -> list[list[int]]:
-        """Group a step's ladders into forward passes within the budget, ladders of similar length together."""
-        tokenised = [self._data.tokenised[i] for i in inputs]
+        """Group a step's ladders into forward passes within the budget, ladders of similar length together. A ladder's
+        views are in its pass."""
+        of_ladder = [[self._data.tokenised[i] for i in self._data.with_views([i])[0]] for i in inputs]
+        owner = [n for n, members in enumerate(of_ladder) for _ in members]
+        tokenised = [tokens for members in of_ladder for tokens in members]
         budget, shared = self.plan.tokens_per_batch, self.plan.agreed.layout == "shared"
         units = rows_of(tokenised, budget) if shared else []
-        parts = [row_parts([tokenised[n] for n in unit]) for unit in units]
+        separate = [[n] for n, tokens in enumerate(tokenised) if tokens.apart or not shared]
+        together, apart = list[list[int]](), list[list[int]]()  # what is in one pass, as rows
+        rows = [*units, *separate]
+        for group in linked([[owner[n] for n in row] for row in rows]):
+            (together if group[-1] < len(units) else apart).append(group)
+        parts = [[row_parts([tokenised[n] for n in rows[row]]) for row in group] for group in together]
         # Prefixes that must be equally long are alone in their pass.
         room = budget if self.plan.agreed.unequal else 0
-        together = buckets([begin for begin, _ in parts], room, [more for _, more in parts])
-        groups = [[n for unit in group for n in units[unit]] for group in together]
-        apart = [n for n, tokens in enumerate(tokenised) if tokens.apart or not shared]
+        begins, more = ([max(b for b, _ in part) for part in parts], [sum(m for _, m in part) for part in parts])
+        packed = [[together[n] for n in chosen] for chosen in buckets(begins, room, more, [*map(len, parts)])]
         if apart:  # a ladder of K responses is K rows
-            rows = max(budget // max(len(tokenised[n].tokens) for n in apart), 1)
-            groups += [[apart[n] for n in group] for group in buckets([tokenised[n].longest for n in apart], rows)]
-        return [[inputs[n] for n in group] for group in groups]
+            members = [[tokenised[n] for row in group for n in rows[row]] for group in apart]
+            most = max(budget // max(sum(len(tokens.tokens) for tokens in group) for group in members), 1)
+            longest = [max(tokens.longest for tokens in group) for group in members]
+            packed += [[apart[n] for n in chosen] for chosen in buckets(longest, most)]
+        owners = [[owner[n] for group in groups for row in group for n in rows[row]] for groups in packed]
+        return [[inputs[n] for n in dict.fromkeys(numbers)] for numbers in owners]
 
     def _collated(self, chosen: Sequence[int]) -> Batch:
-        tokenised = [self._data.tokenised[i] for i in chosen]
-        return collate(tokenised, self._data.images, self.plan.agreed.layout, self.plan.answers)
+        tokenised = [self._data.tokenised[place] for place in self._data.with_views(chosen)[0]]
+        agreed = self.plan.agreed
+        return collate(tokenised, self._data.images, agreed.layout, self.plan.answers, agreed.unequal)
 
     def _loss(self, model: Any, chosen: Sequence[int], batch: Batch) -> tuple[Tensor, Logs]:
         with self.accelerator.autocast():
             policy = token_logprobs(model, batch)
+        places, views = self._data.with_views(chosen)
         reference = None
         if self.reference is not None:
-            values = torch.cat([self.reference[i] for i in chosen])
-            reference = policy.with_values(values.to(policy.values))
-        loss, logs = self._loss_function(policy, reference, [self._data.ladders[i] for i in chosen])
+            values = torch.cat([self.reference[place] for place in places])
+            reference = policy.with_values(values.to(policy.values)).with_views(len(chosen), views)
+        ladders = [self._data.ladders[i] for i in chosen]
+        loss, logs = self._loss_function(policy.with_views(len(chosen), views), reference, ladders)
         with torch.no_grad():
             self._step_sums |= zip(batch.ids, policy.per_response(0.0), strict=True)
         if not torch.isfinite(loss):

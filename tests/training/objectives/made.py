@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from seelevel.registry import choose
 from seelevel.training.objectives import OBJECTIVES
 from seelevel.training.objectives.logprobs import TokenLogprobs
 from seelevel.training.objectives.logs import Logs
+from seelevel.training.objectives.picture_settings import AncpoSettings, CopoSettings, SymmpoSettings
 from seelevel.training.objectives.settings import (
     ConditionalSettings,
     DdpoSettings,
@@ -43,6 +45,10 @@ SETTINGS: dict[str, Any] = {
     "kwise": KwiseSettings(beta=0.3),
     "pro": ProSettings(),
     "ddpo": DdpoSettings(pairs="all"),
+    "copo": CopoSettings(),
+    "ancpo": AncpoSettings(delta=0.2),
+    "symmpo": SymmpoSettings(gamma=0.1),
+    "mdpo-of-the-field": MpoSettings(terms=[DpoSettings(), CopoSettings(), AncpoSettings()], weights=[1, 1, 1]),
     "sft": SftSettings(),
     "conditional": ConditionalSettings(),
 }
@@ -86,6 +92,26 @@ def gradient(settings: Any, policy: TokenLogprobs, reference: TokenLogprobs, lad
     return found
 
 
+Values = Sequence[Sequence[float]]
+"""Log-probs of a ladder: a list of tokens a response."""
+
+
+def with_views(policy: TokenLogprobs, ladders: Sequence[Ladder], values: Sequence[Values]) -> TokenLogprobs:
+    """Log-probs with made-up ones of the second views that copo and symmpo ask for by default. values: `policy`'s."""
+    best = [
+        [
+            [0.8 * value for value in tokens]
+            for level, tokens in zip(one.levels, rows, strict=True)
+            if level == min(one.levels)
+        ]
+        for one, rows in zip(ladders, values, strict=True)
+    ]
+    other = [[[0.3 * sum(map(sum, rows)), -1.0]] if rows else [] for rows in values]
+    [crop], (answer, picture) = CopoSettings().view_names, SymmpoSettings().view_names
+    both = [[*theirs, *mine] for theirs, mine in zip(other, best, strict=True)]
+    return replace(policy, views={crop: logprobs(*best), answer: logprobs(*other), picture: logprobs(*both)})
+
+
 Drawn = tuple[Ladder, list[list[float]], list[list[float]], list[list[int]]]
 """A ladder, its policy's and its reference's log-probs and its token ids, by response and token."""
 
@@ -109,5 +135,6 @@ def drawn(draw: st.DrawFn, most: int = 4) -> Drawn:
 def batch(parts: Sequence[Drawn]) -> tuple[TokenLogprobs, TokenLogprobs, list[Ladder]]:
     """Policy, reference and ladders of several drawn ones."""
     ids = [token for part in parts for response in part[3] for token in response]
-    policy, reference = (logprobs(*(part[n] for part in parts), tokens=ids) for n in (1, 2))
-    return policy, reference, [part[0] for part in parts]
+    ladders, values = [part[0] for part in parts], [[part[n] for part in parts] for n in (1, 2)]
+    policy, reference = (with_views(logprobs(*part, tokens=ids), ladders, part) for part in values)
+    return policy, reference, ladders

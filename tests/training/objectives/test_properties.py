@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from seelevel.training.objectives import OBJECTIVES
 from seelevel.training.objectives.logs import joined
 
-from .made import SETTINGS, Drawn, batch, drawn, gradient, ladder, logprobs, run
+from .made import SETTINGS, Drawn, batch, drawn, gradient, ladder, logprobs, run, with_views
 
 pytestmark = pytest.mark.unit
 every = pytest.mark.parametrize("asked", SETTINGS.values(), ids=SETTINGS)
@@ -26,9 +26,11 @@ def test_every_objective_is_tried_here() -> None:
 @every
 def test_gradients_are_those_of_finite_differences(asked: Any) -> None:
     tokens = [1, 2, 3, 1, 2, 5, 5, 6, 1, 2]
-    policy = logprobs([[-1.0, -0.4], [-2.0], [-0.7]], [[-0.1], [-1.9], [-0.5], [-0.2, -0.3]], [[-0.6]], tokens=tokens)
-    reference = logprobs([[-1.1, -0.2], [-1.0], [-0.9]], [[-0.3], [-1.5], [-0.7], [-0.9, -0.1]], [[-0.5]])
+    now = [[[-1.0, -0.4], [-2.0], [-0.7]], [[-0.1], [-1.9], [-0.5], [-0.2, -0.3]], [[-0.6]]]
+    before = [[[-1.1, -0.2], [-1.0], [-0.9]], [[-0.3], [-1.5], [-0.7], [-0.9, -0.1]], [[-0.5]]]
     ladders = [ladder(0, 1, 2, scores=[0.9, 0.5, 0.4]), ladder(0, 0, 2, 2), ladder(0)]
+    policy = with_views(logprobs(*now, tokens=tokens), ladders, now)
+    reference = with_views(logprobs(*before), ladders, before)
 
     def loss(values: torch.Tensor) -> torch.Tensor:
         return run(asked, policy.with_values(values), reference, ladders)[0]

@@ -12,6 +12,9 @@ OBJECTIVES = {
     "ddpo": "seelevel.training.objectives.ddpo:ddpo",
     "grpo": "seelevel.training.objectives.grpo:grpo",
     "mpo": "seelevel.training.objectives.mpo:mpo",
+    "copo": "seelevel.training.objectives.copo:copo",
+    "ancpo": "seelevel.training.objectives.ancpo:ancpo",
+    "symmpo": "seelevel.training.objectives.symmpo:symmpo",
     "sft": "seelevel.training.objectives.sft:sft",
     "conditional": "seelevel.training.objectives.conditional:conditional",
 }

@@ -5,7 +5,7 @@ Torch-free.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from seelevel.ladder import Ladder
 from seelevel.levels import preference_pairs
 from seelevel.models.conditions import Conditions
+from seelevel.training.objectives.views import View
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -67,6 +68,15 @@ class Objective(BaseModel):
         """Whether this objective learns anything from a ladder with these levels."""
         return len(set(levels)) > 1
 
+    def views(self, ladders: Sequence[Ladder], seed: int) -> list[dict[str, View]]:
+        """The second views that the objective compares each ladder with, by name. Their log-probs are in
+        `TokenLogprobs.views`."""
+        return [{} for _ in ladders]
+
+    def learns_from(self, ladder: Ladder, views: Container[str]) -> bool:
+        """Whether this objective learns anything from a ladder that has views of these names."""
+        return self.has_signal(ladder.levels)
+
     def select_responses(self, ladder: Ladder) -> Ladder:
         """The ladder with only the responses that this objective trains on. The others need no forward pass."""
         if not self.best_only or not ladder.responses:
@@ -96,6 +106,22 @@ class Objective(BaseModel):
             f"objective {self.name} needs a ladder with responses of two levels; there are {kinds or 'no ladders'}; "
             "generate more responses per prompt or, to learn the best ones alone, use objective sft"
         )
+
+
+class BestOnly(Objective):
+    """An objective over the best responses of a ladder."""
+
+    @property
+    def best_only(self) -> bool:
+        return True
+
+    def has_signal(self, levels: Sequence[int]) -> bool:
+        return len(levels) > 0
+
+    def why_unusable(self, ladders: Sequence[Ladder]) -> str | None:
+        if any(ladder.levels for ladder in ladders):
+            return None
+        return f"objective {self.name} needs a response; {len(ladders)} ladders have none; generate some"
 
 
 class Pairwise(Objective):

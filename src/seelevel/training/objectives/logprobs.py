@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -14,7 +15,8 @@ class TokenLogprobs:
 
     values: [N] in nats, differentiable for a policy; tokens, ladder (index in the batch), response (index in the
     ladder), round (of answers, from 0): [N]. sizes: K of each ladder. rounding: one rounding of the number format that
-    the model multiplies in, as a share of the result; `values` are in a finer format if that is bfloat16.
+    the model multiplies in, as a share of the result; `values` are in a finer format if that is bfloat16. views: the
+    same of the ladders' second views, by name, where a ladder without such a view has no response.
     """
 
     values: Tensor
@@ -24,6 +26,7 @@ class TokenLogprobs:
     round: Tensor
     sizes: tuple[int, ...]
     rounding: float = torch.finfo(torch.float32).eps
+    views: dict[str, TokenLogprobs] = field(default_factory=dict)
 
     def per_response(self, round_weight: float = 0.05) -> list[Tensor]:
         """One tensor [K] per ladder: Σ (1 + round_weight · t) log p over the tokens of each response, t their round."""
@@ -38,6 +41,35 @@ class TokenLogprobs:
         place = starts[self.ladder] + self.response
         total = torch.zeros(sum(self.sizes), dtype=values.dtype, device=values.device).index_add(0, place, values)
         return list(total.split(list(self.sizes)))
+
+    def select(self, ladders: Sequence[int | None]) -> TokenLogprobs:
+        """These ladders of the batch alone, in its order; None makes a ladder without responses."""
+        chosen = {ladder: number for number, ladder in enumerate(ladders) if ladder is not None}
+        numbers = torch.tensor([chosen.get(n, -1) for n in range(len(self.sizes))], device=self.ladder.device)
+        number = numbers[self.ladder]
+        kept = number >= 0
+        values, tokens, response, rounds = (
+            part[kept] for part in (self.values, self.tokens, self.response, self.round)
+        )
+        sizes = tuple(0 if ladder is None else self.sizes[ladder] for ladder in ladders)
+        return replace(
+            self, values=values, tokens=tokens, ladder=number[kept], response=response, round=rounds, sizes=sizes
+        )
+
+    def with_views(self, count: int, views: dict[str, list[int | None]]) -> TokenLogprobs:
+        """The first `count` ladders of the batch, with the others as their views. views: the place of each ladder's
+        view in the batch, by name."""
+        if not views:
+            return self
+        return replace(self.select(range(count)), views={name: self.select(places) for name, places in views.items()})
+
+    def view(self, name: str) -> TokenLogprobs:
+        """The log-probs of one view; without responses if no ladder has it."""
+        return self.views[name] if name in self.views else self.select([None] * len(self.sizes))
+
+    def views_of(self, ladder: int) -> list[str]:
+        """The names of the views that a ladder has."""
+        return [name for name, view in self.views.items() if view.sizes[ladder]]
 
     def with_values(self, values: Tensor) -> TokenLogprobs:
         """The same tokens under another model."""

@@ -15,7 +15,9 @@ import torch
 from torch import Tensor
 
 from seelevel.ladder import Ladder
+from seelevel.training.objectives.ancpo import ancpo
 from seelevel.training.objectives.base import Objective
+from seelevel.training.objectives.copo import copo
 from seelevel.training.objectives.ddpo import ddpo
 from seelevel.training.objectives.dpo import dpo
 from seelevel.training.objectives.grpo import grpo
@@ -26,8 +28,12 @@ from seelevel.training.objectives.mdpo import mdpo
 from seelevel.training.objectives.pro import pro
 from seelevel.training.objectives.settings import MpoSettings
 from seelevel.training.objectives.sft import sft
+from seelevel.training.objectives.symmpo import symmpo
 
 TERMS: dict[str, Callable[..., tuple[Tensor, Logs]]] = {
+    "copo": copo,
+    "ancpo": ancpo,
+    "symmpo": symmpo,
     "mdpo": mdpo,
     "dpo": dpo,
     "kwise": kwise,
@@ -54,7 +60,7 @@ def mpo(
     """Mean weighted sum over the ladders that have a signal for a term, and what to log: the loss of each term, and
     every other figure of the first term that has it."""
     parts = [of_term(term, policy, reference, ladders) for term in settings.terms]
-    count = sum(settings.has_signal(ladder.levels) for ladder in ladders)
+    count = sum(settings.learns_from(ladder, policy.views_of(n)) for n, ladder in enumerate(ladders))
 
     sums = [loss * logs.ladders for loss, logs in parts]
     weighted = [weight * total for weight, total in zip(settings.weights, sums, strict=True)]

@@ -61,6 +61,40 @@ def pair_index(ladders: Sequence[Ladder], pairs: Pairs, like: Tensor) -> PairInd
     return PairIndex(whole[0], whole[1], real[0], real[1], between, counted, len(ladders) - counted)
 
 
+@dataclass(frozen=True)
+class BestIndex:
+    """B best responses over all responses of a batch, laid end to end. place: [B], their positions; share: [B], 1 / how
+    many best responses the ladder has; ladders: how many ladders are in the mean; without: how many are not."""
+
+    place: Tensor
+    share: Tensor
+    ladders: int
+    without: int
+
+    def mean(self, values: Tensor) -> Tensor:
+        """Mean over each ladder's best responses, then over ladders. values: [B]."""
+        return (self.share * values).sum() / max(self.ladders, 1)
+
+    def logged(self, values: Tensor) -> Mean:
+        """The same as a figure to log."""
+        return Mean((self.share * values).sum().detach(), self.ladders)
+
+
+def best_index(ladders: Sequence[Ladder], used: Sequence[bool], like: Tensor) -> BestIndex:
+    """The best responses of the ladders that are `used` and have one, on the device of `like`."""
+    place, share = list[int](), list[float]()
+    start = counted = 0
+    for ladder, is_used in zip(ladders, used, strict=True):
+        best = [start + k for k, level in enumerate(ladder.levels) if is_used and level == min(ladder.levels)]
+        place += best
+        share += [1 / len(best) for _ in best]
+        counted += bool(best)
+        start += len(ladder.responses)
+    places = torch.tensor(place, dtype=torch.long, device=like.device)
+    shares = torch.tensor(share, dtype=like.dtype, device=like.device)
+    return BestIndex(places, shares, counted, len(ladders) - counted)
+
+
 def margin_logs(values: Tensor, error: Tensor, ladders: Sequence[Ladder], index: PairIndex) -> dict[str, Mean]:
     """`margin` and `accuracy` over the index's pairs and by adjacent level; margins are values_i − values_j, of [R].
     error: [R], how much of each value may be rounding."""

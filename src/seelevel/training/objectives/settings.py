@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import replace
 from typing import Annotated, Any, Literal, Self, get_args
 
@@ -21,8 +21,10 @@ from seelevel.ladder import Ladder
 from seelevel.levels import preference_pairs
 from seelevel.models.conditions import TEMPLATE, Conditions, Refined, check_template, conditioned, conditions_of
 from seelevel.registry import import_named, nearest
+from seelevel.training.objectives.base import BestOnly, Pairs, Pairwise
 from seelevel.training.objectives.base import Objective as Objective
-from seelevel.training.objectives.base import Pairs, Pairwise
+from seelevel.training.objectives.picture_settings import AncpoSettings, CopoSettings, SymmpoSettings
+from seelevel.training.objectives.views import View
 
 Penalty = Literal["none", "paper", "scaled", "mean", "clamped", "clamped-tokens", "anchored", "dpop"]
 Criterion = Literal["helpfulness", "honesty", "harmlessness"]
@@ -126,7 +128,7 @@ class DdpoSettings(Pairwise):
     gamma: float = Field(default=5.0, gt=0, description="weight of a token that the pair's other response lacks")
 
 
-class SftSettings(Objective):
+class SftSettings(BestOnly):
     """Fine-tuning on the best responses alone."""
 
     name: Literal["sft"] = "sft"
@@ -136,18 +138,6 @@ class SftSettings(Objective):
     @property
     def needs_reference(self) -> bool:
         return False
-
-    @property
-    def best_only(self) -> bool:
-        return True
-
-    def has_signal(self, levels: Sequence[int]) -> bool:
-        return len(levels) > 0
-
-    def why_unusable(self, ladders: Sequence[Ladder]) -> str | None:
-        if any(ladder.levels for ladder in ladders):
-            return None
-        return f"objective {self.name} needs a response; {len(ladders)} ladders have none; generate some"
 
 
 class ConditionalSettings(Objective):
@@ -271,6 +261,9 @@ Alone = (
     | KwiseSettings
     | ProSettings
     | DdpoSettings
+    | CopoSettings
+    | AncpoSettings
+    | SymmpoSettings
     | SftSettings
     | ConditionalSettings
     | GrpoSettings
@@ -324,6 +317,16 @@ class MpoSettings(Objective):
 
     def has_signal(self, levels: Sequence[int]) -> bool:
         return any(term.has_signal(levels) for term in self.terms)
+
+    def views(self, ladders: Sequence[Ladder], seed: int) -> list[dict[str, View]]:
+        of_terms = [term.views(ladders, seed) for term in self.terms]
+        return [
+            {name: view for views in of_ladder for name, view in views.items()}
+            for of_ladder in zip(*of_terms, strict=True)
+        ]
+
+    def learns_from(self, ladder: Ladder, views: Container[str]) -> bool:
+        return any(term.learns_from(ladder, views) for term in self.terms)
 
     def why_unusable(self, ladders: Sequence[Ladder]) -> str | None:
         reasons = (term.why_unusable(ladders) for term in self.terms)

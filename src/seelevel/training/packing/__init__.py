@@ -29,6 +29,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from seelevel.images import Picture
 from seelevel.ladder import Ladder
 from seelevel.training.packing.pictures import join
 from seelevel.training.packing.tokens import NOT_SCORED, ImageReader, Ints, TokenisedLadder, common_prefix, tokenise
@@ -119,9 +120,14 @@ def fits(ladder: TokenisedLadder, limit: int) -> str:
 
 
 def collate(
-    ladders: Sequence[TokenisedLadder], images: ImageReader, layout: Layout, answers: int | None = None
+    ladders: Sequence[TokenisedLadder],
+    images: ImageReader,
+    layout: Layout,
+    answers: int | None = None,
+    unequal: bool = True,
 ) -> Batch:
-    """Tokenised ladders to a batch. answers: the most answers in one segment, see `Batch.again`; None sets no limit."""
+    """Tokenised ladders to a batch. answers: the most answers in one segment, see `Batch.again`; None sets no limit.
+    unequal: prefixes of one segment may be of unequal length."""
     facts, first = list[list[Any]](), list[list[int]]()
     count = 0
     for number, ladder in enumerate(ladders):
@@ -134,7 +140,7 @@ def collate(
     tokens, ladder_of, response, rounds = (torch.from_numpy(np.concatenate(part)) for part in zip(*facts, strict=True))
     whole = range(len(ladders)) if layout == "rows" else [n for n, ladder in enumerate(ladders) if ladder.apart]
     units = [] if layout == "rows" else rows_of(ladders)
-    segments = _shared([_unit({n: ladders[n] for n in unit}, first) for unit in units], images, answers)
+    segments = _shared([_unit({n: ladders[n] for n in unit}, first) for unit in units], images, answers, unequal)
     separate = [row for n in whole for row in _separate(ladders[n], first[n])]
     if separate and answers is None:
         segments.append(_segment(separate, images))
@@ -207,7 +213,7 @@ class _Row:
     token; source and target: columns, and the scored tokens that they predict."""
 
     tokens: Ints
-    pictures: tuple[str, ...]
+    pictures: tuple[Picture, ...]
     answer: int
     source: Ints
     target: Ints
@@ -264,14 +270,18 @@ def _row(ladder: TokenisedLadder, k: int, start: int, end: int) -> _Row:
     return _Row(ladder.tokens[k][start:end], pictures, max(int(scored[0]) - start, 0), none, none)
 
 
-def _shared(units: Sequence[_Unit], images: ImageReader, most: int | None) -> list[Segment]:
+def _shared(units: Sequence[_Unit], images: ImageReader, most: int | None, unequal: bool) -> list[Segment]:
     """The segments of units: all beginnings, then what continues each history, then the answers."""
-    if not units:
-        return []
-    segments = [_segment([unit.history[0] for unit in units], images, continued=True)]
+    together: dict[int, list[int]] = {}
+    for number, unit in enumerate(units):
+        together.setdefault(0 if unequal else len(unit.history[0].tokens), []).append(number)
+    segments, begun = list[Segment](), dict[int, tuple[int, int]]()
+    for group in together.values():
+        begun |= {number: (len(segments), row) for row, number in enumerate(group)}
+        segments.append(_segment([units[number].history[0] for number in group], images, continued=True))
     answers: dict[int, list[tuple[int, _Row]]] = {}
     for number, unit in enumerate(units):
-        pieces = [(0, number)]
+        pieces = [begun[number]]
         for piece in unit.history[1:]:
             parent, row = pieces[-1]
             pieces.append((len(segments), 0))

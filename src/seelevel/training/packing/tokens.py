@@ -17,12 +17,13 @@ import torch
 from torch import Tensor
 
 from seelevel.errors import InputError
-from seelevel.images import model_picture
+from seelevel.images import Picture, model_picture
 from seelevel.ladder import Ladder, Message
 from seelevel.models.chat_template import RefusedConversationError, render
 from seelevel.models.conditions import with_condition
 
 Ints = npt.NDArray[np.int64]
+Paths = tuple[Picture, ...]
 NOT_SCORED = -1
 OTHER = "\ue000"
 """A letter for private use: no answer begins or ends with it."""
@@ -41,7 +42,7 @@ class TokenisedLadder:
     id: str
     tokens: list[Ints]
     rounds: list[Ints]
-    images: tuple[str, ...]
+    images: Paths
     image_spans: list[list[tuple[int, int]]]
     branch: int
     interaction: str
@@ -82,24 +83,25 @@ class Expansion:
 class ImageReader:
     """Pictures through the processor, each distinct list of files once, kept while they are small.
 
-    `read(paths)` gives the model's image inputs; `expansion(paths)` what each `<image>` becomes; `digest(paths)`
-    a SHA-256 of the inputs.
+    `read` gives the model's image inputs, `expansion` what each `<image>` becomes, `digest` a SHA-256 of the inputs.
     """
 
     def __init__(self, processor: Any, budget: int = 1 << 30) -> None:
         self._processor, self._budget, self._bytes = processor, budget, 0
-        self._kept: dict[tuple[str, ...], dict[str, Tensor]] = {}
-        self._expansions: dict[tuple[str, ...], list[Expansion]] = {}
-        self._digests: dict[tuple[str, ...], bytes] = {}
+        self._kept: dict[Paths, dict[str, Tensor]] = {}
+        self._expansions: dict[Paths, list[Expansion]] = {}
+        self._digests: dict[Paths, bytes] = {}
 
-    def read(self, paths: tuple[str, ...]) -> dict[str, Tensor]:
+    def read(self, paths: Paths) -> dict[str, Tensor]:
         """Image inputs, first dimension over pictures or their patches; empty without pictures."""
         if not paths:
             return {}
         if paths not in self._kept:
             inputs, self._expansions[paths] = self._process(paths)
             if self._digests.setdefault(paths, digest := _digest(inputs)) != digest:
-                raise InputError(f"picture {', '.join(paths)}: changed while training; run the same command again")
+                raise InputError(
+                    f"picture {', '.join(map(str, paths))}: changed while training; run the same command again"
+                )
             size = sum(t.numel() * t.element_size() for t in inputs.values())
             if self._bytes + size > self._budget:
                 return inputs
@@ -107,17 +109,17 @@ class ImageReader:
             self._kept[paths] = inputs
         return self._kept[paths]
 
-    def expansion(self, paths: tuple[str, ...]) -> list[Expansion]:
+    def expansion(self, paths: Paths) -> list[Expansion]:
         if paths and paths not in self._expansions:
             self.read(paths)
         return self._expansions.get(paths, [])
 
-    def digest(self, paths: tuple[str, ...]) -> bytes:
+    def digest(self, paths: Paths) -> bytes:
         if paths and paths not in self._digests:
             self.read(paths)
         return self._digests.get(paths, b"")
 
-    def _process(self, paths: tuple[str, ...]) -> tuple[dict[str, Tensor], list[Expansion]]:
+    def _process(self, paths: Paths) -> tuple[dict[str, Tensor], list[Expansion]]:
         tokenizer, mark = self._processor.tokenizer, self._processor.image_token
         text = tokenizer.eos_token.join(["", *[mark] * len(paths), ""])
         out = self._processor(
@@ -305,12 +307,12 @@ def _surrounded(
     return whole, [(moved(start), moved(end)) for start, end in spans], pictures
 
 
-def tokenise(ladder: Ladder, processor: Any, images: ImageReader) -> TokenisedLadder:
-    """All responses of a ladder. Raises `InputError` naming the ladder when its text cannot be tokenised as it is; a
-    `UnusableLadderError` when that is the ladder's own fault."""
+def tokenise(ladder: Ladder, processor: Any, images: ImageReader, pictures: Paths = ()) -> TokenisedLadder:
+    """All responses of a ladder, given `pictures` if not its own. Raises `InputError` naming the ladder when its text
+    cannot be tokenised as it is; an `UnusableLadderError` when that is the ladder's own fault."""
     if not ladder.responses:
         raise InputError(f"ladder {ladder.id} has no response to train on")
-    paths = tuple(image.path for image in ladder.images)
+    paths = pictures or tuple(image.path for image in ladder.images)
     tokens, rounds, spans, rendered = [], [], [], rendering(processor)
     for response in ladder.responses:
         if any(processor.image_token in m["content"] for m in response.messages if m["role"] == "assistant"):
