@@ -126,3 +126,15 @@ def test_questions_are_counted_however_a_file_is_written(tmp_path, limit, count)
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
     assert count_questions(EvaluateSettings(data=str(tmp_path), limit=limit)) == count
+
+
+@pytest.mark.unit
+@pytest.mark.parametrize("name", ["copo", "symmpo"])
+def test_the_tokens_of_second_pictures_are_forecast_before_there_are_ladders(tmp_path, name):
+    job = Run(load_recipe("world-quick", [*KEYS, "align.objective={name: dpo}"]), tmp_path)
+    terms = f"align.objective={{name: mpo, terms: [{{name: dpo}}, {{name: {name}}}], weights: [1, 1]}}"
+    more = Run(load_recipe("world-quick", [*KEYS, terms]), tmp_path)
+    plain, seen = (forecast_of(one, keep=False).cost for one in (job, more))
+    assert seen.tokens > 1.15 * plain.tokens
+    assert seen.scored > 1.1 * plain.scored
+    assert seen.pictures > plain.pictures

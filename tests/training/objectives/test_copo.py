@@ -94,3 +94,13 @@ def test_dpo_and_copo_and_ancpo_are_the_loss_of_mdpo_in_its_paper() -> None:
     assert [logs[f"term_{n}"] for n in range(3)] == pytest.approx([*map(minus_log_sigmoid, terms)])
     anchored, _ = mdpo(policy, reference, [ladder(0, 1)], MdpoSettings(penalty="anchored"))
     assert anchored.item() == pytest.approx(logs["term_0"] + logs["term_2"])
+
+
+def test_a_ladder_that_no_term_learns_from_is_not_in_the_mean() -> None:
+    """One answer, of which DPO makes no pair, and no second picture."""
+    policy = cropped(logprobs([[-1.0], [-4.0]], [[-9.0]]), [[-3.0]], [])
+    reference = cropped(logprobs([[-2.0], [-3.0]], [[-1.0]]), [[-3.0]], [])
+    settings = MpoSettings(terms=[DpoSettings(), CopoSettings()], weights=[1, 1])
+    loss, logs = mpo(policy, reference, [ladder(0, 1), ladder(0)], settings)
+    assert loss.item() == pytest.approx(minus_log_sigmoid(0.2) + minus_log_sigmoid(0.1))
+    assert (logs.ladders, logs.without_pair) == (1, 1)

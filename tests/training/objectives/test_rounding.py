@@ -11,11 +11,11 @@ import torch
 from seelevel.training.objectives.ratios import averaged_rounding, in_order, rounding, summed_rounding
 from seelevel.training.objectives.settings import DpoSettings
 
-from .made import SETTINGS, ladder, logprobs, run
+from .made import SETTINGS, ladder, logprobs, run, with_views
 
 pytestmark = pytest.mark.unit
-OTHERS = ("sft", "conditional", "copo", "ancpo", "symmpo")  # which log no accuracy of pairs
-WITH_MARGINS = [name for name in SETTINGS if name not in OTHERS]
+OF_PICTURES = ["copo", "symmpo"]
+WITH_MARGINS = [name for name in SETTINGS if name not in ("sft", "conditional", "ancpo", *OF_PICTURES)]
 WITH_REFERENCE = [name for name in WITH_MARGINS if name not in ("pro", "rloo")]
 UNIT = 64 * 2**-23
 
@@ -23,18 +23,24 @@ UNIT = 64 * 2**-23
 def nudged(policy: Any, size: float) -> Any:
     """Every token's log-prob moved up or down."""
     signs = torch.where(torch.arange(len(policy.values)) % 3 == 0, 1.0, -1.0).double()
-    return policy.with_values((policy.values.detach() * (1 + size * signs)).requires_grad_())
+    moved = policy.with_values((policy.values.detach() * (1 + size * signs)).requires_grad_())
+    return replace(moved, views={name: nudged(view, size) for name, view in policy.views.items()})
 
 
-@pytest.mark.parametrize("name", WITH_REFERENCE)
+def rounded(policy: Any, eps: float) -> Any:
+    return replace(policy, rounding=eps, views={name: rounded(view, eps) for name, view in policy.views.items()})
+
+
+@pytest.mark.parametrize("name", WITH_REFERENCE + OF_PICTURES)
 @pytest.mark.parametrize("format_", [torch.float32, torch.bfloat16])
 def test_a_policy_that_is_the_reference_has_every_pair_half_right(name: str, format_: torch.dtype) -> None:
-    reference = logprobs([[-1.0, -3.0], [-0.1], [-9.0, -2.0]], [[-7.0], [-9.0]])
+    values, ladders = [[[-1.0, -3.0], [-0.1], [-9.0, -2.0]], [[-7.0], [-9.0]]], [ladder(0, 1, 2), ladder(0, 1)]
+    reference = with_views(logprobs(*values), ladders, values)
     eps = torch.finfo(format_).eps
     for size in (0.0, eps, -3 * eps):
-        policy = replace(nudged(reference, size), rounding=eps)
-        _, logs = run(SETTINGS[name], policy, reference, [ladder(0, 1, 2), ladder(0, 1)])
-        figures = {key: logs[key] for key in logs.means if key.startswith("accuracy")}
+        policy = rounded(nudged(reference, size), eps)
+        _, logs = run(SETTINGS[name], policy, reference, ladders)
+        figures = {key: logs[key] for key in logs.means if "accuracy" in key}
         assert figures and set(figures.values()) == {0.5}
 
 
