@@ -197,6 +197,18 @@ def test_rounds_share_the_base_that_the_run_makes(tmp_path, faked, monkeypatch):
     assert "LoRA r=4" in read_run(tmp_path).stages["align"].words
 
 
+def test_the_control_is_of_the_last_round(tmp_path, faked):
+    with_control = recipe(2, "align.control=true", "align.lora={r: 4}")
+    assert not with_control.of_round(1).align.control and with_control.of_round(2).align.control
+    Run(with_control, tmp_path).everything()
+    models = {path.relative_to(tmp_path).as_posix(): what for path, what in faked}
+    assert models["control"] == models["align"] and "rounds/1/control" not in models
+    assert list(models["evaluate"]) == ["base", "round-1", "aligned", "control"]
+    run = read_run(tmp_path)
+    assert run.control is not None and "LoRA r=4" in run.control.words
+    assert [name for name, _ in run.all_stages][-3:] == ["align of round 2", "control", "evaluate"]
+
+
 def test_another_number_of_rounds_moves_those_that_are_done(tmp_path, faked):
     Run(recipe(2), tmp_path).everything()
     former = (tmp_path / "align" / "model" / "weights").read_text()

@@ -234,9 +234,8 @@ def check_predecessors(recipe: Recipe, out: Path, stage: str) -> None:
     for of_round, earlier, folder in _until(recipe, out, stage):
         if folder == out / stage:
             break
-        command = (
-            "run" if ROUNDS in folder.relative_to(out).parts else earlier
-        )  # no command runs an earlier round alone
+        of_earlier_round = folder.parent != out
+        command = "run" if of_earlier_round else earlier  # no command runs an earlier round alone
         manifest = read_manifest(folder)
         if manifest is None:
             raise InputError(f"{folder} is not finished; run `seelevel {command}` on this recipe first")
