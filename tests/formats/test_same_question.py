@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -80,14 +81,13 @@ def test_a_row_is_read_as_if_it_stood_alone(file: Path, question: dict[str, Any]
 
 
 @pytest.mark.parametrize("question", QUESTIONS)
-@pytest.mark.parametrize("bad", SIDES)
-@pytest.mark.parametrize("side", KEYS)
-def test_any_answer_after_good_ones(file: Path, question: dict[str, Any], bad: Any, side: str) -> None:
-    together, row = Pictures(None, file), {**question, "chosen": said("A tree."), "rejected": said("A boat.")}
-    for _ in range(2):
-        outcome(row, together)
-    row[side] = bad
-    assert outcome(row, together) == outcome(row, Pictures(None, file))
+def test_any_answer_after_good_ones(file: Path, question: dict[str, Any]) -> None:
+    good = {**question, "chosen": said("A tree."), "rejected": said("A boat.")}
+    for side, bad in product(KEYS, SIDES):
+        together, row = Pictures(None, file), {**good, side: bad}
+        for _ in range(2):
+            outcome(good, together)
+        assert outcome(row, together) == outcome(row, Pictures(None, file)), (side, bad)
 
 
 def test_the_form_of_a_question_is_told_once(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
