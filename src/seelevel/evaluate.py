@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +34,9 @@ def run(
     root: Path,
     seed: int,
 ) -> EvaluateFacts:
-    """Answer and score every benchmark with each of the models `base`, `aligned` and, if there is one, `control`.
+    """Answer and score every benchmark with each of the models, by name.
 
-    Before `aligned` may stand the models of earlier rounds, by any names.
+    models: `base`; the models of earlier rounds, if any, under any names; `aligned`; `control`, if there is one.
 
     Writes `<model>/<benchmark>.jsonl`, one record per question, and the run's `metrics.json`. Answers are kept in
     shards, so a stopped run continues, and ends with the same bytes as an unbroken one.
@@ -142,7 +143,8 @@ def _write_figures(
 ) -> None:
     before = {side: key for side, key in DIFFERENCES.items() if side in models}
     rounds = [side for side in models if side != "control"]
-    steps = dict(zip(rounds[1:], rounds, strict=False)) if len(rounds) > len(("base", "aligned")) else {}
+    # With one round, `differences` is the only step.
+    steps = {later: earlier for earlier, later in pairwise(rounds)} if len(rounds) > 2 else {}
     metrics: dict[str, Any] = {key: {} for key in (*models, *before.values())}
     if steps:
         metrics[BY_ROUND] = {side: {} for side in steps}

@@ -71,13 +71,12 @@ class Names:
         return self.answering(name) if self.recipe.generate.inference_only else self.model(name)
 
     def aligned(self, number: int | None = None) -> ModelRef:
-        """The model that this run, or one of its earlier rounds, has aligned. Raises `InputError` if there is none."""
+        """The model that a round of this run has aligned; None: the last. Raises `InputError` if it is missing."""
         stage = self.round(number or self.recipe.rounds) / "align"
         if (weights := _weights(stage)) is None:
             raise InputError(f"{stage} holds no model; run `seelevel align` on this recipe first")
-        return ModelRef(
-            "aligned" if number is None else f"round-{number}", str(weights), condition=self.recipe.evaluate.condition
-        )
+        name = "aligned" if number is None else f"round-{number}"
+        return ModelRef(name, str(weights), condition=self.recipe.evaluate.condition)
 
     def control(self) -> ModelRef:
         """The control of this run's alignment. Raises `InputError` if there is none yet."""

@@ -213,7 +213,7 @@ class Run(Stages):
         source, settings = self.out / self.recipe.before("align"), self.recipe.align
         model = self.names.model(settings.model)
         inputs = [self._fingerprint_of(source), self._model_fingerprint(model)]
-        whole = self.names.recipe.align  # of a later round's settings the adapter's are left out
+        whole = self.names.recipe.align  # its words name the adapter, which a later round's settings leave out
         aligned = self._trained("align", inputs, source, settings.alone, model, whole.words)
         if settings.control:
             inputs = [self._fingerprint_of(aligned)]
@@ -223,6 +223,7 @@ class Run(Stages):
     def _trained(
         self, name: str, inputs: Sequence[object], source: Path, settings: AlignSettings, model: ModelRef, words: str
     ) -> Path:
+        """Train a model on the ladders in `source`, in the stage `name`. words: the settings, for the manifest."""
         from seelevel import align
         from seelevel.forecast.aligning import decided
 
@@ -316,7 +317,7 @@ class Run(Stages):
         return self._stage(f"inputs/world-{split}", "seelevel.world.texts.datasets", [kind, split, limit], None, work)
 
     def _sides(self, base: ModelRef) -> dict[str, ModelRef]:
-        """The models that `evaluate` compares."""
+        """The models that `evaluate` compares, by name."""
         rounds = {f"round-{n}": self.names.aligned(n) for n in range(1, self.names.recipe.rounds)}
         control = {CONTROL: self.names.control()} if self.recipe.align.control else {}
         return {"base": base, **rounds, "aligned": self.names.aligned(), **control}

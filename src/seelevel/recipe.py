@@ -122,7 +122,7 @@ class Recipe(BaseModel):
         return self
 
     def of_round(self, number: int) -> Self:
-        """The recipe of one round, from 1; but for the last, it has one round itself and no control.
+        """The recipe of one round, counted from 1. Before the last round it has `rounds: 1` and no control.
 
         From the second on, the model that the round before has aligned replaces `align.model`: it answers the prompts
         with other random numbers, and is trained on. If it is an adapter, it gets no second one.

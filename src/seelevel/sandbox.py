@@ -168,7 +168,7 @@ class _Watch:
 
     def line(self, frame: FrameType, event: str, argument: object) -> Callable[..., Any]:
         self.steps += 1
-        if event != "exception":  # at the end of a loop Python drops what is raised here, and ends the tracing
+        if event != "exception":  # Python drops an error raised here at the end of a loop, and stops tracing
             self.count()
         return self.trace
 

@@ -134,12 +134,12 @@ class Stages:
         return stage.path
 
     def _is_kept(self, stage: StageFolder) -> bool:
-        """Whether a stage is done, be it where it was when the recipe had another number of rounds."""
+        """Whether a stage is done, here or where it was under another number of rounds."""
         other = StageFolder(self._other_place(stage.path), stage.fingerprint)
         return stage.manifest is not None or (stage.path.name in ROUND_STAGES and other.manifest is not None)
 
     def _other_place(self, place: Path) -> Path:
-        """Where a round's stage is if the round is the last and was not, or was the last and is not."""
+        """Where a round's stage was under another number of rounds: only the last round is in the run folder itself."""
         out, last = self.names.out, str(self.names.recipe.rounds)
         return out / ROUNDS / last / place.name if place.parent == out else out / place.name
 
@@ -164,7 +164,7 @@ class Stages:
         return digest(inputs, dumped, self.recipe.seed, source_fingerprint(module, *outside), libraries)
 
     def _model_fingerprint(self, model: ModelRef) -> str:
-        """A model's fingerprint; of a model of this run that of its making, which is known before it is made."""
+        """A model's fingerprint. If this run makes it: that of its stage, which is known before the model exists."""
         stage = self.names.made_in(model.name)
         return model_fingerprint(model) if stage is None else self._fingerprint_of(stage)
 
@@ -234,8 +234,7 @@ def check_predecessors(recipe: Recipe, out: Path, stage: str) -> None:
     for of_round, earlier, folder in _until(recipe, out, stage):
         if folder == out / stage:
             break
-        of_earlier_round = folder.parent != out
-        command = "run" if of_earlier_round else earlier  # no command runs an earlier round alone
+        command = earlier if folder.parent == out else "run"  # no command runs an earlier round alone
         manifest = read_manifest(folder)
         if manifest is None:
             raise InputError(f"{folder} is not finished; run `seelevel {command}` on this recipe first")
@@ -255,7 +254,7 @@ def _before(recipe: Recipe, stage: str) -> tuple[str, ...]:
 
 
 def _until(recipe: Recipe, out: Path, stage: str) -> Iterator[tuple[Recipe, str, Path]]:
-    """Every stage up to one of the last round: the recipe of its round, its name, its folder."""
+    """Every stage up to `stage` of the last round: the recipe of its round, its name, its folder."""
     names, last = Names(recipe, out), recipe.of_round(recipe.rounds)
     for number in range(1, recipe.rounds if stage != "base" else 1):
         of_round = recipe.of_round(number)

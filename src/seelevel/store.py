@@ -26,7 +26,7 @@ STAGES = ("base", "generate", "check", "feedback", "align", "evaluate", "report"
 ROUND_STAGES, ROUNDS = ("generate", "check", "feedback", "align"), "rounds"
 """The stages that every round has, and the folder of the earlier rounds' stages in the run folder."""
 CONTROL = "control"
-"""The folder of the training that `align` is compared with. It is no stage of a recipe, but a part of `align`."""
+"""The folder of the training that `align` is compared with. It is not a stage of a recipe but a part of `align`."""
 BEGUN, MANIFEST, TEMPORARY = "begun.json", "manifest.json", ".partial-"
 SHARD_SIZE = 128
 T = TypeVar("T")
@@ -178,12 +178,13 @@ class StageFolder:
             write_json(self.path / BEGUN, {"fingerprint": self.fingerprint})
 
     def take(self, place: Path) -> None:
-        """Move the folder of the finished stage here from another place. Raises `InputError` as `begin`."""
+        """Move the folder of the finished stage here from another place. Raises `InputError` as `begin` does."""
         self._empty()
         self.path.parent.mkdir(parents=True, exist_ok=True)
         place.replace(self.path)
 
     def _empty(self, keep: bool = False) -> None:
+        """Delete the folder, unless `keep`, and what a killed deletion left. Raises `InputError` as `begin` does."""
         stale = self.path.with_name(TEMPORARY + self.path.name)
         if not keep and self.path.exists():
             written = (self.path / BEGUN).exists()
