@@ -131,7 +131,7 @@ def model_picture(path: Path | Picture) -> Pictures.Image:
 
 
 def _enlarged(picture: Pictures.Image, box: tuple[float, float, float, float]) -> Pictures.Image:
-    """A part of a picture, of one pixel at least, in the size of the whole."""
+    """A part of a picture, at least one pixel wide and high, enlarged to the size of the whole."""
     (left, top), (width, height) = box[:2], picture.size
     wide, high = max((box[2] - left) * width, 1), max((box[3] - top) * height, 1)
     x, y = min(left * width, width - wide), min(top * height, height - high)

@@ -275,7 +275,7 @@ Part = TypeVar("Part", Ladder, Response)
 
 
 def changed(part: Part, **changes: Any) -> Part:
-    """A copy with changes that need no check, in a fifth of the time of `replace`.
+    """A copy with changes that need no check, five times as fast as `replace`.
 
     A response whose `id` has been asked for must keep its messages and its origin.
     """

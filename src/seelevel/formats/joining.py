@@ -13,7 +13,7 @@ from seelevel.ladder import Image, Ladder, Message, Response, changed
 from seelevel.store import batched
 
 GIVEN = Response([Message(role="assistant", content="")], 0, ORIGIN)
-"""What `changed` makes the answers of pairs from."""
+"""The response that `changed` copies for each answer of a pair."""
 Item = TypeVar("Item", bound=Hashable)
 
 
@@ -44,7 +44,7 @@ def grouped(records: Iterable[Record | Rejected]) -> Iterator[Record | Rejected]
             order.append(key)
         group.add(record)
     for number, entry in enumerate(order):
-        order[number] = b""  # what has been handed on need not stay in memory
+        order[number] = b""  # frees what has been yielded
         if isinstance(entry, bytes):
             yield from groups.pop(entry).joined(*marshal.loads(entry))
         else:
@@ -52,7 +52,7 @@ def grouped(records: Iterable[Record | Rejected]) -> Iterator[Record | Rejected]
 
 
 class _Group:
-    """The pairs of one question, in little memory: a file may have millions. Answers are texts or bytes, each once."""
+    """The pairs of one question, in little memory: a file may have millions. Each answer is kept once, packed."""
 
     __slots__ = ("answers", "names", "pairs", "places", "reasoning", "scores")
 
@@ -139,12 +139,12 @@ def levels_of(items: Sequence[Item], pairs: set[tuple[Item, Item]]) -> dict[Item
         worse[a].add(b)
     level = dict.fromkeys(items, 0)
     for _ in items:
-        changed = False
+        moved = False
         for better, below in worse.items():
             for item in below:
                 if level[item] <= level[better]:
-                    level[item], changed = level[better] + 1, True
-        if not changed:
+                    level[item], moved = level[better] + 1, True
+        if not moved:
             break
     else:
         return None  # a cycle: the levels would grow forever

@@ -20,7 +20,7 @@ OF_A_PAIR = ("id", *SIDES)
 
 
 class Question:
-    """What a record asks. A question's pairs stand one after another, and each answer in several: all is read once.
+    """What a record asks. Pairs of one question are adjacent and share answers, so each answer is read once.
 
     `checked`: whether a record that asks this has passed the checks of its form (`seelevel.formats.trl`).
     """
@@ -50,20 +50,22 @@ class Question:
         key = _bytes(value)
         if key is not None and key in self._answers:
             return self._answers[key]
-        turns, found = answer_turns(value, side), tuple[Response, ...]()
+        turns, responses = answer_turns(value, side), tuple[Response, ...]()
         if self.turns and len(turns) == 1 and turns[0].role == "assistant":
             text = turns[0].content
-            if self._shown and text.strip() and IMAGE_MARK not in text:  # then it fits as the answer before it did
+            if (
+                self._shown and text.strip() and IMAGE_MARK not in text
+            ):  # the pictures are in the question, as for the answer before
                 answer = [turns[0].message]
             else:
                 self._prompt, answer, self._shown = _answered(self.turns, turns, side, record, self.images, pictures)
             better = Response(answer, 0, dict(ORIGIN))
-            found = (better, changed(better, level=1))
+            responses = (better, changed(better, level=1))
         if key is not None:
             if len(self._answers) == REMEMBERED:
                 self._answers.clear()
-            self._answers[key] = found
-        return found
+            self._answers[key] = responses
+        return responses
 
 
 def asked(record: dict[str, Any], pictures: Pictures) -> Question:
@@ -92,7 +94,7 @@ def again(name: str, record: dict[str, Any], pictures: Pictures) -> Ladder | Non
 
 
 def _asked(record: dict[str, Any]) -> bytes | None:
-    """All of a record but what changes from pair to pair of a question."""
+    """All of a record except what changes from pair to pair of a question."""
     return _bytes([entry for entry in record.items() if entry[0] not in OF_A_PAIR])
 
 

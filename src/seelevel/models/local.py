@@ -257,8 +257,8 @@ class LocalModel:
     @property
     def _ends(self) -> list[int]:
         """The tokens that end an answer: those of the generation settings, else the tokenizer's, and the one that the
-        chat template writes after an answer, which some models' settings forget. Raises `InputError` for what is no
-        token."""
+        chat template writes after an answer, which some models' settings forget. Raises `InputError` for an entry
+        that is not a token's number."""
         ends = self.model.generation_config.eos_token_id
         if ends is None:
             ends = self.processor.tokenizer.eos_token_id
