@@ -171,7 +171,7 @@ class _Estimator:
         return Row(stage, "run" if would_run else "keep", records, tokens, memory, seconds, models)
 
     def _earlier_rounds(self, rows: Sequence[Row]) -> Iterator[Row]:
-        """The rows of the rounds before the last one, each of which costs as much as that."""
+        """The rows of the rounds before the last, each of which costs as much as the last."""
         for number in range(1, self.recipe.rounds):
             for row in rows:
                 stage = f"{ROUNDS}/{number}/{row.stage}"

@@ -76,8 +76,10 @@ def lengths(
     levels: int,
     views: Sequence[Mapping[str, View]] = (),
 ) -> list[Lengths]:
-    """Lengths of ladders. One with fewer than `levels` responses is filled up with copies of its longest one. views: of
-    each ladder, by name."""
+    """Lengths of ladders. One with fewer than `levels` responses is filled up with copies of its longest one.
+
+    views: those of each ladder, by name.
+    """
 
     def tokens(messages: Sequence[Message]) -> int:
         return sum(TURN_TOKENS + count(m["content"].replace(IMAGE_MARK, "")) for m in messages)
@@ -91,11 +93,11 @@ def lengths(
         if ladder.responses:
             whole = measure(ladder, ladder.responses, len(ladder.images), ladder.interaction)
             more = (max(whole.responses),) * (levels - len(whole.responses))
-            seconds = tuple(
+            second_views = tuple(
                 measure(ladder, view.responses, len(view.pictures), view.interaction(ladder, name))
                 for name, view in of_ladder.items()
             )
-            measured.append(replace(whole, responses=whole.responses + more, views=seconds))
+            measured.append(replace(whole, responses=whole.responses + more, views=second_views))
     return measured
 
 
@@ -103,14 +105,14 @@ def passes(step: Sequence[Lengths], settings: TrainSettings, budget: int) -> lis
     """The forward passes of a step, grouped as in the trainer."""
     most = settings.answers_per_pass if isinstance(settings.answers_per_pass, int) else None
     if settings.layout == "rows":
-        rows = [sum(len(one.responses) for one in ladder.with_views) for ladder in step]
-        longest = [max(one.row("rows") for one in ladder.with_views) for ladder in step]
+        rows = [sum(len(view.responses) for view in ladder.with_views) for ladder in step]
+        longest = [max(view.row("rows") for view in ladder.with_views) for ladder in step]
         groups = buckets(longest, max(budget // max(rows), 1))
-        return [_rows([one for n in group for one in step[n].with_views], most) for group in groups]
+        return [_rows([view for n in group for view in step[n].with_views], most) for group in groups]
     owner = [n for n, ladder in enumerate(step) for _ in ladder.with_views]
-    flat = [one for ladder in step for one in ladder.with_views]
+    flat = [view for ladder in step for view in ladder.with_views]
     together = group_into_rows(
-        [one.interaction for one in flat], lambda unit: _common_row([flat[n] for n in unit]), budget
+        [view.interaction for view in flat], lambda unit: _common_row([flat[n] for n in unit]), budget
     )
     units = [sorted((flat[n] for n in unit), key=lambda ladder: ladder.prefix) for unit in together]
     joined = linked([[owner[n] for n in unit] for unit in together])

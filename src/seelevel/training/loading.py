@@ -26,7 +26,7 @@ def base_of_adapter(model_path: str) -> str | None:
 
 
 def dropout_of_adapter(model_path: str) -> float:
-    """The dropout with which an adapter in a folder trains on; 0 for anything else."""
+    """The dropout with which the adapter in a folder is trained further; 0 if the folder holds no adapter."""
     if base_of_adapter(model_path) is None:
         return 0.0
     return float(read_json(Path(model_path) / "adapter_config.json").get("lora_dropout") or 0.0)

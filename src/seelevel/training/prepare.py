@@ -38,7 +38,7 @@ class LeftOut:
 class Prepared:
     """The ladders to train on and their tokens, in one order; the reader of their pictures; the ladders left out.
 
-    `tokenised` has the ladders' second views behind the ladders. `views`: the place of each ladder's views in it.
+    `tokenised` has the ladders, then their second views. `views`: the place of each ladder's views in it.
     """
 
     ladders: list[Ladder]
@@ -53,8 +53,8 @@ class Prepared:
         return [tokens.interaction for tokens in self.tokenised[: len(self.ladders)]]
 
     def with_views(self, ladders: Sequence[int]) -> tuple[list[int], dict[str, list[int | None]]]:
-        """The places in `tokenised` of these ladders, then of their views; and which of these places is each ladder's
-        view, by name."""
+        """The places in `tokenised` of these ladders, then of their views; and by name, the index of each ladder's view
+        in that list, or None."""
         places, names = [*ladders], {name: None for ladder in ladders for name in self.views[ladder]}
         views = dict[str, list[int | None]]()
         for name in names:
@@ -112,7 +112,7 @@ def prepare(
                 leave_out(tokens)
             else:
                 usable.append((ladder, tokens))
-    prepared, seconds = Prepared([], [], images, left_out, []), list[TokenisedLadder]()
+    prepared, second_views = Prepared([], [], images, left_out, []), list[TokenisedLadder]()
     views = objective.views([ladder for ladder, _ in usable], seed)
     watch = Progress("second pictures", total=len(usable), unit="ladders") if any(views) else nullcontext()
     with watch as bar_of_views:
@@ -123,13 +123,13 @@ def prepare(
             if isinstance(of_ladder, LeftOut):
                 leave_out(of_ladder)
                 continue
-            prepared.views.append({name: len(seconds) + number for number, name in enumerate(of_ladder)})
+            prepared.views.append({name: len(second_views) + number for number, name in enumerate(of_ladder)})
             prepared.ladders.append(ladder)
             prepared.tokenised.append(tokens)
-            seconds.extend(of_ladder.values())
+            second_views.extend(of_ladder.values())
     for places in prepared.views:
         places.update({name: len(prepared.ladders) + place for name, place in places.items()})
-    prepared.tokenised.extend(seconds)
+    prepared.tokenised.extend(second_views)
     if not prepared.ladders:
         kinds = Counter(entry.kind for entry in prepared.left_out)
         raise InputError(

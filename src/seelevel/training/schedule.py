@@ -94,21 +94,21 @@ def linked(rows: Sequence[Sequence[int]]) -> list[list[int]]:
 
 def buckets(lengths: Sequence[int], budget: int, more: Sequence[int] = (), rows: Sequence[int] = ()) -> list[list[int]]:
     """Groups of indices whose padded size is at most `budget`; similar lengths are together. The padded size is
-    rows × longest, and `more` of each item, which needs no padding. rows: of each item, 1 if not given.
+    rows × longest, plus `more` of each item, which needs no padding. rows: rows of each item, 1 if not given.
 
     An item over the budget is a group of its own. The longest come first: if memory is too small, it shows at once.
     """
     more, rows = more or [0] * len(lengths), rows or [1] * len(lengths)
     groups: list[list[int]] = []
-    following = high = 0
+    unpadded = height = 0
     for index in sorted(range(len(lengths)), key=lambda i: (-lengths[i], -more[i], i)):
         longest = lengths[groups[-1][0]] if groups else 0
-        if groups and (high + rows[index]) * longest + following + more[index] <= budget:
+        if groups and (height + rows[index]) * longest + unpadded + more[index] <= budget:
             groups[-1].append(index)
-            following, high = following + more[index], high + rows[index]
+            unpadded, height = unpadded + more[index], height + rows[index]
         else:
             groups.append([index])
-            following, high = more[index], rows[index]
+            unpadded, height = more[index], rows[index]
     return groups
 
 

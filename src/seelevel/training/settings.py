@@ -143,5 +143,5 @@ class AlignSettings(TrainSettings):
 
     @property
     def of_control(self) -> Self:
-        """The settings of the control: the same, but for the objective."""
+        """The settings of the control: the same except for the objective."""
         return self.alone.model_copy(update={"objective": SftSettings()})

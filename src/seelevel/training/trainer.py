@@ -63,8 +63,8 @@ class PreferenceTrainer(Trainer):
     whole or not at all, and a training that resumes from one ends with the same bytes as one that was never stopped.
 
     `reference`: the log-probs of `data.tokenised` under the reference, each [N] on the CPU; None if the objective needs
-    none. Raises
-    `NonFiniteLossError` with the ladders' names; their log-probs are then in `nonfinite.json` beside the checkpoints.
+    none. Raises `NonFiniteLossError` with the ladders' names; their log-probs are then in `nonfinite.json` beside the
+    checkpoints.
     """
 
     def __init__(

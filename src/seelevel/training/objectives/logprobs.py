@@ -16,7 +16,7 @@ class TokenLogprobs:
     values: [N] in nats, differentiable for a policy; tokens, ladder (index in the batch), response (index in the
     ladder), round (of answers, from 0): [N]. sizes: K of each ladder. rounding: one rounding of the number format that
     the model multiplies in, as a share of the result; `values` are in a finer format if that is bfloat16. views: the
-    same of the ladders' second views, by name, where a ladder without such a view has no response.
+    log-probs of the ladders' second views, by name; a ladder without such a view has no response there.
     """
 
     values: Tensor
@@ -43,7 +43,7 @@ class TokenLogprobs:
         return list(total.split(list(self.sizes)))
 
     def select(self, ladders: Sequence[int | None]) -> TokenLogprobs:
-        """These ladders of the batch alone, in its order; None makes a ladder without responses."""
+        """Only these ladders of the batch, with the tokens in its order; None makes a ladder without responses."""
         chosen = {ladder: number for number, ladder in enumerate(ladders) if ladder is not None}
         numbers = torch.tensor([chosen.get(n, -1) for n in range(len(self.sizes))], device=self.ladder.device)
         number = numbers[self.ladder]

@@ -78,10 +78,10 @@ class CopoSettings(OfPictures):
 
     def views(self, ladders: Sequence[Ladder], seed: int) -> list[dict[str, View]]:
         [name] = self.view_names
-        seconds = cropped(ladders, seed, self.kept) if self.corruption == "crop" else exchanged(ladders, seed)
+        second_pictures = cropped(ladders, seed, self.kept) if self.corruption == "crop" else exchanged(ladders, seed)
         return [
             {} if pictures is None or not ladder.responses else {name: View(pictures, best_of(ladder))}
-            for ladder, pictures in zip(ladders, seconds, strict=True)
+            for ladder, pictures in zip(ladders, second_pictures, strict=True)
         ]
 
 

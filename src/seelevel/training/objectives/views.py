@@ -27,8 +27,8 @@ class View:
     responses: tuple[Response, ...]
 
     def interaction(self, ladder: Ladder, name: str) -> str:
-        """With which ladders it may share a prefix: with its own ladder if their pictures are the same, else with views
-        of this name of the other rounds of an interaction."""
+        """What it may share a prefix with, as an interaction: its own ladder if their pictures are the same, else the
+        views of this name in the other rounds."""
         own = self.pictures == files_of(ladder)
         return ladder.interaction if own else f"{ladder.interaction} ({name})"
 
@@ -39,6 +39,7 @@ def best_of(ladder: Ladder) -> tuple[Response, ...]:
 
 
 def files_of(ladder: Ladder) -> tuple[str, ...]:
+    """The paths of a ladder's pictures."""
     return tuple(image.path for image in ladder.images)
 
 

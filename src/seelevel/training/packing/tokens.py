@@ -172,7 +172,7 @@ Render = Callable[..., str]
 
 
 def rendering(processor: Any) -> Render:
-    """`render` with this processor, each text once: the responses of a ladder share what stands around them."""
+    """`render` with this processor and a cache: the responses of a ladder share the text around them."""
     texts: dict[tuple[tuple[tuple[str, str], ...], bool], str] = {}
 
     def rendered(messages: Sequence[Message], answer_next: bool = False) -> str:
