@@ -38,7 +38,7 @@ VERDICTS = {
 }
 CONTROL_VERDICTS = VERDICTS | {"unclear": "no clear difference", "changed": "different"}
 COLUMNS = ["", "base", "aligned", "difference", "n", "verdict"]
-OF_CONTROL = ["control", "from the control", "verdict on that"]
+CONTROL_COLUMNS = ["control", "from the control", "verdict on that"]
 WORLDS_LICENCE = "apache-2.0"
 """Of everything that the embedded world draws, writes and trains."""
 METHODS = {
@@ -66,6 +66,7 @@ def model_card(exported: Exported) -> str:
     """README.md of the model or the adapter."""
     run, recipe, facts = exported.run, exported.recipe, exported.run.stages["align"].facts(AlignFacts)
     rows = comparisons(run.metrics, run.scorers)
+    with_control = any(row.control for row in rows)
     name = _base_name(recipe)
     front: dict[str, Any] = {
         "library_name": "transformers" if exported.rounding else "peft",
@@ -87,7 +88,7 @@ def model_card(exported: Exported) -> str:
         facts=[*run_facts(run), *_training_rows(run, recipe, facts)],
         data=exported.data,
         left_out=facts.left_out or {},
-        columns=COLUMNS + (OF_CONTROL if (with_control := any(row.control for row in rows)) else []),
+        columns=COLUMNS + (CONTROL_COLUMNS if with_control else []),
         rows=[_figure_row(row) + (_control_cells(row) if with_control else []) for row in rows],
         worse=[_sentence(row) for row in rows if row.verdict == "worse"],
         control=CONTROL_WORDS if with_control else "",

@@ -1,4 +1,4 @@
-"""The figures by round on the page: those that open it, of the base and of the model of each round."""
+"""The main figures of the page by round: of the base and of the model of each round."""
 
 from __future__ import annotations
 

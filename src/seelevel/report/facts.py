@@ -64,7 +64,7 @@ def _rounds(run: RunFolder) -> str:
     count = len(run.earlier) + 1
     if count == 1:
         return ""
-    return f"{count}: each asks the same prompts again and trains on; ladders and training are shown of the last"
+    return f"{count}: each asks the same prompts again and trains further; ladders and training are the last one's"
 
 
 def _control(run: RunFolder) -> str:

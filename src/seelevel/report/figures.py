@@ -208,6 +208,7 @@ def outcome(rows: Sequence[Comparison]) -> str:
 
 
 CONTROL_WORDS = "SFT on the best response of the same ladders"
+"""What the control is."""
 
 
 def against_control(rows: Sequence[Comparison]) -> str:

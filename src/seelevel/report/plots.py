@@ -69,6 +69,22 @@ def _number(value: float) -> str:
     return text.replace("-", "\N{MINUS SIGN}")
 
 
+WORDS: Mapping[str, str] = {
+    "better": "better",
+    "worse": "worse",
+    "unclear": "no clear change",
+    "changed": "changed",
+    "chance": "base at chance",
+}
+CONTROL_VERDICTS: Mapping[str, str] = {
+    "better": "better",
+    "worse": "worse",
+    "unclear": "no clear difference",
+    "changed": "different",
+    "chance": "control at chance",
+}
+"""The verdicts in words, of differences from the control."""
+SIGNS: Mapping[str, str] = {"better": "✓ ", "worse": "✗ ", "unclear": "", "changed": "", "chance": ""}
 LABELS = 178
 
 
@@ -103,10 +119,9 @@ def levels(rows: Sequence[Comparison], top: float, key: str, title: str) -> Mark
     return _svg(bottom + 26, title, "; ".join(said) + ".", parts, key)
 
 
-def differences(rows: Sequence[Comparison], key: str, title: str, words: Mapping[str, str] | None = None) -> Markup:
+def differences(rows: Sequence[Comparison], key: str, title: str, words: Mapping[str, str] = WORDS) -> Markup:
     """Paired differences with 95% intervals about a line at 0, coloured and signed by verdict, one row per metric.
-    `words`: of the verdicts, `WORDS` if None."""
-    words = WORDS if words is None else words
+    `words`: what to call each verdict."""
     rows = [row for row in rows if row.difference is not None]
     kind = rows[0].metric.kind
     scale = 100 if kind == "rate" else 1
@@ -135,24 +150,6 @@ def differences(rows: Sequence[Comparison], key: str, title: str, words: Mapping
         parts.append(_dot(x(scale * d.value), y, f"dot {verdict}", note))
         said.append(note)
     return _svg(bottom + 26, title, "; ".join(said) + ".", parts, key)
-
-
-WORDS: Mapping[str, str] = {
-    "better": "better",
-    "worse": "worse",
-    "unclear": "no clear change",
-    "changed": "changed",
-    "chance": "base at chance",
-}
-CONTROL_VERDICTS: Mapping[str, str] = {
-    "better": "better",
-    "worse": "worse",
-    "unclear": "no clear difference",
-    "changed": "different",
-    "chance": "control at chance",
-}
-"""The verdicts in words, of differences from the control."""
-SIGNS: Mapping[str, str] = {"better": "✓ ", "worse": "✗ ", "unclear": "", "changed": "", "chance": ""}
 
 
 def short(label: str) -> str:

@@ -174,7 +174,7 @@ def _metrics(path: Path) -> dict[str, Any]:
 
 def _stages(root: Path, names: Sequence[str], before: Stage | None) -> dict[str, Stage]:
     """The stages in a folder. One that was made from other ladders than those in the folder now, or with another model
-    than that of the round before, is stale, and its manifest counts no more."""
+    than that of the round before, is stale, and its manifest no longer counts."""
     stages = {name: Stage(name, root / name, read_manifest(root / name)) for name in names}
     current: set[str] = set()
     model = None if before is None else (before.manifest or {}).get("fingerprint")
