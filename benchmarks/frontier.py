@@ -121,6 +121,7 @@ JOBS: dict[str, Callable[..., object]] = {
 
 
 def write_page(out: Path, split: str, seeds: Sequence[int]) -> Path:
+    """Write the page and its plot beside the runs; return the page's path."""
     results = read_results(out, split, seeds, SETTINGS)
     page = out / f"frontier-{split}.md"
     plot(results, out / f"frontier-{split}.svg")
@@ -136,8 +137,8 @@ def page_text(results: Results, split: str, seeds: Sequence[int]) -> str:
     for name in ("base", *SETTINGS):
         if name not in results.items:
             continue
-        own = results.figures(name)
-        row = [name, *(_with_interval(own[m]) for m in MEASURES), f"{own['words']['value']:.1f}"]
+        figures = results.figures(name)
+        row = [name, *(_with_interval(figures[m]) for m in MEASURES), f"{figures['words']['value']:.1f}"]
         control = "base" if name == "base" else sft_of(SETTINGS[name])
         if name != control and control in results.items:
             change = results.differences(control, name)
@@ -157,12 +158,12 @@ def sft_of(experiment: Experiment) -> str:
 
 def verdict(change: dict[str, Figure]) -> str:
     """What the intervals of the differences say, measure by measure."""
-    said = []
+    states = []
     for measure, sign in BETTER.items():
         low, high = sorted(sign * (change[measure][end] or 0.0) for end in ("low", "high"))
         state = "better" if low > 0 else "worse" if high < 0 else "the same"
-        said.append(f"{COLUMNS[measure][:-2]} {state}")
-    return ", ".join(said)
+        states.append(f"{COLUMNS[measure][:-2]} {state}")
+    return ", ".join(states)
 
 
 def plot(results: Results, path: Path) -> None:
