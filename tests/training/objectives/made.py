@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -53,6 +54,10 @@ SETTINGS: dict[str, Any] = {
     "conditional": ConditionalSettings(),
 }
 """One of each kind."""
+
+
+def minus_log_sigmoid(x: float) -> float:
+    return math.log(1 + math.exp(-x))
 
 
 def ladder(*levels: int, scores: Sequence[float] | None = None, name: str = "") -> Ladder:

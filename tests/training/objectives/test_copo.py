@@ -16,14 +16,10 @@ from seelevel.training.objectives.mpo import mpo
 from seelevel.training.objectives.picture_settings import AncpoSettings, CopoSettings
 from seelevel.training.objectives.settings import DpoSettings, MdpoSettings, MpoSettings
 
-from .made import Values, ladder, logprobs
+from .made import Values, ladder, logprobs, minus_log_sigmoid
 
 pytestmark = pytest.mark.unit
 [CROP] = CopoSettings().view_names
-
-
-def minus_log_sigmoid(x: float) -> float:
-    return math.log(1 + math.exp(-x))
 
 
 def cropped(tokens: TokenLogprobs, *values: Values) -> TokenLogprobs:

@@ -12,7 +12,7 @@ from seelevel.training.objectives.dpo import dpo
 from seelevel.training.objectives.pair_losses import LOSSES
 from seelevel.training.objectives.settings import SMOOTHED, DpoSettings, PairLoss
 
-from .made import ladder, logprobs
+from .made import ladder, logprobs, minus_log_sigmoid
 
 pytestmark = pytest.mark.unit
 
@@ -42,10 +42,6 @@ def test_each_loss_is_the_number_worked_out_by_hand() -> None:
         assert loss.item() == pytest.approx(expected), settings
         assert logs["preference"] == pytest.approx(expected)
         assert logs["margin"] == pytest.approx(2.0 if settings.in_means else 3.0)
-
-
-def minus_log_sigmoid(x: float) -> float:
-    return math.log(1 + math.exp(-x))
 
 
 def sigma(x: float) -> float:

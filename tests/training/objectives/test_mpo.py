@@ -24,11 +24,7 @@ from seelevel.training.objectives.settings import (
 from seelevel.training.settings import TrainSettings
 from tests.training.tiny import make_ladder, save_model
 
-from .made import ladder, logprobs
-
-
-def minus_log_sigmoid(x: float) -> float:
-    return math.log(1 + math.exp(-x))
+from .made import ladder, logprobs, minus_log_sigmoid
 
 
 @pytest.mark.unit

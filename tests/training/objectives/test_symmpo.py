@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 
 import pytest
@@ -13,7 +12,7 @@ from seelevel.training.objectives.logprobs import TokenLogprobs
 from seelevel.training.objectives.picture_settings import CopoSettings, SymmpoSettings
 from seelevel.training.objectives.symmpo import symmpo
 
-from .made import Values, ladder, logprobs
+from .made import Values, ladder, logprobs, minus_log_sigmoid
 
 pytestmark = pytest.mark.unit
 ANSWER, PICTURE = SymmpoSettings().view_names
@@ -21,10 +20,6 @@ ANSWER, PICTURE = SymmpoSettings().view_names
 
 def viewed(tokens: TokenLogprobs, theirs: list[Values], given_theirs: list[Values]) -> TokenLogprobs:
     return replace(tokens, views={ANSWER: logprobs(*theirs), PICTURE: logprobs(*given_theirs)})
-
-
-def minus_log_sigmoid(x: float) -> float:
-    return math.log(1 + math.exp(-x))
 
 
 def test_symmpo_is_the_number_worked_out_by_hand() -> None:
