@@ -239,6 +239,18 @@ def test_a_stage_alone_is_of_the_last_round_and_needs_the_others(tmp_path, faked
     assert [path for path, _ in faked] == [tmp_path / "align"]
 
 
+def test_a_stage_alone_reads_no_ladders_of_another_first_round(tmp_path, faked):
+    Run(recipe(2), tmp_path).everything()
+    again = Run(recipe(2, "align.learning_rate=0.01"), tmp_path)
+    again.data()
+    first = Run(again.names.recipe.of_round(1), again.names.round(1), whole=again)
+    first._until_aligned()  # then the run is stopped
+    with pytest.raises(InputError, match=r"/generate was made under other settings.*run `seelevel generate` on it"):
+        Run(again.names.recipe, tmp_path).alone("align")
+    again.everything()
+    Run(again.names.recipe, tmp_path).alone("align")
+
+
 def test_the_model_of_another_first_round_makes_the_rest_stale(tmp_path, faked):
     Run(recipe(2), tmp_path).everything()
     assert not any(stage.stale for _, stage in read_run(tmp_path).all_stages)

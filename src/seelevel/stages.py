@@ -115,7 +115,9 @@ class Stages:
             raise
         seconds = round(time.monotonic() - start, 1)
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-        kept: dict[str, Any] = {"settings": settings_digest(self.recipe, name)} if name in STAGES else {}
+        kept: dict[str, Any] = (
+            {"settings": settings_digest(self.recipe, name, self.names.recipe)} if name in STAGES else {}
+        )
         if spent := LEDGER.since(used):
             kept["api"] = {model: vars(usage) for model, usage in spent.items()}
             for model, usage in spent.items():
@@ -187,11 +189,17 @@ class Stages:
             yield
 
 
-def settings_digest(recipe: Recipe, stage: str) -> str:
-    """A fingerprint of the recipe's settings for a stage and the stages before it. The manifest keeps it."""
+def settings_digest(recipe: Recipe, stage: str, whole: Recipe | None = None) -> str:
+    """A fingerprint of the recipe's settings for a stage and the stages before it. The manifest keeps it.
+
+    recipe: that of a round (`Recipe.of_round`) of `whole`. A later round depends on all stages of the earlier ones.
+    """
     settings = recipe.align if stage == "evaluate" else recipe.align.alone
     dumped = {**recipe.model_dump(mode="json"), "align": settings.model_dump(mode="json")}
-    return digest({key: _without_unset(dumped[key]) for key in ("seed", "data", *_before(recipe, stage), stage)})
+    own = {key: _without_unset(dumped[key]) for key in ("seed", "data", *_before(recipe, stage), stage)}
+    if whole is None or stage == "base" or not recipe.align.model.startswith(ROUND_MODEL):
+        return digest(own)
+    return digest(own, settings_digest(whole.of_round(1), "align"))
 
 
 def _without_unset(settings: Any) -> Any:
@@ -219,7 +227,7 @@ def made_under_these_settings(recipe: Recipe, out: Path, stage: str) -> bool:
     """
     if stage != "base" and read_manifest(out / "data") is None:  # only a base needs no prompts
         return False
-    made = ((folder, settings_digest(of_round, name)) for of_round, name, folder in _until(recipe, out, stage))
+    made = ((folder, settings_digest(of_round, name, recipe)) for of_round, name, folder in _until(recipe, out, stage))
     return all((read_manifest(folder) or {}).get("settings") == settings for folder, settings in made)
 
 
@@ -238,7 +246,10 @@ def check_predecessors(recipe: Recipe, out: Path, stage: str) -> None:
         manifest = read_manifest(folder)
         if manifest is None:
             raise InputError(f"{folder} is not finished; run `seelevel {command}` on this recipe first")
-        if manifest.get("settings") != settings_digest(of_round, earlier) or read_manifest(out / "data") is None:
+        if (
+            manifest.get("settings") != settings_digest(of_round, earlier, recipe)
+            or read_manifest(out / "data") is None
+        ):
             raise InputError(
                 f"{folder} was made under other settings than this recipe's; run `seelevel {command}` on it "
                 "first, give the settings that it was made under, or choose another --out"
