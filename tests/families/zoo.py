@@ -87,7 +87,7 @@ COMMON = [
 ]
 """Families in which everything is tested every time; the others take part in the slow tests."""
 
-CHOOSES = {"dots3_note"}
+CHOOSES = {"dots3_note", "mistral_large4"}
 """Families in which rounding may change which tokens are attended to, and so the log-probs of single tokens."""
 
 # How training on a shared prefix goes in a family, where it is not as in most.
