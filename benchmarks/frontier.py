@@ -1,7 +1,7 @@
 """CHAIRi against recall on a model's own samples: does preference training go where SFT on the same data cannot?
 
     python -m benchmarks.frontier --split dev --seeds 0          # every setting once
-    python -m benchmarks.frontier --only 'SFT' 'MDPO, anchored'  # split test, seeds 0, 1, 2; then the page
+    python -m benchmarks.frontier --only 'SFT' 'MPO, 1e-4'      # split test, seeds 0, 1, 2; then the page
 
 The page is written beside the runs. Ladders hold six samples of `world:s` per prompt. A seed draws the samples and the
 order of training. A stopped command continues when it is run again.
@@ -10,18 +10,17 @@ order of training. A stopped command continues when it is run again.
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.reproduce.__main__ import every
+from benchmarks.reproduce.__main__ import every, options
 from benchmarks.reproduce.experiments import Experiment
 from benchmarks.reproduce.page import COLUMNS, Results, markdown, read_results
 from benchmarks.reproduce.runs import STEPS, evaluation, ladders, score_base, train
 from seelevel.scorers.intervals import Figure, difference_text
 
-ROOT = Path(__file__).parents[1]
+MODULE = "benchmarks.frontier"
 BENCHMARKS = ["chair"]
 MEASURES = ("chair_i", "chair_recall")
 BETTER = {"chair_i": -1, "chair_recall": 1}
@@ -74,27 +73,14 @@ standard response, ranked by the auto-check or by the annotated objects. Every t
 
 - **A seed** draws the samples and the order of training. Figures pool the answers of all seeds.
 - **Intervals** (95%) resample pictures, each with all of its answers. They do not cover other trainings.
-- **No worse** than SFT means here: CHAIRi is not higher and recall is not lower by more than the interval allows to
-  exclude. **Better** means that the interval of the paired difference excludes 0.
+- **Better** and **worse** than SFT mean that the interval of the paired difference excludes 0. "No clear change" does
+  not prove that nothing changed.
 """
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.frontier", description=__doc__.split("\n")[0])
-    parser.add_argument("--out", type=Path, default=ROOT / "runs" / "frontier")
-    parser.add_argument("--split", choices=("dev", "test"), default="test")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--only", nargs="+", choices=SETTINGS, default=list(SETTINGS), metavar="SETTING")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes of one thread each")
-    parser.add_argument("--page", action="store_true", help="only write the page, from finished runs")
-    parser.add_argument("--job", nargs="+", help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.job:
-        from seelevel.world.models.optimizer import keep_memory
-
-        keep_memory()
-        kind, *rest = arguments.job
-        JOBS[kind](arguments.out, arguments.split, *rest)
+    arguments = options(MODULE, __doc__, SETTINGS, JOBS)
+    if arguments is None:
         return
     if not arguments.page:
         run(arguments)
@@ -106,11 +92,10 @@ def run(arguments: argparse.Namespace) -> None:
     chosen = [SETTINGS[name] for name in arguments.only]
     seeds = [str(seed) for seed in arguments.seeds]
     orders = sorted({e.order for e in chosen} - {"checked"})
-    module = "benchmarks.frontier"
-    every(arguments, [["ladders", "samples", "checked", seed] for seed in seeds], module)
-    every(arguments, [["ladders", "samples", order, seed] for order in orders for seed in seeds], module)
+    every(arguments, [["ladders", "samples", "checked", seed] for seed in seeds], MODULE)
+    every(arguments, [["ladders", "samples", order, seed] for order in orders for seed in seeds], MODULE)
     evaluation(arguments.out, arguments.split)
-    every(arguments, [["base"], *(["train", e.name, seed] for seed in seeds for e in chosen)], module)
+    every(arguments, [["base"], *(["train", e.name, seed] for seed in seeds for e in chosen)], MODULE)
 
 
 JOBS: dict[str, Callable[..., object]] = {
@@ -161,7 +146,7 @@ def verdict(change: dict[str, Figure]) -> str:
     states = []
     for measure, sign in BETTER.items():
         low, high = sorted(sign * (change[measure][end] or 0.0) for end in ("low", "high"))
-        state = "better" if low > 0 else "worse" if high < 0 else "the same"
+        state = "better" if low > 0 else "worse" if high < 0 else "no clear change"
         states.append(f"{COLUMNS[measure][:-2]} {state}")
     return ", ".join(states)
 

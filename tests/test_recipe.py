@@ -182,3 +182,12 @@ def test_an_alias_inside_itself_is_refused(tmp_path):
     (tmp_path / "r.yaml").write_text("name: x\ndata: &a {prompts: p, images: [*a]}\n")
     with pytest.raises(InputError, match=r"r\.yaml, line 2: not YAML \(an alias \(\*\) stands inside its own anchor"):
         load_recipe(str(tmp_path / "r.yaml"))
+
+
+def test_a_message_about_an_objective_names_its_key_without_its_kind() -> None:
+    with pytest.raises(InputError, match=r"align\.objective: kept names the smallest share first"):
+        load_recipe("world-quick", ["align.objective={name: copo, kept: [0.3, 0.1]}"])
+
+
+def test_a_text_that_is_no_model_may_begin_like_one() -> None:
+    assert load_recipe("world-quick", ["report.title=run:round-1 again"]).report.title == "run:round-1 again"

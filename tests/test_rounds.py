@@ -79,7 +79,7 @@ def test_the_refining_model_alone_makes_rounds_useful():
             "rounds: 2 needs answers",
         ),
         (["check.overrides=levels.jsonl"], "check.overrides is about answers of one round; remove it"),
-        (["align.model=run:round-1", "generate.model=run:round-1"], "model: only a run gives that name"),
+        (["align.model=run:round-1", "generate.model=run:round-1"], "generate: only a run names a model run:round-"),
         (["rounds=0"], "rounds: input should be greater than or equal to 1"),
     ],
 )

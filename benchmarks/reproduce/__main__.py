@@ -9,7 +9,7 @@ import argparse
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -20,21 +20,8 @@ ROOT = Path(__file__).parents[2]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.reproduce", description=__doc__)
-    parser.add_argument("--out", type=Path, default=ROOT / "runs" / "reproduce")
-    parser.add_argument("--split", choices=("dev", "test"), default="test")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--only", nargs="+", choices=EXPERIMENTS, default=list(EXPERIMENTS), metavar="EXPERIMENT")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes of one thread each")
-    parser.add_argument("--page", action="store_true", help="only write the page, from finished runs")
-    parser.add_argument("--job", nargs="+", help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.job:
-        from seelevel.world.models.optimizer import keep_memory
-
-        keep_memory()
-        kind, *rest = arguments.job
-        JOBS[kind](arguments.out, arguments.split, *rest)
+    arguments = options("benchmarks.reproduce", __doc__, EXPERIMENTS, JOBS)
+    if arguments is None:
         return
     if not arguments.page:
         chosen = [EXPERIMENTS[name] for name in arguments.only]
@@ -56,6 +43,29 @@ JOBS: dict[str, Callable[..., object]] = {
     "train": lambda out, split, name, seed: train(out, EXPERIMENTS[name], int(seed), split),
 }
 """What a process of its own does: `JOBS[kind](out, split, *rest)`."""
+
+
+def options(
+    module: str, description: str, names: Iterable[str], jobs: dict[str, Callable[..., object]]
+) -> argparse.Namespace | None:
+    """The options of a command that runs jobs in processes of their own; None if this process was one of these."""
+    parser = argparse.ArgumentParser(prog=f"python -m {module}", description=description.split("\n")[0])
+    parser.add_argument("--out", type=Path, default=ROOT / "runs" / module.rpartition(".")[2])
+    parser.add_argument("--split", choices=("dev", "test"), default="test")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--only", nargs="+", choices=[*names], default=[*names], metavar="NAME")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes of one thread each")
+    parser.add_argument("--page", action="store_true", help="only write the page, from finished runs")
+    parser.add_argument("--job", nargs="+", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if not arguments.job:
+        return arguments
+    from seelevel.world.models.optimizer import keep_memory
+
+    keep_memory()
+    kind, *rest = arguments.job
+    jobs[kind](arguments.out, arguments.split, *rest)
+    return None
 
 
 def every(arguments: argparse.Namespace, jobs: list[list[str]], module: str = "benchmarks.reproduce") -> None:

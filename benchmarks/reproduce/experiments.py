@@ -15,14 +15,13 @@ SOURCES: dict[str, tuple[str, list[str]]] = {
     "ig": ("world-amp-ig", []),
     "perturbation": ("world-amp-perturb", []),
     "samples": ("world-samples", ["generate.standard=false"]),
-    "samples-standard": ("world-samples", []),
 }
 ORDERS: dict[str, list[str] | None] = {
     "initial": None,  # the ladders as generated
     "checked": [],
     "judge": ["check.checker=judge", "check.judge=world:oracle"],
     "mixed": ["check.judge=world:oracle", "check.judge_share=0.3"],
-    **{rule: [f"check={{checker: objects, annotations: facts, rule: {rule}}}"] for rule in ("f0.5", "f1", "f2")},
+    **{rule: [f"check={{checker: objects, annotations: facts, rule: {rule}}}"] for rule in ("f1", "f2")},
 }
 
 

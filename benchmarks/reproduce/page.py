@@ -103,8 +103,8 @@ def read_results(out: Path, split: str, seeds: Sequence[int], names: Iterable[st
                 for benchmark, rows in json.loads(path.read_text("utf-8"))["items"].items():
                     own.setdefault(benchmark, []).extend(rows)
     data = evaluation(out, split)
-    found = measures(chosen_benchmarks(EvaluateSettings(data=str(data)), data))
-    return Results(items, made, {name: found[name] for name in next(iter(items.values()))})
+    by_benchmark = measures(chosen_benchmarks(EvaluateSettings(data=str(data)), data))
+    return Results(items, made, {name: by_benchmark[name] for name in next(iter(items.values()))})
 
 
 def write_page(out: Path, split: str, seeds: Sequence[int], docs: Path) -> Path:

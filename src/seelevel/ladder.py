@@ -275,7 +275,7 @@ Part = TypeVar("Part", Ladder, Response)
 
 
 def changed(part: Part, **changes: Any) -> Part:
-    """A copy with changes that need no check, five times as fast as `replace`.
+    """A copy with changes that need no check, which `replace` would make again. For loops over millions of rows.
 
     A response whose `id` has been asked for must keep its messages and its origin.
     """

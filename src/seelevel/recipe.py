@@ -109,8 +109,8 @@ class Recipe(BaseModel):
     @model_validator(mode="after")
     def _rounds_change_answers(self) -> Self:
         model, check, feedback = self.align.model, self.check, self.feedback
-        if key := next((k for k, text in texts_in(self.model_dump(mode="json")) if text.startswith(ROUND_MODEL)), None):
-            raise ValueError(f"{key}: only a run gives that name; name the first model, and set rounds")
+        if given := next((at for at, name in self.answering if name.startswith(ROUND_MODEL)), None):
+            raise ValueError(f"{given}: only a run names a model {ROUND_MODEL}…; name the first model, and set rounds")
         refines = feedback is not None and feedback.model == model and feedback.rounds > 1
         if self.rounds > 1 and not refines and self.generate.replaced(model, ROUND_MODEL) == self.generate:
             raise ValueError(
@@ -278,7 +278,8 @@ def _explain(error: ValidationError, raw: dict[str, Any]) -> str:
     for it may be the missing one written wrong."""
     first, *others = sorted(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
     location = [str(part) for part in first["loc"]]
-    key = ".".join(_without_tags(location, raw))
+    names_a_key = first["type"] in ("extra_forbidden", "missing")
+    key = ".".join(_without_tags(location, raw, names_a_key))
     if first["type"] == "extra_forbidden":
         line = f"key '{key}' is unknown; {nearest(location[-1], _known_keys(location[:-1], raw))}"
     elif first["type"] == "missing":
@@ -291,13 +292,16 @@ def _explain(error: ValidationError, raw: dict[str, Any]) -> str:
     return line + (f" (and {len(others)} more)" if others else "")
 
 
-def _without_tags(location: Sequence[str], raw: dict[str, Any]) -> list[str]:
-    """A location in the recipe without the tags of unions, which are part of pydantic's and no keys."""
+def _without_tags(location: Sequence[str], raw: dict[str, Any], names_a_key: bool) -> list[str]:
+    """A location in the recipe without the tags of unions, which are part of pydantic's and no keys.
+
+    names_a_key: its last part is a key, also if the recipe lacks it.
+    """
     keys: list[str] = []
     value: Any = raw
     for number, part in enumerate(location, 1):
         inside = value.get(part) if isinstance(value, dict) else None
-        if isinstance(value, dict) and part not in value and number < len(location):
+        if isinstance(value, dict) and part not in value and not (names_a_key and number == len(location)):
             continue
         keys.append(part)
         value = inside

@@ -196,10 +196,10 @@ def settings_digest(recipe: Recipe, stage: str, whole: Recipe | None = None) -> 
     """
     settings = recipe.align if stage == "evaluate" else recipe.align.alone
     dumped = {**recipe.model_dump(mode="json"), "align": settings.model_dump(mode="json")}
-    own = {key: _without_unset(dumped[key]) for key in ("seed", "data", *_before(recipe, stage), stage)}
+    chosen = {key: _without_unset(dumped[key]) for key in ("seed", "data", *_before(recipe, stage), stage)}
     if whole is None or stage == "base" or not recipe.align.model.startswith(ROUND_MODEL):
-        return digest(own)
-    return digest(own, settings_digest(whole.of_round(1), "align"))
+        return digest(chosen)
+    return digest(chosen, settings_digest(whole.of_round(1), "align"))
 
 
 def _without_unset(settings: Any) -> Any:

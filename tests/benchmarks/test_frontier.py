@@ -29,7 +29,7 @@ def change(low: float, high: float) -> Figure:
 
 def test_an_interval_over_zero_says_that_nothing_changed():
     assert verdict({"chair_i": change(-0.02, -0.01), "chair_recall": change(-0.01, 0.01)}) == (
-        "CHAIRi better, recall the same"
+        "CHAIRi better, recall no clear change"
     )
     assert verdict({"chair_i": change(0.01, 0.02), "chair_recall": change(-0.02, -0.01)}) == (
         "CHAIRi worse, recall worse"
@@ -58,7 +58,7 @@ def test_the_page_compares_each_setting_with_sft_of_its_ladders(tmp_path: Path):
     results = Results(items, {name: [0] for name in wrong}, {"chair": chair.MEASURES, "text": TEXT_MEASURES})
     page = page_text(results, "dev", [0])
     rows = {line.split(" | ")[0].removeprefix("| "): line for line in page.splitlines() if line.startswith("| ")}
-    assert "CHAIRi better, recall the same" in rows["MPO, 1e-4"]
+    assert "CHAIRi better, recall no clear change" in rows["MPO, 1e-4"]
     assert rows["SFT"].count("[") == 2
     assert "GRPO, 1e-4" not in rows
     plot(results, tmp_path / "plot.svg")

@@ -33,7 +33,6 @@ from tests.training.tiny import (
     make_model,
     make_picture,
     make_processor,
-    save_model,
 )
 from tests.training.weights import share_of_the_way
 
@@ -46,11 +45,6 @@ def processor() -> Any:
 @pytest.fixture(scope="module")
 def model(processor: Any) -> Any:
     return make_model(processor, dtype=torch.float64)
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_model(tmp_path_factory.mktemp("base"))
 
 
 @pytest.fixture(scope="module")

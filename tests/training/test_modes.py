@@ -18,7 +18,7 @@ from seelevel.models.local import LocalModel
 from seelevel.training.fit import fit
 from seelevel.training.settings import TrainSettings
 from seelevel.training.trainer import PreferenceTrainer
-from tests.training.tiny import make_ladder, save_model
+from tests.training.tiny import make_ladder
 from tests.training.weights import share_of_the_way
 
 LORA = {"r": 4, "alpha": 8}
@@ -30,11 +30,6 @@ MODES: dict[str, dict[str, Any]] = {
     "bfloat16": {"dtype": "bfloat16"},
     "bfloat16 lora": {"dtype": "bfloat16", "lora": LORA},
 }
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_model(tmp_path_factory.mktemp("base"))
 
 
 @pytest.fixture(scope="module")

@@ -26,16 +26,11 @@ from seelevel.world import model_path
 from seelevel.world.pictures.scenes import draw_scenes
 from seelevel.world.texts.datasets import prompt_ladder, write_prompts
 from tests.training.test_trainer import Killed, contents
-from tests.training.tiny import make_interaction, make_ladder, make_model, make_processor, save_model
+from tests.training.tiny import make_interaction, make_ladder, make_model, make_processor
 from tests.training.weights import share_of_the_way
 
 MDPO = {"name": "mpo", "terms": [{"name": "dpo"}, {"name": "copo"}, {"name": "ancpo"}], "weights": [1, 1, 1]}
 SYMMPO = {"name": "mpo", "terms": [{"name": "dpo"}, {"name": "symmpo"}, {"name": "copo"}], "weights": [1, 0.5, 0.1]}
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_model(tmp_path_factory.mktemp("base"))
 
 
 @pytest.fixture(scope="module")

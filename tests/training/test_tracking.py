@@ -31,7 +31,7 @@ from seelevel.training.fit import fit
 from seelevel.training.requirements import check_training
 from seelevel.training.settings import TrainSettings
 from seelevel.training.tracking import fixed_prompts
-from tests.training.tiny import make_ladder, save_model
+from tests.training.tiny import make_ladder
 
 STEPS = 8
 
@@ -76,11 +76,6 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> type[Fake]:
     monkeypatch.setitem(tracking.TRACKERS, "trackio", Fake)
     Fake.figures, Fake.shown, Fake.names, Fake.stop_at = [], [], [], 0
     return Fake
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_model(tmp_path_factory.mktemp("base"))
 
 
 @pytest.fixture(scope="module")

@@ -24,13 +24,8 @@ from seelevel.training.packing import Batch, collate
 from seelevel.training.packing.tokens import ImageReader, tokenise
 from seelevel.training.settings import TrainSettings
 from seelevel.training.trainer import FALL_WINDOW, PreferenceTrainer, best_fallen
-from tests.training.tiny import make_ladder, make_model, make_processor, save_model
+from tests.training.tiny import make_ladder, make_model, make_processor
 from tests.training.weights import share_of_the_way
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_model(tmp_path_factory.mktemp("base"))
 
 
 @pytest.fixture(scope="module")

@@ -53,9 +53,8 @@ class Question:
         turns, responses = answer_turns(value, side), tuple[Response, ...]()
         if self.turns and len(turns) == 1 and turns[0].role == "assistant":
             text = turns[0].content
-            if (
-                self._shown and text.strip() and IMAGE_MARK not in text
-            ):  # the pictures are in the question, as for the answer before
+            # Once the pictures have their places in the question, a text without a mark changes nothing there.
+            if self._shown and text.strip() and IMAGE_MARK not in text:
                 answer = [turns[0].message]
             else:
                 self._prompt, answer, self._shown = _answered(self.turns, turns, side, record, self.images, pictures)

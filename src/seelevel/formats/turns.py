@@ -84,7 +84,7 @@ def _turns_of(value: Any, name: str) -> list[Turn]:
 
 
 def _usual(value: dict[str, Any], name: str) -> Turn | None:
-    """The most common turn, a role and one text without marks, read five times as fast; None for any other."""
+    """The most common turn, a role and one text without marks, read in half the time; None for any other."""
     role, content = value.get("role"), value.get("content")
     if type(content) is list and len(content) == 1 and type(content[0]) is dict:
         part = content[0]

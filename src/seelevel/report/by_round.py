@@ -24,9 +24,9 @@ class Row:
 
 def rows_by_round(metrics: Mapping[str, Any] | None, rows: Sequence[Comparison]) -> list[Row]:
     """Each figure by round; none if the run has one round only."""
-    found = metrics or {}
-    earlier = list(takewhile(found.__contains__, (f"round-{number}" for number in count(1))))
-    return [_row(found, row, ["base", *earlier, "aligned"]) for row in rows] if earlier else []
+    figures = metrics or {}
+    earlier = list(takewhile(figures.__contains__, (f"round-{number}" for number in count(1))))
+    return [_row(figures, row, ["base", *earlier, "aligned"]) for row in rows] if earlier else []
 
 
 def _row(metrics: Mapping[str, Any], row: Comparison, sides: Sequence[str]) -> Row:

@@ -160,7 +160,7 @@ def _views(
     if not objective.learns_from(ladder, views):
         reason = f"objective {objective.name} has no second picture, or no answer to it, for this ladder"
         return LeftOut(ladder.id, "no second picture", reason)
-    found = dict[str, TokenisedLadder]()
+    by_name = dict[str, TokenisedLadder]()
     for name, view in views.items():
         responses = [replace(response, level=0) for response in view.responses]
         place = RoundOf(view.interaction(ladder, name), 0)
@@ -168,8 +168,8 @@ def _views(
         tokens = tokenised(second, pictures=view.pictures)
         if isinstance(tokens, LeftOut):
             return LeftOut(ladder.id, tokens.kind, f"{name}: {tokens.reason}")
-        found[name] = tokens
-    return found
+        by_name[name] = tokens
+    return by_name
 
 
 def _tokenised(

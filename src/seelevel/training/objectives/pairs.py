@@ -17,27 +17,33 @@ from seelevel.training.objectives.ratios import averaged, in_order
 
 
 @dataclass(frozen=True)
-class PairIndex:
-    """P pairs over all responses of a batch, laid end to end. better, worse: [P], positions of responses; best: [P], 1
-    where the better response is of its ladder's best level; share: [P], 1 / pairs of the ladder; between: the pairs'
-    (ladder, level of the better, level of the worse); ladders: how many ladders have a pair, and so count in the mean;
-    without: how many have none."""
+class Shares:
+    """Items, such as pairs, of the ladders of a batch. share: [N], 1 / how many items the ladder has; ladders: how many
+    ladders have one, and so count in the mean; without: how many have none."""
 
-    better: Tensor
-    worse: Tensor
-    best: Tensor
     share: Tensor
-    between: list[tuple[int, int, int]]
     ladders: int
     without: int
 
     def mean(self, values: Tensor) -> Tensor:
-        """Mean over each ladder's pairs, then over the ladders that have one. values: [P]."""
+        """Mean over each ladder's items, then over the ladders that have one. values: [N]."""
         return (self.share * values).sum() / max(self.ladders, 1)
 
     def logged(self, values: Tensor) -> Mean:
         """The same as a figure to log."""
         return Mean((self.share * values).sum().detach(), self.ladders)
+
+
+@dataclass(frozen=True)
+class PairIndex(Shares):
+    """P pairs over all responses of a batch, laid end to end. better, worse: [P], positions of responses; best: [P], 1
+    where the better response is of its ladder's best level; between: the pairs' (ladder, level of the better, level of
+    the worse)."""
+
+    better: Tensor
+    worse: Tensor
+    best: Tensor
+    between: list[tuple[int, int, int]]
 
 
 def pair_index(ladders: Sequence[Ladder], pairs: Pairs, like: Tensor) -> PairIndex:
@@ -58,26 +64,14 @@ def pair_index(ladders: Sequence[Ladder], pairs: Pairs, like: Tensor) -> PairInd
         start += len(ladder.responses)
     whole = [torch.tensor(part, dtype=torch.long, device=like.device) for part in (better, worse)]
     real = [torch.tensor(part, dtype=like.dtype, device=like.device) for part in (best, share)]
-    return PairIndex(whole[0], whole[1], real[0], real[1], between, counted, len(ladders) - counted)
+    return PairIndex(real[1], counted, len(ladders) - counted, whole[0], whole[1], real[0], between)
 
 
 @dataclass(frozen=True)
-class BestIndex:
-    """B best responses over all responses of a batch, laid end to end. place: [B], their positions; share: [B], 1 / how
-    many best responses the ladder has; ladders: how many ladders are in the mean; without: how many are not."""
+class BestIndex(Shares):
+    """B best responses over all responses of a batch, laid end to end. place: [B], their positions."""
 
     place: Tensor
-    share: Tensor
-    ladders: int
-    without: int
-
-    def mean(self, values: Tensor) -> Tensor:
-        """Mean over each ladder's best responses, then over ladders. values: [B]."""
-        return (self.share * values).sum() / max(self.ladders, 1)
-
-    def logged(self, values: Tensor) -> Mean:
-        """The same as a figure to log."""
-        return Mean((self.share * values).sum().detach(), self.ladders)
 
 
 def best_index(ladders: Sequence[Ladder], used: Sequence[bool], like: Tensor) -> BestIndex:
@@ -92,7 +86,7 @@ def best_index(ladders: Sequence[Ladder], used: Sequence[bool], like: Tensor) ->
         start += len(ladder.responses)
     places = torch.tensor(place, dtype=torch.long, device=like.device)
     shares = torch.tensor(share, dtype=like.dtype, device=like.device)
-    return BestIndex(places, shares, counted, len(ladders) - counted)
+    return BestIndex(shares, counted, len(ladders) - counted, places)
 
 
 def margin_logs(values: Tensor, error: Tensor, ladders: Sequence[Ladder], index: PairIndex) -> dict[str, Mean]:

@@ -104,10 +104,10 @@ class SymmpoSettings(OfPictures):
 
     def views(self, ladders: Sequence[Ladder], seed: int) -> list[dict[str, View]]:
         answer, picture = self.view_names
-        found = list[dict[str, View]]()
+        by_ladder = list[dict[str, View]]()
         for ladder, partner in zip(ladders, partners(ladders, seed, self.partner), strict=True):
             theirs = () if partner is None else best_of(partner)[:1]
-            found.append(
+            by_ladder.append(
                 {}
                 if partner is None
                 else {
@@ -115,4 +115,4 @@ class SymmpoSettings(OfPictures):
                     picture: View(files_of(partner), (*theirs, *best_of(ladder))),
                 }
             )
-        return found
+        return by_ladder

@@ -29,8 +29,8 @@ class View:
     def interaction(self, ladder: Ladder, name: str) -> str:
         """What it may share a prefix with, as an interaction: its own ladder if their pictures are the same, else the
         views of this name in the other rounds."""
-        own = self.pictures == files_of(ladder)
-        return ladder.interaction if own else f"{ladder.interaction} ({name})"
+        same_pictures = self.pictures == files_of(ladder)
+        return ladder.interaction if same_pictures else f"{ladder.interaction} ({name})"
 
 
 def best_of(ladder: Ladder) -> tuple[Response, ...]:
@@ -49,11 +49,11 @@ def cropped(ladders: Sequence[Ladder], seed: int, kept: tuple[float, float]) -> 
     kept: the smallest and the largest share of a picture's area that stays. The share is uniform, the part has the
     picture's proportions, and its place is uniform. The rounds of an interaction get the same parts.
     """
-    found = list[tuple[Picture, ...] | None]()
+    parts = list[tuple[Picture, ...] | None]()
     for ladder in ladders:
         draw = random.Random(f"{seed}/{ladder.interaction}/crop")
-        found.append(tuple(_part(path, draw, kept) for path in files_of(ladder)) or None)
-    return found
+        parts.append(tuple(_part(path, draw, kept) for path in files_of(ladder)) or None)
+    return parts
 
 
 def _part(path: str, draw: random.Random, kept: tuple[float, float]) -> Crop:
@@ -70,16 +70,16 @@ def exchanged(ladders: Sequence[Ladder], seed: int) -> list[tuple[Picture, ...] 
         shown.setdefault(len(ladder.images), {}).setdefault(_identity(ladder), files_of(ladder))
     order = {count: sorted(names) for count, names in shown.items()}
     places = {name: place for names in order.values() for place, name in enumerate(names)}
-    found = list[tuple[Picture, ...] | None]()
+    others = list[tuple[Picture, ...] | None]()
     for ladder in ladders:
         names = order[len(ladder.images)]
         if not ladder.images or len(names) < 2:
-            found.append(None)
+            others.append(None)
             continue
         place = random.Random(f"{seed}/{ladder.interaction}/other").randrange(len(names) - 1)
         place += place >= places[_identity(ladder)]
-        found.append(shown[len(ladder.images)][names[place]])
-    return found
+        others.append(shown[len(ladder.images)][names[place]])
+    return others
 
 
 def _identity(ladder: Ladder) -> tuple[str, ...]:
