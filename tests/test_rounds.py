@@ -6,6 +6,7 @@ import pytest
 
 from seelevel import align, check, evaluate, feedback, generate
 from seelevel.errors import InputError
+from seelevel.export import finished_run
 from seelevel.facts import AlignFacts, CheckFacts, EvaluateFacts, FeedbackFacts, GenerateFacts
 from seelevel.forecast import estimate
 from seelevel.naming import Names
@@ -13,7 +14,7 @@ from seelevel.pipeline import Run
 from seelevel.recipe import load_recipe
 from seelevel.report.by_round import rows_by_round
 from seelevel.report.costs import costs
-from seelevel.report.facts import kicker
+from seelevel.report.facts import kicker, run_facts
 from seelevel.report.figures import comparisons, headline
 from seelevel.report.page import render
 from seelevel.report.reading import read_run
@@ -23,7 +24,7 @@ from seelevel.stages import made_under_these_settings
 from seelevel.store import StageFolder, write_json
 
 pytestmark = pytest.mark.unit
-SMALL = ["data.limit=2", "evaluate.data=world:dev", "evaluate.limit=1"]
+SMALL = ["data.limit=2", "align.control=false", "evaluate.data=world:dev", "evaluate.limit=1"]
 
 
 def recipe(rounds=2, *more):
@@ -81,6 +82,7 @@ def test_the_refining_model_alone_makes_rounds_useful():
         (["check.overrides=levels.jsonl"], "check.overrides is about answers of one round; remove it"),
         (["align.model=run:round-1", "generate.model=run:round-1"], "generate: only a run names a model run:round-"),
         (["rounds=0"], "rounds: input should be greater than or equal to 1"),
+        (["rounds=true"], "rounds: input should be a valid integer, not True"),
     ],
 )
 def test_rounds_that_change_nothing_are_refused(changes, words):
@@ -184,6 +186,9 @@ def test_a_run_makes_its_rounds_in_their_order_and_evaluates_all(tmp_path, faked
     faked.clear()
     run.everything()
     assert faked == []
+    assert "of the model of round 1" in dict(run_facts(read_run(tmp_path)))["Levels"]
+    with pytest.raises(InputError, match=f"{first} is one round of a run; name the run's folder, {tmp_path}"):
+        finished_run(first)
 
 
 def test_rounds_share_the_base_that_the_run_makes(tmp_path, faked, monkeypatch):

@@ -14,7 +14,7 @@ SOURCES: dict[str, tuple[str, list[str]]] = {
     "meg-5": (RECIPE, ["generate.experts=['world:l', 'world:m', 'world:s', 'world:xs']"]),
     "ig": ("world-amp-ig", []),
     "perturbation": ("world-amp-perturb", []),
-    "samples": ("world-samples", ["generate.standard=false"]),
+    "samples": ("world-samples", ["generate.standard=false", "rounds=1"]),
 }
 ORDERS: dict[str, list[str] | None] = {
     "initial": None,  # the ladders as generated

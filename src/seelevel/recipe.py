@@ -75,7 +75,9 @@ class Recipe(BaseModel):
 
     name: str = Field(pattern=r"^[\w-][\w.-]*$", description="the run folder's name too, so '..' is none")
     seed: int = Field(default=0, ge=0, lt=2**32)
-    rounds: int = Field(default=1, ge=1, le=100, description="on-policy rounds of generate, check, feedback and align")
+    rounds: int = Field(
+        default=1, strict=True, ge=1, le=100, description="on-policy rounds of generate, check, feedback and align"
+    )
     data: DataSettings
     base: BaseSettings | None = None
     generate: GenerateSettings

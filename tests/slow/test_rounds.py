@@ -20,6 +20,7 @@ pytestmark = pytest.mark.slow
 KEYS = [
     *("data.limit=16", "generate={method: samples, model: 'world:xs', n: 2, sampling: {max_new_tokens: 24}}"),
     *("align.model=world:xs", "align.lora={r: 4}", "align.epochs=1", "align.ladders_per_step=4", "align.save_steps=1"),
+    "align.control=false",
     *("evaluate.data=world:dev", "evaluate.limit=4", "evaluate.benchmarks=[chair]"),
 ]
 COMMAND = ["run", "world-samples", *(word for key in KEYS for word in ("--set", key))]

@@ -14,6 +14,7 @@ SMALL = {
     "rounds": 1,
     "data.limit": 24,
     "generate.sampling.max_new_tokens": 48,
+    "align.control": "false",
     "align.epochs": 1,
     "evaluate.data": "world:dev",
     "evaluate.limit": 4,

@@ -18,7 +18,7 @@ from seelevel.models.folders import adapter_base, is_hub_name
 from seelevel.naming import Names
 from seelevel.recipe import Recipe, load_recipe
 from seelevel.report.reading import RunFolder, read_run
-from seelevel.store import BEGUN, lock_folder, write_atomically, write_folder, write_json
+from seelevel.store import BEGUN, ROUNDS, lock_folder, write_atomically, write_folder, write_json
 
 COPIED = (".json", ".jinja", ".txt", ".model", ".tiktoken")
 """Suffixes of the files of a model besides its weights: configuration, tokenizer, processor, chat template, terms."""
@@ -49,6 +49,8 @@ def export(root: Path, out: Path | None = None, adapter: bool = False, dtype: st
 
 def finished_run(root: Path) -> tuple[RunFolder, Recipe]:
     """A run all of whose stages are done, and its recipe. Raises `InputError` for any other folder."""
+    if (rounds := root.resolve().parent).name == ROUNDS and (rounds.parent / "recipe.yaml").is_file():
+        raise InputError(f"{root} is one round of a run; name the run's folder, {rounds.parent}")
     run, file = read_run(root), root / "recipe.yaml"
     if not file.is_file():
         raise InputError(f"{root} holds no run (no recipe.yaml); name a folder that `seelevel run` has written")

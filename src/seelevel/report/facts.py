@@ -11,6 +11,7 @@ import yaml
 from seelevel import __version__
 from seelevel.facts import AlignFacts, CheckFacts, DataFacts, EvaluateFacts, GenerateFacts
 from seelevel.formats import kind
+from seelevel.recipe import ROUND_MODEL
 from seelevel.report.costs import say_time, total_seconds
 from seelevel.report.figures import CONTROL_WORDS
 from seelevel.report.reading import SIDES, RunFolder
@@ -78,7 +79,8 @@ def _levels(run: RunFolder) -> str:
     """The source of the levels, and the sizes of the parts of a fine-tuning set."""
     stage = run.stages["generate"]
     parts = (stage.facts(GenerateFacts).finetune or {}).get("parts")
-    return stage.words + (f", in parts of {' + '.join(map(str, parts))} records" if parts and stage.words else "")
+    words = stage.words.replace(ROUND_MODEL, "the model of round ")
+    return words + (f", in parts of {' + '.join(map(str, parts))} records" if parts and words else "")
 
 
 def _records(run: RunFolder) -> str:
