@@ -163,6 +163,17 @@ def test_trackers_that_are_missing_are_named_with_the_command(monkeypatch: pytes
 
 
 @pytest.mark.unit
+def test_a_tracker_that_lacks_a_part_is_refused_in_a_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def broken(place: tracking.Place) -> Any:
+        raise ModuleNotFoundError("No module named 'gradio_client'")
+
+    monkeypatch.setitem(tracking.TRACKERS, "trackio", broken)
+    place = tracking.Place(tmp_path, tmp_path / "checkpoints", "run", "0")
+    with pytest.raises(InputError, match=r"report_to: trackio cannot be imported .*gradio_client.*install it again"):
+        tracking.Tracking(["trackio"], 1, place, [], lambda prompts: [])
+
+
+@pytest.mark.unit
 def test_a_dry_run_and_doctor_name_missing_trackers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(requirements, "find_spec", lambda name: None)
     job = Run(load_recipe("world-quick", ["align.report_to=trackio"]), tmp_path / "run")

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from transformers import TrainerCallback, TrainingArguments
 
+from seelevel.errors import InputError
 from seelevel.images import model_picture
 from seelevel.ladder import IMAGE_MARK, Ladder
 from seelevel.models.base import Completion, Prompt
@@ -68,7 +69,7 @@ class Tracking(TrainerCallback):
     """Hands a training's events to its trackers.
 
     `ask` answers the fixed prompts; it is called before the first step, every `every` steps, and after the last one.
-    Raises `ImportError` if a tracker is not installed (`requirements.check_trackers` says so in time).
+    Raises `InputError` if a tracker cannot be imported (`requirements.check_trackers` finds most of these in time).
     """
 
     def __init__(
@@ -81,7 +82,7 @@ class Tracking(TrainerCallback):
     ) -> None:
         self._every, self._place, self._prompts, self._ask = every, place, prompts, ask
         with undisturbed():
-            self._trackers = [TRACKERS[name](place) for name in trackers]
+            self._trackers = [_started(name, place) for name in trackers]
         record = read_mapping(place.checkpoints / RECORD) or {}
         self._logged = int(record["step"]) if record.get("fingerprint") == place.fingerprint else -1
 
@@ -218,6 +219,15 @@ class Wandb:
         wandb.finish()
         for name in self._set:
             os.environ.pop(name, None)
+
+
+def _started(name: str, place: Place) -> TensorBoard | Trackio | Wandb:
+    try:
+        return TRACKERS[name](place)
+    except ImportError as error:  # of a part of it: the package itself is there
+        raise InputError(
+            f"report_to: {name} cannot be imported ({error}); install it again, or leave it out"
+        ) from error
 
 
 TRACKERS: dict[str, Callable[[Place], TensorBoard | Trackio | Wandb]] = {
