@@ -10,7 +10,7 @@ order of training. A stopped command continues when it is run again.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,33 +36,37 @@ def _anchored(weight: float, **dpo: Any) -> dict[str, Any]:
     return {"name": "mpo", "terms": [{"name": "dpo", **dpo}, {"name": "sft"}], "weights": [1.0, weight]}
 
 
-def _own(name: str, objective: dict[str, Any], rate: float | None = None, order: str = "checked") -> Experiment:
-    return Experiment(name, "samples", order, objective, rate)
+def _set(
+    name: str, objective: dict[str, Any], rate: float | None = None, order: str = "checked", source: str = "samples"
+) -> Experiment:
+    ranked = {"checked": "", "f1": ", by objects", "f2": ", by objects, recall twice"}[order]
+    on_top = ", under the standard" if source == "samples-standard" else ""
+    return Experiment(f"{name}{ranked}{on_top}", source, order, objective, rate)
+
+
+def _in_order(order: str, source: str = "samples") -> Iterator[Experiment]:
+    """The objectives that are compared on the same ladders."""
+    yield _set("SFT", {"name": "sft"}, None, order, source)
+    yield _set("MDPO, paper's penalty", {"name": "mdpo"}, None, order, source)
+    yield _set("MDPO, scaled, 1e-4", {"name": "mdpo", "penalty": "scaled"}, 1e-4, order, source)
+    yield _set("DPO + SFT / 50, 1e-4", _anchored(0.02), 1e-4, order, source)
+    yield _set("MPO, 1e-4", MPO, 1e-4, order, source)
 
 
 SETTINGS = {
     e.name: e
     for e in (
-        _own("SFT", {"name": "sft"}),
-        _own("SFT, 1e-4", {"name": "sft"}, 1e-4),
-        _own("DPO, 3e-5", {"name": "dpo"}, 3e-5),
-        _own("DPO, 1e-4", {"name": "dpo"}, 1e-4),
-        _own("MDPO, paper's penalty", {"name": "mdpo"}),
-        _own("MDPO, paper's penalty, 1e-4", {"name": "mdpo"}, 1e-4),
-        _own("MDPO, no penalty, 1e-4", {"name": "mdpo", "penalty": "none"}, 1e-4),
-        _own("MDPO, scaled, 1e-4", {"name": "mdpo", "penalty": "scaled"}, 1e-4),
-        _own("MDPO, anchored, 1e-4", {"name": "mdpo", "penalty": "anchored"}, 1e-4),
-        _own("DPO + SFT / 50, 1e-4", _anchored(0.02), 1e-4),
-        _own("DPO + SFT / 50", _anchored(0.02)),
-        _own("DPO + SFT / 20", _anchored(0.05)),
-        _own("MPO, 1e-4", MPO, 1e-4),
-        _own("GRPO, 1e-4", {"name": "grpo"}, 1e-4),
-        _own("SFT, by objects", {"name": "sft"}, order="f1"),
-        _own("DPO + SFT / 50, by objects", _anchored(0.02), order="f1"),
-        _own("MDPO, paper's penalty, by objects", {"name": "mdpo"}, order="f1"),
-        _own("SFT, by objects, recall twice", {"name": "sft"}, order="f2"),
-        _own("DPO + SFT / 50, by objects, recall twice", _anchored(0.02), order="f2"),
-        _own("DPO, by objects, recall twice, 1e-4", {"name": "dpo"}, 1e-4, order="f2"),
+        *_in_order("checked"),
+        _set("SFT, 1e-4", {"name": "sft"}, 1e-4),
+        _set("DPO, 3e-5", {"name": "dpo"}, 3e-5),
+        _set("DPO, 1e-4", {"name": "dpo"}, 1e-4),
+        _set("MDPO, paper's penalty, 1e-4", {"name": "mdpo"}, 1e-4),
+        _set("MDPO, no penalty, 1e-4", {"name": "mdpo", "penalty": "none"}, 1e-4),
+        *_in_order("f1"),
+        _set("DPO, 3e-5", {"name": "dpo"}, 3e-5, "f1"),
+        _set("GRPO, 1e-4", {"name": "grpo"}, 1e-4, "f1"),
+        *_in_order("f2"),
+        *_in_order("f1", "samples-standard"),
     )
 }
 HEAD = """# CHAIRi against recall, from a model's own samples
@@ -91,9 +95,10 @@ def run(arguments: argparse.Namespace) -> None:
     """Make the ladders, those that others are copied from first; then train and score."""
     chosen = [SETTINGS[name] for name in arguments.only]
     seeds = [str(seed) for seed in arguments.seeds]
-    orders = sorted({e.order for e in chosen} - {"checked"})
-    every(arguments, [["ladders", "samples", "checked", seed] for seed in seeds], MODULE)
-    every(arguments, [["ladders", "samples", order, seed] for order in orders for seed in seeds], MODULE)
+    made = sorted({(e.source, e.order) for e in chosen if e.order != "checked"})
+    first = sorted({e.source for e in chosen})
+    every(arguments, [["ladders", source, "checked", seed] for source in first for seed in seeds], MODULE)
+    every(arguments, [["ladders", source, order, seed] for source, order in made for seed in seeds], MODULE)
     evaluation(arguments.out, arguments.split)
     every(arguments, [["base"], *(["train", e.name, seed] for seed in seeds for e in chosen)], MODULE)
 
@@ -137,7 +142,8 @@ def sft_of(experiment: Experiment) -> str:
     return next(
         e.name
         for e in SETTINGS.values()
-        if e.objective["name"] == "sft" and e.order == experiment.order and e.learning_rate is None
+        if e.objective["name"] == "sft"
+        and (e.source, e.order, e.learning_rate) == (experiment.source, experiment.order, None)
     )
 
 

@@ -15,6 +15,7 @@ SOURCES: dict[str, tuple[str, list[str]]] = {
     "ig": ("world-amp-ig", []),
     "perturbation": ("world-amp-perturb", []),
     "samples": ("world-samples", ["generate.standard=false", "rounds=1"]),
+    "samples-standard": ("world-samples", ["rounds=1"]),
 }
 ORDERS: dict[str, list[str] | None] = {
     "initial": None,  # the ladders as generated

@@ -21,7 +21,8 @@ def test_every_setting_can_be_trained_and_has_an_sft_of_the_same_ladders():
         assert load_recipe(*SOURCES[setting.source]).rounds == 1  # a job runs single stages
         assert setting.order in ORDERS
         assert TrainSettings(objective=setting.objective).objective.name == setting.objective["name"]
-        assert SETTINGS[sft_of(setting)].order == setting.order
+        sft = SETTINGS[sft_of(setting)]
+        assert (sft.source, sft.order) == (setting.source, setting.order)
 
 
 def change(low: float, high: float) -> Figure:
