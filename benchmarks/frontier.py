@@ -3,8 +3,8 @@
     python -m benchmarks.frontier --split dev --seeds 0          # every setting once
     python -m benchmarks.frontier --only 'SFT' 'MPO, 1e-4'      # split test, seeds 0, 1, 2; then the page
 
-The page is written beside the runs. Ladders hold six samples of `world:s` per prompt. A seed draws the samples and the
-order of training. A stopped command continues when it is run again.
+The end writes docs/frontier.md, or for `dev` a page beside the runs. Ladders hold six samples of `world:s` per prompt.
+A seed draws the samples and the order of training. A stopped command continues when it is run again.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.reproduce.__main__ import every, options
+from benchmarks.reproduce.__main__ import ROOT, every, options
 from benchmarks.reproduce.experiments import Experiment
 from benchmarks.reproduce.page import COLUMNS, Results, markdown, read_results
 from benchmarks.reproduce.runs import STEPS, evaluation, ladders, score_base, train
@@ -22,6 +22,7 @@ from seelevel.scorers.intervals import Figure, difference_text
 
 MODULE = "benchmarks.frontier"
 BENCHMARKS = ["chair"]
+PICTURE = "img/frontier.svg"
 MEASURES = ("chair_i", "chair_recall")
 BETTER = {"chair_i": -1, "chair_recall": 1}
 MPO = {
@@ -72,9 +73,13 @@ SETTINGS = {
 HEAD = """# CHAIRi against recall, from a model's own samples
 
 Does preference training beat SFT on the best response of the same ladders? `python -m benchmarks.frontier` writes this
-page. Split `{split}`, seeds {seeds}. Ladders: six samples of `world:s` per prompt (temperature 1), 1,500 prompts, no
-standard response, ranked by the auto-check or by the annotated objects. Every training has {steps} steps of 16 ladders.
+page. Split `{split}`, seeds {seeds}. Settings for `test` are chosen on `dev`; [log.md](log.md) says what came out.
 
+- **Ladders**: six samples of `world:s` per prompt (temperature 1), 1,500 prompts, ranked by the auto-check. Or `by
+  objects`: by F1 over the annotated objects; with `recall twice`, by F2. `Under the standard`: the standard response
+  stands above the samples; else it is left out.
+- **Training**: {steps} steps of 16 ladders, learning rate 3e-4 unless another is named. MPO is 0.8 DPO, 0.2 BCO and SFT
+  per token. `DPO + SFT / 50` adds a fiftieth of the sum over the best response's tokens.
 - **A seed** draws the samples and the order of training. Figures pool the answers of all seeds.
 - **Intervals** (95%) resample pictures, each with all of its answers. They do not cover other trainings.
 - **Better** and **worse** than SFT mean that the interval of the paired difference excludes 0. "No clear change" does
@@ -88,7 +93,7 @@ def main() -> None:
         return
     if not arguments.page:
         run(arguments)
-    print(write_page(arguments.out, arguments.split, arguments.seeds))
+    print(write_page(arguments.out, arguments.split, arguments.seeds, ROOT / "docs"))
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -110,11 +115,11 @@ JOBS: dict[str, Callable[..., object]] = {
 }
 
 
-def write_page(out: Path, split: str, seeds: Sequence[int]) -> Path:
-    """Write the page and its plot beside the runs; return the page's path."""
+def write_page(out: Path, split: str, seeds: Sequence[int], docs: Path) -> Path:
+    """Write docs/frontier.md (test) or frontier-dev.md beside the runs, with its plot; return its path."""
     results = read_results(out, split, seeds, SETTINGS)
-    page = out / f"frontier-{split}.md"
-    plot(results, out / f"frontier-{split}.svg")
+    page = docs / "frontier.md" if split == "test" else out / f"frontier-{split}.md"
+    plot(results, page.parent / PICTURE)
     page.write_text(page_text(results, split, seeds), encoding="utf-8")
     return page
 
@@ -134,7 +139,7 @@ def page_text(results: Results, split: str, seeds: Sequence[int]) -> str:
             change = results.differences(control, name)
             row += [*(difference_text(change[m]) for m in MEASURES), verdict(change)]
         rows.append([*row, *[""] * (len(rows[0]) - len(row))])
-    return "\n".join([head, *markdown(rows), "", f"![CHAIRi against recall](frontier-{split}.svg)"]) + "\n"
+    return "\n".join([head, *markdown(rows), "", f"![CHAIRi against recall]({PICTURE})"]) + "\n"
 
 
 def sft_of(experiment: Experiment) -> str:
