@@ -50,7 +50,7 @@ def _in_order(order: str, source: str = "samples") -> Iterator[Experiment]:
     yield _set("SFT", {"name": "sft"}, None, order, source)
     yield _set("MDPO, paper's penalty", {"name": "mdpo"}, None, order, source)
     yield _set("MDPO, scaled, 1e-4", {"name": "mdpo", "penalty": "scaled"}, 1e-4, order, source)
-    yield _set("DPO + SFT / 50, 1e-4", _anchored(0.02), 1e-4, order, source)
+    yield _set("DPO + SFT x 0.02, 1e-4", _anchored(0.02), 1e-4, order, source)
     yield _set("MPO, 1e-4", MPO, 1e-4, order, source)
 
 
@@ -79,7 +79,8 @@ page. Split `{split}`, seeds {seeds}. Settings for `test` are chosen on `dev`; [
   objects`: by F1 over the annotated objects; with `recall twice`, by F2. `Under the standard`: the standard response
   stands above the samples; else it is left out.
 - **Training**: {steps} steps of 16 ladders, learning rate 3e-4 unless another is named. MPO is 0.8 DPO, 0.2 BCO and SFT
-  per token. `DPO + SFT / 50` adds a fiftieth of the sum over the best response's tokens.
+  per token. `DPO + SFT x 0.02` adds 0.02 of the sum over the best
+  response's tokens.
 - **A seed** draws the samples and the order of training. Figures pool the answers of all seeds.
 - **Intervals** (95%) resample pictures, each with all of its answers. They do not cover other trainings.
 - **Better** and **worse** than SFT mean that the interval of the paired difference excludes 0. "No clear change" does

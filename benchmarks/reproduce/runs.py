@@ -49,7 +49,7 @@ def ladders(out: Path, source: str, order: str, seed: int) -> list[Ladder]:
     if read_manifest(stage) is None:  # made before the trainings, which read it side by side
         generated = folder / f"{source}-checked-{seed}"
         if not run.out.exists() and read_manifest(generated / "generate") is not None:
-            for part in ("inputs", "data", "generate"):
+            for part in ("inputs", "images", "data", "generate"):
                 shutil.copytree(generated / part, run.out / part)
         run.alone("generate")
         run.alone("check")

@@ -17,9 +17,12 @@ from benchmarks.reproduce.page import (
     page_text,
     paper_orders,
 )
-from benchmarks.reproduce.runs import TEXT_MEASURES, repetition, settings_of
+from benchmarks.reproduce.runs import TEXT_MEASURES, ladders, repetition, settings_of
+from seelevel.formats import parquet
 from seelevel.ladder import Image, Ladder, Message, Response
+from seelevel.pipeline import Run
 from seelevel.scorers.intervals import Measure, ratio
+from seelevel.store import StageFolder
 
 pytestmark = pytest.mark.unit
 PAGE = Path(__file__).parents[2] / "docs" / "reproduction.md"
@@ -105,3 +108,16 @@ def test_the_page_in_the_docs_has_the_words_of_the_benchmark():
     wrong = {name: [0.5, 0.25] for name in ("base", *EXPERIMENTS)}
     text = page_text(results_of(wrong, list(COLUMNS)), "test", [0, 1, 2])
     assert words(text) == words(PAGE.read_text("utf-8"))
+
+
+def test_ladders_in_another_order_keep_the_answers_and_the_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    made = tmp_path / "ladders" / "samples-checked-0"
+    (made / "images").mkdir(parents=True)
+    (made / "images" / "one.png").touch()
+    for stage in ("inputs", "data", "generate"):
+        StageFolder(made / stage, "0").begin()
+        StageFolder(made / stage, "0").finish()
+    monkeypatch.setattr(Run, "alone", lambda self, stage: self.out / stage)
+    monkeypatch.setattr(parquet, "read_ladders", lambda *_: [])
+    ladders(tmp_path, "samples", "f1", 0)
+    assert (tmp_path / "ladders" / "samples-f1-0" / "images" / "one.png").is_file()
