@@ -23,18 +23,23 @@ def print_figures(found: Mapping[str, Any], as_json: bool) -> None:
     if as_json:
         show(dumps(found, ensure_ascii=True))
         return
-    tables = {name: value for name, value in found.items() if isinstance(value, Mapping)}
     for name, value in found.items():
-        if name not in tables and value != []:
+        if not isinstance(value, Mapping) and value != []:
             show(f"{name:24}{_cell(value)}")
-    for name, table in tables.items():
-        rows = {key: value for key, value in table.items() if isinstance(value, Mapping)}
-        columns = list(next(iter(rows.values()), {}))
-        if table:
-            show(f"\n{name:24}{''.join(f'{column:>12}' for column in columns)}".rstrip())
-        for key, value in table.items():
-            cells = [value] if key not in rows else [value.get(column) for column in columns]
-            show(f"{key:24}{''.join(f'{_cell(cell):>12}' for cell in cells)}")
+    for name, table in found.items():
+        if isinstance(table, Mapping) and table:
+            _print_table(name, table)
+
+
+def _print_table(name: str, table: Mapping[str, Any]) -> None:
+    """A row for each entry: its value, or the figures of the mapping that it is."""
+    wide = max(24, *(len(key) + 2 for key in table))
+    rows = [row for row in table.values() if isinstance(row, Mapping)]
+    columns = [key for key, value in rows[0].items() if value is None or isinstance(value, int | float)] if rows else []
+    show(f"\n{name:{wide}}{''.join(f'{column:>14}' for column in columns)}".rstrip())
+    for key, row in table.items():
+        cells = [row.get(column) for column in columns] if isinstance(row, Mapping) else [row]
+        show(f"{key:{wide}}{''.join(f'{_cell(cell):>14}' for cell in cells)}")
 
 
 def _cell(value: Any) -> str:
@@ -63,3 +68,42 @@ def score_amber(
     from seelevel.scorers import amber
 
     print_figures(amber.score_files(predictions, data, rule.value, similar), as_json)
+
+
+@score_app.command("mmhal")
+def score_mmhal(
+    judgements: Annotated[Path, typer.Option(help="A judge's replies, one per answer: records, or chat completions.")],
+    questions: Annotated[
+        Path | None, typer.Option(help="The benchmark's response_template.json, for types and missing items.")
+    ] = None,
+    rule: RuleOption = Rule.published,
+    as_json: JsonOption = False,
+) -> None:
+    """MMHal-Bench: answers rated 0 to 6 by a judge; below 3 is a hallucination.
+
+    \b
+    {"image_id": "df62a56fdc1bb12b", "response": "... Rating: 4, ..."}
+    {"choices": [{"message": {"content": "... Rating: 4, ..."}}]}
+    """
+    from seelevel.scorers import mmhal
+
+    print_figures(mmhal.score_files(judgements, questions, rule.value), as_json)
+
+
+@score_app.command("llava-bench")
+def score_llava_bench(
+    judgements: Annotated[list[Path], typer.Option(help="A judge's reviews. Several files: their mean.")],
+    questions: Annotated[
+        Path | None, typer.Option(help="The benchmark's questions, for categories and missing items.")
+    ] = None,
+    rule: RuleOption = Rule.published,
+    as_json: JsonOption = False,
+) -> None:
+    """LLaVA-Bench (COCO, or in the wild): the model's scores relative to the reference's, of 100.
+
+    \b
+    {"question_id": 0, "category": "llava_bench_conv", "content": "8 10\\nBoth ...", "tuple": [8.0, 10.0]}
+    """
+    from seelevel.scorers import llava_bench
+
+    print_figures(llava_bench.score_files(judgements, questions, rule.value), as_json)
