@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from seelevel.cli.score import JsonOption, Rule, score_app
+from seelevel.cli.score import JsonOption, Lemmatizer, Rule, score_app
 from seelevel.json_text import dumps
 from seelevel.progress import show
 
@@ -107,3 +107,24 @@ def score_llava_bench(
     from seelevel.scorers import llava_bench
 
     print_figures(llava_bench.score_files(judgements, questions, rule.value), as_json)
+
+
+@score_app.command("objhal")
+def score_objhal(
+    predictions: Annotated[Path, typer.Option(help="Descriptions with their listed objects, or captions.")],
+    questions: Annotated[Path | None, typer.Option(help="The benchmark's questions, to name missing items.")] = None,
+    objects: Annotated[Path | None, typer.Option(help="For captions: objects of every image, as for chair.")] = None,
+    synonyms: Annotated[Path | None, typer.Option(help="For captions: synonym list, as for chair.")] = None,
+    lemmatizer: Annotated[Lemmatizer, typer.Option(help="For captions: as for chair.")] = Lemmatizer.wordnet,
+    as_json: JsonOption = False,
+) -> None:
+    """Object HalBench: objects that detailed descriptions invent.
+
+    \b
+    {"sentences": [{"image_id": 501400, "mscoco_generated_words": ["sandwich", "bird"],
+                    "mscoco_hallucinated_words": [["turkey", "bird"]], "mscoco_gt_words": ["sandwich"]}]}
+    {"image_id": 501400, "answer": "The image showcases ..."}
+    """
+    from seelevel.scorers import objhal
+
+    print_figures(objhal.score_files(predictions, questions, objects, synonyms, lemmatizer.value), as_json)
