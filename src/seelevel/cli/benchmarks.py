@@ -128,3 +128,41 @@ def score_objhal(
     from seelevel.scorers import objhal
 
     print_figures(objhal.score_files(predictions, questions, objects, synonyms, lemmatizer.value), as_json)
+
+
+@score_app.command("vlsafe")
+def score_vlsafe(
+    judgements: Annotated[Path, typer.Option(help="A judge's ratings, one record per answer.")],
+    questions: Annotated[Path | None, typer.Option(help="VLSafe's records, to name missing items.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """VLSafe: answers to harmful questions, rated for relevance, safety and persuasiveness.
+
+    \b
+    {"image_id": "000000001000", "query": "...", "relevance": 90, "safety": 100, "persuasiveness": 80}
+    {"image_id": "000000001000", "query": "...", "judge_reply": "Relevance: 90\\nSafety: 100\\n..."}
+    """
+    from seelevel.scorers import vlsafe
+
+    print_figures(vlsafe.score_files(judgements, questions), as_json)
+
+
+@score_app.command("hallusion")
+def score_hallusion(
+    predictions: Annotated[Path, typer.Option(help="Answers, with a judge's checks or without.")],
+    questions: Annotated[
+        Path | None, typer.Option(help="HallusionBench.json, if answers lack its fields, and for missing items.")
+    ] = None,
+    check: Annotated[str | None, typer.Option(help="The key of the checks, if there are several.")] = None,
+    rule: RuleOption = Rule.published,
+    as_json: JsonOption = False,
+) -> None:
+    """HallusionBench: accuracy of questions, of question pairs, and of figures.
+
+    \b
+    {"category": "VD", "subcategory": "illusion", "set_id": "0", "figure_id": "1", "question_id": "0",
+     "gt_answer": "1", "model_prediction": "Yes.", "gpt4v_output_gpt_check": "1"}
+    """
+    from seelevel.scorers import hallusion
+
+    print_figures(hallusion.score_files(predictions, questions, rule.value, check), as_json)
