@@ -16,6 +16,7 @@ from seelevel.scorers.files import Entry
 
 AMBER = Path(__file__).parents[2].parent / "shared" / "data" / "amber"
 real = pytest.mark.skipif(not AMBER.is_dir(), reason="../shared/data/amber is not there")
+pytest.importorskip("spacy_lookups_data", reason="the extra wordnet is not installed")
 ANNOTATIONS = [
     {"id": 1, "type": "generative", "truth": ["dog", "road", "sofa"], "hallu": ["cat", "tree"]},
     {"id": 2, "type": "generative", "truth": ["tree"], "hallu": ["dog"]},

@@ -101,6 +101,8 @@ def test_missing_and_doubled_reviews_are_named_and_questions_give_categories() -
         '\ufeff{"question_id": 1, "content": "8 4\\nBoth"}\r\n{"question_id": 2, "content": "8 8"}\r\n',
         '[{"question_id": 1, "text": "8 4"}, {"question_id": 2, "score": [8, 8]}]',
         '{"1": "8 4", "2": "8 8"}',
+        '{"doc": {"question_id": 1}, "gpt_eval_llava_all": {"review": "8 4\\nBoth", "scores": [8, 4]}}\n'
+        '{"doc": {"question_id": 2}, "gpt_eval_llava_all": {"review": "8 8\\nBoth", "scores": [8, 8]}}',
     ],
 )
 def test_lines_lists_and_mappings_are_read(tmp_path: Path, text: str) -> None:

@@ -103,6 +103,7 @@ def test_missing_and_doubled_items_are_named() -> None:
         '{"custom_id": "0", "response": {"body": {"choices": [{"message": {"content": "Rating: 4"}}]}}}\n'
         '{"custom_id": "1", "response": {"body": {"choices": [{"message": {"content": "Rating: 2"}}]}}}',
         '{"0": "Rating: 4", "1": "Rating: 2"}',
+        '[{"choices": [{"message": {"content": [{"type": "text", "text": "Rating: 4"}]}}]}, {"reply": "Rating: 2"}]',
         '[{"model_answer": "Rating: 0", "gpt_response": "Rating: 4"}, {"evaluation": "Rating: 2"}]',
     ],
 )

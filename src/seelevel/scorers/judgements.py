@@ -51,6 +51,8 @@ def reply_of(entry: Entry) -> str | None:
         value = _of_completion(value)
     elif isinstance(value, list) and len(value) == 1:
         value = value[0]
+    if isinstance(value, list) and value and all(isinstance(part, dict) for part in value):  # a message in parts
+        value = "".join(str(part.get("text", "")) for part in value)
     if value is not None and not isinstance(value, str):
         raise InputError(f"{entry.where}: no judge's reply; write it as 'response', or as a chat completion")
     return value

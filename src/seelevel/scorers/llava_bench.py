@@ -99,7 +99,7 @@ def score(
 def score_files(files: Sequence[Path], questions: Path | None = None, rule: str = "published") -> dict[str, Any]:
     """`seelevel score llava-bench`: the figures of a review file; of several, means and each file's under 'files'."""
     asked = read_entries(questions) if questions else None
-    runs = [score(read_judgements(file), asked, rule) for file in files]
+    runs = [score([_unpacked(review) for review in read_judgements(file)], asked, rule) for file in files]
     if rule == "published" and any(run["unparsable"] for run in runs):
         count = sum(run["unparsable"] for run in runs)
         say(f"{count} reviews without two scores count -1 each (published rule); --rule strict leaves them out")
@@ -113,6 +113,12 @@ def score_files(files: Sequence[Path], questions: Path | None = None, rule: str 
         "per_category": {name: mean(run["per_category"].get(name) for run in runs) for name in categories},
         "files": {str(file): run for file, run in zip(files, runs, strict=True)},
     }
+
+
+def _unpacked(review: Entry) -> Entry:
+    """A review, also from lmms-eval's samples, which hold it under 'gpt_eval_llava_all'."""
+    inner = review.record.get("gpt_eval_llava_all")
+    return Entry({**review.record, **inner}, review.where) if isinstance(inner, dict) else review
 
 
 def mean(values: Iterable[float | None]) -> float | None:
