@@ -78,6 +78,8 @@ def test_a_tempting_word_similar_to_an_object_counts_as_both() -> None:
     data = Data({}, {"dog": (), "cat": ()}, frozenset())
     alike = description_item(["cat"], annotation, data, similar_by(["cat dog"]))
     assert (alike["hallucinated"], alike["covered"], alike["tempted"]) == ([], 1, 1)
+    near = description_item(["cat"], Annotation("generative", tempting=("dog",)), data, similar_by(["cat dog"]))
+    assert (near["hallucinated"], near["tempted"]) == (["cat"], 1)
     alone = description_item(["cat"], annotation, data, similar_by(["cat dog"], "none"))
     assert (alone["hallucinated"], alone["covered"], alone["tempted"]) == (["cat"], 0, 1)
 
