@@ -58,10 +58,10 @@ def test_tags_seen_through_windows_are_the_whole_texts() -> None:
     ]
     tokens = [text.split() for text in texts]
     every = [list(range(len(text))) for text in tokens]
-    whole = wordnet._tags(tokens, every)
+    whole = wordnet.tags_at(tokens, every)
     for step in (1, 5, 9):
         some = [places[::step] for places in every]
-        assert wordnet._tags(tokens, some) == [
+        assert wordnet.tags_at(tokens, some) == [
             [tags[n] for n in places] for tags, places in zip(whole, some, strict=True)
         ]
 

@@ -56,7 +56,7 @@ class WordNet:
         doubtful = {token for token in nouns if len({_only(self.lemma(token, p), wanted) for p in ENDINGS}) > 1}
         places = [[n for n, token in enumerate(text) if token in doubtful] for text in texts]
         lemmatised = [[nouns[token] for token in text] for text in texts]
-        for lemmas, text, at, tags in zip(lemmatised, texts, places, _tags(texts, places), strict=True):
+        for lemmas, text, at, tags in zip(lemmatised, texts, places, tags_at(texts, places), strict=True):
             for n, (tag, next_tag) in zip(at, tags, strict=True):
                 lemmas[n] = self.lemma(text[n], self._part(text[n], tag, next_tag))
         return lemmatised
@@ -79,6 +79,10 @@ class WordNet:
             forms = self._morphy(token, part) or self._morphy(token, "noun")
             self._lemmas[token, part] = min(forms, key=len, default=token)
         return self._lemmas[token, part]
+
+    def knows(self, token: str, part: str) -> bool:
+        """Whether WordNet has a form of a token as a part of speech, one of `ENDINGS`."""
+        return bool(self._morphy(token, part))
 
     def _morphy(self, token: str, part: str) -> list[str]:
         words, exceptions = self._words[part], self._exceptions[part]
@@ -114,7 +118,7 @@ def _tables() -> tuple[dict[str, frozenset[str]], dict[str, Mapping[str, list[st
     return {part: frozenset(words[part]) for part in ENDINGS}, {part: dict(exceptions[part]) for part in ENDINGS}
 
 
-def _tags(texts: Sequence[Sequence[str]], places: Sequence[Sequence[int]]) -> list[list[tuple[str, str]]]:
+def tags_at(texts: Sequence[Sequence[str]], places: Sequence[Sequence[int]]) -> list[list[tuple[str, str]]]:
     """Penn tags of the tokens at some places of each text, and of the tokens after them ('' at the end).
 
     The tagger sees only a few tokens on either side, so it is run on stretches of the texts. The tags are those of the
