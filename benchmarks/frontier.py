@@ -66,6 +66,7 @@ SETTINGS = {
         *_in_order("f1"),
         _set("DPO, 3e-5", {"name": "dpo"}, 3e-5, "f1"),
         _set("GRPO, 1e-4", {"name": "grpo"}, 1e-4, "f1"),
+        _set("MPO", MPO, None, "f1"),
         *_in_order("f2"),
         *_in_order("f1", "samples-standard"),
     )
