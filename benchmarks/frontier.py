@@ -82,7 +82,8 @@ page. Split `{split}`, seeds {seeds}. Settings for `test` are chosen on `dev`; [
 - **Training**: {steps} steps of 16 ladders, learning rate 3e-4 unless another is named. MPO is 0.8 DPO, 0.2 BCO and SFT
   per token. `DPO + SFT x 0.02` adds 0.02 of the sum over the best
   response's tokens.
-- **A seed** draws the samples and the order of training. Figures pool the answers of all seeds.
+- **A seed** draws the samples and the order of training. Figures pool the answers of a setting's seeds, differences
+  those of the seeds that SFT has too. What was chosen on `dev` and what it is compared with have three.
 - **Intervals** (95%) resample pictures, each with all of its answers. They do not cover other trainings.
 - **Better** and **worse** than SFT mean that the interval of the paired difference excludes 0. "No clear change" does
   not prove that nothing changed.
@@ -130,12 +131,17 @@ def page_text(results: Results, split: str, seeds: Sequence[int]) -> str:
     """The page in Markdown."""
     head = HEAD.format(split=split, seeds=", ".join(map(str, seeds)), steps=STEPS)
     names = [COLUMNS[m] for m in MEASURES]
-    rows = [["", *names, "words", *(f"{name}, less SFT" for name in names), "against SFT"]]
+    rows = [["", "seeds", *names, "words", *(f"{name}, less SFT" for name in names), "against SFT"]]
     for name in ("base", *SETTINGS):
         if name not in results.items:
             continue
         figures = results.figures(name)
-        row = [name, *(_with_interval(figures[m]) for m in MEASURES), f"{figures['words']['value']:.1f}"]
+        row = [
+            name,
+            str(len(results.seeds[name])),
+            *(_with_interval(figures[m]) for m in MEASURES),
+            f"{figures['words']['value']:.1f}",
+        ]
         control = "base" if name == "base" else sft_of(SETTINGS[name])
         if name != control and control in results.items:
             change = results.differences(control, name)
