@@ -20,6 +20,12 @@ class Rule(StrEnum):
     strict = "strict"
 
 
+class PopeRule(StrEnum):
+    published = "published"
+    strict = "strict"
+    vcd = "vcd"
+
+
 class Lemmatizer(StrEnum):
     singularize = "singularize"
     wordnet = "wordnet"
@@ -40,7 +46,7 @@ def score_pope(
     questions: Annotated[Path, typer.Option(help="POPE question file, or a folder of them: one set each.")],
     predictions: Annotated[Path, typer.Option(help="Answers: question_id and text, one JSON object per line.")],
     categories: Annotated[Path | None, typer.Option(help="Ids and categories, if one file answers all sets.")] = None,
-    rule: Annotated[Rule, typer.Option(help="How an answer is read as yes or no.")] = Rule.published,
+    rule: Annotated[PopeRule, typer.Option(help="How an answer is read as yes or no.")] = PopeRule.published,
     as_json: JsonOption = False,
 ) -> None:
     """POPE: yes-or-no questions about objects."""
