@@ -137,10 +137,17 @@ def totals(items: Sequence[Item]) -> dict[str, Any]:
 
 def score(judgements: Sequence[Entry], rule: str = "published") -> dict[str, Any]:
     """The figures of judgements by `rule`, and by both rules under 'rules'. `repeated_ids` are ids that occur more than
-    once; each of their judgements counts."""
-    rules = {name: totals([item_of(ratings_of(entry, name), name) for entry in judgements]) for name in RULES}
-    ids = Counter(str(entry.record["id"]) for entry in judgements if entry.record.get("id") is not None)
-    return {**rules[rule], "rule": rule, "repeated_ids": [i for i, n in ids.items() if n > 1], "rules": rules}
+    once; each of their judgements counts. `unscored_ids` are the dialogues without a rating by `rule`."""
+    items = {name: [item_of(ratings_of(entry, name), name) for entry in judgements] for name in RULES}
+    rules = {name: totals(rows) for name, rows in items.items()}
+    ids = [entry.record.get("id", entry.where) for entry in judgements]
+    return {
+        **rules[rule],
+        "rule": rule,
+        "repeated_ids": [i for i, n in Counter(map(str, ids)).items() if n > 1],
+        "unscored_ids": [i for i, item in zip(ids, items[rule], strict=True) if not item["rounds"]],
+        "rules": rules,
+    }
 
 
 def score_files(judgements: Path, rule: str = "published") -> dict[str, Any]:

@@ -100,10 +100,12 @@ def counts(pairs: Sequence[tuple[str | None, str]]) -> dict[str, Any]:
 
 
 def score(questions: Sequence[Entry], answers: Sequence[Entry], rule: str = "published") -> dict[str, Any]:
-    """The figures of one question set by `rule`, and by every rule under 'rules'. Missing answers are counted and
-    named. The strict rule reads what follows a model's thoughts, and leaves an answer that is only thoughts unscored;
-    the other rules read the words as they are. `thoughts`: the answers with thoughts; `empty`: those without a
-    word."""
+    """The figures of one question set by `rule`, and by every rule under 'rules'.
+
+    Missing and unscored answers are counted and named. The strict rule reads what follows a model's thoughts, and
+    leaves an answer that is only thoughts unscored; the other rules read the words as they are. `thoughts`: the answers
+    with thoughts; `empty`: those without a word.
+    """
     labels = [label_of(question) for question in questions]
     given = answers_of(questions, answers, labels, numbers=False)  # the published rule would read a number as yes
     spoken, thoughts, _ = spoken_words(given)
@@ -116,8 +118,9 @@ def score(questions: Sequence[Entry], answers: Sequence[Entry], rule: str = "pub
     present = [n for n, text in enumerate(given) if text is not None]
     rules = {name: counts([(said[name][n], labels[n]) for n in present]) for name in RULES}
     empty = sum(text is not None and not text.strip() for text in given)
-    missed = {"missing": len(missing), "missing_ids": missing, "thoughts": thoughts, "empty": empty}
-    return {**rules[rule], **missed, "rule": rule, "rules": rules}
+    unscored = [questions[n].get(ID_KEYS) for n in present if said[rule][n] is None]
+    missed = {"missing": len(missing), "missing_ids": missing, "unscored_ids": unscored, "thoughts": thoughts}
+    return {**rules[rule], **missed, "empty": empty, "rule": rule, "rules": rules}
 
 
 def score_files(
