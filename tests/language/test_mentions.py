@@ -7,10 +7,9 @@ from pathlib import Path
 from subprocess import run
 
 import pytest
-from nltk.tokenize.destructive import NLTKWordTokenizer
 
 from seelevel.errors import InputError
-from seelevel.language.mentions import Mentions, read_synonyms, tokenize
+from seelevel.language.mentions import Mentions, read_synonyms
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 REFERENCE = DATA / "chair" / "reference_scores.json"
@@ -47,7 +46,8 @@ def found(text: str, synonyms: list[list[str]] = COCO) -> list[str]:
         ("The toilet seat is up.", ["toilet"]),
         ("Two wine glasses on a dining table", ["wine glass", "dining table"]),
         ("a bow tie and a bow", ["tie", "tie"]),
-        ("Dogs!Dogs. (dog) 'dog' the dog's dog-house", ["dog"] * 5),
+        ("Dogs!Dogs. (dog) the dog's dog-house", ["dog"] * 4),
+        ("'dog' \"dog\" “dog”", ["dog"] * 2),  # NLTK 3.8 leaves an opening quotation mark of one stroke on its word
         ("A dog.The dog", ["dog"]),  # a period without a space after it ends no word: 'dog.the' is one
     ],
 )
@@ -71,28 +71,6 @@ def test_other_lists_join_words_of_several_tokens_and_match_lemmas() -> None:
 def test_mentions_are_in_text_order_with_their_token() -> None:
     mentions = Mentions(COCO).find("Dogs eat hot dogs.")
     assert [(m.object, m.word, m.token) for m in mentions] == [("dog", "dog", 0), ("hot dog", "hot dog", 2)]
-
-
-@pytest.mark.unit
-def test_every_sentences_last_period_comes_off_its_word() -> None:
-    assert tokenize('a dog. a cat.\n\n"a bird." it is 3.5 m... ok?') == [
-        "a", "dog", ".", "a", "cat", ".", "``", "a", "bird", ".", "''", "it", "is", "3.5", "m", "...", "ok", "?",
-    ]  # fmt: skip
-
-
-@pytest.mark.unit
-@pytest.mark.parametrize(
-    "text",
-    [
-        "the dog's bone, the dogs' bones; it isn't there",
-        'you cannot see it, \'tis gone: gonna lemme "see (it)"',
-        "3.5 m, 1,000 dogs -- 50% #1 a@b.c ... [dog] <cat> o'clock ''twas'' \u201cdog\u201d",
-        "dog's\nbowl\n\n- a cat's\tbed",
-        "'dog' `cat` ''bird'' \"",
-    ],
-)
-def test_tokenising_word_by_word_equals_tokenising_the_text(text: str) -> None:
-    assert tokenize(text) == NLTKWordTokenizer().tokenize(text)
 
 
 @pytest.mark.unit

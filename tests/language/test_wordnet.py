@@ -10,9 +10,9 @@ import spacy
 
 from seelevel.errors import InputError
 from seelevel.language import wordnet
-from seelevel.language.mentions import Mentions, read_synonyms
+from seelevel.language.mentions import Mention, Mentions, read_synonyms
 from seelevel.language.wordnet import WordNet
-from seelevel.scorers.chair import read_objects, score
+from seelevel.scorers.chair import figures_of, read_objects, score, totals
 from seelevel.scorers.files import read_entries
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
@@ -48,6 +48,23 @@ def test_a_word_is_a_mention_by_its_tag() -> None:
     mentions = Mentions([["chair", "seat"], ["tie"], ["potted plant"], ["toilet"]], "wordnet")
     text = "A man is seated. The boat was tied to the dock. Two potted plants stand there."
     assert [m.object for m in mentions.find(text)] == ["chair", "tie", "potted plant"]
+
+
+@pytest.mark.unit
+@pytest.mark.parametrize(
+    ("text", "objects"),
+    [
+        ("Benches are used for seating or storage.", ["bench", "chair"]),
+        ("Beyond the seating area is a cosy bench.", ["bench"]),
+        ("He does a skateboarding trick.", []),
+        ("One person is skateboarding.", ["skateboard"]),
+        ("White bedding covers it.", []),
+        ("There are several other kites visible.", ["kite"]),
+    ],
+)
+def test_gerunds_and_plurals_are_read_as_the_perceptron_reads_them(text: str, objects: list[str]) -> None:
+    mentions = Mentions([["bench"], ["chair", "seat"], ["skateboard"], ["bed"], ["kite"]], "wordnet")
+    assert [mention.object for mention in mentions.find(text)] == objects
 
 
 @pytest.mark.unit
@@ -94,6 +111,10 @@ def figures() -> Callable[[str], dict[str, float]]:
     return score_file
 
 
+BOUNDS = {"CHAIRi": 0.08, "CHAIRs": 0.2, "Recall": 0.225}
+"""Points by which another tagger may move the figures of 500 captions and more, as docs/scoring.md says."""
+
+
 @needs_data
 @pytest.mark.parametrize("name", json.loads(REFERENCE.read_text()) if REFERENCE.exists() else [])
 def test_figures_agree_with_the_public_script_despite_another_tagger(
@@ -102,8 +123,36 @@ def test_figures_agree_with_the_public_script_despite_another_tagger(
     reference = json.loads(REFERENCE.read_text())[name]["wordnet"]
     folder, _, file = name.partition("/")
     scores = figures(f"{FOLDERS[folder]}/{file}")
-    assert scores.pop("captions") == reference["captions"]
-    assert scores == pytest.approx({figure: reference[figure] for figure in scores}, abs=0.215)  # docs: at most 0.21
+    assert scores["captions"] == reference["captions"]
+    for figure, bound in BOUNDS.items():
+        assert scores[figure] == pytest.approx(reference[figure], abs=bound + 1e-9), figure
+
+
+@needs_data
+@pytest.mark.parametrize("decoding", ["beam-search", "sampling-decoding"])
+def test_figures_of_300_captions_agree_with_the_words_of_the_public_script(decoding: str) -> None:
+    # The public script's own output: mscoco_generated_words are the objects it found in a caption.
+    path = DATA / "objhal" / f"kchaosun_{decoding}-eval-chair-300_answer.json"
+    if not path.exists():
+        pytest.skip(f"{path} is not there")
+    rows = [entry.record for entry in read_entries(path)]
+    mentions = Mentions(read_synonyms(DATA / "chair" / "synonyms_lisaanne.txt"), "wordnet")
+    ours = totals(
+        [
+            figures_of(named, row["mscoco_gt_words"])
+            for named, row in zip(mentions.find_all(row["caption"] for row in rows), rows, strict=True)
+        ]
+    )
+    theirs = totals(
+        [
+            figures_of([Mention(name, name, 0) for name in row["mscoco_generated_words"]], row["mscoco_gt_words"])
+            for row in rows
+        ]
+    )
+    assert ours["captions"] == theirs["captions"] == 300
+    assert abs(ours["hallucinated_captions"] - theirs["hallucinated_captions"]) <= 1  # .33 points of CHAIRs
+    assert 100 * ours["chair_i"] == pytest.approx(100 * theirs["chair_i"], abs=0.2)
+    assert 100 * ours["chair_recall"] == pytest.approx(100 * theirs["chair_recall"], abs=0.2)
 
 
 @needs_data
@@ -113,13 +162,15 @@ def test_figures_agree_with_the_public_script_despite_another_tagger(
         ("instructblip_greedy", {"CHAIRs": 58.8, "CHAIRi": 23.7}),
         ("instructblip_beam5", {"CHAIRs": 55.6, "CHAIRi": 15.8}),
         ("instructblip_ours", {"CHAIRs": 46.4, "CHAIRi": 14.2}),
-        ("llava-1.5_greedy", {"CHAIRs": 45.0}),
+        ("llava-1.5_greedy", {"CHAIRs": 45.0}),  # its CHAIRi is published as 14.7; the public script gives 12.7
         ("llava-1.5_beam5", {"CHAIRs": 48.8, "CHAIRi": 13.9}),
         ("llava-1.5_ours", {"CHAIRs": 44.6, "CHAIRi": 12.8}),
     ],
 )
-def test_operas_published_figures_come_out(
+def test_the_opera_papers_figures_come_out_within_the_taggers_bounds(
     figures: Callable[[str], dict[str, float]], file: str, published: dict[str, float]
 ) -> None:
+    # OPERA, Huang et al. 2024, arXiv 2311.17911; printed with one digit
     scores = figures(f"captions_opera/{file}.jsonl")
-    assert {name: scores[name] for name in published} == pytest.approx(published, abs=0.3)
+    for figure, value in published.items():
+        assert scores[figure] == pytest.approx(value, abs=BOUNDS[figure] + 0.05), figure

@@ -84,6 +84,30 @@ def test_object_sets_that_are_none_are_refused(tmp_path: Path) -> None:
 
 @real
 @pytest.mark.parametrize(
+    ("name", "chair_i", "chair_s"),
+    [
+        ("Instruction1_llava", 18.8, 62.7),
+        ("Instruction2_llava", 10.5, 32.7),
+        ("Instruction1_minigpt-4", 9.2, 31.5),
+        ("Instruction2_minigpt-4", 6.7, 9.5),
+        ("Instruction1_instructblip", 2.5, 3.4),
+        ("Instruction2_instructblip", 2.6, 3.7),
+    ],
+)
+def test_the_pope_papers_figures_come_out_to_the_digit(name: str, chair_i: float, chair_s: float) -> None:
+    # Li et al. 2023, arXiv 2305.10355: its instruction 1 is file 2; printed in percent with one digit
+    found = score_files(
+        DATA / "captions_pope" / f"{name}.json",
+        DATA / "chair" / "coco2014_trainval_imid_to_objects.json",
+        DATA / "chair" / "synonyms_lisaanne.txt",
+    )
+    assert found["captions"] == 2000
+    assert 100 * found["chair_i"] == pytest.approx(chair_i, abs=0.05 + 1e-9)
+    assert 100 * found["chair_s"] == pytest.approx(chair_s, abs=0.05 + 1e-9)
+
+
+@real
+@pytest.mark.parametrize(
     ("folder", "name", "reference"),
     [
         ("captions_opera", "llava-1.5_greedy.jsonl", "opera_chair/llava-1.5_greedy.jsonl"),

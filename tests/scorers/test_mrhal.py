@@ -9,7 +9,7 @@ import pytest
 
 from seelevel.errors import InputError
 from seelevel.scorers.files import Entry
-from seelevel.scorers.mrhal import parse_ratings, score, score_files, turns_of
+from seelevel.scorers.mrhal import parse_ratings, ratings_of, score, score_files, turns_of
 from seelevel.scorers.questions import picture_contents
 
 pytestmark = pytest.mark.unit
@@ -71,9 +71,41 @@ def test_a_mean_of_exactly_three_is_no_hallucination() -> None:
 
 def test_unrated_rounds_count_zero_as_published_and_not_strictly() -> None:
     found = score(judgements([6, None], [None, None]))
-    assert (found["score_c"], found["rounds"], found["unscored_dialogues"]) == (3.0, 2, 1)
+    assert (found["score_c"], found["score_m"], found["rounds"]) == (6 / 4, 3 / 2, 4)
+    assert (found["hallucination_c"], found["hallucination_m"]) == (3 / 4, 1 / 2)
+    assert found["unscored_dialogues"] == 0
     strict = found["rules"]["strict"]
-    assert (strict["score_c"], strict["rounds"], strict["unscored_rounds"]) == (6.0, 1, 3)
+    assert (strict["score_c"], strict["rounds"], strict["unscored_rounds"], strict["unscored_dialogues"]) == (
+        6,
+        1,
+        3,
+        1,
+    )
+
+
+@pytest.mark.parametrize(
+    ("reply", "ratings"),
+    [
+        ("In all, [6, 3].", (6, 3)),
+        ("Hallucination: [No, Yes]\nThe rest is [5, 1] of 6", (5, 1)),
+        ("[6, N/A ] Hallucination: [Yes, No]", (6, None)),
+        ("First [1, 2], then [3, 4] are my ratings", (3, 4)),
+        ("<think>[0, 0]</think>So: [6, 3].", (6, 3)),
+        ("[" * 100_000 + "\n[6, 3]", (6, 3)),
+        ("[a, b]\n[c, d]\n[e, f]\nRatings: [6, 5]", (6, 5)),  # three lists: read by the strict rule
+    ],
+)
+def test_the_published_rule_reads_any_bracket_of_ratings(reply: str, ratings: tuple[int | None, ...]) -> None:
+    entry = Entry({"id": 1, "rounds": 2, "response": reply}, "x")
+    assert ratings_of(entry, "published") == ratings
+
+
+@pytest.mark.parametrize(
+    "reply", ["[6]", "[7, 3]", "[6, 2.5]", "[]", "No.", "<think>[6, 3]", "[Yes, No] [No, Yes]", "[1] [2] [6, 3]"]
+)
+def test_a_reply_without_one_whole_number_per_round_is_unscored_by_both_rules(reply: str) -> None:
+    found = score([Entry({"id": 1, "rounds": 2, "response": reply}, "x")])
+    assert (found["unscored_dialogues"], found["rules"]["strict"]["unscored_dialogues"]) == (1, 1)
 
 
 def test_nothing_scored_has_no_figure() -> None:

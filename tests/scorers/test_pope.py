@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,15 @@ def test_strict_sets_aside_what_says_neither() -> None:
     assert [published[k] for k in ("tp", "fp", "tn", "fn", "unscored")] == [3, 1, 1, 0, 0]
 
 
+def test_vcds_rule_looks_for_the_letters_of_the_label() -> None:
+    texts = ["Yes.", "I am not sure", "No, but yes", "Nothing", ""]  # labels: yes no yes no yes
+    answers = entries([{"question_id": i, "text": t} for i, t in enumerate(texts, 1)])
+    found = score(QUESTIONS, answers, rule="vcd")
+    assert [found[k] for k in ("tp", "fp", "tn", "fn", "unscored")] == [2, 0, 2, 1, 0]
+    assert (found["rule"], found["accuracy"], found["yes_ratio"]) == ("vcd", 4 / 5, 2 / 5)
+    assert score(QUESTIONS, answers)["rules"]["vcd"]["tn"] == 2
+
+
 def test_ids_join_in_any_order_and_missing_answers_are_named() -> None:
     answers = entries([{"question_id": i, "text": "Yes"} for i in (5, 3, 1)])
     found = score(QUESTIONS, answers)
@@ -129,6 +139,28 @@ def test_an_id_at_another_questions_place_is_named() -> None:
         join(QUESTIONS, answers)
     placed = entries([{"question_id": 1, "text": "Yes"}, *[{"text": "Yes"}] * 4], "answers")
     assert join(QUESTIONS, placed) == placed
+
+
+def test_foreign_ids_join_by_picture_and_question_when_each_answer_is_found() -> None:
+    answers = entries(
+        [
+            {
+                "question_id": 7000 + n,
+                "image": f"val/{q.record['image']}",
+                "prompt": f"{q.record['text'].replace('image', 'imange')}\nAnswer with one word.",
+                "text": "Yes",
+            }
+            for n, q in enumerate(QUESTIONS)
+        ],
+        "answers",
+    )
+    moved = [answers[n] for n in (4, 1, 2)]
+    assert join(QUESTIONS, moved) == [None, answers[1], answers[2], None, answers[4]]
+    stray = Entry({**answers[0].record, "image": "z.jpg"}, "answers, line 1")
+    with pytest.raises(InputError, match="answers, line"):
+        join(QUESTIONS, [*moved, stray])
+    with pytest.raises(InputError, match="answers, line"):
+        join(QUESTIONS, [*moved, answers[4]])
 
 
 def test_answers_or_questions_without_ids_join_by_order() -> None:
@@ -208,16 +240,27 @@ def test_one_answer_file_for_several_sets_is_split_by_category(tmp_path: Path) -
 
 
 @real
-def test_llavas_layout_is_scored_in_one_command(tmp_path: Path) -> None:
-    for name in ("random", "popular", "adversarial"):
-        source = DATA / "questions" / f"coco_pope_{name}_aug2023.json"
-        (tmp_path / f"coco_pope_{name}.json").write_bytes(source.read_bytes())
+def test_llavas_layout_is_scored_in_one_command() -> None:
+    # LLaVA-1.5-13B, Liu et al. 2023, arXiv 2310.03744: F1 85.9. The folder has the sets of 2023 and the later ones.
     folder = DATA / "answers_llava15_13b"
-    found = score_files(tmp_path, folder / "answers.jsonl", categories=folder / "questions_by_category.jsonl")
-    assert {name: found["sets"][f"coco_pope_{name}"]["tp"] for name in ("random", "popular", "adversarial")} == {
-        "random": 1182, "popular": 1182, "adversarial": 1182,
-    }  # fmt: skip
-    assert round(found["f1"], 3) == 0.859  # published
+    sets = score_files(DATA / "questions", folder / "answers.jsonl", categories=folder / "questions_by_category.jsonl")
+    sets = sets["sets"]
+    cells = {name: tuple(found[k] for k in ("tp", "fp", "tn", "fn")) for name, found in sets.items()}
+    for version in ("", "_aug2023"):
+        assert cells[f"coco_pope_popular{version}"] == (1182, 59, 1441, 318)
+        assert cells[f"coco_pope_adversarial{version}"] == (1182, 117, 1383, 318)
+    assert cells["coco_pope_random_aug2023"] == cells["coco_pope_random"] == (1182, 31, 1379, 318)
+    assert (sets["coco_pope_random_aug2023"]["missing"], sets["coco_pope_random"]["missing"]) == (0, 90)
+    published = [sets[f"coco_pope_{name}_aug2023"]["f1"] for name in ("random", "popular", "adversarial")]
+    assert sum(published) / 3 == pytest.approx(0.859, abs=0.0005)
+
+
+@real
+def test_9000_answers_are_scored_within_a_second() -> None:
+    folder = DATA / "answers_llava15_13b"
+    start = time.process_time()
+    score_files(DATA / "questions", folder / "answers.jsonl", categories=folder / "questions_by_category.jsonl")
+    assert time.process_time() - start < 2  # 17,910 questions in six sets
 
 
 @real
@@ -262,7 +305,7 @@ def test_empty_answers_are_counted_and_said(tmp_path: Path, capsys: pytest.Captu
     answers.write_text("".join(json.dumps({"question_id": n, "response": t}) + "\n" for n, t in enumerate(texts)))
     found = score_files(questions, answers)
     assert (found["fp"], found["tn"], found["empty"]) == (2, 1, 2)
-    assert "2 answers are empty, which the published rule counts as yes" in capsys.readouterr().err
+    assert "2 answers are empty, which rule published counts as yes" in capsys.readouterr().err
     found = score_files(questions, answers, "strict")
     assert (found["tn"], found["unscored"], found["empty"]) == (1, 2, 2)
     assert "empty" not in capsys.readouterr().err

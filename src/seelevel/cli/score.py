@@ -20,6 +20,12 @@ class Rule(StrEnum):
     strict = "strict"
 
 
+class PopeRule(StrEnum):
+    published = "published"
+    strict = "strict"
+    vcd = "vcd"
+
+
 class Lemmatizer(StrEnum):
     singularize = "singularize"
     wordnet = "wordnet"
@@ -40,10 +46,15 @@ def score_pope(
     questions: Annotated[Path, typer.Option(help="POPE question file, or a folder of them: one set each.")],
     predictions: Annotated[Path, typer.Option(help="Answers: question_id and text, one JSON object per line.")],
     categories: Annotated[Path | None, typer.Option(help="Ids and categories, if one file answers all sets.")] = None,
-    rule: Annotated[Rule, typer.Option(help="How an answer is read as yes or no.")] = Rule.published,
+    rule: Annotated[PopeRule, typer.Option(help="How an answer is read as yes or no.")] = PopeRule.published,
     as_json: JsonOption = False,
 ) -> None:
-    """POPE: yes-or-no questions about objects."""
+    """POPE: yes-or-no questions about objects.
+
+    A question: {"question_id": 1, "image": "a.jpg", "text": "Is there a dog in the image?", "label": "yes"}
+
+    An answer: {"question_id": 1, "text": "Yes, there is."}
+    """
     from seelevel.scorers import pope
 
     found = pope.score_files(questions, predictions, rule.value, categories)
@@ -61,7 +72,12 @@ def score_chair(
     lemmatizer: Annotated[Lemmatizer, typer.Option(help="How words become singular.")] = Lemmatizer.singularize,
     as_json: JsonOption = False,
 ) -> None:
-    """CHAIR: objects that captions invent."""
+    """CHAIR: objects that captions invent.
+
+    A caption: {"image_id": 42, "caption": "A dog on a mat."}
+
+    Objects: {"42": ["dog"]}
+    """
     from seelevel.scorers import chair
 
     print_scores(chair.score_files(predictions, objects, synonyms, lemmatizer=lemmatizer.value), as_json)
@@ -73,7 +89,10 @@ def score_mrhal(
     rule: Annotated[Rule, typer.Option(help="Whether N/A counts 0 (published) or is left out.")] = Rule.published,
     as_json: JsonOption = False,
 ) -> None:
-    """MRHal-Bench: multi-round dialogues rated by a judge."""
+    """MRHal-Bench: multi-round dialogues rated by a judge.
+
+    A judgement: {"id": 1, "rounds": 2, "response": "The first answer is right. Ratings: [6, 1]"}
+    """
     from seelevel.scorers import mrhal
 
     print_scores(mrhal.score_files(judgements, rule=rule.value), as_json)

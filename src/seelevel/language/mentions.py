@@ -1,9 +1,9 @@
 """Mentions of objects in a text, as CHAIR counts them (Rohrbach et al. 2018, arXiv 1809.02156).
 
-A text is lower-cased, tokenised as by NLTK's `word_tokenize`, and lemmatised: `singularize` gives each token's singular
-(the first public script), `wordnet` gives WordNet's lemma (the later script). Two tokens that form a double word ('fire
-hydrant', 'baby giraffe') count as one token. Each token that is a synonym of an object is a mention of it. All rules
-are the public scripts' rules, even the odd ones, because published tables rest on them.
+A text is lower-cased, tokenised as by NLTK 3.8 (`seelevel.language.tokens`), and lemmatised: `singularize` gives each
+token's singular (the first public script), `wordnet` gives WordNet's lemma (the later script). Two tokens that form a
+double word ('fire hydrant', 'baby giraffe') count as one token. Each token that is a synonym of an object is a mention
+of it. All rules are the public scripts' rules, even the odd ones, because published tables rest on them.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ import importlib.util
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Protocol
 
 from seelevel.errors import InputError
+from seelevel.language.tokens import tokenize
 from seelevel.opening import read_text
 from seelevel.registry import choose
 
@@ -157,31 +158,6 @@ class Mentions:
         # 'The seat of the toilet' is not a chair.
         skip = {"seat"} if {word for word, _ in words} >= SEAT_OF_TOILET else set()
         return [Mention(self._object_of[w], w, at) for w, at in words if w in self._object_of and w not in skip]
-
-
-def tokenize(text: str) -> list[str]:
-    """The tokens of NLTK's `word_tokenize`, which splits sentences first and then separates each one's last period.
-
-    NLTK's sentence splitter needs a download. Here every period before a space is separated instead. The two differ
-    only in abbreviations ('u.s.'), which are never objects.
-    """
-    return [token for word in _LAST_PERIOD.sub(r" .\1 ", text).split(" ") if word for token in _tokens_of(word)]
-
-
-_LAST_PERIOD = re.compile(r"(?<=[^\s.])\.([\])}>\"'»”’]*)(?:\s+|$)")
-
-
-@lru_cache(maxsize=1 << 16)
-def _tokens_of(word: str) -> tuple[str, ...]:
-    """NLTK's tokens of the text between two spaces, cached because words recur; none of its rules crosses a space."""
-    return tuple(_word_tokenizer()(f"x {word} x")[1:-1])
-
-
-@cache
-def _word_tokenizer() -> Callable[[str], list[str]]:
-    from nltk.tokenize.destructive import NLTKWordTokenizer  # here, because importing nltk takes seconds
-
-    return NLTKWordTokenizer().tokenize  # type: ignore[no-any-return]
 
 
 @cache

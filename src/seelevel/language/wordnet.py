@@ -2,11 +2,13 @@
 
 The script tags with NLTK's perceptron and looks up with NLTK's `WordNetLemmatizer`. Here the tags are the shipped
 parser's, which agree with the perceptron's on most words, and the tables are those of `spacy-lookups-data` (WordNet
-3.0). Two habits of the shipped tagger are corrected:
+3.0). The shipped tags are corrected where the two are known to differ:
 
-- It calls rare plurals verbs ('umbrellas'). A word that WordNet does not have under its tag is looked up as a noun.
-- It calls participles before a noun verbs ('potted plants'). Such a participle is looked up as an adjective if WordNet
-  has that adjective.
+- A word that WordNet does not have under its tag is looked up as a noun, for rare plurals are called verbs
+  ('umbrellas'). So is a verb in -s that is a noun, too ('kites', whose shortest verb is 'kit').
+- A participle before a noun is looked up as an adjective if WordNet has it as one ('potted plants').
+- A gerund is a noun before a noun ('a skateboarding trick', 'the seating area') and else a verb ('for seating'), except
+  for a few nouns of everyday speech ('bedding').
 """
 
 from __future__ import annotations
@@ -33,6 +35,9 @@ ENDINGS = {
 # The first letter of a Penn tag; every other word is looked up as a noun, as the script does.
 PART_OF = {"J": "adj", "V": "verb", "N": "noun", "R": "adv"}
 PARTICIPLES = {"VBN", "VBG"}
+BE = {"am", "are", "be", "been", "is", "was", "were", "'re", "'s"}
+NOUNS = {"bedding", "training"}
+"""Words in -ing that are nouns wherever they stand."""
 NO_TABLES = "the lemmatizer wordnet needs WordNet's tables; pip install 'seelevel[wordnet]' or use singularize"
 
 
@@ -58,16 +63,21 @@ class WordNet:
         lemmatised = [[nouns[token] for token in text] for text in texts]
         for lemmas, text, at, tags in zip(lemmatised, texts, places, tags_at(texts, places), strict=True):
             for n, (tag, next_tag) in zip(at, tags, strict=True):
-                lemmas[n] = self.lemma(text[n], self._part(text[n], tag, next_tag))
+                before = text[n - 1] if n else ""
+                lemmas[n] = self.lemma(text[n], self._part(text[n], tag, before, next_tag))
         return lemmatised
 
-    def _part(self, token: str, tag: str, next_tag: str) -> str:
-        """A token's part of speech by its tag and the next token's tag.
-
-        A participle before a noun is an adjective if WordNet has it as one, as in the Penn treebank ('potted plants').
-        """
-        if tag in PARTICIPLES and next_tag.startswith("N") and token in self._words["adj"]:
+    def _part(self, token: str, tag: str, before: str, next_tag: str) -> str:
+        """A token's part of speech by its tag, the token before it and the tag after it. See the module's text."""
+        noun_next = next_tag.startswith("N")
+        if tag == "VBZ" and self._morphy(token, "noun"):
+            return "noun"
+        if tag in PARTICIPLES and noun_next and token in self._words["adj"]:
             return "adj"
+        if token.endswith("ing") and tag in ("VBG", "NN") and self._morphy(token, "verb"):
+            if tag == "VBG" and before in BE:
+                return "verb"
+            return "noun" if noun_next or token in NOUNS else "verb"
         return PART_OF.get(tag[:1], "noun")
 
     def lemma(self, token: str, part: str) -> str:

@@ -7,6 +7,7 @@ named / objects in the picture. All three are ratios of sums over the captions.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from seelevel.errors import InputError
 from seelevel.language.mentions import Mention, Mentions, places_of, read_synonyms, singular
 from seelevel.progress import say
 from seelevel.scorers.answers import answer_key, spoken_words, words_of
-from seelevel.scorers.files import ID_KEYS, Entry, image_names, read_entries
+from seelevel.scorers.files import ID_KEYS, Entry, image_names, plain_id, read_entries
 from seelevel.scorers.intervals import Measure, ratio
 from seelevel.scorers.objects import IMAGE_KEYS, by_image, read_object_sets
 from seelevel.scorers.questions import Answer, Benchmark, Context, Items, Question, find_image, question_text
@@ -81,7 +82,8 @@ def totals(items: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 def score(predictions: Sequence[Entry], objects: Mapping[str, list[str]], mentions: Mentions) -> dict[str, Any]:
     """The figures of a caption file. `unknown_objects` are names in the object sets that the synonym list lacks: no
     caption can mention them, so they lower the recall. `unscored`: captions that are null or only a model's thoughts;
-    what was thought before a caption is not counted."""
+    what was thought before a caption is not counted. `repeated_images`: images with several captions, each of which
+    counts."""
     known, key = by_image(objects), answer_key(predictions)
     captions, _, _ = spoken_words([words_of(entry, key) for entry in predictions])
     pairs = zip(captions, predictions, strict=True)
@@ -89,7 +91,14 @@ def score(predictions: Sequence[Entry], objects: Mapping[str, list[str]], mentio
     mentioned = mentions.find_all(text for text, _ in rows)
     items = [figures_of(found, names) for found, (_, names) in zip(mentioned, rows, strict=True)]
     unknown = sorted({name for _, names in rows for name in names} - set(mentions.objects))
-    return {**totals(items), "unknown_objects": unknown, "unscored": len(predictions) - len(rows)}
+    images = [plain_id(entry.get((*IMAGE_KEYS, *ID_KEYS))) for entry in predictions]
+    return {
+        **totals(items),
+        "unknown_objects": unknown,
+        "unscored": len(predictions) - len(rows),
+        "unscored_images": [image for image, text in zip(images, captions, strict=True) if text is None],
+        "repeated_images": [image for image, n in Counter(images).items() if n > 1],
+    }
 
 
 def score_files(predictions: Path, objects: Path, synonyms: Path, lemmatizer: str = "singularize") -> dict[str, Any]:

@@ -3,10 +3,13 @@
 score c = mean over all rounds; score m = mean of the dialogues' means; hallucination c = share of rounds below 3;
 hallucination m = share of dialogues whose mean is below 3. The last one follows the authors' script, which the
 published figures fit. Their equation 8 averages the share of rounds per dialogue: that is `hallucination_m_rates`.
+
+The published rule reads a judge's reply as the authors' script does (takomc/amp, eval_gpt_mrhal.py): N/A counts as 0.
 """
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -33,6 +36,7 @@ from seelevel.scorers.scorer import Scorer
 from seelevel.scorers.settings import EvaluateSettings
 from seelevel.scorers.views import BenchmarkView, Item, Reply, Round
 from seelevel.scorers.words import Metric
+from seelevel.thoughts import spoken
 
 HALLUCINATES_BELOW = 3
 RULES = ("published", "strict")
@@ -50,9 +54,25 @@ def _parse(reply: str, record: Mapping[str, Any]) -> DialogueVerdict:
     return DialogueVerdict(parse_ratings(reply, len(record["rounds"])), reply)
 
 
-def ratings_of(entry: Entry) -> tuple[float | None, ...] | None:
+def published_ratings(reply: str, rounds: int | None) -> tuple[float | None, ...] | None:
+    """The ratings of a reply by the authors' script: its only list in square brackets or, of two lists, the last one
+    without Yes and No. None if that is not one whole number from 0 to 6, or N/A, per round."""
+    try:
+        lines = spoken(reply).split("\n")
+    except ValueError:  # only thoughts
+        return None
+    lists = [inside for line in lines for inside in re.findall(r"\[(.*?)\]", line[: line.rfind("]") + 1])]
+    if len(lists) == 2:
+        lists = [text for text in lists if "Yes" not in text and "No" not in text][-1:]
+    entries = ["N/A" if "N/A" in entry else entry.strip() for entry in lists[0].split(",")] if len(lists) == 1 else []
+    if len(entries) != (rounds or len(entries)) or not all(re.fullmatch("[0-6]|N/A", entry) for entry in entries):
+        return None
+    return tuple(None if entry == "N/A" else int(entry) for entry in entries) or None
+
+
+def ratings_of(entry: Entry, rule: str = "strict") -> tuple[float | None, ...] | None:
     """The ratings of a judgement: its list `rating`, or those in the reply that it keeps in `response`. None means
-    unscored.
+    unscored. A reply that the published rule cannot read is read by the strict one.
 
     Raises InputError for an invalid rating or `rounds`, and for a reply that is not a text.
     """
@@ -65,6 +85,8 @@ def ratings_of(entry: Entry) -> tuple[float | None, ...] | None:
             raise InputError(f"{entry.where}: 'response' is {reply!r:.60}, not the judge's reply as a text")
         if rounds is not None and (isinstance(rounds, bool) or not isinstance(rounds, int) or rounds < 1):
             raise InputError(f"{entry.where}: 'rounds' is {rounds!r:.60}, not a whole number from 1")
+        if rule == "published" and (read := published_ratings(reply, rounds)) is not None:
+            return read
         try:
             return parse_ratings(reply, rounds)
         except ValueError:
@@ -78,11 +100,10 @@ def ratings_of(entry: Entry) -> tuple[float | None, ...] | None:
 
 
 def item_of(ratings: Sequence[float | None] | None, rule: str) -> dict[str, Any]:
-    """The figures of one dialogue. The published rule counts N/A as 0; the strict rule leaves it out. Both leave a
-    dialogue without any rating unscored."""
+    """The figures of one dialogue. The published rule counts N/A as 0; the strict rule leaves it out, and leaves a
+    dialogue that is all N/A unscored."""
     listed = list(ratings) if ratings is not None else []
-    given = [r for r in listed if r is not None]
-    scored = [r or 0 for r in listed] if rule == "published" and given else given
+    scored = [r or 0 for r in listed] if rule == "published" else [r for r in listed if r is not None]
     return {
         "ratings": listed,
         "sum": sum(scored),
@@ -116,11 +137,17 @@ def totals(items: Sequence[Item]) -> dict[str, Any]:
 
 def score(judgements: Sequence[Entry], rule: str = "published") -> dict[str, Any]:
     """The figures of judgements by `rule`, and by both rules under 'rules'. `repeated_ids` are ids that occur more than
-    once; each of their judgements counts."""
-    ratings = [ratings_of(entry) for entry in judgements]
-    rules = {name: totals([item_of(r, name) for r in ratings]) for name in RULES}
-    ids = Counter(str(entry.record["id"]) for entry in judgements if entry.record.get("id") is not None)
-    return {**rules[rule], "rule": rule, "repeated_ids": [i for i, n in ids.items() if n > 1], "rules": rules}
+    once; each of their judgements counts. `unscored_ids` are the dialogues without a rating by `rule`."""
+    items = {name: [item_of(ratings_of(entry, name), name) for entry in judgements] for name in RULES}
+    rules = {name: totals(rows) for name, rows in items.items()}
+    ids = [entry.record.get("id", entry.where) for entry in judgements]
+    return {
+        **rules[rule],
+        "rule": rule,
+        "repeated_ids": [i for i, n in Counter(map(str, ids)).items() if n > 1],
+        "unscored_ids": [i for i, item in zip(ids, items[rule], strict=True) if not item["rounds"]],
+        "rules": rules,
+    }
 
 
 def score_files(judgements: Path, rule: str = "published") -> dict[str, Any]:

@@ -6,7 +6,9 @@ balanced set, whatever the model answers, and right for a set that is not balanc
 in every set.
 
 Published rule: only the first sentence counts, without commas. It is *no* if a word is exactly 'No', 'no' or 'not',
-else *yes*. Strict rule: any case and contractions count, and an answer that says neither or both is set aside.
+else *yes*. Strict rule: any case and contractions count, and an answer that says neither or both is set aside. VCD's
+rule, by which that paper's tables were made (Leng et al. 2023, arXiv 2311.16922): an answer is right if its text holds
+the letters of the label anywhere, so 'not sure' is right where the label is no.
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ from seelevel.scorers.settings import EvaluateSettings
 from seelevel.scorers.views import right_or_wrong
 from seelevel.scorers.words import Chance, Metric
 
-RULES = ("published", "strict")
+RULES = ("published", "strict", "vcd")
 Figures = Callable[[Array], Array]
 CELLS = {("yes", "yes"): "tp", ("yes", "no"): "fp", ("no", "no"): "tn", ("no", "yes"): "fn"}
 _NO = re.compile(r"\b(?:no|not|none|never|nothing|neither|cannot)\b|n't\b")
@@ -54,8 +56,14 @@ def strict_answer(text: str) -> str | None:
     return "no" if no else "yes" if yes else None
 
 
+def vcd_answer(text: str, label: str) -> str:
+    """'yes' or 'no' by VCD's rule: the label if the text holds its letters, else the other one."""
+    other = {"yes": "no", "no": "yes"}
+    return label if label in text.lower() else other[label]
+
+
 def read_answer(text: str, rule: str) -> str | None:
-    """'yes', 'no' or None, by one of RULES."""
+    """'yes', 'no' or None, by the rule of a run."""
     return published_answer(text) if rule == "published" else strict_answer(text)
 
 
@@ -92,10 +100,12 @@ def counts(pairs: Sequence[tuple[str | None, str]]) -> dict[str, Any]:
 
 
 def score(questions: Sequence[Entry], answers: Sequence[Entry], rule: str = "published") -> dict[str, Any]:
-    """The figures of one question set by `rule`, and by both rules under 'rules'. Missing answers are counted and
-    named. The strict rule reads what follows a model's thoughts, and leaves an answer that is only thoughts unscored;
-    the published rule reads the words as they are. `thoughts`: the answers with thoughts; `empty`: those without a
-    word."""
+    """The figures of one question set by `rule`, and by every rule under 'rules'.
+
+    Missing and unscored answers are counted and named. The strict rule reads what follows a model's thoughts, and
+    leaves an answer that is only thoughts unscored; the other rules read the words as they are. `thoughts`: the answers
+    with thoughts; `empty`: those without a word.
+    """
     labels = [label_of(question) for question in questions]
     given = answers_of(questions, answers, labels, numbers=False)  # the published rule would read a number as yes
     spoken, thoughts, _ = spoken_words(given)
@@ -103,12 +113,14 @@ def score(questions: Sequence[Entry], answers: Sequence[Entry], rule: str = "pub
     said = {
         "published": [None if text is None else published_answer(text) for text in given],
         "strict": [None if text is None else strict_answer(text) for text in spoken],
+        "vcd": [None if text is None else vcd_answer(text, label) for text, label in zip(given, labels, strict=True)],
     }
     present = [n for n, text in enumerate(given) if text is not None]
     rules = {name: counts([(said[name][n], labels[n]) for n in present]) for name in RULES}
     empty = sum(text is not None and not text.strip() for text in given)
-    missed = {"missing": len(missing), "missing_ids": missing, "thoughts": thoughts, "empty": empty}
-    return {**rules[rule], **missed, "rule": rule, "rules": rules}
+    unscored = [questions[n].get(ID_KEYS) for n in present if said[rule][n] is None]
+    missed = {"missing": len(missing), "missing_ids": missing, "unscored_ids": unscored, "thoughts": thoughts}
+    return {**rules[rule], **missed, "empty": empty, "rule": rule, "rules": rules}
 
 
 def score_files(
@@ -117,12 +129,17 @@ def score_files(
     """`seelevel score pope`: the figures of a question file; of a folder, the means and each file's under 'sets'.
 
     One answer file for several sets needs each answer's category, a part of its set's file name: in the answer, or by
-    id in `categories` (LLaVA's layout). Raises InputError for answers of a folder without categories.
+    id in `categories` (LLaVA's layout), whose image joins the answer to a set with other ids. Raises InputError for
+    answers of a folder without categories.
     """
     answers = read_entries(predictions)
     if categories is not None:
-        of_id = {entry.key: entry.text(("category",), "category") for entry in read_entries(categories)}
-        answers = [Entry({**a.record, "category": of_id.get(a.key)}, a.where) for a in answers]
+        of_id: dict[str, dict[str, Any]] = {}
+        for entry in read_entries(categories):
+            picture = {key: entry.record[key] for key in ("image",) if key in entry.record}
+            of_id[entry.key] = {**picture, "category": entry.text(("category",), "category")}
+        named = [(answer, of_id.get(answer.key, {"category": None})) for answer in answers]
+        answers = [Entry({**more, **a.record, "category": more["category"]}, a.where) for a, more in named]
     if questions.is_dir() or categories is not None:
         files = sorted(questions.glob("*.json*")) if questions.is_dir() else [questions]
         sets = {file.stem: score(read_entries(file), _of_set(answers, file.stem), rule) for file in files}
@@ -133,9 +150,9 @@ def score_files(
         figures = {**means, **noted, "rule": rule, "sets": sets}
     else:
         figures = score(read_entries(questions), answers, rule)
-    if figures["thoughts"] and rule == "published":
+    if figures["thoughts"] and rule != "strict":
         say(
-            f"{figures['thoughts']} answers hold a model's thoughts (<think> …), which the published rule reads as the "
+            f"{figures['thoughts']} answers hold a model's thoughts (<think> …), which rule {rule} reads as the "
             "answer; --rule strict reads what follows them"
         )
     _say_empty(figures["empty"], rule)
@@ -143,9 +160,9 @@ def score_files(
 
 
 def _say_empty(count: int, rule: str) -> None:
-    if count and rule == "published":
-        are = "answer is" if count == 1 else "answers are"
-        say(f"{count} {are} empty, which the published rule counts as yes; rule strict leaves them unscored")
+    if count and rule != "strict":
+        are, what = "answer is" if count == 1 else "answers are", "yes" if rule == "published" else "wrong"
+        say(f"{count} {are} empty, which rule {rule} counts as {what}; rule strict leaves them unscored")
 
 
 def _of_set(answers: Sequence[Entry], name: str) -> list[Entry]:
