@@ -256,11 +256,11 @@ def test_llavas_layout_is_scored_in_one_command() -> None:
 
 
 @real
-def test_9000_answers_are_scored_within_a_second() -> None:
+def test_17910_answers_take_seconds_and_not_minutes() -> None:
     folder = DATA / "answers_llava15_13b"
     start = time.process_time()
     score_files(DATA / "questions", folder / "answers.jsonl", categories=folder / "questions_by_category.jsonl")
-    assert time.process_time() - start < 2  # 17,910 questions in six sets
+    assert time.process_time() - start < 20  # 1 to 2 s on an idle machine; comparing each with each takes minutes
 
 
 @real
