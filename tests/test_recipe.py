@@ -25,6 +25,18 @@ def test_every_shipped_recipe_loads_under_its_own_name(name):
         ("align", "expected key=value"),
         ("name.x=1", "'name' is not a mapping"),
         ("data.max_rejected=2", "data.max_rejected"),
+        ("align.objective=dpo", r"align\.objective: an objective is a mapping, such as \{name: dpo\}, not 'dpo'$"),
+        ("align.objective={beta: 1}", r"align\.objective: name is missing; known: ancpo, .*, symmpo$"),
+        ("align.objective={name: mpo, terms: [dpo], weights: [1]}", r"terms\.0: an objective is a mapping, such as"),
+        ("align.objective={name: mpo, terms: [{}], weights: [1]}", r"terms\.0: name is missing; known: ancpo"),
+        ("align.objective={name: mpo, terms: [{name: mpo}], weights: [1]}", r"terms\.0: mpo has no place in mpo; name"),
+        ("align.objective={name: copo, kept: [1, 1]}", r"keeps the whole picture.*kept: \[0, 0\.2\]$"),
+        ("generate={method: samples, model: [a, b]}", r"generate\.model: name a model, or .*, not \['a', 'b'\]$"),
+        ("generate={method: samples, model: {a: 2, b: 0}}", r"generate\.model\.b: .* greater .* 1, not 0$"),
+        ("generate={method: samples, model: {a: true}}", r"generate\.model\.a: .* valid integer, not True$"),
+        ("generate={method: samples, model: a, n: true}", r"generate\.n: .* valid integer, not True$"),
+        ("generate={method: samples, model: {}}", r"generate\.model: .* at least 1 item"),
+        ("generate={method: samples, model: a, n: 1, standard: false}", "generate: .* one response.*mdpo learns"),
     ],
 )
 def test_a_wrong_key_or_value_is_one_line_that_names_it(override, message):

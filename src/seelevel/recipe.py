@@ -99,6 +99,16 @@ class Recipe(BaseModel):
         return self
 
     @model_validator(mode="after")
+    def _has_something_to_compare(self) -> Self:
+        objective = self.align.objective
+        if self.generate.max_levels == 1 and self.feedback is None and not objective.has_signal([0]):
+            raise ValueError(
+                f"generate: a ladder of one response, from which {objective.name} learns nothing; generate more "
+                "responses per prompt, or set align.objective.name: sft"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _samples_get_an_order(self) -> Self:
         rated = self.feedback is not None and self.feedback.ladders == "ratings"
         if not self.generate.ordered and self.check is None and not rated:

@@ -192,6 +192,15 @@ def test_annotations_of_no_ladder_are_an_error_that_names_both_sides(tmp_path: P
 
 
 @pytest.mark.unit
+def test_annotations_of_no_picture_say_so(tmp_path: Path) -> None:
+    file = tmp_path / "objects.json"
+    file.write_text("{}")
+    checker = Objects.from_settings(CheckSettings(checker="objects", annotations=str(file)))
+    with pytest.raises(InputError, match="none of 1 ladders; the file names no picture; name another file"):
+        checker.prepare([ladder("A dog.", "A cup.")])
+
+
+@pytest.mark.unit
 def test_what_is_left_out_is_said_once(capsys: pytest.CaptureFixture[str]) -> None:
     checked(ladder("A dog.", "A cup.", objects=("dog", "piano")), ladder("A dog.", "A cup.", objects=None, name="b"))
     printed = capsys.readouterr()

@@ -172,7 +172,7 @@ class TestSettings:
         [
             ({"sampling": {"temperature": 0}}, "without a temperature all samples are the same; set sampling.temp"),
             ({"model": {"a": 2}, "n": 3}, "says how many samples of each model; leave out n"),
-            ({"model": {}}, "says how many samples of each model"),
+            ({"model": {}}, "at least 1 item"),
             ({"n": 0}, "greater than or equal to 1"),
             ({"sampling": {"num_beams": 2}}, "beams search and do not sample"),
         ],
@@ -184,6 +184,11 @@ class TestSettings:
     def test_a_temperature_is_set_unless_the_recipe_has_one(self) -> None:
         assert settings(sampling={"max_new_tokens": 9}).sampling.temperature == 1.0
         assert settings(sampling={"temperature": 0.7}).sampling.temperature == 0.7
+
+    def test_a_run_s_own_recipe_is_read_again(self) -> None:
+        """It holds every default, so also an `n` that several models do not use."""
+        several = settings(model={"a": 2, "b": 1})
+        assert SamplesSettings.model_validate(several.model_dump()) == several
 
     def test_levels_and_answers_are_counted(self) -> None:
         assert (settings(n=4).max_levels, settings(n=4, standard=False, greedy=True).max_levels) == (5, 5)

@@ -116,7 +116,9 @@ class Objects:
     def _remedy(self, ladder: str) -> str:
         if self.sets is None:
             return "they need a list `objects`, or name a file as check.annotations"
-        example = next(iter([*self.sets.images, *self.sets.ids]), "nothing")
+        example = next(iter([*self.sets.images, *self.sets.ids]), None)
+        if example is None:
+            return "the file names no picture; name another file"
         return f"the file names pictures such as {example:.80}, and ladder {ladder:.80} is not among them"
 
     def annotated(self, ladder: Ladder) -> list[str] | None:

@@ -6,7 +6,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator, model_validator
 
 from seelevel.generate.method import Answering, FinetuneSettings, Method, Name
 from seelevel.judge import JUDGE_SAMPLING
@@ -15,7 +15,7 @@ from seelevel.registry import nearest
 
 Share = Annotated[float, Field(gt=0, le=1)]
 Rounds = Annotated[int, Field(ge=1, le=10)]
-Samples = Annotated[int, Field(ge=1, le=64)]
+Samples = Annotated[int, Field(strict=True, ge=1, le=64)]
 
 
 class ExpertsSettings(Answering):
@@ -46,7 +46,14 @@ class SamplesSettings(Answering):
 
     inference_only = True
     method: Literal["samples"] = "samples"
-    model: Name | dict[Name, Samples] = Field(description="a model; or of several, the samples of each by its name")
+    model: Annotated[
+        Annotated[Name, Tag("one")] | Annotated[dict[Name, Samples], Field(min_length=1), Tag("several")],
+        Discriminator(
+            lambda model: {str: "one", dict: "several"}.get(type(model)),
+            custom_error_type="model",
+            custom_error_message="Name a model, or the samples of each of several, such as {world:s: 4, world:m: 2}",
+        ),
+    ] = Field(description="a model; or of several, the samples of each by its name")
     n: Samples = Field(default=6, description="samples per prompt")
     greedy: bool = Field(default=False, description="a greedy answer of each model too")
     standard: bool = Field(default=True, description="the standard response is the best level")
@@ -64,7 +71,7 @@ class SamplesSettings(Answering):
     def _can_differ(self) -> Self:
         if self.sampling.temperature == 0:
             raise ValueError("without a temperature all samples are the same; set sampling.temperature: 1.0")
-        if isinstance(self.model, dict) and (not self.model or "n" in self.model_fields_set):
+        if isinstance(self.model, dict) and self.n != type(self).model_fields["n"].default:
             raise ValueError("model: {name: samples} says how many samples of each model; leave out n")
         return self
 

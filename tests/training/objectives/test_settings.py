@@ -45,8 +45,12 @@ def test_pairs_that_match_no_ladder_are_refused_with_their_levels() -> None:
     assert "two levels" in str(asked.why_unusable(TIES))
 
 
-def test_pro_needs_no_scores() -> None:
+def test_pro_needs_no_scores_but_knows_those_it_is_told_to_read() -> None:
     assert ProSettings().why_unusable([ladder(0, 1)]) is None
+    assert ProSettings(score=None).why_unusable([ladder(0, 1)]) is None
+    assert "objective pro: none of 2 responses has a score 'acc'" in str(
+        ProSettings(score="acc").why_unusable([ladder(0, 1)])
+    )
 
 
 def test_sft_needs_a_response_and_no_more() -> None:

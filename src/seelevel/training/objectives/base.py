@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from seelevel.ladder import Ladder
 from seelevel.levels import preference_pairs
 from seelevel.models.conditions import Conditions
+from seelevel.registry import nearest
 from seelevel.training.objectives.views import View
 
 if TYPE_CHECKING:
@@ -122,6 +123,16 @@ class BestOnly(Objective):
         if any(ladder.levels for ladder in ladders):
             return None
         return f"objective {self.name} needs a response; {len(ladders)} ladders have none; generate some"
+
+
+def without_score(objective: str, ladders: Sequence[Ladder], score: str | None) -> str | None:
+    """Why an objective cannot read a score that no response has, and what to change; None if it can or reads none."""
+    responses = [response for ladder in ladders for response in ladder.responses]
+    if score is None or any(score in response.scores for response in responses):
+        return None
+    names = {name for response in responses for name in response.scores}
+    hint = nearest(score, names) if names else "they have no scores; check the ladders or leave score out"
+    return f"objective {objective}: none of {len(responses)} responses has a score '{score}'; {hint}"
 
 
 class Pairwise(Objective):

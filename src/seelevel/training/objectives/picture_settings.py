@@ -62,6 +62,8 @@ class CopoSettings(OfPictures):
     def _can_be_drawn(self) -> Self:
         if self.kept[0] > self.kept[1]:
             raise ValueError("kept names the smallest share first, such as kept: [0, 0.2]")
+        if self.kept[0] == 1:
+            raise ValueError("kept: [1, 1] keeps the whole picture, compared with itself; set kept: [0, 0.2]")
         if self.corruption != "crop" and self.kept != type(self).model_fields["kept"].default:
             raise ValueError(f"kept has no meaning for corruption: {self.corruption}, but for crop; leave it out")
         return self
@@ -100,7 +102,7 @@ class SymmpoSettings(OfPictures):
 
     @property
     def needs(self) -> str:
-        return "two ladders with the same prompt, different pictures and different best answers"
+        return "two ladders with the same prompt, different pictures and different best answers, or objective copo"
 
     def views(self, ladders: Sequence[Ladder], seed: int) -> list[dict[str, View]]:
         answer, picture = self.view_names

@@ -21,7 +21,7 @@ from seelevel.ladder import Ladder
 from seelevel.levels import preference_pairs
 from seelevel.models.conditions import TEMPLATE, Conditions, Refined, check_template, conditioned, conditions_of
 from seelevel.registry import import_named, nearest
-from seelevel.training.objectives.base import BestOnly, Pairs, Pairwise
+from seelevel.training.objectives.base import BestOnly, Pairs, Pairwise, without_score
 from seelevel.training.objectives.base import Objective as Objective
 from seelevel.training.objectives.picture_settings import AncpoSettings, CopoSettings, SymmpoSettings
 from seelevel.training.objectives.views import View
@@ -117,6 +117,10 @@ class ProSettings(Objective):
     @property
     def needs_reference(self) -> bool:
         return False
+
+    def why_unusable(self, ladders: Sequence[Ladder]) -> str | None:
+        read = None if self.score == type(self).model_fields["score"].default else self.score
+        return super().why_unusable(ladders) or without_score(self.name, ladders, read)
 
 
 class DdpoSettings(Pairwise):
@@ -222,21 +226,20 @@ class GrpoSettings(Objective):
         return self.ratio != "none"
 
     def why_unusable(self, ladders: Sequence[Ladder]) -> str | None:
-        if (reason := super().why_unusable(ladders)) or self.score is None:
-            return reason
-        responses = [response for ladder in ladders for response in ladder.responses]
-        if any(self.score in response.scores for response in responses):
-            return None
-        names = {name for response in responses for name in response.scores}
-        hint = nearest(self.score, names) if names else "they have no scores; check the ladders or leave score out"
-        return f"objective {self.name}: none of {len(responses)} responses has a score '{self.score}'; {hint}"
+        return super().why_unusable(ladders) or without_score(self.name, ladders, self.score)
 
 
 def _by_name(value: Any, built_in: ValidatorFunctionWrapHandler) -> Any:
     """Validate `name: "module:class"` by that class, any other name by the package's class of that name."""
-    name = value.get("name") if isinstance(value, dict) else None
-    if isinstance(value, Objective) or not isinstance(name, str) or name in NAMES:
-        return value if isinstance(value, Objective) else built_in(value)
+    if isinstance(value, Objective):
+        return value
+    if not isinstance(value, dict):
+        raise ValueError(f"an objective is a mapping, such as {{name: {value if value in NAMES else NAMES[0]}}}")
+    if "name" not in value:
+        raise ValueError(f"name is missing; known: {', '.join(sorted(NAMES))}")
+    name = value["name"]
+    if not isinstance(name, str) or name in NAMES:
+        return built_in(value)
     if ":" not in name:
         raise ValueError(f"name: '{name}' is unknown; {nearest(name, NAMES)}")
     try:
@@ -255,6 +258,12 @@ def _by_name(value: Any, built_in: ValidatorFunctionWrapHandler) -> Any:
         raise ValueError(f"{key}: {first['msg']}") from error
 
 
+def _as_term(value: Any, built_in: ValidatorFunctionWrapHandler) -> Any:
+    if isinstance(value, MpoSettings) or (isinstance(value, dict) and value.get("name") == "mpo"):
+        raise ValueError("mpo has no place in mpo; name its terms")
+    return _by_name(value, built_in)
+
+
 Alone = (
     MdpoSettings
     | DpoSettings
@@ -268,7 +277,7 @@ Alone = (
     | ConditionalSettings
     | GrpoSettings
 )
-Term = Annotated[SerializeAsAny[Annotated[Alone, Field(discriminator="name")]], WrapValidator(_by_name)]
+Term = Annotated[SerializeAsAny[Annotated[Alone, Field(discriminator="name")]], WrapValidator(_as_term)]
 Weight = Annotated[float, Field(gt=0)]
 
 
@@ -291,8 +300,6 @@ class MpoSettings(Objective):
             raise ValueError(f"weights has {len(self.weights)} numbers for {len(self.terms)} terms; give one per term")
         terms: Sequence[Objective] = self.terms
         for term in terms:
-            if isinstance(term, MpoSettings):
-                raise ValueError("terms: mpo has no place in mpo; name its terms")
             if type(term).select_responses is not Objective.select_responses:
                 raise ValueError(
                     f"terms: {term.name} trains on prompts or responses of its own, so that it cannot be added; use it "
