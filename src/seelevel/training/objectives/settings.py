@@ -57,7 +57,7 @@ class MdpoSettings(Pairwise):
 
 
 class DpoSettings(Pairwise):
-    """DPO (arXiv 2305.18290) and its kin, `pair_losses`; best against worst response by default."""
+    """DPO (arXiv 2305.18290) and its variants, `pair_losses`; best against worst response by default."""
 
     name: Literal["dpo"] = "dpo"
     pairs: Pairs = "best-vs-worst"
@@ -133,7 +133,7 @@ class SftSettings(BestOnly):
 
     name: Literal["sft"] = "sft"
     round_weight: float = Field(default=0.0, ge=0)
-    per_token: bool = Field(default=False, description="mean over tokens in place of the sum")
+    per_token: bool = Field(default=False, description="mean over tokens instead of the sum")
 
     @property
     def needs_reference(self) -> bool:
@@ -234,9 +234,11 @@ class GrpoSettings(Objective):
 
 def _by_name(value: Any, built_in: ValidatorFunctionWrapHandler) -> Any:
     """Validate `name: "module:class"` by that class, any other name by the package's class of that name."""
+    if isinstance(value, Objective):
+        return value
     name = value.get("name") if isinstance(value, dict) else None
-    if isinstance(value, Objective) or not isinstance(name, str) or name in NAMES:
-        return value if isinstance(value, Objective) else built_in(value)
+    if not isinstance(name, str) or name in NAMES:
+        return built_in(value)
     if ":" not in name:
         raise ValueError(f"name: '{name}' is unknown; {nearest(name, NAMES)}")
     try:
