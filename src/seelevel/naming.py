@@ -16,9 +16,8 @@ from seelevel.formats.sources import SPLITS
 from seelevel.models.base import ApiSettings, ModelRef, is_object, is_server
 from seelevel.models.folders import adapter_base, check_model_folder, is_hub_name
 from seelevel.opening import read_text
-from seelevel.recipe import ROUND_MODEL
 from seelevel.registry import import_named
-from seelevel.store import CONTROL, ROUNDS, cache_folder
+from seelevel.store import CONTROL, ROUND_MODEL, ROUNDS, cache_folder
 
 if TYPE_CHECKING:
     from seelevel.formats.sources import Source

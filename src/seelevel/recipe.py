@@ -23,13 +23,11 @@ from seelevel.opening import read_text
 from seelevel.registry import nearest
 from seelevel.report.settings import ReportSettings
 from seelevel.scorers.settings import EvaluateSettings
-from seelevel.store import STAGES, expand_path
+from seelevel.store import ROUND_MODEL, STAGES, expand_path
 from seelevel.training.settings import AlignSettings, TrainSettings
 from seelevel.yaml_text import load_yaml
 
 S = TypeVar("S", bound=BaseModel)
-ROUND_MODEL = "run:round-"
-"""In the recipe of a round (`Recipe.of_round`): the model that an earlier round has aligned, by its number."""
 NO_PATHS = ("columns", "key", "options", "prices", "request", "title")
 """Keys of recipes whose texts are not paths, so that a `$` in them stays."""
 

@@ -23,10 +23,11 @@ from seelevel.models.files import model_fingerprint
 from seelevel.models.server.spending import LEDGER
 from seelevel.naming import Names
 from seelevel.progress import say
-from seelevel.recipe import ROUND_MODEL, Recipe, texts_in
+from seelevel.recipe import Recipe, texts_in
 from seelevel.registry import is_target
 from seelevel.store import (
     CONTROL,
+    ROUND_MODEL,
     ROUND_STAGES,
     ROUNDS,
     STAGES,

@@ -11,10 +11,10 @@ import yaml
 from seelevel import __version__
 from seelevel.facts import AlignFacts, CheckFacts, DataFacts, EvaluateFacts, GenerateFacts
 from seelevel.formats import kind
-from seelevel.recipe import ROUND_MODEL
 from seelevel.report.costs import say_time, total_seconds
 from seelevel.report.figures import CONTROL_WORDS
 from seelevel.report.reading import SIDES, RunFolder
+from seelevel.store import ROUND_MODEL
 
 LIBRARIES = ("torch", "transformers", "peft", "spacy")
 IDS_SHOWN = 4
