@@ -1,9 +1,9 @@
-"""CHAIRi against recall on a model's own samples: does preference training go where SFT on the same data cannot?
+"""CHAIRi against recall on a model's own samples: does preference training reach what SFT on the same data does not?
 
     python -m benchmarks.frontier --split dev --seeds 0          # every setting once
-    python -m benchmarks.frontier --only 'SFT' 'MPO, 1e-4'      # split test, seeds 0, 1, 2; then the page
+    python -m benchmarks.frontier --only 'SFT' 'MPO, 1e-4'      # two settings on test, seeds 0, 1, 2
 
-The end writes docs/frontier.md, or for `dev` a page beside the runs. Ladders hold six samples of `world:s` per prompt.
+Then it writes docs/frontier.md, or for `dev` a page beside the runs. Ladders hold six samples of `world:s` per prompt.
 A seed draws the samples and the order of training. A stopped command continues when it is run again.
 """
 
@@ -78,7 +78,7 @@ page. Split `{split}`, seeds {seeds}. Settings for `test` are chosen on `dev`; [
 
 - **Ladders**: six samples of `world:s` per prompt (temperature 1), 1,500 prompts, ranked by the auto-check. Or `by
   objects`: by F1 over the annotated objects; with `recall twice`, by F2. `Under the standard`: the standard response
-  stands above the samples; else it is left out.
+  is above the samples; else it is left out.
 - **Training**: {steps} steps of 16 ladders, learning rate 3e-4 unless another is named. MPO is 0.8 DPO, 0.2 BCO and SFT
   per token. `DPO + SFT x 0.02` adds 0.02 of the sum over the best
   response's tokens.
@@ -100,13 +100,13 @@ def main() -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Make the ladders, those that others are copied from first; then train and score."""
+    """Make the checked ladders first, because the other orders copy them; then train and score."""
     chosen = [SETTINGS[name] for name in arguments.only]
     seeds = [str(seed) for seed in arguments.seeds]
-    made = sorted({(e.source, e.order) for e in chosen if e.order != "checked"})
-    first = sorted({e.source for e in chosen})
-    every(arguments, [["ladders", source, "checked", seed] for source in first for seed in seeds], MODULE)
-    every(arguments, [["ladders", source, order, seed] for source, order in made for seed in seeds], MODULE)
+    sources = sorted({e.source for e in chosen})
+    other_orders = sorted({(e.source, e.order) for e in chosen if e.order != "checked"})
+    every(arguments, [["ladders", source, "checked", seed] for source in sources for seed in seeds], MODULE)
+    every(arguments, [["ladders", source, order, seed] for source, order in other_orders for seed in seeds], MODULE)
     evaluation(arguments.out, arguments.split)
     every(arguments, [["base"], *(["train", e.name, seed] for seed in seeds for e in chosen)], MODULE)
 
@@ -171,7 +171,7 @@ def verdict(change: dict[str, Figure]) -> str:
 
 
 def plot(results: Results, path: Path) -> None:
-    """Recall over CHAIRi with the intervals of both, SFT apart from preference training."""
+    """Recall over CHAIRi with the intervals of both; SFT has a colour of its own."""
     import matplotlib
 
     matplotlib.use("svg")

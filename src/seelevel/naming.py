@@ -16,9 +16,8 @@ from seelevel.formats.sources import SPLITS
 from seelevel.models.base import ApiSettings, ModelRef, is_object, is_server
 from seelevel.models.folders import adapter_base, check_model_folder, is_hub_name
 from seelevel.opening import read_text
-from seelevel.recipe import ROUND_MODEL
 from seelevel.registry import import_named
-from seelevel.store import CONTROL, ROUNDS, cache_folder
+from seelevel.store import CONTROL, ROUND_MODEL, ROUNDS, cache_folder
 
 if TYPE_CHECKING:
     from seelevel.formats.sources import Source
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
     from seelevel.scorers.settings import EvaluateSettings
 
 WORLD, ORACLE = "world:", "world:oracle"
-SHIPPED = "world:xs s m l"
+SHIPPED = "world:xs, world:s, world:m, world:l"
 OWN_BASE = "run:base"
 """In recipes: the model that the run makes first, under `base:`."""
 
@@ -62,7 +61,7 @@ class Names:
         return named_generator(name, self.recipe.api) if self.made_in(name) is None else self.model(name)
 
     def ancestor(self, name: str) -> ModelRef:
-        """The same, but for `run:base`, which may not exist yet, the model that it is made from."""
+        """As `answering`, but instead of `run:base`, which may not exist yet, the model that it is made from."""
         base = self.recipe.base
         return self.answering(base.model if base is not None and name == OWN_BASE else name)
 
@@ -112,7 +111,7 @@ def check_data_name(key: str, name: str, splits: Sequence[str]) -> None:
 
 
 def first_ladders(settings: DataSettings | FinetuneSettings, count: int) -> list[Ladder]:
-    """The first records that can be used, with their standard responses."""
+    """The first records that can be used, at most `count`, with their standard responses."""
     split, limit = world_split(settings.prompts), min(settings.limit or count, count)
     if split is not None:
         from seelevel.world.pictures.scenes import draw_scenes
@@ -149,7 +148,7 @@ def source_of(settings: DataSettings | FinetuneSettings) -> Source:
 
 
 def count_questions(settings: EvaluateSettings) -> int:
-    """How many questions the evaluation folder has; for the world, about eight per scene."""
+    """How many single questions the evaluation folder has, without dialogues; for the world, about eight per scene."""
     if world_split(settings.data) is not None:
         return (settings.limit or 500) * 8
     from seelevel.scorers.files import read_entries
@@ -171,8 +170,8 @@ def named_model(name: str) -> ModelRef:
     elif is_server(name):
         raise InputError(f"model {name} is a server's, but its weights are needed here; name a folder or a hub model")
     elif not is_hub_name(name) or "/" not in name:  # without an owner, rather a mistyped folder
-        there = "is a file" if Path(name).is_file() else "does not exist"
-        raise InputError(f"model folder {name} {there}; name a folder, a hub model or one of {SHIPPED}")
+        problem = "is a file" if Path(name).is_file() else "does not exist"
+        raise InputError(f"model folder {name} {problem}; name a folder, a hub model or one of {SHIPPED}")
     return ModelRef(name, name)
 
 

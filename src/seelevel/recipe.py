@@ -23,15 +23,13 @@ from seelevel.opening import read_text
 from seelevel.registry import nearest
 from seelevel.report.settings import ReportSettings
 from seelevel.scorers.settings import EvaluateSettings
-from seelevel.store import STAGES, expand_path
+from seelevel.store import ROUND_MODEL, STAGES, expand_path
 from seelevel.training.settings import AlignSettings, TrainSettings
 from seelevel.yaml_text import load_yaml
 
 S = TypeVar("S", bound=BaseModel)
-ROUND_MODEL = "run:round-"
-"""In the recipe of a round (`Recipe.of_round`): the model that an earlier round has aligned, by its number."""
 NO_PATHS = ("columns", "key", "options", "prices", "request", "title")
-"""Keys of recipes whose texts are no paths, so that a `$` in them stays."""
+"""Keys of recipes whose texts are not paths, so that a `$` in them stays."""
 
 
 class DataSettings(BaseModel):
@@ -46,7 +44,7 @@ class DataSettings(BaseModel):
         description="llava, amp, trl, llamafactory, swift, ranked, plain, nlf, vlsafe, ladders or module:function; "
         "null: by content",
     )
-    limit: int | None = Field(default=None, ge=1, description="only the first so many records")
+    limit: int | None = Field(default=None, ge=1, description="use only the first N records")
     columns: dict[str, str] = Field(default={}, description="our name: the name in the file, such as prompt: question")
     fetch: bool = Field(default=False, description="ask servers for pictures that records name by an address")
     max_rejected: float = Field(default=0.05, ge=0, le=1, description="share of bad records above which the run stops")
@@ -73,7 +71,7 @@ class Recipe(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: str = Field(pattern=r"^[\w-][\w.-]*$", description="the run folder's name too, so '..' is none")
+    name: str = Field(pattern=r"^[\w-][\w.-]*$", description="also names the run folder, so '..' is not allowed")
     seed: int = Field(default=0, ge=0, lt=2**32)
     rounds: int = Field(
         default=1, strict=True, ge=1, le=100, description="on-policy rounds of generate, check, feedback and align"
@@ -81,7 +79,7 @@ class Recipe(BaseModel):
     data: DataSettings
     base: BaseSettings | None = None
     generate: GenerateSettings
-    check: CheckSettings | None = Field(description="null where the order is to stay as it was generated")
+    check: CheckSettings | None = Field(description="null keeps the order of generate")
     feedback: FeedbackSettings | None = None
     align: AlignSettings
     evaluate: EvaluateSettings
@@ -177,13 +175,15 @@ class Recipe(BaseModel):
     @property
     def training(self) -> list[tuple[str, TrainSettings, str]]:
         """(key, settings, model) of everything that is trained, in its order."""
-        found: list[tuple[str, TrainSettings, str]] = []
+        trainings: list[tuple[str, TrainSettings, str]] = []
         if self.base is not None:
-            found.append(("base", self.base, self.base.model))
+            trainings.append(("base", self.base, self.base.model))
         if (tuning := self.generate.training_data) is not None:
-            found.append(("generate.finetune", tuning, self.generate.models[0]))
-        found.append(("align", self.align, self.align.model))
-        return [*found, ("align", self.align.of_control, self.align.model)] if self.align.control else found
+            trainings.append(("generate.finetune", tuning, self.generate.models[0]))
+        trainings.append(("align", self.align, self.align.model))
+        if self.align.control:
+            trainings.append(("align", self.align.of_control, self.align.model))
+        return trainings
 
 
 def _drawn(settings: S, number: int) -> S:
@@ -297,15 +297,15 @@ def _explain(error: ValidationError, raw: dict[str, Any]) -> str:
     elif first["type"] == "missing":
         line = f"key '{key}' is missing; add it"
     else:
-        said = first["msg"][:1].lower() + first["msg"][1:]
-        line = ": ".join(filter(None, (key, said.removeprefix("value error, "))))
+        message = first["msg"][:1].lower() + first["msg"][1:]
+        line = ": ".join(filter(None, (key, message.removeprefix("value error, "))))
         if not isinstance(first["input"], dict) and location[:2] != ["api", "key"]:  # which may be the key itself
             line += f", not {first['input']!r}"
     return line + (f" (and {len(others)} more)" if others else "")
 
 
 def _without_tags(location: Sequence[str], raw: dict[str, Any], names_a_key: bool) -> list[str]:
-    """A location in the recipe without the tags of unions, which are part of pydantic's and no keys.
+    """A location in the recipe without the tags of unions, which are in pydantic's location but are not keys.
 
     names_a_key: its last part is a key, also if the recipe lacks it.
     """
@@ -321,7 +321,7 @@ def _without_tags(location: Sequence[str], raw: dict[str, Any], names_a_key: boo
 
 
 def _known_keys(location: Sequence[str], raw: dict[str, Any]) -> set[str]:
-    """The keys that may stand at a place of the recipe."""
+    """The keys that are allowed at a place of the recipe."""
     models: list[type[BaseModel]] = [Recipe]
     value: Any = raw
     for part in location:
@@ -336,8 +336,8 @@ def _known_keys(location: Sequence[str], raw: dict[str, Any]) -> set[str]:
 
 def _is_meant(model: type[BaseModel], value: Any) -> bool:
     """Whether a mapping says, by a key with one permitted value such as a method's name, that it is for this model."""
-    one = {name: f.default for name, f in model.model_fields.items() if typing.get_args(f.annotation) == (f.default,)}
-    return isinstance(value, dict) and all(value.get(name, default) == default for name, default in one.items())
+    fixed = {name: f.default for name, f in model.model_fields.items() if typing.get_args(f.annotation) == (f.default,)}
+    return isinstance(value, dict) and all(value.get(name, default) == default for name, default in fixed.items())
 
 
 def _models(annotation: Any) -> list[type[BaseModel]]:

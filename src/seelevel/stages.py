@@ -23,10 +23,11 @@ from seelevel.models.files import model_fingerprint
 from seelevel.models.server.spending import LEDGER
 from seelevel.naming import Names
 from seelevel.progress import say
-from seelevel.recipe import ROUND_MODEL, Recipe, texts_in
+from seelevel.recipe import Recipe, texts_in
 from seelevel.registry import is_target
 from seelevel.store import (
     CONTROL,
+    ROUND_MODEL,
     ROUND_STAGES,
     ROUNDS,
     STAGES,
@@ -69,8 +70,9 @@ STEP_BYTES = 1 << 20  # free space that a stage needs before another start can h
 class Stages:
     """The part that all stages of a run share: fingerprints, manifests, the lock.
 
-    `recipe` and `out` are those of one round: of the last, or of an earlier one of the run `whole`. `names` has the
-    whole recipe and the run folder.
+    An instance has the stages of one round: the last one or, with `whole`, an earlier one of that run. `recipe` and
+    `out` are the round's; `names` has the whole recipe and the run folder. Raises `InputError` if `out` is a link to
+    itself.
     """
 
     def __init__(self, recipe: Recipe, out: Path, whole: Self | None = None) -> None:

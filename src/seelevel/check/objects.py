@@ -37,17 +37,21 @@ from seelevel.scorers.objects import ObjectSets, by_image, names_in, read_object
 from seelevel.store import batched
 
 BLOCK = 1024
+"""Ladders whose responses are searched for objects at once."""
 DIGITS = 5
+"""Decimals of precision, recall and F."""
 WEIGHTS = {"f1": 1.0, "f0.5": 0.5, "f2": 2.0}
 """How many times as much recall counts as precision, by rule."""
 SHOWN = 5
+"""Names of objects in a warning."""
 
 
 @dataclass(frozen=True)
 class Annotations:
-    """What a recipe names: the object sets of a file, None for the ladders' own, and the words for the objects.
+    """The annotated objects, and the words for them.
 
-    `mentions` is None if no list of words is given: then the objects' names are their only words.
+    `sets`: those of a file; None: each ladder has its own. `mentions`: a list of words; None: an object's name is its
+    only word.
     """
 
     sets: ObjectSets | None
@@ -145,12 +149,12 @@ class Objects:
     def _check(self, ladder: Ladder, mentioned: Sequence[Sequence[Mention]], mentions: Mentions) -> Ladder:
         note = CheckNote("objects", tuple(ladder.levels), rule=self.rule)
         annotated = self.annotated(ladder)
-        named_there = (mentions.object_of(name.strip().lower()) for name in annotated or [])
-        there = {name for name in named_there if name is not None}
-        if reason := self._why_unchecked(ladder, annotated, there, mentioned):
+        listed = (mentions.object_of(name.strip().lower()) for name in annotated or [])
+        present = {name for name in listed if name is not None}
+        if reason := self._why_unchecked(ladder, annotated, present, mentioned):
             return ladder.left_unchecked(replace(note, unchecked=reason))
         first = 1 if self.standard_first and ladder.standard is not None else 0
-        named = [compared(r.text, m, there) for r, m in zip(ladder.responses, mentioned, strict=True)]
+        named = [compared(r.text, m, present) for r, m in zip(ladder.responses, mentioned, strict=True)]
         figures = [figure(objects.precision, objects.recall, self.rule) for objects in named]
         levels = [0] * first + [first + level for level in close_levels(figures[first:], self.tolerance)]
         responses = [
@@ -170,7 +174,7 @@ class Objects:
         self,
         ladder: Ladder,
         annotated: list[str] | None,
-        there: set[str],
+        present: set[str],
         mentioned: Sequence[Sequence[Mention]],
     ) -> str:
         """Why a ladder cannot be checked; empty if it can."""
@@ -180,7 +184,7 @@ class Objects:
             return "the standard response is not first"
         if annotated is None:
             return "no objects are annotated"
-        if not there:
+        if not present:
             return "the picture holds no listed object"
         return "" if any(mentioned) else "no response names an object"
 
@@ -193,20 +197,20 @@ def own_objects(annotations: Mapping[str, Any]) -> list[str] | None:
     return None
 
 
-def compared(text: str, mentioned: Sequence[Mention], there: set[str]) -> ObjectsNamed:
+def compared(text: str, mentioned: Sequence[Mention], present: set[str]) -> ObjectsNamed:
     """The objects of a response against the set of those in the picture, which must not be empty."""
     words = {mention.word: mention.object for mention in mentioned}
     places: dict[str, list[tuple[int, int]]] = {name: [] for name in words.values()}
     for start, end, word in places_of(words, text):
         places[words[word]].append((start, end))
     objects = [NamedObject(name, tuple(at)) for name, at in places.items()]
-    matched = tuple(one for one in objects if one.object in there)
+    matched = tuple(named for named in objects if named.object in present)
     return ObjectsNamed(
         precision=round(len(matched) / len(objects), DIGITS) if objects else 0.0,
-        recall=round(len(matched) / len(there), DIGITS),
+        recall=round(len(matched) / len(present), DIGITS),
         matched=matched,
-        invented=tuple(one for one in objects if one.object not in there),
-        missed=tuple(sorted(there - places.keys())),
+        invented=tuple(named for named in objects if named.object not in present),
+        missed=tuple(sorted(present - places.keys())),
     )
 
 

@@ -1,7 +1,7 @@
-"""`seelevel export`: what a finished run has made, in a form that needs nothing of this package.
+"""`seelevel export`: the model and the preferences of a finished run, in files that other programs read.
 
     FOLDER/model/    merged or full weights, with every other file as the base model has it; or adapter/, the adapter
-    FOLDER/data/     the preferences that were trained on, for TRL, LLaMA-Factory and ms-swift, with their pictures
+    FOLDER/data/     the preferences that `align` read, for TRL, LLaMA-Factory and ms-swift, with their pictures
 
 Both have a card, README.md, so each can be a repository of the hub.
 """
@@ -35,7 +35,8 @@ def export(root: Path, out: Path | None = None, adapter: bool = False, dtype: st
 
     root: the run's folder. out: a new or empty folder; None: `export` in the run's folder. adapter: the adapter alone,
     not merged. dtype: the number format of the weights, one of `DTYPES`; `auto`: that of `weights.formats`. Raises
-    `InputError` for a run that is not finished, a folder that is in use, and an adapter that cannot be merged.
+    `InputError` for a run that is not finished, a folder that is in use, and an adapter that cannot be merged;
+    `DiskFullError` with the bytes missing.
     """
     if adapter and dtype != "auto":
         raise InputError(f"--dtype {dtype}: an adapter alone keeps its own number format; leave out --dtype")
@@ -65,12 +66,12 @@ def finished_run(root: Path) -> tuple[RunFolder, Recipe]:
 
 
 def _target(out: Path) -> Path:
-    """A folder that may be written. Raises `InputError` for one that holds files or lies in a stage of a run."""
+    """A folder that may be written. Raises `InputError` for one that holds files or is inside a stage of a run."""
     target = out.resolve()
     if target.exists() and not (target.is_dir() and not any(target.iterdir())):
         raise InputError(f"{out} exists already; remove it, or choose another --out")
     if any((folder / BEGUN).is_file() for folder in target.parents):
-        raise InputError(f"{out} lies in a stage of a run, which may empty it; choose another --out")
+        raise InputError(f"{out} is inside a stage of a run, which may empty it; choose another --out")
     return target
 
 

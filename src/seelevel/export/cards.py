@@ -14,7 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from seelevel import __version__
 from seelevel.export.data import FILES, Data
 from seelevel.export.weights import Rounding
-from seelevel.facts import AlignFacts, EvaluateFacts
+from seelevel.facts import AlignFacts, CheckFacts, EvaluateFacts
 from seelevel.ladder import IMAGE_MARK, Ladder
 from seelevel.models.conditions import Conditions
 from seelevel.models.folders import is_hub_name
@@ -22,8 +22,8 @@ from seelevel.naming import ORACLE, OWN_BASE, WORLD
 from seelevel.opening import read_text
 from seelevel.recipe import Recipe, texts_in
 from seelevel.report.costs import say_time, total_seconds
-from seelevel.report.facts import checked, run_facts, unscored
-from seelevel.report.figures import CONTROL_WORDS, Comparison, against_control, comparisons, outcome
+from seelevel.report.facts import checked, run_facts, unscored_shares
+from seelevel.report.figures import CONTROL_WORDS, Comparison, Figure, against_control, comparisons, outcome
 from seelevel.report.reading import RunFolder
 from seelevel.stages import made_under_these_settings, without_keys
 from seelevel.training.settings import TRACKING
@@ -45,7 +45,7 @@ METHODS = {
     "mdpo": "AMP, [arXiv 2405.11165](https://arxiv.org/abs/2405.11165)",
     "conditional": "DRESS, [arXiv 2311.10081](https://arxiv.org/abs/2311.10081)",
 }
-"""Where an objective of the package comes from, for those of its two papers."""
+"""The paper that an objective comes from, for the two papers that this package follows."""
 SIZES = ((1000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 
 
@@ -107,25 +107,22 @@ def data_card(exported: Exported, ladders: Sequence[Ladder]) -> str:
     """README.md of the preference data."""
     run, recipe, data = exported.run, exported.recipe, exported.data
     assert data is not None
-    form = {"task_categories": ["image-text-to-text"], "tags": ["seelevel", "preferences", "dpo"]}
-    size = next((name for most, name in SIZES if data.pairs < most), "n>1M")
-    configs = [{"config_name": name, "data_files": file} for name, file in FILES.items()]
-    all_world = _world_data(recipe)
-    front = {
-        **form,
-        "size_categories": [size],
-        "configs": configs,
-        **({"license": WORLDS_LICENCE} if all_world else {}),
+    licence = {"license": WORLDS_LICENCE} if _world_data(recipe) else {}
+    front: dict[str, Any] = {
+        "task_categories": ["image-text-to-text"],
+        "tags": ["seelevel", "preferences", "dpo"],
+        "size_categories": [next((name for most, name in SIZES if data.pairs < most), "n>1M")],
+        "configs": [{"config_name": name, "data_files": file} for name, file in FILES.items()],
     }
     example = next(ladder for ladder in ladders if ladder.pairs())
     better, worse = example.pairs()[0]
     text = _render(
         "data_card.md.j2",
-        front=front,
+        front=front | licence,
         title=_title(run),
         data=data,
         files=FILES,
-        licence=front.get("license", ""),
+        licence=licence.get("license", ""),
         prompts=str(run.setting("data", "prompts")),
         facts=[
             (key, value) for key, value in run_facts(run) if key in ("Levels", "Rounds", "Check", "Feedback", "Records")
@@ -151,7 +148,7 @@ def _title(run: RunFolder) -> str:
     return str(run.setting("report", "title") or run.setting("name"))
 
 
-# --- what is known ------------------------------------------------------------------------------------------------
+# --- what the run knows -------------------------------------------------------------------------------------------
 
 
 def _base_name(recipe: Recipe) -> str:
@@ -166,7 +163,7 @@ def _on_hub(name: str) -> bool:
 
 
 def _licence(name: str, base: Path) -> dict[str, Any]:
-    """The base's licence as front matter: from its own card, or the world's; empty if nobody says it."""
+    """The base's licence as front matter: from its own card, or the world's; empty if there is none."""
     if name.startswith(WORLD):
         return {"license": WORLDS_LICENCE}
     card = base / "README.md"
@@ -190,36 +187,34 @@ def _world_data(recipe: Recipe) -> bool:
 def _training_rows(run: RunFolder, recipe: Recipe, facts: AlignFacts) -> list[tuple[str, str]]:
     manifest = run.stages["align"].manifest or {}
     seconds = manifest.get("seconds")
+    total = say_time(total_seconds(run))
     where = f" in {facts.dtype} on {facts.device}" if facts.dtype and facts.device else ""
     weights = "" if facts.trained_weights is None else f", {facts.trained_weights:,} weights"
     return [
         ("Steps", f"{facts.steps:,} on {facts.ladders or 0:,} ladders{weights}" if facts.steps is not None else ""),
-        ("Training time", "" if seconds is None else f"{say_time(float(seconds))}{where}, of {_all(run)} for the run"),
+        ("Training time", "" if seconds is None else f"{say_time(float(seconds))}{where}, of {total} for the run"),
         ("Seed", str(recipe.seed)),
     ]
 
 
-def _all(run: RunFolder) -> str:
-    return say_time(total_seconds(run))
-
-
 def _figure_row(row: Comparison) -> list[str]:
-    sides = [
-        "–" if figure is None else f"{row.say(figure.value)} ({figure.interval(row.say)})"
-        for figure in (row.base, row.aligned)
-    ]
+    sides = [_with_interval(row, figure) for figure in (row.base, row.aligned)]
     change = "–" if row.difference is None else _change(row)
     count = "" if row.difference is None or row.difference.n is None else f"{row.difference.n:,}"
     arrow = {"lower": " ↓", "higher": " ↑"}.get(row.metric.better, "")
     return [row.metric.label + arrow, *sides, change, count, VERDICTS.get(str(row.verdict), "no interval")]
 
 
+def _with_interval(row: Comparison, figure: Figure | None) -> str:
+    return "–" if figure is None else f"{row.say(figure.value)} ({figure.interval(row.say)})"
+
+
 def _control_cells(row: Comparison) -> list[str]:
     control = row.control
     if control is None or control.difference is None:
         return ["–", "–", "–"]
-    figure = "–" if control.base is None else f"{row.say(control.base.value)} ({control.base.interval(row.say)})"
-    return [figure, _change(control), CONTROL_VERDICTS.get(str(control.verdict), "no interval")]
+    verdict = CONTROL_VERDICTS.get(str(control.verdict), "no interval")
+    return [_with_interval(row, control.base), _change(control), verdict]
 
 
 def _sentence_of_control(row: Comparison) -> str:
@@ -255,11 +250,9 @@ def _limits(run: RunFolder, recipe: Recipe, facts: AlignFacts, rows: Sequence[Co
         limits.append(f"The base model guesses at {'; '.join(chance)}: these figures say nothing about it.")
     if recipe.evaluate.judge is not None:
         limits.append(f"{recipe.evaluate.judge} judged the answers that need a judge, and no person checked it.")
-    left = unscored(run)
-    if left and not left.startswith("nothing"):
-        limits.append(f"Answers without a score: {left}.")
-    overridden = (run.stages["check"].manifest or {}).get("overridden")
-    if not overridden:
+    if shares := unscored_shares(run):
+        limits.append(f"Answers without a score: {'; '.join(shares)}.")
+    if not run.stages["check"].facts(CheckFacts).overridden:
         limits.append("No person has checked the preferences that it learned.")
     if facts.best_fell:
         limits.append("While it trained, its best responses became less likely than before for a while.")
@@ -270,7 +263,7 @@ def _limits(run: RunFolder, recipe: Recipe, facts: AlignFacts, rows: Sequence[Co
 
 
 def _recipe_text(recipe: Recipe) -> str:
-    """The recipe without what is the default, without servers, trackers and the report. Methods keep their names."""
+    """The recipe without defaults, servers, trackers and the report. Methods keep their names."""
     kept = without_keys(TRACKING, recipe.model_dump(mode="json", exclude={"api", "report"}, exclude_defaults=True))
     kept["check"] = kept.get("check")
     kept["generate"] = {"method": recipe.generate.method, **kept["generate"]}

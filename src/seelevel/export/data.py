@@ -1,4 +1,4 @@
-"""The preference data of an export: the ladders that were trained on, as the files of three trainers, and a card."""
+"""The preference data of an export: the ladders that `align` read, as the files of three trainers."""
 
 from __future__ import annotations
 

@@ -36,8 +36,9 @@ def build_ladder(
     flags = [] if responses or ladder.reference else [NO_STANDARD]
     dropped = []
     for talk, origin in zip(talks, origins, strict=True):
-        why, answers = "", _answers(talk.messages)
+        answers = _answers(talk.messages)
         text = "\n\n".join(answers)
+        why = ""
         if any(not answer for answer in answers):
             why = NOT_ANSWERED if talk.note else EMPTY
         elif any(repeats(text, "\n\n".join(_answers(response.messages))) for response in responses):

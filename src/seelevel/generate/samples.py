@@ -55,9 +55,9 @@ def generate(
 def sampled(
     ladder: Ladder, talks: Sequence[Talk], origins: Sequence[dict[str, Any]], settings: SamplesSettings
 ) -> Ladder:
-    """A ladder with samples on one level, which is flagged while there are several.
+    """A ladder with samples on one level, flagged if they are several: nothing has ranked them yet.
 
-    Without `settings.standard` its own responses are left out. The best is kept as the reference of checkers.
+    Without `settings.standard` the ladder's own responses are left out. Checkers keep the first as their reference.
     """
 
     def alike(text: str, other: str) -> bool:
@@ -88,8 +88,8 @@ def _common(a: Sequence[str], b: Sequence[str]) -> int:
     for n, word in enumerate(a):
         places[word] = places.get(word, 0) | 1 << n
     whole = (1 << len(a)) - 1
-    open_ = whole  # a 0 is a word of `a` at which the subsequence grows
+    unused = whole  # a 0 is a word of `a` at which the subsequence grows
     for word in b:
-        matches = open_ & places.get(word, 0)
-        open_ = (open_ + matches | open_ - matches) & whole
-    return len(a) - open_.bit_count()
+        matches = unused & places.get(word, 0)
+        unused = ((unused + matches) | (unused - matches)) & whole
+    return len(a) - unused.bit_count()

@@ -11,10 +11,10 @@ import yaml
 from seelevel import __version__
 from seelevel.facts import AlignFacts, CheckFacts, DataFacts, EvaluateFacts, GenerateFacts
 from seelevel.formats import kind
-from seelevel.recipe import ROUND_MODEL
 from seelevel.report.costs import say_time, total_seconds
 from seelevel.report.figures import CONTROL_WORDS
 from seelevel.report.reading import SIDES, RunFolder
+from seelevel.store import ROUND_MODEL
 
 LIBRARIES = ("torch", "transformers", "peft", "spacy")
 IDS_SHOWN = 4
@@ -55,7 +55,7 @@ def run_facts(run: RunFolder) -> list[tuple[str, str]]:
         ("Prompts", str(run.setting("data", "prompts") or "")),
         ("Records", _records(run)),
         ("Evaluated on", _evaluated(run)),
-        ("Left unscored", unscored(run)),
+        ("Left unscored", _unscored(run)),
         ("Versions", _versions()),
     ]
     return [(name, text) for name, text in rows if text]
@@ -102,12 +102,18 @@ def _evaluated(run: RunFolder) -> str:
     return "; ".join(filter(None, (stage.words, f"questions: {counts}" if counts else "")))
 
 
-def unscored(run: RunFolder) -> str:
+def _unscored(run: RunFolder) -> str:
     """Unscored items per benchmark and side; empty without an evaluation."""
+    shares = unscored_shares(run)
+    return "" if shares is None else "; ".join(shares) or "nothing: every answer was scored"
+
+
+def unscored_shares(run: RunFolder) -> list[str] | None:
+    """One text per benchmark and side with unscored items; None without an evaluation."""
     counts = ((run.metrics or {}).get("settings") or {}).get("unscored")
     if counts is None:
-        return ""
-    shares = []
+        return None
+    shares = list[str]()
     for side in SIDES:
         for name, count in (counts.get(side) or {}).items():
             items = run.answers(side, name)
@@ -115,7 +121,7 @@ def unscored(run: RunFolder) -> str:
             # A dialogue is scored if one of its rounds is. Its unscored rounds are counted on their own.
             rounds = [item["ratings"] for item in items if item.get("ratings")]
             shares += _share(f"{side} {name} rounds", sum(r.count(None) for r in rounds), sum(map(len, rounds)))
-    return "; ".join(shares) or "nothing: every answer was scored"
+    return shares
 
 
 def _share(what: str, count: int, total: int) -> list[str]:

@@ -82,7 +82,7 @@ class Tracking(TrainerCallback):
     ) -> None:
         self._every, self._place, self._prompts, self._ask = every, place, prompts, ask
         with undisturbed():
-            self._trackers = [_started(name, place) for name in trackers]
+            self._trackers = [_tracker(name, place) for name in trackers]
         record = read_mapping(place.checkpoints / RECORD) or {}
         self._logged = int(record["step"]) if record.get("fingerprint") == place.fingerprint else -1
 
@@ -121,14 +121,14 @@ class Tracking(TrainerCallback):
     def _show(self, step: int) -> None:
         answers = self._ask(self._prompts)
         rows = [
-            Asked(_bare(prompt), tuple(prompt.images), completion.text or completion.note)
+            Asked(_question(prompt), tuple(prompt.images), completion.text or completion.note)
             for prompt, completion in zip(self._prompts, answers, strict=True)
         ]
         for tracker in self._trackers:
             tracker.show(rows, step)
 
 
-def _bare(prompt: Prompt) -> str:
+def _question(prompt: Prompt) -> str:
     return " ".join(prompt.messages[-1]["content"].replace(IMAGE_MARK, "").split())
 
 
@@ -221,10 +221,10 @@ class Wandb:
             os.environ.pop(name, None)
 
 
-def _started(name: str, place: Place) -> TensorBoard | Trackio | Wandb:
+def _tracker(name: str, place: Place) -> TensorBoard | Trackio | Wandb:
     try:
         return TRACKERS[name](place)
-    except ImportError as error:  # of a part of it: the package itself is there
+    except ImportError as error:  # a part of it: `check_trackers` has found the package
         raise InputError(
             f"report_to: {name} cannot be imported ({error}); install it again, or leave it out"
         ) from error

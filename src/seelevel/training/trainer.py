@@ -28,7 +28,7 @@ from seelevel.training.checkpoints import checkpoints, seal
 from seelevel.training.logprobs import Policy, token_logprobs
 from seelevel.training.objectives import OBJECTIVES
 from seelevel.training.objectives.logs import Logs, joined
-from seelevel.training.objectives.ratios import off
+from seelevel.training.objectives.ratios import relative_error
 from seelevel.training.objectives.settings import Objective
 from seelevel.training.packing import Batch, collate, row_parts, rows_of
 from seelevel.training.prepare import Prepared
@@ -290,4 +290,4 @@ def best_fallen(history: Sequence[dict[str, float]], rounding: float = FLOAT32) 
     if len(changes) < FALL_WINDOW:
         return None
     mean = sum(changes) / len(changes)
-    return mean if mean < -off(rounding) / len(changes) ** 0.5 else None
+    return mean if mean < -relative_error(rounding) / len(changes) ** 0.5 else None

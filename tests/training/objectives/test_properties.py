@@ -51,6 +51,16 @@ def test_a_batch_that_says_nothing_has_loss_zero_and_a_gradient_of_zero(asked: A
 
 
 @every
+def test_a_ladder_without_a_response_leaves_the_mean_and_is_counted(asked: Any) -> None:
+    values: list[list[list[float]]] = [[[-1.0], [-2.0, -1.5], [-0.3]], []]
+    ladders = [ladder(0, 1, 1, scores=[1, 0.5, 0.5]), ladder()]
+    both, one = (with_views(logprobs(*values[:n]), ladders[:n], values[:n]) for n in (2, 1))
+    loss, logs = run(asked, both, both, ladders)
+    assert loss.item() == pytest.approx(run(asked, one, one, ladders[:1])[0].item())
+    assert (logs.ladders, logs.without_pair) == (1, 1)
+
+
+@every
 @quick
 @given(parts=st.lists(drawn(), min_size=1, max_size=4), cut=st.integers(0, 4))
 def test_loss_and_logs_are_means_over_ladders_however_a_batch_is_split(

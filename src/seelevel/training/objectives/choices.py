@@ -20,19 +20,19 @@ from seelevel.training.objectives.logs import Mean
 class ChoiceIndex:
     """C choices over all responses of a batch in one sequence; W is the largest number of responses in a choice.
 
-    among: [C, W], positions of responses, the chosen one first; there: [C, W], false for padding; share: [C], 1 / size
+    among: [C, W], positions of responses, the chosen one first; mask: [C, W], false for padding; share: [C], 1 / size
     of the chosen one's tied group; ladders: how many ladders have a choice; without: how many have none.
     """
 
     among: Tensor
-    there: Tensor
+    mask: Tensor
     share: Tensor
     ladders: int
     without: int
 
     def terms(self, values: Tensor) -> Tensor:
         """[C]: −log softmax of the chosen one, logsumexp(values) − values[·, 0]. values: [C, W]."""
-        return values.masked_fill(~self.there, -torch.inf).logsumexp(1) - values[:, 0]
+        return values.masked_fill(~self.mask, -torch.inf).logsumexp(1) - values[:, 0]
 
     def mean(self, terms: Tensor) -> Tensor:
         """Sum over each ladder's choices, then mean over the ladders with a choice. terms: [C]."""
@@ -57,10 +57,10 @@ def choice_index(ladders: Sequence[Ladder], like: Tensor) -> ChoiceIndex:
         start += len(levels)
     width = max(map(len, among), default=1)
     padded = [row + row[:1] * (width - len(row)) for row in among]
-    there = [[n < len(row) for n in range(width)] for row in among]
+    mask = [[n < len(row) for n in range(width)] for row in among]
     return ChoiceIndex(
         torch.tensor(padded, dtype=torch.long, device=like.device).reshape(-1, width),
-        torch.tensor(there, dtype=torch.bool, device=like.device).reshape(-1, width),
+        torch.tensor(mask, dtype=torch.bool, device=like.device).reshape(-1, width),
         torch.tensor(share, dtype=like.dtype, device=like.device),
         counted,
         len(ladders) - counted,

@@ -1,4 +1,4 @@
-"""Direct preference optimisation (DPO, arXiv 2305.18290) on ladders, and its kin.
+"""Direct preference optimisation (DPO, arXiv 2305.18290) on ladders, and its variants.
 
     r_i = log π(y_i | x) − log π_ref(y_i | x)
     L(ladder) = mean over pairs (i, j) of loss(r_i, r_j)        the losses: `pair_losses`

@@ -9,7 +9,7 @@
     rloo      s − mean of the other responses' s                                      RLOO (arXiv 2402.14740)
 
 `ratio: response` has one ratio per response, the exponential of its mean log-ratio (GSPO, arXiv 2507.18071), and
-`none` has none: −A · log π(y | x) over tokens. `per_token: false` takes sums in the place of means over tokens:
+`none` has none: −A · log π(y | x) over tokens. `per_token: false` takes sums over tokens instead of means:
 `advantage: rloo, ratio: response, per_token: false` is the loss of TRL's RLOOTrainer.
 
 s is the responses' score called `score`, if all of a ladder's responses have it, and else their level: 1 for the best
@@ -69,7 +69,7 @@ def clipped(log_ratio: Tensor, advantage: Tensor, clip: float) -> tuple[Tensor, 
 def gains(
     policy: TokenLogprobs, reference: TokenLogprobs | None, advantage: Tensor, settings: GrpoSettings
 ) -> tuple[Tensor, Tensor]:
-    """[R]: what each response adds to the goal, and the share of it that the clip decides. advantage: [R]."""
+    """[R]: each response's part of the goal, and the share of it that the clip decides. advantage: [R]."""
     by_response, weight = (averaged if settings.per_token else summed), settings.round_weight
     if settings.ratio == "none":
         return advantage * by_response(policy, weight), torch.zeros_like(advantage)
@@ -85,15 +85,21 @@ def grpo(
     policy: TokenLogprobs, reference: TokenLogprobs | None, ladders: Sequence[Ladder], settings: GrpoSettings
 ) -> tuple[Tensor, Logs]:
     """Mean loss over the ladders of two levels at least, and what to log."""
-    flat, shares, scored, count = list[float](), list[float](), 0, 0
+    flat, shares = list[float](), list[float]()
+    scored = count = 0
     for ladder in ladders:
-        size, part = len(ladder.responses), settings.has_signal(ladder.levels)
-        found = scores(ladder, settings.score)
-        flat += advantages(found or level_rewards(ladder.levels), settings.advantage) if part else [0.0] * size
-        shares += [part / size] * size
-        scored, count = scored + (part and found is not None), count + part
+        size = len(ladder.responses)
+        if not settings.has_signal(ladder.levels):
+            flat += [0.0] * size
+            shares += [0.0] * size
+            continue
+        rewards = scores(ladder, settings.score)
+        flat += advantages(rewards or level_rewards(ladder.levels), settings.advantage)
+        shares += [1 / size] * size
+        scored += rewards is not None
+        count += 1
     advantage, share = (
-        torch.tensor(part, dtype=policy.values.dtype, device=policy.values.device) for part in (flat, shares)
+        torch.tensor(numbers, dtype=policy.values.dtype, device=policy.values.device) for numbers in (flat, shares)
     )
 
     gain, cut = gains(policy, reference, advantage, settings)
@@ -101,16 +107,16 @@ def grpo(
 
     compared = change(policy, reference) if settings.needs_reference else policy
     by_response, rounding = (averaged, averaged_rounding) if settings.per_token else (summed, summed_rounding)
-    seen = reference if settings.needs_reference else None
+    before = reference if settings.needs_reference else None
     logs = {
         "clipped": Mean((share * cut).sum().detach(), count),
         "scored": Mean(scored, count),
         **margin_logs(
             by_response(compared, settings.round_weight),
-            rounding(policy, seen, settings.round_weight),
+            rounding(policy, before, settings.round_weight),
             ladders,
             pair_index(ladders, "all", policy.values),
         ),
-        **best_logs(policy, seen, ladders),
+        **best_logs(policy, before, ladders),
     }
     return loss, Logs(logs, count, len(ladders) - count)

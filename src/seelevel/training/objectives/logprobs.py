@@ -43,7 +43,10 @@ class TokenLogprobs:
         return list(total.split(list(self.sizes)))
 
     def select(self, ladders: Sequence[int | None]) -> TokenLogprobs:
-        """Only these ladders of the batch, with the tokens in its order; None makes a ladder without responses."""
+        """Only these ladders of the batch, with the tokens in its order; None makes a ladder without responses.
+
+        Views are not selected.
+        """
         chosen = {ladder: number for number, ladder in enumerate(ladders) if ladder is not None}
         numbers = torch.tensor([chosen.get(n, -1) for n in range(len(self.sizes))], device=self.ladder.device)
         number = numbers[self.ladder]
@@ -72,5 +75,5 @@ class TokenLogprobs:
         return [name for name, view in self.views.items() if view.sizes[ladder]]
 
     def with_values(self, values: Tensor) -> TokenLogprobs:
-        """The same tokens under another model."""
+        """The same tokens with other values, such as those of another model. Views keep theirs."""
         return replace(self, values=values)

@@ -22,14 +22,15 @@ class Mean:
 
 @dataclass(frozen=True)
 class Logs:
-    """Means over ladders by name; ladders: over how many the loss is a mean; without_pair: how many left it."""
+    """Means over ladders by name; ladders: how many are in the mean loss; without_pair: how many are not,
+    because they have no signal."""
 
     means: dict[str, Mean]
     ladders: int
     without_pair: int = 0
 
     def __getitem__(self, name: str) -> float:
-        """The mean called so; NaN over no ladder at all."""
+        """The mean of this name; NaN if no ladder is in it."""
         mean = self.means[name]
         return float(mean.total) / mean.count if mean.count else float("nan")
 
@@ -53,6 +54,6 @@ def joined(parts: Iterable[Logs]) -> Logs:
     for part in parts:
         ladders, without = ladders + part.ladders, without + part.without_pair
         for name, mean in part.means.items():
-            known = means.get(name, Mean(0.0, 0))
-            means[name] = Mean(known.total + mean.total, known.count + mean.count)
+            before = means.get(name, Mean(0.0, 0))
+            means[name] = Mean(before.total + mean.total, before.count + mean.count)
     return Logs(means, ladders, without)

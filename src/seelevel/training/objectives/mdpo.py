@@ -5,7 +5,7 @@
 
 β: `beta`; λ: `weight`; log π(y_i | x): sum over the scored tokens of response i, end of turn included, a token of
 answer round t weighing 1 + round_weight · t. The second term is the penalty `paper` (at the start its gradient on the
-best response is 2λ/β times the preference term's); `penalties` has what may stand in its place.
+best response is 2λ/β times the preference term's); `penalties` has the other ones.
 
 The paper prints a sum over pairs, its authors' code takes the mean; here it is the mean over a ladder's pairs, then the
 mean over ladders, so that a ladder weighs the same whatever its K. Ties make no pair; all responses of the best level

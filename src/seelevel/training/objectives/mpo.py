@@ -3,7 +3,7 @@
     L(ladder) = Σ_n w_n L_n(ladder)        L_n: the loss of term n; w: `weights`
 
 The default is DPO (0.8), BCO (0.2) and the mean over tokens of the best response's negative log-probability (1), as
-TRL has it with `loss_weights`. A ladder without a signal for a term goes without it: one response alone still trains
+in TRL's `loss_weights`. A ladder without a signal for a term goes without it: one response alone still trains
 `sft`. The mean is over the ladders that have a signal for some term.
 """
 
@@ -48,10 +48,10 @@ def of_term(
     term: Objective, policy: TokenLogprobs, reference: TokenLogprobs | None, ladders: Sequence[Ladder]
 ) -> tuple[Tensor, Logs]:
     """The loss of one term, which sees the reference only if it needs it."""
-    seen = reference if term.needs_reference else None
+    before = reference if term.needs_reference else None
     if term.name in TERMS:
-        return TERMS[term.name](policy, seen, ladders, term)
-    return term.compute_loss(policy, seen, ladders)
+        return TERMS[term.name](policy, before, ladders, term)
+    return term.compute_loss(policy, before, ladders)
 
 
 def mpo(

@@ -78,7 +78,7 @@ def nca_pair(p: PairValues, s: DpoSettings) -> Tensor:
 
 def bco_pair(p: PairValues, s: DpoSettings) -> Tensor:
     """BCO (arXiv 2404.04656): good or bad, each response for itself. Its reward shift δ is 0, as in TRL: the paper's is
-    a running mean over steps, which is no function of a ladder."""
+    a running mean over steps, and depends on more than the ladder."""
     return -logsigmoid(s.beta * p.better) - logsigmoid(-s.beta * p.worse)
 
 

@@ -48,23 +48,24 @@ class PairIndex(Shares):
 
 def pair_index(ladders: Sequence[Ladder], pairs: Pairs, like: Tensor) -> PairIndex:
     """The pairs that the pair set asks for, on the device of `like` and with its dtype where not integer."""
-    better, worse, best, share = [list[float]() for _ in range(4)]
+    better, worse = list[int](), list[int]()
+    best, share = list[float](), list[float]()
     between = list[tuple[int, int, int]]()
     start = counted = 0
     for number, ladder in enumerate(ladders):
-        found = ladder.pairs(pairs)
-        counted += bool(found)
+        chosen = ladder.pairs(pairs)
+        counted += bool(chosen)
         top = min(ladder.levels, default=0)
-        for i, j in found:
+        for i, j in chosen:
             better.append(start + i)
             worse.append(start + j)
             best.append(float(ladder.levels[i] == top))
-            share.append(1 / len(found))
+            share.append(1 / len(chosen))
             between.append((number, ladder.levels[i], ladder.levels[j]))
         start += len(ladder.responses)
-    whole = [torch.tensor(part, dtype=torch.long, device=like.device) for part in (better, worse)]
-    real = [torch.tensor(part, dtype=like.dtype, device=like.device) for part in (best, share)]
-    return PairIndex(real[1], counted, len(ladders) - counted, whole[0], whole[1], real[0], between)
+    betters, worses = (torch.tensor(part, dtype=torch.long, device=like.device) for part in (better, worse))
+    bests, shares = (torch.tensor(part, dtype=like.dtype, device=like.device) for part in (best, share))
+    return PairIndex(shares, counted, len(ladders) - counted, betters, worses, bests, between)
 
 
 @dataclass(frozen=True)

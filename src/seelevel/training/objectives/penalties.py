@@ -54,7 +54,7 @@ def scaled(s: Shift) -> Tensor:
 
 
 def mean(s: Shift) -> Tensor:
-    """−r / |y|: by the token; but for a constant the α · NLL / |y| of RPO (arXiv 2404.19733)."""
+    """−r / |y|: per token; up to a constant, the α · NLL / |y| of RPO (arXiv 2404.19733)."""
     return -s.r / s.length
 
 

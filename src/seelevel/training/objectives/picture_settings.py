@@ -20,10 +20,10 @@ class AncpoSettings(BestOnly):
 
     name: Literal["ancpo"] = "ancpo"
     beta: float = Field(default=0.1, gt=0)
-    delta: float = Field(default=0.0, description="δ, what the reward is to exceed, times beta")
+    delta: float = Field(default=0.0, description="δ: beta times the reward should exceed it")
 
 
-class OfPictures(BestOnly):
+class PictureObjective(BestOnly):
     """An objective on the best responses of ladders, given two pictures."""
 
     beta: float = Field(default=0.1, gt=0)
@@ -47,7 +47,7 @@ class OfPictures(BestOnly):
         return f"objective {self.name} needs {self.needs}; none of {len(ladders)} ladders has that"
 
 
-class CopoSettings(OfPictures):
+class CopoSettings(PictureObjective):
     """mDPO's preference for the right picture (conditional preference optimisation, arXiv 2406.11839)."""
 
     name: Literal["copo"] = "copo"
@@ -87,7 +87,7 @@ class CopoSettings(OfPictures):
         ]
 
 
-class SymmpoSettings(OfPictures):
+class SymmpoSettings(PictureObjective):
     """Symmetric multimodal preference optimisation (SymMPO, arXiv 2506.11712): two pictures, each with its answer."""
 
     name: Literal["symmpo"] = "symmpo"
@@ -108,13 +108,14 @@ class SymmpoSettings(OfPictures):
         answer, picture = self.view_names
         by_ladder = list[dict[str, View]]()
         for ladder, partner in zip(ladders, partners(ladders, seed, self.partner), strict=True):
-            theirs = () if partner is None else best_of(partner)[:1]
+            if partner is None:
+                by_ladder.append({})
+                continue
+            theirs = best_of(partner)[0]
             by_ladder.append(
-                {}
-                if partner is None
-                else {
-                    answer: View(files_of(ladder), theirs),
-                    picture: View(files_of(partner), (*theirs, *best_of(ladder))),
+                {
+                    answer: View(files_of(ladder), (theirs,)),
+                    picture: View(files_of(partner), (theirs, *best_of(ladder))),
                 }
             )
         return by_ladder

@@ -9,8 +9,9 @@ from seelevel.training.objectives.logprobs import TokenLogprobs
 
 FLOAT32 = torch.finfo(torch.float32).eps
 ROUNDINGS, LEAST = 16, 64 * FLOAT32
-"""How far off a token's log-prob may be, as a share of it, or of 1 nat if that is more: so many roundings of the format
-in which the model multiplies. At least `LEAST`: float32 rounds at every addition, bfloat16 only the sum."""
+"""The largest error to expect of a token's log-prob, as a share of it, or of 1 nat if that is more: `ROUNDINGS`
+roundings of the format in which the model multiplies. At least `LEAST`: float32 rounds at every addition, bfloat16 only
+the sum."""
 
 
 def summed(tokens: TokenLogprobs, round_weight: float) -> Tensor:
@@ -40,18 +41,18 @@ def change(policy: TokenLogprobs, reference: TokenLogprobs | None) -> TokenLogpr
     return policy.with_values(policy.values - needed(reference).values)
 
 
-def off(rounding: float) -> float:
-    """How far off a token's log-prob may be, as a share. rounding: `TokenLogprobs.rounding`."""
+def relative_error(rounding: float) -> float:
+    """The largest error to expect of a token's log-prob, as a share. rounding: `TokenLogprobs.rounding`."""
     return max(ROUNDINGS * rounding, LEAST)
 
 
 def rounding(policy: TokenLogprobs, reference: TokenLogprobs | None = None) -> TokenLogprobs:
     """How much of every token's log-prob, or of its change from the reference, may be rounding:
-    `off` · √(max(1, |log π|)² + max(1, |log π_ref|)²)."""
+    `relative_error` · √(max(1, |log π|)² + max(1, |log π_ref|)²)."""
     squares = sum(
         tokens.values.detach().abs().clamp(min=1) ** 2 for tokens in (policy, reference) if tokens is not None
     )
-    return policy.with_values(off(policy.rounding) * torch.as_tensor(squares).sqrt())
+    return policy.with_values(relative_error(policy.rounding) * torch.as_tensor(squares).sqrt())
 
 
 def summed_rounding(policy: TokenLogprobs, reference: TokenLogprobs | None, round_weight: float) -> Tensor:

@@ -57,7 +57,7 @@ class MdpoSettings(Pairwise):
 
 
 class DpoSettings(Pairwise):
-    """DPO (arXiv 2305.18290) and its kin, `pair_losses`; best against worst response by default."""
+    """DPO (arXiv 2305.18290) and its variants, `pair_losses`; best against worst response by default."""
 
     name: Literal["dpo"] = "dpo"
     pairs: Pairs = "best-vs-worst"
@@ -137,7 +137,7 @@ class SftSettings(BestOnly):
 
     name: Literal["sft"] = "sft"
     round_weight: float = Field(default=0.0, ge=0)
-    per_token: bool = Field(default=False, description="mean over tokens in place of the sum")
+    per_token: bool = Field(default=False, description="mean over tokens instead of the sum")
 
     @property
     def needs_reference(self) -> bool:

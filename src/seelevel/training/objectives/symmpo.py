@@ -39,17 +39,19 @@ def symmpo(
     answer, picture = settings.view_names
     before, weight, beta = needed(reference), settings.round_weight, settings.beta
     parts = [(policy, before), *((policy.view(name), before.view(name)) for name in (answer, picture))]
-    rewards = [summed(change(now, then), weight) for now, then in parts]
-    errors = [summed_rounding(now, then, weight) for now, then in parts]
-    sizes = parts[2][0].sizes
+    # r of the ladders' own responses; of the partners' answers given m; of y' and y given m'
+    own, answers, others = (summed(change(now, then), weight) for now, then in parts)
+    own_error, answers_error, others_error = (summed_rounding(now, then, weight) for now, then in parts)
+    sizes = policy.view(picture).sizes
     index = best_index(ladders, [size > 0 for size in sizes], policy.values)
     theirs, first, mine = (
         torch.tensor(places, dtype=torch.long, device=index.place.device) for places in _places(sizes)
     )
 
-    margin = rewards[0][index.place] - rewards[1][theirs]
-    other_margin = rewards[2][first] - rewards[2][mine]
-    error, other_error = errors[0][index.place].hypot(errors[1][theirs]), errors[2][first].hypot(errors[2][mine])
+    margin = own[index.place] - answers[theirs]
+    other_margin = others[first] - others[mine]
+    error = own_error[index.place].hypot(answers_error[theirs])
+    other_error = others_error[first].hypot(others_error[mine])
 
     preference = -logsigmoid(beta * margin) - logsigmoid(beta * other_margin)
     consistency = settings.gamma * (margin - other_margin) ** 2

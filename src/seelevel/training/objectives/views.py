@@ -1,7 +1,8 @@
 """Second views of ladders: answers given another picture than their own. Torch-free.
 
 An objective that compares pictures names, for every ladder, the views that it needs. A view goes through the model as
-a ladder of its own, in the same pass as its ladder. All draws depend on the seed and the ladder's id alone.
+a ladder of its own, in the same pass as its ladder. Random numbers depend on the seed and on the ladder's id, or its
+interaction's, alone.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ class View:
     responses: tuple[Response, ...]
 
     def interaction(self, ladder: Ladder, name: str) -> str:
-        """What it may share a prefix with, as an interaction: its own ladder if their pictures are the same, else the
-        views of this name in the other rounds."""
+        """The id by which it shares prefixes: with its own ladder if their pictures are the same, else with the views
+        of this name in the other rounds."""
         same_pictures = self.pictures == files_of(ladder)
         return ladder.interaction if same_pictures else f"{ladder.interaction} ({name})"
 
