@@ -80,8 +80,7 @@ page. Split `{split}`, seeds {seeds}. Settings for `test` are chosen on `dev`; [
   objects`: by F1 over the annotated objects; with `recall twice`, by F2. `Under the standard`: the standard response
   is above the samples; else it is left out.
 - **Training**: {steps} steps of 16 ladders, learning rate 3e-4 unless another is named. MPO is 0.8 DPO, 0.2 BCO and SFT
-  per token. `DPO + SFT x 0.02` adds 0.02 of the sum over the best
-  response's tokens.
+  per token. `DPO + SFT x 0.02` adds 0.02 of SFT, which sums over the tokens of the best response.
 - **A seed** draws the samples and the order of training. Figures pool the answers of a setting's seeds, differences
   those of the seeds that SFT has too. What was chosen on `dev` and what it is compared with have three.
 - **Intervals** (95%) resample pictures, each with all of its answers. They do not cover other trainings.
