@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from seelevel.errors import InputError
-from seelevel.language.mentions import tokenize
+from seelevel.language.tokens import tokenize
 from seelevel.language.wordnet import ENDINGS, WordNet, tags_at
 
 ALWAYS_NOUNS = frozenset({"orange"})
