@@ -170,23 +170,38 @@ def verdict(change: dict[str, Figure]) -> str:
 
 
 def plot(results: Results, path: Path) -> None:
-    """Recall over CHAIRi with the intervals of both; SFT has a colour of its own."""
+    """Recall over CHAIRi with the intervals of both, a panel for each kind of ladders."""
     import matplotlib
 
     matplotlib.use("svg")
     matplotlib.rcParams["svg.hashsalt"] = "seelevel"  # the same figures give the same file
     from matplotlib import pyplot
 
-    figure, pane = pyplot.subplots(figsize=(9, 6), layout="constrained")
-    for name in ("base", *(name for name in SETTINGS if name in results.items)):
-        x, y = (results.figures(name)[measure] for measure in MEASURES)
-        colour = "0.4" if name == "base" else "#dd6b20" if name.startswith("SFT") else "#2b6cb0"
-        pane.plot([x["low"], x["high"]], [y["value"]] * 2, color=colour, linewidth=1, alpha=0.5)
-        pane.plot([x["value"]] * 2, [y["low"], y["high"]], color=colour, linewidth=1, alpha=0.5)
-        pane.plot(x["value"], y["value"], "o", color=colour, markersize=5)
-        pane.annotate(name, (x["value"], y["value"]), xytext=(4, 3), textcoords="offset points", fontsize=7)
-    pane.set_xlabel("CHAIRi (share of named objects that are not there): left is better")
-    pane.set_ylabel("recall of objects: up is better")
+    panels: dict[str, list[str]] = {}
+    for name in (name for name in SETTINGS if name in results.items):
+        panels.setdefault(sft_of(SETTINGS[name]), []).append(name)
+    rows = (len(panels) + 1) // 2
+    figure, panes = pyplot.subplots(rows, 2, figsize=(11, 4.5 * rows), layout="constrained", squeeze=False)
+    for pane, (sft, names) in zip(panes.flat, panels.items(), strict=False):
+        kind = sft.removeprefix("SFT")
+        pane.set_title(f"ranked {kind.removeprefix(', ')}" if kind else "ranked by the auto-check")
+        for name in ("base", *names):
+            x, y = (results.figures(name)[measure] for measure in MEASURES)
+            colour = "0.4" if name == "base" else "#dd6b20" if name.startswith("SFT") else "#2b6cb0"
+            pane.plot([x["low"], x["high"]], [y["value"]] * 2, color=colour, linewidth=1, alpha=0.5)
+            pane.plot([x["value"]] * 2, [y["low"], y["high"]], color=colour, linewidth=1, alpha=0.5)
+            pane.plot(x["value"], y["value"], "o", color=colour, markersize=5)
+            pane.annotate(
+                name.removesuffix(kind) if kind else name,
+                (x["value"], y["value"]),
+                xytext=(4, 3),
+                textcoords="offset points",
+                fontsize=8,
+            )
+        pane.set_xlabel("CHAIRi: left is better")
+        pane.set_ylabel("recall of objects: up is better")
+    for pane in list(panes.flat)[len(panels) :]:
+        pane.set_axis_off()
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, metadata={"Date": None})
     pyplot.close(figure)
