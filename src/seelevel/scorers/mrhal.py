@@ -306,4 +306,6 @@ SCORER = Scorer(
             long=True,
         ),
     ),
+    measures=lambda items: MEASURES,
+    scored_by=("judge",),
 )
