@@ -181,4 +181,4 @@ def fair_coin(heads: int, tails: int) -> float:
     for k in range(min(heads, tails) + 1):
         ways += sequences
         sequences = sequences * (n - k) // (k + 1)
-    return min(1.0, 2 * ways / 2**n)
+    return float(min(1.0, 2 * ways / 2**n))

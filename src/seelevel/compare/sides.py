@@ -80,7 +80,9 @@ def open_sides(names: Sequence[str]) -> list[Side]:
     Raises InputError for fewer than two, for a run that is not evaluated, and for a side that it lacks.
     """
     if not 2 <= len(names) <= len(ascii_uppercase):
-        raise InputError(f"compare: {len(names)} models; name 2 to {len(ascii_uppercase)}, as RUN or RUN:base")
+        raise InputError(
+            f"compare: name 2 to {len(ascii_uppercase)} models, as RUN or RUN:base; there are {len(names)}"
+        )
     return [_open(label, name) for label, name in zip(ascii_uppercase, names, strict=False)]
 
 
@@ -128,10 +130,10 @@ def _join(scorer: Scorer, sides: Sequence[Side], items: Mapping[str, Mapping[Key
         return "its scorer has no `measures`"
     first = sides[0]
     for side in sides[1:]:
-        for key in scorer.scored_by:
-            ours, theirs = first.settings.get(key), side.settings.get(key)
-            if ours != theirs and key in first.settings and key in side.settings:
-                return f"{key} is {ours} in {first.label} and {theirs} in {side.label}"
+        for setting in scorer.scored_by:
+            ours, theirs = first.settings.get(setting), side.settings.get(setting)
+            if ours != theirs and setting in first.settings and setting in side.settings:
+                return f"{setting} is {ours} in {first.label} and {theirs} in {side.label}"
     keys = [key for key in items[first.label] if all(key in own for own in items.values())]
     for side in sides[1:]:
         for key in keys:
