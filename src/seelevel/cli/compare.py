@@ -16,13 +16,13 @@ def compare(
     runs: Annotated[
         list[str],
         typer.Argument(
-            metavar="RUN...", help="Run folders. RUN is its aligned model; RUN:base, RUN:control, RUN:round-1 others."
+            metavar="RUN", help="Run folders. RUN is its aligned model; RUN:base, RUN:control, RUN:round-1 others."
         ),
     ],
     plot: Annotated[Path | None, typer.Option(help="Also draw the figures: a .png, .svg or .pdf.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Compare evaluated models item by item with the first: figures, paired differences, McNemar's test."""
+    """Compare two or more evaluated models item by item; differences are from the first."""
     from seelevel.compare.figures import compare as compare_models
 
     found = compare_models(runs)

@@ -80,9 +80,7 @@ def open_sides(names: Sequence[str]) -> list[Side]:
     Raises InputError for fewer than two, for a run that is not evaluated, and for a side that it lacks.
     """
     if not 2 <= len(names) <= len(ascii_uppercase):
-        raise InputError(
-            f"compare: name 2 to {len(ascii_uppercase)} models, as RUN or RUN:base; there are {len(names)}"
-        )
+        raise InputError(f"compare: name 2 to {len(ascii_uppercase)} models, RUN or RUN:base; {len(names)} named")
     return [_open(label, name) for label, name in zip(ascii_uppercase, names, strict=False)]
 
 
