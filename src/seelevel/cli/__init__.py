@@ -16,6 +16,7 @@ import typer
 
 from seelevel.cli import run
 from seelevel.cli.benchmarks import score_app
+from seelevel.cli.compare import compare
 from seelevel.cli.inspect import ColumnsOption, inspect, read_columns
 from seelevel.cli.parser import parser_app
 from seelevel.cli.world import world_app
@@ -53,6 +54,7 @@ app.command("report", help="One stage: write the report page.")(run.stage_comman
 
 
 app.command()(inspect)
+app.command()(compare)
 
 
 @app.command()

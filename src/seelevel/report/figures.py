@@ -136,29 +136,28 @@ def comparisons(metrics: Mapping[str, Any] | None, scorers: Sequence[Scorer]) ->
         figures = {side: Figure.read(values.get(name)) for side, values in sides.items()}
         if figures["base"] is None and figures["aligned"] is None:
             continue
-        words = next((metric for scorer in scorers if (metric := scorer.words(name)) is not None), None)
-        metric = words or _unknown(name, [f for f in figures.values() if f is not None])
+        metric = metric_of(name, scorers, [f for f in figures.values() if f is not None])
         row = Comparison(
             name,
             metric,
             figures["base"],
             figures["aligned"],
             figures["differences"],
-            _at_chance(metric, sides["base"]),
+            at_chance(metric, sides["base"]),
         )
         if sides["control"]:
             control = replace(
                 row,
                 base=figures["control"],
                 difference=figures["differences_from_control"],
-                at_chance=_at_chance(metric, sides["control"]),
+                at_chance=at_chance(metric, sides["control"]),
             )
             row = replace(row, control=control)
         rows.append(row)
     return rows
 
 
-def _at_chance(metric: Metric, base: Mapping[str, Any]) -> bool:
+def at_chance(metric: Metric, base: Mapping[str, Any]) -> bool:
     """Whether the interval of the base model's accuracy contains the level of chance."""
     if metric.chance is None:
         return False
@@ -166,9 +165,12 @@ def _at_chance(metric: Metric, base: Mapping[str, Any]) -> bool:
     return accuracy is not None and bool(accuracy.holds(metric.chance.default if level is None else level.value))
 
 
-def _unknown(name: str, figures: list[Figure]) -> Metric:
-    """A figure that no scorer has words for is shown by its name and judged neither good nor bad."""
-    top = max(f.ends[1] for f in figures)
+def metric_of(name: str, scorers: Sequence[Scorer], figures: Sequence[Figure]) -> Metric:
+    """The words of a figure. One that no scorer has words for is shown by its name and judged neither good nor bad."""
+    words = next((metric for scorer in scorers if (metric := scorer.words(name)) is not None), None)
+    if words is not None:
+        return words
+    top = max((f.ends[1] for f in figures), default=1.0)
     kind: Kind = "rate" if top <= 1 else "score"
     return Metric(name.replace("_", " "), "", "neither", kind, max(top, 1.0), table="details")
 

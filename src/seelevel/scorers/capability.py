@@ -119,4 +119,5 @@ SCORER = Scorer(
     },
     _of_category,
     (right_or_wrong("Colour, count and place (capability)"),),
+    lambda items: measures(sorted({item["category"] for item in items})),
 )

@@ -194,7 +194,7 @@ SCORER = Scorer(
         ),
         "chair_s": Metric("CHAIRs", "captions that name at least one object that is not there", "lower", headline=True),
         "chair_recall": Metric(
-            "CHAIR recall", "objects in the picture that the caption names", "higher", headline=True
+            "CHAIR recall", "objects in the picture that the caption names", "higher", headline=True, beside=True
         ),
     },
     views=(
@@ -209,4 +209,6 @@ SCORER = Scorer(
             key="names an object that is not in the picture",
         ),
     ),
+    measures=lambda items: MEASURES,
+    scored_by=("lemmatizer",),
 )

@@ -333,4 +333,6 @@ SCORER = Scorer(
             long=True,
         ),
     ),
+    measures=lambda items: MEASURES,
+    scored_by=("judge",),
 )

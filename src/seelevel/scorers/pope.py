@@ -246,7 +246,7 @@ def measures(sets: Sequence[str]) -> list[Measure]:
             lambda totals: figure(totals[..., 4 * index : 4 * index + 4]),
         )
 
-    figures = {"f1": _f1, "accuracy": _accuracy, "yes": _yes, "chance": _chance}
+    figures = {"f1": _f1, "accuracy": _accuracy, "recall": _recall, "yes": _yes, "chance": _chance}
     means = [Measure(f"pope_{kind}", sums, mean(figure)) for kind, figure in figures.items()]
     several = sets if len(sets) > 1 else ()
     return [*means, *(alone(name, kind, figure) for name in several for kind, figure in figures.items())]
@@ -259,6 +259,10 @@ def _f1(cells: Array) -> Array:
 
 def _accuracy(cells: Array) -> Array:
     return ratio(np.stack([cells[..., 0] + cells[..., 2], cells.sum(axis=-1)], axis=-1))
+
+
+def _recall(cells: Array) -> Array:
+    return ratio(np.stack([cells[..., 0], cells[..., 0] + cells[..., 3]], axis=-1))
 
 
 def _yes(cells: Array) -> Array:
@@ -278,6 +282,9 @@ METRICS = {
         "POPE F1", "yes or no to “is there a …?”; ‘yes’ is the positive class", "higher", headline=True, chance=CHANCE
     ),
     "accuracy": Metric("POPE accuracy", "right answers to “is there a …?”", "higher", chance=CHANCE),
+    "recall": Metric(
+        "POPE recall", "true questions answered ‘yes’", "higher", table="details", chance=CHANCE, beside=True
+    ),
     "chance": Metric("POPE chance level", "accuracy of the same answers in random order", "neither", table="details"),
     "yes": Metric("POPE yes-ratio", "share of ‘yes’; half of the questions are true in balanced sets", "neither"),
 }
@@ -291,7 +298,8 @@ def _set_metric(figure: str) -> Metric | None:
         return None
     metric = METRICS[kind]
     chance = None if metric.chance is None else Chance(f"pope_{name}_accuracy", f"pope_{name}_chance", CHANCE.default)
-    return replace(metric, label=f"{metric.label}, {name}", meaning="", headline=False, table="details", chance=chance)
+    label = f"{metric.label}, {name}"
+    return replace(metric, label=label, meaning="", headline=False, table="details", chance=chance, beside=False)
 
 
 SCORER = Scorer(
@@ -300,4 +308,6 @@ SCORER = Scorer(
     {f"pope_{kind}": metric for kind, metric in METRICS.items()},
     _set_metric,
     (right_or_wrong("Is there a …? (POPE)"),),
+    lambda items: measures(list(dict.fromkeys(item["set"] for item in items))),
+    ("rule",),
 )

@@ -326,4 +326,6 @@ SCORER = Scorer(
     },
     _of_round,
     (CONVERSATIONS, CONDITIONS),
+    lambda items: MEASURES,
+    ("judge",),
 )

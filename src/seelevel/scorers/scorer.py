@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from seelevel.scorers.intervals import Item, Measure
 from seelevel.scorers.questions import Benchmark
 from seelevel.scorers.settings import EvaluateSettings
 from seelevel.scorers.views import BenchmarkView
@@ -25,6 +26,9 @@ class Scorer:
     metrics: the words of its figures by name, in the report's order.
     pattern: the words of a figure whose name follows a pattern, such as `pope_random_f1`; None for other names.
     views: how the report compares the answers of both models. Without a view it shows no examples.
+    measures: the figures of items that were read from the benchmark's files of a run. Without them `seelevel compare`
+    leaves the benchmark out.
+    scored_by: keys of `evaluate` that the items' scores depend on, such as `rule`: two runs must agree in them.
     """
 
     name: str
@@ -32,6 +36,8 @@ class Scorer:
     metrics: Mapping[str, Metric]
     pattern: Callable[[str], Metric | None] = _no_pattern
     views: tuple[BenchmarkView, ...] = ()
+    measures: Callable[[Sequence[Item]], Sequence[Measure]] | None = None
+    scored_by: tuple[str, ...] = ()
 
     def words(self, figure: str) -> Metric | None:
         """The words of a figure; None for a figure of another scorer."""

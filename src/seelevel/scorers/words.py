@@ -31,6 +31,7 @@ class Metric:
     headline: the figure opens the page. `gloss` replaces its label there.
     chance: if the base model guesses, the report gives this figure no verdict and keeps it out of the headline.
     table: `details` is a fold-out table; `rounds` is the part about answers to feedback.
+    beside: it tells how much the answers say, and is shown beside the other figures: saying less invents less.
     """
 
     label: str
@@ -43,3 +44,4 @@ class Metric:
     gloss: str = ""
     table: Table = "main"
     chance: Chance | None = None
+    beside: bool = False

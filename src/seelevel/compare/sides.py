@@ -1,0 +1,168 @@
+"""The compared models, and the items that all of them have."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from pathlib import Path
+from string import ascii_uppercase
+from typing import Any
+
+from seelevel.errors import InputError
+from seelevel.report.reading import RunFolder, read_run
+from seelevel.scorers.scorer import Scorer
+
+Item = dict[str, Any]
+Key = tuple[str, int]
+"""An item's id, and how many items before it in its file have that id."""
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the compared models: `side` is the name of its folder in `RUN/evaluate`. `label`: A, B, C, …"""
+
+    label: str
+    run: RunFolder
+    side: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.run.root}:{self.side}"
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """The settings of the run's evaluation."""
+        return (self.run.metrics or {}).get("settings") or {}
+
+    @property
+    def model(self) -> str:
+        return str(self.settings.get(self.side, ""))
+
+    def file(self, benchmark: str) -> Path:
+        return self.run.root / "evaluate" / self.side / f"{benchmark}.jsonl"
+
+    def items(self, benchmark: str) -> dict[Key, Item]:
+        """The benchmark's items by id, in the file's order. Empty if there are none."""
+        seen = Counter[str]()
+        items: dict[Key, Item] = {}
+        for item in self.run.answers(self.side, benchmark):
+            if "id" not in item or "answer" not in item:
+                raise InputError(f"{self.file(benchmark)}: a record without id or answer; evaluate the run again")
+            name = str(item["id"])
+            items[name, seen[name]] = {**item, "cluster": _cluster(item)}
+            seen[name] += 1
+        return items
+
+
+def _cluster(item: Item) -> str:
+    """What is resampled as a whole: the dialogue, or the picture with its questions. The files do not hold it."""
+    return str(item["id"] if isinstance(item.get("question"), list) else item.get("image"))
+
+
+@dataclass(frozen=True)
+class Shared:
+    """A benchmark's items that all sides have, by side, in the same order.
+
+    lacking: how many of the other sides' items a side lacks. left_out: how many items not all sides have.
+    """
+
+    scorer: Scorer
+    items: Mapping[str, Sequence[Item]]
+    lacking: Mapping[str, int]
+    left_out: int
+
+
+def open_sides(names: Sequence[str]) -> list[Side]:
+    """The models of `RUN` (its aligned model) and `RUN:SIDE`.
+
+    Raises InputError for fewer than two, for a run that is not evaluated, and for a side that it lacks.
+    """
+    if not 2 <= len(names) <= len(ascii_uppercase):
+        raise InputError(f"compare: name 2 to {len(ascii_uppercase)} models, RUN or RUN:base; {len(names)} named")
+    return [_open(label, name) for label, name in zip(ascii_uppercase, names, strict=False)]
+
+
+def _open(label: str, name: str) -> Side:
+    place, colon, side = name.rpartition(":")
+    root, side = (Path(name), "aligned") if Path(name).is_dir() or not colon else (Path(place), side)
+    run = read_run(root)
+    stage = run.stages["evaluate"]
+    if not stage.done or run.metrics is None:
+        state = stage.state if not stage.done else "without its metrics.json"
+        raise InputError(f"{root}: evaluate is {state}; run `seelevel evaluate` on its recipe first")
+    sides = sorted({file.parent.name for file in stage.path.glob("*/*.jsonl")})
+    if side not in sides:
+        raise InputError(f"{root}: no model '{side}' was evaluated; it has {', '.join(sides) or 'none'}")
+    return Side(label, run, side)
+
+
+def share(sides: Sequence[Side]) -> tuple[list[Shared], list[str]]:
+    """The benchmarks that all sides have, and one line for each other one.
+
+    Raises InputError if an item is another question in another run, and if nothing can be compared.
+    """
+    scorers = {scorer.name: scorer for side in sides for scorer in side.run.scorers}
+    shared, notes = list[Shared](), list[str]()
+    for name, scorer in scorers.items():
+        items = {side.label: side.items(name) for side in sides}
+        if not any(items.values()):
+            continue
+        joined = _join(scorer, sides, items)
+        if isinstance(joined, Shared):
+            shared.append(joined)
+        else:
+            notes.append(f"{name}: left out; {joined}")
+    if not shared:
+        reasons = "; ".join(notes) or "there are no answers"
+        raise InputError(f"{sides[0].name} and the others: nothing to compare ({reasons}); evaluate the same questions")
+    return shared, notes
+
+
+def _join(scorer: Scorer, sides: Sequence[Side], items: Mapping[str, Mapping[Key, Item]]) -> Shared | str:
+    """The shared items of a benchmark, or why there are none."""
+    if without := [label for label, own in items.items() if not own]:
+        return f"no answers in {' and '.join(without)}"
+    if scorer.measures is None:
+        return "its scorer has no `measures`"
+    first = sides[0]
+    for side in sides[1:]:
+        for setting in scorer.scored_by:
+            ours, theirs = first.settings.get(setting), side.settings.get(setting)
+            if ours != theirs and setting in first.settings and setting in side.settings:
+                return f"{setting} is {ours} in {first.label} and {theirs} in {side.label}"
+    keys = [key for key in items[first.label] if all(key in own for own in items.values())]
+    for side in sides[1:]:
+        for key in keys:
+            _refuse_other_question(scorer.name, first, side, items[first.label][key], items[side.label][key])
+    if not keys:
+        return "no item is in all of them: they are other questions"
+    every = reduce(set.union, (set(own) for own in items.values()), set[Key]())
+    return Shared(
+        scorer,
+        {label: [own[key] for key in keys] for label, own in items.items()},
+        {label: len(every) - len(own) for label, own in items.items()},
+        len(every) - len(keys),
+    )
+
+
+def _refuse_other_question(benchmark: str, first: Side, side: Side, ours: Item, theirs: Item) -> None:
+    """Raise InputError if two items of one id have other questions, pictures or reference answers.
+
+    A picture's folder does not count: it may be inside the run.
+    """
+    for what, one, other in (
+        ("asks", ours.get("question"), theirs.get("question")),
+        ("is about", _picture(ours), _picture(theirs)),
+        ("expects", ours.get("reference"), theirs.get("reference")),
+    ):
+        if one != other:
+            raise InputError(
+                f"{side.file(benchmark)}: item {str(ours['id'])!r:.60} {what} {other!r:.100}, but in "
+                f"{first.file(benchmark)} {one!r:.100}; compare runs of the same questions"
+            )
+
+
+def _picture(item: Item) -> str:
+    return Path(str(item.get("image"))).name
