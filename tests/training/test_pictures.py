@@ -150,7 +150,7 @@ def test_a_ladder_and_its_views_are_in_one_pass_within_the_budget(
 
 
 def test_the_same_picture_as_second_one_teaches_nothing(base: Path, ladders: list[Ladder], tmp_path: Path) -> None:
-    for name, kept in (("whole", (1, 1)), ("part", (0, 0.2))):
+    for name, kept in (("whole", (1 - 1e-9, 1)), ("part", (0, 0.2))):
         fit(ladders, str(base), settings(objective={"name": "copo", "kept": kept}, epochs=4), tmp_path / name)
     assert {entry["image_accuracy"] for entry in steps(tmp_path / "whole")} == {0.5}
     assert steps(tmp_path / "whole")[-1]["loss"] == pytest.approx(math.log(2))
