@@ -84,8 +84,8 @@ page. Split `{split}`, seeds {seeds}. Settings for `test` are chosen on `dev`; [
 - **A seed** draws the samples and the order of training. Figures pool the answers of a setting's seeds, differences
   those of the seeds that SFT has too. What was chosen on `dev` and what it is compared with have three.
 - **Intervals** (95%) resample pictures, each with all of its answers. They do not cover other trainings.
-- **Better** and **worse** than SFT mean that the interval of the paired difference excludes 0. The number of comparisons
-  is not corrected for. "No clear change" does not prove that nothing changed.
+- **Better** and **worse** than SFT mean that the interval of the paired difference excludes 0. The number of
+  comparisons is not corrected for. "No clear change" does not prove that nothing changed.
 """
 
 

@@ -32,7 +32,7 @@ class Service:
         *self.experts, self.judge = self.servers
         self.other = stack.enter_context(serving())
         for name, server in enumerate(self.servers):
-            server.slow_seconds, server.elsewhere = 3.0, f"{self.other.address}/chat/completions"
+            server.slow_seconds, server.elsewhere = 6.0, f"{self.other.address}/chat/completions"
             server.replies = self.reply_of(name, server)
             server.fault = self.fault_of(server)  # type: ignore[method-assign]
 
@@ -100,7 +100,7 @@ def recipe(root: Path, service: Service, prompts: int) -> list[str]:
         "check=null",
         f"feedback={{judge: '{service.judge.address}#m', ladders: ratings}}",
         "align.objective={name: conditional}",
-        "api={timeout: 2, tries: 3, concurrency: 16}",
+        "api={timeout: 4, tries: 3, concurrency: 16}",  # a healthy reply takes longer on a busy machine, and is paid
     ]
 
 
