@@ -25,19 +25,15 @@ BENCHMARKS = ["chair"]
 PICTURE = "img/frontier.svg"
 MEASURES = ("chair_i", "chair_recall")
 BETTER = {"chair_i": -1, "chair_recall": 1}
-MPO = {
-    "name": "mpo",
-    "terms": [{"name": "dpo"}, {"name": "dpo", "loss": "bco_pair"}, {"name": "sft", "per_token": True}],
-    "weights": [0.8, 0.2, 1.0],
-}
+MPO = {"name": "mpo"}
 
 
-def _anchored(weight: float, **dpo: Any) -> dict[str, Any]:
-    """DPO and, with a weight, SFT on the best response."""
-    return {"name": "mpo", "terms": [{"name": "dpo", **dpo}, {"name": "sft"}], "weights": [1.0, weight]}
+def _anchored(weight: float) -> dict[str, Any]:
+    """DPO with so much of SFT on the best response."""
+    return {"name": "mpo", "terms": [{"name": "dpo"}, {"name": "sft"}], "weights": [1.0, weight]}
 
 
-def _set(
+def _setting(
     name: str, objective: dict[str, Any], rate: float | None = None, order: str = "checked", source: str = "samples"
 ) -> Experiment:
     ranked = {"checked": "", "f1": ", by objects", "f2": ", by objects, recall twice"}[order]
@@ -47,26 +43,26 @@ def _set(
 
 def _in_order(order: str, source: str = "samples") -> Iterator[Experiment]:
     """The objectives that are compared on the same ladders."""
-    yield _set("SFT", {"name": "sft"}, None, order, source)
-    yield _set("MDPO, paper's penalty", {"name": "mdpo"}, None, order, source)
-    yield _set("MDPO, scaled, 1e-4", {"name": "mdpo", "penalty": "scaled"}, 1e-4, order, source)
-    yield _set("DPO + SFT x 0.02, 1e-4", _anchored(0.02), 1e-4, order, source)
-    yield _set("MPO, 1e-4", MPO, 1e-4, order, source)
+    yield _setting("SFT", {"name": "sft"}, None, order, source)
+    yield _setting("MDPO, paper's penalty", {"name": "mdpo"}, None, order, source)
+    yield _setting("MDPO, scaled, 1e-4", {"name": "mdpo", "penalty": "scaled"}, 1e-4, order, source)
+    yield _setting("DPO + SFT x 0.02, 1e-4", _anchored(0.02), 1e-4, order, source)
+    yield _setting("MPO, 1e-4", MPO, 1e-4, order, source)
 
 
 SETTINGS = {
     e.name: e
     for e in (
         *_in_order("checked"),
-        _set("SFT, 1e-4", {"name": "sft"}, 1e-4),
-        _set("DPO, 3e-5", {"name": "dpo"}, 3e-5),
-        _set("DPO, 1e-4", {"name": "dpo"}, 1e-4),
-        _set("MDPO, paper's penalty, 1e-4", {"name": "mdpo"}, 1e-4),
-        _set("MDPO, no penalty, 1e-4", {"name": "mdpo", "penalty": "none"}, 1e-4),
+        _setting("SFT, 1e-4", {"name": "sft"}, 1e-4),
+        _setting("DPO, 3e-5", {"name": "dpo"}, 3e-5),
+        _setting("DPO, 1e-4", {"name": "dpo"}, 1e-4),
+        _setting("MDPO, paper's penalty, 1e-4", {"name": "mdpo"}, 1e-4),
+        _setting("MDPO, no penalty, 1e-4", {"name": "mdpo", "penalty": "none"}, 1e-4),
         *_in_order("f1"),
-        _set("DPO, 3e-5", {"name": "dpo"}, 3e-5, "f1"),
-        _set("GRPO, 1e-4", {"name": "grpo"}, 1e-4, "f1"),
-        _set("MPO", MPO, None, "f1"),
+        _setting("DPO, 3e-5", {"name": "dpo"}, 3e-5, "f1"),
+        _setting("GRPO, 1e-4", {"name": "grpo"}, 1e-4, "f1"),
+        _setting("MPO", MPO, None, "f1"),
         *_in_order("f2"),
         *_in_order("f1", "samples-standard"),
     )

@@ -18,15 +18,15 @@ SHOWN = 8
 RuleOption = Annotated[Rule, typer.Option(help="The authors' script's reading, or one that guesses nothing.")]
 
 
-def print_figures(found: Mapping[str, Any], as_json: bool) -> None:
+def print_figures(figures: Mapping[str, Any], as_json: bool) -> None:
     """One JSON object; or a table, with one for each mapping in it."""
     if as_json:
-        show(dumps(found, ensure_ascii=True))
+        show(dumps(figures, ensure_ascii=True))
         return
-    for name, value in found.items():
+    for name, value in figures.items():
         if not isinstance(value, Mapping) and value != []:
             show(f"{name:24}{_cell(value)}")
-    for name, table in found.items():
+    for name, table in figures.items():
         if isinstance(table, Mapping) and table:
             _print_table(name, table)
 

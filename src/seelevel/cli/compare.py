@@ -25,14 +25,14 @@ def compare(
     """Compare two or more evaluated models item by item; differences are from the first."""
     from seelevel.compare.figures import compare as compare_models
 
-    found = compare_models(runs)
+    comparisons = compare_models(runs)
     if plot is not None:
         from seelevel.compare.plot import plot as draw
 
-        draw(found, plot)
+        draw(comparisons, plot)
     if as_json:
-        show(dumps(found.record(), ensure_ascii=True))
+        show(dumps(comparisons.record(), ensure_ascii=True))
         return
     from seelevel.compare.table import table
 
-    show(table(found))
+    show(table(comparisons))

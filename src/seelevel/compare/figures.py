@@ -123,15 +123,15 @@ def _compared(sides: Sequence[Side], shared: Shared, seed: int) -> Compared:
     first, *others = shared.items.values()
     assert shared.scorer.measures is not None
     try:
-        own = list(shared.scorer.measures(first))
-        measures = [*own, WORDS]
+        of_benchmark = list(shared.scorer.measures(first))
+        measures = [*of_benchmark, WORDS]
         by_side = {label: figures(measures, items, seed) for label, items in shared.items.items()}
         changes = {
             label: differences(measures, first, items, seed)
             for label, items in zip(list(shared.items)[1:], others, strict=True)
         }
         unscored = {
-            label: sum(all(measure.scored(item) is None for measure in own) for item in items)
+            label: sum(all(measure.scored(item) is None for measure in of_benchmark) for item in items)
             for label, items in shared.items.items()
         }
     except KeyError as error:

@@ -12,7 +12,7 @@ from seelevel.report.figures import Figure
 ARROWS = {"lower": "\nlower is better", "higher": "\nhigher is better", "neither": ""}
 
 
-def plot(found: Comparisons, path: Path) -> None:
+def plot(comparisons: Comparisons, path: Path) -> None:
     """Draw one row of panels per benchmark. A dot is filled if its difference from the first side excludes 0.
 
     The suffix of `path` sets the format. Raises `InputError` if matplotlib does not know it or cannot write the file.
@@ -21,10 +21,10 @@ def plot(found: Comparisons, path: Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure as Drawing
 
-    rows = [(benchmark, [figure for part in benchmark.main for figure in part]) for benchmark in found.benchmarks]
+    rows = [(benchmark, [figure for part in benchmark.main for figure in part]) for benchmark in comparisons.benchmarks]
     columns = max(len(figures) for _, figures in rows)
-    height = 0.8 + 0.3 * len(found.sides)
-    size = (2.3 * columns, (height + 0.5) * len(rows) + 0.25 * len(found.sides))
+    height = 0.8 + 0.3 * len(comparisons.sides)
+    size = (2.3 * columns, (height + 0.5) * len(rows) + 0.25 * len(comparisons.sides))
     drawing = Drawing(figsize=size, layout="constrained")
     FigureCanvasAgg(drawing)
     grid = drawing.subplots(len(rows), columns, squeeze=False)
@@ -33,7 +33,7 @@ def plot(found: Comparisons, path: Path) -> None:
             _panel(axes, benchmark, figure)
         for axes in line[len(figures) :]:
             axes.set_axis_off()
-    sides = [f"{side.label}: {side.name}" for side in found.sides]
+    sides = [f"{side.label}: {side.name}" for side in comparisons.sides]
     words = "filled: the 95% interval of the paired difference from A excludes 0"
     drawing.supxlabel("\n".join([*sides, words]), fontsize=8, x=0.01, ha="left")
     try:

@@ -122,7 +122,7 @@ def share(sides: Sequence[Side]) -> tuple[list[Shared], list[str]]:
 
 def _join(scorer: Scorer, sides: Sequence[Side], items: Mapping[str, Mapping[Key, Item]]) -> Shared | str:
     """The shared items of a benchmark, or why there are none."""
-    if without := [label for label, own in items.items() if not own]:
+    if without := [label for label, by_key in items.items() if not by_key]:
         return f"no answers in {' and '.join(without)}"
     if scorer.measures is None:
         return "its scorer has no `measures`"
@@ -132,17 +132,17 @@ def _join(scorer: Scorer, sides: Sequence[Side], items: Mapping[str, Mapping[Key
             ours, theirs = first.settings.get(setting), side.settings.get(setting)
             if ours != theirs and setting in first.settings and setting in side.settings:
                 return f"{setting} is {ours} in {first.label} and {theirs} in {side.label}"
-    keys = [key for key in items[first.label] if all(key in own for own in items.values())]
+    keys = [key for key in items[first.label] if all(key in by_key for by_key in items.values())]
     for side in sides[1:]:
         for key in keys:
             _refuse_other_question(scorer.name, first, side, items[first.label][key], items[side.label][key])
     if not keys:
         return "no item is in all of them: they are other questions"
-    every = reduce(set.union, (set(own) for own in items.values()), set[Key]())
+    every = reduce(set.union, (set(by_key) for by_key in items.values()), set[Key]())
     return Shared(
         scorer,
-        {label: [own[key] for key in keys] for label, own in items.items()},
-        {label: len(every) - len(own) for label, own in items.items()},
+        {label: [by_key[key] for key in keys] for label, by_key in items.items()},
+        {label: len(every) - len(by_key) for label, by_key in items.items()},
         len(every) - len(keys),
     )
 

@@ -19,12 +19,12 @@ ARROWS = {"lower": " ↓", "higher": " ↑", "neither": ""}
 LEGEND = "[…]: 95% interval. ✓ better, ✗ worse than A: the interval of the paired difference excludes 0."
 
 
-def table(found: Comparisons) -> str:
+def table(comparisons: Comparisons) -> str:
     """The sides, then one part per benchmark: the figures of each side, the differences from the first."""
-    lines = [_side(side) for side in found.sides]
-    for benchmark in found.benchmarks:
+    lines = [_side(side) for side in comparisons.sides]
+    for benchmark in comparisons.benchmarks:
         lines += ["", *_benchmark(benchmark)]
-    notes = [line for note in found.notes for line in wrap(note, WIDTH)]
+    notes = [line for note in comparisons.notes for line in wrap(note, WIDTH)]
     return "\n".join([*lines, "", *notes, LEGEND])
 
 

@@ -171,10 +171,10 @@ def question_totals(pairs: Sequence[tuple[str | None, str]], rule: str, kind: st
     The published rule counts an answer of None as wrong; the strict rule leaves it out. The published F1 is that of
     precision and recall rounded to a tenth of a percent, with the small constant of the authors' script.
     """
-    known = pairs if rule == "published" else [pair for pair in pairs if pair[0] is not None]
-    said = [truth for answer, truth in known if answer == "no"]
-    right = sum(truth == "no" for truth in said)
-    precision, recall = over(right, len(said)), over(right, sum(truth == "no" for _, truth in known))
+    counted = pairs if rule == "published" else [pair for pair in pairs if pair[0] is not None]
+    truths = [truth for answer, truth in counted if answer == "no"]
+    right = sum(truth == "no" for truth in truths)
+    precision, recall = over(right, len(truths)), over(right, sum(truth == "no" for _, truth in counted))
     f1 = None
     if precision is not None and recall is not None:
         p, r, small = precision, recall, 0.0
@@ -182,11 +182,11 @@ def question_totals(pairs: Sequence[tuple[str | None, str]], rule: str, kind: st
             p, r, small = round(100 * p, 1) / 100, round(100 * r, 1) / 100, 0.001 if kind == "existence" else 0.0001
         f1 = over(2 * p * r, p + r + small)
     return {
-        "accuracy": over(sum(answer == truth for answer, truth in known), len(known)),
+        "accuracy": over(sum(answer == truth for answer, truth in counted), len(counted)),
         "precision": precision,
         "recall": recall,
         "f1": f1,
-        "n": len(known),
+        "n": len(counted),
     }
 
 
@@ -217,16 +217,23 @@ def score(
         asked.append((item, read))
         unparsable += [item] if read is None else []
     nouns = nouns_in([text for _, text in told], data.words)
+    similar = similar or similar_by(LISTED)
     items = [
-        description_item(found, data.annotations[item], data, similar or similar_by(LISTED))
-        for (item, _), found in zip(told, nouns, strict=True)
+        description_item(named, data.annotations[item], data, similar)
+        for (item, _), named in zip(told, nouns, strict=True)
     ]
     types = {data.annotations[item].type for item in ids}
     wanted = [item for item, annotation in data.annotations.items() if annotation.type in types]
-    found = {**(description_totals(items) if items else {}), "kinds": _by_kind(asked, data, rule)}
-    if items and ALL in found["kinds"] and found["kinds"][ALL]["f1"] is not None and found["chair"] is not None:
-        found["amber"] = (1 - found["chair"] + found["kinds"][ALL]["f1"]) / 2
-    return {**found, "n": len(told) + len(asked), "thoughts": thoughts, **noted(ids, wanted, unparsable), "rule": rule}
+    figures = {**(description_totals(items) if items else {}), "kinds": _by_kind(asked, data, rule)}
+    if items and ALL in figures["kinds"] and figures["kinds"][ALL]["f1"] is not None and figures["chair"] is not None:
+        figures["amber"] = (1 - figures["chair"] + figures["kinds"][ALL]["f1"]) / 2
+    return {
+        **figures,
+        "n": len(told) + len(asked),
+        "thoughts": thoughts,
+        **noted(ids, wanted, unparsable),
+        "rule": rule,
+    }
 
 
 def _read(text: str | None, reader: Callable[[str], str | None]) -> str | None:
@@ -239,7 +246,7 @@ def _by_kind(asked: Sequence[tuple[str, str | None]], data: Data, rule: str) -> 
         annotation = data.annotations[item]
         for kind in (ALL, *KINDS[annotation.type]):
             pairs[kind].append((answer, annotation.truth))
-    return {kind: question_totals(found, rule, kind) for kind, found in pairs.items() if found}
+    return {kind: question_totals(of_kind, rule, kind) for kind, of_kind in pairs.items() if of_kind}
 
 
 def _id_of(entry: Entry, data: Data) -> str:
@@ -254,10 +261,10 @@ def _id_of(entry: Entry, data: Data) -> str:
 
 def score_files(predictions: Path, data: Path, rule: str = "published", similar: str = "listed") -> dict[str, Any]:
     """`seelevel score amber`."""
-    found = score(read_entries(predictions), read_data(data), rule, similar_by(LISTED, similar))
-    if found["unparsable"] and rule == "published" and found["kinds"]:
+    figures = score(read_entries(predictions), read_data(data), rule, similar_by(LISTED, similar))
+    if figures["unparsable"] and rule == "published" and figures["kinds"]:
         say(
-            f"{found['unparsable']} answers are not exactly 'Yes' or 'No', which the published rule counts as wrong; "
+            f"{figures['unparsable']} answers are not exactly 'Yes' or 'No', which the published rule counts as wrong; "
             "--rule strict reads what they say"
         )
-    return {**found, "similar": similar}
+    return {**figures, "similar": similar}

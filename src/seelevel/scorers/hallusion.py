@@ -44,11 +44,11 @@ def check_key(answers: Sequence[Entry], name: str | None = None) -> str | None:
             raise InputError(f"{answers[0].where}: not every record has the check {name!r:.60}")
         return name
     for end in CHECKS:
-        found = sorted(key for key in common if key.lower().endswith(end))
-        if len(found) > 1:
-            raise InputError(f"{answers[0].where}: several checks ({', '.join(found)}); name one in --check")
-        if found:
-            return found[0]
+        checks = sorted(key for key in common if key.lower().endswith(end))
+        if len(checks) > 1:
+            raise InputError(f"{answers[0].where}: several checks ({', '.join(checks)}); name one in --check")
+        if checks:
+            return checks[0]
     return None
 
 
@@ -66,8 +66,8 @@ def read_verdict(text: str | None, truth: str) -> int | None:
     too: no, yes and unclear."""
     if text is None or (plain := text.strip().lower()) == "2":
         return None if text is None else UNCLEAR
-    said = _YES_NO.get(plain) or strict_answer(text)
-    return None if said is None else RIGHT if said == truth else WRONG
+    answer = _YES_NO.get(plain) or strict_answer(text)
+    return None if answer is None else RIGHT if answer == truth else WRONG
 
 
 def totals(items: Iterable[tuple[tuple[str, ...], int]]) -> dict[str, Any]:

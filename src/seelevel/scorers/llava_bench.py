@@ -124,5 +124,5 @@ def _unpacked(review: Entry) -> Entry:
 def mean(values: Iterable[float | None]) -> float | None:
     """The mean; None if a value is undefined."""
     listed = list(values)
-    known = [value for value in listed if value is not None]
-    return sum(known) / len(known) if known and len(known) == len(listed) else None
+    given = [value for value in listed if value is not None]
+    return sum(given) / len(given) if given and len(given) == len(listed) else None

@@ -27,8 +27,8 @@ _RATING = re.compile(r"\brating(?:\s+is|\s+of)?\s*[:=]?\s*(\d+(?:\.\d+)?)(?!\.?\
 
 def published_rating(reply: str) -> int | None:
     """The rating that the authors' script finds; None if it finds none or several."""
-    found = [rating for rating in range(TOP + 1) if f"rating: {rating}" in reply.lower()]
-    return found[0] if len(found) == 1 else None
+    ratings = [rating for rating in range(TOP + 1) if f"rating: {rating}" in reply.lower()]
+    return ratings[0] if len(ratings) == 1 else None
 
 
 def strict_rating(reply: str) -> int | None:
@@ -87,20 +87,24 @@ def score(
     else:
         extra = max(0, QUESTIONS - len(judgements))
     kept = _first_of_each(names) if rule == "strict" else range(len(names))
-    found = totals([(ratings[n], types[n]) for n in kept], rule)
+    figures = totals([(ratings[n], types[n]) for n in kept], rule)
     notes = noted(names, missing, [name for name, rating in zip(names, ratings, strict=True) if rating is None])
-    return {**found, **notes, "missing": notes["missing"] + extra, "rule": rule}
+    return {**figures, **notes, "missing": notes["missing"] + extra, "rule": rule}
 
 
 def _first_of_each(names: Sequence[str]) -> list[int]:
-    return [n for n, name in enumerate(names) if name not in names[:n]]
+    first: dict[str, int] = {}
+    for n, name in enumerate(names):
+        first.setdefault(name, n)
+    return list(first.values())
 
 
 def score_files(judgements: Path, questions: Path | None = None, rule: str = "published") -> dict[str, Any]:
     """`seelevel score mmhal`."""
-    found = score(read_judgements(judgements), read_entries(questions) if questions else None, rule)
-    if found["missing"] and questions is None:
-        say(f"{found['missing']} of {QUESTIONS} judgements are missing; --questions tells which, and the types")
-    if found["unparsable"] and rule == "published":
-        say(f"{found['unparsable']} replies without one rating count 0 (published rule); --rule strict leaves them out")
-    return found
+    figures = score(read_judgements(judgements), read_entries(questions) if questions else None, rule)
+    if figures["missing"] and questions is None:
+        say(f"{figures['missing']} of {QUESTIONS} judgements are missing; --questions tells which, and the types")
+    if figures["unparsable"] and rule == "published":
+        count = figures["unparsable"]
+        say(f"{count} replies without one rating count 0 (published rule); --rule strict leaves them out")
+    return figures

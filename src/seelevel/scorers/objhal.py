@@ -102,10 +102,10 @@ def score_files(
     """`seelevel score objhal`. Raises InputError if only one of `objects` and `synonyms` is given."""
     asked, answers = read_entries(questions) if questions else [], read_entries(predictions)
     if objects is None and synonyms is None:
-        found = score(answers, asked)
-        if found["contradicting_ids"]:
-            say(f"{len(found['contradicting_ids'])} records' metrics contradict their lists, which are counted")
-        return found
+        figures = score(answers, asked)
+        if figures["contradicting_ids"]:
+            say(f"{len(figures['contradicting_ids'])} records' metrics contradict their lists, which are counted")
+        return figures
     if objects is None or synonyms is None:
         raise InputError("captions need both --objects and --synonyms to count their objects; give the other one, too")
     mentions = Mentions(read_synonyms(synonyms), lemmatizer)
