@@ -52,6 +52,11 @@ def kill_when(arguments, condition):
     return alive
 
 
+def holds(folder, name):
+    """Whether a file or folder of that name is anywhere inside; folders that go while it looks are passed over."""
+    return any(name in folders or name in files for _, folders, files in os.walk(folder))
+
+
 def stage_at_work(out):
     """The first stage without a manifest, or 'report' when all have one."""
     for stage in STAGES:

@@ -59,7 +59,7 @@ def test_a_kill_inside_the_writing_of_a_checkpoint_changes_nothing(unbroken, tmp
     out = tmp_path / "run"
 
     def half_written():
-        return any((out / "align").rglob(f"writing-{checkpoint}"))
+        return running.holds(out / "align", f"writing-{checkpoint}")
 
     assert running.kill_when([*RECIPE, "--out", out], half_written)
     assert half_written()
