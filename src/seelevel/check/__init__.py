@@ -27,6 +27,7 @@ __all__ = ["CHECKERS", "CheckSettings", "checked_pairs", "make_checker", "run"]
 CHECKERS = {
     "autocheck": "seelevel.check.autocheck:AutoCheck",
     "objects": "seelevel.check.objects:Objects",
+    "image": "seelevel.check.image:ImageOrder",
     "judge": "seelevel.check.judged:JudgeOrder",
 }
 
