@@ -25,6 +25,7 @@ from seelevel.scorers.settings import EvaluateSettings
 from seelevel.training.settings import AlignSettings, LoraSettings, TrainSettings
 from seelevel.world.texts.datasets import write_evaluation
 from tests.prose import links, pages
+from tests.scorers.judged import mmhal_folder, vlsafe_folder, wild_folder
 
 pytestmark = pytest.mark.unit
 ROOT = Path(__file__).parents[1]
@@ -179,6 +180,7 @@ def test_every_message_that_a_page_explains_is_one_of_the_code() -> None:
 
 def test_every_figure_of_metrics_json_is_explained(tmp_path: Path) -> None:
     write_evaluation(tmp_path, split="dev", limit=4)
+    vlsafe_folder(wild_folder(mmhal_folder(tmp_path, ["counting"]), ["Q0?"], ["conv"]), 1)
     settings = EvaluateSettings(benchmarks=list(SCORERS), data=str(tmp_path))
     figures = [measure.name for benchmark in chosen_benchmarks(settings, tmp_path) for measure in benchmark.measures]
     keys = [key for row in table("scoring.md", "figure") for key in re.findall(r"`([^`]+)`", row[0])]

@@ -17,6 +17,9 @@ SCORERS = {
     "chair": "seelevel.scorers.chair:SCORER",
     "pope": "seelevel.scorers.pope:SCORER",
     "mrhal": "seelevel.scorers.mrhal:SCORER",
+    "mmhal": "seelevel.scorers.mmhal:SCORER",
+    "llava-bench": "seelevel.scorers.llava_bench:SCORER",
+    "vlsafe": "seelevel.scorers.vlsafe:SCORER",
     "capability": "seelevel.scorers.capability:SCORER",
     "feedback": "seelevel.scorers.refinement:SCORER",
 }

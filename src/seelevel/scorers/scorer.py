@@ -29,6 +29,8 @@ class Scorer:
     measures: the figures of items that were read from the benchmark's files of a run. Without them `seelevel compare`
     leaves the benchmark out.
     scored_by: keys of `evaluate` that the items' scores depend on, such as `rule`: two runs must agree in them.
+    needs_judge: whether a run without a judge is refused, for no item would be scored.
+    public_files: whether it reads files that others publish, which the embedded world does not write.
     """
 
     name: str
@@ -38,6 +40,8 @@ class Scorer:
     views: tuple[BenchmarkView, ...] = ()
     measures: Callable[[Sequence[Item]], Sequence[Measure]] | None = None
     scored_by: tuple[str, ...] = ()
+    needs_judge: bool = False
+    public_files: bool = False
 
     def words(self, figure: str) -> Metric | None:
         """The words of a figure; None for a figure of another scorer."""
