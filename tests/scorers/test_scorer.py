@@ -14,24 +14,11 @@ from seelevel import evaluate, report
 from seelevel.errors import InputError
 from seelevel.models.base import Completion, ModelRef, Prompt, Sampling
 from seelevel.report.settings import ReportSettings
-from seelevel.scorers import (
-    SCORERS,
-    capability,
-    chair,
-    find_scorer,
-    find_scorers,
-    llava_bench,
-    mmhal,
-    mrhal,
-    pope,
-    refinement,
-    vlsafe,
-)
-from seelevel.scorers.intervals import Measure
-from seelevel.scorers.judging import words_measure
+from seelevel.scorers import SCORERS, find_scorer, find_scorers
 from seelevel.scorers.settings import EvaluateSettings
 from seelevel.store import StageFolder
 from tests.formats.made import picture
+from tests.scorers.measured import measures_by_name
 
 pytestmark = pytest.mark.unit
 
@@ -85,24 +72,8 @@ class Speaker:
         return [Completion(self.text, 3, True) for _ in prompts]
 
 
-def words(*names: str) -> list[Measure]:
-    return [words_measure(name, mrhal.MEASURES[0]) for name in names]
-
-
 def test_every_figure_of_the_packages_scorers_has_words() -> None:
-    measures = {
-        "chair": chair.MEASURES,
-        "pope": pope.measures(["random", "popular"]),
-        "mrhal": [*mrhal.MEASURES, mrhal.WORDS],
-        "mmhal": [*mmhal.measures([{"question_type": "counting"}]), *words("mmhal_words")],
-        "llava-bench": [
-            *llava_bench.measures([{"set": "", "category": "conv"}, {"set": "coco", "category": "conv"}]),
-            *words("llava_bench_words", "llava_bench_coco_words"),
-        ],
-        "vlsafe": [*vlsafe.MEASURES, vlsafe.WORDS],
-        "capability": capability.measures(["count"]),
-        "feedback": refinement.MEASURES,
-    }
+    measures = measures_by_name()
     assert measures.keys() == SCORERS.keys()
     for name, scorer in zip(SCORERS, find_scorers(SCORERS), strict=True):
         assert scorer.name == name

@@ -13,7 +13,7 @@ Rule = Literal["published", "strict"]
 
 
 class EvaluateSettings(BaseModel):
-    """Benchmarks and how their questions are asked. POPE and capability generate at most `short_tokens`."""
+    """Benchmarks and how their questions are asked. Short answers (yes, no, a letter) have at most `short_tokens`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

@@ -1,0 +1,44 @@
+"""The measures of every scorer of the package, with one set or category where the data decide which there are."""
+
+from __future__ import annotations
+
+from seelevel.scorers import (
+    capability,
+    chair,
+    llava_bench,
+    mme,
+    mmhal,
+    mmstar,
+    mrhal,
+    pope,
+    refinement,
+    siuo_mcq,
+    vlguard,
+    vlsafe,
+)
+from seelevel.scorers.intervals import Measure
+from seelevel.scorers.judging import words_measure
+
+
+def measures_by_name() -> dict[str, list[Measure]]:
+    return {
+        "chair": chair.MEASURES,
+        "pope": pope.measures(["random", "popular"]),
+        "mrhal": [*mrhal.MEASURES, mrhal.WORDS],
+        "mmhal": [*mmhal.measures([{"question_type": "counting"}]), _words("mmhal_words")],
+        "llava-bench": [
+            *llava_bench.measures([{"set": "", "category": "conv"}, {"set": "coco", "category": "conv"}]),
+            *map(_words, ("llava_bench_words", "llava_bench_coco_words")),
+        ],
+        "vlsafe": [*vlsafe.MEASURES, vlsafe.WORDS],
+        "capability": capability.measures(["count"]),
+        "feedback": refinement.MEASURES,
+        "mme": mme.measures(list(mme.NAMES.values())),
+        "mmstar": mmstar.measures(["math"]),
+        "siuo-mcq": siuo_mcq.MEASURES,
+        "vlguard": vlguard.MEASURES,
+    }
+
+
+def _words(name: str) -> Measure:
+    return words_measure(name, mrhal.MEASURES[0])
