@@ -126,8 +126,10 @@ def _lines(benchmark: Benchmark, answers: list[Answer], rows: Items, root: Path)
     return "".join(lines)
 
 
-def _place(image: str, root: Path) -> str:
-    """A picture's path: relative to the run folder if it is inside, else absolute."""
+def _place(image: str, root: Path) -> str | None:
+    """A picture's path: relative to the run folder if it is inside, else absolute. None for a question without one."""
+    if not image:
+        return None
     path, top = Path(image).absolute(), root.absolute()
     return path.relative_to(top).as_posix() if path.is_relative_to(top) else str(path)
 

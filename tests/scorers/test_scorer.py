@@ -14,7 +14,20 @@ from seelevel import evaluate, report
 from seelevel.errors import InputError
 from seelevel.models.base import Completion, ModelRef, Prompt, Sampling
 from seelevel.report.settings import ReportSettings
-from seelevel.scorers import SCORERS, capability, chair, find_scorer, find_scorers, mrhal, pope, refinement
+from seelevel.scorers import (
+    SCORERS,
+    amber_questions,
+    capability,
+    chair,
+    find_scorer,
+    find_scorers,
+    hallusion_questions,
+    mrhal,
+    objhal,
+    pope,
+    refinement,
+)
+from seelevel.scorers.amber import ORDER
 from seelevel.scorers.settings import EvaluateSettings
 from seelevel.store import StageFolder
 from tests.formats.made import picture
@@ -75,6 +88,9 @@ def test_every_figure_of_the_packages_scorers_has_words() -> None:
     measures = {
         "chair": chair.MEASURES,
         "pope": pope.measures(["random", "popular"]),
+        "amber": amber_questions.measures(set(ORDER), True, "strict"),
+        "objhal": objhal.MEASURES,
+        "hallusion": hallusion_questions.measures(["VD", "VS"]),
         "mrhal": mrhal.MEASURES,
         "capability": capability.measures(["count"]),
         "feedback": refinement.MEASURES,

@@ -6,10 +6,11 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from seelevel.errors import InputError
 from seelevel.judge import JUDGE_SAMPLING
 from seelevel.models.base import Sampling
 
-Rule = Literal["published", "strict"]
+Rule = Literal["published", "strict", "vcd"]
 
 
 class EvaluateSettings(BaseModel):
@@ -22,7 +23,7 @@ class EvaluateSettings(BaseModel):
         min_length=1,
         description='names of seelevel.scorers.SCORERS, or "module:attribute" of your own',
     )
-    data: str = Field(description="evaluation folder: chair/ pope/ mrhal/ capability/ images/")
+    data: str = Field(description="evaluation folder: a subfolder per benchmark, and images/")
     judge: str | None = Field(default=None, description="the model that judges dialogues; null leaves them unscored")
     judge_sampling: Sampling = JUDGE_SAMPLING
     sampling: Sampling = Sampling(max_new_tokens=96)
@@ -31,7 +32,7 @@ class EvaluateSettings(BaseModel):
     condition: str = Field(
         default="top", description="if the aligned model was trained on conditions: top, worst, none, or 2/4/4"
     )
-    rule: Rule = "published"
+    rule: Rule = Field(default="published", description="how yes or no is read; vcd reads POPE alone")
     lemmatizer: Literal["singularize", "wordnet"] = "singularize"
 
     @property
@@ -39,3 +40,11 @@ class EvaluateSettings(BaseModel):
         """The settings in one line, for the report."""
         judge = "" if self.judge is None else f", judge {self.judge}"
         return f"{', '.join(self.benchmarks)} on {self.data}{judge}"
+
+    def refuse_vcd(self, benchmark: str) -> None:
+        """Raise `InputError` if the rule is VCD's, which its authors have for POPE alone."""
+        if self.rule == "vcd":
+            raise InputError(
+                f"evaluate.rule: vcd reads the answers of pope, not those of {benchmark}; take published or strict, or "
+                f"evaluate {benchmark} in another run"
+            )
