@@ -52,7 +52,10 @@ def run(
 
 def chosen_benchmarks(settings: EvaluateSettings, data: Path) -> list[Benchmark]:
     """The benchmarks that the settings name, read from an evaluation folder. Raises `InputError` for bad files."""
-    return [replace(scorer.benchmark(data, settings), name=scorer.name) for scorer in find_scorers(settings.benchmarks)]
+    scorers = find_scorers(settings.benchmarks)
+    for scorer in scorers:
+        scorer.check_rule(settings.rule)
+    return [replace(scorer.benchmark(data, settings), name=scorer.name) for scorer in scorers]
 
 
 def score_model(

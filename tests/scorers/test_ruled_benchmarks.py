@@ -196,10 +196,11 @@ def test_single_query_files_give_the_questions_of_the_whole_one(amber_data: Path
 
 
 @pytest.mark.unit
-@pytest.mark.parametrize("name", ["amber", "hallusion"])
+@pytest.mark.parametrize("name", ["amber", "hallusion", "mme", "vlguard"])
 def test_vcds_rule_is_refused_for_other_benchmarks(tmp_path: Path, name: str) -> None:
-    with pytest.raises(InputError, match=f"vcd reads the answers of pope, not those of {name}"):
-        find_scorer(name).benchmark(tmp_path, EvaluateSettings(data="x", rule="vcd"))
+    settings = EvaluateSettings(data="x", rule="vcd", benchmarks=[name])
+    with pytest.raises(InputError, match=f"evaluate.rule: {name} has no rule vcd, only published and strict; take"):
+        evaluate.chosen_benchmarks(settings, tmp_path)
 
 
 @pytest.mark.unit

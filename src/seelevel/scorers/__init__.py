@@ -22,6 +22,10 @@ SCORERS = {
     "mrhal": "seelevel.scorers.mrhal:SCORER",
     "capability": "seelevel.scorers.capability:SCORER",
     "feedback": "seelevel.scorers.refinement:SCORER",
+    "mme": "seelevel.scorers.mme:SCORER",
+    "mmstar": "seelevel.scorers.mmstar:SCORER",
+    "siuo-mcq": "seelevel.scorers.siuo_mcq:SCORER",
+    "vlguard": "seelevel.scorers.vlguard:SCORER",
 }
 """The benchmarks of the package, in the report's order."""
 

@@ -37,7 +37,6 @@ SHARES = {"a_acc": "right", "q_acc": "pair_right", "f_acc": "figure_right"}
 
 def benchmark(data: Path, settings: EvaluateSettings) -> Benchmark:
     """data/hallusion/HallusionBench.json. A question whose `visual_input` is 0 is asked without a picture."""
-    settings.refuse_vcd("hallusion")
     entries = read_entries(data / "hallusion" / FILE)[: settings.limit]
     parts = [required_parts(entry) for entry in entries]
     seen: dict[tuple[str, ...], str] = {}

@@ -6,7 +6,6 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from seelevel.errors import InputError
 from seelevel.judge import JUDGE_SAMPLING
 from seelevel.models.base import Sampling
 
@@ -14,7 +13,7 @@ Rule = Literal["published", "strict", "vcd"]
 
 
 class EvaluateSettings(BaseModel):
-    """Benchmarks and how their questions are asked. POPE and capability generate at most `short_tokens`."""
+    """Benchmarks and how their questions are asked. Short answers (yes, no, a letter) have at most `short_tokens`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -40,11 +39,3 @@ class EvaluateSettings(BaseModel):
         """The settings in one line, for the report."""
         judge = "" if self.judge is None else f", judge {self.judge}"
         return f"{', '.join(self.benchmarks)} on {self.data}{judge}"
-
-    def refuse_vcd(self, benchmark: str) -> None:
-        """Raise `InputError` if the rule is VCD's, which its authors have for POPE alone."""
-        if self.rule == "vcd":
-            raise InputError(
-                f"evaluate.rule: vcd reads the answers of pope, not those of {benchmark}; take published or strict, or "
-                f"evaluate {benchmark} in another run"
-            )
