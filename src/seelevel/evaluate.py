@@ -57,7 +57,10 @@ def run(
 
 def chosen_benchmarks(settings: EvaluateSettings, data: Path) -> list[Benchmark]:
     """The benchmarks that the settings name, read from an evaluation folder. Raises `InputError` for bad files."""
-    return [replace(scorer.benchmark(data, settings), name=scorer.name) for scorer in find_scorers(settings.benchmarks)]
+    scorers = find_scorers(settings.benchmarks)
+    for scorer in scorers:
+        scorer.check_rule(settings.rule)
+    return [replace(scorer.benchmark(data, settings), name=scorer.name) for scorer in scorers]
 
 
 def score_model(
@@ -138,8 +141,10 @@ def _lines(benchmark: Benchmark, answers: list[Answer], rows: Items, root: Path)
     return "".join(lines)
 
 
-def _place(image: str, root: Path) -> str:
-    """A picture's path: relative to the run folder if it is inside, else absolute."""
+def _place(image: str, root: Path) -> str | None:
+    """A picture's path: relative to the run folder if it is inside, else absolute. None for a question without one."""
+    if not image:
+        return None
     path, top = Path(image).absolute(), root.absolute()
     return path.relative_to(top).as_posix() if path.is_relative_to(top) else str(path)
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from seelevel.scorers import (
+    amber_questions,
     capability,
     chair,
+    hallusion_questions,
     llava_bench,
     mm_safetybench,
     mme,
     mmhal,
     mmstar,
     mrhal,
+    objhal,
     pope,
     refinement,
     siuo,
@@ -18,6 +21,7 @@ from seelevel.scorers import (
     vlguard,
     vlsafe,
 )
+from seelevel.scorers.amber import ORDER
 from seelevel.scorers.intervals import Measure
 from seelevel.scorers.judging import words_measure
 
@@ -33,6 +37,9 @@ def measures_by_name() -> dict[str, list[Measure]]:
             *map(_words, ("llava_bench_words", "llava_bench_coco_words")),
         ],
         "vlsafe": [*vlsafe.MEASURES, vlsafe.WORDS],
+        "amber": amber_questions.measures(set(ORDER), True, "strict"),
+        "objhal": objhal.MEASURES,
+        "hallusion": hallusion_questions.measures(["VD"]),
         "capability": capability.measures(["count"]),
         "feedback": refinement.MEASURES,
         "mme": mme.measures(list(mme.NAMES.values())),

@@ -57,8 +57,9 @@ class Side:
 
 
 def _cluster(item: Item) -> str:
-    """What is resampled as a whole: the dialogue, or the picture with its questions. The files do not hold it."""
-    return str(item["id"] if isinstance(item.get("question"), list) else item.get("image"))
+    """What is resampled as a whole: the item's `group`, else the dialogue, or the picture with its questions."""
+    dialogue = isinstance(item.get("question"), list)
+    return str(item.get("group") or (item["id"] if dialogue else item.get("image")))
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,9 @@ KEY = "evaluate.benchmarks"
 SCORERS = {
     "chair": "seelevel.scorers.chair:SCORER",
     "pope": "seelevel.scorers.pope:SCORER",
+    "amber": "seelevel.scorers.amber_questions:SCORER",
+    "objhal": "seelevel.scorers.objhal:SCORER",
+    "hallusion": "seelevel.scorers.hallusion_questions:SCORER",
     "mrhal": "seelevel.scorers.mrhal:SCORER",
     "mmhal": "seelevel.scorers.mmhal:SCORER",
     "llava-bench": "seelevel.scorers.llava_bench:SCORER",

@@ -25,12 +25,17 @@ SHARD = 256
 
 @dataclass(frozen=True)
 class Question:
-    """User turns about one picture, in order, and `reference`: what the answers are compared with."""
+    """User turns about one picture, in order, and `reference`: what the answers are compared with.
+
+    image: the picture's file; empty for a question without a picture. short: the answer is a word, so it has at most
+    `short_tokens`, whatever the benchmark's longest answer is.
+    """
 
     id: str
     image: str
     turns: tuple[str, ...]
     reference: Mapping[str, Any]
+    short: bool = False
 
 
 @dataclass(frozen=True)
@@ -60,7 +65,7 @@ Items = list[dict[str, Any]]
 class Benchmark:
     """Questions, and how their answers become figures.
 
-    max_new_tokens: the longest answer.
+    max_new_tokens: the longest answer; short_tokens: that of the questions that are `short`.
     items: from answers and context, one record per question. Its `cluster` names what is resampled as a whole.
     measures: the figures, computed from those records.
     dialogues: whether a question has several turns.
@@ -74,6 +79,7 @@ class Benchmark:
     measures: list[Measure]
     dialogues: bool = False
     judge_template: str = ""
+    short_tokens: int = 16
 
 
 def find_image(data: Path, entry: Entry) -> str:
@@ -159,13 +165,23 @@ def answer_questions(
 ) -> list[Answer]:
     """A model's answers, in order. `model()` loads the model, and is called only if an answer is missing.
 
-    A shard is one call of the model, so a run that was stopped and continued has the same answers as an unbroken one.
+    A shard is one call of the model, and one more for its `short` questions, so a run that was stopped and continued
+    has the same answers as an unbroken one.
     A question that occurs twice about one picture is asked once: POPE's sets share their positive questions.
     """
-    sampling = sampling.model_copy(update={"max_new_tokens": min(benchmark.max_new_tokens, sampling.max_new_tokens)})
+    limits = {False: benchmark.max_new_tokens, True: benchmark.short_tokens}
+    samplings = {
+        short: sampling.model_copy(update={"max_new_tokens": min(limit, sampling.max_new_tokens)})
+        for short, limit in limits.items()
+    }
 
     def make(questions: Sequence[Question]) -> list[Any]:
-        return [_row(answer) for answer in _ask(model(), questions, sampling)]
+        rows: dict[int, Any] = {}
+        for short in limits:
+            of_kind = [n for n, question in enumerate(questions) if question.short == short]
+            answers = _ask(model(), [questions[n] for n in of_kind], samplings[short]) if of_kind else []
+            rows.update(zip(of_kind, map(_row, answers), strict=True))
+        return [rows[n] for n in range(len(questions))]
 
     different = {(question.image, question.turns): question for question in reversed(benchmark.questions)}
     unique = [different[key] for key in reversed(different)]
@@ -187,10 +203,10 @@ def _ask(model: Generator, questions: Sequence[Question], sampling: Sampling) ->
     """Round by round; in each round the model sees its own earlier answers."""
     dialogues = []
     for question in questions:
-        first = question.turns[0]
-        marked = first if IMAGE_MARK in first else f"{IMAGE_MARK}\n{first}"
+        first, images = question.turns[0], [question.image] if question.image else []
+        marked = f"{IMAGE_MARK}\n{first}" if images and IMAGE_MARK not in first else first
         user = [Message(role="user", content=text) for text in (marked, *question.turns[1:])]
-        dialogues.append(Dialogue(user[:1], user[1:], [question.image]))
+        dialogues.append(Dialogue(user[:1], user[1:], images))
     return [
         Answer(tuple(m["content"] for m in dialogue.messages if m["role"] == "assistant"), dialogue.note)
         for dialogue in rollout(model, dialogues, sampling)
