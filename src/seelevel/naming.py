@@ -155,6 +155,8 @@ def count_questions(settings: EvaluateSettings) -> int:
 
     folder = Path(settings.data)
     files = [*folder.glob("chair/questions.jsonl"), *folder.glob("pope/*.json*"), *folder.glob("capability/*.jsonl")]
+    files += [*folder.glob("mmhal/response_template.json"), *folder.glob("vlsafe/*.jsonl")]
+    files += [*folder.glob("llava-bench/*questions.jsonl"), *folder.glob("llava-bench/*/*questions.jsonl")]
     return sum(len(read_entries(file)[: settings.limit]) for file in files)
 
 

@@ -49,12 +49,13 @@ class Answer:
 @dataclass(frozen=True)
 class Context:
     """What scoring may need besides the answers: the judge, the folder for its replies, the model that answered, which
-    the call loads, and the judge's decoding."""
+    the call loads, the judge's decoding, and how often it judges each answer."""
 
     judge: Generator | None
     folder: Path
     model: Callable[[], Generator] | None = None
     judge_sampling: Sampling = JUDGE_SAMPLING
+    judge_repeats: int = 1
 
 
 Items = list[dict[str, Any]]
@@ -68,6 +69,7 @@ class Benchmark:
     items: from answers and context, one record per question. Its `cluster` names what is resampled as a whole.
     measures: the figures, computed from those records.
     dialogues: whether a question has several turns.
+    judge_template: what the judge is asked, if it is asked for each answer; metrics.json has its digest.
     """
 
     name: str
@@ -77,19 +79,26 @@ class Benchmark:
     measures: list[Measure]
     dialogues: bool = False
     short_tokens: int = 16
+    judge_template: str = ""
 
 
 def find_image(data: Path, entry: Entry) -> str:
     """The picture of a question, in `data` or `data/images`. Raises InputError if it is missing or outside them."""
-    name = entry.text(("image",), "image")
-    for folder in (data, data / "images"):
-        path = folder / name
-        if _is_file(path):
-            # by name, not resolved: the folder of pictures may be a link
-            if ".." in Path(name).parts or Path(name).is_absolute():
-                raise InputError(f"{entry.where}: image {name} leaves {data}; put the picture below it")
-            return str(path)
-    raise InputError(f"{entry.where}: no image {name:.80} in {data / 'images'}; put it there or drop the question")
+    return find_picture(data, [entry.text(("image",), "image")], entry.where)
+
+
+def find_picture(data: Path, names: Sequence[str], where: str) -> str:
+    """The first picture of several names, in `data` or `data/images`. Raises InputError as `find_image` does."""
+    for name in names:
+        for folder in (data, data / "images"):
+            path = folder / name
+            if _is_file(path):
+                # by name, not resolved: the folder of pictures may be a link
+                if ".." in Path(name).parts or Path(name).is_absolute():
+                    raise InputError(f"{where}: image {name} leaves {data}; put the picture below it")
+                return str(path)
+    named = " or ".join(f"{name:.80}" for name in names[:3])
+    raise InputError(f"{where}: no image {named} in {data / 'images'}; put it there or drop the question")
 
 
 def picture_contents(entry: Entry) -> list[str]:

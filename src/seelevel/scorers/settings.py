@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from seelevel.judge import JUDGE_SAMPLING
 from seelevel.models.base import Sampling
@@ -25,6 +25,7 @@ class EvaluateSettings(BaseModel):
     data: str = Field(description="evaluation folder: a subfolder per benchmark, and images/")
     judge: str | None = Field(default=None, description="the model that judges dialogues; null leaves them unscored")
     judge_sampling: Sampling = JUDGE_SAMPLING
+    judge_repeats: int = Field(default=1, ge=1, le=100, description="how often the judge rates each answer")
     sampling: Sampling = Sampling(max_new_tokens=96)
     short_tokens: int = Field(default=16, ge=1)
     limit: int | None = Field(default=None, ge=1, description="most questions per benchmark, or per POPE set")
@@ -33,6 +34,15 @@ class EvaluateSettings(BaseModel):
     )
     rule: Rule = Field(default="published", description="how yes or no is read; vcd reads POPE alone")
     lemmatizer: Literal["singularize", "wordnet"] = "singularize"
+
+    @model_validator(mode="after")
+    def _repeats_differ(self) -> Self:
+        if self.judge_repeats > 1 and self.judge_sampling.temperature == 0:
+            raise ValueError(
+                "judge_repeats: a greedy judge repeats its reply; set judge_sampling: {temperature: 0.7}, or "
+                "judge_repeats: 1"
+            )
+        return self
 
     @property
     def words(self) -> str:
