@@ -48,6 +48,8 @@ def test_yes_and_no_are_counted_as_the_harness_counts_them(tmp_path: Path) -> No
     assert values(found, "pope", "recall") == [1 / 2, 1.0, 1 / 2]
     assert values(found, "pope", "f1")[:2] == [pytest.approx(2 / 3), pytest.approx(4 / 5)]
     assert values(found, "pope", "yes") == [1 / 4, 3 / 4, 1 / 2]
+    # half of the questions are true; of A's answers 1 is yes and 2 are no, of B's 3 and 1
+    assert values(found, "pope", "chance")[:2] == [(2 * 1 + 2 * 2) / 16, (2 * 3 + 2 * 1) / 16]
     assert values(found, "pope", "words") == [pytest.approx(6 / 4), 1.0, pytest.approx(-1 / 2)]
     test = found.record()["benchmarks"]["pope"]["mcnemar"]["B"]["all"]
     assert (test["right_in_first_only"], test["right_in_this_only"]) == (1, 2)

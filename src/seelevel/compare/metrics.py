@@ -18,7 +18,7 @@ from seelevel.scorers.chair import SCORER as CHAIR
 from seelevel.scorers.intervals import Array, Measure, ratio
 from seelevel.scorers.joining import comparable
 from seelevel.scorers.scorer import Scorer
-from seelevel.scorers.words import Better, Metric
+from seelevel.scorers.words import Better, Chance, Metric
 
 
 def task_items(samples: Samples) -> list[Item]:
@@ -132,15 +132,11 @@ def _directions(samples: Samples) -> Mapping[str, bool]:
 
 
 def _cells(item: Mapping[str, Any]) -> tuple[float, ...]:
-    """tp, fp, fn, right, all. As in the task, an answer other than 'yes' and 'no' is wrong, but no fp and no fn."""
+    """tp, fp, fn, tn, true questions, all. As in the task, an answer other than 'yes' and 'no' is wrong, and none of
+    the first four."""
     said, label = item["said"], item["label"]
-    return (
-        float(said == label == "yes"),
-        float(said == "yes" != label),
-        float(said == "no" != label),
-        float(said == label),
-        1.0,
-    )
+    cells = (("yes", "yes"), ("yes", "no"), ("no", "yes"), ("no", "no"))
+    return (*(float((said, label) == cell) for cell in cells), float(label == "yes"), 1.0)
 
 
 def _over(part: Sequence[float], whole: Sequence[float]) -> Callable[[Array], Array]:
@@ -148,19 +144,30 @@ def _over(part: Sequence[float], whole: Sequence[float]) -> Callable[[Array], Ar
     return lambda sums: ratio(np.stack([sums @ np.array(part), sums @ np.array(whole)], axis=-1))
 
 
-EVERY = (0, 0, 0, 0, 1)
+def _chance(sums: Array) -> Array:
+    """The accuracy of the same answers in random order."""
+    tp, fp, fn, tn, true, n = np.moveaxis(sums, -1, 0)
+    return ratio(np.stack([true * (tp + fp) + (n - true) * (fn + tn), n * n], axis=-1))
+
+
+EVERY = (0, 0, 0, 0, 0, 1)
 YES_NO = [
-    Measure("f1", _cells, _over((2, 0, 0, 0, 0), (2, 1, 1, 0, 0))),
-    Measure("accuracy", _cells, _over((0, 0, 0, 1, 0), EVERY)),
-    Measure("precision", _cells, _over((1, 0, 0, 0, 0), (1, 1, 0, 0, 0))),
-    Measure("recall", _cells, _over((1, 0, 0, 0, 0), (1, 0, 1, 0, 0))),
-    Measure("yes", _cells, _over((1, 1, 0, 0, 0), EVERY)),
+    Measure("f1", _cells, _over((2, 0, 0, 0, 0, 0), (2, 1, 1, 0, 0, 0))),
+    Measure("accuracy", _cells, _over((1, 0, 0, 1, 0, 0), EVERY)),
+    Measure("precision", _cells, _over((1, 0, 0, 0, 0, 0), (1, 1, 0, 0, 0, 0))),
+    Measure("recall", _cells, _over((1, 0, 0, 0, 0, 0), (1, 0, 1, 0, 0, 0))),
+    Measure("yes", _cells, _over((1, 1, 0, 0, 0, 0), EVERY)),
+    Measure("chance", _cells, _chance),
 ]
+CHANCE = Chance("accuracy", "chance", 0.5)
+RECALL = "‘yes’ among the answers of ‘yes’ and ‘no’ to true questions"
 YES_NO_METRICS = {
-    "f1": Metric("F1", "‘yes’ is the positive class", "higher"),
-    "accuracy": Metric("Accuracy", "answers that are the label", "higher"),
-    "precision": Metric("Precision", "answers of ‘yes’ that are right", "higher", table="details"),
-    "recall": Metric("Recall", "‘yes’ among the answers of ‘yes’ and ‘no’ to true questions", "higher", beside=True),
+    "f1": Metric("F1", "‘yes’ is the positive class", "higher", chance=CHANCE),
+    "accuracy": Metric("Accuracy", "answers that are the label", "higher", chance=CHANCE),
+    "precision": Metric("Precision", "answers of ‘yes’ that are right", "higher", table="details", chance=CHANCE),
+    "recall": Metric("Recall", RECALL, "higher", beside=True, chance=CHANCE),
     "yes": Metric("Yes-ratio", "answers of ‘yes’", "neither"),
+    "chance": Metric("Chance level", "accuracy of the same answers in random order", "neither", table="details"),
 }
-"""The figures of lmms-eval's POPE, but for its `pope_yes_ratio`, which counts the labels."""
+"""The figures of lmms-eval's POPE, but for its `pope_yes_ratio`, which counts the labels, and with the level of chance
+that this package's POPE has."""

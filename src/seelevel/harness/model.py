@@ -75,9 +75,8 @@ class Seelevel(lmms):
             groups: dict[tuple[Sampling, tuple[str, ...]], list[int]] = {}
             for place, request in enumerate(requests):
                 _, _, arguments, _, task, _ = request.args
-                groups.setdefault(sampling_of(arguments, self.default, f"task {task}: generation_kwargs"), []).append(
-                    place
-                )
+                decoding = sampling_of(arguments, self.default, f"task {task}: generation_kwargs")
+                groups.setdefault(decoding, []).append(place)
             for name in LEFT_TO_PROCESSOR:
                 if any(name in request.args[2] for request in requests):
                     say(f"lmms-eval: {name} is left to the model's processor")
