@@ -15,10 +15,10 @@ from typing import Annotated, Any
 import typer
 
 from seelevel.cli import run
-from seelevel.cli.benchmarks import score_app
 from seelevel.cli.compare import compare
 from seelevel.cli.inspect import ColumnsOption, inspect, read_columns
 from seelevel.cli.parser import parser_app
+from seelevel.cli.safety import score_app
 from seelevel.cli.world import world_app
 from seelevel.errors import DiskFullError, InputError, NonFiniteLossError, ServerError, free_bytes, is_disk_full
 from seelevel.json_text import dumps
