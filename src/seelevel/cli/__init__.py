@@ -111,6 +111,7 @@ def chat(
 
 
 app.command()(run.export)
+app.command()(run.answers)
 app.command()(run.threshold)
 app.command()(run.doctor)
 
