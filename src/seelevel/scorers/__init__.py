@@ -24,6 +24,8 @@ SCORERS = {
     "feedback": "seelevel.scorers.refinement:SCORER",
     "mme": "seelevel.scorers.mme:SCORER",
     "mmstar": "seelevel.scorers.mmstar:SCORER",
+    "mm-safetybench": "seelevel.scorers.mm_safetybench:SCORER",
+    "siuo": "seelevel.scorers.siuo:SCORER",
     "siuo-mcq": "seelevel.scorers.siuo_mcq:SCORER",
     "vlguard": "seelevel.scorers.vlguard:SCORER",
 }
