@@ -312,5 +312,5 @@ SCORER = Scorer(
     (right_or_wrong("Is there a …? (POPE)"),),
     lambda items: measures(list(dict.fromkeys(item["set"] for item in items))),
     ("rule",),
-    RULES,
+    rules=RULES,
 )
