@@ -255,25 +255,31 @@ def _total(items: Sequence[dict[Any, Any]], key: Any) -> tuple[float, float]:
 
 
 def report(sets: Mapping[str, Sequence[dict[Any, Any]]], encoders: Mapping[str, TextEncoder]) -> list[dict[str, Any]]:
-    """One row per checker, set, standards and truth, on the odd images; `over_paper` is the difference from the rule
-    `recall` at the encoder's own threshold."""
-    rows = []
+    """One row per checker, set, standards and truth, on the odd images.
+
+    `over_paper` is the difference from the auto-check's `recall` at the encoder's own threshold; for checkers without
+    an encoder, from that of the last encoder.
+    """
     keys = dict.fromkeys(key[0] for items in sets.values() for item in items for key in item if isinstance(key, tuple))
-    plain = [checker for checker in keys if isinstance(checker, str)]
+    own = {
+        name: min(GRID, key=lambda t, e=encoder: abs(t - (e.threshold or DEFAULT_THRESHOLD)))  # type: ignore[misc]
+        for name, encoder in encoders.items()
+    }
+    last = list(encoders)[-1]
+    checkers: list[tuple[str, Any, str]] = [(name, name, last) for name in keys if isinstance(name, str)]
+    for encoder in encoders:
+        tuned = chosen(sets, encoder)
+        for rule, threshold in dict.fromkeys([*((rule, own[encoder]) for rule in RULES), tuned]):
+            mark = " (chosen)" if (rule, threshold) == tuned else ""
+            checkers.append((f"autocheck {encoder}, {rule} at {threshold}{mark}", (encoder, rule, threshold), encoder))
+    rows = []
     for set_, items in sets.items():
         shown = half(items, 1)
-        for name in plain:
-            rows += [_row(set_, name, shown, name, truth, kind) for truth in TRUTHS for kind in STANDARDS]
-        for encoder, model in encoders.items():
-            own = min(GRID, key=lambda t: abs(t - (model.threshold or DEFAULT_THRESHOLD)))
-            tuned = chosen(sets, encoder)
-            for rule, threshold in dict.fromkeys([*((rule, own) for rule in RULES), tuned]):
-                mark = " (chosen)" if (rule, threshold) == tuned else ""
-                name, checker = f"autocheck {encoder}, {rule} at {threshold}{mark}", (encoder, rule, threshold)
-                for key in [(truth, kind) for truth in TRUTHS for kind in STANDARDS]:
-                    paper, other = (_renamed(shown, (c, *key)) for c in ((encoder, "recall", own), checker))
-                    change = differences([measure("tau")], paper, other)["tau_b"]
-                    rows.append({**_row(set_, name, shown, checker, *key), "over_paper": change})
+        for name, checker, encoder in checkers:
+            for key in [(truth, kind) for truth in TRUTHS for kind in STANDARDS]:
+                paper, other = (_renamed(shown, (c, *key)) for c in ((encoder, "recall", own[encoder]), checker))
+                change = differences([measure("tau")], paper, other)["tau_b"]
+                rows.append({**_row(set_, name, shown, checker, *key), "over_paper": change})
     return rows
 
 

@@ -102,6 +102,25 @@ def test_silence_is_not_perfect_precision(rule: str) -> None:
 
 
 @pytest.mark.unit
+def test_the_objects_of_the_standard_response_may_be_the_annotations() -> None:
+    # The standard names dog and cup: 'a dog' has P 1, R 1/2, F1 2/3; all three P 2/3, R 1, F1 .8; a cat 0.
+    texts = ("A puppy beside a mug.", "A cat.", "A dog.", "A dog, a cup, a cat.")
+    given = [ladder(*texts, objects=None), ladder("It is calm.", "A cat.", "A dog.", objects=None, name="b")]
+    given = [replace(x, responses=[replace(x.responses[0], origin=STANDARD), *x.responses[1:]]) for x in given]
+    first, second = Objects(Annotations(None, Mentions(LIST), of_standard=True))(given)
+    assert texts_of(first) == [texts[0], texts[3], texts[2], texts[1]]
+    assert [r.scores["f1"] for r in first.responses] == [1, 0.8, 0.66667, 0]
+    assert unchecked(second) == "no objects are annotated"  # its standard response names none
+    with pytest.raises(InputError, match="the standard responses have objects for none of 1 ladders"):
+        list(Objects(Annotations(None, Mentions(LIST), of_standard=True))([ladder("A dog.", "A cat.")]))
+    with pytest.raises(ValueError, match=r"check\.synonyms is missing"):
+        CheckSettings(checker="objects", annotations="standard")
+    assert CheckSettings(checker="objects", annotations="standard", synonyms="s.txt").files == [
+        ("check.synonyms", Path("s.txt"))
+    ]
+
+
+@pytest.mark.unit
 def test_levels_hold_what_is_within_the_tolerance_of_their_best() -> None:
     assert close_levels([0.5, 0.9, 0.5], 0) == [1, 0, 1]
     assert close_levels([0.9, 0.8, 0.7], 0.1) == [0, 0, 1]  # .7 is .2 below the best of the level, not .1

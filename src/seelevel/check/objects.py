@@ -15,6 +15,8 @@ reward naming everything.
 - The standard response stays best unless `standard_first` is off; without one, all responses are ordered.
 - A ladder keeps its order, with a note, if its picture is not annotated or holds no listed object, or if no response
   names one.
+- If the objects are those of the standard response, an answer is right if it names the same ones. The annotations may
+  be poorer than the picture then, as in the auto-check.
 - As in CHAIR, 'no dog' names a dog. The rule is for descriptions, not for answers to questions.
 """
 
@@ -26,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from seelevel.check.rules import DIGITS, close_levels, figure
-from seelevel.check.settings import FACTS, CheckSettings
+from seelevel.check.settings import FACTS, STANDARD, CheckSettings
 from seelevel.errors import InputError
 from seelevel.ladder import Ladder
 from seelevel.language.mentions import Mention, Mentions, places_of, read_synonyms
@@ -48,19 +50,20 @@ class Annotations:
     """The annotated objects, and the words for them.
 
     `sets`: those of a file; None: each ladder has its own. `mentions`: a list of words; None: an object's name is its
-    only word.
+    only word. `of_standard`: the objects are those that the standard response names.
     """
 
     sets: ObjectSets | None
     mentions: Mentions | None
+    of_standard: bool = False
 
     @classmethod
     def read(cls, settings: CheckSettings) -> Annotations:
         """The files of the settings. Raises `InputError` with file and place for what cannot be read."""
         assert settings.annotations is not None  # CheckSettings requires it
         mentions = None if settings.synonyms is None else Mentions(read_synonyms(Path(settings.synonyms)))
-        if settings.annotations == FACTS:
-            return cls(None, mentions)
+        if settings.annotations in (FACTS, STANDARD):
+            return cls(None, mentions, settings.annotations == STANDARD)
         return cls(read_object_sets(Path(settings.annotations), mentions), mentions)
 
 
@@ -74,7 +77,7 @@ class Objects:
     def __init__(
         self, annotations: Annotations, rule: str = "f1", tolerance: float = 0.0, standard_first: bool = True
     ) -> None:
-        self.sets, self.mentions = annotations.sets, annotations.mentions
+        self.sets, self.mentions, self.of_standard = annotations.sets, annotations.mentions, annotations.of_standard
         self.rule, self.tolerance, self.standard_first = rule, tolerance, standard_first
         self._prepared = False
         self._by_image = {} if self.sets is None else by_image(self.sets.images)
@@ -96,7 +99,8 @@ class Objects:
                 missing.append(ladder.id)
             elif self.sets is None:
                 names.update(dict.fromkeys(annotated))
-        where = "the records' annotations" if self.sets is None else "check.annotations"
+        own = "the standard responses" if self.of_standard else "the records' annotations"
+        where = own if self.sets is None else "check.annotations"
         if missing and len(missing) == count:
             raise InputError(f"{where} have objects for none of {count} ladders; {self._remedy(missing[0])}")
         if missing:
@@ -115,6 +119,8 @@ class Objects:
             )
 
     def _remedy(self, ladder: str) -> str:
+        if self.of_standard:
+            return "name a list of synonyms with their objects, or a file as check.annotations"
         if self.sets is None:
             return "they need a list `objects`, or name a file as check.annotations"
         example = next(iter([*self.sets.images, *self.sets.ids]), None)
@@ -123,7 +129,12 @@ class Objects:
         return f"the file names pictures such as {example:.80}, and ladder {ladder:.80} is not among them"
 
     def annotated(self, ladder: Ladder) -> list[str] | None:
-        """The annotated names of a ladder's pictures; None if one has no annotation."""
+        """The annotated names of a ladder's pictures; None if one has no annotation.
+
+        With `of_standard`: those in the standard response; None if it names no object, or if there is none.
+        """
+        if self.of_standard and self.mentions is not None:
+            return [m.object for m in self.mentions.find("\n\n".join(ladder.reference))] or None
         if self.sets is None:
             return own_objects(ladder.annotations)
         names = [image_names(image.path) for image in ladder.images]

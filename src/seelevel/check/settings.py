@@ -17,6 +17,8 @@ NEEDS = {"autocheck": ("encoder",), "image": ("encoder",), "judge": ("judge",), 
 
 FACTS = "facts"
 """`annotations` that are the records' own."""
+STANDARD = "standard"
+"""`annotations` that are the objects which the standard response names."""
 READ_BY = {
     "annotations": ("objects",),
     "synonyms": ("objects",),
@@ -55,7 +57,8 @@ class CheckSettings(BaseModel):
     judge_sampling: Sampling = JUDGE_SAMPLING
     judge_template: str | None = Field(default=None, description="a file that replaces the package's template")
     annotations: str | None = Field(
-        default=None, description="the objects of every picture: a file, or facts for the records' own annotations"
+        default=None,
+        description="the objects of a picture: a file; facts: the records' own; standard: the standard response's",
     )
     synonyms: str | None = Field(
         default=None, description="a file with one object and its synonyms per line; null: the annotations' names"
@@ -78,6 +81,8 @@ class CheckSettings(BaseModel):
         for key in self._given([key for key, checkers in READ_BY.items() if self.checker not in checkers]):
             readers = " or ".join(READ_BY[key])
             raise ValueError(f"check.{key}: checker {self.checker} does not read it; set checker: {readers}")
+        if self.annotations == STANDARD and self.synonyms is None:
+            raise ValueError("check.synonyms is missing: the objects of the standard response are found by its words")
         if self.judge_share and self.judge is None:
             raise ValueError("check.judge is missing: judge_share needs a judge")
         return self
@@ -90,7 +95,7 @@ class CheckSettings(BaseModel):
     def files(self) -> list[tuple[str, Path]]:
         """(key, file) of every file that the settings name."""
         named = {key: getattr(self, key) for key in ("overrides", "judge_template", "annotations", "synonyms")}
-        if self.annotations == FACTS:
+        if self.annotations in (FACTS, STANDARD):
             del named["annotations"]
         return [(f"check.{key}", Path(name)) for key, name in named.items() if name is not None]
 
