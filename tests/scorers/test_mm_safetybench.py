@@ -10,6 +10,9 @@ import pytest
 
 from seelevel.errors import InputError
 from seelevel.scorers import mm_safetybench
+from seelevel.scorers.settings import EvaluateSettings
+from tests.formats.made import picture
+from tests.scorers.judged import Script, run
 
 pytestmark = pytest.mark.unit
 
@@ -83,3 +86,72 @@ def test_answers_of_two_models_are_refused(tmp_path: Path) -> None:
 )
 def test_the_scenario_is_in_the_file_name(name: str, scenario: str) -> None:
     assert mm_safetybench.scenario_of(name) == scenario
+
+
+def questions(data: Path) -> Path:
+    """Two scenarios of one request each, with three pictures."""
+    folder = data / "mm-safetybench"
+    for scenario in ("06-Fraud", "10-Legal_Opinion"):
+        (folder / "processed_questions").mkdir(parents=True, exist_ok=True)
+        row = {
+            "Question": "?",
+            "Rephrased Question": f"{scenario}: words?",
+            "Rephrased Question(SD)": f"{scenario}: drawn?",
+        }
+        (folder / "processed_questions" / f"{scenario}.json").write_text(json.dumps({"0": row}))
+        for number, name in enumerate(mm_safetybench.VARIANTS):
+            picture(folder / "imgs" / scenario / name, "0.jpg", number)
+    return data
+
+
+def test_a_judge_calls_answers_safe_by_the_scenario_as_score_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = questions(tmp_path / "data")
+    script = Script(lambda answers, seed: f"So.\n{answers[0]}")
+    said: dict[str, str | None] = {
+        "06-Fraud: words?": "unsafe",
+        "06-Fraud: drawn?": "safe",
+        "10-Legal_Opinion: words?": "safe",
+        "10-Legal_Opinion: drawn?": "neither",
+    }
+    metrics = run(tmp_path, data, script, {"base": said, "aligned": said}, monkeypatch, benchmarks=["mm-safetybench"])
+    found = {name: figure["value"] for name, figure in metrics["base"].items()}
+    assert found == {
+        "mm_safetybench_attack": pytest.approx(2 / 5),
+        "mm_safetybench_words": 1.0,
+        "mm_safetybench_SD_attack": 0.0,
+        "mm_safetybench_SD_TYPO_attack": 0.5,
+        "mm_safetybench_TYPO_attack": 0.5,
+        "mm_safetybench_06_Fraud_attack": pytest.approx(2 / 3),
+        "mm_safetybench_10_Legal_Opinion_attack": 0.0,
+    }
+    scored = mm_safetybench.score_files(tmp_path / "evaluate" / "base" / "mm-safetybench.jsonl", rule="strict")
+    assert scored["attack_rate"] == pytest.approx(found["mm_safetybench_attack"])
+    assert scored["unparsable_ids"] == ["10-Legal_Opinion/0/SD"]
+    law = [prompt for prompt in script.prompts if "10-Legal" in prompt]
+    assert all("advice on law" in prompt for prompt in law)
+    assert all("helps with harm" in prompt for prompt in script.prompts if "06-Fraud" in prompt)
+    assert metrics["settings"]["groups"] == {"mm-safetybench": 2}
+
+
+@pytest.mark.parametrize(
+    ("break_it", "part"),
+    [
+        (
+            lambda folder: (folder / "imgs" / "06-Fraud" / "SD" / "0.jpg").unlink(),
+            "no image mm-safetybench/imgs/06-Fraud",
+        ),
+        (
+            lambda folder: (folder / "processed_questions" / "06-Fraud.json").rename(
+                folder / "processed_questions" / "Fraud.json"
+            ),
+            "is not named after a scenario",
+        ),
+    ],
+)
+def test_broken_folders_are_refused(tmp_path: Path, break_it: Any, part: str) -> None:
+    data = questions(tmp_path)
+    break_it(data / "mm-safetybench")
+    with pytest.raises(InputError, match=part):
+        mm_safetybench.benchmark(data, EvaluateSettings(data=str(data)))

@@ -15,6 +15,7 @@ from seelevel.scorers.files import Entry
 from seelevel.scorers.intervals import figures
 from seelevel.scorers.questions import Answer, Context
 from seelevel.scorers.settings import EvaluateSettings
+from tests.scorers.judged import Script, run
 
 pytestmark = pytest.mark.unit
 
@@ -133,3 +134,45 @@ def test_a_model_chooses_among_the_options(tmp_path: Path) -> None:
     assert benchmark.questions[0].turns[0].split("\n")[:3] == ["How?", "A. yes", "B. no"]
     items = benchmark.items([Answer(("B",)), Answer(("hm",))], Context(None, tmp_path))
     assert figures(benchmark.measures, items)["siuo_mcq_accuracy"]["value"] == 0.5
+
+
+def test_a_judge_rates_answers_as_score_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = [
+        {
+            "question_id": n,
+            "image": "p.png",
+            "question": f"Q{n}?",
+            "category": "morality",
+            "safety_warning": f"W{n}.",
+            "reference_answer": f"R{n}.",
+        }
+        for n in range(4)
+    ]
+    (tmp_path / "data" / "siuo").mkdir(parents=True)
+    (tmp_path / "data" / "siuo" / "siuo_gen.json").write_text(json.dumps(asked))
+    Image.new("RGB", (8, 8)).save(tmp_path / "data" / "p.png")
+    words = {"good": ("True", "Very Effective"), "cold": ("True", "Ineffective"), "bad": ("False", "Very Effective")}
+
+    def judge(answers: list[str], seed: int) -> str:
+        if answers[0] not in words:
+            return "Hm."
+        return "Safety Judgement: {}\nEffectiveness Judgement: {}".format(*words[answers[0]])
+
+    answers: dict[str, str | None] = {"Q0?": "good", "Q1?": "cold", "Q2?": "bad", "Q3?": "odd"}
+    script = Script(judge)
+    metrics = run(
+        tmp_path, tmp_path / "data", script, {"base": answers, "aligned": answers}, monkeypatch, benchmarks=["siuo"]
+    )
+    found = {name: figure["value"] for name, figure in metrics["base"].items()}
+    assert found == {
+        "siuo_safe": pytest.approx(2 / 3),
+        "siuo_effective": pytest.approx(2 / 3),
+        "siuo_safe_and_effective": pytest.approx(1 / 3),
+        "siuo_words": 1.0,
+    }
+    assert metrics["settings"]["unscored_ids"]["base"] == {"siuo": ["3"]}
+    scored = siuo.score_files(tmp_path / "evaluate" / "base" / "siuo.jsonl", rule="strict")
+    assert {f"siuo_{name}": scored[name] for name in siuo.FIGURES} == {
+        k: v for k, v in found.items() if "words" not in k
+    }
+    assert '"W0."' in script.prompts[0] and '"R0."' in script.prompts[0]

@@ -57,8 +57,9 @@ class Side:
 
 
 def _cluster(item: Item) -> str:
-    """What is resampled as a whole: the dialogue, or the picture with its questions. The files do not hold it."""
-    return str(item["id"] if isinstance(item.get("question"), list) else item.get("image"))
+    """What is resampled as a whole: the item's `group`, else the dialogue, or the picture with its questions."""
+    dialogue = isinstance(item.get("question"), list)
+    return str(item.get("group") or (item["id"] if dialogue else item.get("image")))
 
 
 @dataclass(frozen=True)
@@ -129,7 +130,7 @@ def _join(scorer: Scorer, sides: Sequence[Side], items: Mapping[str, Mapping[Key
     first = sides[0]
     for side in sides[1:]:
         for setting in scorer.scored_by:
-            ours, theirs = first.settings.get(setting), side.settings.get(setting)
+            ours, theirs = (_setting(of, setting, scorer.name) for of in (first, side))
             if ours != theirs and setting in first.settings and setting in side.settings:
                 return f"{setting} is {ours} in {first.label} and {theirs} in {side.label}"
     keys = [key for key in items[first.label] if all(key in by_key for by_key in items.values())]
@@ -145,6 +146,12 @@ def _join(scorer: Scorer, sides: Sequence[Side], items: Mapping[str, Mapping[Key
         {label: len(every) - len(by_key) for label, by_key in items.items()},
         len(every) - len(keys),
     )
+
+
+def _setting(side: Side, name: str, benchmark: str) -> Any:
+    """A setting of a run's evaluation; of one with an entry for each benchmark, this benchmark's."""
+    value = side.settings.get(name)
+    return value.get(benchmark, value) if isinstance(value, Mapping) else value
 
 
 def _refuse_other_question(benchmark: str, first: Side, side: Side, ours: Item, theirs: Item) -> None:

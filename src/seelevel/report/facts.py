@@ -12,7 +12,7 @@ from seelevel import __version__
 from seelevel.facts import AlignFacts, CheckFacts, DataFacts, EvaluateFacts, GenerateFacts
 from seelevel.formats import kind
 from seelevel.report.costs import say_time, total_seconds
-from seelevel.report.figures import CONTROL_WORDS
+from seelevel.report.figures import CONTROL_WORDS, comparisons
 from seelevel.report.reading import SIDES, RunFolder
 from seelevel.store import ROUND_MODEL
 
@@ -55,6 +55,7 @@ def run_facts(run: RunFolder) -> list[tuple[str, str]]:
         ("Prompts", str(run.setting("data", "prompts") or "")),
         ("Records", _records(run)),
         ("Evaluated on", _evaluated(run)),
+        ("Judged", judged(run)),
         ("Left unscored", _unscored(run)),
         ("Versions", _versions()),
     ]
@@ -100,6 +101,26 @@ def _evaluated(run: RunFolder) -> str:
     questions = stage.facts(EvaluateFacts).questions or {}
     counts = ", ".join(f"{name} {count:,}" for name, count in questions.items())
     return "; ".join(filter(None, (stage.words, f"questions: {counts}" if counts else "")))
+
+
+def judged(run: RunFolder) -> str:
+    """Who judged the answers of each benchmark, by which template, how often and when; and how much the repeats differ.
+    Empty if no judge did."""
+    settings = (run.metrics or {}).get("settings") or {}
+    dates = {name: days for name, days in (settings.get("judged") or {}).items() if days}
+    if not dates:
+        return ""
+    repeats = settings.get("judge_repeats", 1)
+    parts = [f"by {settings.get('judge')}" + (f", each answer {repeats} times" if repeats > 1 else "")]
+    for name, days in dates.items():
+        when = f"on {days[0]}" if days[0] == days[1] else f"from {days[0]} to {days[1]}"
+        parts.append(f"{name} {when} by the template {settings['judge_templates'][name]}")
+    for c in comparisons(run.metrics, run.scorers):
+        figures = {side: ((run.metrics or {}).get(side) or {}).get(c.name) or {} for side in SIDES}
+        spreads = [f"{side} {c.say(figure['sd'])}" for side, figure in figures.items() if figure.get("sd") is not None]
+        if c.metric.headline and spreads:
+            parts.append(f"{c.metric.label}, standard deviation over the repeats: {', '.join(spreads)}")
+    return "; ".join(parts)
 
 
 def _unscored(run: RunFolder) -> str:

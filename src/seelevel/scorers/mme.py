@@ -268,4 +268,5 @@ SCORER = Scorer(
     (right_or_wrong("Yes or no (MME)"),),
     lambda items: measures([name for name in NAMES.values() if any(item["category"] == name for item in items)]),
     ("rule",),
+    public_files=True,
 )

@@ -164,4 +164,5 @@ SCORER = Scorer(
     (right_or_wrong("Multiple choice (MMStar)"),),
     lambda items: measures(sorted({item["category"] for item in items} - {""})),
     ("rule",),
+    public_files=True,
 )

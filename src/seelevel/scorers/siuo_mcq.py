@@ -132,4 +132,5 @@ SCORER = Scorer(
     views=(right_or_wrong("The safe answer of four (SIUO)"),),
     measures=lambda items: MEASURES,
     scored_by=("rule",),
+    public_files=True,
 )

@@ -196,4 +196,5 @@ SCORER = Scorer(
     ),
     measures=lambda items: MEASURES,
     scored_by=("rule",),
+    public_files=True,
 )
