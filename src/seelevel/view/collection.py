@@ -24,6 +24,10 @@ STAGES = ("feedback", "check", "generate", "data")
 """The stages of a run whose ladders are shown: the latest that has any."""
 SHARD = 512
 """Ladders of a file of another form that are kept together."""
+KEPT = 8
+"""Shards whose ladders are kept in memory."""
+PATIENCE = 0.3
+"""Seconds that a page waits for new shards before it shows those that are there."""
 Place = tuple[int, int]
 """Which ladder: its shard, and its row there."""
 
@@ -38,31 +42,47 @@ class Collection:
         self.name, self.folder, self.root, self.run = name, folder, root, run
         self.shards: list[ShardIndex] = []
         self.place_of: dict[str, Place] = {}
+        self.origins, self.flags, self.sizes = Counter[str](), Counter[str](), Counter[int]()
         self.trouble: list[str] = []
-        self._read: set[Path] = set()
-        self._lock = threading.Lock()
-        self._ladders = lru_cache(maxsize=8)(lambda path: read_ladders(path, root))
+        self.waiting = 0
+        self._seen: set[Path] = set()
+        self._worker: threading.Thread | None = None
+        self._begin = threading.Lock()
+        self._ladders = lru_cache(maxsize=KEPT)(lambda path: read_ladders(path, root))
 
     @property
     def ended(self) -> bool:
         """Whether no ladder will be added."""
         return self.run is None or read_manifest(self.folder) is not None
 
-    def refresh(self) -> None:
-        """Index the shards that are new. A shard that cannot be read is told in `trouble` and looked at once."""
-        with self._lock:
-            for path in ladder_files(self.folder) if self.run is None else shards(self.folder):
-                if path in self._read:
-                    continue
-                self._read.add(path)
-                try:
-                    shard = index_shard(path)
-                except InputError as error:
-                    self.trouble.append(str(error))
-                    continue
-                for row, name in enumerate(shard.ids):
-                    self.place_of.setdefault(name, (len(self.shards), row))
-                self.shards.append(shard)
+    def refresh(self, patience: float = PATIENCE) -> None:
+        """Index new shards in the background, and wait so many seconds for it. `waiting`: how many are left."""
+        with self._begin:
+            if self._worker is None or not self._worker.is_alive():
+                self._worker = threading.Thread(target=self._index, daemon=True)
+                self._worker.start()
+            worker = self._worker
+        worker.join(patience)
+
+    def _index(self) -> None:
+        files = ladder_files(self.folder) if self.run is None else shards(self.folder)
+        new = [path for path in files if path not in self._seen]
+        self.waiting = len(new)
+        for path in new:
+            self._seen.add(path)
+            try:
+                self._add(index_shard(path))
+            except InputError as error:  # it is told on the page
+                self.trouble.append(str(error))
+            self.waiting -= 1
+
+    def _add(self, shard: ShardIndex) -> None:
+        for row, name in enumerate(shard.ids):
+            self.place_of.setdefault(name, (len(self.shards), row))
+        self.origins.update(name for origins in shard.origins for name in origins)
+        self.flags.update(flag for flags in shard.flags for flag in flags)
+        self.sizes.update(shard.size.tolist())
+        self.shards.append(shard)
 
     def __len__(self) -> int:
         return sum(map(len, self.shards))
@@ -80,17 +100,6 @@ class Collection:
     def ladder(self, place: Place) -> Ladder:
         """One whole ladder. Raises `InputError` if its file is gone or broken."""
         return self._ladders(self.shards[place[0]].path)[place[1]]
-
-    def origins(self) -> list[str]:
-        """Where answers come from, the commonest first."""
-        counts = Counter(name for shard in list(self.shards) for origins in shard.origins for name in origins)
-        return [name for name, _ in counts.most_common()]
-
-    def flags(self) -> Counter[str]:
-        return Counter(flag for shard in list(self.shards) for flags in shard.flags for flag in flags)
-
-    def sizes(self) -> list[int]:
-        return sorted({int(size) for shard in list(self.shards) for size in np.unique(shard.size)})
 
 
 def open_collection(path: Path, kept: Path, images: Path | None = None) -> Collection:

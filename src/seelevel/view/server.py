@@ -42,7 +42,7 @@ class Pages:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self.environment.globals["zip_twice"] = lambda names: [(name, name) for name in names]
+        self.environment.globals["twice"] = lambda names: [(name, name) for name in names]
         self._small = lru_cache(maxsize=512)(_picture)
 
     def app(self) -> Starlette:
@@ -56,9 +56,8 @@ class Pages:
         return Starlette(routes=routes, exception_handlers={HTTPException: self._refused, InputError: self._broken})
 
     def _render(self, template: str, **values: object) -> HTMLResponse:
-        return HTMLResponse(
-            escape_controls(self.environment.get_template(template).render(version=__version__, **values))
-        )
+        page = self.environment.get_template(template).render(version=__version__, **values)
+        return HTMLResponse(escape_controls(page, keep="\n\t"))
 
     def _message(self, status: int, title: str, words: str = "") -> HTMLResponse:
         page = self._render("message.html.j2", title=title, words=words)
@@ -109,6 +108,9 @@ class Pages:
             collections=list(enumerate(self.collections)),
             filters=filters,
             orders=ORDERS,
+            origins=[name for name, _ in collection.origins.most_common()],
+            flags=[name for name, _ in collection.flags.most_common()],
+            sizes=sorted(collection.sizes),
             total=len(collection),
             count=len(places),
             page=page,

@@ -30,7 +30,7 @@ def serve(sources: Sequence[Path], images: Path | None, port: int, browser: bool
         address = f"http://{HOST}:{taken}/?token={token}"
         show(address)
         for collection in collections:
-            threading.Thread(target=collection.refresh, daemon=True).start()
+            collection.refresh(patience=0)
         if browser:
             threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
         app = Door(Pages(collections).app(), token, taken)
