@@ -16,6 +16,7 @@ from seelevel.progress import say
 from seelevel.scorers import find_scorers
 from seelevel.scorers.intervals import RESAMPLES, Measure, differences, figures
 from seelevel.scorers.judging import dates_of, spread, unread_replies
+from seelevel.scorers.overlap import overlap_of
 from seelevel.scorers.questions import Answer, Benchmark, Context, Items, answer_questions
 from seelevel.scorers.settings import EvaluateSettings
 from seelevel.store import StageFolder, write_atomically, write_json
@@ -38,20 +39,23 @@ def run(
     judge: Generator | None,
     root: Path,
     seed: int,
+    training: Sequence[Path] = (),
 ) -> EvaluateFacts:
     """Answer and score every benchmark with each of the models, by name.
 
     models: `base`; the models of earlier rounds, if any, under any names; `aligned`; `control`, if there is one.
+    training: folders of the ladders that they were trained on, whose pictures are looked for among the benchmarks'.
 
     Writes `<model>/<benchmark>.jsonl`, one record per question, and the run's `metrics.json`. Answers are kept in
     shards, so a stopped run continues, and ends with the same bytes as an unbroken one.
     """
     benchmarks = chosen_benchmarks(settings, data)
+    overlap = {"overlap": overlap_of(benchmarks, training, root)} if training else {}
     records = {
         side: score_model(stage.path / side, side, reference, benchmarks, settings, judge, root)
         for side, reference in models.items()
     }
-    _write_figures(settings, benchmarks, records, models, judge, root, seed)
+    _write_figures(settings, benchmarks, records, models, judge, root, seed, overlap)
     return EvaluateFacts(questions={benchmark.name: len(benchmark.questions) for benchmark in benchmarks})
 
 
@@ -157,12 +161,13 @@ def _write_figures(
     judge: Generator | None,
     root: Path,
     seed: int,
+    overlap: Mapping[str, Any],
 ) -> None:
     before = {side: key for side, key in DIFFERENCES.items() if side in models}
     rounds = [side for side in models if side != "control"]
     # With one round, `differences` is the only step.
     steps = {later: earlier for earlier, later in pairwise(rounds)} if len(rounds) > 2 else {}
-    metrics: dict[str, Any] = {key: {} for key in (*models, *before.values())}
+    metrics: dict[str, Any] = {**{key: {} for key in (*models, *before.values())}, **overlap}
     if steps:
         metrics[BY_ROUND] = {side: {} for side in steps}
     unscored: dict[str, dict[str, int]] = {side: {} for side in models}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
+from itertools import combinations
 from typing import Any, Literal
 
 PairSet = Literal["all", "adjacent", "best-vs-rest", "best-vs-worst"]
@@ -49,3 +51,20 @@ def rating_levels(ratings: Sequence[Mapping[str, int]]) -> list[int]:
     shared = shared_criteria(ratings)
     rows = [[rating[name] for name in shared] for rating in ratings]
     return dense_levels([(-sum(values), -min(values, default=0)) for values in rows])
+
+
+def kendall_tau_b(a: Sequence[float], b: Sequence[float]) -> float | None:
+    """How far two orders of the same things agree: 1 if they are the same, −1 if one is the other reversed.
+
+    Kendall (1945): (C − D) / √((P − T_a) · (P − T_b)). Of P pairs, C are in the same order and D in the opposite one;
+    T_a are tied in `a`, T_b in `b`. None if one of them ties all.
+    """
+    pairs = [(_sign(a[i] - a[j]), _sign(b[i] - b[j])) for i, j in combinations(range(len(a)), 2)]
+    ordered_a, ordered_b = sum(x != 0 for x, _ in pairs), sum(y != 0 for _, y in pairs)
+    if not ordered_a or not ordered_b:
+        return None
+    return sum(x * y for x, y in pairs) / math.sqrt(ordered_a * ordered_b)
+
+
+def _sign(value: float) -> int:
+    return (value > 0) - (value < 0)

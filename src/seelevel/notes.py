@@ -74,13 +74,15 @@ class ObjectsNamed:
 class Checked:
     """A checker's result for one response. `place_before`: its place before the check, from 0.
 
-    `coverage` comes from the auto-check, `rating` from a judge, `objects` from the check against annotations.
+    `coverage` comes from the auto-check, `rating` from a judge, `objects` from the check against annotations, and
+    `similarities` from the check against the pictures: a cosine for each of them.
     """
 
     place_before: int
     coverage: Coverage | None = None
     rating: float | None = None
     objects: ObjectsNamed | None = None
+    similarities: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -95,9 +97,10 @@ class Compared:
 class CheckNote:
     """A checker's result for a ladder. `unchecked`: why it kept the order; empty if it set the levels.
 
-    The auto-check sets `threshold`, and `split`: the number of texts that were longer than the encoder reads at once. A
-    judge sets its name, mode and replies. If it compared pairs, it also sets `comparisons` and the number of `circles`
-    (A > B > C > A) among the `triples`. The check against annotated objects sets `rule`.
+    The auto-check sets `threshold`. It and the check against the pictures set `split`: the number of texts that were
+    longer than the encoder reads at once. A judge sets its name, mode and replies. If it compared pairs, it also sets
+    `comparisons` and the number of `circles` (A > B > C > A) among the `triples`. The check against annotated objects
+    sets `rule`, and so does the auto-check if its rule is not the paper's.
     """
 
     checker: str
@@ -166,6 +169,7 @@ def read_checked(value: Mapping[str, Any]) -> Checked:
             **value,
             "coverage": None if coverage is None else read_coverage(coverage),
             "objects": None if objects is None else read_objects_named(objects),
+            "similarities": tuple(value.get("similarities", ())),
         }
     )
 

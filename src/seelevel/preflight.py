@@ -139,7 +139,7 @@ def _check_kinds(names: Names) -> None:
     for name in dict.fromkeys(name for _, name in recipe.answering):
         check_answers(names.ancestor(name).path)
     if check is not None and check.encoder is not None:
-        check_encodes(names.model(check.encoder).path)
+        check_encodes(names.model(check.encoder).path, pictures=check.checker == "image")
     for parser in dict.fromkeys([*([] if check is None else [check.parser]), *recipe.generate.parsers]):
         if parser != "builtin":
             from seelevel.language.parse import load_parser
@@ -210,10 +210,11 @@ def model_findings(names: Names) -> list[str]:
     checks: list[Callable[[], None]] = []
     for name in dict.fromkeys(name for _, name in names.recipe.answering):
         checks.append(partial(check_model, names, name, hub=False))
-    for key, settings, model in names.recipe.training:
-        checks.append(partial(_check_training, names, key, settings, model))
-    if names.recipe.check is not None and (encoder := names.recipe.check.encoder) is not None:
-        checks.append(lambda: check_encodes(names.model(encoder).path))
+    for key, training, model in names.recipe.training:
+        checks.append(partial(_check_training, names, key, training, model))
+    if (settings := names.recipe.check) is not None and (encoder := settings.encoder) is not None:
+        seeing = settings.checker == "image"
+        checks.append(lambda: check_encodes(names.model(encoder).path, pictures=seeing))
     findings: dict[str, None] = {}
     for check in checks:
         try:

@@ -48,7 +48,7 @@ NEW_KEYS = {
     "compile": False,
     "annotations": None,
     "synonyms": None,
-    "rule": "f1",
+    "rule": None,
     "tolerance": 0.0,
     "standard_first": True,
     "min_p": 0.0,

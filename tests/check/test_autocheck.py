@@ -12,6 +12,8 @@ from spacy.tokens import Doc
 from seelevel.check import autocheck
 from seelevel.check.autocheck import AutoCheck
 from seelevel.check.curve import rechecked
+from seelevel.check.rules import Rule
+from seelevel.check.settings import CheckSettings
 from seelevel.ladder import UNORDERED, Image, Ladder, Message, Response
 from seelevel.notes import Checked, CheckNote, Coverage, Match
 
@@ -108,6 +110,41 @@ def test_higher_acc_is_better_and_the_score_breaks_ties(words: Language) -> None
     assert checked.reordered
     assert checked.responses[1].scores == pytest.approx({"acc": 7 / 12, "score": 7 / 12}, abs=1e-5)
     assert checked.responses[1].origin == {"n": 3}
+
+
+@pytest.mark.unit
+def test_other_rules_count_what_an_answer_adds(words: Language) -> None:
+    # Of 'lamp.', 'cup dog. lamp.' covers all; it is covered by 1 of 3 chunks and 1 of 2 sentences: P = 5/12, R = 1.
+    # 'mug.': the chunk is 0 from 'lamp', the sentence .8: P = R = 1/2.
+    given = ladder("lamp.", "cup dog. lamp.", "mug.")
+    rules: tuple[Rule, ...] = ("recall", "precision", "f1", "f2")
+    results = {rule: next(AutoCheck(Table(), 0.75, words, rule)([given])) for rule in rules}
+    assert {rule: texts_of(result)[1] for rule, result in results.items()} == {
+        "recall": "cup dog. lamp.",
+        "precision": "mug.",
+        "f1": "cup dog. lamp.",
+        "f2": "cup dog. lamp.",
+    }
+    assert results["f1"].responses[1].scores == pytest.approx({"acc": 1, "score": 1, "f1": 10 / 17}, abs=1e-5)
+    assert results["precision"].responses[1].scores["precision"] == 0.5
+    assert [r.rule for r in (x.check for x in results.values()) if r is not None] == ["", "precision", "f1", "f2"]
+    assert coverages(results["recall"]) == coverages(results["f1"])
+
+
+@pytest.mark.unit
+@pytest.mark.parametrize("rule", ["recall", "precision", "f1"])
+def test_an_answer_without_chunks_is_worth_nothing_by_any_rule(words: Language, rule: Rule) -> None:
+    (result,) = AutoCheck(Table(), 0.75, words, rule)([ladder("lamp.", "yes", "mug.")])
+    assert texts_of(result) == ["lamp.", "mug.", "yes"]
+
+
+@pytest.mark.unit
+def test_the_rule_of_a_recipe_is_the_papers_unless_it_has_another() -> None:
+    assert CheckSettings(encoder="e").ranked_by == "recall"
+    assert CheckSettings(checker="objects", annotations="facts").ranked_by == "f1"
+    assert "autocheck by f1 with encoder e" in CheckSettings(encoder="e", rule="f1").words
+    with pytest.raises(ValueError, match=r"check\.rule: checker judge does not .*; set checker: objects or autocheck"):
+        CheckSettings(checker="judge", judge="world:oracle", rule="f1")
 
 
 @pytest.mark.unit

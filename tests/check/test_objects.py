@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from seelevel import check
-from seelevel.check.objects import Annotations, Objects, close_levels, figure, own_objects
+from seelevel.check.objects import Annotations, Objects, own_objects
+from seelevel.check.rules import close_levels, figure
 from seelevel.check.settings import CheckSettings
 from seelevel.errors import InputError
 from seelevel.facts import CheckFacts

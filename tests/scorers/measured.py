@@ -30,6 +30,9 @@ def measures_by_name() -> dict[str, list[Measure]]:
     return {
         "chair": chair.MEASURES,
         "pope": pope.measures(["random", "popular"]),
+        "amber": amber_questions.measures(set(ORDER), True, "strict"),
+        "objhal": objhal.MEASURES,
+        "hallusion": hallusion_questions.measures(["VD"]),
         "mrhal": [*mrhal.MEASURES, mrhal.WORDS],
         "mmhal": [*mmhal.measures([{"question_type": "counting"}]), _words("mmhal_words")],
         "llava-bench": [
@@ -37,9 +40,6 @@ def measures_by_name() -> dict[str, list[Measure]]:
             *map(_words, ("llava_bench_words", "llava_bench_coco_words")),
         ],
         "vlsafe": [*vlsafe.MEASURES, vlsafe.WORDS],
-        "amber": amber_questions.measures(set(ORDER), True, "strict"),
-        "objhal": objhal.MEASURES,
-        "hallusion": hallusion_questions.measures(["VD"]),
         "capability": capability.measures(["count"]),
         "feedback": refinement.MEASURES,
         "mme": mme.measures(list(mme.NAMES.values())),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import zip_longest
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from seelevel.progress import say
 from seelevel.registry import choose
 from seelevel.store import StageFolder
 
-__all__ = ["CHECKERS", "CheckSettings", "make_checker", "run"]
+__all__ = ["CHECKERS", "CheckSettings", "checked_pairs", "make_checker", "run"]
 
 # Each is a class with `from_settings(settings, judge, seed)`. Its objects take ladders and return each, in order, with
 # new levels and a `CheckNote` (`Ladder.ordered`). If they have `prepare`, it sees all ladders of the stage before.
@@ -27,6 +27,7 @@ __all__ = ["CHECKERS", "CheckSettings", "make_checker", "run"]
 CHECKERS = {
     "autocheck": "seelevel.check.autocheck:AutoCheck",
     "objects": "seelevel.check.objects:Objects",
+    "image": "seelevel.check.image:ImageOrder",
     "judge": "seelevel.check.judged:JudgeOrder",
 }
 
@@ -57,6 +58,23 @@ def run(
             f"({facts.contradiction_rate:.2%})"
         )
     return facts
+
+
+def checked_pairs(
+    source: Path,
+    settings: CheckSettings,
+    encoder: ModelRef | None,
+    root: Path,
+    judge: ModelRef | None = None,
+    seed: int = 0,
+) -> Iterator[tuple[Ladder, Ladder]]:
+    """Each ladder of `source` and what the checker makes of it, without people's overrides. Nothing is written."""
+    checker = make_checker(source, settings.model_copy(update={"overrides": None}), encoder, root, judge, seed)
+    for _, ladders in iter_shards(source, root):
+        for pair in zip_longest(ladders, checker(ladders)):
+            checked = _verified(pair)
+            assert pair[0] is not None
+            yield pair[0], checked
 
 
 def make_checker(

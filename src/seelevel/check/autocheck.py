@@ -9,6 +9,11 @@ computed once with noun chunks as units (local) and once with the sentences that
 and score are the means of both. Higher Acc is better; equal Acc is decided by the higher score. The standard response
 stays best.
 
+This is `rule: recall`. It does not count what a response invents. With P the same figures for the response's units,
+covered by the standard's, the other rules rank by P (`precision`) or by F_b of both, Acc and score each:
+
+    F_b = (1 + b²) · P · R / (b² · P + R)
+
 What the paper leaves open and is decided here:
 
 - the score is a mean
@@ -29,6 +34,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from seelevel.check.rules import DIGITS, WEIGHTS, Rule, figure
 from seelevel.check.settings import CheckSettings
 from seelevel.ladder import Ladder
 from seelevel.language.chunks import Chunk, noun_chunks
@@ -46,8 +52,6 @@ DEFAULT_THRESHOLD = 0.85
 BLOCK = 1024
 # Size of the cache of vectors in bytes. The oldest are dropped first.
 MEMORY = 1 << 29
-# Similarities are rounded to this many digits, so that equal texts tie whichever batch encoded them.
-DIGITS = 5
 
 
 @dataclass(frozen=True)
@@ -79,30 +83,64 @@ class Matching:
         if not cosines.size:
             return cls([0.0] * len(cosines), [-1] * len(cosines), [False] * len(cosines))
         best: list[int] = cosines.argmax(axis=1).tolist()
+        # Rounded, so that equal texts tie whichever batch encoded them.
         similarity = [round(float(s), DIGITS) for s in cosines.max(axis=1)]
         return cls(similarity, best, [s > threshold for s in similarity])
 
     @property
     def acc(self) -> float:
-        return sum(self.matched) / len(self.matched)
+        return sum(self.matched) / len(self.matched) if self.matched else 0.0
 
     @property
     def score(self) -> float:
-        return sum(self.similarity) / len(self.similarity)
+        return sum(self.similarity) / len(self.similarity) if self.similarity else 0.0
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The standard response's units and those of another response, each as covered by the other side's.
+
+    `chunks` and `sentences` are the standard's (local and global), `chunks_back` and `sentences_back` the response's.
+    """
+
+    chunks: Matching
+    sentences: Matching
+    chunks_back: Matching
+    sentences_back: Matching
+
+    @classmethod
+    def of(cls, chunks: NDArray[np.float32], sentences: NDArray[np.float32], threshold: float) -> Comparison:
+        """From S of the chunks and S of the sentences, shape [M, N] each."""
+        matchings = (Matching.of(cosines, threshold) for cosines in (chunks, sentences, chunks.T, sentences.T))
+        return cls(*matchings)
+
+    def worth(self, rule: Rule) -> tuple[float, float]:
+        """What the response is ranked by: Acc and score by the rule; more is better."""
+        sides = ((self.chunks_back, self.sentences_back), (self.chunks, self.sentences))
+        precision, recall = (round((local.acc + whole.acc) / 2, DIGITS) for local, whole in sides)
+        back, score = (round((local.score + whole.score) / 2, DIGITS) for local, whole in sides)
+        if rule in WEIGHTS:  # cosines can be negative
+            back, score = max(back, 0.0), max(score, 0.0)
+        return figure(precision, recall, rule), figure(back, score, rule)
 
 
 class AutoCheck:
     """Ladders in, re-levelled ladders with reasons out, in the same order.
 
-    `threshold` None means the encoder's default, else 0.85. Responses get the scores `acc` and `score`. The reasons are
-    in `Response.check.coverage` and `Ladder.check` (see `seelevel.notes`).
+    `threshold` None means the encoder's default, else 0.85. Responses get the scores `acc` and `score` of the paper; a
+    rule other than its own (`recall`) adds its figure under its name. The reasons are in `Response.check.coverage` and
+    `Ladder.check` (see `seelevel.notes`).
     """
 
     def __init__(
-        self, encoder: TextEncoder, threshold: float | None = None, parser: str | Language | None = None
+        self,
+        encoder: TextEncoder,
+        threshold: float | None = None,
+        parser: str | Language | None = None,
+        rule: Rule = "recall",
     ) -> None:
         default = DEFAULT_THRESHOLD if encoder.threshold is None else encoder.threshold
-        self.encoder, self.parser = encoder, parser
+        self.encoder, self.parser, self.rule = encoder, parser, rule
         self.threshold = default if threshold is None else threshold
         self._vectors: dict[str, Vectors] = {}
 
@@ -110,7 +148,7 @@ class AutoCheck:
     def from_settings(cls, settings: CheckSettings, judge: ModelRef | None = None, seed: int = 0) -> AutoCheck:
         """From the recipe's settings. `judge` and `seed` are not used."""
         assert settings.encoder is not None  # CheckSettings requires it
-        return cls(load_encoder(settings.encoder), settings.threshold, settings.parser)
+        return cls(load_encoder(settings.encoder), settings.threshold, settings.parser, settings.ranked_by)
 
     def __call__(self, ladders: Iterable[Ladder]) -> Iterator[Ladder]:
         for block in batched(ladders, BLOCK):
@@ -133,46 +171,57 @@ class AutoCheck:
         return vectors
 
     def _check(self, ladder: Ladder, measure: Units, units: list[Units], vectors: dict[str, Vectors]) -> Ladder:
-        note = CheckNote("autocheck", tuple(ladder.levels), threshold=self.threshold)
+        rule = "" if self.rule == "recall" else self.rule
+        note = CheckNote("autocheck", tuple(ladder.levels), threshold=self.threshold, rule=rule)
         if reason := _why_unchecked(ladder, measure):
             return ladder.left_unchecked(replace(note, unchecked=reason))
-        coverages = [self._compare(measure, response, vectors) for response in units]
+        comparisons = [self._compare(measure, response, vectors) for response in units]
+        coverages = [_coverage(measure, response, c) for response, c in zip(units, comparisons, strict=True)]
+        worth = [comparison.worth(self.rule) for comparison in comparisons]
         first = int(ladder.holds_measure)  # it stays best
-        ranked = dense_levels([(-c.acc, -c.score) for c in coverages[first:]])
+        ranked = dense_levels([(-acc, -score) for acc, score in worth[first:]])
         levels = [0] * first + [first + level for level in ranked]
         responses = [
             replace(
                 response,
-                level=level,
-                scores={**response.scores, "acc": coverage.acc, "score": coverage.score},
-                check=Checked(place, coverage),
+                level=levels[place],
+                scores={**response.scores, **self._scores(coverages[place], worth[place])},
+                check=Checked(place, coverages[place]),
             )
-            for place, (response, level, coverage) in enumerate(zip(ladder.responses, levels, coverages, strict=True))
+            for place, response in enumerate(ladder.responses)
         ]
         read = units if ladder.holds_measure else [measure, *units]
         split = sum(text in self.encoder.split for unit in read for text in {*unit.phrases, *unit.sentences})
         return ladder.ordered(responses, replace(note, split=split))
 
-    def _compare(self, standard: Units, response: Units, vectors: dict[str, Vectors]) -> Coverage:
-        """One response's reasons: each of its units with the nearest of the standard, and the reverse."""
-        cosines = _cosines(standard.phrases, response.phrases, vectors)
-        local, back = Matching.of(cosines, self.threshold), Matching.of(cosines.T, self.threshold)
-        whole = Matching.of(_cosines(standard.sentences, response.sentences, vectors), self.threshold)
-        sentences = zip(standard.sentences, whole.best, whole.similarity, whole.matched, strict=True)
-        return Coverage(
-            acc=round((local.acc + whole.acc) / 2, DIGITS),
-            score=round((local.score + whole.score) / 2, DIGITS),
-            acc_local=round(local.acc, DIGITS),
-            acc_global=round(whole.acc, DIGITS),
-            score_local=round(local.score, DIGITS),
-            score_global=round(whole.score, DIGITS),
-            chunks=_chunk_matches(response.chunks, standard.chunks, back),
-            standard_chunks=_chunk_matches(standard.chunks, response.chunks, local),
-            standard_sentences=tuple(
-                Match(text, response.sentences[n] if n >= 0 else "", similarity, matched)
-                for text, n, similarity, matched in sentences
-            ),
-        )
+    def _scores(self, coverage: Coverage, worth: tuple[float, float]) -> dict[str, float]:
+        scores = {"acc": coverage.acc, "score": coverage.score}
+        return scores if self.rule == "recall" else {**scores, self.rule: worth[0]}
+
+    def _compare(self, standard: Units, response: Units, vectors: dict[str, Vectors]) -> Comparison:
+        chunks = _cosines(standard.phrases, response.phrases, vectors)
+        return Comparison.of(chunks, _cosines(standard.sentences, response.sentences, vectors), self.threshold)
+
+
+def _coverage(standard: Units, response: Units, comparison: Comparison) -> Coverage:
+    """One response's reasons: each of its units with the nearest of the standard, and the reverse."""
+    local, whole = comparison.chunks, comparison.sentences
+    acc, score = comparison.worth("recall")
+    sentences = zip(standard.sentences, whole.best, whole.similarity, whole.matched, strict=True)
+    return Coverage(
+        acc=acc,
+        score=score,
+        acc_local=round(local.acc, DIGITS),
+        acc_global=round(whole.acc, DIGITS),
+        score_local=round(local.score, DIGITS),
+        score_global=round(whole.score, DIGITS),
+        chunks=_chunk_matches(response.chunks, standard.chunks, comparison.chunks_back),
+        standard_chunks=_chunk_matches(standard.chunks, response.chunks, local),
+        standard_sentences=tuple(
+            Match(text, response.sentences[n] if n >= 0 else "", similarity, matched)
+            for text, n, similarity, matched in sentences
+        ),
+    )
 
 
 def _measure(ladder: Ladder) -> str:

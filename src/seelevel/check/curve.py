@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from seelevel.check.autocheck import DIGITS, AutoCheck
+from seelevel.check.autocheck import AutoCheck
+from seelevel.check.rules import DIGITS
 from seelevel.errors import InputError
 from seelevel.formats.parquet import load_ladders
 from seelevel.ladder import Ladder

@@ -25,6 +25,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from seelevel.check.rules import DIGITS, close_levels, figure
 from seelevel.check.settings import FACTS, CheckSettings
 from seelevel.errors import InputError
 from seelevel.ladder import Ladder
@@ -38,10 +39,6 @@ from seelevel.store import batched
 
 BLOCK = 1024
 """Ladders whose responses are searched for objects at once."""
-DIGITS = 5
-"""Decimals of precision, recall and F."""
-WEIGHTS = {"f1": 1.0, "f0.5": 0.5, "f2": 2.0}
-"""How many times as much recall counts as precision, by rule."""
 SHOWN = 5
 """Names of objects in a warning."""
 
@@ -85,7 +82,7 @@ class Objects:
     @classmethod
     def from_settings(cls, settings: CheckSettings, judge: ModelRef | None = None, seed: int = 0) -> Objects:
         """From the recipe's settings. `judge` and `seed` are not used."""
-        return cls(Annotations.read(settings), settings.rule, settings.tolerance, settings.standard_first)
+        return cls(Annotations.read(settings), settings.ranked_by, settings.tolerance, settings.standard_first)
 
     def prepare(self, ladders: Iterable[Ladder]) -> None:
         """Learn the objects' names. Says how many ladders have no annotation; raises `InputError` if none has one."""
@@ -212,22 +209,3 @@ def compared(text: str, mentioned: Sequence[Mention], present: set[str]) -> Obje
         invented=tuple(named for named in objects if named.object not in present),
         missed=tuple(sorted(present - places.keys())),
     )
-
-
-def figure(precision: float, recall: float, rule: str) -> float:
-    """What a response is ranked by: precision, recall or F_b (0 if both are 0)."""
-    if rule not in WEIGHTS:
-        return {"precision": precision, "recall": recall}[rule]
-    square = WEIGHTS[rule] ** 2
-    below = square * precision + recall
-    return round((1 + square) * precision * recall / below, DIGITS) if below else 0.0
-
-
-def close_levels(figures: Sequence[float], tolerance: float) -> list[int]:
-    """Levels from 0 for figures, the highest best. A level holds all figures at most `tolerance` below its best."""
-    level, best, level_of = 0, max(figures), dict[float, int]()
-    for value in sorted(set(figures), reverse=True):
-        if round(best - value, DIGITS) > tolerance:
-            level, best = level + 1, value
-        level_of[value] = level
-    return [level_of[value] for value in figures]

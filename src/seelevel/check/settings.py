@@ -8,17 +8,25 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from seelevel.check.rules import Rule
 from seelevel.judge import JUDGE_SAMPLING
 from seelevel.models.base import Sampling
 
-NEEDS = {"autocheck": ("encoder",), "judge": ("judge",), "objects": ("annotations",)}
+NEEDS = {"autocheck": ("encoder",), "image": ("encoder",), "judge": ("judge",), "objects": ("annotations",)}
 """The settings that each checker of `seelevel.check.CHECKERS` requires."""
 
 FACTS = "facts"
 """`annotations` that are the records' own."""
-ObjectRule = Literal["f1", "f0.5", "f2", "precision", "recall"]
-OF_OBJECTS = ("annotations", "synonyms", "rule", "tolerance", "standard_first")
-"""Keys that checker `objects` alone reads."""
+READ_BY = {
+    "annotations": ("objects",),
+    "synonyms": ("objects",),
+    "rule": ("objects", "autocheck"),
+    "tolerance": ("objects", "image"),
+    "standard_first": ("objects", "image"),
+}
+"""Keys that these checkers alone read."""
+RANKED_BY: dict[str, Rule] = {"autocheck": "recall", "objects": "f1"}
+"""What a checker ranks by if the settings have no rule."""
 
 
 class CheckSettings(BaseModel):
@@ -26,9 +34,9 @@ class CheckSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    checker: str = Field(default="autocheck", description="autocheck, objects, judge or module:class")
+    checker: str = Field(default="autocheck", description="autocheck, objects, image, judge or module:class")
     options: dict[str, Any] = Field(default={}, description="for a checker from outside the package")
-    encoder: str | None = Field(default=None, description="a text encoder's folder or hub name")
+    encoder: str | None = Field(default=None, description="a folder or hub name; image needs a CLIP or a SigLIP")
     threshold: float | None = Field(
         default=None,
         ge=-1,
@@ -52,9 +60,12 @@ class CheckSettings(BaseModel):
     synonyms: str | None = Field(
         default=None, description="a file with one object and its synonyms per line; null: the annotations' names"
     )
-    rule: ObjectRule = Field(default="f1", description="what objects ranks by")
-    tolerance: float = Field(default=0.0, ge=0, le=1, description="responses so close under the rule share a level")
-    standard_first: bool = Field(default=True, description="objects keeps the standard response best")
+    rule: Rule | None = Field(
+        default=None,
+        description="what a response is ranked by; null: recall for autocheck, f1 for objects",
+    )
+    tolerance: float = Field(default=0.0, ge=0, le=1, description="responses so close to the best of a level share it")
+    standard_first: bool = Field(default=True, description="the standard response stays best")
     overrides: str | None = Field(default=None, description="a file of JSON lines with levels that people have set")
 
     @model_validator(mode="after")
@@ -64,8 +75,9 @@ class CheckSettings(BaseModel):
                 raise ValueError(f"check.{name} is missing: checker {self.checker} needs it")
         if self.options and self.checker in NEEDS:
             raise ValueError(f"check.options: checker {self.checker} has none; they are for a checker module:class")
-        if self.checker != "objects" and (given := self._given(OF_OBJECTS)):
-            raise ValueError(f"check.{given[0]}: checker {self.checker} does not read it; set checker: objects")
+        for key in self._given([key for key, checkers in READ_BY.items() if self.checker not in checkers]):
+            readers = " or ".join(READ_BY[key])
+            raise ValueError(f"check.{key}: checker {self.checker} does not read it; set checker: {readers}")
         if self.judge_share and self.judge is None:
             raise ValueError("check.judge is missing: judge_share needs a judge")
         return self
@@ -93,9 +105,17 @@ class CheckSettings(BaseModel):
         mixed = f"; {self.judge_share:.0%} of the ladders in {order}" if self.judge_share else ""
         if self.checker == "objects":
             words = "the annotations' names" if self.synonyms is None else self.synonyms
-            return f"objects by {self.rule} against {self.annotations}, words of {words}{mixed}"
+            return f"objects by {self.ranked_by} against {self.annotations}, words of {words}{mixed}"
+        if self.checker == "image":
+            return f"image with encoder {self.encoder}{mixed}"
         threshold = "" if self.threshold is None else f", threshold {self.threshold:g}"
-        return f"{self.checker} with encoder {self.encoder}{threshold}, parser {self.parser}{mixed}"
+        rule = "" if self.ranked_by == RANKED_BY["autocheck"] else f" by {self.rule}"
+        return f"{self.checker}{rule} with encoder {self.encoder}{threshold}, parser {self.parser}{mixed}"
+
+    @property
+    def ranked_by(self) -> Rule:
+        """The rule in force."""
+        return self.rule or RANKED_BY.get(self.checker, "f1")
 
     @property
     def needs(self) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from seelevel.cli import run
+from seelevel.cli.check import check
 from seelevel.cli.compare import compare
 from seelevel.cli.inspect import ColumnsOption, inspect, read_columns
 from seelevel.cli.parser import parser_app
@@ -40,13 +41,16 @@ app.add_typer(parser_app, name="parser")
 
 
 app.command()(run.run)
-for stage, words in (
-    ("base", "One stage, if the recipe has it: fine-tune another model into the model to align."),
-    ("generate", "One stage: read the prompts and generate ranked responses."),
-    ("check", "One stage: check the order of the responses and correct it."),
-    ("feedback", "One stage: a judge rates and criticises the responses; a model may answer again."),
-):
-    app.command(stage, help=words)(run.stage_command(stage))
+app.command("base", help="One stage, if the recipe has it: fine-tune another model into the model to align.")(
+    run.stage_command("base")
+)
+app.command("generate", help="One stage: read the prompts and generate ranked responses.")(
+    run.stage_command("generate")
+)
+app.command()(check)
+app.command("feedback", help="One stage: a judge rates and criticises the responses; a model may answer again.")(
+    run.stage_command("feedback")
+)
 app.command()(run.align)
 app.command("evaluate", help="One stage: measure the base, the aligned model and its control.")(
     run.stage_command("evaluate")
@@ -113,6 +117,7 @@ def chat(
 
 
 app.command()(run.export)
+app.command()(run.answers)
 app.command()(run.threshold)
 app.command()(run.doctor)
 

@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
-from string import ascii_uppercase
-from typing import Any
+from typing import Any, Protocol
 
 from seelevel.errors import InputError
 from seelevel.report.reading import RunFolder, read_run
@@ -19,9 +18,42 @@ Key = tuple[str, int]
 """An item's id, and how many items before it in its file have that id."""
 
 
+class Side(Protocol):
+    """One of the compared models. `label`: A, B, C, …; `root`: its folder or file; `side`: its name in there."""
+
+    @property
+    def label(self) -> str: ...
+
+    @property
+    def root(self) -> Path: ...
+
+    @property
+    def side(self) -> str: ...
+
+    @property
+    def name(self) -> str:
+        """As the command line names it."""
+        ...
+
+    @property
+    def model(self) -> str: ...
+
+    @property
+    def settings(self) -> Mapping[str, Any]: ...
+
+    @property
+    def scorers(self) -> Sequence[Scorer]: ...
+
+    def file(self, benchmark: str) -> Path: ...
+
+    def items(self, benchmark: str) -> dict[Key, Item]:
+        """The benchmark's items by id, in the file's order. Empty if there are none."""
+        ...
+
+
 @dataclass(frozen=True)
-class Side:
-    """One of the compared models: `side` is the name of its folder in `RUN/evaluate`. `label`: A, B, C, …"""
+class RunSide:
+    """A model of a run: `side` is the name of its folder in `RUN/evaluate`."""
 
     label: str
     run: RunFolder
@@ -30,6 +62,14 @@ class Side:
     @property
     def name(self) -> str:
         return f"{self.run.root}:{self.side}"
+
+    @property
+    def root(self) -> Path:
+        return self.run.root
+
+    @property
+    def scorers(self) -> Sequence[Scorer]:
+        return self.run.scorers
 
     @property
     def settings(self) -> Mapping[str, Any]:
@@ -44,16 +84,20 @@ class Side:
         return self.run.root / "evaluate" / self.side / f"{benchmark}.jsonl"
 
     def items(self, benchmark: str) -> dict[Key, Item]:
-        """The benchmark's items by id, in the file's order. Empty if there are none."""
-        seen = Counter[str]()
-        items: dict[Key, Item] = {}
-        for item in self.run.answers(self.side, benchmark):
-            if "id" not in item or "answer" not in item:
-                raise InputError(f"{self.file(benchmark)}: a record without id or answer; evaluate the run again")
-            name = str(item["id"])
-            items[name, seen[name]] = {**item, "cluster": _cluster(item)}
-            seen[name] += 1
-        return items
+        return keyed(self.run.answers(self.side, benchmark), self.file(benchmark))
+
+
+def keyed(items: Sequence[Item], file: Path) -> dict[Key, Item]:
+    """Items by id, each with what is resampled as a whole. Raises InputError for one without id or answer."""
+    seen = Counter[str]()
+    by_key: dict[Key, Item] = {}
+    for item in items:
+        if "id" not in item or "answer" not in item:
+            raise InputError(f"{file}: a record without id or answer; evaluate the run again")
+        name = str(item["id"])
+        by_key[name, seen[name]] = {**item, "cluster": _cluster(item)}
+        seen[name] += 1
+    return by_key
 
 
 def _cluster(item: Item) -> str:
@@ -75,17 +119,9 @@ class Shared:
     left_out: int
 
 
-def open_sides(names: Sequence[str]) -> list[Side]:
-    """The models of `RUN` (its aligned model) and `RUN:SIDE`.
-
-    Raises InputError for fewer than two, for a run that is not evaluated, and for a side that it lacks.
-    """
-    if not 2 <= len(names) <= len(ascii_uppercase):
-        raise InputError(f"compare: name 2 to {len(ascii_uppercase)} models, RUN or RUN:base; {len(names)} named")
-    return [_open(label, name) for label, name in zip(ascii_uppercase, names, strict=False)]
-
-
-def _open(label: str, name: str) -> Side:
+def open_run(label: str, name: str) -> RunSide:
+    """The model of `RUN` (its aligned model) or `RUN:SIDE`. Raises InputError for a run that is not evaluated, and for
+    a side that it lacks."""
     place, colon, side = name.rpartition(":")
     root, side = (Path(name), "aligned") if Path(name).is_dir() or not colon else (Path(place), side)
     run = read_run(root)
@@ -96,7 +132,7 @@ def _open(label: str, name: str) -> Side:
     sides = sorted({file.parent.name for file in stage.path.glob("*/*.jsonl")})
     if side not in sides:
         raise InputError(f"{root}: no model '{side}' was evaluated; it has {', '.join(sides) or 'none'}")
-    return Side(label, run, side)
+    return RunSide(label, run, side)
 
 
 def share(sides: Sequence[Side]) -> tuple[list[Shared], list[str]]:
@@ -104,7 +140,7 @@ def share(sides: Sequence[Side]) -> tuple[list[Shared], list[str]]:
 
     Raises InputError if an item is another question in another run, and if nothing can be compared.
     """
-    scorers = {scorer.name: scorer for side in sides for scorer in side.run.scorers}
+    scorers = {scorer.name: scorer for side in sides for scorer in side.scorers}
     shared, notes = list[Shared](), list[str]()
     for name, scorer in scorers.items():
         items = {side.label: side.items(name) for side in sides}

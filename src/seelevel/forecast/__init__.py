@@ -218,7 +218,7 @@ class _Estimator:
         return self._answers("generate", method.answering, [f"parser {p}" for p in method.parsers], self._answer_limit)
 
     def _check(self, check: CheckSettings) -> Row:
-        parsed = not check.needs or "encoder" in check.needs  # a checker from outside may parse too
+        parsed = not check.needs or check.checker == "autocheck"  # a checker from outside may parse too
         models = [
             *([f"parser {check.parser}"] if parsed else []),
             *filter(None, (check.encoder, check.annotations, check.judge)),

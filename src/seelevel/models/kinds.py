@@ -12,6 +12,7 @@ from seelevel.models.config_file import check_config, read_json
 from seelevel.models.folders import adapter_base, check_encoder_folder, hub_config
 
 WRITES = re.compile(r"For(ConditionalGeneration|CausalLM|ImageTextToText|Vision2Seq)$|LMHeadModel$")
+CLIP = "name a CLIP or a SigLIP, or set check.checker: autocheck"
 SEES = re.compile(r"vision|visual|image|img")
 
 
@@ -27,18 +28,25 @@ def check_answers(model: str) -> None:
         raise InputError(f"model {model} is of kind {kind}, which reads no pictures; name an image-text-to-text model")
 
 
-def check_encodes(model: str) -> None:
-    """Raise `InputError` for a model that writes text instead of encoding it, or that is not on the hub."""
+def check_encodes(model: str, pictures: bool = False) -> None:
+    """Raise `InputError` for a model that writes text instead of encoding it, or that is not on the hub.
+
+    pictures: also for one that encodes no pictures.
+    """
     if Path(model).is_dir():
         check_encoder_folder(Path(model))
     if (Path(model) / "modules.json").exists():  # sentence-transformers accept any model inside
+        if pictures:
+            raise InputError(f"encoder {model} is a sentence-transformers model, which encodes no pictures; {CLIP}")
         return
-    kind, architectures, _ = _kind(model)
+    kind, architectures, keys = _kind(model)
     if any(map(WRITES.search, architectures)):
         raise InputError(
             f"encoder {model} is of kind {kind}, which writes text and does not encode it; "
             "name a CLIP or a sentence-transformers model"
         )
+    if pictures and keys and not any(map(SEES.search, keys)):
+        raise InputError(f"encoder {model} is of kind {kind}, which encodes no pictures; {CLIP}")
 
 
 def model_config(model: str) -> dict[str, Any]:

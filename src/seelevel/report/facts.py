@@ -14,6 +14,7 @@ from seelevel.formats import kind
 from seelevel.report.costs import say_time, total_seconds
 from seelevel.report.figures import CONTROL_WORDS, comparisons
 from seelevel.report.reading import SIDES, RunFolder
+from seelevel.scorers.overlap import overlap_words
 from seelevel.store import ROUND_MODEL
 
 LIBRARIES = ("torch", "transformers", "peft", "spacy")
@@ -57,6 +58,7 @@ def run_facts(run: RunFolder) -> list[tuple[str, str]]:
         ("Evaluated on", _evaluated(run)),
         ("Judged", judged(run)),
         ("Left unscored", _unscored(run)),
+        ("Training pictures", _overlap(run)),
         ("Versions", _versions()),
     ]
     return [(name, text) for name, text in rows if text]
@@ -127,6 +129,20 @@ def _unscored(run: RunFolder) -> str:
     """Unscored items per benchmark and side; empty without an evaluation."""
     shares = unscored_shares(run)
     return "" if shares is None else "; ".join(shares) or "nothing: every answer was scored"
+
+
+def _overlap(run: RunFolder) -> str:
+    """Whether training pictures are in the evaluation; empty for a run that did not look."""
+    overlap = (run.metrics or {}).get("overlap")
+    if overlap is None:
+        return ""
+    return overlap_words(overlap) or f"none of {overlap['training_pictures']:,} is in the evaluation, nor nearly"
+
+
+def overlap_note(run: RunFolder) -> str:
+    """The warning beside the figures; empty without training pictures in the evaluation."""
+    words = overlap_words((run.metrics or {}).get("overlap") or {"benchmarks": {}})
+    return f"Warning: {words}. Figures on these pictures also measure memory." if words else ""
 
 
 def unscored_shares(run: RunFolder) -> list[str] | None:

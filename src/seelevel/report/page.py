@@ -71,6 +71,7 @@ def render(run: RunFolder, settings: ReportSettings) -> str:
         recipe_text=facts.recipe_text(run),
         files=f"the run folder {run.root.name}/",
         **_scores(run),
+        overlap=facts.overlap_note(run),
         **_ladders(run, settings, album),
         has_feedback=run.stages["feedback"].begun or run.setting("feedback") is not None,
         feedback=feedback_facts(run, settings.examples, album),

@@ -258,7 +258,7 @@ SCORER = Scorer(
         replace(invented_view("Descriptions (AMBER)"), applies=lambda base, aligned: not base["kinds"]),
         replace(right_or_wrong("Yes or no (AMBER)"), applies=lambda base, aligned: bool(base["kinds"])),
     ),
-    _measures_of,
-    ("rule",),
+    measures=_measures_of,
+    scored_by=("rule",),
     public_files=True,
 )

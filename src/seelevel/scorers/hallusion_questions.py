@@ -141,7 +141,7 @@ SCORER = Scorer(
     {f"hallusion_{figure}": words for figure, words in METRICS.items()},
     _of_category,
     (right_or_wrong("Yes or no (HallusionBench)"),),
-    lambda items: measures(sorted({item["category"] for item in items})),
-    ("rule",),
+    measures=lambda items: measures(sorted({item["category"] for item in items})),
+    scored_by=("rule",),
     public_files=True,
 )

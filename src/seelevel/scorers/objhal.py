@@ -24,7 +24,16 @@ from seelevel.scorers.files import ID_KEYS, Entry, image_names, plain_id, read_e
 from seelevel.scorers.intervals import Measure, ratio
 from seelevel.scorers.noted import noted, over
 from seelevel.scorers.objects import IMAGE_KEYS, by_image
-from seelevel.scorers.questions import Answer, Benchmark, Context, Items, Question, find_image, question_text
+from seelevel.scorers.questions import (
+    Answer,
+    Benchmark,
+    Context,
+    Items,
+    Question,
+    find_image,
+    find_picture,
+    question_text,
+)
 from seelevel.scorers.scorer import Scorer
 from seelevel.scorers.settings import EvaluateSettings
 from seelevel.scorers.words import Metric
@@ -177,9 +186,7 @@ def _picture(data: Path, entry: Entry) -> str:
         return str(_kept(image, entry))
     if image is not None or number is None:
         return find_image(data, entry)
-    files = [form.format(plain_id(number)) for form in COCO_NAMES]
-    there = [file for file in files if any((folder / file).is_file() for folder in (data, data / "images"))]
-    return find_image(data, Entry({"image": (there or files)[0]}, entry.where))
+    return find_picture(data, [form.format(plain_id(number)) for form in COCO_NAMES], entry.where)
 
 
 def _kept(image: str, entry: Entry) -> Path:

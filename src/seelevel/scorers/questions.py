@@ -78,8 +78,8 @@ class Benchmark:
     items: Callable[[Sequence[Answer], Context], Items]
     measures: list[Measure]
     dialogues: bool = False
-    judge_template: str = ""
     short_tokens: int = 16
+    judge_template: str = ""
 
 
 def find_image(data: Path, entry: Entry) -> str:

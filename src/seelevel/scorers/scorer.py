@@ -30,9 +30,9 @@ class Scorer:
     measures: the figures of items that were read from the benchmark's files of a run. Without them `seelevel compare`
     leaves the benchmark out.
     scored_by: keys of `evaluate` that the items' scores depend on, such as `rule`: two runs must agree in them.
+    rules: the values of `evaluate.rule` that it has, if its scores depend on it.
     needs_judge: whether a run without a judge is refused, for no item would be scored.
     public_files: whether it reads files that others publish, which the embedded world does not write.
-    rules: the values of `evaluate.rule` that it has, if its scores depend on it.
     """
 
     name: str
@@ -42,9 +42,9 @@ class Scorer:
     views: tuple[BenchmarkView, ...] = ()
     measures: Callable[[Sequence[Item]], Sequence[Measure]] | None = None
     scored_by: tuple[str, ...] = ()
+    rules: tuple[str, ...] = ("published", "strict")
     needs_judge: bool = False
     public_files: bool = False
-    rules: tuple[str, ...] = ("published", "strict")
 
     def words(self, figure: str) -> Metric | None:
         """The words of a figure; None for a figure of another scorer."""
