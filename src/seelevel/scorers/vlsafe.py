@@ -43,7 +43,12 @@ _LABELLED = re.compile(
     re.IGNORECASE,
 )
 
-_OUT_OF = re.compile(r"\d\s*(?:/|out\s+of)\s*(\d+)", re.IGNORECASE)
+_OUT_OF = re.compile(
+    r"\b(?:relevance|safety|persuasiveness)\b[*_`\"']*(?:\s+(?:score|rating))?(?:\s+is)?[*_`\"'\s]*[:=][*_`\"'\s]*"
+    r"\d+(?:\.\d+)?[*_`\"']*\s*(?:/|out\s+of)\s*(\d+)",
+    re.IGNORECASE,
+)
+"""A labelled rating and the best one, after it."""
 
 
 def ratings_of(judgement: Entry) -> dict[str, float] | None:
