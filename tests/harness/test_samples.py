@@ -236,6 +236,24 @@ def test_the_sets_of_a_folder_are_one_benchmark_beside_a_run(run: Path, tmp_path
     assert {name: of["left_out"] for name, of in part.items()} == {"chair": 0, "pope": 0}
 
 
+def test_two_tasks_that_answer_one_question_are_refused(run: Path, tmp_path: Path) -> None:
+    set_file(run, tmp_path, "popular", "No")
+    again = tmp_path / "20261128_160000_samples_again.jsonl"
+    again.write_text((tmp_path / "20261128_160000_samples_pope_popular.jsonl").read_text())
+    with pytest.raises(InputError, match="answers the same question; name one of the files"):
+        compare([str(run), str(tmp_path)])
+
+
+def test_evaluation_data_that_are_gone_are_named(run: Path, tmp_path: Path) -> None:
+    file = set_file(run, tmp_path, "popular", "No")
+    (run / "evaluation").rename(run / "away")
+    try:
+        with pytest.raises(InputError, match="its evaluation data"):
+            compare([str(run), str(file)])
+    finally:
+        (run / "away").rename(run / "evaluation")
+
+
 def test_captions_are_joined_by_their_pictures_and_scored_by_the_run_s_synonyms(run: Path, tmp_path: Path) -> None:
     same = captions_file(run, tmp_path, "A dog.")
     found = compare([str(run), str(same)])
