@@ -20,6 +20,7 @@ from seelevel.cli.compare import compare
 from seelevel.cli.inspect import ColumnsOption, inspect, read_columns
 from seelevel.cli.parser import parser_app
 from seelevel.cli.safety import score_app
+from seelevel.cli.view import view
 from seelevel.cli.world import world_app
 from seelevel.errors import DiskFullError, InputError, NonFiniteLossError, ServerError, free_bytes, is_disk_full
 from seelevel.json_text import dumps
@@ -59,6 +60,7 @@ app.command("report", help="One stage: write the report page.")(run.stage_comman
 
 app.command()(inspect)
 app.command()(compare)
+app.command()(view)
 
 
 @app.command()
