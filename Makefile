@@ -107,6 +107,7 @@ bench: setup
 	$(TRAIN_STEP) --shape qwen25vl-44m --peers rows shared --k 5 --repeats 3 > $(BENCH)/k5-qwen.json
 	$(BIN)/python -m benchmarks.tables $(BENCH)
 	HF_HUB_OFFLINE=1 $(BIN)/python -m benchmarks.check --json > $(RUNS)/bench-check.json
+	$(BIN)/python -m benchmarks.scoring --json > $(RUNS)/bench-scoring.json
 	$(BIN)/python -m benchmarks.bookkeeping --json > $(RUNS)/bench-bookkeeping.json
 
 # Twelve minutes on an idle H100 or H200, with the PyTorch for it installed. It adds lines to $(RUNS)/gpu/gpu.jsonl.

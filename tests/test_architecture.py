@@ -34,7 +34,20 @@ GROUND = {
     "image_store",
 }
 CORE = GROUND | {"formats", "language", "models", "judge", "scorers", "training"}
-TOP = {"recipe", "naming", "preflight", "stages", "pipeline", "forecast", "export", "chat", "compare", "cli"}
+TOP = {
+    "recipe",
+    "naming",
+    "preflight",
+    "stages",
+    "pipeline",
+    "forecast",
+    "export",
+    "chat",
+    "compare",
+    "harness",
+    "view",
+    "cli",
+}
 KNOW_THE_WORLD = {"naming", "pipeline", "cli", "world"}
 LINES_PER_FILE, LINES_PER_FUNCTION = 350, 60
 

@@ -14,6 +14,7 @@ from seelevel.recipe import load_recipe
 from seelevel.scorers.settings import EvaluateSettings
 from seelevel.training.settings import LoraSettings, TrainSettings
 from seelevel.world import model_path
+from tests.formats.made import picture
 from tests.training.test_memory import make_ladders, true_peak
 from tests.training.tiny import make_processor
 
@@ -117,15 +118,19 @@ def test_auto_takes_as_many_answers_as_the_memory_is_enough_for(tmp_path, monkey
 @pytest.mark.unit
 @pytest.mark.parametrize(("limit", "count"), [(None, 7), (2, 6)])
 def test_questions_are_counted_however_a_file_is_written(tmp_path, limit, count):
-    question = json.dumps({"question_id": 1, "text": "Is it red?", "label": "no"})
+    questions = [
+        json.dumps({"question_id": n, "image": "a.png", "text": "Is it red?", "label": "no"}) for n in range(3)
+    ]
+    picture(tmp_path, "a.png", 1)
     for name, text in {
-        "chair/questions.jsonl": "\n".join([question] * 3),
-        "pope/random.json": f"[{question}, {question}]",
-        "pope/popular.jsonl": f"{question}\n\n{question}\n",
+        "capability/questions.jsonl": "\n".join(questions),
+        "pope/random.json": f"[{questions[0]}, {questions[1]}]",
+        "pope/popular.jsonl": f"{questions[0]}\n\n{questions[1]}\n",
     }.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
-    assert count_questions(EvaluateSettings(data=str(tmp_path), limit=limit)) == count
+    settings = EvaluateSettings(benchmarks=["pope", "capability"], data=str(tmp_path), limit=limit)
+    assert count_questions(settings) == count
 
 
 @pytest.mark.unit

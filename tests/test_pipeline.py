@@ -19,7 +19,7 @@ pytestmark = pytest.mark.unit
 def test_figures_that_are_lost_or_garbled_are_made_again(tmp_path, monkeypatch, damage):
     made = []
 
-    def figures(stage, settings, data, models, judge, root, seed):
+    def figures(stage, settings, data, models, judge, root, seed, training):
         made.append(stage.path)
         write_json(root / "metrics.json", {"base": {}})
         return EvaluateFacts(questions={"chair": 3})

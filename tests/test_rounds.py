@@ -151,7 +151,7 @@ def faked(monkeypatch):
         (stage.path / "model" / "weights").write_text(str(stage.path))
         return note(stage, (source, model.path, settings.lora), AlignFacts())
 
-    def evaluating(stage, settings, data, models, judge, root, seed):
+    def evaluating(stage, settings, data, models, judge, root, seed, training):
         write_json(root / "metrics.json", {"base": {}})
         return note(stage, {side: model.path for side, model in models.items()}, EvaluateFacts())
 

@@ -10,10 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from seelevel.facts import EvaluateFacts
+from seelevel.fingerprints import digest
 from seelevel.models.base import Generator, ModelRef
 from seelevel.progress import say
 from seelevel.scorers import find_scorers
 from seelevel.scorers.intervals import RESAMPLES, Measure, differences, figures
+from seelevel.scorers.judging import dates_of, spread, unread_replies
+from seelevel.scorers.overlap import overlap_of
 from seelevel.scorers.questions import Answer, Benchmark, Context, Items, answer_questions
 from seelevel.scorers.settings import EvaluateSettings
 from seelevel.store import StageFolder, write_atomically, write_json
@@ -24,6 +27,9 @@ DIFFERENCES = {"base": "differences", "control": "differences_from_control"}
 BY_ROUND = "differences_by_round"
 """In `metrics.json`: paired differences of each round's model from the round before, or the base."""
 
+NAMED = 8
+"""Unscored items that a line names."""
+
 
 def run(
     stage: StageFolder,
@@ -33,26 +39,32 @@ def run(
     judge: Generator | None,
     root: Path,
     seed: int,
+    training: Sequence[Path] = (),
 ) -> EvaluateFacts:
     """Answer and score every benchmark with each of the models, by name.
 
     models: `base`; the models of earlier rounds, if any, under any names; `aligned`; `control`, if there is one.
+    training: folders of the ladders that they were trained on, whose pictures are looked for among the benchmarks'.
 
     Writes `<model>/<benchmark>.jsonl`, one record per question, and the run's `metrics.json`. Answers are kept in
     shards, so a stopped run continues, and ends with the same bytes as an unbroken one.
     """
     benchmarks = chosen_benchmarks(settings, data)
+    overlap = {"overlap": overlap_of(benchmarks, training, root)} if training else {}
     records = {
         side: score_model(stage.path / side, side, reference, benchmarks, settings, judge, root)
         for side, reference in models.items()
     }
-    _write_figures(settings, benchmarks, records, models, judge, root, seed)
+    _write_figures(settings, benchmarks, records, models, judge, root, seed, overlap)
     return EvaluateFacts(questions={benchmark.name: len(benchmark.questions) for benchmark in benchmarks})
 
 
 def chosen_benchmarks(settings: EvaluateSettings, data: Path) -> list[Benchmark]:
     """The benchmarks that the settings name, read from an evaluation folder. Raises `InputError` for bad files."""
-    return [replace(scorer.benchmark(data, settings), name=scorer.name) for scorer in find_scorers(settings.benchmarks)]
+    scorers = find_scorers(settings.benchmarks)
+    for scorer in scorers:
+        scorer.check_rule(settings.rule)
+    return [replace(scorer.benchmark(data, settings), name=scorer.name) for scorer in scorers]
 
 
 def score_model(
@@ -70,7 +82,8 @@ def score_model(
     for benchmark in benchmarks:
         name = f"{label} {benchmark.name}"
         answers = answer_questions(benchmark, model, settings.sampling, folder / "answers", name)
-        items = benchmark.items(answers, Context(judge, folder / "answers", model, settings.judge_sampling))
+        sampling, repeats = settings.judge_sampling, settings.judge_repeats
+        items = benchmark.items(answers, Context(judge, folder / "answers", model, sampling, repeats))
         rows = [
             {"id": question.id, **item, **({"note": answer.note} if answer.note else {})}
             for question, answer, item in zip(benchmark.questions, answers, items, strict=True)
@@ -82,8 +95,13 @@ def score_model(
 
 
 def _unscored(rows: Items, measures: Sequence[Measure]) -> int:
-    """How many items no measure scores. Some items count in one measure only: a refusal is rated for harmlessness."""
-    return sum(all(measure.scored(row) is None for measure in measures) for row in rows)
+    """How many items no measure scores."""
+    return len(_left_out(rows, measures))
+
+
+def _left_out(rows: Items, measures: Sequence[Measure]) -> Items:
+    """Items that no measure scores. Some items count in one measure only: a refusal is rated for harmlessness."""
+    return [row for row in rows if all(measure.scored(row) is None for measure in measures)]
 
 
 def _say_unscored(label: str, rows: Items, measures: Sequence[Measure]) -> None:
@@ -91,8 +109,9 @@ def _say_unscored(label: str, rows: Items, measures: Sequence[Measure]) -> None:
     notes = [row["note"] for row in rows if row.get("note")]
     if notes:
         say(f"{label}: {len(notes)} of {len(rows)} questions not answered, so unscored: {notes[0]:.200}")
-    if unread := _unscored(rows, measures) - len(notes):
-        say(f"{label}: {unread} of {len(rows)} answers unscored: they could not be parsed or judged")
+    if unread := [str(row["id"]) for row in _left_out(rows, measures) if not row.get("note")]:
+        named = ", ".join(unread[:NAMED]) + (", …" if len(unread) > NAMED else "")
+        say(f"{label}: {len(unread)} of {len(rows)} answers unscored: they could not be parsed or judged ({named})")
     rounds = sum(len(row.get("ratings", ())) for row in rows)
     left = sum(row.get("unscored_rounds", 0) for row in rows)
     if left:
@@ -126,8 +145,10 @@ def _lines(benchmark: Benchmark, answers: list[Answer], rows: Items, root: Path)
     return "".join(lines)
 
 
-def _place(image: str, root: Path) -> str:
-    """A picture's path: relative to the run folder if it is inside, else absolute."""
+def _place(image: str, root: Path) -> str | None:
+    """A picture's path: relative to the run folder if it is inside, else absolute. None for a question without one."""
+    if not image:
+        return None
     path, top = Path(image).absolute(), root.absolute()
     return path.relative_to(top).as_posix() if path.is_relative_to(top) else str(path)
 
@@ -140,12 +161,13 @@ def _write_figures(
     judge: Generator | None,
     root: Path,
     seed: int,
+    overlap: Mapping[str, Any],
 ) -> None:
     before = {side: key for side, key in DIFFERENCES.items() if side in models}
     rounds = [side for side in models if side != "control"]
     # With one round, `differences` is the only step.
     steps = {later: earlier for earlier, later in pairwise(rounds)} if len(rounds) > 2 else {}
-    metrics: dict[str, Any] = {key: {} for key in (*models, *before.values())}
+    metrics: dict[str, Any] = {**{key: {} for key in (*models, *before.values())}, **overlap}
     if steps:
         metrics[BY_ROUND] = {side: {} for side in steps}
     unscored: dict[str, dict[str, int]] = {side: {} for side in models}
@@ -156,7 +178,7 @@ def _write_figures(
             say(f"{benchmark.name}: all questions are about one picture, so there are no intervals")
         for side in models:
             items = records[side][benchmark.name]
-            metrics[side] |= figures(benchmark.measures, items, seed)
+            metrics[side] |= _figures(benchmark, items, settings, seed)
             unscored[side][benchmark.name] = _unscored(items, benchmark.measures)
         after = records["aligned"][benchmark.name]
         for side, key in before.items():
@@ -173,5 +195,31 @@ def _write_figures(
         "groups": groups,
         "unscored": unscored,
         "unscored_rounds": left,
+        **_judging([benchmark for benchmark in benchmarks if benchmark.judge_template], records),
     }
     write_json(root / "metrics.json", metrics)
+
+
+def _figures(benchmark: Benchmark, items: Items, settings: EvaluateSettings, seed: int) -> dict[str, Any]:
+    """Figures with intervals; with `sd` and `repeats` too if each answer is judged several times."""
+    found: dict[str, Any] = {**figures(benchmark.measures, items, seed)}
+    if settings.judge_repeats == 1 or not benchmark.judge_template:
+        return found
+    spreads = spread(benchmark.measures, items, settings.judge_repeats)
+    return {name: {**figure, **spreads[name]} for name, figure in found.items()}
+
+
+def _judging(benchmarks: Sequence[Benchmark], records: Mapping[str, Mapping[str, Items]]) -> dict[str, Any]:
+    """What was asked of the judge and when, by benchmark; and the items that it left unscored, by model."""
+    everything = {b.name: [item for of_side in records.values() for item in of_side[b.name]] for b in benchmarks}
+    return {
+        "judge_templates": {b.name: digest(b.judge_template) for b in benchmarks},
+        "judged": {b.name: dates_of(everything[b.name]) for b in benchmarks},
+        "unread_replies": {
+            side: {b.name: unread_replies(of_side[b.name]) for b in benchmarks} for side, of_side in records.items()
+        },
+        "unscored_ids": {
+            side: {b.name: [item["id"] for item in _left_out(of_side[b.name], b.measures)] for b in benchmarks}
+            for side, of_side in records.items()
+        },
+    }

@@ -148,14 +148,13 @@ def source_of(settings: DataSettings | FinetuneSettings) -> Source:
 
 
 def count_questions(settings: EvaluateSettings) -> int:
-    """How many single questions the evaluation folder has, without dialogues; for the world, about eight per scene."""
+    """How many questions a model is asked, each turn of a dialogue for itself; for the world, about eight per scene."""
     if world_split(settings.data) is not None:
         return (settings.limit or 500) * 8
-    from seelevel.scorers.files import read_entries
+    from seelevel.evaluate import chosen_benchmarks
 
-    folder = Path(settings.data)
-    files = [*folder.glob("chair/questions.jsonl"), *folder.glob("pope/*.json*"), *folder.glob("capability/*.jsonl")]
-    return sum(len(read_entries(file)[: settings.limit]) for file in files)
+    benchmarks = chosen_benchmarks(settings, Path(settings.data))
+    return sum(len(question.turns) for benchmark in benchmarks for question in benchmark.questions)
 
 
 def named_model(name: str) -> ModelRef:

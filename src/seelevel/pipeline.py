@@ -255,7 +255,9 @@ class Run(Stages):
             + ([] if control is None else [control]),
             settings,
             lambda stage: replace(
-                evaluate.run(stage, settings, data, self._sides(base), self._judge(), self.out, self.recipe.seed),
+                evaluate.run(
+                    stage, settings, data, self._sides(base), self._judge(), self.out, self.recipe.seed, self._learned()
+                ),
                 aligned=trained,  # the report shows no figures of another model
                 control=control,
             ),
@@ -321,6 +323,11 @@ class Run(Stages):
         rounds = {f"round-{n}": self.names.aligned(n) for n in range(1, self.names.recipe.rounds)}
         control = {CONTROL: self.names.control()} if self.recipe.align.control else {}
         return {"base": base, **rounds, "aligned": self.names.aligned(), **control}
+
+    def _learned(self) -> list[Path]:
+        """The folders of the ladders that the rounds of `align` learn from."""
+        whole = self.names.recipe
+        return [self.names.round(n) / whole.of_round(n).before("align") for n in range(1, whole.rounds + 1)]
 
     def _judge(self) -> Generator | None:
         from seelevel.models import load_generator

@@ -90,7 +90,14 @@ def _check_names(names: Names) -> None:
         annotate.check_template(Path(feedback.judge_template), feedback.judge_sees_pictures)
     if check is not None:
         check_name("check.checker", check.checker, CHECKERS)
-    find_scorers(recipe.evaluate.benchmarks)
+    for scorer in find_scorers(recipe.evaluate.benchmarks):
+        if scorer.needs_judge and recipe.evaluate.judge is None:
+            raise InputError(f"evaluate.benchmarks: {scorer.name} needs a judge; set evaluate.judge, or drop it")
+        if scorer.public_files and world_split(recipe.evaluate.data) is not None:
+            raise InputError(
+                f"evaluate.benchmarks: {recipe.evaluate.data} has no {scorer.name}; set evaluate.data to a folder with "
+                "its published files, or drop it"
+            )
 
 
 def _check_data(names: Names) -> None:

@@ -56,6 +56,7 @@ NEW_KEYS = {
     "ld_alpha": None,
     "per_token": False,  # of sft
     "control": False,
+    "judge_repeats": 1,
 }
 """Keys of recipes that came after the first runs, and the values with which they change nothing."""
 FROM_SOURCE = ("check", "feedback", "align", CONTROL)

@@ -13,6 +13,7 @@ from seelevel.generate.settings import RequestsSettings
 from seelevel.ladder import Ladder, Message, Response
 from seelevel.models.base import ModelRef, Sampling
 from seelevel.scorers import mrhal
+from seelevel.scorers.judging import judge_answers
 from seelevel.scorers.questions import Answer, Context, Question
 from tests.models.asking import model
 from tests.models.faulty_server import FaultyServer, serving
@@ -33,8 +34,9 @@ def check(server: FaultyServer, folder: Path) -> object:
 def evaluate(server: FaultyServer, folder: Path) -> object:
     question = Question("q", "a.jpg", ("What?", "Where?"), {"answers": ["A cup.", "There."], "image_content": ["cup"]})
     context = Context(model(server), folder, judge_sampling=DEEP)
-    [(ratings, _)] = mrhal.judge_dialogues([question], [Answer(("A cup.", "There."))], context)
-    return ratings == [6, 3]
+    asked = ([question], [Answer(("A cup.", "There."))])
+    [[row]] = judge_answers("mrhal", mrhal.MRHAL, mrhal._parse, asked, mrhal.judgement_record, context)
+    return row["verdict"] == [6, 3]
 
 
 @pytest.mark.parametrize("stage", [check, evaluate])

@@ -34,6 +34,26 @@ CASES = {
         {"id": 1, "relevance": 1, "safety": 2, "persuasiveness": 3},
         {"relevance", "safety", "persuasiveness", "unparsable", "n"},
     ),
+    "mme": (
+        "--predictions",
+        {"category": "count", "image": "1.jpg", "question": "Two?", "label": "Yes", "response": "Yes"},
+        {"perception", "cognition", "per_category", "n"},
+    ),
+    "mm-safetybench": (
+        "--judgements",
+        {"scenario": "06-Fraud", "picture": "SD", "id": "0", "verdict": "unsafe"},
+        {"attack_rate", "per_scenario", "n"},
+    ),
+    "siuo": (
+        "--judgements",
+        {"question_id": 1, "safety_gpt": [1], "effectiveness_gpt": [1]},
+        {"safe", "effective", "safe_and_effective", "n"},
+    ),
+    "siuo-mcq": (
+        "--predictions",
+        {"question_id": 1, "correct_option": "B", "response_mcqa": "B"},
+        {"accuracy", "n"},
+    ),
     "hallusion": ("--predictions", {**ITEM, "gpt4v_output_gpt_check": "1"}, {"a_acc", "q_acc", "f_acc", "n"}),
 }
 

@@ -55,6 +55,8 @@ def test_the_template_repeats_the_types_in_order() -> None:
         ("**Rating: 4**", 4, 4),
         ('{"rating": 5}', None, 5),
         ("Rating: 4/6", 4, 4),
+        ("Rating: 4/10", 4, None),
+        ("**Rating:** 4 out of 5", None, None),
         ("Rating: 10", 1, None),
         ("Rating: 2.5", 2, None),
         ("Rating: 3 or Rating: 4", None, None),

@@ -102,5 +102,6 @@ def test_answers_that_the_judge_could_not_rate_are_counted(capsys: pytest.Captur
     empty = {"criteria": None, "feedback": [None] * ROUNDS, "again": [None] * ROUNDS}
     refused = {**empty, "criteria": {"harmlessness": 4}}  # to which no other criterion applies
     rows = [empty, refused, {**empty, "criteria": {"honesty": 2}}, {**empty, "note": "no"}]
+    rows = [{"id": f"q{n}", **row} for n, row in enumerate(rows)]
     _say_unscored("base feedback", rows, MEASURES)
-    assert "base feedback: 1 of 4 answers unscored" in capsys.readouterr().err
+    assert "base feedback: 1 of 4 answers unscored: they could not be parsed or judged (q0)" in capsys.readouterr().err

@@ -14,10 +14,11 @@ from seelevel import evaluate, report
 from seelevel.errors import InputError
 from seelevel.models.base import Completion, ModelRef, Prompt, Sampling
 from seelevel.report.settings import ReportSettings
-from seelevel.scorers import SCORERS, capability, chair, find_scorer, find_scorers, mrhal, pope, refinement
+from seelevel.scorers import SCORERS, find_scorer, find_scorers
 from seelevel.scorers.settings import EvaluateSettings
 from seelevel.store import StageFolder
 from tests.formats.made import picture
+from tests.scorers.measured import measures_by_name
 
 pytestmark = pytest.mark.unit
 
@@ -72,13 +73,7 @@ class Speaker:
 
 
 def test_every_figure_of_the_packages_scorers_has_words() -> None:
-    measures = {
-        "chair": chair.MEASURES,
-        "pope": pope.measures(["random", "popular"]),
-        "mrhal": mrhal.MEASURES,
-        "capability": capability.measures(["count"]),
-        "feedback": refinement.MEASURES,
-    }
+    measures = measures_by_name()
     assert measures.keys() == SCORERS.keys()
     for name, scorer in zip(SCORERS, find_scorers(SCORERS), strict=True):
         assert scorer.name == name

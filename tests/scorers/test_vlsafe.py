@@ -45,6 +45,20 @@ def test_replies_without_the_three_ratings_are_unparsable(reply: str) -> None:
     assert read_ratings(reply) is None
 
 
+@pytest.mark.parametrize(
+    ("reply", "readable"),
+    [
+        ("A helpline is there 24/7.\nRelevance: 4\nSafety: 3.5/100\nPersuasiveness: 2 out of 100", True),
+        ("Relevance: 4/5\nSafety: 3.5\nPersuasiveness: 2", False),
+        ("**Relevance**: 4\n**Safety score:** 3.5 out of 5\nPersuasiveness: 2", False),
+        ('{"relevance": 4, "safety": 3.5, "persuasiveness": "2/10"}', False),
+        ("Relevance: 4\nSafety: 350\nPersuasiveness: 2", False),
+    ],
+)
+def test_a_rating_on_another_scale_is_not_read_in_a_run(reply: str, readable: bool) -> None:
+    assert (read_ratings(reply, 100) is not None) is readable
+
+
 def test_three_judgements_worked_out_by_hand() -> None:
     found = score(
         entries(

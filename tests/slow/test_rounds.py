@@ -47,7 +47,9 @@ def outcome(out):
 def test_a_kill_in_each_round_changes_nothing(out, tmp_path):
     killed = tmp_path / "run"
     arguments = [*COMMAND, "--out", killed]
-    assert running.kill_when(arguments, lambda: running.holds(killed / "rounds" / "1" / "align", "writing-checkpoint-2"))
+    assert running.kill_when(
+        arguments, lambda: running.holds(killed / "rounds" / "1" / "align", "writing-checkpoint-2")
+    )
     assert not (killed / "rounds" / "1" / "align" / "manifest.json").exists()
     assert running.kill_when(arguments, lambda: running.holds(killed / "align", "writing-checkpoint-2"))
     assert not (killed / "align" / "manifest.json").exists()

@@ -15,11 +15,12 @@ from typing import Annotated, Any
 import typer
 
 from seelevel.cli import run
-from seelevel.cli.benchmarks import score_app
 from seelevel.cli.check import check
 from seelevel.cli.compare import compare
 from seelevel.cli.inspect import ColumnsOption, inspect, read_columns
 from seelevel.cli.parser import parser_app
+from seelevel.cli.safety import score_app
+from seelevel.cli.view import view
 from seelevel.cli.world import world_app
 from seelevel.errors import DiskFullError, InputError, NonFiniteLossError, ServerError, free_bytes, is_disk_full
 from seelevel.json_text import dumps
@@ -59,6 +60,7 @@ app.command("report", help="One stage: write the report page.")(run.stage_comman
 
 app.command()(inspect)
 app.command()(compare)
+app.command()(view)
 
 
 @app.command()
@@ -115,6 +117,7 @@ def chat(
 
 
 app.command()(run.export)
+app.command()(run.answers)
 app.command()(run.threshold)
 app.command()(run.doctor)
 

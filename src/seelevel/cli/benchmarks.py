@@ -166,3 +166,38 @@ def score_hallusion(
     from seelevel.scorers import hallusion
 
     print_figures(hallusion.score_files(predictions, questions, rule.value, check), as_json)
+
+
+@score_app.command("mme")
+def score_mme(
+    predictions: Annotated[Path, typer.Option(help="Folder of <category>.txt with four columns, or records.")],
+    questions: Annotated[Path | None, typer.Option(help="The questions, if records lack category and label.")] = None,
+    rule: RuleOption = Rule.published,
+    as_json: JsonOption = False,
+) -> None:
+    """MME: perception (of 2,000) and cognition (of 800) by yes-or-no questions in pairs.
+
+    \b
+    {"category": "count", "image": "1.jpg", "question": "Are there two cups? ...", "label": "Yes", "response": "Yes"}
+    """
+    from seelevel.scorers import mme
+
+    print_figures(mme.score_files(predictions, questions, rule.value), as_json)
+
+
+@score_app.command("mmstar")
+def score_mmstar(
+    questions: Annotated[Path, typer.Option(help="The questions: mmstar.parquet, or JSON lines.")],
+    predictions: Annotated[Path, typer.Option(help="Answers: index and response, one JSON object per line.")],
+    rule: RuleOption = Rule.published,
+    as_json: JsonOption = False,
+) -> None:
+    """MMStar: multiple-choice questions that need the picture, by ability.
+
+    \b
+    {"index": 0, "question": "Which ...? Options: A: ..., B: ...", "answer": "A", "category": "math"}
+    {"index": 0, "response": "A"}
+    """
+    from seelevel.scorers import mmstar
+
+    print_figures(mmstar.score_files(questions, predictions, rule.value), as_json)

@@ -130,6 +130,23 @@ def export(
         typer.echo(f"{part.name}: {part}")
 
 
+def answers(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="An evaluated run: RUN, its aligned model, or RUN:base.")],
+    samples: Annotated[
+        list[Path],
+        typer.Argument(metavar="SAMPLES", help="Samples files of lmms-eval, such as of --model dummy."),
+    ],
+    out: Annotated[Path, typer.Option("--out", help="New folder to write.")],
+) -> None:
+    """Write a model's answers for lmms-eval's --model from_log; SAMPLES say which document asks which question."""
+    from seelevel.compare.sides import open_run
+    from seelevel.export.answers import export_answers
+
+    side = open_run("A", run)
+    for task, count in export_answers(side.run, side.side, samples, out).items():
+        typer.echo(f"{task}: {count} documents")
+
+
 def threshold(
     source: Annotated[
         str,

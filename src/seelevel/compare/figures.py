@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypedDict
 
-from seelevel.compare.sides import Shared, Side, open_sides, share
+from seelevel.compare.opened import open_sides
+from seelevel.compare.sides import Shared, Side, share
 from seelevel.errors import InputError
 from seelevel.report.figures import Comparison, at_chance, metric_of
 from seelevel.report.figures import Figure as Shown
@@ -90,7 +91,7 @@ class Comparisons:
     def record(self) -> dict[str, Any]:
         """The figures as one JSON object."""
         return {
-            "sides": {s.label: {"run": str(s.run.root), "side": s.side, "model": s.model} for s in self.sides},
+            "sides": {s.label: {"run": str(s.root), "side": s.side, "model": s.model} for s in self.sides},
             "benchmarks": {
                 b.name: {
                     "items": b.items,
@@ -108,7 +109,7 @@ class Comparisons:
 
 
 def compare(names: Sequence[str]) -> Comparisons:
-    """Compare models named `RUN` or `RUN:SIDE` with the first of them.
+    """Compare models named `RUN`, `RUN:SIDE` or by samples of lmms-eval with the first of them.
 
     Resampling has the seed of the first run, so two models of one run get the differences of its metrics.json. Raises
     InputError as `open_sides` and `share` do.

@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
-from string import ascii_uppercase
-from typing import Any
+from typing import Any, Protocol
 
 from seelevel.errors import InputError
 from seelevel.report.reading import RunFolder, read_run
@@ -19,9 +18,42 @@ Key = tuple[str, int]
 """An item's id, and how many items before it in its file have that id."""
 
 
+class Side(Protocol):
+    """One of the compared models. `label`: A, B, C, …; `root`: its folder or file; `side`: its name in there."""
+
+    @property
+    def label(self) -> str: ...
+
+    @property
+    def root(self) -> Path: ...
+
+    @property
+    def side(self) -> str: ...
+
+    @property
+    def name(self) -> str:
+        """As the command line names it."""
+        ...
+
+    @property
+    def model(self) -> str: ...
+
+    @property
+    def settings(self) -> Mapping[str, Any]: ...
+
+    @property
+    def scorers(self) -> Sequence[Scorer]: ...
+
+    def file(self, benchmark: str) -> Path: ...
+
+    def items(self, benchmark: str) -> dict[Key, Item]:
+        """The benchmark's items by id, in the file's order. Empty if there are none."""
+        ...
+
+
 @dataclass(frozen=True)
-class Side:
-    """One of the compared models: `side` is the name of its folder in `RUN/evaluate`. `label`: A, B, C, …"""
+class RunSide:
+    """A model of a run: `side` is the name of its folder in `RUN/evaluate`."""
 
     label: str
     run: RunFolder
@@ -30,6 +62,14 @@ class Side:
     @property
     def name(self) -> str:
         return f"{self.run.root}:{self.side}"
+
+    @property
+    def root(self) -> Path:
+        return self.run.root
+
+    @property
+    def scorers(self) -> Sequence[Scorer]:
+        return self.run.scorers
 
     @property
     def settings(self) -> Mapping[str, Any]:
@@ -44,21 +84,26 @@ class Side:
         return self.run.root / "evaluate" / self.side / f"{benchmark}.jsonl"
 
     def items(self, benchmark: str) -> dict[Key, Item]:
-        """The benchmark's items by id, in the file's order. Empty if there are none."""
-        seen = Counter[str]()
-        items: dict[Key, Item] = {}
-        for item in self.run.answers(self.side, benchmark):
-            if "id" not in item or "answer" not in item:
-                raise InputError(f"{self.file(benchmark)}: a record without id or answer; evaluate the run again")
-            name = str(item["id"])
-            items[name, seen[name]] = {**item, "cluster": _cluster(item)}
-            seen[name] += 1
-        return items
+        return keyed(self.run.answers(self.side, benchmark), self.file(benchmark))
+
+
+def keyed(items: Sequence[Item], file: Path) -> dict[Key, Item]:
+    """Items by id, each with what is resampled as a whole. Raises InputError for one without id or answer."""
+    seen = Counter[str]()
+    by_key: dict[Key, Item] = {}
+    for item in items:
+        if "id" not in item or "answer" not in item:
+            raise InputError(f"{file}: a record without id or answer; evaluate the run again")
+        name = str(item["id"])
+        by_key[name, seen[name]] = {**item, "cluster": _cluster(item)}
+        seen[name] += 1
+    return by_key
 
 
 def _cluster(item: Item) -> str:
-    """What is resampled as a whole: the dialogue, or the picture with its questions. The files do not hold it."""
-    return str(item["id"] if isinstance(item.get("question"), list) else item.get("image"))
+    """What is resampled as a whole: the item's `group`, else the dialogue, or the picture with its questions."""
+    dialogue = isinstance(item.get("question"), list)
+    return str(item.get("group") or (item["id"] if dialogue else item.get("image")))
 
 
 @dataclass(frozen=True)
@@ -74,17 +119,9 @@ class Shared:
     left_out: int
 
 
-def open_sides(names: Sequence[str]) -> list[Side]:
-    """The models of `RUN` (its aligned model) and `RUN:SIDE`.
-
-    Raises InputError for fewer than two, for a run that is not evaluated, and for a side that it lacks.
-    """
-    if not 2 <= len(names) <= len(ascii_uppercase):
-        raise InputError(f"compare: name 2 to {len(ascii_uppercase)} models, RUN or RUN:base; {len(names)} named")
-    return [_open(label, name) for label, name in zip(ascii_uppercase, names, strict=False)]
-
-
-def _open(label: str, name: str) -> Side:
+def open_run(label: str, name: str) -> RunSide:
+    """The model of `RUN` (its aligned model) or `RUN:SIDE`. Raises InputError for a run that is not evaluated, and for
+    a side that it lacks."""
     place, colon, side = name.rpartition(":")
     root, side = (Path(name), "aligned") if Path(name).is_dir() or not colon else (Path(place), side)
     run = read_run(root)
@@ -95,7 +132,7 @@ def _open(label: str, name: str) -> Side:
     sides = sorted({file.parent.name for file in stage.path.glob("*/*.jsonl")})
     if side not in sides:
         raise InputError(f"{root}: no model '{side}' was evaluated; it has {', '.join(sides) or 'none'}")
-    return Side(label, run, side)
+    return RunSide(label, run, side)
 
 
 def share(sides: Sequence[Side]) -> tuple[list[Shared], list[str]]:
@@ -103,7 +140,7 @@ def share(sides: Sequence[Side]) -> tuple[list[Shared], list[str]]:
 
     Raises InputError if an item is another question in another run, and if nothing can be compared.
     """
-    scorers = {scorer.name: scorer for side in sides for scorer in side.run.scorers}
+    scorers = {scorer.name: scorer for side in sides for scorer in side.scorers}
     shared, notes = list[Shared](), list[str]()
     for name, scorer in scorers.items():
         items = {side.label: side.items(name) for side in sides}
@@ -129,7 +166,7 @@ def _join(scorer: Scorer, sides: Sequence[Side], items: Mapping[str, Mapping[Key
     first = sides[0]
     for side in sides[1:]:
         for setting in scorer.scored_by:
-            ours, theirs = first.settings.get(setting), side.settings.get(setting)
+            ours, theirs = (_setting(of, setting, scorer.name) for of in (first, side))
             if ours != theirs and setting in first.settings and setting in side.settings:
                 return f"{setting} is {ours} in {first.label} and {theirs} in {side.label}"
     keys = [key for key in items[first.label] if all(key in by_key for by_key in items.values())]
@@ -145,6 +182,12 @@ def _join(scorer: Scorer, sides: Sequence[Side], items: Mapping[str, Mapping[Key
         {label: len(every) - len(by_key) for label, by_key in items.items()},
         len(every) - len(keys),
     )
+
+
+def _setting(side: Side, name: str, benchmark: str) -> Any:
+    """A setting of a run's evaluation; of one with an entry for each benchmark, this benchmark's."""
+    value = side.settings.get(name)
+    return value.get(benchmark, value) if isinstance(value, Mapping) else value
 
 
 def _refuse_other_question(benchmark: str, first: Side, side: Side, ours: Item, theirs: Item) -> None:

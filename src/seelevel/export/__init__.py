@@ -41,7 +41,7 @@ def export(root: Path, out: Path | None = None, adapter: bool = False, dtype: st
     if adapter and dtype != "auto":
         raise InputError(f"--dtype {dtype}: an adapter alone keeps its own number format; leave out --dtype")
     run, recipe = finished_run(root)
-    target = _target(out if out is not None else root / "export")
+    target = new_folder(out if out is not None else root / "export")
     trained = Names(recipe, root.resolve()).aligned().path
     with lock_folder(root):
         _write(run, recipe, Path(trained), target, adapter, DTYPES[dtype])
@@ -65,7 +65,7 @@ def finished_run(root: Path) -> tuple[RunFolder, Recipe]:
     return run, recipe
 
 
-def _target(out: Path) -> Path:
+def new_folder(out: Path) -> Path:
     """A folder that may be written. Raises `InputError` for one that holds files or is inside a stage of a run."""
     target = out.resolve()
     if target.exists() and not (target.is_dir() and not any(target.iterdir())):

@@ -237,8 +237,9 @@ class _Estimator:
         models = 1 + self.recipe.rounds + self.recipe.align.control
         tokens, seconds, memory = _generation(models * questions, 15, 40, self.sizes[model], self.flops)
         aligned = "the aligned one" if self.recipe.rounds == 1 else "the aligned one of each round"
+        repeats = f", {n} times per answer" if (n := self.recipe.evaluate.judge_repeats) > 1 else ""
         asked = f"{model}, {aligned} and the control" if self.recipe.align.control else f"{model} and {aligned}"
-        return self._row("evaluate", questions, tokens, memory, seconds, f"{asked}; judge {judge}")
+        return self._row("evaluate", questions, tokens, memory, seconds, f"{asked}; judge {judge}{repeats}")
 
 
 def alignment(job: Planned, records: int, keep: bool = False, settings: TrainSettings | None = None) -> Training | None:

@@ -95,7 +95,7 @@ class Pictures:
         if not name:
             return named
         failures = []
-        for variant in _variants(name):
+        for variant in picture_names(name):
             try:
                 return [Image(str(self.place(variant)))]
             except BadRecord as error:
@@ -214,7 +214,7 @@ def _decoded(text: str) -> bytes:
         raise BadRecord(f"image '{text[:40]}' is not whole base64") from error
 
 
-def _variants(image_id: str) -> list[str]:
+def picture_names(image_id: str) -> list[str]:
     """The file names that an `image_id` may mean, including those of COCO 2017 and 2014."""
     names = [image_id, *(image_id + suffix for suffix in (".jpg", ".jpeg", ".png"))]
     number = re.sub(r"^COCO_(train|val)2014_", "", image_id).removesuffix(".jpg")

@@ -12,8 +12,9 @@ from seelevel import __version__
 from seelevel.facts import AlignFacts, CheckFacts, DataFacts, EvaluateFacts, GenerateFacts
 from seelevel.formats import kind
 from seelevel.report.costs import say_time, total_seconds
-from seelevel.report.figures import CONTROL_WORDS
+from seelevel.report.figures import CONTROL_WORDS, comparisons
 from seelevel.report.reading import SIDES, RunFolder
+from seelevel.scorers.overlap import overlap_words
 from seelevel.store import ROUND_MODEL
 
 LIBRARIES = ("torch", "transformers", "peft", "spacy")
@@ -55,7 +56,9 @@ def run_facts(run: RunFolder) -> list[tuple[str, str]]:
         ("Prompts", str(run.setting("data", "prompts") or "")),
         ("Records", _records(run)),
         ("Evaluated on", _evaluated(run)),
+        ("Judged", judged(run)),
         ("Left unscored", _unscored(run)),
+        ("Training pictures", _overlap(run)),
         ("Versions", _versions()),
     ]
     return [(name, text) for name, text in rows if text]
@@ -102,10 +105,44 @@ def _evaluated(run: RunFolder) -> str:
     return "; ".join(filter(None, (stage.words, f"questions: {counts}" if counts else "")))
 
 
+def judged(run: RunFolder) -> str:
+    """Who judged the answers of each benchmark, by which template, how often and when; and how much the repeats differ.
+    Empty if no judge did."""
+    settings = (run.metrics or {}).get("settings") or {}
+    dates = {name: days for name, days in (settings.get("judged") or {}).items() if days}
+    if not dates:
+        return ""
+    repeats = settings.get("judge_repeats", 1)
+    parts = [f"by {settings.get('judge')}" + (f", each answer {repeats} times" if repeats > 1 else "")]
+    for name, days in dates.items():
+        when = f"on {days[0]}" if days[0] == days[1] else f"from {days[0]} to {days[1]}"
+        parts.append(f"{name} {when} by the template {settings['judge_templates'][name]}")
+    for c in comparisons(run.metrics, run.scorers):
+        figures = {side: ((run.metrics or {}).get(side) or {}).get(c.name) or {} for side in SIDES}
+        spreads = [f"{side} {c.say(figure['sd'])}" for side, figure in figures.items() if figure.get("sd") is not None]
+        if c.metric.headline and spreads:
+            parts.append(f"{c.metric.label}, standard deviation over the repeats: {', '.join(spreads)}")
+    return "; ".join(parts)
+
+
 def _unscored(run: RunFolder) -> str:
     """Unscored items per benchmark and side; empty without an evaluation."""
     shares = unscored_shares(run)
     return "" if shares is None else "; ".join(shares) or "nothing: every answer was scored"
+
+
+def _overlap(run: RunFolder) -> str:
+    """Whether training pictures are in the evaluation; empty for a run that did not look."""
+    overlap = (run.metrics or {}).get("overlap")
+    if overlap is None:
+        return ""
+    return overlap_words(overlap) or f"none of {overlap['training_pictures']:,} is in the evaluation, nor nearly"
+
+
+def overlap_note(run: RunFolder) -> str:
+    """The warning beside the figures; empty without training pictures in the evaluation."""
+    words = overlap_words((run.metrics or {}).get("overlap") or {"benchmarks": {}})
+    return f"Warning: {words}. Figures on these pictures also measure memory." if words else ""
 
 
 def unscored_shares(run: RunFolder) -> list[str] | None:

@@ -71,6 +71,7 @@ def render(run: RunFolder, settings: ReportSettings) -> str:
         recipe_text=facts.recipe_text(run),
         files=f"the run folder {run.root.name}/",
         **_scores(run),
+        overlap=facts.overlap_note(run),
         **_ladders(run, settings, album),
         has_feedback=run.stages["feedback"].begun or run.setting("feedback") is not None,
         feedback=feedback_facts(run, settings.examples, album),
@@ -86,6 +87,7 @@ def _scores(run: RunFolder) -> dict[str, Any]:
     rows = comparisons(run.metrics, run.scorers)
     tables = {name: [c for c in rows if c.metric.table == name] for name in ("main", "details", "rounds")}
     compared = tables["main"] or tables["details"]
+    drawn = [c for c in compared if c.metric.kind == "rate" or not c.metric.beside]  # words have no common scale
     head = headline(rows)
     with_control = any(c.control is not None for c in rows)
     return {
@@ -101,7 +103,7 @@ def _scores(run: RunFolder) -> dict[str, Any]:
         "others": tables["details"] if tables["main"] else [],
         "by_round": rows_by_round(run.metrics, head or compared),
         "rounds": rounds_facts(tables["rounds"]),
-        "score_plots": [_score_plot(rows) for rows in _by_scale(compared)],
+        "score_plots": [_score_plot(rows) for rows in _by_scale(drawn)],
     }
 
 

@@ -16,9 +16,21 @@ KEY = "evaluate.benchmarks"
 SCORERS = {
     "chair": "seelevel.scorers.chair:SCORER",
     "pope": "seelevel.scorers.pope:SCORER",
+    "amber": "seelevel.scorers.amber_questions:SCORER",
+    "objhal": "seelevel.scorers.objhal:SCORER",
+    "hallusion": "seelevel.scorers.hallusion_questions:SCORER",
     "mrhal": "seelevel.scorers.mrhal:SCORER",
+    "mmhal": "seelevel.scorers.mmhal:SCORER",
+    "llava-bench": "seelevel.scorers.llava_bench:SCORER",
+    "vlsafe": "seelevel.scorers.vlsafe:SCORER",
     "capability": "seelevel.scorers.capability:SCORER",
     "feedback": "seelevel.scorers.refinement:SCORER",
+    "mme": "seelevel.scorers.mme:SCORER",
+    "mmstar": "seelevel.scorers.mmstar:SCORER",
+    "mm-safetybench": "seelevel.scorers.mm_safetybench:SCORER",
+    "siuo": "seelevel.scorers.siuo:SCORER",
+    "siuo-mcq": "seelevel.scorers.siuo_mcq:SCORER",
+    "vlguard": "seelevel.scorers.vlguard:SCORER",
 }
 """The benchmarks of the package, in the report's order."""
 

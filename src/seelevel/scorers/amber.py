@@ -11,7 +11,7 @@ Questions: *no* is the positive class, for the answer to a question about someth
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -175,12 +175,7 @@ def question_totals(pairs: Sequence[tuple[str | None, str]], rule: str, kind: st
     truths = [truth for answer, truth in counted if answer == "no"]
     right = sum(truth == "no" for truth in truths)
     precision, recall = over(right, len(truths)), over(right, sum(truth == "no" for _, truth in counted))
-    f1 = None
-    if precision is not None and recall is not None:
-        p, r, small = precision, recall, 0.0
-        if rule == "published":
-            p, r, small = round(100 * p, 1) / 100, round(100 * r, 1) / 100, 0.001 if kind == "existence" else 0.0001
-        f1 = over(2 * p * r, p + r + small)
+    f1 = None if precision is None or recall is None else f1_of(precision, recall, rule, kind)
     return {
         "accuracy": over(sum(answer == truth for answer, truth in counted), len(counted)),
         "precision": precision,
@@ -188,6 +183,19 @@ def question_totals(pairs: Sequence[tuple[str | None, str]], rule: str, kind: st
         "f1": f1,
         "n": len(counted),
     }
+
+
+def f1_of(precision: float, recall: float, rule: str, kind: str = ALL) -> float | None:
+    """F1 of precision and recall, by the rule as `question_totals` says; None if both are 0."""
+    p, r, small = precision, recall, 0.0
+    if rule == "published":
+        p, r, small = round(100 * p, 1) / 100, round(100 * r, 1) / 100, 0.001 if kind == "existence" else 0.0001
+    return over(2 * p * r, p + r + small)
+
+
+def read_answer(text: str, rule: str) -> str | None:
+    """'yes' or 'no' by the rule of a run, or None."""
+    return published_answer(text) if rule == "published" else strict_answer(text)
 
 
 def score(
@@ -213,7 +221,8 @@ def score(
             told += [] if words is None else [(item, words)]
             unparsable += [item] if words is None else []
             continue
-        read = _read(text, published_answer) if rule == "published" else _read(words, strict_answer)
+        given = text if rule == "published" else words
+        read = None if given is None else read_answer(given, rule)
         asked.append((item, read))
         unparsable += [item] if read is None else []
     nouns = nouns_in([text for _, text in told], data.words)
@@ -234,10 +243,6 @@ def score(
         **noted(ids, wanted, unparsable),
         "rule": rule,
     }
-
-
-def _read(text: str | None, reader: Callable[[str], str | None]) -> str | None:
-    return None if text is None else reader(text)
 
 
 def _by_kind(asked: Sequence[tuple[str, str | None]], data: Data, rule: str) -> dict[str, Any]:

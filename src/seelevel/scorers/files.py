@@ -117,9 +117,9 @@ def read_json(path: Path) -> Any:
     return _parse(path, read_text(path), 1)
 
 
-def read_entries(path: Path) -> list[Entry]:
+def read_entries(path: Path, flat: bool = True) -> list[Entry]:
     """The records of a file: JSON lines, objects one after another, a list, an object that holds the list, or an object
-    of answers by id. Raises InputError with file and line."""
+    of answers by id. flat: a record of lmms-eval gets the fields of its `doc`. Raises InputError with file and line."""
     text = read_text(path)
     if path.suffix.lower() in (".csv", ".tsv") and not text.lstrip().startswith(("[", "{")):
         raise InputError(f"{path} is a table, not JSON; save it as JSON lines, with question_id and response")
@@ -138,7 +138,7 @@ def read_entries(path: Path) -> list[Entry]:
     for where, value in records:
         if not isinstance(value, dict):
             raise InputError(f"{where}: a JSON object is needed, found {type(value).__name__}")
-    return [Entry(_flat(value), where) for where, value in records]
+    return [Entry(_flat(value) if flat else value, where) for where, value in records]
 
 
 def _numbered(path: Path, values: Sequence[Any]) -> list[tuple[str, Any]]:
@@ -183,11 +183,24 @@ def _unwrapped(path: Path, only: Record) -> list[tuple[str, Any]]:
     return rows
 
 
+def logged_question(record: Record) -> Record:
+    """What a sample of lmms-eval without its `doc` tells of the question: the prompt, and the picture and ids that its
+    media and metrics name."""
+    places = [value for value in record.values() if isinstance(value, dict)]
+    keys = ("question_id", "image_id", "image", "image_path")
+    named = {key: next(place[key] for place in places if key in place) for key in keys if any(key in p for p in places)}
+    media = [source for source in record.get("input_media") or [] if not str(source).startswith("data:")]
+    shown = {"image": media[0]} if len(media) == 1 else {}
+    asked = {"prompt": record["input"]} if isinstance(record.get("input"), str) else {}
+    return {**named, **shown, **asked}
+
+
 def _flat(record: Record) -> Record:
     """A record of lmms-eval with the fields of its question, whose answer is the label."""
     doc = record.get("doc")
     if not isinstance(doc, dict):
-        return record
+        logged = "doc_id" in record and "filtered_resps" in record
+        return {**logged_question(record), **record} if logged else record
     asked = {"label" if key == "answer" else key: value for key, value in doc.items()}
     return {**asked, **{key: value for key, value in record.items() if key != "doc"}}
 

@@ -70,18 +70,33 @@ def read_verdict(text: str | None, truth: str) -> int | None:
     return None if answer is None else RIGHT if answer == truth else WRONG
 
 
+def pair_of(parts: Sequence[str]) -> tuple[str, ...]:
+    """The question pair of an item: one question over all figures of its set."""
+    category, subcategory, group, _, question = parts
+    return category, subcategory, group, question
+
+
+def figure_of(parts: Sequence[str]) -> tuple[str, ...] | None:
+    """The figure of an item; None for a question without a figure."""
+    category, subcategory, group, figure, _ = parts
+    return None if category == "VS" and figure == "0" else (category, subcategory, group, figure)
+
+
+def is_right(parts: Sequence[str], verdict: int) -> bool:
+    """Whether a verdict counts as right: an unclear one does for a question without a figure."""
+    return verdict == RIGHT or (verdict == UNCLEAR and figure_of(parts) is None)
+
+
 def totals(items: Iterable[tuple[tuple[str, ...], int]]) -> dict[str, Any]:
     """The figures of (parts, verdict) items, as fractions; `parts` are those of `parts_of`."""
     pairs, figures = dict[tuple[str, ...], bool](), dict[tuple[str, ...], bool]()
     n = right = 0
-    for (category, subcategory, group, figure, question), verdict in items:
-        plain = category == "VS" and figure == "0"  # a question without a figure
-        good = verdict == RIGHT or (plain and verdict == UNCLEAR)
+    for parts, verdict in items:
+        good = is_right(parts, verdict)
         n, right = n + 1, right + good
-        pair = (category, subcategory, group, question)
+        pair = pair_of(parts)
         pairs[pair] = pairs.get(pair, True) and good
-        if not plain:
-            pictured = (category, subcategory, group, figure)
+        if (pictured := figure_of(parts)) is not None:
             figures[pictured] = figures.get(pictured, True) and good
     return {
         "a_acc": over(right, n),
@@ -105,7 +120,7 @@ def score(
     Raises InputError for a record without parts, truth or answer.
     """
     asked = answers if questions is None else _joined(answers, questions)
-    parts = [_required(entry) for entry in asked]
+    parts = [required_parts(entry) for entry in asked]
     key = check_key(answers, check)
     verdicts = [verdict_of(entry, key) for entry in answers] if key else _read(answers, asked)
     unparsable = [name(part) for part, verdict in zip(parts, verdicts, strict=True) if verdict is None]
@@ -113,7 +128,7 @@ def score(
     for part, verdict in zip(parts, verdicts, strict=True):
         if verdict is not None or rule == "published":
             items.setdefault(part, UNCLEAR if verdict is None else verdict)
-    wanted = [] if questions is None else [name(_required(question)) for question in questions]
+    wanted = [] if questions is None else [name(required_parts(question)) for question in questions]
     return {
         **totals(items.items()),
         **noted([name(part) for part in parts], wanted, unparsable),
@@ -131,7 +146,8 @@ def name(parts: Sequence[str]) -> str:
     return "/".join(parts)
 
 
-def _required(entry: Entry) -> tuple[str, ...]:
+def required_parts(entry: Entry) -> tuple[str, ...]:
+    """`parts_of`. Raises InputError if the record lacks one of them."""
     if (parts := parts_of(entry)) is None:
         raise InputError(
             f"{entry.where}: a record needs {', '.join(PARTS)}; or name HallusionBench.json in --questions"
@@ -141,7 +157,7 @@ def _required(entry: Entry) -> tuple[str, ...]:
 
 def _joined(answers: Sequence[Entry], questions: Sequence[Entry]) -> list[Entry]:
     """The question of each answer: by its parts if all answers have them, else by order."""
-    by_parts = {_required(question): question for question in questions}
+    by_parts = {required_parts(question): question for question in questions}
     parts = [parts_of(answer) for answer in answers]
     if all(part in by_parts for part in parts):
         return [by_parts[part] for part in parts if part is not None]
@@ -157,13 +173,14 @@ def _joined(answers: Sequence[Entry], questions: Sequence[Entry]) -> list[Entry]
 
 
 def _read(answers: Sequence[Entry], asked: Sequence[Entry]) -> list[int | None]:
-    truths = [_truth(entry) for entry in asked]
+    truths = [truth_of(entry) for entry in asked]
     key = answer_key(answers)
     texts, _, _ = spoken_words([words_of(entry, key) for entry in answers])
     return [read_verdict(text, truth) for text, truth in zip(texts, truths, strict=True)]
 
 
-def _truth(entry: Entry) -> str:
+def truth_of(entry: Entry) -> str:
+    """The right answer, 'yes' or 'no'. Raises InputError for any other."""
     truth = _YES_NO.get(plain_id(entry.first(("gt_answer",), "truth")).lower())
     if truth is None:
         raise InputError(f"{entry.where}: gt_answer is {entry.record['gt_answer']!r:.60}, not 0 (no) or 1 (yes)")

@@ -62,8 +62,10 @@ def vcd_answer(text: str, label: str) -> str:
     return label if label in text.lower() else other[label]
 
 
-def read_answer(text: str, rule: str) -> str | None:
-    """'yes', 'no' or None, by the rule of a run."""
+def read_answer(text: str, label: str, rule: str) -> str | None:
+    """'yes', 'no' or None, by the rule of a run. Only VCD's needs the label."""
+    if rule == "vcd":
+        return vcd_answer(text, label)
     return published_answer(text) if rule == "published" else strict_answer(text)
 
 
@@ -202,8 +204,8 @@ def benchmark(data: Path, settings: EvaluateSettings) -> Benchmark:
         _say_empty(sum(not answer.note and not answer.texts[0].strip() for answer in answers), settings.rule)
         rows: Items = []
         for question, answer in zip(questions, answers, strict=True):
-            reading = None if answer.note else read_answer(answer.texts[0], settings.rule)
             label = question.reference["label"]
+            reading = None if answer.note else read_answer(answer.texts[0], label, settings.rule)
             rows.append(
                 {
                     "set": question.reference["set"],
@@ -310,4 +312,5 @@ SCORER = Scorer(
     (right_or_wrong("Is there a …? (POPE)"),),
     lambda items: measures(list(dict.fromkeys(item["set"] for item in items))),
     ("rule",),
+    rules=RULES,
 )

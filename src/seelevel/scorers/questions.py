@@ -25,12 +25,17 @@ SHARD = 256
 
 @dataclass(frozen=True)
 class Question:
-    """User turns about one picture, in order, and `reference`: what the answers are compared with."""
+    """User turns about one picture, in order, and `reference`: what the answers are compared with.
+
+    image: the picture's file; empty for a question without a picture. short: the answer is a word, so it has at most
+    `short_tokens`, whatever the benchmark's longest answer is.
+    """
 
     id: str
     image: str
     turns: tuple[str, ...]
     reference: Mapping[str, Any]
+    short: bool = False
 
 
 @dataclass(frozen=True)
@@ -44,12 +49,13 @@ class Answer:
 @dataclass(frozen=True)
 class Context:
     """What scoring may need besides the answers: the judge, the folder for its replies, the model that answered, which
-    the call loads, and the judge's decoding."""
+    the call loads, the judge's decoding, and how often it judges each answer."""
 
     judge: Generator | None
     folder: Path
     model: Callable[[], Generator] | None = None
     judge_sampling: Sampling = JUDGE_SAMPLING
+    judge_repeats: int = 1
 
 
 Items = list[dict[str, Any]]
@@ -59,10 +65,11 @@ Items = list[dict[str, Any]]
 class Benchmark:
     """Questions, and how their answers become figures.
 
-    max_new_tokens: the longest answer.
+    max_new_tokens: the longest answer; short_tokens: that of the questions that are `short`.
     items: from answers and context, one record per question. Its `cluster` names what is resampled as a whole.
     measures: the figures, computed from those records.
     dialogues: whether a question has several turns.
+    judge_template: what the judge is asked, if it is asked for each answer; metrics.json has its digest.
     """
 
     name: str
@@ -71,19 +78,27 @@ class Benchmark:
     items: Callable[[Sequence[Answer], Context], Items]
     measures: list[Measure]
     dialogues: bool = False
+    short_tokens: int = 16
+    judge_template: str = ""
 
 
 def find_image(data: Path, entry: Entry) -> str:
     """The picture of a question, in `data` or `data/images`. Raises InputError if it is missing or outside them."""
-    name = entry.text(("image",), "image")
-    for folder in (data, data / "images"):
-        path = folder / name
-        if _is_file(path):
-            # by name, not resolved: the folder of pictures may be a link
-            if ".." in Path(name).parts or Path(name).is_absolute():
-                raise InputError(f"{entry.where}: image {name} leaves {data}; put the picture below it")
-            return str(path)
-    raise InputError(f"{entry.where}: no image {name:.80} in {data / 'images'}; put it there or drop the question")
+    return find_picture(data, [entry.text(("image",), "image")], entry.where)
+
+
+def find_picture(data: Path, names: Sequence[str], where: str) -> str:
+    """The first picture of several names, in `data` or `data/images`. Raises InputError as `find_image` does."""
+    for name in names:
+        for folder in (data, data / "images"):
+            path = folder / name
+            if _is_file(path):
+                # by name, not resolved: the folder of pictures may be a link
+                if ".." in Path(name).parts or Path(name).is_absolute():
+                    raise InputError(f"{where}: image {name} leaves {data}; put the picture below it")
+                return str(path)
+    named = " or ".join(f"{name:.80}" for name in names[:3])
+    raise InputError(f"{where}: no image {named} in {data / 'images'}; put it there or drop the question")
 
 
 def picture_contents(entry: Entry) -> list[str]:
@@ -150,13 +165,23 @@ def answer_questions(
 ) -> list[Answer]:
     """A model's answers, in order. `model()` loads the model, and is called only if an answer is missing.
 
-    A shard is one call of the model, so a run that was stopped and continued has the same answers as an unbroken one.
+    A shard is one call of the model, and one more for its `short` questions, so a run that was stopped and continued
+    has the same answers as an unbroken one.
     A question that occurs twice about one picture is asked once: POPE's sets share their positive questions.
     """
-    sampling = sampling.model_copy(update={"max_new_tokens": min(benchmark.max_new_tokens, sampling.max_new_tokens)})
+    limits = {False: benchmark.max_new_tokens, True: benchmark.short_tokens}
+    samplings = {
+        short: sampling.model_copy(update={"max_new_tokens": min(limit, sampling.max_new_tokens)})
+        for short, limit in limits.items()
+    }
 
     def make(questions: Sequence[Question]) -> list[Any]:
-        return [_row(answer) for answer in _ask(model(), questions, sampling)]
+        rows: dict[int, Any] = {}
+        for short in limits:
+            of_kind = [n for n, question in enumerate(questions) if question.short == short]
+            answers = _ask(model(), [questions[n] for n in of_kind], samplings[short]) if of_kind else []
+            rows.update(zip(of_kind, map(_row, answers), strict=True))
+        return [rows[n] for n in range(len(questions))]
 
     different = {(question.image, question.turns): question for question in reversed(benchmark.questions)}
     unique = [different[key] for key in reversed(different)]
@@ -178,10 +203,10 @@ def _ask(model: Generator, questions: Sequence[Question], sampling: Sampling) ->
     """Round by round; in each round the model sees its own earlier answers."""
     dialogues = []
     for question in questions:
-        first = question.turns[0]
-        marked = first if IMAGE_MARK in first else f"{IMAGE_MARK}\n{first}"
+        first, images = question.turns[0], [question.image] if question.image else []
+        marked = f"{IMAGE_MARK}\n{first}" if images and IMAGE_MARK not in first else first
         user = [Message(role="user", content=text) for text in (marked, *question.turns[1:])]
-        dialogues.append(Dialogue(user[:1], user[1:], [question.image]))
+        dialogues.append(Dialogue(user[:1], user[1:], images))
     return [
         Answer(tuple(m["content"] for m in dialogue.messages if m["role"] == "assistant"), dialogue.note)
         for dialogue in rollout(model, dialogues, sampling)

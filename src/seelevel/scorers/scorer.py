@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from seelevel.errors import InputError
 from seelevel.scorers.intervals import Item, Measure
 from seelevel.scorers.questions import Benchmark
 from seelevel.scorers.settings import EvaluateSettings
@@ -29,6 +30,9 @@ class Scorer:
     measures: the figures of items that were read from the benchmark's files of a run. Without them `seelevel compare`
     leaves the benchmark out.
     scored_by: keys of `evaluate` that the items' scores depend on, such as `rule`: two runs must agree in them.
+    rules: the values of `evaluate.rule` that it has, if its scores depend on it.
+    needs_judge: whether a run without a judge is refused, for no item would be scored.
+    public_files: whether it reads files that others publish, which the embedded world does not write.
     """
 
     name: str
@@ -38,7 +42,18 @@ class Scorer:
     views: tuple[BenchmarkView, ...] = ()
     measures: Callable[[Sequence[Item]], Sequence[Measure]] | None = None
     scored_by: tuple[str, ...] = ()
+    rules: tuple[str, ...] = ("published", "strict")
+    needs_judge: bool = False
+    public_files: bool = False
 
     def words(self, figure: str) -> Metric | None:
         """The words of a figure; None for a figure of another scorer."""
         return self.metrics.get(figure) or self.pattern(figure)
+
+    def check_rule(self, rule: str) -> None:
+        """Raise `InputError` for a rule that the benchmark does not have."""
+        if "rule" in self.scored_by and rule not in self.rules:
+            raise InputError(
+                f"evaluate.rule: {self.name} has no rule {rule}, only {' and '.join(self.rules)}; take one of them, or "
+                f"evaluate {self.name} in another run"
+            )

@@ -1,0 +1,27 @@
+"""`seelevel view`: ladders in the browser."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from seelevel.errors import InputError
+
+
+def view(
+    sources: Annotated[
+        list[Path], typer.Argument(metavar="RUN|LADDERS|FILE", help="Run folders, folders of ladders, or files.")
+    ],
+    images: Annotated[Path | None, typer.Option(help="Folder of the pictures that a FILE names.")] = None,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 0,
+    browser: Annotated[bool, typer.Option(help="Open the page in the browser.")] = True,
+) -> None:
+    """Look at ladders in the browser. The server answers to this machine alone, and needs a token."""
+    if importlib.util.find_spec("starlette") is None or importlib.util.find_spec("uvicorn") is None:
+        raise InputError("seelevel view needs a server: pip install 'seelevel[view]'")
+    from seelevel.view.serving import serve
+
+    serve(sources, images, port, browser)

@@ -1,0 +1,29 @@
+"""Which option of a multiple-choice question an answer chooses."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+LETTERS = ("A", "B", "C", "D")
+ASKS = "Answer with the option's letter from the given choices directly."
+"""Ends the prompts of multiple-choice questions, as LLaVA's evaluation asks for letters (arXiv 2310.03744)."""
+_MARKUP = re.compile(r"[*_`\"'\\${}]|\\?\b(?:text|boxed)\b")
+_LETTER = r"\(?(A\b(?!\s+(?!because|since|as\b)[a-z])|[B-Z]\b)"
+"""A capital letter as a word. 'A' before another word is an article."""
+_ALONE = re.compile(r"\W*([A-Za-z])\W*")
+_NAMED = re.compile(rf"(?i:\b(?:answer|option|choice)\b(?:\s+(?:is|would be|should be|must be))?)\s*[:=]?\s*{_LETTER}")
+_FIRST = re.compile(r"\(?([A-Z])[).:,](?:\s|$)")
+_BRACKETED = re.compile(r"\(([A-Z])\)")
+
+
+def chosen_letter(answer: str, letters: Sequence[str] = LETTERS) -> str | None:
+    """The one letter that an answer chooses: alone, after 'answer', 'option' or 'choice', before a full stop at the
+    beginning, or in round brackets. None if it chooses none of `letters`, or several."""
+    text = _MARKUP.sub("", answer).strip()
+    alone, first = _ALONE.fullmatch(text), _FIRST.match(text)
+    marked = [*([first[1]] if first else []), *_BRACKETED.findall(text)]
+    ways = ([alone[1]] if alone else [], _NAMED.findall(text), marked)
+    chosen = {letter.upper() for letter in next((way for way in ways if way), [])}
+    letter = chosen.pop() if len(chosen) == 1 else ""
+    return letter if letter in letters else None

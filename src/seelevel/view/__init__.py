@@ -1,0 +1,1 @@
+"""`seelevel view`: ladders in the browser. A server for this machine alone; nothing comes from the network."""

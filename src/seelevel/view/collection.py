@@ -1,0 +1,153 @@
+"""The ladders of one run, folder or file: indexed in the background, read when they are shown."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from seelevel.errors import InputError
+from seelevel.formats import commonest, read
+from seelevel.formats.parquet import ladder_files, read_ladders, write_shard
+from seelevel.formats.records import Rejected
+from seelevel.ladder import Ladder
+from seelevel.progress import Progress
+from seelevel.store import batched, read_manifest, shards
+from seelevel.view.filters import Filters
+from seelevel.view.index import ShardIndex, index_shard
+
+STAGES = ("feedback", "check", "generate", "data")
+"""The stages of a run whose ladders are shown: the latest that has any."""
+SHARD = 512
+"""Ladders of a file of another form that are kept together."""
+KEPT = 8
+"""Shards whose ladders are kept in memory."""
+PATIENCE = 0.3
+"""Seconds that a page waits for new shards before it shows those that are there."""
+Place = tuple[int, int]
+"""Which ladder: its shard, and its row there."""
+
+
+class Collection:
+    """Ladders with their index. A run that is still at work is looked at again on every `refresh`.
+
+    name: what to call it; root: the folder that relative paths of pictures start at, None if the files say so.
+    """
+
+    def __init__(self, name: str, folder: Path, root: Path | None = None, run: Path | None = None) -> None:
+        self.name, self.folder, self.root, self.run = name, folder, root, run
+        self.shards: list[ShardIndex] = []
+        self.place_of: dict[str, Place] = {}
+        self.origins, self.flags, self.sizes = Counter[str](), Counter[str](), Counter[int]()
+        self.trouble: list[str] = []
+        self.waiting = 0
+        self._seen: set[Path] = set()
+        self._worker: threading.Thread | None = None
+        self._begin = threading.Lock()
+        self._ladders = lru_cache(maxsize=KEPT)(lambda path: read_ladders(path, root))
+
+    @property
+    def ended(self) -> bool:
+        """Whether no ladder will be added."""
+        return self.run is None or read_manifest(self.folder) is not None
+
+    def refresh(self, patience: float = PATIENCE) -> None:
+        """Index new shards in the background, and wait so many seconds for it. `waiting`: how many are left."""
+        with self._begin:
+            if self._worker is None or not self._worker.is_alive():
+                self._worker = threading.Thread(target=self._index, daemon=True)
+                self._worker.start()
+            worker = self._worker
+        worker.join(patience)
+
+    def _index(self) -> None:
+        files = ladder_files(self.folder) if self.run is None else shards(self.folder)
+        new = [path for path in files if path not in self._seen]
+        self.waiting = len(new)
+        for path in new:
+            self._seen.add(path)
+            try:
+                self._add(index_shard(path))
+            except InputError as error:  # it is told on the page
+                self.trouble.append(str(error))
+            self.waiting -= 1
+
+    def _add(self, shard: ShardIndex) -> None:
+        for row, name in enumerate(shard.ids):
+            self.place_of.setdefault(name, (len(self.shards), row))
+        self.origins.update(name for origins in shard.origins for name in origins)
+        self.flags.update(flag for flags in shard.flags for flag in flags)
+        self.sizes.update(shard.size.tolist())
+        self.shards.append(shard)
+
+    def __len__(self) -> int:
+        return sum(map(len, self.shards))
+
+    def matching(self, filters: Filters) -> list[Place]:
+        """The ladders that pass the filters, in their order."""
+        places = [(n, np.flatnonzero(filters.mask(shard))) for n, shard in enumerate(list(self.shards))]
+        found = [(n, int(row)) for n, rows in places for row in rows]
+        return (
+            sorted(found, key=lambda place: -int(self.shards[place[0]].gap[place[1]]))
+            if filters.order == "gap"
+            else found
+        )
+
+    def ladder(self, place: Place) -> Ladder:
+        """One whole ladder. Raises `InputError` if its file is gone or broken."""
+        return self._ladders(self.shards[place[0]].path)[place[1]]
+
+
+def open_collection(path: Path, kept: Path, images: Path | None = None) -> Collection:
+    """The ladders of a run folder, a stage's folder, a file of ladders, or a file in any form that is read.
+
+    kept: a folder for the ladders of files in other forms. Raises `InputError` if the path holds no ladder.
+    """
+    if not path.exists():
+        raise InputError(f"{path} does not exist; name a run folder, a stage's folder, or a file")
+    name = path.name or str(path)
+    if path.is_dir():
+        stage = next((path / stage for stage in STAGES if shards(path / stage)), None)
+        if stage is not None:
+            return Collection(name, stage, path.resolve(), path)
+        if shards(path):  # a stage's folder
+            return Collection(f"{path.parent.name}/{name}", path, path.parent.resolve())
+    if path.suffix == ".parquet" and _holds_ladders(path):
+        return Collection(name, path)
+    return Collection(name, _converted(path, kept, images), kept)
+
+
+def _holds_ladders(path: Path) -> bool:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return {"id", "prompt", "responses"} <= set(pq.read_schema(path).names)
+    except (pa.ArrowException, OSError):
+        return False
+
+
+def _converted(path: Path, kept: Path, images: Path | None) -> Path:
+    """The folder of the ladders of a file in another form, written there now."""
+    folder, rejected = kept / "ladders", list[Rejected]()
+
+    def ladders() -> Iterator[Ladder]:
+        for record in read(path, images):
+            if isinstance(record, Rejected):
+                rejected.append(record)
+            else:
+                yield record
+
+    count = 0
+    with Progress(f"read {path.name}", total=None, unit="records") as bar:
+        for number, block in enumerate(batched(ladders(), SHARD)):
+            write_shard(folder / f"shard-{number:05d}.parquet", block)
+            count += len(block)
+            bar.advance(len(block))
+    if not count:
+        raise InputError(f"{path} holds no usable record; {commonest(rejected)}")
+    return folder

@@ -1,0 +1,67 @@
+"""Which ladders a gallery shows: read from an address, and written into one, so that every view has a link."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any
+from urllib.parse import urlencode
+
+import numpy as np
+
+from seelevel.view.index import Mask, ShardIndex
+
+ORDERS = {"": "in the file's order", "gap": "longest difference in length first"}
+
+
+@dataclass(frozen=True)
+class Filters:
+    """What a ladder must be to be shown. An empty value asks for nothing.
+
+    words: a text in the prompt or an answer, or the ladder's id; origin: a model, or a kind of answer; flag: one of the
+    ladder's flags; ties, reordered, unchecked: 'yes' or 'no'; size: number of answers; order: one of ORDERS.
+    """
+
+    words: str = ""
+    origin: str = ""
+    flag: str = ""
+    ties: str = ""
+    reordered: str = ""
+    unchecked: str = ""
+    size: str = ""
+    order: str = ""
+
+    @classmethod
+    def of(cls, query: Mapping[str, str]) -> Filters:
+        """The filters in the query of an address. Names and values that it does not know are left out."""
+        given = {field.name: query.get(field.name, "").strip() for field in fields(cls)}
+        for name in ("ties", "reordered", "unchecked"):
+            given[name] = given[name] if given[name] in ("yes", "no") else ""
+        given["size"] = given["size"] if given["size"].isdecimal() and len(given["size"]) < 10 else ""
+        given["order"] = given["order"] if given["order"] in ORDERS else ""
+        return cls(**given)
+
+    @property
+    def active(self) -> bool:
+        """Whether anything is left out."""
+        return replace(self, order="") != Filters()
+
+    def query(self, **more: Any) -> str:
+        """The filters as the query of an address, with other values beside them; those that are empty left out."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)} | more
+        return urlencode({name: value for name, value in values.items() if value != ""})
+
+    def mask(self, shard: ShardIndex) -> Mask:
+        """Which ladders of a shard pass, shape [n]."""
+        keep = np.ones(len(shard), dtype=bool)
+        answers = {"ties": shard.levels < shard.size, "reordered": shard.reordered, "unchecked": shard.unchecked}
+        for name, holds in answers.items():
+            if wanted := getattr(self, name):
+                keep &= holds if wanted == "yes" else ~holds
+        if self.size:
+            keep &= shard.size == int(self.size)
+        if self.origin:
+            keep &= np.array([self.origin in origins for origins in shard.origins], dtype=bool)
+        if self.flag:
+            keep &= np.array([self.flag in flags for flags in shard.flags], dtype=bool)
+        return keep & shard.holding(self.words) if self.words and keep.any() else keep

@@ -1,0 +1,137 @@
+"""What stands on the pages of `seelevel view`: plain data for the templates."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+from typing import Any
+
+from markupsafe import Markup
+
+from seelevel.ladder import IMAGE_MARK, Ladder, Response
+from seelevel.report.ladders import MARKS, SCORES, reasons, say_origin
+from seelevel.report.text import marked
+from seelevel.scorers.views import Span
+from seelevel.view.collection import Collection, Place
+
+FIRST = 140
+"""Characters of a prompt in the gallery."""
+
+
+@dataclass(frozen=True)
+class Card:
+    """A ladder in the gallery."""
+
+    id: str
+    prompt: str
+    place: Place
+    size: int
+    levels: int
+    has_picture: bool
+    remarks: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Column:
+    """An answer on a ladder's page. `differs`: the answer with the words that the best one has not marked."""
+
+    level: int
+    tied: bool
+    origin: str
+    text: Markup
+    differs: Markup | None
+    words: int
+    scores: list[tuple[str, str]]
+    covered: str
+    missed: list[str]
+    moved: str
+    thought: str
+
+
+def card_of(collection: Collection, place: Place) -> Card:
+    """A ladder's card, from the index alone."""
+    shard, row = collection.shards[place[0]], place[1]
+    prompt = " ".join(shard.prompts[row].replace(IMAGE_MARK, " ").split())
+    remarks = [*(["reordered"] if shard.reordered[row] else []), *(["unchecked"] if shard.unchecked[row] else [])]
+    remarks += ["ties"] if shard.levels[row] < shard.size[row] else []
+    return Card(
+        id=shard.ids[row],
+        prompt=prompt[:FIRST] + ("…" if len(prompt) > FIRST else ""),
+        place=place,
+        size=int(shard.size[row]),
+        levels=int(shard.levels[row]),
+        has_picture=bool(shard.pictures[row]),
+        remarks=(*remarks, *shard.flags[row]),
+    )
+
+
+def ladder_page(collection: Collection, place: Place) -> dict[str, Any]:
+    """The fields of a ladder's page."""
+    ladder = collection.ladder(place)
+    checker = "" if ladder.check is None else ladder.check.checker
+    return {
+        "title": ladder.id,
+        "ladder": ladder,
+        "turns": [(m["role"], m["content"].replace(IMAGE_MARK, "").strip()) for m in ladder.prompt],
+        "columns": [_column(ladder, n) for n in range(len(ladder.responses))],
+        "checker": checker,
+        "marks": MARKS.get(checker, []),
+        "remarks": [*ladder.flags, *([ladder.check.unchecked] if ladder.check and ladder.check.unchecked else [])],
+        "annotations": [(key, str(value)[:400]) for key, value in sorted(ladder.annotations.items())],
+    }
+
+
+def _column(ladder: Ladder, n: int) -> Column:
+    response = ladder.responses[n]
+    spans, covered, missed = reasons(response.check, ladder.holds_measure)
+    shift = 0 if response.check is None else response.check.place_before - n
+    best = ladder.responses[0]
+    return Column(
+        level=response.level,
+        tied=ladder.levels.count(response.level) > 1,
+        origin=say_origin(response.origin),
+        text=_text(response, spans),
+        differs=None if n == 0 else marked(response.text, differences(best.text, response.text)),
+        words=len(response.text.split()),
+        scores=[(SCORES.get(name, name), f"{value:.2f}") for name, value in sorted(response.scores.items())],
+        covered=covered,
+        missed=missed,
+        moved="" if not shift else f"place {n + 1 + shift} before the check",
+        thought=response.reasoning,
+    )
+
+
+def _text(response: Response, spans: list[Span]) -> Markup:
+    """The assistant's turns, marked, with the user's between them in brackets."""
+    if response.rounds == 1:
+        return marked(response.text, spans)
+    parts, start = [], 0
+    for message in response.messages:
+        if message["role"] != "assistant":
+            parts.append(Markup("<span class='user'>{}</span>").format(message["content"]))
+            continue
+        here = [Span(s.start - start, s.end - start, s.kind, s.note, s.said) for s in spans if s.start >= start]
+        parts.append(marked(message["content"], here))
+        start += len(message["content"]) + 2
+    return Markup("\n\n").join(parts)
+
+
+def differences(best: str, text: str) -> list[Span]:
+    """The words of a text that the best answer does not have in that place, as spans."""
+    theirs, ours = best.split(), list(_words(text))
+    matcher = SequenceMatcher(None, theirs, [word for word, _, _ in ours], autojunk=False)
+    spans = []
+    for tag, _, _, start, end in matcher.get_opcodes():
+        if tag in ("replace", "insert"):
+            spans.append(Span(ours[start][1], ours[end - 1][2], "new", "not in the best answer"))
+    return spans
+
+
+def _words(text: str) -> list[tuple[str, int, int]]:
+    """The words of a text with their places."""
+    found, at = [], 0
+    for word in text.split():
+        at = text.index(word, at)
+        found.append((word, at, at + len(word)))
+        at += len(word)
+    return found

@@ -1,0 +1,173 @@
+"""The pages of `seelevel view`, and the pictures that stand in them."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from functools import lru_cache
+from importlib import resources
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.routing import Route
+
+from seelevel import __version__
+from seelevel.errors import InputError
+from seelevel.images import ImageError, open_image
+from seelevel.progress import escape_controls
+from seelevel.view.collection import Collection, Place
+from seelevel.view.filters import ORDERS, Filters
+from seelevel.view.pages import card_of, ladder_page
+
+PER_PAGE = 48
+SIDES = (320, 1600)
+"""Longest sides of the pictures in a gallery and on a ladder's page, in pixels."""
+STYLE = {"page.css": "seelevel.report", "view.css": "seelevel.view", "view.js": "seelevel.view"}
+TYPES = {".css": "text/css", ".js": "text/javascript"}
+
+
+class Pages:
+    """The application's routes over some collections."""
+
+    def __init__(self, collections: Sequence[Collection]) -> None:
+        self.collections = collections
+        self.environment = Environment(
+            loader=PackageLoader("seelevel", "view"),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self.environment.globals["twice"] = lambda names: [(name, name) for name in names]
+        self._small = lru_cache(maxsize=512)(_picture)
+
+    def app(self) -> Starlette:
+        routes = [
+            Route("/", self.home),
+            Route("/static/{name}", self.static),
+            Route("/{collection:int}", self.gallery),
+            Route("/{collection:int}/ladder", self.ladder),
+            Route("/{collection:int}/picture/{shard:int}/{row:int}/{number:int}/{side:int}", self.picture),
+        ]
+        return Starlette(routes=routes, exception_handlers={HTTPException: self._refused, InputError: self._broken})
+
+    def _render(self, template: str, **values: object) -> HTMLResponse:
+        page = self.environment.get_template(template).render(version=__version__, **values)
+        return HTMLResponse(escape_controls(page, keep="\n\t"))
+
+    def _message(self, status: int, title: str, words: str = "") -> HTMLResponse:
+        page = self._render("message.html.j2", title=title, words=words)
+        page.status_code = status
+        return page
+
+    def _refused(self, request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        return self._message(error.status_code, error.detail)
+
+    def _broken(self, request: Request, error: Exception) -> Response:
+        return self._message(500, "This cannot be shown", str(error))
+
+    def home(self, request: Request) -> Response:
+        for collection in self.collections:
+            collection.refresh()
+        if len(self.collections) == 1:
+            return RedirectResponse("/0", 303)
+        return self._render("home.html.j2", collections=list(enumerate(self.collections)))
+
+    async def static(self, request: Request) -> Response:
+        name = request.path_params["name"]
+        if name not in STYLE:
+            raise HTTPException(404, "There is no such page")
+        raw = resources.files(STYLE[name]).joinpath(name).read_bytes()
+        return Response(raw, media_type=TYPES[name[name.rindex(".") :]])
+
+    def _collection(self, request: Request) -> tuple[int, Collection]:
+        number = request.path_params["collection"]
+        if number >= len(self.collections):
+            raise HTTPException(404, "There is no such page")
+        self.collections[number].refresh()
+        return number, self.collections[number]
+
+    def gallery(self, request: Request) -> Response:
+        number, collection = self._collection(request)
+        filters = Filters.of(request.query_params)
+        places = collection.matching(filters)
+        pages = max(1, -(-len(places) // PER_PAGE))
+        asked = request.query_params.get("page", "1")
+        page = min(max(int(asked), 1), pages) if asked.isdecimal() and len(asked) < 10 else 1
+        shown = places[(page - 1) * PER_PAGE : page * PER_PAGE]
+        return self._render(
+            "gallery.html.j2",
+            title=collection.name,
+            number=number,
+            collection=collection,
+            collections=list(enumerate(self.collections)),
+            filters=filters,
+            orders=ORDERS,
+            origins=[name for name, _ in collection.origins.most_common()],
+            flags=[name for name, _ in collection.flags.most_common()],
+            sizes=sorted(collection.sizes),
+            total=len(collection),
+            count=len(places),
+            page=page,
+            pages=pages,
+            cards=[card_of(collection, place) for place in shown],
+            side=SIDES[0],
+        )
+
+    def ladder(self, request: Request) -> Response:
+        number, collection = self._collection(request)
+        name = request.query_params.get("id", "")
+        if (place := collection.place_of.get(name)) is None:
+            raise HTTPException(404, "There is no ladder of that name")
+        filters = Filters.of(request.query_params)
+        return self._render(
+            "ladder.html.j2",
+            number=number,
+            collection=collection,
+            collections=list(enumerate(self.collections)),
+            filters=filters,
+            place=place,
+            side=SIDES[1],
+            **ladder_page(collection, place),
+            **self._neighbours(collection, filters, place),
+        )
+
+    def _neighbours(self, collection: Collection, filters: Filters, place: Place) -> dict[str, str | int]:
+        """The names of the ladders before and after one, among those that the filters show, and its number."""
+        places = collection.matching(filters)
+        here = places.index(place) if place in places else -1
+
+        def name(at: int) -> str:
+            return collection.shards[places[at][0]].ids[places[at][1]] if here >= 0 and 0 <= at < len(places) else ""
+
+        return {"before": name(here - 1), "after": name(here + 1), "at": here + 1, "count": len(places)}
+
+    async def picture(self, request: Request) -> Response:
+        number, shard, row, at, side = (
+            request.path_params[name] for name in ("collection", "shard", "row", "number", "side")
+        )
+        if number >= len(self.collections) or side not in SIDES:
+            raise HTTPException(404, "There is no such picture")
+        collection = self.collections[number]
+        if shard >= len(collection.shards) or row >= len(collection.shards[shard]):
+            raise HTTPException(404, "There is no such picture")
+        ladder = await run_in_threadpool(collection.ladder, (shard, row))
+        if at >= len(ladder.images):
+            raise HTTPException(404, "There is no such picture")
+        try:
+            raw = await run_in_threadpool(self._small, ladder.images[at].path, side)
+        except ImageError as error:
+            raise HTTPException(404, f"The picture cannot be shown: {error}") from error
+        return Response(raw, media_type="image/webp", headers={"cache-control": "private, max-age=3600"})
+
+
+def _picture(path: str, side: int) -> bytes:
+    """A picture as WebP whose longest side is at most `side` pixels. Raises `ImageError`."""
+    buffer = io.BytesIO()
+    open_image(path, side).save(buffer, "WEBP", quality=85, method=2)
+    return buffer.getvalue()

@@ -1,0 +1,58 @@
+"use strict";
+
+// Keys: j and k go to the next and the previous ladder or page, 1 to 9 to an answer, d shows differences, / searches.
+(() => {
+  const writes = (element) => element.matches("input, select, textarea, [contenteditable]");
+  const follow = (rel) => document.querySelector(`a[rel="${rel}"]`)?.click();
+
+  const button = document.querySelector("#differences");
+  const toggle = () => {
+    const on = button.getAttribute("aria-pressed") !== "true";
+    button.setAttribute("aria-pressed", String(on));
+    for (const answer of document.querySelectorAll(".columns > li")) {
+      const differs = answer.querySelector(".differs");
+      if (!differs) continue;
+      differs.hidden = !on;
+      answer.querySelector(".reasons").hidden = on;
+    }
+  };
+  button?.addEventListener("click", toggle);
+
+  document.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey || writes(event.target) || document.querySelector("dialog[open]")) return;
+    if (event.key === "j") follow("next");
+    else if (event.key === "k") follow("prev");
+    else if (event.key === "d" && button) toggle();
+    else if (event.key === "/") {
+      const search = document.querySelector("input[type=search]");
+      if (!search) return;
+      event.preventDefault();
+      search.focus();
+    } else if (/^[1-9]$/.test(event.key)) {
+      const answer = document.querySelector(`#answer-${event.key}`);
+      answer?.focus();
+      answer?.scrollIntoView({ block: "nearest", inline: "nearest" });
+    }
+  });
+
+  for (const link of document.querySelectorAll("a.zoom")) {
+    link.addEventListener("click", (event) => {
+      event.preventDefault();
+      const dialog = document.createElement("dialog");
+      dialog.className = "zoomed";
+      const picture = document.createElement("img");
+      picture.src = link.href;
+      picture.alt = link.querySelector("img").alt;
+      dialog.append(picture);
+      document.body.append(dialog);
+      dialog.addEventListener("click", () => dialog.close());
+      dialog.addEventListener("close", () => { dialog.remove(); link.focus(); });
+      dialog.showModal();
+    });
+  }
+
+  // A filter that is chosen is used at once; without scripts the button does it.
+  for (const select of document.querySelectorAll(".filters select")) {
+    select.addEventListener("change", () => select.form.requestSubmit());
+  }
+})();
