@@ -70,8 +70,9 @@ def test_answers_of_two_models_are_refused(tmp_path: Path) -> None:
     path = authors(tmp_path / "06-Fraud.json", llava="safe", otter="unsafe")
     with pytest.raises(InputError, match="answers of llava, otter"):
         mm_safetybench.score_files(path)
+    (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="no file"):
-        mm_safetybench.score_files(tmp_path / "empty") if (tmp_path / "empty").mkdir() is None else None
+        mm_safetybench.score_files(tmp_path / "empty")
 
 
 @pytest.mark.parametrize(
