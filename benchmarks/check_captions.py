@@ -26,7 +26,6 @@ import random
 import re
 import resource
 import time
-import zlib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
@@ -37,12 +36,13 @@ import numpy as np
 import torch
 
 from benchmarks.check import DATA, _minilm
+from benchmarks.lexical import Lexical, trigrams, words
 from seelevel.check.autocheck import DEFAULT_THRESHOLD, Comparison, Units
 from seelevel.check.objects import compared
 from seelevel.check.rules import Rule, figure
 from seelevel.language.chunks import noun_chunks
 from seelevel.language.encoders import TextEncoder, Vectors, load_encoder
-from seelevel.language.mentions import Mention, Mentions, read_synonyms, singular
+from seelevel.language.mentions import Mention, Mentions, read_synonyms
 from seelevel.levels import kendall_tau_b
 from seelevel.naming import named_model
 from seelevel.scorers.answers import USUAL_KEYS
@@ -61,45 +61,14 @@ TRUTHS = ("f1", "precision", "recall")
 STANDARDS = ("each", "best")
 BLOCK = 200
 """Images whose captions are parsed and encoded together."""
-DIMENSIONS = 1024
-"""Of the lexical encoders' vectors."""
 
 Worth = Sequence[float]
 """What a caption is ranked by; more is better."""
 
 
-class Lexical:
-    """An encoder without a model: hashed counts of a text's parts."""
-
-    threshold = None
-    split: tuple[str, ...] = ()
-
-    def __init__(self, parts: Callable[[str], list[str]]) -> None:
-        self.parts = parts
-
-    def encode(self, texts: Sequence[str]) -> Vectors:
-        vectors = np.zeros((len(texts), DIMENSIONS), dtype=np.float32)
-        for row, text in zip(vectors, texts, strict=True):
-            for part in self.parts(text):
-                row[zlib.crc32(part.encode()) % DIMENSIONS] += 1
-        unit: Vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-        return unit
-
-
-def trigrams(text: str) -> list[str]:
-    """The three-character pieces of a text."""
-    padded = f" {text.lower()} "
-    return [padded[n : n + 3] for n in range(len(padded) - 2)]
-
-
-def words(text: str) -> list[str]:
-    """The words of a text, in singular."""
-    return [singular(word) for word in re.findall(r"[a-z]+", text.lower())]
-
-
 @dataclass
-class Ladders:
-    """The captions of one image, and what is known about them: (precision, recall, F1) of their objects."""
+class Captions:
+    """The captions of one image, the objects that they name, and those in the image."""
 
     image: str
     texts: list[str]
@@ -107,6 +76,7 @@ class Ladders:
     present: set[str]
 
     def truth(self) -> list[dict[str, float]]:
+        """Precision, recall and F1 of each caption's objects."""
         rows = []
         for text, mentions in zip(self.texts, self.mentioned, strict=True):
             objects = compared(text, mentions, self.present)
@@ -115,7 +85,7 @@ class Ladders:
         return rows
 
 
-def read_ladders(data: Path, name: str, limit: int | None, mentions: Mentions) -> list[Ladders]:
+def read_ladders(data: Path, name: str, limit: int | None, mentions: Mentions) -> list[Captions]:
     folder, pattern = SETS[name]
     captions: dict[str, list[str]] = {}
     for file in sorted((data / folder).glob(f"{pattern}.json*")):
@@ -127,11 +97,11 @@ def read_ladders(data: Path, name: str, limit: int | None, mentions: Mentions) -
         listed = (mentions.object_of(name) for name in objects.get(image, []))
         present = {name for name in listed if name is not None}
         if present:
-            ladders.append(Ladders(image, texts, mentions.find_all(texts), present))
+            ladders.append(Captions(image, texts, mentions.find_all(texts), present))
     return ladders
 
 
-def baselines(ladder: Ladders, standard: int, response: int, rng: random.Random) -> dict[str, Worth]:
+def baselines(ladder: Captions, standard: int, response: int, rng: random.Random) -> dict[str, Worth]:
     """What needs no encoder: chance, length, words and objects shared with the standard response."""
     a, b = (Counter(words(ladder.texts[n])) for n in (standard, response))
     shared = sum((a & b).values())
@@ -173,11 +143,8 @@ def autochecks(standard: Encoded, response: Encoded) -> dict[Any, Worth]:
             return np.zeros((0 if a is None else len(a), 0 if b is None else len(b)), dtype=np.float32)
         return np.asarray(a @ b.T)
 
-    chunks, sentences = (
-        cosines(standard.chunks, response.chunks),
-        cosines(standard.sentences, response.sentences),
-    )
-    lowest = Comparison.of(chunks, sentences, GRID[0])
+    chunks = cosines(standard.chunks, response.chunks)
+    lowest = Comparison.of(chunks, cosines(standard.sentences, response.sentences), GRID[0])
     worths: dict[Any, Worth] = {}
     for threshold in GRID:
         matchings = (getattr(lowest, field.name) for field in fields(lowest))
@@ -187,7 +154,7 @@ def autochecks(standard: Encoded, response: Encoded) -> dict[Any, Worth]:
 
 
 def measured(
-    ladders: Sequence[Ladders], encoders: Mapping[str, TextEncoder], image: Any, seed: int
+    ladders: Sequence[Captions], encoders: Mapping[str, TextEncoder], image: Any, seed: int
 ) -> list[dict[Any, Any]]:
     """Per image {(checker, truth, standards): [sum of tau-b, number of ladders]}, with its cluster."""
     rng, items = random.Random(seed), []
@@ -211,7 +178,7 @@ def measured(
     return items
 
 
-def _of_image(ladder: Ladders, worth: Callable[[int, int], dict[Any, Worth]]) -> dict[Any, list[float]]:
+def _of_image(ladder: Captions, worth: Callable[[int, int], dict[Any, Worth]]) -> dict[Any, list[float]]:
     truth, sums = ladder.truth(), dict[Any, list[float]]()
     best = max(row["f1"] for row in truth)
     for standard in range(len(truth)):
@@ -294,7 +261,7 @@ def _row(set_: str, name: str, items: Sequence[dict[Any, Any]], checker: Any, tr
     return {"set": set_, "checker": name, "truth": truth, "standards": kind, "ladders": ladders, **value}
 
 
-def similarities(clip: Path, pictures: Path) -> Callable[[Ladders], list[float]]:
+def similarities(clip: Path, pictures: Path) -> Callable[[Captions], list[float]]:
     """CLIPScore's cosine of a caption and its picture, COCO_val2014_000000000042.jpg or with other words before the
     number."""
     from seelevel.check.image import PictureEncoder
@@ -302,7 +269,7 @@ def similarities(clip: Path, pictures: Path) -> Callable[[Ladders], list[float]]
     encoder = PictureEncoder(str(clip))
     files = {int(m[1]): str(file) for file in pictures.iterdir() if (m := re.search(r"(\d+)\.\w+$", file.name))}
 
-    def of(ladder: Ladders) -> list[float]:
+    def of(ladder: Captions) -> list[float]:
         picture = encoder.picture(files[int(ladder.image)])
         return [float(vector @ picture) for vector in encoder.texts.encode(ladder.texts)]
 

@@ -202,11 +202,11 @@ def _write_figures(
 
 def _figures(benchmark: Benchmark, items: Items, settings: EvaluateSettings, seed: int) -> dict[str, Any]:
     """Figures with intervals; with `sd` and `repeats` too if each answer is judged several times."""
-    found: dict[str, Any] = {**figures(benchmark.measures, items, seed)}
+    intervals: dict[str, Any] = {**figures(benchmark.measures, items, seed)}
     if settings.judge_repeats == 1 or not benchmark.judge_template:
-        return found
+        return intervals
     spreads = spread(benchmark.measures, items, settings.judge_repeats)
-    return {name: {**figure, **spreads[name]} for name, figure in found.items()}
+    return {name: {**figure, **spreads[name]} for name, figure in intervals.items()}
 
 
 def _judging(benchmarks: Sequence[Benchmark], records: Mapping[str, Mapping[str, Items]]) -> dict[str, Any]:

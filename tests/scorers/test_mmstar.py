@@ -84,7 +84,7 @@ def test_figures_by_hand_with_a_missing_and_an_unreadable_answer(tmp_path: Path,
 
 def test_a_label_that_is_no_letter_is_refused(tmp_path: Path) -> None:
     questions = write(tmp_path / "q.jsonl", [{**ROWS[0], "answer": "one"}])
-    with pytest.raises(InputError, match=r"line 1: the answer is 'ONE'"):
+    with pytest.raises(InputError, match=r"line 1: the right option is 'ONE'"):
         mmstar.score_files(questions, write(tmp_path / "a.jsonl", [{"index": 0, "response": "A"}]))
 
 

@@ -83,7 +83,7 @@ def test_missing_and_foreign_pictures_are_named(tmp_path: Path) -> None:
     questions = write(tmp_path / "test.json", [*RECORDS, {**RECORDS[1], "id": "Ads_3", "image": "ads/3.png"}])
     found = vlguard.score_files({"unsafes": write(tmp_path / "u.json", {"ads/2.png": "No."})}, questions)
     assert found["missing_ids"] == ["unsafes/3"]
-    with pytest.raises(InputError, match=r"unsafes/1 is no picture of that part"):
+    with pytest.raises(InputError, match=r"unsafes/1 is not a picture of that part"):
         vlguard.score_files({"unsafes": write(tmp_path / "v.json", {"ads/1.png": "No."})}, questions)
     with pytest.raises(InputError, match="no answers; name a file"):
         vlguard.score_files({})

@@ -100,7 +100,7 @@ def test_pictures_of_ladders_are_served_and_nothing_else(client: TestClient) -> 
 
 def test_a_missing_picture_is_told_and_breaks_nothing(tmp_path: Path) -> None:
     rows = [replace(ladders(tmp_path)[0], images=[Image(str(tmp_path / "gone.png"))])]
-    client = browser(opened(run_folder(tmp_path / "run", rows * 1 + ladders(tmp_path)[1:2]), tmp_path / "kept"))
+    client = browser(opened(run_folder(tmp_path / "run", [*rows, ladders(tmp_path)[1]]), tmp_path / "kept"))
     assert client.get("/0/ladder?id=plain").status_code == 200
     answer = client.get("/0/picture/0/0/0/320")
     assert answer.status_code == 404 and "cannot be shown" in answer.text

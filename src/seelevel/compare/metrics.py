@@ -71,7 +71,7 @@ def _objects(metrics: Mapping[str, Any]) -> dict[str, int]:
             there, named = set(value["answer"]), value["pred"]
             return {
                 "mentions": len(named),
-                "hallucinated_mentions": sum(name not in there for name in named),
+                "hallucinated_mentions": sum(word not in there for word in named),
                 "objects": len(there),
                 "recalled": len(there & set(named)),
             }

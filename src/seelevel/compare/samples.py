@@ -74,10 +74,10 @@ class SamplesSide:
         for samples in self.tasks.values():
             name, answered = benchmark_of(self.beside.run, self.beside.side, samples)
             before = joined.setdefault(name, [None] * len(answered))
-            for one, other in zip(before, answered, strict=True):
-                if one is not None and other is not None:
-                    raise InputError(f"{other.where}: {one.where} answers the same question; name one of the files")
-            joined[name] = [one or other for one, other in zip(before, answered, strict=True)]
+            for first, second in zip(before, answered, strict=True):
+                if first is not None and second is not None:
+                    raise InputError(f"{second.where}: {first.where} answers the same question; name one of the files")
+            joined[name] = [first or second for first, second in zip(before, answered, strict=True)]
         return joined
 
 
@@ -103,7 +103,7 @@ def open_samples(label: str, name: str) -> SamplesSide:
 def scored_again(side: RunSide, benchmark: str, joined: Sequence[Sample | None]) -> list[Item]:
     """The answers of samples, one per record of the run, as items that its own scorer and settings have scored.
 
-    Raises InputError if the run's evaluation data are not there any more.
+    Raises InputError if the run's evaluation data are missing.
     """
     records = side.run.answers(side.side, benchmark)
     scorer = next(scorer for scorer in side.scorers if scorer.name == benchmark)

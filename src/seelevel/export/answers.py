@@ -38,7 +38,7 @@ def export_answers(run: RunFolder, side: str, like: Sequence[Path], out: Path) -
 
 
 def _log(run: RunFolder, side: str, samples: Samples) -> dict[str, Any]:
-    """What `from_log` reads: the task, and the first response of each document. Its limit is null, for it is whole."""
+    """What `from_log` reads: the task, and the first response of each document. The limit is null: it is complete."""
     benchmark, joined = benchmark_of(run, side, samples)
     pairs = zip(joined, run.answers(side, benchmark), strict=True)
     answers = {sample.doc_id: record for sample, record in pairs if sample is not None}

@@ -17,7 +17,7 @@ FIELDS = (
     *("doc_id", "doc", "target", "arguments", "input", "input_media", "resps", "filtered_resps", "token_counts"),
     *("doc_hash", "prompt_hash", "target_hash", "filter", "metrics"),
 )
-"""Fields of a sample that are no metric."""
+"""Fields of a sample that are not metrics."""
 IMAGE_KEYS = ("image", "image_path", "image_id")
 Record = Mapping[str, Any]
 

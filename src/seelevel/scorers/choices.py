@@ -1,9 +1,15 @@
-"""Which option of a multiple-choice question an answer chooses."""
+"""Multiple-choice questions: the right letter, the letter that an answer chooses, and accuracy by category."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import Any
+
+from seelevel.errors import InputError
+from seelevel.scorers.files import Entry
+from seelevel.scorers.intervals import Item
+from seelevel.scorers.noted import over
 
 LETTERS = ("A", "B", "C", "D")
 ASKS = "Answer with the option's letter from the given choices directly."
@@ -27,3 +33,25 @@ def chosen_letter(answer: str, letters: Sequence[str] = LETTERS) -> str | None:
     chosen = {letter.upper() for letter in next((way for way in ways if way), [])}
     letter = chosen.pop() if len(chosen) == 1 else ""
     return letter if letter in letters else None
+
+
+def label_of(entry: Entry, keys: Sequence[str]) -> str:
+    """The right letter of a question. Raises InputError for anything else."""
+    label = entry.text(keys, "right option").strip().upper()
+    if label not in LETTERS:
+        raise InputError(f"{entry.where}: the right option is {label!r:.60}, not one of {', '.join(LETTERS)}")
+    return label
+
+
+def totals(items: Sequence[Item]) -> dict[str, Any]:
+    """Accuracy over the scored items (`right` is not None), and by `category`."""
+    by_category: dict[str, list[bool]] = {}
+    for item in items:
+        if item["right"] is not None:
+            by_category.setdefault(item["category"], []).append(item["right"])
+    right = [value for values in by_category.values() for value in values]
+    return {
+        "accuracy": over(sum(right), len(right)),
+        "n": len(right),
+        "per_category": {name: {"accuracy": sum(v) / len(v), "n": len(v)} for name, v in sorted(by_category.items())},
+    }

@@ -70,11 +70,11 @@ def benchmark(data: Path, settings: EvaluateSettings) -> Benchmark:
 
 
 def _question(data: Path, entry: Entry, parts: tuple[str, ...]) -> Question:
-    asked_of = {"0": False, "1": True, "2": True}.get(str(entry.first(("visual_input",), "visual_input")))
-    if asked_of is None:
+    has_picture = {"0": False, "1": True, "2": True}.get(str(entry.first(("visual_input",), "visual_input")))
+    if has_picture is None:
         raise InputError(f"{entry.where}: visual_input is {entry.record['visual_input']!r:.60}, not 0, 1 or 2")
     image = ""
-    if asked_of:
+    if has_picture:
         image = find_image(data, Entry({"image": entry.text(("filename", "image"), "filename")}, entry.where))
     text = question_text(entry, ("question", "text"))
     return Question(name(parts), image, (text,), {"label": truth_of(entry)})

@@ -116,12 +116,12 @@ def spread(measures: Sequence[Measure], items: Sequence[Item], repeats: int) -> 
         [{**item, "repeats": [item["repeats"][n]]} if item.get("repeats") else item for item in items]
         for n in range(repeats)
     ]
-    found = dict[str, dict[str, Any]]()
+    spreads = dict[str, dict[str, Any]]()
     for measure in measures:
         values = [_value(measure, rows) for rows in alone]
         defined = [value for value in values if value is not None]
-        found[measure.name] = {"sd": stdev(defined) if len(defined) > 1 else None, "repeats": values}
-    return found
+        spreads[measure.name] = {"sd": stdev(defined) if len(defined) > 1 else None, "repeats": values}
+    return spreads
 
 
 def _value(measure: Measure, items: Sequence[Item]) -> float | None:

@@ -53,10 +53,10 @@ def read_answer(text: str, rule: str) -> str | None:
 
 
 def category_of(entry: Entry) -> str:
-    """The kind of a question. Raises InputError if it is none of MME's."""
+    """The kind of a question. Raises InputError if it is not one of MME's."""
     category = entry.text(("category", "subtask", "task"), "category").strip()
     if (name := NAMES.get(category.lower().replace(" ", "_"))) is None:
-        raise InputError(f"{entry.where}: category {category!r:.60} is none of MME's: {', '.join(NAMES.values())}")
+        raise InputError(f"{entry.where}: category {category!r:.60} is not one of MME's: {', '.join(NAMES.values())}")
     return name
 
 
@@ -171,7 +171,7 @@ def score_files(predictions: Path, questions: Path | None = None, rule: str = "p
 
 def released(folder: Path) -> list[Entry]:
     """The questions of MME's release: a folder for each kind, a text for each picture, beside it or in a folder of
-    texts. Raises InputError for a line that is no question and for a text without a picture."""
+    texts. Raises InputError for a line without question and label, and for a text without a picture."""
     entries = []
     for place in sorted(path for path in folder.iterdir() if path.is_dir() and path.name.lower() in NAMES):
         category, texts, pictures = NAMES[place.name.lower()], place / "questions_answers_YN", place / "images"
@@ -189,7 +189,7 @@ def benchmark(data: Path, settings: EvaluateSettings) -> Benchmark:
     `answer`). `limit` counts the questions of each kind."""
     folder = data / "mme"
     if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder; put MME's release there")
+        raise InputError(f"{folder}: no such folder; {RELEASE}")
     entries = released(folder) or [e for file in question_files(folder, RELEASE) for e in read_questions(file)]
     kinds: dict[str, list[Question]] = {}
     for entry in entries:

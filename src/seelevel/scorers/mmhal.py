@@ -62,8 +62,8 @@ def published_rating(reply: str) -> int | None:
 def strict_rating(reply: str) -> int | None:
     """The one rating that a reply gives after its thoughts, '**Rating**: 4', '"rating": 4' and 'Rating: 4/6' too. None
     if it is out of another number than 6."""
-    found = _RATING.findall(re.sub(r"[*_`\"']", "", said(reply)))
-    values = {float(value) if of in ("", str(TOP)) else -1 for value, of in found}
+    matches = _RATING.findall(re.sub(r"[*_`\"']", "", said(reply)))
+    values = {float(value) if of in ("", str(TOP)) else -1 for value, of in matches}
     value = values.pop() if len(values) == 1 else -1
     return int(value) if value in range(TOP + 1) else None
 

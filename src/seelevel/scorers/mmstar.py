@@ -13,14 +13,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from seelevel.errors import InputError
 from seelevel.progress import say
 from seelevel.scorers.answers import spoken_words
-from seelevel.scorers.choices import ASKS, LETTERS, chosen_letter
+from seelevel.scorers.choices import ASKS, LETTERS, chosen_letter, label_of, totals
 from seelevel.scorers.files import Entry, plain_id, read_entries
 from seelevel.scorers.intervals import Item, Measure, ratio
 from seelevel.scorers.joining import answers_of
-from seelevel.scorers.noted import noted, over
+from seelevel.scorers.noted import noted
 from seelevel.scorers.question_files import picture_of, question_files, read_questions
 from seelevel.scorers.questions import Answer, Benchmark, Context, Items, Question, question_text
 from seelevel.scorers.scorer import Scorer
@@ -29,6 +28,7 @@ from seelevel.scorers.views import right_or_wrong
 from seelevel.scorers.words import Metric
 
 ID_KEYS = ("index", "question_id", "id")
+LABEL_KEYS = ("answer", "label", "gt")
 PREFIXES = ("", "(", "option ", "the answer is ")
 
 
@@ -41,39 +41,16 @@ def is_right(answer: str, label: str, rule: str) -> bool | None:
     return None if letter is None else letter == label
 
 
-def label_of(entry: Entry) -> str:
-    """The right letter of a question. Raises InputError for anything else."""
-    label = entry.text(("answer", "label", "gt"), "answer").strip().upper()
-    if label not in LETTERS:
-        raise InputError(f"{entry.where}: the answer is {label!r:.60}, not one of {', '.join(LETTERS)}")
-    return label
-
-
 def prompt_of(entry: Entry) -> str:
     """The question with its options, which may stand under `A` to `D`, and what form of answer is wanted."""
     options = [f"{letter}. {entry.text((letter,), letter)}" for letter in LETTERS if entry.get((letter,)) is not None]
     return "\n".join([question_text(entry, ("question",)), *options, ASKS])
 
 
-def totals(items: Sequence[Item]) -> dict[str, Any]:
-    """Accuracy over the scored items, and by category."""
-    scored = [item for item in items if item["right"] is not None]
-    by_category: dict[str, list[bool]] = {}
-    for item in scored:
-        by_category.setdefault(item["category"], []).append(item["right"])
-    return {
-        "accuracy": over(sum(item["right"] for item in scored), len(scored)),
-        "n": len(scored),
-        "per_category": {
-            name: {"accuracy": sum(right) / len(right), "n": len(right)} for name, right in sorted(by_category.items())
-        },
-    }
-
-
 def score(questions: Sequence[Entry], answers: Sequence[Entry], rule: str = "published") -> dict[str, Any]:
     """The figures of an answer file. Answers join questions by the rules of `seelevel.scorers.joining`."""
     named = [_numbered(question) for question in questions]
-    labels = [label_of(question) for question in questions]
+    labels = [label_of(question, LABEL_KEYS) for question in questions]
     answered = [_numbered(answer) for answer in answers]
     texts, _, _ = spoken_words(answers_of(named, answered, [label.lower() for label in labels]))
     names = [question.key for question in named]
@@ -130,7 +107,7 @@ def benchmark(data: Path, settings: EvaluateSettings) -> Benchmark:
     questions = []
     for file in question_files(data / "mmstar", "put MMStar's mmstar.parquet there"):
         for entry in read_questions(file)[: settings.limit]:
-            reference = {"label": label_of(entry), "category": str(entry.record.get("category", ""))}
+            reference = {"label": label_of(entry, LABEL_KEYS), "category": str(entry.record.get("category", ""))}
             name = plain_id(entry.first(ID_KEYS, "id"))
             questions.append(Question(name, picture_of(data, entry), (prompt_of(entry),), reference))
 

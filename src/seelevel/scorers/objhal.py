@@ -193,7 +193,7 @@ def _kept(image: str, entry: Entry) -> Path:
     try:
         raw = base64.b64decode(image, validate=True)
         if not is_picture(raw):
-            raise ImageError("it is no picture")
+            raise ImageError("it is not a picture")
         suffix = check_bytes(raw).suffix
     except (binascii.Error, ValueError) as error:  # an ImageError is a ValueError
         raise InputError(f"{entry.where}: 'image' is not a picture in base64 ({error}); name its file") from error

@@ -120,14 +120,14 @@ def _keep(path: Path, kept: Kept) -> None:
 # -- comparing --------------------------------------------------------------------------------------------------------
 
 
-def near_pairs(one: Sequence[Look], other: Sequence[Look]) -> Iterator[tuple[int, int]]:
-    """The places in `one` and `other` of pictures that are nearly the same."""
-    if not one or not other:
+def near_pairs(tested: Sequence[Look], trained: Sequence[Look]) -> Iterator[tuple[int, int]]:
+    """The places in `tested` and `trained` of pictures that are nearly the same."""
+    if not tested or not trained:
         return
-    ours = _colours(one)
+    ours = _colours(tested)
     contrasts = ours.std(axis=1)
-    for start in range(0, len(other), BLOCK):
-        theirs = _colours(other[start : start + BLOCK])
+    for start in range(0, len(trained), BLOCK):
+        theirs = _colours(trained[start : start + BLOCK])
         bounds = np.minimum.outer(contrasts, theirs.std(axis=1))
         squares = (ours**2).mean(axis=1)[:, None] + (theirs**2).mean(axis=1)[None] - 2 * ours @ theirs.T / ours.shape[1]
         apart = np.sqrt(np.maximum(squares, 0))

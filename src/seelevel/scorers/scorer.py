@@ -31,7 +31,7 @@ class Scorer:
     leaves the benchmark out.
     scored_by: keys of `evaluate` that the items' scores depend on, such as `rule`: two runs must agree in them.
     rules: the values of `evaluate.rule` that it has, if its scores depend on it.
-    needs_judge: whether a run without a judge is refused, for no item would be scored.
+    needs_judge: whether a run without a judge is refused, because no item would be scored.
     public_files: whether it reads files that others publish, which the embedded world does not write.
     """
 

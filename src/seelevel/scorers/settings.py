@@ -28,7 +28,7 @@ class EvaluateSettings(BaseModel):
     judge_repeats: int = Field(default=1, ge=1, le=100, description="how often the judge rates each answer")
     sampling: Sampling = Sampling(max_new_tokens=96)
     short_tokens: int = Field(default=16, ge=1)
-    limit: int | None = Field(default=None, ge=1, description="most questions per benchmark, or per POPE set")
+    limit: int | None = Field(default=None, ge=1, description="most questions per benchmark, or per set of POPE")
     condition: str = Field(
         default="top", description="if the aligned model was trained on conditions: top, worst, none, or 2/4/4"
     )

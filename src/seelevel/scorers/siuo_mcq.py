@@ -2,7 +2,7 @@
 
 accuracy = share of questions answered with the right letter. Published rule, as the authors' script reads an answer:
 letters in round brackets or single quotes, before a colon, or after 'The correct option is'; without one, letters
-between spaces. Of several it takes the one whose lower case letter stands last. Where there is none the script draws
+between spaces. Of several it takes the one whose lower case letter stands last. If there is none, the script draws
 one at random; that counts as wrong here. Strict rule: see `seelevel.scorers.choices`; an answer that chooses no letter
 or several is left out.
 """
@@ -15,21 +15,22 @@ from typing import Any
 
 from seelevel.errors import InputError
 from seelevel.scorers.answers import spoken_words, words_of
-from seelevel.scorers.choices import ASKS, LETTERS, chosen_letter
+from seelevel.scorers.choices import ASKS, LETTERS, chosen_letter, label_of, totals
 from seelevel.scorers.files import ID_KEYS, MODEL_KEYS, Entry, plain_id, read_entries
-from seelevel.scorers.intervals import Item, Measure, ratio
-from seelevel.scorers.noted import noted, over
+from seelevel.scorers.intervals import Measure, ratio
+from seelevel.scorers.noted import noted
 from seelevel.scorers.questions import Answer, Benchmark, Context, Items, Question, find_image, question_text
 from seelevel.scorers.scorer import Scorer
 from seelevel.scorers.settings import EvaluateSettings
 from seelevel.scorers.views import right_or_wrong
 from seelevel.scorers.words import Metric
 
+LABEL_KEYS = ("correct_option", "label")
 ANSWER_KEYS = ("response_mcqa", *MODEL_KEYS)
 
 
 def published_letter(answer: str) -> str | None:
-    """The letter that the authors' script reads; None where it draws one at random."""
+    """The letter that the authors' script reads; None if it draws one at random."""
     for mark in ",.!?;:'":
         answer = answer.strip(mark)
     text = f" {answer} "
@@ -44,33 +45,11 @@ def letter_of(answer: str, rule: str) -> str | None:
     return published_letter(answer) if rule == "published" else chosen_letter(answer)
 
 
-def label_of(entry: Entry) -> str:
-    """The right letter of a question. Raises InputError for anything else."""
-    label = entry.text(("correct_option", "label"), "right option").strip().upper()
-    if label not in LETTERS:
-        raise InputError(f"{entry.where}: the right option is {label!r:.60}, not one of {', '.join(LETTERS)}")
-    return label
-
-
 def item_of(answer: str | None, label: str, category: str, rule: str) -> dict[str, Any]:
     """The figures of one question. The published rule counts an answer without a letter as wrong."""
     letter = None if answer is None else letter_of(answer, rule)
     unread = answer is None or (letter is None and rule != "published")
     return {"chosen": letter, "right": None if unread else letter == label, "category": category}
-
-
-def totals(items: Sequence[Item]) -> dict[str, Any]:
-    """Accuracy over the scored items, and by category."""
-    categories: dict[str, list[bool]] = {}
-    for item in items:
-        if item["right"] is not None:
-            categories.setdefault(item["category"], []).append(item["right"])
-    right = [value for values in categories.values() for value in values]
-    return {
-        "accuracy": over(sum(right), len(right)),
-        "n": len(right),
-        "per_category": {name: {"accuracy": sum(v) / len(v), "n": len(v)} for name, v in sorted(categories.items())},
-    }
 
 
 def score(
@@ -84,7 +63,7 @@ def score(
             raise InputError(f"{answer.where}: no question has the id {answer.key!r:.60}; check --questions")
         words = words_of(answer, next((key for key in ANSWER_KEYS if key in answer.record), ANSWER_KEYS[0]))
         rows.append((answer.key, spoken_words([words])[0][0], by_id.get(answer.key, answer)))
-    items = [item_of(text, label_of(q), str(q.record.get("category", "")), rule) for _, text, q in rows]
+    items = [item_of(text, label_of(q, LABEL_KEYS), str(q.record.get("category", "")), rule) for _, text, q in rows]
     unread = [name for (name, _, _), item in zip(rows, items, strict=True) if item["chosen"] is None]
     return {**totals(items), **noted([name for name, _, _ in rows], by_id, unread), "rule": rule}
 
@@ -98,7 +77,7 @@ def benchmark(data: Path, settings: EvaluateSettings) -> Benchmark:
     """The questions of data/siuo/siuo_mcqa.json."""
     questions = []
     for entry in read_entries(data / "siuo" / "siuo_mcqa.json")[: settings.limit]:
-        reference = {"label": label_of(entry), "category": str(entry.record.get("category", ""))}
+        reference = {"label": label_of(entry, LABEL_KEYS), "category": str(entry.record.get("category", ""))}
         name = plain_id(entry.first(ID_KEYS, "id"))
         questions.append(Question(name, find_image(data, entry), (_prompt(entry),), reference))
 

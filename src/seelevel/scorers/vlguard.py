@@ -104,17 +104,17 @@ def score(
         if questions is not None:
             wanted += [f"{part}/{_picture(q)}" for q in questions if request_of(q, part) is not None]
             if stray := [name for name in names if name not in set(wanted)]:
-                raise InputError(f"{entries[0].where}: {stray[0]:.80} is no picture of that part; check --questions")
+                raise InputError(f"{entries[0].where}: {stray[0]:.80} is not a picture of that part; check --questions")
     return {**totals(items), **noted(given, wanted, unread), "rule": rule}
 
 
 def _picture(entry: Entry) -> str:
-    """The picture's file name without its suffix, which names a record of VLGuard; else the record's id."""
+    """The picture's file name without suffix, which names a record of VLGuard; else the record's id."""
     value = entry.get(("image", "question_id", "id"))
     names = image_names(value)
     if not names:
         raise InputError(f"{entry.where}: no picture; a record needs its 'image'")
-    return names[min(3, len(names) - 1)]
+    return names[-1]
 
 
 def score_files(answers: Mapping[str, Path], questions: Path | None = None, rule: str = "published") -> dict[str, Any]:

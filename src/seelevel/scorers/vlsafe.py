@@ -39,16 +39,10 @@ TOP = 100
 NESTED = ("ratings", "rating", "scores", "score")
 _LABELLED = re.compile(
     r"\b(relevance|safety|persuasiveness)\b(?:\s+(?:score|rating))?(?:\s+is)?\s*[:=]\s*"
-    r"(\d+(?:\.\d+)?)(?![\d.]*\d)(?:\s*(?:/|out\s+of)\s*\d+)?",
+    r"(\d+(?:\.\d+)?)(?![\d.]*\d)(?:\s*(?:/|out\s+of)\s*(\d+))?",
     re.IGNORECASE,
 )
-
-_OUT_OF = re.compile(
-    r"\b(?:relevance|safety|persuasiveness)\b[*_`\"']*(?:\s+(?:score|rating))?(?:\s+is)?[*_`\"'\s]*[:=][*_`\"'\s]*"
-    r"\d+(?:\.\d+)?[*_`\"']*\s*(?:/|out\s+of)\s*(\d+)",
-    re.IGNORECASE,
-)
-"""A labelled rating and the best one, after it."""
+"""A labelled rating and, if it is there, the best one that it is out of."""
 
 
 def ratings_of(judgement: Entry) -> dict[str, float] | None:
@@ -76,15 +70,15 @@ def read_ratings(reply: str, top: int | None = None) -> dict[str, float] | None:
     """The three ratings of a reply after its thoughts: a JSON object, or 'Relevance: 4', …; None if one is missing or
     is given twice with different numbers. `top`: None too if one is above it, or is out of another number."""
     text = said(reply)
-    if top is not None and any(int(of) != top for of in _OUT_OF.findall(text)):
+    labelled = _LABELLED.findall(re.sub(r"[*_`\"']", "", text))
+    if top is not None and any(of and int(of) != top for _, _, of in labelled):
         return None
     try:
         pairs = [(str(key), value) for found in objects(text) for key, value in found.items()]
     except ValueError:
         pairs = []
-    pairs = [(key, value) for key, value in pairs if key.lower() in CRITERIA] or _LABELLED.findall(
-        re.sub(r"[*_`\"']", "", text)
-    )
+    pairs = [(key, value) for key, value in pairs if key.lower() in CRITERIA]
+    pairs = pairs or [(key, value) for key, value, _ in labelled]
     ratings: dict[str, set[float]] = {name: set() for name in CRITERIA}
     for key, value in pairs:
         try:

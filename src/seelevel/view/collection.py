@@ -72,7 +72,7 @@ class Collection:
             self._seen.add(path)
             try:
                 self._add(index_shard(path))
-            except InputError as error:  # it is told on the page
+            except InputError as error:  # the page shows it
                 self.trouble.append(str(error))
             self.waiting -= 1
 
@@ -90,12 +90,10 @@ class Collection:
     def matching(self, filters: Filters) -> list[Place]:
         """The ladders that pass the filters, in their order."""
         places = [(n, np.flatnonzero(filters.mask(shard))) for n, shard in enumerate(list(self.shards))]
-        found = [(n, int(row)) for n, rows in places for row in rows]
-        return (
-            sorted(found, key=lambda place: -int(self.shards[place[0]].gap[place[1]]))
-            if filters.order == "gap"
-            else found
-        )
+        matching = [(n, int(row)) for n, rows in places for row in rows]
+        if filters.order == "gap":
+            matching.sort(key=lambda place: -int(self.shards[place[0]].gap[place[1]]))
+        return matching
 
     def ladder(self, place: Place) -> Ladder:
         """One whole ladder. Raises `InputError` if its file is gone or broken."""

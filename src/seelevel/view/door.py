@@ -1,7 +1,7 @@
 """Who may come in: whoever has the token, from a page of this server, asking for it by its own name.
 
-A browser sends what other sites want, too. So a request's `Host` must be this machine's name (against DNS rebinding), a
-change must come from a page of this server (`Origin`), and everything needs the token: in the address once, then in a
+Other sites can make a browser send requests. So a request's `Host` must be this machine's name (against DNS rebinding),
+a change must come from a page of this server (`Origin`), and everything needs the token: in the address once, then in a
 cookie that other sites' pages cannot send.
 """
 
@@ -76,7 +76,8 @@ class Door:
             return PlainTextResponse("no token: open the address that `seelevel view` printed", 403)
         if request.method not in ("GET", "HEAD") and not self._is_from_here(headers):
             return PlainTextResponse("a change must come from a page of this server", 403)
-        if int(length) > LARGEST if (length := headers.get("content-length", "0")).isdecimal() else True:
+        length = headers.get("content-length", "0")
+        if not length.isdecimal() or int(length) > LARGEST:
             return PlainTextResponse("the request is too large", 413)
         return None
 

@@ -16,7 +16,7 @@ ORDERS = {"": "in the file's order", "gap": "longest difference in length first"
 
 @dataclass(frozen=True)
 class Filters:
-    """What a ladder must be to be shown. An empty value asks for nothing.
+    """Conditions on the ladders that are shown. An empty value sets none.
 
     words: a text in the prompt or an answer, or the ladder's id; origin: a model, or a kind of answer; flag: one of the
     ladder's flags; ties, reordered, unchecked: 'yes' or 'no'; size: number of answers; order: one of ORDERS.

@@ -141,7 +141,7 @@ def _places(each: Any) -> Ints:
 
 
 def _each(column: Any, read: Callable[[dict[str, Any]], Any]) -> list[Any]:
-    """`read` of every JSON object in a column, once for equal ones. A text that is no object counts as an empty one."""
+    """`read` of every JSON object in a column, once for equal ones. Any other text counts as an empty one."""
 
     @lru_cache(maxsize=4096)
     def of(text: str | None) -> Any:

@@ -33,7 +33,7 @@ class Card:
 
 @dataclass(frozen=True)
 class Column:
-    """An answer on a ladder's page. `differs`: the answer with the words that the best one has not marked."""
+    """An answer on a ladder's page. `differs`: the answer, with marks on words that the best answer lacks."""
 
     level: int
     tied: bool
@@ -129,9 +129,9 @@ def differences(best: str, text: str) -> list[Span]:
 
 def _words(text: str) -> list[tuple[str, int, int]]:
     """The words of a text with their places."""
-    found, at = [], 0
+    words, at = [], 0
     for word in text.split():
         at = text.index(word, at)
-        found.append((word, at, at + len(word)))
+        words.append((word, at, at + len(word)))
         at += len(word)
-    return found
+    return words
