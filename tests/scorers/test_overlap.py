@@ -70,6 +70,15 @@ def test_a_picture_saved_again_or_resized_is_nearly_the_same(tmp_path: Path, cha
         assert not nearly(first, saved(drawn(seed + 100), tmp_path / f"{seed}-other.jpg"))
 
 
+@pytest.mark.unit
+def test_pictures_are_compared_in_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(overlap, "BLOCK", 3)
+    paths = [saved(drawn(n), tmp_path / f"{n}.png") for n in range(8)]
+    looks = looks_of(paths)
+    wanted = [looks[path] for path in (paths[7], paths[2])]
+    assert list(near_pairs(wanted, [looks[path] for path in paths])) == [(1, 2), (0, 7)]
+
+
 @pytest.mark.skipif(not PHOTOS.is_dir(), reason="../shared/data/coco_photos is not there")
 @pytest.mark.parametrize("change", CHANGES)
 def test_each_real_photograph_is_near_its_copy_and_no_other(tmp_path: Path, change: str) -> None:
