@@ -82,15 +82,15 @@ def test_a_file_of_pairs_is_shown_too(tmp_path: Path) -> None:
 def test_the_latest_stage_with_ladders_is_shown(tmp_path: Path) -> None:
     rows = ladders(tmp_path)
     write_shard(tmp_path / "run" / "generate" / "shard-00000.parquet", rows[:1])
-    assert open_collection(tmp_path / "run", tmp_path / "kept").folder.name == "generate"
+    assert open_collection(tmp_path / "run", tmp_path / "kept", "Ada").folder.name == "generate"
     write_shard(tmp_path / "run" / "check" / "shard-00000.parquet", rows)
-    assert open_collection(tmp_path / "run", tmp_path / "kept").folder.name == "check"
-    assert open_collection(tmp_path / "run" / "generate", tmp_path / "kept").folder.name == "generate"
+    assert open_collection(tmp_path / "run", tmp_path / "kept", "Ada").folder.name == "check"
+    assert open_collection(tmp_path / "run" / "generate", tmp_path / "kept", "Ada").folder.name == "generate"
 
 
 def test_what_holds_no_ladders_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="does not exist"):
-        open_collection(tmp_path / "nothing", tmp_path / "kept")
+        open_collection(tmp_path / "nothing", tmp_path / "kept", "Ada")
     (tmp_path / "odd.jsonl").write_text('{"a": 1}\n')
     with pytest.raises(InputError, match=r"odd\.jsonl"):
-        open_collection(tmp_path / "odd.jsonl", tmp_path / "kept")
+        open_collection(tmp_path / "odd.jsonl", tmp_path / "kept", "Ada")

@@ -9,16 +9,20 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+import yaml
 
 from seelevel.errors import InputError
 from seelevel.formats import commonest, read
 from seelevel.formats.parquet import ladder_files, read_ladders, write_shard
 from seelevel.formats.records import Rejected
 from seelevel.ladder import Ladder
+from seelevel.opening import read_text
 from seelevel.progress import Progress
-from seelevel.store import batched, read_manifest, shards
+from seelevel.store import OVERRIDES, batched, read_manifest, shards
+from seelevel.view.changes import Changes
 from seelevel.view.filters import Filters
 from seelevel.view.index import ShardIndex, index_shard
+from seelevel.yaml_text import load_yaml
 
 STAGES = ("feedback", "check", "generate", "data")
 """The stages of a run whose ladders are shown: the latest that has any."""
@@ -36,10 +40,20 @@ class Collection:
     """Ladders with their index. A run that is still at work is looked at again on every `refresh`.
 
     name: what to call it; root: the folder that relative paths of pictures start at, None if the files say so.
+    changes: where changes by hand go. `unheeded`: why no run would heed them; empty if one does.
     """
 
-    def __init__(self, name: str, folder: Path, root: Path | None = None, run: Path | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        folder: Path,
+        changes: Changes,
+        unheeded: str = "",
+        root: Path | None = None,
+        run: Path | None = None,
+    ) -> None:
         self.name, self.folder, self.root, self.run = name, folder, root, run
+        self.changes, self.unheeded = changes, unheeded
         self.shards: list[ShardIndex] = []
         self.place_of: dict[str, Place] = {}
         self.origins, self.flags, self.sizes = Counter[str](), Counter[str](), Counter[int]()
@@ -89,7 +103,8 @@ class Collection:
 
     def matching(self, filters: Filters) -> list[Place]:
         """The ladders that pass the filters, in their order."""
-        places = [(n, np.flatnonzero(filters.mask(shard))) for n, shard in enumerate(list(self.shards))]
+        changed = self.changes.ladders() if filters.changed else set[str]()
+        places = [(n, np.flatnonzero(filters.mask(shard, changed))) for n, shard in enumerate(list(self.shards))]
         found = [(n, int(row)) for n, rows in places for row in rows]
         return (
             sorted(found, key=lambda place: -int(self.shards[place[0]].gap[place[1]]))
@@ -102,23 +117,42 @@ class Collection:
         return self._ladders(self.shards[place[0]].path)[place[1]]
 
 
-def open_collection(path: Path, kept: Path, images: Path | None = None) -> Collection:
+def open_collection(path: Path, kept: Path, who: str, images: Path | None = None) -> Collection:
     """The ladders of a run folder, a stage's folder, a file of ladders, or a file in any form that is read.
 
-    kept: a folder for the ladders of files in other forms. Raises `InputError` if the path holds no ladder.
+    kept: a folder for the ladders of files in other forms; who: the author of changes. Raises `InputError` if the path
+    holds no ladder.
     """
     if not path.exists():
         raise InputError(f"{path} does not exist; name a run folder, a stage's folder, or a file")
+    path = path.absolute()
     name = path.name or str(path)
+    beside = Changes(path.with_name(f"{name}.{OVERRIDES}"), who)
+    unheeded = f"a recipe heeds them that names {beside.path} as check.overrides"
     if path.is_dir():
         stage = next((path / stage for stage in STAGES if shards(path / stage)), None)
         if stage is not None:
-            return Collection(name, stage, path.resolve(), path)
+            file, reason = overrides_of(path)
+            return Collection(name, stage, Changes(file, who), reason, path.resolve(), path)
         if shards(path):  # a stage's folder
-            return Collection(f"{path.parent.name}/{name}", path, path.parent.resolve())
+            return Collection(f"{path.parent.name}/{name}", path, beside, unheeded, path.parent.resolve())
     if path.suffix == ".parquet" and _holds_ladders(path):
-        return Collection(name, path)
-    return Collection(name, _converted(path, kept, images), kept)
+        return Collection(name, path, beside, unheeded)
+    return Collection(name, _converted(path, kept, images), beside, unheeded, kept)
+
+
+def overrides_of(run: Path) -> tuple[Path, str]:
+    """The file of a run's overrides, and why its check would not heed it; empty if it does."""
+    try:
+        recipe = load_yaml(read_text(run / "recipe.yaml"))
+    except (OSError, ValueError, RecursionError, yaml.YAMLError):
+        recipe = None
+    if not isinstance(recipe, dict):
+        return run / OVERRIDES, f"{run} has no readable recipe.yaml"
+    if not isinstance(check := recipe.get("check"), dict):
+        return run / OVERRIDES, "the recipe of this run checks nothing (check: null)"
+    named = check.get("overrides")
+    return (Path(named) if isinstance(named, str) else run / OVERRIDES), ""
 
 
 def _holds_ladders(path: Path) -> bool:

@@ -20,11 +20,11 @@ from seelevel.view.server import Pages
 HOST = "127.0.0.1"
 
 
-def serve(sources: Sequence[Path], images: Path | None, port: int, browser: bool) -> None:
+def serve(sources: Sequence[Path], images: Path | None, port: int, browser: bool, who: str) -> None:
     """Show the ladders of all sources until Ctrl-C. Raises `InputError` for a source without ladders, or a port that
-    is taken."""
+    is taken. `who`: the author of changes."""
     with tempfile.TemporaryDirectory(prefix="seelevel-view-") as kept:
-        collections = [open_collection(path, Path(kept) / str(n), images) for n, path in enumerate(sources)]
+        collections = [open_collection(path, Path(kept) / str(n), who, images) for n, path in enumerate(sources)]
         listener = _listener(port)
         token, taken = new_token(), listener.getsockname()[1]
         address = f"http://{HOST}:{taken}/?token={token}"
