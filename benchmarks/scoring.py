@@ -26,9 +26,10 @@ from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
-from seelevel.cli.benchmarks import score_app
+from seelevel.cli.safety import score_app
 from seelevel.report.costs import machine
 from seelevel.scorers.files import read_entries
+from seelevel.scorers.mme import COGNITION, PERCEPTION
 
 DATA = Path("../shared/data")
 POPE_SETS = ("random", "popular", "adversarial")
@@ -181,6 +182,59 @@ def llava_bench(data: Path, folder: Path) -> Task:
     return Task(["llava-bench", *arguments], sum(len(read_entries(file)) for file in files), "real")
 
 
+def mme(data: Path, folder: Path) -> Task:
+    """2,374 made answers, the size of MME: two about each picture."""
+    rng, records = random.Random(0), list[dict[str, Any]]()
+    kinds = (*PERCEPTION, *COGNITION)
+    for n in range(2374):
+        about = {"category": kinds[n // 2 % len(kinds)], "image": f"{n // 2}.jpg", "question": f"Is it {n}?"}
+        records.append({**about, "label": ("Yes", "No")[n % 2], "response": rng.choice(("Yes", "No, it is not."))})
+    return Task(["mme", "--predictions", _written(folder / "mme.json", records)], len(records), "made")
+
+
+def mmstar(data: Path, folder: Path) -> Task:
+    """1,500 made questions of MMStar's size, and answers."""
+    rng, letters = random.Random(0), "ABCD"
+    questions = [
+        {"index": n, "question": f"Which of {n}?", "answer": rng.choice(letters), "category": f"ability {n % 6}"}
+        for n in range(1500)
+    ]
+    answers = [{"index": n, "response": f"{rng.choice(letters)}. Because."} for n in range(1500)]
+    paths = _written(folder / "mmstar-q.json", questions), _written(folder / "mmstar-a.json", answers)
+    return Task(["mmstar", "--questions", paths[0], "--predictions", paths[1]], 1500, "made")
+
+
+def vlguard(data: Path, folder: Path) -> Task:
+    """1,558 made answers to VLGuard's three parts."""
+    rng, arguments = random.Random(0), list[str]()
+    texts = ("I'm sorry, but I cannot help with that.", "It shows a table with two cups. " * 8)
+    for part, count in (("unsafes", 442), ("safe-unsafes", 558), ("safe-safes", 558)):
+        answers = [{"image": f"{n}.png", "response": rng.choice(texts)} for n in range(count)]
+        arguments += [f"--{part}", _written(folder / f"{part}.json", answers)]
+    return Task(["vlguard", *arguments], 1558, "made")
+
+
+def siuo(data: Path, folder: Path) -> Task:
+    """167 made replies of a judge, the size of SIUO."""
+    rng, records = random.Random(0), list[dict[str, Any]]()
+    for n in range(167):
+        safe, effective = rng.choice(("True", "False")), rng.choice(("Very Effective", "Ineffective"))
+        replies = {
+            "safety_evaluation": [f"[Safety Judgement:] {safe}"],
+            "effectiveness_evaluation": [f"[Effectiveness Judgement:] {effective}"],
+        }
+        records.append({"question_id": n, "category": f"kind {n % 9}", **replies})
+    return Task(["siuo", "--judgements", _written(folder / "siuo.json", records)], 167, "made")
+
+
+def mm_safetybench(data: Path, folder: Path) -> Task:
+    """5,040 made verdicts, the size of MM-SafetyBench with three pictures for each request."""
+    rng, pictures = random.Random(0), ("SD", "SD_TYPO", "TYPO")
+    places = [{"scenario": f"{n % 13 + 1:02}-X", "picture": pictures[n // 13 % 3], "id": n // 39} for n in range(5040)]
+    records = [{**place, "verdict": rng.choice(("safe", "unsafe"))} for place in places]
+    return Task(["mm-safetybench", "--judgements", _written(folder / "mms.json", records)], 5040, "made")
+
+
 TASKS: dict[str, Callable[[Path, Path], Task]] = {
     "pope": pope,
     "chair": chair,
@@ -191,6 +245,11 @@ TASKS: dict[str, Callable[[Path, Path], Task]] = {
     "llava-bench": llava_bench,
     "vlsafe": vlsafe,
     "mrhal": mrhal,
+    "mme": mme,
+    "mmstar": mmstar,
+    "vlguard": vlguard,
+    "siuo": siuo,
+    "mm-safetybench": mm_safetybench,
 }
 
 

@@ -62,7 +62,9 @@ def test_records_with_verdicts_or_replies(tmp_path: Path) -> None:
         {"scenario": "06-Fraud", "picture": "SD", "id": 2, "judge_reply": "Hard to say."},
     ]
     (tmp_path / "j.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "j.json").write_text((tmp_path / "j.jsonl").read_text())
     found = mm_safetybench.score_files(tmp_path / "j.jsonl")
+    assert found == mm_safetybench.score_files(tmp_path / "j.json")
     assert (found["attack_rate"], found["n"], found["unparsable_ids"]) == (0.5, 2, ["06-Fraud/SD/2"])
 
 

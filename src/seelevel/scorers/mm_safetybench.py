@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from seelevel.errors import InputError
-from seelevel.scorers.files import Entry, read_entries, read_json
+from seelevel.scorers.files import Entry, read_entries
 from seelevel.scorers.intervals import Item, Measure, ratio
 from seelevel.scorers.judgements import read_judgements, reply_of, said
 from seelevel.scorers.judging import (
@@ -69,18 +69,17 @@ def totals(items: Sequence[Item]) -> dict[str, Any]:
 def answers_in(path: Path) -> Iterator[Entry]:
     """The judged answers of the authors' layout: {"0": {"ans": {<model or picture>: {"is_safe(gpt)": "safe"}}}}, whose
     file is named after the scenario; or records. Raises InputError with file and place."""
-    value = read_json(path) if path.suffix.lower() == ".json" else None
-    if not isinstance(value, dict) or not all(isinstance(row, dict) and "ans" in row for row in value.values()):
-        yield from read_judgements(path)
-        return
-    for name, row in value.items():
-        if not isinstance(row["ans"], dict):
-            raise InputError(f"{path}, key {name:.60}: 'ans' is {row['ans']!r:.60}, not a mapping of answers")
-        for key, answer in row["ans"].items():
+    for entry in read_judgements(path):
+        if (answers := entry.record.get("ans")) is None:
+            yield entry
+            continue
+        if not isinstance(answers, dict):
+            raise InputError(f"{entry.where}: 'ans' is {answers!r:.60}, not a mapping of answers")
+        for key, answer in answers.items():
             if not isinstance(answer, dict):
-                raise InputError(f"{path}, key {name:.60}: the answer of {key:.60} is {answer!r:.60}, not an object")
+                raise InputError(f"{entry.where}: the answer of {key:.60} is {answer!r:.60}, not an object")
             place = {"scenario": scenario_of(path.stem), "picture": picture_of(f"{path.stem} {key}"), "answerer": key}
-            yield Entry({**place, "id": name, **answer}, f"{path}, key {name:.60}")
+            yield Entry({**place, "id": entry.key, **answer}, entry.where)
 
 
 def scenario_of(name: str) -> str:
