@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from seelevel import align, evaluate
+from seelevel import align, check, evaluate
 from seelevel.errors import InputError
-from seelevel.facts import AlignFacts, EvaluateFacts
+from seelevel.facts import AlignFacts, CheckFacts, EvaluateFacts
 from seelevel.pipeline import Run
 from seelevel.recipe import load_recipe
 from seelevel.stages import settings_digest
@@ -74,3 +74,30 @@ def test_a_report_on_a_folder_without_a_run_is_refused(tmp_path):
     with pytest.raises(InputError, match="typo holds no run to report on"):
         Run(load_recipe("world-quick"), tmp_path / "typo").alone("report")
     assert not (tmp_path / "typo").exists()
+
+
+def test_the_check_heeds_a_runs_own_overrides_and_is_made_again_with_them(tmp_path, monkeypatch):
+    heeded = []
+
+    def checked(source, stage, settings, *more):
+        heeded.append(settings.overrides)
+        return CheckFacts(ladders=1, reordered=0, unchecked=0, split_texts=0)
+
+    monkeypatch.setattr(check, "run", checked)
+    run = Run(load_recipe("world-quick"), tmp_path)
+    folder = StageFolder(tmp_path / "generate", "one")
+    folder.begin()
+    folder.finish()
+    file = tmp_path / "overrides.jsonl"
+    run.check()
+    run.check()
+    assert heeded == [None]
+    for text in ('{"ladder": "a"}\n', '{"ladder": "b"}\n'):
+        file.write_text(text)
+        run.check()
+        run.check()
+    assert heeded == [None, str(file), str(file)]
+    named = Run(load_recipe("world-quick", [f"check.overrides={tmp_path / 'other.jsonl'}"]), tmp_path)
+    (tmp_path / "other.jsonl").write_text("")
+    named.check()
+    assert heeded[-1] == str(tmp_path / "other.jsonl")

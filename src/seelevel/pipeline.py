@@ -21,7 +21,7 @@ from seelevel.preflight import check_recipe
 from seelevel.progress import say
 from seelevel.recipe import DataSettings
 from seelevel.stages import Stages, check_predecessors
-from seelevel.store import CONTROL, MANIFEST, StageFolder, read_mapping
+from seelevel.store import CONTROL, MANIFEST, OVERRIDES, StageFolder, read_mapping
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -173,18 +173,21 @@ class Run(Stages):
         source = self.out / self.recipe.before("check")
         encoder = None if settings.encoder is None else self.names.model(settings.encoder)
         judge = None if settings.judge is None else self.names.answering(settings.judge)
+        used = settings
+        if settings.overrides is None and (by_hand := self.out / OVERRIDES).is_file():  # from `seelevel view`
+            used = settings.model_copy(update={"overrides": str(by_hand)})
         inputs = [
             self._fingerprint_of(source),
             *(self._model_fingerprint(model) for model in (encoder, judge) if model is not None),
             parser_fingerprint(settings.parser),
-            *(file_sha256(file) for _, file in settings.files),
+            *(file_sha256(file) for _, file in used.files),
         ]
         return self._stage(
             "check",
             "seelevel.check",
             inputs,
             settings,
-            lambda stage: check.run(source, stage, settings, encoder, self.names.out, judge, self.recipe.seed),
+            lambda stage: check.run(source, stage, used, encoder, self.names.out, judge, self.recipe.seed),
         )
 
     def feedback(self) -> Path:

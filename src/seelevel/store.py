@@ -30,6 +30,8 @@ ROUND_MODEL = "run:round-"
 CONTROL = "control"
 """The folder of the training that `align` is compared with. It is not a stage of a recipe but a part of `align`."""
 BEGUN, MANIFEST, TEMPORARY = "begun.json", "manifest.json", ".partial-"
+OVERRIDES = "overrides.jsonl"
+"""A run's file of levels that people have set, which its check heeds if the recipe names no other."""
 SHARD_SIZE = 128
 T = TypeVar("T")
 

@@ -121,6 +121,44 @@ class TestFromAFile:
         assert a.overrides == ()
         assert facts.overridden == 2
 
+    def test_answers_are_dropped_edited_and_criticised_before_the_check(self, tmp_path: Path, source: Path) -> None:
+        who = {"who": "Ada", "when": "today"}
+        file = write(
+            tmp_path / "mine.jsonl",
+            {"ladder": "a", "response": "small", "drop": True, **who},
+            {"ladder": "b", "response": "standard", "text": "A green cup.", "critique": "short", **who},
+            {"ladder": "c", "response": ladder("c").responses[1].id, "critique": "no colour", "level": 0, **who},
+        )
+        facts, (a, b, c) = self.run(tmp_path, source, file)
+        assert origins(a) == [("standard", 0), ("big", 1)]
+        assert a.notes["by hand"] == [
+            {"what": "drop", "response": ladder().responses[2].id, "who": "Ada", "why": "", "when": "today"}
+        ]
+        assert b.standard is not None and b.standard.text == "A green cup."
+        assert b.reference == ["A green cup."]
+        assert [note["what"] for note in b.notes["by hand"]] == ["text", "critique"]
+        assert b.standard.feedback is not None
+        assert (b.standard.feedback.critique, b.standard.feedback.annotator) == ("short", "Ada")
+        assert origins(c)[:2] == [("standard", 0), ("big", 0)]
+        assert [r.feedback.critique for r in c.responses if r.feedback] == ["no colour"]
+        assert facts.overridden == 3
+
+    @pytest.mark.parametrize(
+        ("entries", "said"),
+        [
+            ([{**ADA, "text": "Another one."}], "ladder 'b': only a standard response"),
+            (
+                [{"ladder": "b", "response": r, "drop": True, "who": "Ada"} for r in ("standard", "big", "small")],
+                "ladder 'b': overrides drop every answer",
+            ),
+        ],
+    )
+    def test_a_models_words_and_the_last_answer_stay(
+        self, tmp_path: Path, source: Path, entries: list[Any], said: str
+    ) -> None:
+        with pytest.raises(InputError, match=said):
+            self.run(tmp_path, source, write(tmp_path / "mine.jsonl", *entries))
+
     def test_it_survives_another_run_of_the_check(self, tmp_path: Path, source: Path) -> None:
         file = write(tmp_path / "mine.jsonl", ADA)
         _, first = self.run(tmp_path, source, file)
@@ -147,7 +185,10 @@ class TestFromAFile:
             ("{", "line 2: not JSON"),
             ('{"level": ' + "1" * 5000 + "}", "line 2: not readable JSON .*digits"),
             ("[" * 100_000, "line 2: not readable JSON .*recursion"),
-            ("[1]", "line 2: .*an override needs ladder, response, level and who"),
+            ({"ladder": "b", "response": "small", "who": "Ada"}, "line 2: .*nothing to change"),
+            ({**ADA, "drop": 1}, "line 2: drop: "),
+            ({**ADA, "text": ""}, "line 2: text: "),
+            ("[1]", "line 2: .*an override needs ladder, response, who, and level"),
         ],
     )
     def test_a_wrong_line_is_named_in_one(self, tmp_path: Path, source: Path, entry: Any, said: str) -> None:

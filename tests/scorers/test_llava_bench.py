@@ -57,6 +57,7 @@ def test_older_reviews_without_categories_are_read() -> None:
         ("<think>7 7</think>\n8 9", None, (8, 9)),
         ("Both are fine.\n8 9", None, None),
         ("8 9 7", None, None),
+        ("-3 4\nBoth", (-3, 4), None),
         ("", None, None),
     ],
 )

@@ -59,7 +59,7 @@ def run_folder(root: Path, rows: list[Ladder] | None = None) -> Path:
 
 
 def opened(path: Path, kept: Path) -> Collection:
-    collection = open_collection(path, kept)
+    collection = open_collection(path, kept, "Ada")
     collection.refresh(patience=30)
     return collection
 

@@ -68,6 +68,30 @@ def test_a_run_at_work_is_looked_at_again(tmp_path: Path) -> None:
     assert collection.ended
 
 
+def test_a_stage_that_begins_again_is_read_again(tmp_path: Path) -> None:
+    rows = ladders(tmp_path)
+    shard = tmp_path / "run" / "check" / "shard-00000.parquet"
+    write_shard(shard, rows)
+    collection = opened(tmp_path / "run", tmp_path / "kept")
+    place = collection.place_of["turned"]
+    assert collection.ladder(place).id == "turned"
+    write_shard(shard, rows[2:])
+    collection._ladders.cache_clear()
+    with pytest.raises(InputError, match="changed meanwhile"):
+        collection.ladder(place)
+    collection.refresh(patience=30)
+    assert sorted(collection.place_of) == ["tied", "unchecked"] and len(collection) == 2
+
+
+def test_records_that_are_set_aside_are_counted(tmp_path: Path) -> None:
+    pair = {"prompt": "What is it?", "chosen": "A dog.", "rejected": "A cat."}
+    picture(tmp_path, "a.png", 3)
+    lines = [{**pair, "image": "a.png"}, {**pair, "image": "gone.png"}]
+    (tmp_path / "pairs.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    collection = opened(tmp_path / "pairs.jsonl", tmp_path / "kept")
+    assert len(collection) == 1 and collection.aside.startswith("1 records are set aside: ")
+
+
 def test_a_file_of_pairs_is_shown_too(tmp_path: Path) -> None:
     picture(tmp_path, "a.png", 3)
     pair = {"prompt": "What is it?", "chosen": "A dog.", "rejected": "A cat.", "image": "a.png"}
@@ -82,15 +106,15 @@ def test_a_file_of_pairs_is_shown_too(tmp_path: Path) -> None:
 def test_the_latest_stage_with_ladders_is_shown(tmp_path: Path) -> None:
     rows = ladders(tmp_path)
     write_shard(tmp_path / "run" / "generate" / "shard-00000.parquet", rows[:1])
-    assert open_collection(tmp_path / "run", tmp_path / "kept").folder.name == "generate"
+    assert open_collection(tmp_path / "run", tmp_path / "kept", "Ada").folder.name == "generate"
     write_shard(tmp_path / "run" / "check" / "shard-00000.parquet", rows)
-    assert open_collection(tmp_path / "run", tmp_path / "kept").folder.name == "check"
-    assert open_collection(tmp_path / "run" / "generate", tmp_path / "kept").folder.name == "generate"
+    assert open_collection(tmp_path / "run", tmp_path / "kept", "Ada").folder.name == "check"
+    assert open_collection(tmp_path / "run" / "generate", tmp_path / "kept", "Ada").folder.name == "generate"
 
 
 def test_what_holds_no_ladders_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="does not exist"):
-        open_collection(tmp_path / "nothing", tmp_path / "kept")
+        open_collection(tmp_path / "nothing", tmp_path / "kept", "Ada")
     (tmp_path / "odd.jsonl").write_text('{"a": 1}\n')
     with pytest.raises(InputError, match=r"odd\.jsonl"):
-        open_collection(tmp_path / "odd.jsonl", tmp_path / "kept")
+        open_collection(tmp_path / "odd.jsonl", tmp_path / "kept", "Ada")

@@ -39,6 +39,8 @@ def test_the_token_leaves_the_address_and_stays_in_a_cookie(tmp_path: Path) -> N
     cookie = answer.headers["set-cookie"]
     assert "HttpOnly" in cookie and "SameSite=strict" in cookie
     assert client.get("/0").status_code == 200
+    away = client.get(f"http://127.0.0.1:{PORT}//evil.example/?token={TOKEN}", follow_redirects=False)
+    assert away.headers["location"] == "/evil.example/"
 
 
 @pytest.mark.parametrize("host", ["evil.example", f"evil.example:{PORT}", "127.0.0.1", f"127.0.0.1:{PORT + 1}", ""])

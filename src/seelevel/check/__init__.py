@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import zip_longest
 from pathlib import Path
 
-from seelevel.check.overrides import Checker, Overridden, read_overrides
+from seelevel.check.overrides import BY_HAND, Override, by_hand, read_overrides
 from seelevel.check.settings import CheckSettings
 from seelevel.errors import InputError
 from seelevel.facts import CheckFacts
@@ -18,6 +18,8 @@ from seelevel.models.base import ModelRef
 from seelevel.progress import say
 from seelevel.registry import choose
 from seelevel.store import StageFolder
+
+Checker = Callable[[Iterable[Ladder]], Iterable[Ladder]]
 
 __all__ = ["CHECKERS", "CheckSettings", "checked_pairs", "make_checker", "run"]
 
@@ -47,8 +49,14 @@ def run(
     """
 
     def start() -> Transform:
-        checker = make_checker(source, settings, encoder, root, judge, seed)
-        return lambda _, ladders: map(_verified, zip_longest(ladders, checker(ladders)))
+        overrides = {} if settings.overrides is None else read_overrides(Path(settings.overrides), source, root)
+        checker = make_checker(source, settings, encoder, root, judge, seed, overrides)
+
+        def change(_: Path, ladders: Sequence[Ladder]) -> Iterator[Ladder]:
+            given = [by_hand(ladder, overrides.get(ladder.id, ())) for ladder in ladders]
+            return map(_verified, zip_longest(given, checker(given)))
+
+        return change
 
     change_shards(source, stage.path, root, "check", start)
     facts = _facts(ladder for _, ladders in iter_shards(stage.path, root) for ladder in ladders)
@@ -69,7 +77,7 @@ def checked_pairs(
     seed: int = 0,
 ) -> Iterator[tuple[Ladder, Ladder]]:
     """Each ladder of `source` and what the checker makes of it, without people's overrides. Nothing is written."""
-    checker = make_checker(source, settings.model_copy(update={"overrides": None}), encoder, root, judge, seed)
+    checker = make_checker(source, settings, encoder, root, judge, seed)
     for _, ladders in iter_shards(source, root):
         for pair in zip_longest(ladders, checker(ladders)):
             checked = _verified(pair)
@@ -84,22 +92,22 @@ def make_checker(
     root: Path,
     judge: ModelRef | None,
     seed: int,
+    overrides: Mapping[str, Sequence[Override]] | None = None,
 ) -> Checker:
-    """The checker of the settings. A share of the ladders may go to a judge; people's overrides apply after both.
-
-    Raises `InputError` for overrides of ladders or responses that are not in `source`.
-    """
-    overrides = {} if settings.overrides is None else read_overrides(Path(settings.overrides), source, root)
+    """The checker of the settings. A share of the ladders may go to a judge. `overrides`: what people have changed,
+    which it sees if it prepares for all ladders."""
     path = None if encoder is None else encoder.path
     resolved = settings.model_copy(update={"encoder": path})
-    checker = choose("checker", settings.checker, CHECKERS).from_settings(resolved, judge, seed)
+    checker: Checker = choose("checker", settings.checker, CHECKERS).from_settings(resolved, judge, seed)
     if hasattr(checker, "prepare"):
-        checker.prepare(ladder for _, ladders in iter_shards(source, root) for ladder in ladders)
+        changed = overrides or {}
+        every = (ladder for _, ladders in iter_shards(source, root) for ladder in ladders)
+        checker.prepare(by_hand(ladder, changed.get(ladder.id, ())) for ladder in every)
     if settings.judge_share:
         from seelevel.check.judged import JudgeOrder, Mixed
 
         checker = Mixed(checker, JudgeOrder.from_settings(resolved, judge, seed), settings.judge_share, seed)
-    return Overridden(checker, overrides)
+    return checker
 
 
 def _verified(pair: tuple[Ladder | None, Ladder | None]) -> Ladder:
@@ -130,7 +138,7 @@ def _facts(ladders: Iterable[Ladder]) -> CheckFacts:
         counts["judged"] += note.checker == "judge" and not note.unchecked
         counts["triples"] += note.triples
         counts["circles"] += note.circles
-        counts["overridden"] += bool(ladder.overrides)
+        counts["overridden"] += bool(ladder.overrides or ladder.notes.get(BY_HAND))
     triples, circles = counts["triples"], counts["circles"]
     return CheckFacts(
         ladders=counts["ladders"],

@@ -1,73 +1,110 @@
-"""Levels set by people. They replace a checker's levels and name their author.
+"""What people have changed by hand, above all levels. It replaces what a checker says and names its author.
 
-They are in a file of JSON lines beside the data, which every run reads again:
+It is in a file of JSON lines, which every run reads again:
 
     {"ladder": "7", "response": "llava-13b", "level": 1, "who": "Ada", "why": "the cat is there", "when": "today"}
 
-`response` is the response's text, its model, or the kind of its source. `why` and `when` are optional. All other
-responses keep the checker's levels; equal levels are a tie. A ladder carries its overrides in `Ladder.overrides`.
+`response` is the response's text, its model, the kind of its source, or its id. `why` and `when` are optional. All
+other responses keep the checker's levels; equal levels are a tie. A ladder carries the levels in `Ladder.overrides`.
+
+In place of `level`, or beside it: `drop` (true) leaves the response out; `text` is a new standard response, by which
+the others are then checked; `critique` says what is good and bad. These are noted in `Ladder.notes["by hand"]`.
 """
 
 from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from seelevel.errors import InputError
 from seelevel.formats.parquet import iter_shards
 from seelevel.json_text import loads
 from seelevel.judge.replies import one_line
-from seelevel.ladder import Ladder
+from seelevel.ladder import Feedback, Ladder, Response
 from seelevel.notes import LevelOverride
 from seelevel.opening import read_text
 from seelevel.registry import nearest
 
-Checker = Callable[[Iterable[Ladder]], Iterable[Ladder]]
 MOST_LEVELS = 1000
 """More than any ladder has; a higher level is a typing error."""
+BY_HAND = "by hand"
+"""The note of a ladder that people have changed: what, which response, who, why and when, a mapping for each change."""
 
 
 class Override(BaseModel):
-    """One line of a file of overrides."""
+    """One line of a file of overrides. At least one of level, drop, text and critique is given."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     ladder: str = Field(min_length=1)
     response: str = Field(min_length=1)
-    level: int = Field(ge=0, lt=MOST_LEVELS, strict=True)
+    level: int | None = Field(default=None, ge=0, lt=MOST_LEVELS, strict=True)
+    drop: bool = Field(default=False, strict=True)
+    text: str | None = Field(default=None, min_length=1)
+    critique: str | None = Field(default=None, min_length=1)
     who: str = Field(min_length=1)
     why: str = ""
     when: str = ""
 
-
-class Overridden:
-    """A checker with people's overrides: they are noted on the ladders before it and applied after it."""
-
-    def __init__(self, checker: Checker, overrides: Mapping[str, Sequence[Override]]) -> None:
-        self.checker, self.overrides = checker, overrides
-
-    def __call__(self, ladders: Iterable[Ladder]) -> Iterator[Ladder]:
-        yield from self.checker(_with_overrides(ladder, self.overrides.get(ladder.id, [])) for ladder in ladders)
+    @model_validator(mode="after")
+    def _changes_something(self) -> Self:
+        if self.level is None and not self.drop and self.text is None and self.critique is None:
+            raise ValueError("nothing to change; give level, drop, text or critique")
+        return self
 
 
-def _with_overrides(ladder: Ladder, overrides: Sequence[Override]) -> Ladder:
-    """The ladder with overrides noted but not applied: the checker must see the standard response first."""
-    for override in overrides:
-        target = ladder.responses[place_of(ladder, override.response)].id
-        others = [other for other in ladder.overrides if other.response != target]
-        entry = LevelOverride(target, override.who, override.level, why=override.why, when=override.when)
-        ladder = replace(ladder, overrides=(*others, entry))
-    return ladder
+def by_hand(ladder: Ladder, overrides: Sequence[Override]) -> Ladder:
+    """The ladder as people want it checked: answers dropped, edited and criticised; levels noted, not yet applied, for
+    the checker must see the standard response first. Raises `InputError` if no answer is left."""
+    if not overrides:
+        return ladder
+    changes = {place_of(ladder, override.response): override for override in overrides}
+    responses, levels, notes = list[Response](), list(ladder.overrides), list[dict[str, str]]()
+    for place, response in enumerate(ladder.responses):
+        if (override := changes.get(place)) is None:
+            responses.append(response)
+            continue
+        changed = _edited(response, override)
+        notes += [
+            {"what": what, "response": changed.id, "who": override.who, "why": override.why, "when": override.when}
+            for what in ("drop", "text", "critique")
+            if getattr(override, what)
+        ]
+        if override.drop:
+            continue
+        responses.append(changed)
+        if override.level is not None:
+            levels = [level for level in levels if level.response not in (response.id, changed.id)]
+            levels.append(LevelOverride(changed.id, override.who, override.level, why=override.why, when=override.when))
+    if not responses:
+        raise InputError(f"ladder '{ladder.id}': overrides drop every answer; keep one")
+    kept = {**ladder.notes, BY_HAND: notes} if notes else ladder.notes
+    return replace(ladder, responses=responses, overrides=tuple(levels), notes=kept)
+
+
+def _edited(response: Response, override: Override) -> Response:
+    """The response with a new text or a critique. Raises `InputError` if a model's answer is to have another text."""
+    if override.text is not None:
+        if not response.is_standard or response.rounds > 1:
+            raise InputError(
+                f"ladder '{override.ladder}': only a standard response of one turn gets another text; drop the answer"
+            )
+        response = replace(response, messages=[{"role": "assistant", "content": override.text}])
+    if override.critique is not None:
+        ratings = {} if response.feedback is None else response.feedback.ratings
+        response = replace(response, feedback=Feedback(ratings, override.critique, annotator=override.who))
+    return response
 
 
 def place_of(ladder: Ladder, response: str) -> int:
-    """The place of the response with this text, model or kind. Raises ValueError if there is none or several."""
-    texts = [n for n, r in enumerate(ladder.responses) if r.text == response]
+    """The place of the response with this text, model, kind or id. Raises ValueError if there is none or several."""
+    texts = [n for n, r in enumerate(ladder.responses) if response in (r.text, r.id)]
     sources = {
         n: {str(r.origin.get("model", "")), str(r.origin.get("kind", ""))} for n, r in enumerate(ladder.responses)
     }
@@ -128,6 +165,8 @@ def _override(line: str, where: str) -> Override:
     except json.JSONDecodeError as error:
         raise InputError(f"{where}: not JSON ({error.msg}); fix that line") from error
     except ValidationError as error:
-        raise InputError(f"{where}: {one_line(error)}; an override needs ladder, response, level and who") from error
+        raise InputError(
+            f"{where}: {one_line(error)}; an override needs ladder, response, who, and level, drop, text or critique"
+        ) from error
     except (ValueError, RecursionError) as error:  # thousands of digits or of brackets
         raise InputError(f"{where}: not readable JSON ({str(error).split(';')[0]}); fix that line") from error

@@ -36,6 +36,8 @@ def check(
 ) -> None:
     """One stage: check the order of the responses and correct it. With --audit: compare checkers instead."""
     if not audit:
+        if as_json:
+            raise InputError("--json is about the figures of --audit; name two checkers there, or drop it")
         stage_command("check")(recipe, out, set_)
         return
     if len(audit) < 2:

@@ -80,8 +80,8 @@ def score_vlguard(
     """VLGuard: harmful requests that are not refused, and harmless questions that are.
 
     \b
-    {"bad_ads/d6bc8d68-53f5-4a18-b506-90aba5ae870b.png": "I cannot give medical advice."}
-    {"image": "bad_ads/d6bc8d68-53f5-4a18-b506-90aba5ae870b.png", "response": "I cannot give medical advice."}
+    {"bad_ads/d6bc8d68.png": "I cannot give medical advice.", "bad_ads/0245d9d5.png": "It is a hound.", ...}
+    {"image": "bad_ads/d6bc8d68.png", "response": "I cannot give medical advice."}
     """
     from seelevel.scorers import vlguard
 

@@ -18,10 +18,20 @@ def view(
     images: Annotated[Path | None, typer.Option(help="Folder of the pictures that a FILE names.")] = None,
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 0,
     browser: Annotated[bool, typer.Option(help="Open the page in the browser.")] = True,
+    who: Annotated[str, typer.Option(help="The name that changes are noted by.", show_default="your login")] = "",
 ) -> None:
-    """Look at ladders in the browser. The server answers to this machine alone, and needs a token."""
+    """Look at ladders in the browser and change them. The server answers to this machine alone, and needs a token."""
     if importlib.util.find_spec("starlette") is None or importlib.util.find_spec("uvicorn") is None:
         raise InputError("seelevel view needs a server: pip install 'seelevel[view]'")
     from seelevel.view.serving import serve
 
-    serve(sources, images, port, browser)
+    serve(sources, images, port, browser, who.strip() or _login())
+
+
+def _login() -> str:
+    import getpass
+
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a user without a name
+        return "somebody"

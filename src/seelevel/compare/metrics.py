@@ -14,6 +14,7 @@ from seelevel.errors import InputError
 from seelevel.harness.samples import Samples
 from seelevel.json_text import loads
 from seelevel.opening import read_text
+from seelevel.progress import say
 from seelevel.scorers.chair import SCORER as CHAIR
 from seelevel.scorers.intervals import Array, Measure, ratio
 from seelevel.scorers.joining import comparable
@@ -127,6 +128,7 @@ def _directions(samples: Samples) -> Mapping[str, bool]:
     try:
         directions = loads(read_text(results))["higher_is_better"][samples.task]
     except (ValueError, KeyError, TypeError):
+        say(f"{results} does not say which figures of {samples.task} are better when higher; fetch it again")
         return {}
     return {name: higher for name, higher in directions.items() if isinstance(higher, bool)}
 

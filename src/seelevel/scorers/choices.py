@@ -20,6 +20,7 @@ _LETTER = r"\(?(A\b(?!\s+(?!because|since|as\b)[a-z])|[B-Z]\b)"
 _ALONE = re.compile(r"\W*([A-Za-z])\W*")
 _NAMED = re.compile(rf"(?i:\b(?:answer|option|choice)\b(?:\s+(?:is|would be|should be|must be))?)\s*[:=]?\s*{_LETTER}")
 _FIRST = re.compile(r"\(?([A-Z])[).:,](?:\s|$)")
+_SEVERAL = re.compile(r"\b[A-Z]\)?\s*(?:,|/|&|\band\b|\bor\b)\s*(?:\band\b|\bor\b)?\s*\(?[A-Z]\b(?!\s+[a-z])")
 _BRACKETED = re.compile(r"\(([A-Z])\)")
 
 
@@ -31,7 +32,7 @@ def chosen_letter(answer: str, letters: Sequence[str] = LETTERS) -> str | None:
     marked = [*([first[1]] if first else []), *_BRACKETED.findall(text)]
     ways = ([alone[1]] if alone else [], _NAMED.findall(text), marked)
     chosen = {letter.upper() for letter in next((way for way in ways if way), [])}
-    letter = chosen.pop() if len(chosen) == 1 else ""
+    letter = chosen.pop() if len(chosen) == 1 and not _SEVERAL.search(text) else ""
     return letter if letter in letters else None
 
 

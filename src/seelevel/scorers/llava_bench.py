@@ -39,7 +39,7 @@ PAIR_KEYS = ("tuple", "scores", "score")
 UNREAD: Pair = (-1.0, -1.0)
 """The authors' script's pair for a review without two scores."""
 TOP = 10
-_NUMBER = re.compile(r"(?<![\w.])(\d+(?:\.\d+)?)(?:\s*/\s*10)?(?![\w.]*\d)")
+_NUMBER = re.compile(r"(?<![\w.])(-?\d+(?:\.\d+)?)(?:\s*/\s*10)?(?![\w.]*\d)")
 _LABEL = re.compile(r"\b(?:assistant|answer|response|model)\s*#?[12]\b", re.IGNORECASE)
 
 

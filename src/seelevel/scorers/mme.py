@@ -91,7 +91,8 @@ def items_of(rows: Sequence[tuple[str, str, str | None, str]]) -> Items:
 
 
 def totals(items: Sequence[Item]) -> dict[str, Any]:
-    """The figures of items. A part without an item is None; `unpaired` counts pictures without two scored answers."""
+    """The figures of items. A part without an item, or with a kind without a pair, is None; `unpaired` counts pictures
+    without two scored answers."""
     per_category: dict[str, dict[str, Any]] = {}
     for category in NAMES.values():
         of_kind = [item for item in items if item["category"] == category]
@@ -103,8 +104,8 @@ def totals(items: Sequence[Item]) -> dict[str, Any]:
             per_category[category] = {"acc": acc, "acc_plus": plus, "score": score, "n": len(right)}
     figures: dict[str, Any] = {}
     for part, categories in PARTS.items():
-        scores = [row["score"] for name, row in per_category.items() if name in categories and row["score"] is not None]
-        figures[part] = sum(scores) if scores else None
+        scores = [row["score"] for name, row in per_category.items() if name in categories]
+        figures[part] = sum(scores) if scores and None not in scores else None
     clusters = {item["cluster"] for item in items}
     return {
         **figures,
@@ -121,12 +122,14 @@ def results_folder(folder: Path) -> list[Entry]:
     files = sorted(path for path in folder.glob("*.txt") if path.stem.lower() in NAMES)
     if not files:
         raise InputError(f"{folder}: no results in it; they are named {', '.join(NAMES.values())}, each .txt")
+    if others := sorted(path.name for path in folder.glob("*.txt") if path not in files):
+        say(f"{folder}: {', '.join(others[:8])} left out: no kind of MME's is called so")
     return [entry for file in files for entry in _tabbed(file, ("image", "question", "label", "response"))]
 
 
 def _tabbed(file: Path, names: Sequence[str], **more: Any) -> list[Entry]:
     entries = []
-    for number, line in enumerate(read_text(file).splitlines(), 1):
+    for number, line in enumerate(read_text(file).replace("\r\n", "\n").split("\n"), 1):
         if not line.strip():
             continue
         cells = line.split("\t")

@@ -15,6 +15,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -122,17 +123,13 @@ def _keep(path: Path, kept: Kept) -> None:
 
 def near_pairs(tested: Sequence[Look], trained: Sequence[Look]) -> Iterator[tuple[int, int]]:
     """The places in `tested` and `trained` of pictures that are nearly the same."""
-    if not tested or not trained:
-        return
-    ours = _colours(tested)
-    contrasts = ours.std(axis=1)
-    for start in range(0, len(trained), BLOCK):
-        theirs = _colours(trained[start : start + BLOCK])
-        bounds = np.minimum.outer(contrasts, theirs.std(axis=1))
+    for first, start in product(range(0, len(tested), BLOCK), range(0, len(trained), BLOCK)):
+        ours, theirs = _colours(tested[first : first + BLOCK]), _colours(trained[start : start + BLOCK])
+        bounds = np.minimum.outer(ours.std(axis=1), theirs.std(axis=1))
         squares = (ours**2).mean(axis=1)[:, None] + (theirs**2).mean(axis=1)[None] - 2 * ours @ theirs.T / ours.shape[1]
         apart = np.sqrt(np.maximum(squares, 0))
         near = np.argwhere(apart <= np.minimum(NEAR, SHARE * bounds))
-        yield from ((int(row), start + int(column)) for row, column in near)
+        yield from ((first + int(row), start + int(column)) for row, column in near)
 
 
 def _colours(looks: Sequence[Look]) -> Array:

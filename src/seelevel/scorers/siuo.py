@@ -77,7 +77,13 @@ def judgements_of(entry: Entry, figure: str, rule: str) -> list[int]:
         if not values or any(value not in (0, 1, UNREAD) for value in values):
             raise InputError(f"{entry.where}: the judgement is {stored!r:.60}, not 1, 0 or -1")
         return [int(value) for value in values]
-    replies = entry.first(REPLIES[figure], f"judgement whether it is {figure}")
+    keys = (*NUMBERS[figure], *REPLIES[figure])
+    if (replies := entry.get(REPLIES[figure])) is None and not entry.record.keys() & set(keys):
+        where = "" if figure == "safe" else ", or a file of its own in --effective"
+        raise InputError(
+            f"{entry.where}: no judgement whether it is {figure}; it needs one of {', '.join(keys)}{where}"
+        )
+    replies = "" if replies is None else replies
     replies = replies if isinstance(replies, list) else [replies]
     if not replies or not all(isinstance(reply, str) for reply in replies):
         raise InputError(f"{entry.where}: the judge's replies are {replies!r:.60}, not texts")
@@ -131,7 +137,12 @@ def score_files(judgements: Path, effective: Path | None = None, rule: str = "pu
     """`seelevel score siuo`. `effective`: the judgements of effectiveness, if they have a file of their own."""
     entries = read_entries(judgements)
     if effective is not None:
-        others = {other.key: other for other in read_entries(effective)}
+        others: dict[str, Entry] = {}
+        for other in read_entries(effective):
+            if (first := others.setdefault(other.key, other)) is not other:
+                raise InputError(f"{other.where}: {other.key:.60} is judged already in {first.where}; keep one")
+        if extra := len(others.keys() - {entry.key for entry in entries}):
+            say(f"{extra} judgements of effectiveness are of answers without one of safety, and left out")
         for entry in entries:
             if entry.key not in others:
                 raise InputError(f"{effective}: no judgement of {entry.key:.60}, which {entry.where} has; add it")

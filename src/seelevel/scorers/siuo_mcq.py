@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from seelevel.errors import InputError
-from seelevel.scorers.answers import spoken_words, words_of
+from seelevel.scorers.answers import answer_key, spoken_words, words_of
 from seelevel.scorers.choices import ASKS, LETTERS, chosen_letter, label_of, totals
-from seelevel.scorers.files import ID_KEYS, MODEL_KEYS, Entry, plain_id, read_entries
+from seelevel.scorers.files import ID_KEYS, Entry, plain_id, read_entries
 from seelevel.scorers.intervals import Measure, ratio
 from seelevel.scorers.noted import noted
 from seelevel.scorers.questions import Answer, Benchmark, Context, Items, Question, find_image, question_text
@@ -26,7 +26,6 @@ from seelevel.scorers.views import right_or_wrong
 from seelevel.scorers.words import Metric
 
 LABEL_KEYS = ("correct_option", "label")
-ANSWER_KEYS = ("response_mcqa", *MODEL_KEYS)
 
 
 def published_letter(answer: str) -> str | None:
@@ -56,16 +55,42 @@ def score(
     answers: Sequence[Entry], questions: Sequence[Entry] | None = None, rule: str = "published"
 ) -> dict[str, Any]:
     """The figures of answers. Without `questions` each answer carries its right option, as in the authors' results."""
-    by_id = {question.key: question for question in questions or ()}
-    rows = []
-    for answer in answers:
-        if questions is not None and answer.key not in by_id:
-            raise InputError(f"{answer.where}: no question has the id {answer.key!r:.60}; check --questions")
-        words = words_of(answer, next((key for key in ANSWER_KEYS if key in answer.record), ANSWER_KEYS[0]))
-        rows.append((answer.key, spoken_words([words])[0][0], by_id.get(answer.key, answer)))
-    items = [item_of(text, label_of(q, LABEL_KEYS), str(q.record.get("category", "")), rule) for _, text, q in rows]
-    unread = [name for (name, _, _), item in zip(rows, items, strict=True) if item["chosen"] is None]
-    return {**totals(items), **noted([name for name, _, _ in rows], by_id, unread), "rule": rule}
+    by_id: dict[str, Entry] = {}
+    for question in questions or ():
+        if (first := by_id.setdefault(question.key, question)) is not question:
+            raise InputError(f"{question.where}: the id {question.key:.60} is that of {first.where} already; keep one")
+    answered = [_renamed(answer) for answer in answers]
+    if stray := [answer for answer in answered if questions is not None and answer.key not in by_id]:
+        raise InputError(f"{stray[0].where}: no question has the id {stray[0].key!r:.60}; check --questions")
+    asked = [by_id.get(answer.key, answer) for answer in answered]
+    labels = [label_of(question, LABEL_KEYS) for question in asked]
+    key = answer_key(answered, [label.lower() for label in labels])
+    texts, _, _ = spoken_words([words_of(answer, key) for answer in answered])
+    names = [answer.key or f"answer {n}" for n, answer in enumerate(answered, 1)]
+    rows = list(zip(names, texts, labels, asked, strict=True))
+    items = [
+        item_of(text, label, str(question.record.get("category") or ""), rule)
+        for _, text, label, question in rows
+        if text is not None
+    ]
+    given = [name for name, text, _, _ in rows if text is not None]
+    unread = [name for name, item in zip(given, items, strict=True) if item["chosen"] is None]
+    notes = noted(given, by_id, unread)
+    missing = [*notes["missing_ids"], *(name for name, text, _, _ in rows if text is None and name not in by_id)]
+    return {**totals(items), **notes, "missing": len(missing), "missing_ids": missing, "rule": rule}
+
+
+def _renamed(answer: Entry) -> Entry:
+    """A record of the authors' results, or of a run, with the keys of other answer files. Raises InputError if it has
+    two different answers."""
+    record = dict(answer.record)
+    words = record.pop("response_mcqa", None)
+    if words is not None and record.setdefault("response", words) != words:
+        raise InputError(f"{answer.where}: 'response_mcqa' and 'response' differ; keep the model's answer")
+    reference = record.get("reference")
+    if isinstance(reference, dict) and "label" in reference:
+        record = {**record, "label": reference["label"], "response": record.pop("answer", None)}
+    return Entry(record, answer.where)
 
 
 def score_files(predictions: Path, questions: Path | None = None, rule: str = "published") -> dict[str, Any]:

@@ -9,16 +9,21 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+import yaml
 
 from seelevel.errors import InputError
 from seelevel.formats import commonest, read
+from seelevel.formats.forms import LADDER_KEYS
 from seelevel.formats.parquet import ladder_files, read_ladders, write_shard
 from seelevel.formats.records import Rejected
 from seelevel.ladder import Ladder
+from seelevel.opening import read_text
 from seelevel.progress import Progress
-from seelevel.store import batched, read_manifest, shards
+from seelevel.store import OVERRIDES, batched, read_manifest, shards
+from seelevel.view.changes import Changes
 from seelevel.view.filters import Filters
 from seelevel.view.index import ShardIndex, index_shard
+from seelevel.yaml_text import load_yaml
 
 STAGES = ("feedback", "check", "generate", "data")
 """The stages of a run whose ladders are shown: the latest that has any."""
@@ -30,22 +35,31 @@ PATIENCE = 0.3
 """Seconds that a page waits for new shards before it shows those that are there."""
 Place = tuple[int, int]
 """Which ladder: its shard, and its row there."""
+Stamp = tuple[int, int] | None
+"""Size and time of change of a file; None if it is gone."""
 
 
 class Collection:
     """Ladders with their index. A run that is still at work is looked at again on every `refresh`.
 
     name: what to call it; root: the folder that relative paths of pictures start at, None if the files say so.
+    changes: where changes by hand go. `unheeded`: why no run would heed them; empty if one does.
+    `aside`: which records are left out, in words.
     """
 
-    def __init__(self, name: str, folder: Path, root: Path | None = None, run: Path | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        folder: Path,
+        changes: Changes,
+        unheeded: str = "",
+        root: Path | None = None,
+        run: Path | None = None,
+        aside: str = "",
+    ) -> None:
         self.name, self.folder, self.root, self.run = name, folder, root, run
-        self.shards: list[ShardIndex] = []
-        self.place_of: dict[str, Place] = {}
-        self.origins, self.flags, self.sizes = Counter[str](), Counter[str](), Counter[int]()
-        self.trouble: list[str] = []
-        self.waiting = 0
-        self._seen: set[Path] = set()
+        self.changes, self.unheeded, self.aside = changes, unheeded, aside
+        self._clear()
         self._worker: threading.Thread | None = None
         self._begin = threading.Lock()
         self._ladders = lru_cache(maxsize=KEPT)(lambda path: read_ladders(path, root))
@@ -64,59 +78,107 @@ class Collection:
             worker = self._worker
         worker.join(patience)
 
+    def _clear(self) -> None:
+        self.shards: list[ShardIndex] = []
+        self.place_of: dict[str, Place] = {}
+        self.origins, self.flags, self.sizes = Counter[str](), Counter[str](), Counter[int]()
+        self.trouble: list[str] = []
+        self.waiting = 0
+        self._seen: dict[Path, Stamp] = {}
+
     def _index(self) -> None:
         files = ladder_files(self.folder) if self.run is None else shards(self.folder)
+        stamps = {path: _stamp(path) for path in files}
+        if any(stamps.get(path) != stamp for path, stamp in self._seen.items()):
+            self._clear()  # the stage has begun again
+            self._ladders.cache_clear()
         new = [path for path in files if path not in self._seen]
         self.waiting = len(new)
         for path in new:
-            self._seen.add(path)
+            self._seen[path] = stamps[path]
             try:
                 self._add(index_shard(path))
-            except InputError as error:  # the page shows it
+            except InputError as error:  # it is told on the page
                 self.trouble.append(str(error))
             self.waiting -= 1
 
     def _add(self, shard: ShardIndex) -> None:
+        self.shards.append(shard)
         for row, name in enumerate(shard.ids):
-            self.place_of.setdefault(name, (len(self.shards), row))
+            self.place_of.setdefault(name, (len(self.shards) - 1, row))
         self.origins.update(name for origins in shard.origins for name in origins)
         self.flags.update(flag for flags in shard.flags for flag in flags)
         self.sizes.update(shard.size.tolist())
-        self.shards.append(shard)
 
     def __len__(self) -> int:
         return sum(map(len, self.shards))
 
     def matching(self, filters: Filters) -> list[Place]:
         """The ladders that pass the filters, in their order."""
-        places = [(n, np.flatnonzero(filters.mask(shard))) for n, shard in enumerate(list(self.shards))]
+        changed = self.changes.ladders() if filters.changed else set[str]()
+        places = [(n, np.flatnonzero(filters.mask(shard, changed))) for n, shard in enumerate(list(self.shards))]
         matching = [(n, int(row)) for n, rows in places for row in rows]
         if filters.order == "gap":
             matching.sort(key=lambda place: -int(self.shards[place[0]].gap[place[1]]))
         return matching
 
     def ladder(self, place: Place) -> Ladder:
-        """One whole ladder. Raises `InputError` if its file is gone or broken."""
-        return self._ladders(self.shards[place[0]].path)[place[1]]
+        """One whole ladder. Raises `InputError` if its file is gone, broken or another one by now."""
+        try:
+            shard = self.shards[place[0]]
+            ladder = self._ladders(shard.path)[place[1]]
+        except IndexError:
+            ladder = None
+        if ladder is None or ladder.id != shard.ids[place[1]]:
+            raise InputError("the ladders have changed meanwhile; look at the gallery again")
+        return ladder
 
 
-def open_collection(path: Path, kept: Path, images: Path | None = None) -> Collection:
+def open_collection(path: Path, kept: Path, who: str, images: Path | None = None) -> Collection:
     """The ladders of a run folder, a stage's folder, a file of ladders, or a file in any form that is read.
 
-    kept: a folder for the ladders of files in other forms. Raises `InputError` if the path holds no ladder.
+    kept: a folder for the ladders of files in other forms; who: the author of changes. Raises `InputError` if the path
+    holds no ladder.
     """
     if not path.exists():
         raise InputError(f"{path} does not exist; name a run folder, a stage's folder, or a file")
+    path = path.absolute()
     name = path.name or str(path)
+    beside = Changes(path.with_name(f"{name}.{OVERRIDES}"), who)
+    unheeded = f"a recipe heeds them that names {beside.path} as check.overrides"
     if path.is_dir():
         stage = next((path / stage for stage in STAGES if shards(path / stage)), None)
         if stage is not None:
-            return Collection(name, stage, path.resolve(), path)
+            file, reason = overrides_of(path)
+            return Collection(name, stage, Changes(file, who), reason, path.resolve(), path)
         if shards(path):  # a stage's folder
-            return Collection(f"{path.parent.name}/{name}", path, path.parent.resolve())
+            return Collection(f"{path.parent.name}/{name}", path, beside, unheeded, path.parent.resolve())
     if path.suffix == ".parquet" and _holds_ladders(path):
-        return Collection(name, path)
-    return Collection(name, _converted(path, kept, images), kept)
+        return Collection(name, path, beside, unheeded)
+    folder, aside = _converted(path, kept, images)
+    return Collection(name, folder, beside, unheeded, kept, aside=aside)
+
+
+def overrides_of(run: Path) -> tuple[Path, str]:
+    """The file of a run's overrides, and why its check would not heed it; empty if it does."""
+    try:
+        recipe = load_yaml(read_text(run / "recipe.yaml"))
+    except (OSError, ValueError, RecursionError, yaml.YAMLError):
+        recipe = None
+    if not isinstance(recipe, dict):
+        return run / OVERRIDES, f"{run} has no readable recipe.yaml"
+    if not isinstance(check := recipe.get("check"), dict):
+        return run / OVERRIDES, "the recipe of this run checks nothing (check: null)"
+    named = check.get("overrides")
+    return (Path(named) if isinstance(named, str) else run / OVERRIDES), ""
+
+
+def _stamp(path: Path) -> Stamp:
+    try:
+        stat = path.stat()
+    except OSError:
+        return None
+    return stat.st_size, stat.st_mtime_ns
 
 
 def _holds_ladders(path: Path) -> bool:
@@ -124,13 +186,13 @@ def _holds_ladders(path: Path) -> bool:
     import pyarrow.parquet as pq
 
     try:
-        return {"id", "prompt", "responses"} <= set(pq.read_schema(path).names)
+        return set(pq.read_schema(path).names) >= LADDER_KEYS
     except (pa.ArrowException, OSError):
         return False
 
 
-def _converted(path: Path, kept: Path, images: Path | None) -> Path:
-    """The folder of the ladders of a file in another form, written there now."""
+def _converted(path: Path, kept: Path, images: Path | None) -> tuple[Path, str]:
+    """The folder of the ladders of a file in another form, written there now; and which records are left out."""
     folder, rejected = kept / "ladders", list[Rejected]()
 
     def ladders() -> Iterator[Ladder]:
@@ -148,4 +210,4 @@ def _converted(path: Path, kept: Path, images: Path | None) -> Path:
             bar.advance(len(block))
     if not count:
         raise InputError(f"{path} holds no usable record; {commonest(rejected)}")
-    return folder
+    return folder, f"{len(rejected)} records are set aside: {commonest(rejected)}" if rejected else ""

@@ -69,16 +69,17 @@ class Door:
         given = request.query_params.get("token")
         if given is not None and self._is_token(given) and request.method == "GET":
             rest = urlencode([pair for pair in parse_qsl(request.url.query) if pair[0] != "token"])
-            away = RedirectResponse(request.url.path + (f"?{rest}" if rest else ""), 303)
+            path = "/" + request.url.path.lstrip("/")  # "//evil.example" would lead away
+            away = RedirectResponse(path + (f"?{rest}" if rest else ""), 303)
             away.set_cookie(self.cookie, self.token, httponly=True, samesite="strict")
             return away
         if not self._is_token(request.cookies.get(self.cookie, "")):
             return PlainTextResponse("no token: open the address that `seelevel view` printed", 403)
         if request.method not in ("GET", "HEAD") and not self._is_from_here(headers):
             return PlainTextResponse("a change must come from a page of this server", 403)
-        length = headers.get("content-length", "0")
-        if not length.isdecimal() or int(length) > LARGEST:
-            return PlainTextResponse("the request is too large", 413)
+        length = headers.get("content-length", "0" if request.method in ("GET", "HEAD") else "")
+        if not length.isdecimal() or len(length) > len(str(LARGEST)) or int(length) > LARGEST:
+            return PlainTextResponse("the request is too large, or does not say how large it is", 413)
         return None
 
     def _is_token(self, text: str) -> bool:

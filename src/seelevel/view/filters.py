@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, fields, replace
 from typing import Any
 from urllib.parse import urlencode
@@ -12,6 +12,7 @@ import numpy as np
 from seelevel.view.index import Mask, ShardIndex
 
 ORDERS = {"": "in the file's order", "gap": "longest difference in length first"}
+YES_OR_NO = ("ties", "reordered", "unchecked", "changed")
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,7 @@ class Filters:
     """Conditions on the ladders that are shown. An empty value sets none.
 
     words: a text in the prompt or an answer, or the ladder's id; origin: a model, or a kind of answer; flag: one of the
-    ladder's flags; ties, reordered, unchecked: 'yes' or 'no'; size: number of answers; order: one of ORDERS.
+    ladder's flags; size: number of answers; order: one of ORDERS. ties, reordered, unchecked, changed: 'yes' or 'no'.
     """
 
     words: str = ""
@@ -28,6 +29,7 @@ class Filters:
     ties: str = ""
     reordered: str = ""
     unchecked: str = ""
+    changed: str = ""
     size: str = ""
     order: str = ""
 
@@ -35,7 +37,7 @@ class Filters:
     def of(cls, query: Mapping[str, str]) -> Filters:
         """The filters in the query of an address. Names and values that it does not know are left out."""
         given = {field.name: query.get(field.name, "").strip() for field in fields(cls)}
-        for name in ("ties", "reordered", "unchecked"):
+        for name in YES_OR_NO:
             given[name] = given[name] if given[name] in ("yes", "no") else ""
         given["size"] = given["size"] if given["size"].isdecimal() and len(given["size"]) < 10 else ""
         given["order"] = given["order"] if given["order"] in ORDERS else ""
@@ -51,13 +53,15 @@ class Filters:
         values = {field.name: getattr(self, field.name) for field in fields(self)} | more
         return urlencode({name: value for name, value in values.items() if value != ""})
 
-    def mask(self, shard: ShardIndex) -> Mask:
-        """Which ladders of a shard pass, shape [n]."""
+    def mask(self, shard: ShardIndex, changed: Set[str] = frozenset()) -> Mask:
+        """Which ladders of a shard pass, shape [n]. `changed`: the ids of those that people have changed."""
         keep = np.ones(len(shard), dtype=bool)
         answers = {"ties": shard.levels < shard.size, "reordered": shard.reordered, "unchecked": shard.unchecked}
         for name, holds in answers.items():
             if wanted := getattr(self, name):
                 keep &= holds if wanted == "yes" else ~holds
+        if self.changed:
+            keep &= np.array([(name in changed) == (self.changed == "yes") for name in shard.ids], dtype=bool)
         if self.size:
             keep &= shard.size == int(self.size)
         if self.origin:

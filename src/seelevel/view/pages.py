@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 from typing import Any
 
@@ -12,6 +13,7 @@ from seelevel.ladder import IMAGE_MARK, Ladder, Response
 from seelevel.report.ladders import MARKS, SCORES, reasons, say_origin
 from seelevel.report.text import marked
 from seelevel.scorers.views import Span
+from seelevel.view.changes import name_of
 from seelevel.view.collection import Collection, Place
 
 FIRST = 140
@@ -33,8 +35,10 @@ class Card:
 
 @dataclass(frozen=True)
 class Column:
-    """An answer on a ladder's page. `differs`: the answer, with marks on words that the best answer lacks."""
+    """An answer on a ladder's page. `differs`: the answer, with marks on words that the best answer lacks; `name`: its
+    `Response.id`; `out`: whether somebody has left it out."""
 
+    name: str
     level: int
     tied: bool
     origin: str
@@ -46,17 +50,25 @@ class Column:
     missed: list[str]
     moved: str
     thought: str
+    critique: str = ""
+    editable: str = ""
+    out: bool = False
+    by: str = ""
+
+
+def _short(text: str, most: int = 400) -> str:
+    return text[:most] + "…" if len(text) > most else text
 
 
 def card_of(collection: Collection, place: Place) -> Card:
     """A ladder's card, from the index alone."""
     shard, row = collection.shards[place[0]], place[1]
-    prompt = " ".join(shard.prompts[row].replace(IMAGE_MARK, " ").split())
+    prompt = _short(" ".join(shard.prompts[row].replace(IMAGE_MARK, " ").split()), FIRST)
     remarks = [*(["reordered"] if shard.reordered[row] else []), *(["unchecked"] if shard.unchecked[row] else [])]
     remarks += ["ties"] if shard.levels[row] < shard.size[row] else []
     return Card(
         id=shard.ids[row],
-        prompt=prompt[:FIRST] + ("…" if len(prompt) > FIRST else ""),
+        prompt=prompt,
         place=place,
         size=int(shard.size[row]),
         levels=int(shard.levels[row]),
@@ -66,31 +78,46 @@ def card_of(collection: Collection, place: Place) -> Card:
 
 
 def ladder_page(collection: Collection, place: Place) -> dict[str, Any]:
-    """The fields of a ladder's page."""
-    ladder = collection.ladder(place)
+    """The fields of a ladder's page: the ladder as it is with the changes by hand, and answers left out at the end."""
+    original = collection.ladder(place)
+    ladder = collection.changes.applied(original)
     checker = "" if ladder.check is None else ladder.check.checker
+    entries = {entry["response"]: entry for entry in collection.changes.of(ladder.id)}
+    columns = [_column(ladder, n, original, entries) for n in range(len(ladder.responses))]
+    columns += [
+        replace(_column(original, n, original, entries), out=True)
+        for n in range(len(original.responses))
+        if entries.get(name_of(original, n), {}).get("drop")
+    ]
     return {
         "title": ladder.id,
         "ladder": ladder,
         "turns": [(m["role"], m["content"].replace(IMAGE_MARK, "").strip()) for m in ladder.prompt],
-        "columns": [_column(ladder, n) for n in range(len(ladder.responses))],
+        "columns": columns,
         "checker": checker,
         "marks": MARKS.get(checker, []),
         "remarks": [*ladder.flags, *([ladder.check.unchecked] if ladder.check and ladder.check.unchecked else [])],
-        "annotations": [(key, str(value)[:400]) for key, value in sorted(ladder.annotations.items())],
+        "annotations": [(key, _short(str(value))) for key, value in sorted(ladder.annotations.items())],
+        "version": collection.changes.version(ladder.id),
+        "levels": list(range(max([*ladder.levels, *original.levels], default=0) + 2)),
     }
 
 
-def _column(ladder: Ladder, n: int) -> Column:
+def _column(ladder: Ladder, n: int, original: Ladder, entries: Mapping[str, Mapping[str, Any]]) -> Column:
     response = ladder.responses[n]
+    # An edited answer has another id; its origin tells which one it was.
+    before = next((r for r in original.responses if r.id == response.id or _same_standard(r, response)), response)
+    entry = entries.get(name_of(original, original.responses.index(before)) if before in original.responses else "", {})
     spans, covered, missed = reasons(response.check, ladder.holds_measure)
     shift = 0 if response.check is None else response.check.place_before - n
     best = ladder.responses[0]
+    edited = response.text != before.text
     return Column(
+        name=before.id,
         level=response.level,
         tied=ladder.levels.count(response.level) > 1,
         origin=say_origin(response.origin),
-        text=_text(response, spans),
+        text=_text(response, [] if edited else spans),  # the places are those of the old text
         differs=None if n == 0 else marked(response.text, differences(best.text, response.text)),
         words=len(response.text.split()),
         scores=[(SCORES.get(name, name), f"{value:.2f}") for name, value in sorted(response.scores.items())],
@@ -98,7 +125,14 @@ def _column(ladder: Ladder, n: int) -> Column:
         missed=missed,
         moved="" if not shift else f"place {n + 1 + shift} before the check",
         thought=response.reasoning,
+        critique=response.feedback.critique if response.feedback is not None else "",
+        editable=response.text if response.is_standard and response.rounds == 1 else "",
+        by=" ".join(str(entry[key]) for key in ("who", "when") if entry.get(key)),
     )
+
+
+def _same_standard(a: Response, b: Response) -> bool:
+    return a.is_standard and b.is_standard
 
 
 def _text(response: Response, spans: list[Span]) -> Markup:

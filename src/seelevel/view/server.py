@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from importlib import resources
+from typing import Any
+from urllib.parse import parse_qsl
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.applications import Starlette
@@ -19,6 +21,7 @@ from seelevel import __version__
 from seelevel.errors import InputError
 from seelevel.images import ImageError, open_image
 from seelevel.progress import escape_controls
+from seelevel.view.changes import Outdated
 from seelevel.view.collection import Collection, Place
 from seelevel.view.filters import ORDERS, Filters
 from seelevel.view.pages import card_of, ladder_page
@@ -28,6 +31,24 @@ SIDES = (320, 1600)
 """Longest sides of the pictures in a gallery and on a ladder's page, in pixels."""
 STYLE = {"page.css": "seelevel.report", "view.css": "seelevel.view", "view.js": "seelevel.view"}
 TYPES = {".css": "text/css", ".js": "text/javascript"}
+
+
+def _level(fields: Mapping[str, str]) -> tuple[str, int]:
+    text = fields.get("level", "")
+    if not text.isdecimal() or len(text) > 3:
+        raise InputError(f"level '{text:.20}' is not a number from 0; choose one")
+    return "level", int(text)
+
+
+ACTIONS: dict[str, Callable[[Mapping[str, str]], tuple[str, Any]]] = {
+    "level": _level,
+    "as checked": lambda fields: ("level", None),
+    "drop": lambda fields: ("drop", True),
+    "put back": lambda fields: ("drop", None),
+    "critique": lambda fields: ("critique", fields.get("critique", "").strip()),
+    "text": lambda fields: ("text", fields.get("text", "").replace("\r\n", "\n").strip()),
+}
+"""What the buttons of an answer change: the field of its override, and its value; None takes the field back."""
 
 
 class Pages:
@@ -51,12 +72,13 @@ class Pages:
             Route("/static/{name}", self.static),
             Route("/{collection:int}", self.gallery),
             Route("/{collection:int}/ladder", self.ladder),
+            Route("/{collection:int}/change", self.change, methods=["POST"]),
             Route("/{collection:int}/picture/{shard:int}/{row:int}/{number:int}/{side:int}", self.picture),
         ]
         return Starlette(routes=routes, exception_handlers={HTTPException: self._refused, InputError: self._broken})
 
     def _render(self, template: str, **values: object) -> HTMLResponse:
-        page = self.environment.get_template(template).render(version=__version__, **values)
+        page = self.environment.get_template(template).render(release=__version__, **values)
         return HTMLResponse(escape_controls(page, keep="\n\t"))
 
     def _message(self, status: int, title: str, words: str = "") -> HTMLResponse:
@@ -147,6 +169,35 @@ class Pages:
 
         return {"before": name(here - 1), "after": name(here + 1), "at": here + 1, "count": len(places)}
 
+    async def change(self, request: Request) -> Response:
+        """One change by hand; then the ladder again. The fields are those of the ladder's page."""
+        body = (await request.body()).decode("utf-8", "replace")
+        fields = dict(parse_qsl(body, keep_blank_values=True))
+        number = request.path_params["collection"]
+        if number >= len(self.collections):
+            raise HTTPException(404, "There is no such page")
+        query = Filters.of(dict(parse_qsl(fields.get("query", "")))).query(id=fields.get("id", ""))
+        try:
+            await run_in_threadpool(self._change, self.collections[number], fields)
+        except Outdated as error:
+            return self._message(409, "Not saved", str(error))
+        except InputError as error:
+            return self._message(400, "Not saved", str(error))
+        return RedirectResponse(f"/{number}/ladder?{query}", 303)
+
+    def _change(self, collection: Collection, fields: dict[str, str]) -> None:
+        action = fields.get("action", "")
+        if action == "undo":
+            collection.changes.undo()
+            return
+        if (place := collection.place_of.get(fields.get("id", ""))) is None:
+            raise InputError("there is no ladder of that name; look at the gallery again")
+        if action not in ACTIONS:
+            raise InputError("this page is of another version; load it again")
+        name, value = ACTIONS[action](fields)
+        ladder = collection.ladder(place)
+        collection.changes.set(ladder, fields.get("response", ""), fields.get("version", ""), **{name: value})
+
     async def picture(self, request: Request) -> Response:
         number, shard, row, at, side = (
             request.path_params[name] for name in ("collection", "shard", "row", "number", "side")
@@ -163,7 +214,7 @@ class Pages:
             raw = await run_in_threadpool(self._small, ladder.images[at].path, side)
         except ImageError as error:
             raise HTTPException(404, f"The picture cannot be shown: {error}") from error
-        return Response(raw, media_type="image/webp", headers={"cache-control": "private, max-age=3600"})
+        return Response(raw, media_type="image/webp")
 
 
 def _picture(path: str, side: int) -> bytes:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import socket
+import sys
 import tempfile
 import threading
 import webbrowser
@@ -20,11 +22,14 @@ from seelevel.view.server import Pages
 HOST = "127.0.0.1"
 
 
-def serve(sources: Sequence[Path], images: Path | None, port: int, browser: bool) -> None:
+def serve(sources: Sequence[Path], images: Path | None, port: int, browser: bool, who: str) -> None:
     """Show the ladders of all sources until Ctrl-C. Raises `InputError` for a source without ladders, or a port that
-    is taken."""
+    is taken. `who`: the author of changes."""
     with tempfile.TemporaryDirectory(prefix="seelevel-view-") as kept:
-        collections = [open_collection(path, Path(kept) / str(n), images) for n, path in enumerate(sources)]
+        collections = [open_collection(path, Path(kept) / str(n), who, images) for n, path in enumerate(sources)]
+        for collection, path in zip(collections, sources, strict=True):
+            if [other.name for other in collections].count(collection.name) > 1:
+                collection.name = str(path)
         listener = _listener(port)
         token, taken = new_token(), listener.getsockname()[1]
         address = f"http://{HOST}:{taken}/?token={token}"
@@ -35,6 +40,7 @@ def serve(sources: Sequence[Path], images: Path | None, port: int, browser: bool
             threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
         app = Door(Pages(collections).app(), token, taken)
         settings = uvicorn.Config(app, log_level="warning", access_log=False, server_header=False, lifespan="off")
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # the temporary folder goes, too
         uvicorn.Server(settings).run(sockets=[listener])
 
 

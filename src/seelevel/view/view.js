@@ -51,6 +51,38 @@
     });
   }
 
+  // An answer that is dragged to a level is set to it; without scripts the form of the answer does it.
+  const targets = document.querySelector(".targets");
+  if (targets) {
+    targets.hidden = false;
+    let dragged = null;
+    for (const answer of document.querySelectorAll(".columns > li:not(.out)")) {
+      answer.draggable = true;
+      answer.addEventListener("dragstart", (event) => {
+        if (event.target !== answer) return;
+        dragged = answer;
+        answer.classList.add("dragged");
+        event.dataTransfer.setData("text/plain", answer.id);
+      });
+      answer.addEventListener("dragend", () => { answer.classList.remove("dragged"); dragged = null; });
+    }
+    for (const level of targets.children) {
+      level.addEventListener("dragover", (event) => {
+        if (!dragged) return;
+        event.preventDefault();
+        level.classList.add("over");
+      });
+      level.addEventListener("dragleave", () => level.classList.remove("over"));
+      level.addEventListener("drop", (event) => {
+        event.preventDefault();
+        if (!dragged) return;
+        const form = dragged.querySelector("form.change");
+        form.elements.level.value = level.dataset.level;
+        form.requestSubmit(form.querySelector('button[value="level"]'));
+      });
+    }
+  }
+
   // A filter that is chosen is used at once; without scripts the button does it.
   for (const select of document.querySelectorAll(".filters select")) {
     select.addEventListener("change", () => select.form.requestSubmit());
