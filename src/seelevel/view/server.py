@@ -69,6 +69,7 @@ class Pages:
     def app(self) -> Starlette:
         routes = [
             Route("/", self.home),
+            Route("/favicon.ico", lambda request: Response(status_code=204)),
             Route("/static/{name}", self.static),
             Route("/{collection:int}", self.gallery),
             Route("/{collection:int}/ladder", self.ladder),
