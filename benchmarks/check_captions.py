@@ -14,7 +14,7 @@ a data set's own answers. The auto-check is measured for every rule and threshol
 rule and threshold (by agreement with F1, the mean over the three sets, standards `each`), the odd ones show them.
 
 No CLIP weights come with the package: `--clip FOLDER --pictures FOLDER` adds the checker `image`, with a CLIP or SigLIP
-and COCO's pictures.
+and COCO's pictures; `--judge MODEL --pictures FOLDER` adds the checker `judge`, listwise, with a model that sees them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ import argparse
 import json
 import platform
 import random
-import re
 import resource
 import time
 from collections import Counter
@@ -37,6 +36,7 @@ import torch
 
 from benchmarks.check import DATA, _minilm
 from benchmarks.lexical import Lexical, trigrams, words
+from benchmarks.pictured import judged, similarities
 from seelevel.check.autocheck import DEFAULT_THRESHOLD, Comparison, Units
 from seelevel.check.objects import compared
 from seelevel.check.rules import Rule, figure
@@ -154,9 +154,15 @@ def autochecks(standard: Encoded, response: Encoded) -> dict[Any, Worth]:
 
 
 def measured(
-    ladders: Sequence[Captions], encoders: Mapping[str, TextEncoder], image: Any, seed: int
+    ladders: Sequence[Captions],
+    encoders: Mapping[str, TextEncoder],
+    pictured: Mapping[str, Callable[[str, Sequence[str]], list[float]]],
+    seed: int,
 ) -> list[dict[Any, Any]]:
-    """Per image {(checker, truth, standards): [sum of tau-b, number of ladders]}, with its cluster."""
+    """Per image {(checker, truth, standards): [sum of tau-b, number of ladders]}, with its cluster.
+
+    pictured: checkers that see the picture, by name: from image and captions to what the captions are worth.
+    """
     rng, items = random.Random(seed), []
     for block in batched(ladders, BLOCK):
         texts = list(dict.fromkeys(text for ladder in block for text in ladder.texts))
@@ -165,14 +171,14 @@ def measured(
         vectors = {name: dict(zip(pieces, encoder.encode(pieces), strict=True)) for name, encoder in encoders.items()}
         for ladder in block:
             encoded = {name: [Encoded.of(units[t], vectors[name]) for t in ladder.texts] for name in encoders}
-            similar = [] if image is None else image(ladder)
+            seen = {name: worths(ladder.image, ladder.texts) for name, worths in pictured.items()}
 
             def worth(standard: int, response: int) -> dict[Any, Worth]:
                 worths: dict[Any, Worth] = dict(baselines(ladder, standard, response, rng))  # noqa: B023
                 for name, captions in encoded.items():  # noqa: B023
                     of_encoder = autochecks(captions[standard], captions[response])
                     worths |= {(name, *key): value for key, value in of_encoder.items()}
-                return worths | ({"image": [similar[response]]} if similar else {})  # noqa: B023
+                return worths | {name: [values[response]] for name, values in seen.items()}  # noqa: B023
 
             items.append({"cluster": ladder.image, **_of_image(ladder, worth)})
     return items
@@ -261,21 +267,6 @@ def _row(set_: str, name: str, items: Sequence[dict[Any, Any]], checker: Any, tr
     return {"set": set_, "checker": name, "truth": truth, "standards": kind, "ladders": ladders, **value}
 
 
-def similarities(clip: Path, pictures: Path) -> Callable[[Captions], list[float]]:
-    """CLIPScore's cosine of a caption and its picture, COCO_val2014_000000000042.jpg or with other words before the
-    number."""
-    from seelevel.check.image import PictureEncoder
-
-    encoder = PictureEncoder(str(clip))
-    files = {int(m[1]): str(file) for file in pictures.iterdir() if (m := re.search(r"(\d+)\.\w+$", file.name))}
-
-    def of(ladder: Captions) -> list[float]:
-        picture = encoder.picture(files[int(ladder.image)])
-        return [float(vector @ picture) for vector in encoder.texts.encode(ladder.texts)]
-
-    return of
-
-
 def show(rows: Sequence[Mapping[str, Any]]) -> None:
     """The rows as a table: one line per set, standards and checker, one column per truth."""
     lines: dict[tuple[str, ...], dict[str, Any]] = {}
@@ -308,9 +299,11 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     if "MiniLM" in options.encoders:
         encoders["MiniLM"] = load_encoder(options.encoder or _minilm())
     encoders = {name: encoders[name] for name in options.encoders}
-    image = None if options.clip is None else similarities(options.clip, options.pictures)
+    pictured = {} if options.clip is None else {"image": similarities(options.clip, options.pictures)}
+    if options.judge is not None:
+        pictured["judge"] = judged(options.judge, options.pictures, options.seed)
     ladders = {name: read_ladders(options.data, name, options.limit, mentions) for name in SETS}
-    sets = {name: measured(of_set, encoders, image, options.seed) for name, of_set in ladders.items()}
+    sets = {name: measured(of_set, encoders, pictured, options.seed) for name, of_set in ladders.items()}
     rows = report(sets, encoders)
     settings = {
         "images": {name: [len(half(items, 0)), len(half(items, 1))] for name, items in sets.items()},
@@ -334,13 +327,14 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--encoders", nargs="*", default=["words", "trigrams", "world:clip", "MiniLM"])
     parser.add_argument("--encoder", help="a folder instead of the extra bench's all-MiniLM-L6-v2")
     parser.add_argument("--clip", type=Path, help="a CLIP's or SigLIP's folder; also needs --pictures")
+    parser.add_argument("--judge", help="a model that sees pictures, as in a recipe; also needs --pictures")
     parser.add_argument("--pictures", type=Path, help="folder of COCO's val2014 pictures")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--json", type=Path, help="also write all rows to this file")
     options = parser.parse_args(arguments)
-    if (options.clip is None) != (options.pictures is None):
-        parser.error("--clip and --pictures go together")
+    if (options.clip is None and options.judge is None) != (options.pictures is None):
+        parser.error("--pictures goes together with --clip or --judge")
     return options
 
 

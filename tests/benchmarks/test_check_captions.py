@@ -3,18 +3,32 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from benchmarks import check_captions
+from seelevel.models.base import Completion, Prompt, Sampling
 from seelevel.naming import named_model
 from seelevel.world.pictures.drawing import picture
 from seelevel.world.pictures.scenes import draw_scenes
 
 # Of dog and cat in the picture: both (P 1, R 1), one (1, 1/2), both and an absent bear (2/3, 1), the bear (0, 0).
 CAPTIONS = ["A dog and a cat.", "A dog.", "A dog and a cat and a bear.", "A bear."]
+
+
+class Longer:
+    """A judge that rates a caption by its words, which come shuffled."""
+
+    name = "longer"
+
+    def generate(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[Completion]:
+        assert all(Path(prompt.images[0]).is_file() for prompt in prompts)
+        texts = [re.findall(r'"(A [^"]*)"', prompt.messages[0]["content"]) for prompt in prompts]
+        return [Completion(f"Ratings: {[len(text.split()) for text in found]}", 3, True) for found in texts]
 
 
 @pytest.fixture
@@ -36,6 +50,7 @@ def data(tmp_path: Path) -> Path:
 def test_every_checker_is_measured_against_the_truth(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     clip = named_model("world:clip").path
     options = ["--data", str(data), "--encoders", "words", "--clip", clip, "--pictures", str(data / "pictures")]
+    options += ["--judge", "tests.benchmarks.test_check_captions:Longer"]
     report = check_captions.main([*options, "--json", str(data / "rows.json")])
     assert json.loads((data / "rows.json").read_text()) == report
 
@@ -49,6 +64,7 @@ def test_every_checker_is_measured_against_the_truth(data: Path, capsys: pytest.
     assert value("longer first", "recall", "best") == pytest.approx(2 / 6**0.5)
     assert value("shorter first", "recall", "best") == pytest.approx(-2 / 6**0.5)
     assert -1 <= value("image", "f1", "each") <= 1
+    assert value("judge", "recall", "best") == value("longer first", "recall", "best")
     checkers = {row["checker"] for row in report["rows"] if row["checker"].startswith("autocheck words, ")}
     assert {name.split(", ")[1].split(" ")[0] for name in checkers} == set(check_captions.RULES)
     assert report["settings"]["images"]["pope, 3 models"] == [2, 2]

@@ -99,8 +99,8 @@ class Objects:
                 missing.append(ladder.id)
             elif self.sets is None:
                 names.update(dict.fromkeys(annotated))
-        own = "the standard responses" if self.of_standard else "the records' annotations"
-        where = own if self.sets is None else "check.annotations"
+        inside = "the standard responses" if self.of_standard else "the records' annotations"
+        where = inside if self.sets is None else "check.annotations"
         if missing and len(missing) == count:
             raise InputError(f"{where} have objects for none of {count} ladders; {self._remedy(missing[0])}")
         if missing:

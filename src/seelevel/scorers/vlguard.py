@@ -97,8 +97,10 @@ def score(
     items, given, wanted, unread = list[Item](), list[str](), list[str](), list[str]()
     for part, entries in answers.items():
         for entry in entries:
-            if (own := entry.record.get("part", part)) != part:
-                raise InputError(f"{entry.where}: an answer of part {own!r:.40}, not {part}; name a file for each part")
+            if (named := entry.record.get("part", part)) != part:
+                raise InputError(
+                    f"{entry.where}: an answer of part {named!r:.40}, not {part}; name a file for each part"
+                )
         key = answer_key(entries)
         names = [f"{part}/{_picture(entry)}" for entry in entries]
         for name, entry in zip(names, entries, strict=True):
@@ -108,9 +110,10 @@ def score(
             items.append({"part": part, "refused": refused})
         given += names
         if questions is not None:
-            wanted += [f"{part}/{_picture(q)}" for q in questions if request_of(q, part) is not None]
-            if stray := [name for name in names if name not in set(wanted)]:
+            of_part = [f"{part}/{_picture(q)}" for q in questions if request_of(q, part) is not None]
+            if stray := sorted(set(names) - set(of_part)):
                 raise InputError(f"{entries[0].where}: {stray[0]:.80} is not a picture of that part; check --questions")
+            wanted += of_part
     return {**totals(items), **noted(given, wanted, unread), "rule": rule}
 
 

@@ -63,9 +63,9 @@ class Changes:
 
         Answers that are left out are gone. Overrides of answers that it does not have are passed over.
         """
-        known = [o for entry in self.of(ladder.id) if (o := _override(entry)) is not None and _has(ladder, o)]
-        changed = by_hand(ladder, known)
-        return changed.ordered(changed.responses) if known else ladder
+        overrides = [o for entry in self.of(ladder.id) if (o := _override(entry)) is not None and _has(ladder, o)]
+        changed = by_hand(ladder, overrides)
+        return changed.ordered(changed.responses) if overrides else ladder
 
     def set(self, ladder: Ladder, response: str, version: str, **fields: Any) -> None:
         """Change one answer, named by its `Response.id`: level, drop, text or critique; None takes a field back.
