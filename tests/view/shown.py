@@ -11,7 +11,7 @@ from seelevel.ladder import Image, Ladder, Response
 from seelevel.notes import Checked, CheckNote, Coverage, Match
 from seelevel.view.collection import Collection, open_collection
 from seelevel.view.door import Door
-from seelevel.view.server import Pages
+from seelevel.view.server import application
 from tests.formats.made import picture
 
 PORT, TOKEN = 8123, "a-token"
@@ -66,7 +66,7 @@ def opened(path: Path, kept: Path) -> Collection:
 
 def browser(*collections: Collection, inside: bool = True) -> TestClient:
     """A client of the pages; `inside`: with the token's cookie."""
-    client = TestClient(Door(Pages(collections).app(), TOKEN, PORT), base_url=f"http://127.0.0.1:{PORT}")
+    client = TestClient(Door(application(collections), TOKEN, PORT), base_url=f"http://127.0.0.1:{PORT}")
     if inside:
         client.get("/", params={"token": TOKEN})
     return client

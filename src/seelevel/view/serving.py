@@ -17,7 +17,7 @@ from seelevel.errors import InputError
 from seelevel.progress import show
 from seelevel.view.collection import open_collection
 from seelevel.view.door import Door, new_token
-from seelevel.view.server import Pages
+from seelevel.view.server import application
 
 HOST = "127.0.0.1"
 
@@ -38,7 +38,7 @@ def serve(sources: Sequence[Path], images: Path | None, port: int, browser: bool
             collection.refresh(patience=0)
         if browser:
             threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
-        app = Door(Pages(collections).app(), token, taken)
+        app = Door(application(collections), token, taken)
         settings = uvicorn.Config(app, log_level="warning", access_log=False, server_header=False, lifespan="off")
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # the temporary folder goes, too
         uvicorn.Server(settings).run(sockets=[listener])

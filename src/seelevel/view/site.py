@@ -1,0 +1,92 @@
+"""What all pages of `seelevel view` share: the collections, the templates, and the answers to what cannot be shown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import resources
+from typing import Protocol
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from seelevel import __version__
+from seelevel.errors import InputError
+from seelevel.progress import escape_controls
+from seelevel.view.collection import Collection
+
+STYLE = {"page.css": "seelevel.report", "view.css": "seelevel.view", "view.js": "seelevel.view"}
+TYPES = {".css": "text/css", ".js": "text/javascript"}
+
+
+class Part(Protocol):
+    """Pages that belong together. `link`: the address and the name of the first one, for the line at the top of every
+    page; None if it does not stand there."""
+
+    @property
+    def link(self) -> tuple[str, str] | None: ...
+
+    def routes(self) -> Sequence[BaseRoute]: ...
+
+
+class Site:
+    """Some collections, and how pages about them are written."""
+
+    def __init__(self, collections: Sequence[Collection]) -> None:
+        self.collections = collections
+        self.links: list[tuple[str, str]] = []
+        self.environment = Environment(
+            loader=PackageLoader("seelevel", "view"),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self.environment.globals["twice"] = lambda names: [(name, name) for name in names]
+
+    def app(self, parts: Sequence[Part]) -> Starlette:
+        self.links = [part.link for part in parts if part.link is not None]
+        routes = [
+            Route("/favicon.ico", lambda request: Response(status_code=204)),
+            Route("/static/{name}", self.static),
+            *(route for part in parts for route in part.routes()),
+        ]
+        return Starlette(routes=routes, exception_handlers={HTTPException: self._refused, InputError: self._broken})
+
+    def render(self, template: str, area: str = "", **values: object) -> HTMLResponse:
+        """A page. `area`: the address of the part that it belongs to."""
+        page = self.environment.get_template(template).render(
+            release=__version__, links=self.links, area=area, collections=list(enumerate(self.collections)), **values
+        )
+        return HTMLResponse(escape_controls(page, keep="\n\t"))
+
+    def message(self, status: int, title: str, words: str = "") -> HTMLResponse:
+        """A page with one line, and what to do."""
+        page = self.render("message.html.j2", title=title, words=words)
+        page.status_code = status
+        return page
+
+    def collection(self, request: Request) -> tuple[int, Collection]:
+        """The collection that an address names, looked at again. Raises `HTTPException` if there is none."""
+        number = request.path_params["collection"]
+        if number >= len(self.collections):
+            raise HTTPException(404, "There is no such page")
+        self.collections[number].refresh()
+        return number, self.collections[number]
+
+    async def static(self, request: Request) -> Response:
+        name = request.path_params["name"]
+        if name not in STYLE:
+            raise HTTPException(404, "There is no such page")
+        raw = resources.files(STYLE[name]).joinpath(name).read_bytes()
+        return Response(raw, media_type=TYPES[name[name.rindex(".") :]])
+
+    def _refused(self, request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        return self.message(error.status_code, error.detail)
+
+    def _broken(self, request: Request, error: Exception) -> Response:
+        return self.message(500, "This cannot be shown", str(error))
