@@ -114,7 +114,11 @@ def compare(names: Sequence[str]) -> Comparisons:
     Resampling has the seed of the first run, so two models of one run get the differences of its metrics.json. Raises
     InputError as `open_sides` and `share` do.
     """
-    sides = open_sides(names)
+    return compare_sides(open_sides(names))
+
+
+def compare_sides(sides: Sequence[Side]) -> Comparisons:
+    """Compare opened models with the first of them. Raises InputError as `share` does."""
     shared, notes = share(sides)
     seed = int(sides[0].settings.get("seed", 0))
     return Comparisons(sides, [_compared(sides, benchmark, seed) for benchmark in shared], notes)

@@ -194,7 +194,10 @@ def _jsonl(path: Path) -> Iterator[dict[str, Any]]:
     if not path.exists():
         return
     # not splitlines(), which also splits at characters that JSON texts may hold
-    lines = read_text(path).removesuffix("\n").split("\n")
+    try:
+        lines = read_text(path).removesuffix("\n").split("\n")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not UTF-8 text ({error}); run the stage again") from error
     for number, line in enumerate(lines, 1):
         try:
             record = loads(line)

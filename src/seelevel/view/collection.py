@@ -27,6 +27,7 @@ from seelevel.yaml_text import load_yaml
 
 STAGES = ("feedback", "check", "generate", "data")
 """The stages of a run whose ladders are shown: the latest that has any."""
+EVALUATE = "evaluate"
 SHARD = 512
 """Ladders of a file of another form that are kept together."""
 KEPT = 8
@@ -148,6 +149,8 @@ def open_collection(path: Path, kept: Path, who: str, images: Path | None = None
     unheeded = f"a recipe heeds them that names {beside.path} as check.overrides"
     if path.is_dir():
         stage = next((path / stage for stage in STAGES if shards(path / stage)), None)
+        if stage is None and (path / EVALUATE).is_dir():
+            stage = path / STAGES[0]  # its models can be compared
         if stage is not None:
             file, reason = overrides_of(path)
             return Collection(name, stage, Changes(file, who), reason, path.resolve(), path)

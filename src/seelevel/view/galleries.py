@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Mapping
-from functools import lru_cache
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -15,16 +13,14 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from seelevel.errors import InputError
-from seelevel.images import ImageError, open_image
 from seelevel.view.changes import Outdated
 from seelevel.view.collection import Collection, Place
 from seelevel.view.filters import ORDERS, Filters
 from seelevel.view.pages import card_of, ladder_page
+from seelevel.view.pictures import SIDES, Pictures
 from seelevel.view.site import Site
 
 PER_PAGE = 48
-SIDES = (320, 1600)
-"""Longest sides of the pictures in a gallery and on a ladder's page, in pixels."""
 
 
 def _level(fields: Mapping[str, str]) -> tuple[str, int]:
@@ -52,7 +48,7 @@ class Ladders:
 
     def __init__(self, site: Site) -> None:
         self.site = site
-        self._small = lru_cache(maxsize=512)(_picture)
+        self.pictures = Pictures()
 
     def routes(self) -> list[Route]:
         return [
@@ -158,7 +154,7 @@ class Ladders:
         number, shard, row, at, side = (
             request.path_params[name] for name in ("collection", "shard", "row", "number", "side")
         )
-        if number >= len(self.site.collections) or side not in SIDES:
+        if number >= len(self.site.collections):
             raise HTTPException(404, "There is no such picture")
         collection = self.site.collections[number]
         if shard >= len(collection.shards) or row >= len(collection.shards[shard]):
@@ -166,15 +162,4 @@ class Ladders:
         ladder = await run_in_threadpool(collection.ladder, (shard, row))
         if at >= len(ladder.images):
             raise HTTPException(404, "There is no such picture")
-        try:
-            raw = await run_in_threadpool(self._small, ladder.images[at].path, side)
-        except ImageError as error:
-            raise HTTPException(404, f"The picture cannot be shown: {error}") from error
-        return Response(raw, media_type="image/webp")
-
-
-def _picture(path: str, side: int) -> bytes:
-    """A picture as WebP whose longest side is at most `side` pixels. Raises `ImageError`."""
-    buffer = io.BytesIO()
-    open_image(path, side).save(buffer, "WEBP", quality=85, method=2)
-    return buffer.getvalue()
+        return await self.pictures.response(ladder.images[at].path, side)

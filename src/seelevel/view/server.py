@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from starlette.applications import Starlette
 
 from seelevel.view.collection import Collection
+from seelevel.view.comparing import Compare
 from seelevel.view.galleries import Ladders
 from seelevel.view.site import Site
 
 
 def application(collections: Sequence[Collection]) -> Starlette:
     site = Site(collections)
-    return site.app([Ladders(site)])
+    return site.app([Ladders(site), Compare(site)])

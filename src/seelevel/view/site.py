@@ -18,7 +18,13 @@ from seelevel.errors import InputError
 from seelevel.progress import escape_controls
 from seelevel.view.collection import Collection
 
-STYLE = {"page.css": "seelevel.report", "view.css": "seelevel.view", "view.js": "seelevel.view"}
+STYLE = {
+    "page.css": "seelevel.report",
+    "view.css": "seelevel.view",
+    "view.js": "seelevel.view",
+    "compare.css": "seelevel.view",
+    "compare.js": "seelevel.view",
+}
 TYPES = {".css": "text/css", ".js": "text/javascript"}
 
 
