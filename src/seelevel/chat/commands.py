@@ -26,7 +26,7 @@ class Talks:
 
     def __init__(self, chat: Chat, mark: str = "") -> None:
         self.chat, self.mark = chat, mark
-        self.began = time.strftime("chat-%Y%m%d-%H%M%S")
+        self.began = begun_now()
         self.ended: list[Interaction] = []
 
     def do(self, line: str) -> tuple[str, Pieces[str] | None]:
@@ -74,6 +74,11 @@ class Talks:
 
     def all(self) -> list[Interaction]:
         return [*self.ended, *self.current()]
+
+
+def begun_now() -> str:
+    """The name of a conversation that begins now."""
+    return time.strftime("chat-%Y%m%d-%H%M%S")
 
 
 def judge_named(judge: str | None, picture: str | None) -> str | None:

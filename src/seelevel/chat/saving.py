@@ -18,11 +18,11 @@ from seelevel.store import cache_folder
 
 
 class Saving:
-    """Where conversations are saved. wanted: the user's file; None: one in the cache. `file`: the one that was made,
-    None before the first `keep`."""
+    """Where conversations are saved. wanted: the user's file; name: of the file in the cache, if the user names none.
+    `file`: the one that was made, None before the first `keep`."""
 
-    def __init__(self, wanted: Path | None) -> None:
-        self.wanted = wanted
+    def __init__(self, wanted: Path | None, name: str) -> None:
+        self.wanted, self.name = wanted, name
         self.file: Path | None = None
 
     def keep(self, talks: Sequence[Interaction]) -> list[str]:
@@ -34,7 +34,7 @@ class Saving:
         """
         if not talks:
             return []
-        fallback = cache_folder() / "chats" / f"{talks[0].id}.jsonl"
+        fallback = cache_folder() / "chats" / f"{self.name}.jsonl"
         told = []
         for place in dict.fromkeys((self.file or self.wanted or fallback, fallback)):
             try:

@@ -191,7 +191,7 @@ class Terminal:
 
     def keep(self) -> None:
         """Save all conversations, and say where."""
-        for line in Saving(self.save).keep(self.talks.all()):
+        for line in Saving(self.save, f"{self.talks.began}-0").keep(self.talks.all()):
             self.write(f"{line}\n")
 
 

@@ -48,11 +48,10 @@ ACTIONS: dict[str, Callable[[Mapping[str, str]], tuple[str, Any]]] = {
 class Ladders:
     """The gallery of a collection, the pages of its ladders, and their pictures."""
 
-    link = ("/", "Ladders")
-
     def __init__(self, site: Site) -> None:
         self.site = site
-        self._small = lru_cache(maxsize=512)(_picture)
+        self.link = ("/", "Ladders") if site.collections else None
+        self._small = lru_cache(maxsize=512)(small_picture)
 
     def routes(self) -> list[Route]:
         return [
@@ -64,6 +63,8 @@ class Ladders:
         ]
 
     def home(self, request: Request) -> Response:
+        if not self.site.collections:
+            return RedirectResponse("/talk", 303)
         for collection in self.site.collections:
             collection.refresh()
         if len(self.site.collections) == 1:
@@ -173,7 +174,7 @@ class Ladders:
         return Response(raw, media_type="image/webp")
 
 
-def _picture(path: str, side: int) -> bytes:
+def small_picture(path: str, side: int) -> bytes:
     """A picture as WebP whose longest side is at most `side` pixels. Raises `ImageError`."""
     buffer = io.BytesIO()
     open_image(path, side).save(buffer, "WEBP", quality=85, method=2)

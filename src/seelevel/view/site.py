@@ -19,6 +19,7 @@ from seelevel.progress import escape_controls
 from seelevel.view.collection import Collection
 
 STYLE = {"page.css": "seelevel.report", "view.css": "seelevel.view", "view.js": "seelevel.view"}
+STYLE |= {"talk.css": "seelevel.view", "talk.js": "seelevel.view"}
 TYPES = {".css": "text/css", ".js": "text/javascript"}
 
 
