@@ -44,11 +44,10 @@ ACTIONS: dict[str, Callable[[Mapping[str, str]], tuple[str, Any]]] = {
 class Ladders:
     """The gallery of a collection, the pages of its ladders, and their pictures."""
 
-    link = ("/", "Ladders")
-
     def __init__(self, site: Site) -> None:
         self.site = site
         self.pictures = Pictures()
+        self.link = ("/", "Ladders") if site.collections else None
 
     def routes(self) -> list[Route]:
         return [
@@ -60,6 +59,8 @@ class Ladders:
         ]
 
     def home(self, request: Request) -> Response:
+        if not self.site.collections:
+            return RedirectResponse("/talk", 303)
         for collection in self.site.collections:
             collection.refresh()
         if len(self.site.collections) == 1:

@@ -9,9 +9,13 @@ from starlette.applications import Starlette
 from seelevel.view.collection import Collection
 from seelevel.view.comparing import Compare
 from seelevel.view.galleries import Ladders
+from seelevel.view.sessions import Sessions
 from seelevel.view.site import Site
+from seelevel.view.talking import Talking
 
 
-def application(collections: Sequence[Collection]) -> Starlette:
+def application(collections: Sequence[Collection], sessions: Sessions | None = None) -> Starlette:
+    """sessions: the conversations, if there is a model to talk with."""
     site = Site(collections)
-    return site.app([Ladders(site), Compare(site)])
+    talking = [] if sessions is None else [Talking(site, sessions)]
+    return site.app([Ladders(site), Compare(site), *talking])

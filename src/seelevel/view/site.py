@@ -18,13 +18,8 @@ from seelevel.errors import InputError
 from seelevel.progress import escape_controls
 from seelevel.view.collection import Collection
 
-STYLE = {
-    "page.css": "seelevel.report",
-    "view.css": "seelevel.view",
-    "view.js": "seelevel.view",
-    "compare.css": "seelevel.view",
-    "compare.js": "seelevel.view",
-}
+STYLE = dict.fromkeys(("view.css", "view.js", "compare.css", "compare.js", "talk.css", "talk.js"), "seelevel.view")
+STYLE["page.css"] = "seelevel.report"
 TYPES = {".css": "text/css", ".js": "text/javascript"}
 
 
