@@ -17,7 +17,7 @@ from starlette.routing import Route
 from seelevel.errors import InputError
 from seelevel.images import ImageError, open_image
 from seelevel.view.changes import Outdated
-from seelevel.view.collection import Collection, Place
+from seelevel.view.collection import PATIENCE, Collection, Place
 from seelevel.view.filters import ORDERS, Filters
 from seelevel.view.pages import card_of, ladder_page
 from seelevel.view.site import Site
@@ -65,7 +65,7 @@ class Ladders:
 
     def home(self, request: Request) -> Response:
         for collection in self.site.collections:
-            collection.refresh()
+            collection.refresh(PATIENCE / len(self.site.collections))
         if len(self.site.collections) == 1:
             return RedirectResponse("/0", 303)
         return self.site.render("home.html.j2", area="/")

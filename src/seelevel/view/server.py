@@ -8,9 +8,10 @@ from starlette.applications import Starlette
 
 from seelevel.view.collection import Collection
 from seelevel.view.galleries import Ladders
+from seelevel.view.runs import Runs
 from seelevel.view.site import Site
 
 
 def application(collections: Sequence[Collection]) -> Starlette:
     site = Site(collections)
-    return site.app([Ladders(site)])
+    return site.app([Ladders(site), Runs(site)])
