@@ -37,7 +37,7 @@ class Run(Stages):
     def everything(self) -> Path:
         """Run what has changed; returns the report's path."""
         self.preflight()
-        with self._lock():
+        with self._lock("run"):
             self._until_report()
             return self.report()
 
@@ -88,7 +88,7 @@ class Run(Stages):
         path. Raises `InputError` where they are not."""
         self.preflight()
         check_predecessors(self.names.recipe, self.out, stage)
-        with self._lock():
+        with self._lock(stage):
             return {
                 "base": self.base,
                 "generate": self.generate,

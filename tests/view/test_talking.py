@@ -96,7 +96,9 @@ def test_a_condition_is_for_models_that_were_trained_on_conditions(
 ) -> None:
     conditions = Conditions(TEMPLATE, ("honesty",), "")
     speakers = {"world:s": Speaker(longer), "world:m": Conditioned(Speaker(longer), conditions)}
-    monkeypatch.setattr("seelevel.view.voices.read_conditions", lambda path: conditions if Path(path).name == "m" else None)
+    monkeypatch.setattr(
+        "seelevel.view.voices.read_conditions", lambda path: conditions if Path(path).name == "m" else None
+    )
     page = Page(client(sessions(tmp_path, speakers)))
     assert page.html().count('value="/condition"') == 1
     assert "was not trained on conditions" in page.column("/condition 2", "m0")["notice"]

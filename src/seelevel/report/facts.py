@@ -228,6 +228,8 @@ def training_words(run: RunFolder) -> str:
         sentences.append(
             f"{points[-1][0]:,.0f} steps; the loss went from {first} at the first step to {last} at the last."
         )
+        if not run.stages["align"].done:
+            sentences.append("The training is not finished.")
     if facts.left_out:
         reasons = ", ".join(f"{count:,} for {why}" for why, count in facts.left_out.items())
         sentences.append(f"{facts.ladders or 0:,} ladders were trained on; left out: {reasons}.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
@@ -117,6 +117,10 @@ class RunFolder:
             except InputError as error:
                 say(f"report: {error}")
         return scorers
+
+    def with_log_of(self, stage: Stage) -> RunFolder:
+        """The same run with the log of another training, such as the control's."""
+        return replace(self, log=[] if stage.stale else list(_jsonl(stage.path / "log.jsonl")))
 
     def setting(self, *keys: str) -> Any:
         """A value of the recipe by its path; None if the recipe lacks it."""

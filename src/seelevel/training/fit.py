@@ -44,6 +44,7 @@ from seelevel.training.packing.tokens import ImageReader
 from seelevel.training.prepare import Prepared, ladder_content, prepare
 from seelevel.training.reference import by_level, data_fingerprint, reference_logprobs, weights_fingerprint
 from seelevel.training.settings import TOKENS_PER_BATCH, TRACKING, Layout, TrainSettings, precision
+from seelevel.training.step_log import lines_of
 from seelevel.training.trainer import FALL_WINDOW, Plan, PreferenceTrainer, best_fallen
 
 MAX_WARMUP = 0.1
@@ -102,7 +103,7 @@ def fit(
     """Train a model on ladders; returns counts for a manifest. `label` opens every line that is printed.
 
     Writes `out/model` (weights and processor) or, with LoRA or from an adapter, `out/adapter`, whole or not at all;
-    `out/log.jsonl`, one line per step; `out/left_out.jsonl`, the ladders not trained on, with reasons;
+    `out/log.jsonl`, one line per step, as it trains; `out/left_out.jsonl`, the ladders not trained on, with reasons;
     `out/training.json`, the returned counts. While it runs, `out/checkpoints` and the cache let the same call continue
     after a kill, to the same bytes. Raises `InputError` if the objective can learn from no ladder or none fits,
     `NonFiniteLossError` if a loss, a gradient or a final weight is NaN or infinite.
@@ -216,7 +217,7 @@ def _trainer(job: Job, session: Session, agreed: Agreed, reference: Sequence[Ten
     content = data_fingerprint(data.tokenised, data.images)
     answers = settings.answers_per_pass if isinstance(settings.answers_per_pass, int) else None
     fingerprint = digest(job.key, session.weights, content, data.interactions, agreed, job.seed)
-    plan = Plan(settings, agreed, session.budget, answers, fingerprint, job.label)
+    plan = Plan(settings, agreed, session.budget, answers, fingerprint, job.label, job.out / "log.jsonl")
     return PreferenceTrainer(model, arguments, data, reference, plan)
 
 
@@ -280,7 +281,7 @@ def _save(job: Job, session: Session, trainer: PreferenceTrainer) -> dict[str, A
             write_json(place / CONDITIONS, asdict(conditions))
 
     if session.arguments.process_index == 0:
-        write_atomically(job.out / "log.jsonl", _json_lines(history))
+        write_atomically(job.out / "log.jsonl", lines_of(history))
         write_atomically(job.out / "left_out.jsonl", _json_lines([asdict(entry) for entry in left_out]))
         write_json(job.out / "training.json", {**facts, "request": job.fingerprint})
         write_folder(job.target, write, sum(p.numel() * p.element_size() for p in model.parameters()) + (1 << 22))

@@ -35,6 +35,7 @@ from seelevel.training.prepare import Prepared
 from seelevel.training.rounding import FLOAT32, unit
 from seelevel.training.schedule import buckets, linked, schedule
 from seelevel.training.settings import TrainSettings
+from seelevel.training.step_log import StepLog
 
 FALL_WINDOW = 20
 """The warning needs this many steps with the best responses' log-probability below the reference's."""
@@ -45,7 +46,8 @@ KEPT_CHECKPOINTS = 1
 class Plan:
     """How to train. `agreed`, `tokens_per_batch` (padded, in one forward pass) and `answers` (in one segment of it, see
     `packing.collate`) are the ones decided for this model; `fingerprint` is of everything that changes the result, and
-    only checkpoints that carry it are resumed; `label` is the name of the progress bar."""
+    only checkpoints that carry it are resumed; `label` is the name of the progress bar; `log` is the file that gets the
+    figures of each step."""
 
     settings: TrainSettings
     agreed: Agreed
@@ -53,6 +55,7 @@ class Plan:
     answers: int | None
     fingerprint: str
     label: str = "align"
+    log: Path | None = None
 
 
 class PreferenceTrainer(Trainer):
@@ -93,6 +96,7 @@ class PreferenceTrainer(Trainer):
         self._step_sums: dict[str, Tensor] = {}
         self._warned = False
         self._writing: Path | None = None
+        self._step_log: StepLog | None = None if plan.log is None else StepLog(plan.log)
 
     def _get_train_sampler(self, train_dataset: Any = None) -> SequentialSampler:
         return SequentialSampler(self.train_dataset)
@@ -212,6 +216,8 @@ class PreferenceTrainer(Trainer):
             return
         super().log({**logs, **self._step_logs}, start_time)
         self.state.log_history[-1]["epoch"] = round(self.state.global_step * self._epochs_per_step, 6)
+        if self._step_log is not None and self.is_world_process_zero():
+            self._step_log.follow(self.state.log_history)
         fallen = best_fallen(self.state.log_history[-FALL_WINDOW:], self.rounding)
         if fallen is not None and not self._warned:
             self._warned = True

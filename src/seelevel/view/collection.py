@@ -30,6 +30,8 @@ STAGES = ("feedback", "check", "generate", "data")
 EVALUATE = "evaluate"
 SHARD = 512
 """Ladders of a file of another form that are kept together."""
+MOST_RUNS = 50
+"""Runs of a folder that are opened together."""
 KEPT = 8
 """Shards whose ladders are kept in memory."""
 PATIENCE = 0.3
@@ -88,6 +90,9 @@ class Collection:
         self._seen: dict[Path, Stamp] = {}
 
     def _index(self) -> None:
+        if self.run is not None and (folder := _latest(self.run)) not in (None, self.folder):
+            self.folder = folder  # the next stage has begun to write ladders
+            self._clear()
         files = ladder_files(self.folder) if self.run is None else shards(self.folder)
         stamps = {path: _stamp(path) for path in files}
         if any(stamps.get(path) != stamp for path, stamp in self._seen.items()):
@@ -148,18 +153,42 @@ def open_collection(path: Path, kept: Path, who: str, images: Path | None = None
     beside = Changes(path.with_name(f"{name}.{OVERRIDES}"), who)
     unheeded = f"a recipe heeds them that names {beside.path} as check.overrides"
     if path.is_dir():
-        stage = next((path / stage for stage in STAGES if shards(path / stage)), None)
-        if stage is None and (path / EVALUATE).is_dir():
-            stage = path / STAGES[0]  # its models can be compared
-        if stage is not None:
+        stage = _latest(path)
+        if stage is not None or is_run(path) or (path / EVALUATE).is_dir():  # models can be compared without ladders
             file, reason = overrides_of(path)
-            return Collection(name, stage, Changes(file, who), reason, path.resolve(), path)
+            return Collection(name, stage or path / STAGES[-1], Changes(file, who), reason, path.resolve(), path)
         if shards(path):  # a stage's folder
             return Collection(f"{path.parent.name}/{name}", path, beside, unheeded, path.parent.resolve())
     if path.suffix == ".parquet" and _holds_ladders(path):
         return Collection(name, path, beside, unheeded)
     folder, aside = _converted(path, kept, images)
     return Collection(name, folder, beside, unheeded, kept, aside=aside)
+
+
+def _latest(run: Path) -> Path | None:
+    """The folder of the ladders of a run that are shown."""
+    return next((run / stage for stage in STAGES if shards(run / stage)), None)
+
+
+def is_run(folder: Path) -> bool:
+    return (folder / "recipe.yaml").is_file()
+
+
+def runs_in(folder: Path) -> list[Path]:
+    """The folder itself or, if it is none that can be opened but holds run folders, those, by their names.
+
+    Raises `InputError` if it holds ladders beside runs, or too many runs.
+    """
+    if not folder.is_dir() or is_run(folder) or _latest(folder) is not None:
+        return [folder]
+    runs = sorted(path for path in folder.iterdir() if path.is_dir() and is_run(path))
+    if not runs:
+        return [folder]
+    if shards(folder):
+        raise InputError(f"{folder} holds ladders and run folders; name the ones to look at")
+    if len(runs) > MOST_RUNS:
+        raise InputError(f"{folder} holds {len(runs)} runs, over {MOST_RUNS}; name the ones to look at")
+    return runs
 
 
 def overrides_of(run: Path) -> tuple[Path, str]:

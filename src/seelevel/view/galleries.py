@@ -14,7 +14,7 @@ from starlette.routing import Route
 
 from seelevel.errors import InputError
 from seelevel.view.changes import Outdated
-from seelevel.view.collection import Collection, Place
+from seelevel.view.collection import PATIENCE, Collection, Place
 from seelevel.view.filters import ORDERS, Filters
 from seelevel.view.pages import card_of, ladder_page
 from seelevel.view.pictures import SIDES, Pictures
@@ -62,7 +62,7 @@ class Ladders:
         if not self.site.collections:
             return RedirectResponse("/talk", 303)
         for collection in self.site.collections:
-            collection.refresh()
+            collection.refresh(PATIENCE / len(self.site.collections))
         if len(self.site.collections) == 1:
             return RedirectResponse("/0", 303)
         return self.site.render("home.html.j2", area="/")

@@ -9,6 +9,7 @@ from starlette.applications import Starlette
 from seelevel.view.collection import Collection
 from seelevel.view.comparing import Compare
 from seelevel.view.galleries import Ladders
+from seelevel.view.runs import Runs
 from seelevel.view.sessions import Sessions
 from seelevel.view.site import Site
 from seelevel.view.talking import Talking
@@ -18,4 +19,4 @@ def application(collections: Sequence[Collection], sessions: Sessions | None = N
     """sessions: the conversations, if there is a model to talk with."""
     site = Site(collections)
     talking = [] if sessions is None else [Talking(site, sessions)]
-    return site.app([Ladders(site), Compare(site), *talking])
+    return site.app([Ladders(site), Compare(site), Runs(site), *talking])

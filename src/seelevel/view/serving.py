@@ -16,13 +16,15 @@ import uvicorn
 
 from seelevel.errors import InputError
 from seelevel.progress import show
-from seelevel.view.collection import open_collection
+from seelevel.view.collection import open_collection, runs_in
 from seelevel.view.door import Door, new_token
 from seelevel.view.server import application
 from seelevel.view.sessions import Sessions
 from seelevel.view.voices import Voices
 
 HOST = "127.0.0.1"
+FIRST = 8
+"""Collections that are indexed before somebody opens them."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,7 @@ class TalkOptions:
 def serve(sources: Sequence[Path], images: Path | None, port: int, browser: bool, who: str, talk: TalkOptions) -> None:
     """Show the ladders of all sources until Ctrl-C. Raises `InputError` for a source without ladders, a name that means
     no model, or a port that is taken. `who`: the author of changes."""
+    sources = [path for source in sources for path in runs_in(source)]
     with tempfile.TemporaryDirectory(prefix="seelevel-view-") as kept:
         collections = [open_collection(path, Path(kept) / str(n), who, images) for n, path in enumerate(sources)]
         for collection, path in zip(collections, sources, strict=True):
@@ -50,7 +53,7 @@ def serve(sources: Sequence[Path], images: Path | None, port: int, browser: bool
         token, taken = new_token(), listener.getsockname()[1]
         address = f"http://{HOST}:{taken}/?token={token}"
         show(address)
-        for collection in collections:
+        for collection in collections[:FIRST]:
             collection.refresh(patience=0)
         if browser:
             threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()

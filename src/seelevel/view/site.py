@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from importlib import resources
 from typing import Protocol
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -18,8 +18,9 @@ from seelevel.errors import InputError
 from seelevel.progress import escape_controls
 from seelevel.view.collection import Collection
 
-STYLE = dict.fromkeys(("view.css", "view.js", "compare.css", "compare.js", "talk.css", "talk.js"), "seelevel.view")
-STYLE["page.css"] = "seelevel.report"
+FILES = ("view", "compare", "runs", "talk")
+STYLE = {"page.css": "seelevel.report"}
+STYLE |= {f"{name}.{kind}": "seelevel.view" for name in FILES for kind in ("css", "js")}
 TYPES = {".css": "text/css", ".js": "text/javascript"}
 
 
@@ -40,7 +41,7 @@ class Site:
         self.collections = collections
         self.links: list[tuple[str, str]] = []
         self.environment = Environment(
-            loader=PackageLoader("seelevel", "view"),
+            loader=ChoiceLoader([PackageLoader("seelevel", "view"), PackageLoader("seelevel", "report")]),
             autoescape=True,
             undefined=StrictUndefined,
             trim_blocks=True,
