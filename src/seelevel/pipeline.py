@@ -325,7 +325,8 @@ class Run(Stages):
         """The models that `evaluate` compares, by name."""
         rounds = {f"round-{n}": self.names.aligned(n) for n in range(1, self.names.recipe.rounds)}
         control = {CONTROL: self.names.control()} if self.recipe.align.control else {}
-        return {"base": base, **rounds, "aligned": self.names.aligned(), **control}
+        snapshots = self.names.snapshots() if self.recipe.evaluate.snapshots else {}
+        return {"base": base, **rounds, **snapshots, "aligned": self.names.aligned(), **control}
 
     def _learned(self) -> list[Path]:
         """The folders of the ladders that the rounds of `align` learn from."""

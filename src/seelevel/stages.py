@@ -58,6 +58,8 @@ NEW_KEYS = {
     "ld_alpha": None,
     "per_token": False,  # of sft
     "control": False,
+    "log_probs_after": 400,
+    "snapshots": 0,
     "judge_repeats": 1,
 }
 """Keys of recipes that came after the first runs, and the values with which they change nothing."""

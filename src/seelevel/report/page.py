@@ -13,9 +13,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from seelevel import __version__
+from seelevel.facts import AlignFacts
 from seelevel.progress import escape_controls
 from seelevel.report import facts, plots
-from seelevel.report.by_round import rows_by_round
+from seelevel.report.by_round import by_number
 from seelevel.report.conversations import feedback_facts
 from seelevel.report.costs import cost_caption, costs
 from seelevel.report.examples import read_examples
@@ -102,7 +103,7 @@ def scores(run: RunFolder) -> dict[str, Any]:
         "any_difference": any(c.difference is not None for c in head),
         "compared": compared,
         "others": tables["details"] if tables["main"] else [],
-        "by_round": rows_by_round(run.metrics, head or compared),
+        "by_number": by_number(run.metrics, head or compared, run.stages["align"].facts(AlignFacts).steps),
         "rounds": rounds_facts(tables["rounds"]),
         "score_plots": [_score_plot(rows) for rows in _by_scale(drawn)],
     }

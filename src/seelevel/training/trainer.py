@@ -127,10 +127,10 @@ class PreferenceTrainer(Trainer):
         # Gradients are averaged over processes, so each process's share of the mean is scaled up by their number.
         world = self.accelerator.num_processes
         counted = self.accelerator.reduce(counted, "sum")
-        passes = self._passes(inputs)
+        passes = self.passes(inputs)
         total = torch.zeros((), device=self.args.device)
         parts: list[Logs] = []
-        batches = ahead(map(self._collated, passes), self.args.device)
+        batches = ahead(map(self.collated, passes), self.args.device)
         for number, chosen in enumerate(passes):
             last = number == len(passes) - 1
             with contextlib.nullcontext() if last else self.accelerator.no_sync(model):
@@ -144,9 +144,9 @@ class PreferenceTrainer(Trainer):
             self._bar.advance()
         return total
 
-    def _passes(self, inputs: Sequence[int]) -> list[list[int]]:
-        """Group a step's ladders into forward passes within the budget, ladders of similar length together. A ladder's
-        views are in its pass."""
+    def passes(self, inputs: Sequence[int]) -> list[list[int]]:
+        """Group ladders (indices), such as a step's, into forward passes within the budget, those of similar length
+        together. A ladder's views are in its pass."""
         of_ladder = [[self._data.tokenised[i] for i in self._data.with_views([i])[0]] for i in inputs]
         owner = [n for n, members in enumerate(of_ladder) for _ in members]
         tokenised = [tokens for members in of_ladder for tokens in members]
@@ -170,7 +170,8 @@ class PreferenceTrainer(Trainer):
         owners = [[owner[n] for group in groups for row in group for n in rows[row]] for groups in packed]
         return [[inputs[n] for n in dict.fromkeys(numbers)] for numbers in owners]
 
-    def _collated(self, chosen: Sequence[int]) -> Batch:
+    def collated(self, chosen: Sequence[int]) -> Batch:
+        """The ladders of a pass (indices), then their views."""
         tokenised = [self._data.tokenised[place] for place in self._data.with_views(chosen)[0]]
         agreed = self.plan.agreed
         return collate(tokenised, self._data.images, agreed.layout, self.plan.answers, agreed.unequal)

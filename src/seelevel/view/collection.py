@@ -20,7 +20,10 @@ from seelevel.ladder import Ladder
 from seelevel.opening import read_text
 from seelevel.progress import Progress
 from seelevel.store import OVERRIDES, batched, read_manifest, shards
+from seelevel.training.margins import FILE as LOGPROBS
 from seelevel.view.changes import Changes
+from seelevel.view.earlier import Earlier
+from seelevel.view.figures import Figures, Stamp, stamp_of
 from seelevel.view.filters import Filters
 from seelevel.view.index import ShardIndex, index_shard
 from seelevel.yaml_text import load_yaml
@@ -28,6 +31,8 @@ from seelevel.yaml_text import load_yaml
 STAGES = ("feedback", "check", "generate", "data")
 """The stages of a run whose ladders are shown: the latest that has any."""
 EVALUATE = "evaluate"
+CHECKED, BEFORE_CHECK = ("feedback", "check"), "generate"
+"""The stages whose ladders a check may have changed, and the stage whose ladders it reads."""
 SHARD = 512
 """Ladders of a file of another form that are kept together."""
 MOST_RUNS = 50
@@ -38,8 +43,6 @@ PATIENCE = 0.3
 """Seconds that a page waits for new shards before it shows those that are there."""
 Place = tuple[int, int]
 """Which ladder: its shard, and its row there."""
-Stamp = tuple[int, int] | None
-"""Size and time of change of a file; None if it is gone."""
 
 
 class Collection:
@@ -47,7 +50,7 @@ class Collection:
 
     name: what to call it; root: the folder that relative paths of pictures start at, None if the files say so.
     changes: where changes by hand go. `unheeded`: why no run would heed them; empty if one does.
-    `aside`: which records are left out, in words.
+    `judged`: whether a judge has ordered answers; `aside`: which records are left out, in words.
     """
 
     def __init__(
@@ -66,6 +69,9 @@ class Collection:
         self._worker: threading.Thread | None = None
         self._begin = threading.Lock()
         self._ladders = lru_cache(maxsize=KEPT)(lambda path: read_ladders(path, root))
+        self.figures = Figures(None if run is None else run / "align" / LOGPROBS)
+        checked = run is not None and folder.name in CHECKED
+        self._earlier = Earlier(run / BEFORE_CHECK, root) if run is not None and checked else None
 
     @property
     def ended(self) -> bool:
@@ -86,15 +92,17 @@ class Collection:
         self.place_of: dict[str, Place] = {}
         self.origins, self.flags, self.sizes = Counter[str](), Counter[str](), Counter[int]()
         self.trouble: list[str] = []
+        self.judged = False
         self.waiting = 0
         self._seen: dict[Path, Stamp] = {}
 
     def _index(self) -> None:
+        self.figures.refresh()
         if self.run is not None and (folder := _latest(self.run)) not in (None, self.folder):
             self.folder = folder  # the next stage has begun to write ladders
             self._clear()
         files = ladder_files(self.folder) if self.run is None else shards(self.folder)
-        stamps = {path: _stamp(path) for path in files}
+        stamps = {path: stamp_of(path) for path in files}
         if any(stamps.get(path) != stamp for path, stamp in self._seen.items()):
             self._clear()  # the stage has begun again
             self._ladders.cache_clear()
@@ -115,6 +123,7 @@ class Collection:
         self.origins.update(name for origins in shard.origins for name in origins)
         self.flags.update(flag for flags in shard.flags for flag in flags)
         self.sizes.update(shard.size.tolist())
+        self.judged |= bool((shard.judged >= 0).any())
 
     def __len__(self) -> int:
         return sum(map(len, self.shards))
@@ -122,10 +131,16 @@ class Collection:
     def matching(self, filters: Filters) -> list[Place]:
         """The ladders that pass the filters, in their order."""
         changed = self.changes.ladders() if filters.changed else set[str]()
-        places = [(n, np.flatnonzero(filters.mask(shard, changed))) for n, shard in enumerate(list(self.shards))]
+        shards = list(self.shards)
+        margins = [self.figures.margins(shard.ids) if filters.needs_margins else None for shard in shards]
+        masks = [filters.mask(shard, changed, of_shard) for shard, of_shard in zip(shards, margins, strict=True)]
+        places = [(n, np.flatnonzero(mask)) for n, mask in enumerate(masks)]
         matching = [(n, int(row)) for n, rows in places for row in rows]
         if filters.order == "gap":
             matching.sort(key=lambda place: -int(self.shards[place[0]].gap[place[1]]))
+        if filters.order == "margin":
+            values = {(n, row): of[row] for n, of in enumerate(margins) if of is not None for row in range(len(of))}
+            matching.sort(key=values.__getitem__)
         return matching
 
     def ladder(self, place: Place) -> Ladder:
@@ -138,6 +153,16 @@ class Collection:
         if ladder is None or ladder.id != shard.ids[place[1]]:
             raise InputError("the ladders have changed meanwhile; look at the gallery again")
         return ladder
+
+    def before_check(self, name: str) -> Ladder | None:
+        """The ladder that the check has read, with answers that it has left out; None if there is none."""
+        return None if self._earlier is None else self._earlier.ladder(name)
+
+    def changeable(self, place: Place, response: str) -> Ladder:
+        """The ladder to change by hand: the one that the check reads, if it has this response; else the one shown."""
+        ladder = self.ladder(place)
+        earlier = self.before_check(ladder.id)
+        return earlier if earlier is not None and any(r.id == response for r in earlier.responses) else ladder
 
 
 def open_collection(path: Path, kept: Path, who: str, images: Path | None = None) -> Collection:
@@ -203,14 +228,6 @@ def overrides_of(run: Path) -> tuple[Path, str]:
         return run / OVERRIDES, "the recipe of this run checks nothing (check: null)"
     named = check.get("overrides")
     return (Path(named) if isinstance(named, str) else run / OVERRIDES), ""
-
-
-def _stamp(path: Path) -> Stamp:
-    try:
-        stat = path.stat()
-    except OSError:
-        return None
-    return stat.st_size, stat.st_mtime_ns
 
 
 def _holds_ladders(path: Path) -> bool:

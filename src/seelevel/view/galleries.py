@@ -148,8 +148,9 @@ class Ladders:
         if action not in ACTIONS:
             raise InputError("this page is of another version; load it again")
         name, value = ACTIONS[action](fields)
-        ladder = collection.ladder(place)
-        collection.changes.set(ladder, fields.get("response", ""), fields.get("version", ""), **{name: value})
+        response = fields.get("response", "")
+        ladder = collection.changeable(place, response)
+        collection.changes.set(ladder, response, fields.get("version", ""), **{name: value})
 
     async def picture(self, request: Request) -> Response:
         number, shard, row, at, side = (
