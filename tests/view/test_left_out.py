@@ -78,7 +78,7 @@ def test_an_answer_left_out_by_an_earlier_run_comes_back(run: Run, tmp_path: Pat
     assert checked(run)["a"] == ["m0", "m2"]
     shown = opened(run.out, tmp_path / "kept")
     page = browser(shown).get("/0/ladder?id=a").text
-    assert page.count('class="out"') == 1 and "a cup number 1" in page and "left out by Ada 20" in page
+    assert page.count('class="out"') == 1 and "a cup number 1" in page and "left out by Ada, 20" in page
     assert "Put back" in page and "Put back" not in browser(shown).get("/0/ladder?id=b").text
     assert post(shown, "a", dropped, action="put back") == 303
     page = browser(shown).get("/0/ladder?id=a").text

@@ -59,6 +59,12 @@ def test_ladders_are_chosen_and_sorted_by_margin(
     assert names(shown, Filters.of(filters)) == expected
 
 
+def test_cards_name_the_margin_that_they_are_sorted_by(shown: Collection) -> None:
+    page = browser(shown).get("/0?order=margin").text
+    assert "margin \N{MINUS SIGN}3.00" in page and "margin +1.00" in page
+    assert "margin +" not in browser(shown).get("/0").text
+
+
 def test_a_ladder_shows_its_margin_and_each_answers_log_prob(shown: Collection) -> None:
     page = browser(shown).get("/0/ladder?id=turned").text
     assert "Margin after training: <b>\N{MINUS SIGN}3.00</b>" in page

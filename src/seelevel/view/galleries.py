@@ -90,7 +90,7 @@ class Ladders:
             count=len(places),
             page=page,
             pages=pages,
-            cards=[card_of(collection, place) for place in shown],
+            cards=[card_of(collection, place, filters.needs_margins) for place in shown],
             side=SIDES[0],
         )
 

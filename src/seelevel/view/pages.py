@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
+from math import isnan, nan
 from typing import Any
 
 from markupsafe import Markup
@@ -72,12 +74,14 @@ def _short(text: str, most: int = 400) -> str:
     return text[:most] + "…" if len(text) > most else text
 
 
-def card_of(collection: Collection, place: Place) -> Card:
+def card_of(collection: Collection, place: Place, with_margin: bool = False) -> Card:
     """A ladder's card, from the index alone."""
     shard, row = collection.shards[place[0]], place[1]
     prompt = _short(" ".join(shard.prompts[row].replace(IMAGE_MARK, " ").split()), FIRST)
     remarks = [*(["reordered"] if shard.reordered[row] else []), *(["unchecked"] if shard.unchecked[row] else [])]
     remarks += ["ties"] if shard.levels[row] < shard.size[row] else []
+    (margin,) = collection.figures.margins([shard.ids[row]]) if with_margin else (nan,)
+    remarks += [] if isnan(margin) else [f"margin {_signed(margin)}"]
     return Card(
         id=shard.ids[row],
         prompt=prompt,
@@ -155,7 +159,9 @@ def _notes(ladder: Ladder) -> list[Mapping[str, Any]]:
 
 
 def _author(entry: Mapping[str, Any]) -> str:
-    return " ".join(str(entry[key]) for key in ("who", "when") if entry.get(key))
+    """Who has made a change, and when, to the minute."""
+    when = re.sub(r"^(\d{4}-\d\d-\d\d)T(\d\d:\d\d).*", r"\1 \2", str(entry.get("when") or ""))
+    return ", ".join(filter(None, (str(entry.get("who") or ""), when)))
 
 
 def _with_log_prob(column: Column, figures: Mapping[str, Summed]) -> Column:
