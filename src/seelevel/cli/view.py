@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from seelevel.errors import InputError
+from seelevel.progress import show
 
 
 def view(
@@ -19,10 +20,20 @@ def view(
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 0,
     browser: Annotated[bool, typer.Option(help="Open the page in the browser.")] = True,
     who: Annotated[str, typer.Option(help="The name that changes are noted by.", show_default="your login")] = "",
+    export: Annotated[
+        Path | None, typer.Option("--export", help="Write the pages to this folder instead, as files without a server.")
+    ] = None,
+    first: Annotated[int, typer.Option(help="With --export: the most ladders of each source.", min=1)] = 500,
 ) -> None:
     """Look at ladders in the browser and change them. The server answers to this machine alone, and needs a token."""
     if importlib.util.find_spec("starlette") is None or importlib.util.find_spec("uvicorn") is None:
         raise InputError("seelevel view needs a server: pip install 'seelevel[view]'")
+    if export is not None:
+        from seelevel.view.exporting import export as write
+
+        write(sources, images, export, first)
+        show(f"export: {export / 'index.html'}")
+        return
     from seelevel.view.serving import serve
 
     serve(sources, images, port, browser, who.strip() or _login())

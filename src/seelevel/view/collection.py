@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -46,7 +47,7 @@ class Collection:
 
     name: what to call it; root: the folder that relative paths of pictures start at, None if the files say so.
     changes: where changes by hand go. `unheeded`: why no run would heed them; empty if one does.
-    `aside`: which records are left out, in words.
+    `aside`: which records are left out, in words. `first`: if only so many ladders are shown.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class Collection:
     ) -> None:
         self.name, self.folder, self.root, self.run = name, folder, root, run
         self.changes, self.unheeded, self.aside = changes, unheeded, aside
+        self.first: int | None = None
         self._clear()
         self._worker: threading.Thread | None = None
         self._begin = threading.Lock()
@@ -119,10 +121,13 @@ class Collection:
         return sum(map(len, self.shards))
 
     def matching(self, filters: Filters) -> list[Place]:
-        """The ladders that pass the filters, in their order."""
+        """The ladders that pass the filters, in their order; of the `first` ones, if only those are shown."""
         changed = self.changes.ladders() if filters.changed else set[str]()
         places = [(n, np.flatnonzero(filters.mask(shard, changed))) for n, shard in enumerate(list(self.shards))]
         matching = [(n, int(row)) for n, rows in places for row in rows]
+        if self.first is not None:
+            starts = [0, *itertools.accumulate(map(len, self.shards))]
+            matching = [(n, row) for n, row in matching if starts[n] + row < self.first]
         if filters.order == "gap":
             matching.sort(key=lambda place: -int(self.shards[place[0]].gap[place[1]]))
         return matching

@@ -12,6 +12,7 @@ from seelevel.view.runs import Runs
 from seelevel.view.site import Site
 
 
-def application(collections: Sequence[Collection]) -> Starlette:
-    site = Site(collections)
+def application(collections: Sequence[Collection], still: bool = False) -> Starlette:
+    """still: for an export, whose pages have no server."""
+    site = Site(collections, still)
     return site.app([Ladders(site), Runs(site)])

@@ -15,7 +15,7 @@ import uvicorn
 
 from seelevel.errors import InputError
 from seelevel.progress import show
-from seelevel.view.collection import open_collection, runs_in
+from seelevel.view.collection import Collection, open_collection, runs_in
 from seelevel.view.door import Door, new_token
 from seelevel.view.server import application
 
@@ -27,12 +27,8 @@ FIRST = 8
 def serve(sources: Sequence[Path], images: Path | None, port: int, browser: bool, who: str) -> None:
     """Show the ladders of all sources until Ctrl-C. Raises `InputError` for a source without ladders, or a port that
     is taken. `who`: the author of changes."""
-    sources = [path for source in sources for path in runs_in(source)]
     with tempfile.TemporaryDirectory(prefix="seelevel-view-") as kept:
-        collections = [open_collection(path, Path(kept) / str(n), who, images) for n, path in enumerate(sources)]
-        for collection, path in zip(collections, sources, strict=True):
-            if [other.name for other in collections].count(collection.name) > 1:
-                collection.name = str(path)
+        collections = opened(sources, images, Path(kept), who)
         listener = _listener(port)
         token, taken = new_token(), listener.getsockname()[1]
         address = f"http://{HOST}:{taken}/?token={token}"
@@ -45,6 +41,16 @@ def serve(sources: Sequence[Path], images: Path | None, port: int, browser: bool
         settings = uvicorn.Config(app, log_level="warning", access_log=False, server_header=False, lifespan="off")
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # the temporary folder goes, too
         uvicorn.Server(settings).run(sockets=[listener])
+
+
+def opened(sources: Sequence[Path], images: Path | None, kept: Path, who: str) -> list[Collection]:
+    """The collections of all sources, each under a name of its own. Raises `InputError` for one without ladders."""
+    paths = [path for source in sources for path in runs_in(source)]
+    collections = [open_collection(path, kept / str(n), who, images) for n, path in enumerate(paths)]
+    for collection, path in zip(collections, paths, strict=True):
+        if [other.name for other in collections].count(collection.name) > 1:
+            collection.name = str(path)
+    return collections
 
 
 def _listener(port: int) -> socket.socket:
