@@ -35,6 +35,8 @@ SNAPSHOTS, SNAPSHOT = "snapshots", "step-"
 BEGUN, MANIFEST, TEMPORARY = "begun.json", "manifest.json", ".partial-"
 OVERRIDES = "overrides.jsonl"
 """A run's file of levels that people have set, which its check heeds if the recipe names no other."""
+EXPORT, EXPORT_MARK = "view", "export.json"
+"""The folder in a run folder whose pages of `seelevel view` the report links to, and the file that marks an export."""
 SHARD_SIZE = 128
 LOCK, LOCK_TRIES, LOCK_PAUSE = ".lock", 5, 0.02
 """The file that a run locks, how often it tries, and the seconds between."""

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from seelevel.errors import InputError
+from seelevel.progress import show
 
 
 def view(
@@ -24,12 +25,22 @@ def view(
     judge: Annotated[str | None, typer.Option(help="The model that judges what is said.")] = None,
     save: Annotated[Path | None, typer.Option(help="New file for what is said; default: in the cache.")] = None,
     who: Annotated[str, typer.Option(help="The name that changes are noted by.", show_default="your login")] = "",
+    export: Annotated[
+        Path | None, typer.Option("--export", help="Write the pages to this folder instead, as files without a server.")
+    ] = None,
+    first: Annotated[int, typer.Option(help="With --export: the most ladders of each source.", min=1)] = 500,
 ) -> None:
     """Look at ladders in the browser, change them, talk with models. It answers this machine, with its token."""
     if importlib.util.find_spec("starlette") is None or importlib.util.find_spec("uvicorn") is None:
         raise InputError("seelevel view needs a server: pip install 'seelevel[view]'")
-    if not sources and not model:
+    if not sources and (export is not None or not model):
         raise InputError("name a run folder, a folder of ladders or a file; or a model to talk with, in --model")
+    if export is not None:
+        from seelevel.view.exporting import export as write
+
+        write(sources or [], images, export, first)
+        show(f"export: {export / 'index.html'}")
+        return
     from seelevel.view.serving import TalkOptions, serve
 
     if save is not None:

@@ -31,7 +31,7 @@ from seelevel.report.figures import (
 )
 from seelevel.report.ladders import MARKS, LadderFacts, off_policy, read_facts_and_choice, show
 from seelevel.report.pictures import Album
-from seelevel.report.reading import RunFolder, read_run
+from seelevel.report.reading import RunFolder, exported_pages, read_run
 from seelevel.report.rounds import rounds_facts
 from seelevel.report.settings import ReportSettings
 from seelevel.report.text import marked
@@ -66,6 +66,8 @@ def render(run: RunFolder, settings: ReportSettings) -> str:
         facts=facts.run_facts(run),
         rejected=facts.rejected(run),
         recipe_text=facts.recipe_text(run),
+        exported=exported_pages(run.root),
+        run_name=run.root.name,
         files=f"the run folder {run.root.name}/",
         **scores(run),
         overlap=facts.overlap_note(run),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -16,7 +17,17 @@ from seelevel.opening import read_text
 from seelevel.progress import say
 from seelevel.scorers import SCORERS, find_scorer
 from seelevel.scorers.scorer import Scorer
-from seelevel.store import BEGUN, CONTROL, ROUND_STAGES, ROUNDS, STAGES, read_manifest, read_mapping
+from seelevel.store import (
+    BEGUN,
+    CONTROL,
+    EXPORT,
+    EXPORT_MARK,
+    ROUND_STAGES,
+    ROUNDS,
+    STAGES,
+    read_manifest,
+    read_mapping,
+)
 from seelevel.yaml_text import load_yaml
 
 F = TypeVar("F", bound=Facts)
@@ -26,6 +37,8 @@ CHANGED = {
     CONTROL: "an alignment that has been trained again",
 }
 """What a stale stage was made from, if not from ladders."""
+PLAIN_PATH = re.compile(r"(?:[\w-][\w.-]*/)*[\w-][\w.-]*\.html", re.ASCII)
+"""A path below a folder that means nothing else in a link."""
 SIDES = ("base", "aligned", CONTROL)
 """The models that `evaluate` compares; not every run has a control."""
 
@@ -167,6 +180,14 @@ def read_run(root: Path) -> RunFolder:
         metrics=_metrics(metrics) if metrics.exists() and not stale else None,
         earlier=earlier,
     )
+
+
+def exported_pages(root: Path) -> dict[str, str]:
+    """Files of the ladders' pages in an export of `seelevel view` that is in the run folder, by the ladders' ids."""
+    mark = read_mapping(root / EXPORT / EXPORT_MARK) or {}
+    pages = mark.get("ladders")
+    named = pages.items() if isinstance(pages, dict) else ()
+    return {name: file for name, file in named if isinstance(file, str) and PLAIN_PATH.fullmatch(file)}
 
 
 def _metrics(path: Path) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -50,7 +51,8 @@ class Collection:
 
     name: what to call it; root: the folder that relative paths of pictures start at, None if the files say so.
     changes: where changes by hand go. `unheeded`: why no run would heed them; empty if one does.
-    `judged`: whether a judge has ordered answers; `aside`: which records are left out, in words.
+    `judged`: whether a judge has ordered answers; `aside`: which records are left out, in words. `first`: if only so
+    many ladders are shown.
     """
 
     def __init__(
@@ -65,6 +67,7 @@ class Collection:
     ) -> None:
         self.name, self.folder, self.root, self.run = name, folder, root, run
         self.changes, self.unheeded, self.aside = changes, unheeded, aside
+        self.first: int | None = None
         self._clear()
         self._worker: threading.Thread | None = None
         self._begin = threading.Lock()
@@ -129,13 +132,16 @@ class Collection:
         return sum(map(len, self.shards))
 
     def matching(self, filters: Filters) -> list[Place]:
-        """The ladders that pass the filters, in their order."""
+        """The ladders that pass the filters, in their order; of the `first` ones, if only those are shown."""
         changed = self.changes.ladders() if filters.changed else set[str]()
         shards = list(self.shards)
         margins = [self.figures.margins(shard.ids) if filters.needs_margins else None for shard in shards]
         masks = [filters.mask(shard, changed, of_shard) for shard, of_shard in zip(shards, margins, strict=True)]
         places = [(n, np.flatnonzero(mask)) for n, mask in enumerate(masks)]
         matching = [(n, int(row)) for n, rows in places for row in rows]
+        if self.first is not None:
+            starts = [0, *itertools.accumulate(map(len, self.shards))]
+            matching = [(n, row) for n, row in matching if starts[n] + row < self.first]
         if filters.order == "gap":
             matching.sort(key=lambda place: -int(self.shards[place[0]].gap[place[1]]))
         if filters.order == "margin":

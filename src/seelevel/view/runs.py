@@ -60,7 +60,7 @@ class Runs:
     def runs(self, request: Request) -> Response:
         rows = [_row(n, c.name, c.run) for n, c in enumerate(self.site.collections) if c.run is not None]
         at_work = any(row.now is not None and row.now.working for row in rows)
-        again = AGAIN if at_work else 0
+        again = AGAIN if at_work and not self.site.still else 0
         return self.site.render("runs.html.j2", area="/runs", rows=rows, again=again, signs=plots.SIGNS)
 
     def run(self, request: Request) -> Response:
@@ -74,7 +74,7 @@ class Runs:
             title=run.setting("report", "title") or run.setting("name") or root.name,
             name=self.site.collections[number].name,
             now=now,
-            again=AGAIN if now.working else 0,
+            again=AGAIN if now.working and not self.site.still else 0,
             command=continuing(root),
             facts=facts.run_facts(run),
             rejected=facts.rejected(run),

@@ -15,8 +15,9 @@ from seelevel.view.site import Site
 from seelevel.view.talking import Talking
 
 
-def application(collections: Sequence[Collection], sessions: Sessions | None = None) -> Starlette:
-    """sessions: the conversations, if there is a model to talk with."""
-    site = Site(collections)
+def application(collections: Sequence[Collection], sessions: Sessions | None = None, still: bool = False) -> Starlette:
+    """sessions: the conversations, if there is a model to talk with. still: for an export, whose pages have no
+    server."""
+    site = Site(collections, still)
     talking = [] if sessions is None else [Talking(site, sessions)]
     return site.app([Ladders(site), Compare(site), Runs(site), *talking])

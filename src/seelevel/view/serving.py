@@ -16,7 +16,7 @@ import uvicorn
 
 from seelevel.errors import InputError
 from seelevel.progress import show
-from seelevel.view.collection import open_collection, runs_in
+from seelevel.view.collection import Collection, open_collection, runs_in
 from seelevel.view.door import Door, new_token
 from seelevel.view.server import application
 from seelevel.view.sessions import Sessions
@@ -40,12 +40,8 @@ class TalkOptions:
 def serve(sources: Sequence[Path], images: Path | None, port: int, browser: bool, who: str, talk: TalkOptions) -> None:
     """Show the ladders of all sources until Ctrl-C. Raises `InputError` for a source without ladders, a name that means
     no model, or a port that is taken. `who`: the author of changes."""
-    sources = [path for source in sources for path in runs_in(source)]
     with tempfile.TemporaryDirectory(prefix="seelevel-view-") as kept:
-        collections = [open_collection(path, Path(kept) / str(n), who, images) for n, path in enumerate(sources)]
-        for collection, path in zip(collections, sources, strict=True):
-            if [other.name for other in collections].count(collection.name) > 1:
-                collection.name = str(path)
+        collections = opened(sources, images, Path(kept), who)
         runs = [(collection.name, collection.run) for collection in collections if collection.run is not None]
         voices = Voices(talk.models, runs, talk.judge)
         sessions = Sessions(voices, Path(kept) / "talk", talk.save) if voices else None
@@ -72,6 +68,16 @@ def serve(sources: Sequence[Path], images: Path | None, port: int, browser: bool
         finally:
             if sessions is not None:
                 sessions.close()
+
+
+def opened(sources: Sequence[Path], images: Path | None, kept: Path, who: str) -> list[Collection]:
+    """The collections of all sources, each under a name of its own. Raises `InputError` for one without ladders."""
+    paths = [path for source in sources for path in runs_in(source)]
+    collections = [open_collection(path, kept / str(n), who, images) for n, path in enumerate(paths)]
+    for collection, path in zip(collections, paths, strict=True):
+        if [other.name for other in collections].count(collection.name) > 1:
+            collection.name = str(path)
+    return collections
 
 
 def _listener(port: int) -> socket.socket:

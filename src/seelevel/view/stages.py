@@ -85,6 +85,11 @@ class Progressing:
     def time(self) -> str:
         return say_time(self.seconds)
 
+    @property
+    def day(self) -> str:
+        """When something has changed last."""
+        return self.changed.strftime("%Y-%m-%d %H:%M UTC")
+
     def ago(self, now: datetime | None = None) -> str:
         """How long ago something has changed."""
         return f"{say_time(max(((now or datetime.now(UTC)) - self.changed).total_seconds() // 1, 0))} ago".replace(
