@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from starlette.testclient import TestClient
 
 from seelevel.compare.figures import compare
 from seelevel.report.figures import say_change
+from seelevel.view import compared
 from seelevel.view.collection import open_collection
 from seelevel.view.compared import Runs
 from tests.formats.made import picture
@@ -33,6 +35,11 @@ def with_pictures(root: Path) -> Path:
     for name in "abc":
         picture(root / "images", f"{name}.png", 9)
     return root
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compared, "PATIENCE", 60.0)
 
 
 @pytest.fixture
@@ -101,7 +108,7 @@ def test_models_are_chosen_and_the_choice_stands_in_every_link(tmp_path: Path) -
     chosen = client.get("/compare?side=0:base&side=0:control&side=1:base&first=0:control").text
     link = "side=0%3Acontrol&amp;side=0%3Abase&amp;side=1%3Abase"
     assert f'href="/compare/items?{link}&amp;benchmark=chair"' in chosen
-    assert "A</b> one: control" in chosen and "All 5 models of one in their order" in chosen
+    assert "A</b> one: control" in chosen and "5 models of one in their order" in chosen
 
 
 def test_items_are_sorted_filtered_and_searched(client: TestClient) -> None:
@@ -144,8 +151,10 @@ def test_an_item_shows_each_model_on_a_slider_and_by_links(tmp_path: Path) -> No
     client = client_of(with_pictures(root))
     two = client.get("/compare/item?benchmark=chair&id=a").text
     whole = "side=0%3Abase&amp;side=0%3Astep-100&amp;side=0%3Aaligned"
-    assert f'href="/compare/item?{whole}&amp;benchmark=chair&amp;id=a">All 3 models' in two
-    address = "/compare/item?side=0:base&side=0:step-100&side=0:aligned&benchmark=chair&id=a"
+    assert f'href="/compare/item?{whole}&amp;benchmark=chair&amp;id=a">3 models of this run in their order' in two
+    models = "side=0:base&side=0:step-100&side=0:aligned"
+    client.get(f"/compare?{models}")  # it waits for the figures
+    address = f"/compare/item?{models}&benchmark=chair&id=a"
     page = client.get(address + "&at=1").text
     assert '<input type="range" min="0" max="2" step="1" value="1"' in page
     assert 'aria-valuetext="B step-100"' in page and page.count("hidden><h2>") == 2
@@ -279,3 +288,22 @@ def test_without_a_run_there_is_no_link_and_a_line_says_why(tmp_path: Path) -> N
     client = browser(opened(tmp_path / "run" / "check", tmp_path / "kept"))
     assert 'href="/compare"' not in client.get("/0").text
     assert "nothing is evaluated" in client.get("/compare").text
+
+
+def test_answers_are_shown_before_the_figures_are_there(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    go, really = threading.Event(), compared.measured
+
+    def late(*args: Any) -> Any:
+        assert go.wait(60)
+        return really(*args)
+
+    monkeypatch.setattr(compared, "measured", late)
+    monkeypatch.setattr(compared, "PATIENCE", 0.0)
+    page = client.get("/compare").text
+    assert "figures are being computed" in page and 'http-equiv="refresh"' in page
+    assert ids(client.get("/compare/items?benchmark=chair").text) == ["a", "b", "c"]
+    assert client.get("/compare/item?benchmark=chair&id=a").status_code == 200
+    go.set()
+    monkeypatch.setattr(compared, "PATIENCE", 60.0)
+    page = client.get("/compare").text
+    assert "chair 3 items" in plain(page) and 'http-equiv="refresh"' not in page

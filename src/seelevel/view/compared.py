@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from string import ascii_uppercase
@@ -14,15 +16,19 @@ from urllib.parse import urlencode
 import yaml
 from starlette.datastructures import QueryParams
 
-from seelevel.compare.figures import Compared, Comparisons, compare_sides
-from seelevel.compare.sides import RunSide, open_evaluated
+from seelevel.compare.figures import Comparisons, measured
+from seelevel.compare.sides import RunSide, Side, open_evaluated, share
 from seelevel.errors import InputError
 from seelevel.report.reading import RunFolder
 from seelevel.view.collection import Collection
 from seelevel.view.compared_items import Items
 
-KEPT = 4
+MOST = len(ascii_uppercase)
+"""Models that can be compared."""
+KEPT = 3
 """Comparisons that are kept in memory."""
+PATIENCE = 3.0
+"""Seconds that a page waits for figures."""
 FILES = (
     "recipe.yaml",
     "metrics.json",
@@ -64,8 +70,8 @@ class Choice:
         models = tuple(there[name] for name in dict.fromkeys(named)) or _usual(runs)
         if len(models) < 2:
             raise InputError("a comparison needs two models; choose another one" if there else "nothing is evaluated")
-        if len(models) > len(ascii_uppercase):
-            raise InputError(f"at most {len(ascii_uppercase)} models can be compared; choose fewer")
+        if len(models) > MOST:
+            raise InputError(f"at most {MOST} models can be compared; choose fewer")
         return cls(models)
 
     def query(self, **more: Any) -> str:
@@ -89,18 +95,40 @@ def _usual(runs: Sequence[Evaluated]) -> tuple[Model, ...]:
 
 
 class Kept:
-    """A comparison, and the items of its benchmarks."""
+    """The items that models share, at once; and their figures, which take longer, as soon as they are there.
 
-    def __init__(self, comparisons: Comparisons, roots: Sequence[Path]) -> None:
-        self.comparisons, self.root = comparisons, roots[0]
-        self.items = {benchmark.name: Items(benchmark) for benchmark in comparisons.benchmarks}
+    Raises `InputError` as `share` does. root: where relative paths of pictures start.
+    """
 
-    def benchmark(self, name: str) -> tuple[Compared, Items]:
-        """A benchmark of that name; an empty name: the first. Raises `InputError` if there is none."""
-        for benchmark in self.comparisons.benchmarks:
-            if benchmark.name == name or not name:
-                return benchmark, self.items[benchmark.name]
-        raise InputError(f"benchmark '{name:.60}' is not compared; choose another one")
+    def __init__(self, sides: Sequence[Side]) -> None:
+        self.sides, self.root = sides, sides[0].root
+        self.shared, self.notes = share(sides)
+        self.items = {shared.scorer.name: Items(shared) for shared in self.shared}
+        self._figures: Future[Comparisons] = Future()
+        threading.Thread(target=self._measure, daemon=True).start()
+
+    def _measure(self) -> None:
+        try:
+            for items in self.items.values():
+                with suppress(InputError):  # the page of its items tells it
+                    items.prepare()
+            self._figures.set_result(measured(self.sides, self.shared, self.notes))
+        except BaseException as error:
+            self._figures.set_exception(error)  # whoever asks for them gets it
+
+    def figures(self, patience: float) -> Comparisons | None:
+        """The figures; None if they are not there after so many seconds. Raises `InputError` as `measured` does."""
+        try:
+            return self._figures.result(patience)
+        except TimeoutError:
+            return None
+
+    def benchmark(self, name: str) -> Items:
+        """The items of a benchmark; an empty name: of the first. Raises `InputError` if there is none."""
+        name = name or next(iter(self.items))
+        if name not in self.items:
+            raise InputError(f"benchmark '{name:.60}' is not compared; choose another one")
+        return self.items[name]
 
 
 class Runs:
@@ -118,8 +146,8 @@ class Runs:
         return [self._open(number)[2] for number in self.roots]
 
     def comparison(self, choice: Choice) -> Kept:
-        """Compare models, or take the comparison that was made of the same files. Raises `InputError` as
-        `compare_sides` does."""
+        """Compare models, or take the comparison that was made of the same files. Raises `InputError` as `share`
+        does."""
         kept = self._lookup(choice)
         if kept is None:
             with self._making:  # two pages of one comparison make it once
@@ -153,7 +181,7 @@ class Runs:
 
     def _compare(self, choice: Choice) -> Kept | InputError:
         try:
-            return Kept(compare_sides(list(self._sides(choice))), [self.roots[n] for n, _ in choice.models])
+            return Kept(list(self._sides(choice)))
         except InputError as error:
             return error
 

@@ -13,14 +13,15 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
-from seelevel.compare.figures import WORDS, Compared
-from seelevel.compare.sides import Item
+from seelevel.compare.figures import WORDS, WORDS_METRIC, main_figures
+from seelevel.compare.sides import Item, Shared
 from seelevel.errors import InputError
 from seelevel.json_text import dumps
-from seelevel.report.figures import say_value
+from seelevel.report.figures import Figure, metric_of, say_value
 from seelevel.report.text import marked
 from seelevel.scorers.intervals import Measure
 from seelevel.scorers.views import BenchmarkView, Reply
+from seelevel.scorers.words import Metric
 
 Gains = NDArray[np.float64]
 ORDERS = {"": "what got better first", "worse": "what got worse first", "file": "in the file's order"}
@@ -85,9 +86,9 @@ class Turn:
 class Items:
     """The items of one benchmark by place. ids: the item's id, and how many items before it have that id."""
 
-    def __init__(self, compared: Compared) -> None:
-        self.compared, self.scorer = compared, compared.shared.scorer
-        self.sides = list(compared.shared.items.values())
+    def __init__(self, shared: Shared) -> None:
+        self.shared, self.scorer = shared, shared.scorer
+        self.sides = list(shared.items.values())
         self.first, self.last = self.sides[0], self.sides[-1]
         assert self.scorer.measures is not None
         self.measures = {measure.name: measure for measure in (*self.scorer.measures(self.first), WORDS)}
@@ -101,16 +102,36 @@ class Items:
             seen[name] += 1
         self.place_of = {name: place for place, name in enumerate(self.ids)}
         self._gains: dict[str, Gains] = {}
+        self._metrics: dict[str, Metric] = {}
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def metric(self, figure: str) -> Metric:
+        """The words of a figure."""
+        if figure == WORDS.name:
+            return WORDS_METRIC
+        if figure not in self._metrics:
+            values = self._values(figure, self.first)
+            top = float(np.max(values, initial=0.0, where=np.isfinite(values)))
+            self._metrics[figure] = metric_of(figure, [self.scorer], [Figure(top, None, None)])
+        return self._metrics[figure]
+
+    @property
+    def main(self) -> tuple[list[str], list[str]]:
+        """As `Compared.main` has it."""
+        return main_figures({name: self.metric(name) for name in self.measures})
+
+    def prepare(self) -> None:
+        """Make beforehand what pages need."""
+        _ = self.figures, self._texts, self._changed
 
     @cached_property
     def figures(self) -> dict[str, str]:
         """By which figures items can be told apart, with their words: those of an item alone, in both models."""
         by_view = {OF_REPORT: f"as in the report{self.views[0].by}"} if self.views else {}
         names = [name for name in self.measures if np.isfinite(self.gains(name)).any()]
-        return by_view | {name: self.compared.metric(name).label for name in names}
+        return by_view | {name: self.metric(name).label for name in names}
 
     def figure(self, look: Look) -> str:
         """The figure that a list goes by: the one asked for, if items have it."""
@@ -127,7 +148,7 @@ class Items:
                 self._gains[figure] = np.array(gains, dtype=np.float64)
             else:
                 change = self._values(figure, self.last) - self._values(figure, self.first)
-                self._gains[figure] = -change if self.compared.metric(figure).better == "lower" else change
+                self._gains[figure] = -change if self.metric(figure).better == "lower" else change
         return self._gains[figure]
 
     def _view(self, first: Item, item: Item) -> BenchmarkView | None:
@@ -202,12 +223,12 @@ class Items:
     def values(self, place: int) -> list[tuple[str, list[str]]]:
         """The figures that the item has alone, each with its text by model, as far as they are shown at once."""
         rows = []
-        main, beside = self.compared.main
+        main, beside = self.main
         for name in (name for name in self.figures if name in (*main, *beside, WORDS.name)):
             numbers = [self._values(name, [items[place]])[0] for items in self.sides]
-            kind = self.compared.metric(name).kind
+            kind = self.metric(name).kind
             texts = ["–" if np.isnan(number) else say_value(float(number), kind) for number in numbers]
-            rows.append((self.compared.metric(name).label, texts))
+            rows.append((self.metric(name).label, texts))
         return rows
 
     def turns(self, place: int, sides: Sequence[int], short: bool = False) -> list[Turn]:

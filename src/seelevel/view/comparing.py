@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
@@ -10,10 +11,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from seelevel.compare.figures import Compared
 from seelevel.errors import InputError
 from seelevel.report.plots import SIGNS
-from seelevel.view.compared import Choice, Evaluated, Kept, Runs
+from seelevel.view import compared
+from seelevel.view.compared import MOST, Choice, Evaluated, Kept, Runs
 from seelevel.view.compared_figures import READINGS, is_sequence, over_models, parts
 from seelevel.view.compared_items import CHANGES, ORDERS, Items, Look
 from seelevel.view.pictures import SIDES, Pictures
@@ -52,10 +53,11 @@ class Compare:
     def figures(self, request: Request, trouble: str = "") -> Response:
         """The choice of models, and their figures. `trouble`: why another page cannot be shown."""
         runs = self.runs.evaluated()
-        choice, kept = None, None
+        choice, kept, comparisons = None, None, None
         try:
             choice = Choice.of(request.query_params, runs)
             kept = self.runs.comparison(choice)
+            comparisons = kept.figures(0 if trouble else compared.PATIENCE)
         except InputError as error:
             trouble = trouble or str(error)
         return self.site.render(
@@ -65,8 +67,10 @@ class Compare:
             choice=choice,
             whole=[(run, _whole(run)) for run in runs if len(run.models) > 2],
             models=[] if kept is None else self._models(kept),
-            parts=[] if kept is None else parts(kept.comparisons),
-            notes=[] if kept is None else kept.comparisons.notes,
+            benchmarks=[] if kept is None else list(kept.items),
+            parts=[] if comparisons is None else parts(comparisons),
+            notes=[] if kept is None else kept.notes,
+            waiting=kept is not None and comparisons is None and not trouble,
             trouble=trouble,
             signs=SIGNS,
             readings=READINGS,
@@ -74,7 +78,7 @@ class Compare:
 
     def _models(self, kept: Kept) -> list[dict[str, str]]:
         """The models of a comparison: letter, name, where they come from, and the class of their colour."""
-        sides = kept.comparisons.sides
+        sides = kept.sides
         names = {collection.run: collection.name for collection in self.site.collections}
         several = len({side.root for side in sides}) > 1
         return [
@@ -92,7 +96,7 @@ class Compare:
         look = Look.of(request.query_params)
         try:
             choice, kept = self._open(request)
-            benchmark, items = kept.benchmark(look.benchmark)
+            items = kept.benchmark(look.benchmark)
             places = items.matching(look)
             pages = max(1, -(-len(places) // PER_PAGE))
             asked = request.query_params.get("page", "1")
@@ -114,33 +118,33 @@ class Compare:
             return self._told(request, error)
         return self.site.render(
             "compare_items.html.j2",
-            **self._shared(kept, choice, look, benchmark, items),
+            **self._shared(kept, choice, look, items),
             beside=[models[n] for n in beside],
             count=len(places),
             counts=items.counts(look),
             orders=list(ORDERS.items()),
             changes=list(CHANGES.items()),
-            benchmarks=[other.name for other in kept.comparisons.benchmarks],
+            benchmarks=list(kept.items),
             cards=cards,
             page=page,
             pages=pages,
             side=SIDES[0],
         )
 
-    def _shared(self, kept: Kept, choice: Choice, look: Look, benchmark: Compared, items: Items) -> dict[str, Any]:
+    def _shared(self, kept: Kept, choice: Choice, look: Look, items: Items) -> dict[str, Any]:
         """What a list and the page of an item both show."""
         figure = items.figure(look)
-        values = {**look.values, "benchmark": benchmark.name}
+        values = {**look.values, "benchmark": items.scorer.name}
         return {
             "area": AREA,
             "choice": choice,
             "look": look,
             "models": self._models(kept),
-            "name": benchmark.name,
+            "name": items.scorer.name,
             "total": len(items),
             "figures": list(items.figures.items()),
             "figure": figure,
-            "neither": figure in items.measures and benchmark.metric(figure).better == "neither",
+            "neither": figure in items.measures and items.metric(figure).better == "neither",
             "key": items.key(),
             "address": lambda **more: choice.query(**{**values, **more}),
         }
@@ -150,7 +154,7 @@ class Compare:
         look = Look.of(request.query_params)
         try:
             choice, kept = self._open(request)
-            benchmark, items = kept.benchmark(look.benchmark)
+            items = kept.benchmark(look.benchmark)
             place = self._place(request, items)
             models = self._models(kept)
             figure = items.figure(look)
@@ -164,10 +168,9 @@ class Compare:
             for rel, at in (("before", here - 1), ("after", here + 1))
         }
         asked = request.query_params.get("at", "")
-        shown = figure if figure in benchmark.figures else benchmark.main[0][0]
         return self.site.render(
             "compare_item.html.j2",
-            **self._shared(kept, choice, look, benchmark, items),
+            **self._shared(kept, choice, look, items),
             id=items.ids[place],
             tone=items.tone(figure, place),
             turns=turns,
@@ -179,13 +182,22 @@ class Compare:
             at=min(int(asked), len(models) - 1) if asked.isdecimal() and len(asked) < 4 else len(models) - 1,
             everything=request.query_params.get("show") == "all",
             whole=self._more(choice),
-            plotted=benchmark.metric(shown).label,
-            plot=over_models(benchmark, shown, "over-models", [model["name"] for model in models])
-            if is_sequence(kept.comparisons.sides)
-            else "",
+            **self._plot(kept, items, figure),
             side=SIDES[1],
             **neighbours,
         )
+
+    def _plot(self, kept: Kept, items: Items, figure: str) -> dict[str, Any]:
+        """A figure over the models of a training, if it is there by now: the chosen one, or the first main one."""
+        comparisons = None
+        with suppress(InputError):  # the page of figures tells it
+            comparisons = kept.figures(0)
+        shown = figure if figure in items.measures else items.main[0][0]
+        if comparisons is None or not is_sequence(kept.sides):
+            return {"plot": "", "plotted": ""}
+        benchmark = next(part for part in comparisons.benchmarks if part.name == items.scorer.name)
+        names = [model["name"] for model in self._models(kept)]
+        return {"plot": over_models(benchmark, shown, "over-models", names), "plotted": items.metric(shown).label}
 
     def _more(self, choice: Choice) -> Choice | None:
         """All models of the chosen run, if there are others."""
@@ -216,7 +228,7 @@ class Compare:
 
     def _picture(self, request: Request) -> str:
         _, kept = self._open(request)
-        _, items = kept.benchmark(request.query_params.get("benchmark", ""))
+        items = kept.benchmark(request.query_params.get("benchmark", ""))
         image = items.first[self._place(request, items)].get("image")
         if not image:
             raise InputError("this item has no picture")
@@ -224,6 +236,8 @@ class Compare:
 
 
 def _whole(run: Evaluated) -> Choice:
-    """All models of a run, without its control unless there is nothing else."""
+    """The models of a run without its control; of more than can be compared, evenly many from the first to the last."""
     models = [model for model in run.models if model != "control"]
+    if len(models) > MOST:
+        models = [models[round(n * (len(models) - 1) / (MOST - 1))] for n in range(MOST)]
     return Choice(tuple((run.number, model) for model in models))
