@@ -17,7 +17,7 @@ import pytest
 from PIL import Image as Pictures
 
 import seelevel
-from seelevel.errors import InputError, ServerError
+from seelevel.errors import DiskFullError, InputError, ServerError
 from seelevel.formats import read
 from seelevel.ladder import Ladder, Message
 from seelevel.models.base import ModelRef
@@ -27,9 +27,11 @@ from seelevel.store import cache_folder
 from seelevel.view import sessions as keeping
 from seelevel.view.door import LARGEST_PICTURE, Door
 from seelevel.view.server import application
+from seelevel.view.sessions import Sessions
 from seelevel.view.voices import Voice, Voices
 from seelevel.world.oracle import Oracle
 from tests.judge.made import Critic, Speaker, longer
+from tests.models.faulty_server import serving
 from tests.test_cli import COMMAND, refused
 from tests.view.shown import PORT, TOKEN, opened, run_folder
 from tests.view.talkers import ORIGIN, SCRIPT, Page, Streamer, client, records, sessions, until
@@ -104,7 +106,7 @@ def test_a_condition_is_for_models_that_were_trained_on_conditions(
     assert "was not trained on conditions" in page.column("/condition 2", "m0")["notice"]
     page.say("What?", "m1")
     column = page.column("/condition 2", "m1")
-    assert column["condition"].startswith("2 (Feedback: Honesty: 2") and len(column["turns"]) == 1
+    assert column["condition"].startswith("condition: 2 (Feedback: Honesty: 2") and len(column["turns"]) == 1
     assert "is unknown; use top, worst" in page.column("/condition 7", "m1")["notice"]
 
 
@@ -458,6 +460,48 @@ def test_a_browser_without_scripts_gets_the_page_with_the_answers(page: Page) ->
 
 
 @pytest.mark.unit
+def test_a_model_on_a_server_answers_and_one_that_fails_is_one_line(tmp_path: Path) -> None:
+    with serving() as server:
+        voices = Voices([f"{server.address}#m"], [], None)
+        page = Page(client(Sessions(voices, tmp_path / "talk", tmp_path / "said.jsonl")))
+        assert len(page.column("What?")["turns"]) == 1
+        server.refuses = lambda body: (400, {"error": {"message": "too long"}})
+        column = page.column("And then?")
+    assert "too long" in column["notice"] and len(column["turns"]) == 1
+
+
+@pytest.mark.unit
+def test_a_broken_file_of_conditions_breaks_no_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(path: Path) -> None:
+        raise InputError("conditions.json is not a valid conditions file")
+
+    monkeypatch.setattr("seelevel.view.voices.read_conditions", broken)
+    page = Page(client(sessions(tmp_path, {"world:s": Speaker(longer)})))
+    assert 'value="/condition"' not in page.html()
+    assert page.column("What?")["notice"] == "conditions.json is not a valid conditions file"
+
+
+@pytest.mark.unit
+def test_a_model_that_is_named_twice_is_offered_once() -> None:
+    voices = Voices(["world:s", "world:m", "world:s"], [], "world:m")
+    assert [voice.label for voice in voices.choices().values()] == ["world:s", "world:m"]
+    assert voices.judging("world:m") is voices.choices()["m1"]  # loaded once, too
+
+
+@pytest.mark.unit
+def test_a_full_disk_keeps_conversations_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(path: Path, ladders: object) -> None:
+        raise DiskFullError(path, 7)
+
+    monkeypatch.setattr(keeping, "KEPT", 1)
+    monkeypatch.setattr(keeping, "write_shard", full)
+    page = Page(client(sessions(tmp_path, {"world:s": Speaker(longer)})))
+    page.say("What?")
+    Page(page.browser)
+    assert "What?" in page.html()
+
+
+@pytest.mark.unit
 def test_a_voice_is_asked_under_its_own_condition_and_loaded_without_one() -> None:
     conditions = Conditions(TEMPLATE, ("honesty",), "")
     speaker = Speaker(longer)
@@ -466,8 +510,6 @@ def test_a_voice_is_asked_under_its_own_condition_and_loaded_without_one() -> No
 
 
 def test_the_shipped_model_talks_about_a_scene_and_its_oracle_judges(tmp_path: Path) -> None:
-    from seelevel.view.sessions import Sessions
-
     talks = Sessions(Voices(["world:xs"], [], None), tmp_path / "talk", tmp_path / "said.jsonl")
     page = Page(client(talks))
     page.post("scene", data={"scene": "world:test/3"})

@@ -108,7 +108,7 @@ class Session:
                 for user, response in list(turns)
             ],
             "notice": self.notices.get(key, ""),
-            "condition": talks.chat.condition
+            "condition": f"condition: {talks.chat.condition}"
             if talks is not None and isinstance(talks.chat.model, Conditioned)
             else "",
         }
@@ -150,10 +150,9 @@ class Session:
         talks = self._talks(key, voice)
         emit({"model": key, "status": "answering" if voice.loaded else "loading the model"})
         told, pieces = talks.do(line)
-        command, turns = line.partition(" ")[0], talks.chat.turns
-        if not (command in ("/feedback", "/refine") and turns and turns[-1][1].feedback is not None):
-            self.notices[key] = told
         if pieces is None:
+            judged = line.startswith("/feedback") and talks.chat.turns[-1][1].feedback is not None
+            self.notices[key] = "" if judged else told  # the verdict stands below the answer
             return
         any_piece = False
         for piece in pieces:

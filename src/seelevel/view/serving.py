@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import uvicorn
+from starlette.concurrency import run_in_threadpool
 
 from seelevel.errors import InputError
 from seelevel.progress import show
@@ -63,11 +64,20 @@ def serve(sources: Sequence[Path], images: Path | None, port: int, browser: bool
             timeout_graceful_shutdown=1,  # for answers that are still coming
         )
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # the temporary folder goes, too
-        try:
-            uvicorn.Server(settings).run(sockets=[listener])
-        finally:
-            if sessions is not None:
-                sessions.close()
+        _Server(settings, sessions).run(sockets=[listener])
+
+
+class _Server(uvicorn.Server):
+    """A server that ends answers when it is to end: it waits for them, and what came of them is kept."""
+
+    def __init__(self, settings: uvicorn.Config, sessions: Sessions | None) -> None:
+        super().__init__(settings)
+        self.sessions = sessions
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        if self.sessions is not None:
+            await run_in_threadpool(self.sessions.close)
+        await super().shutdown(sockets)
 
 
 def opened(sources: Sequence[Path], images: Path | None, kept: Path, who: str) -> list[Collection]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from seelevel.chat import Chat
 from seelevel.chat.commands import Talks
-from seelevel.errors import InputError
+from seelevel.errors import DiskFullError, InputError
 from seelevel.formats.nlf import interactions
 from seelevel.formats.parquet import read_ladders, write_shard
 from seelevel.json_text import loads
@@ -67,8 +67,9 @@ class Sessions:
         self._open[session.name] = session
         self._open.move_to_end(session.name)
         for other in [s for s in list(self._open.values())[:-1] if not s.busy][: max(len(self._open) - KEPT, 0)]:
-            self._write(other)
-            del self._open[other.name]
+            with suppress(OSError, DiskFullError):  # then it stays in memory
+                self._write(other)
+                del self._open[other.name]
 
     def _write(self, session: Session) -> None:
         folder = self.folder / session.name

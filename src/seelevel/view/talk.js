@@ -119,6 +119,7 @@
     } catch (error) {
       trouble.textContent = "The connection has ended. Look whether seelevel view is still running, and load the page again.";
     } finally {
+      for (const item of live.values()) item.classList.remove("coming");
       end();
     }
   };
@@ -171,19 +172,20 @@
     look("scene", new URLSearchParams(new FormData(event.target)));
   });
   document.addEventListener("dragover", (event) => {
-    if (event.target === words && !event.dataTransfer.types.includes("Files")) return;
+    if (!event.dataTransfer.types.includes("Files")) return;
     event.preventDefault();
     drop.classList.add("over");
   });
   document.addEventListener("dragleave", (event) => { if (!event.relatedTarget) drop.classList.remove("over"); });
   document.addEventListener("drop", (event) => {
     drop.classList.remove("over");
-    if (event.target === words && !event.dataTransfer.files.length) return;
+    if (!event.dataTransfer.types.includes("Files")) return;
     event.preventDefault();
     take(event.dataTransfer.files[0]);
   });
   document.addEventListener("paste", (event) => {
-    if (!event.clipboardData.files.length) return;
+    const text = event.target.matches("input, textarea") && event.clipboardData.types.includes("text/plain");
+    if (text || !event.clipboardData.files.length) return;
     event.preventDefault();
     take(event.clipboardData.files[0]);
   });

@@ -14,13 +14,12 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from seelevel.errors import InputError
+from seelevel.errors import DiskFullError, InputError
 from seelevel.image_store import ImageStore
 from seelevel.images import ImageError, check_image
 from seelevel.json_text import dumps
 from seelevel.judge import image_content
 from seelevel.ladder import unmarked
-from seelevel.models.conditioned import Conditioned
 from seelevel.naming import ORACLE, WORLD, named_picture
 from seelevel.progress import escape_controls
 from seelevel.view.collection import Collection, Place
@@ -89,7 +88,7 @@ class Talking:
             {
                 "key": key,
                 "label": voice.label,
-                "conditions": isinstance(voice.speaker(), Conditioned),
+                "conditions": voice.has_conditions,
                 "chosen": key in session.chosen,
                 "column": session.column(key),
             }
@@ -170,7 +169,7 @@ class Talking:
     def _take(self, request: Request, session: Session, raw: bytes) -> Response:
         try:
             session.look_at(Picture(self.pictures.put_bytes(raw).path, "your picture"))
-        except ImageError as error:
+        except (ImageError, OSError, DiskFullError) as error:
             return self._refused(request, 400, f"this picture cannot be used: {error}")
         except Busy as error:
             return self._refused(request, 409, str(error))

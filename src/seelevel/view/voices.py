@@ -63,6 +63,13 @@ class Voice:
         conditions = None if is_server(path) or is_object(path) else read_conditions(Path(path))
         return self if conditions is None else Conditioned(self, conditions, self.ref.condition)
 
+    @property
+    def has_conditions(self) -> bool:
+        try:
+            return isinstance(self.speaker(), Conditioned)
+        except InputError:  # its file is broken, which whoever asks the model is told
+            return False
+
     def generate(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[Completion]:
         with self._alone:
             return self._ready().generate(prompts, sampling)
@@ -93,7 +100,8 @@ class Voices:
     ) -> None:
         self.runs, self.load = runs, load
         self._by_path: dict[str, Voice] = {}
-        self._named = {f"m{n}": self._voice(named_generator(name, DEFAULT_API), name) for n, name in enumerate(names)}
+        voices = dict.fromkeys(self._voice(named_generator(name, DEFAULT_API), name) for name in names)
+        self._named = {f"m{n}": voice for n, voice in enumerate(voices)}
         self.judge = None if judge is None else named_generator(judge, DEFAULT_API)
         self._recipe = lru_cache(maxsize=None)(_recipe)
         self._alone = threading.Lock()
