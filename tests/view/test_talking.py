@@ -30,6 +30,7 @@ from seelevel.view.server import application
 from seelevel.view.sessions import Sessions
 from seelevel.view.voices import Voice, Voices
 from seelevel.world.oracle import Oracle
+from tests.formats.made import picture
 from tests.judge.made import Critic, Speaker, longer
 from tests.models.faulty_server import serving
 from tests.test_cli import COMMAND, refused
@@ -258,7 +259,8 @@ def test_a_scene_of_the_world_has_contents_for_its_oracle(tmp_path: Path) -> Non
 
 @pytest.mark.unit
 @pytest.mark.parametrize("name", ["/etc/passwd", "a.png", "world:nothing/3", "world:test/x", "world:" + "9" * 5000])
-def test_no_path_is_taken_for_a_scene(page: Page, name: str) -> None:
+def test_no_path_is_taken_for_a_scene(page: Page, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.chdir(picture(tmp_path, "a.png").parent)
     answer = page.post("scene", data={"scene": name})
     assert answer.status_code == 400 and "\n" not in answer.text and len(answer.text) < 300
     assert page.post("scene", data={"scene": "world:test/" + "9" * 20}).status_code == 400
@@ -408,12 +410,14 @@ def test_a_conversation_that_was_put_away_goes_on_as_it_was(tmp_path: Path, monk
     talks = sessions(tmp_path, {"world:s": thinking, "world:m": Speaker(longer)}, save=file)
     page = Page(client(talks))
     page.post("picture", content=png())
-    for words in ("One?", "/new", "Two?", "/feedback"):
+    for words in ("One?", "/new", "Two?", "Three?", "/feedback"):
         page.say(words, "m0", "m1")
-    before = page.html()
+    before, name = page.html(), page.address.removeprefix("/talk/")
     Page(page.browser)  # another one, which takes the place in memory
-    assert list(talks._open) != [page.address.removeprefix("/talk/")]
+    assert name not in talks._open
     assert page.html() == before and "hm" in before
+    session = talks.get(name)
+    assert session is not None and session.talks["m0"].chat.asked == 1
     turns = page.column("/refine")["turns"]
     assert turns[-1]["user"] == "Say a word more. Please answer again."
     assert len(list(records(file))) == 4 and not (tmp_path / "said-2.jsonl").exists()
@@ -443,7 +447,8 @@ def test_words_of_models_and_judges_never_run(tmp_path: Path) -> None:
     assert "<script>alert" not in html and "<img src=x" not in html and "\u202e" not in html and "49" not in html
     assert html.count("&lt;script&gt;alert(1)") >= 4
     assert not re.search(r"<script(?![^>]*\bsrc=)|<style", html)
-    assert "\u202e" not in str(events) + str(column)  # and scripts insert texts as texts:
+    shown = "".join(e.get("piece", "") for e in events) + "".join(column["turns"][0].values())
+    assert EVIL.replace("\u202e", "\\u202e") in shown and "\u202e" not in shown  # and scripts insert texts as texts:
     script = page.browser.get("/static/talk.js").text
     assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(", script)
 
