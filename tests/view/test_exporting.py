@@ -200,3 +200,20 @@ def test_ladders_in_other_shards_count_into_the_first_ones(tmp_path: Path) -> No
     rows = ladders(tmp_path)
     target = exported(tmp_path, run_folder(tmp_path / "run", rows), first=1)
     assert len(list((target / "0").glob("ladder-*.html"))) == 1
+
+
+def test_the_order_of_what_is_compared_is_part_of_an_address() -> None:
+    assert canonical("/compare?side=0:base&side=0:aligned") == "/compare?side=0%3Abase&side=0%3Aaligned"
+    one, two = (canonical(f"/compare/item?id=a&at={at}&change=better&show=all&side=0:base") for at in (0, 1))
+    assert one == two and "change" not in one
+
+
+def test_hidden_fields_of_a_filter_stay_in_its_links() -> None:
+    form = (
+        '<form action="/items"><input type="hidden" name="side" value="0:b">'
+        '<input type="hidden" name="side" value="0:a">'
+        '<label>Show <select name="change"><option value="">all</option><option value="worse">worse</option></select>'
+        "</label></form>"
+    )
+    kept = "side=0%3Ab&side=0%3Aa"
+    assert Page("/items?x=1", form).links == [f"/items?{kept}", f"/items?change=worse&{kept}"]

@@ -181,4 +181,5 @@ def test_opening_a_run_imports_no_scorer_that_its_recipe_names(tmp_path: Path, m
     figure = {"value": 0.5, "low": 0.4, "high": 0.6, "n": 9}
     metrics = {"settings": {"benchmarks": ["evil:run"]}, "base": {"evil": figure}, "aligned": {"evil": figure}}
     write_atomically(root / "metrics.json", dumps({**metrics, "differences": {}}))
-    assert pages(root, tmp_path).get("/0/run").status_code == 200
+    page = pages(root, tmp_path).get("/0/run")
+    assert page.status_code == 200 and "/compare?side=0:base&amp;side=0:aligned" in page.text

@@ -97,7 +97,7 @@ class Compare:
         try:
             choice, kept = self._open(request)
             items = kept.benchmark(look.benchmark)
-            places = items.matching(look)
+            places = items.matching(look)[: self.site.first]
             pages = max(1, -(-len(places) // PER_PAGE))
             asked = request.query_params.get("page", "1")
             page = min(max(int(asked), 1), pages) if asked.isdecimal() and len(asked) < 10 else 1
@@ -159,7 +159,7 @@ class Compare:
             models = self._models(kept)
             figure = items.figure(look)
             turns = items.turns(place, range(len(models)))
-            places = items.matching(look)
+            places = items.matching(look)[: self.site.first]
         except InputError as error:
             return self._told(request, error)
         here = places.index(place) if place in places else -1

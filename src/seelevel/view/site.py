@@ -35,10 +35,12 @@ class Part(Protocol):
 
 
 class Site:
-    """Some collections, and how pages about them are written. still: as files, where nothing can be changed."""
+    """Some collections, and how pages about them are written. still: as files, where nothing can be changed.
+    first: the most items of a list that are shown, None for all."""
 
     def __init__(self, collections: Sequence[Collection], still: bool = False) -> None:
         self.collections, self.still = collections, still
+        self.first = next((collection.first for collection in collections if collection.first is not None), None)
         self.links: list[tuple[str, str]] = []
         self.environment = Environment(
             loader=ChoiceLoader([PackageLoader("seelevel", "view"), PackageLoader("seelevel", "report")]),

@@ -19,7 +19,7 @@ from urllib.parse import parse_qsl, unquote, urlencode, urljoin, urlsplit
 ADDRESSES = {("a", "href"), ("link", "href"), ("img", "src"), ("script", "src")}
 POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; form-action 'none'; base-uri 'none'"
 """That of the server (`door.POLICY`), as far as a page can say it of itself."""
-ONLY = {"ladder": ("id",)}
+ONLY = {"ladder": ("id",), "item": ("side", "benchmark", "id", "nth", "at", "show")}
 """Parts of a query that name a page, by the last word of its path. The others only say how somebody came to it."""
 SUFFIXES = {
     "text/html": ".html",
@@ -50,9 +50,11 @@ class Link:
 
 @dataclass
 class _Form:
-    """A form that filters, while it is read. choices: label, name, and (value, words) of each select."""
+    """A form that filters, while it is read. choices: label, name, and (value, words) of each select; kept: names and
+    values of its hidden fields."""
 
     action: str
+    kept: list[tuple[str, str]] = field(default_factory=list)
     choices: list[tuple[str, str, list[tuple[str, str]]]] = field(default_factory=list)
     label: str = ""
 
@@ -118,6 +120,8 @@ class Page(HTMLParser):
     def _read_choice(self, form: _Form, tag: str, given: dict[str, str | None]) -> None:
         if tag == "label":
             form.label = ""
+        elif tag == "input" and given.get("type") == "hidden":
+            form.kept.append((given.get("name") or "", given.get("value") or ""))
         elif tag == "select":
             form.choices.append((form.label.strip(), given.get("name") or "", []))
         elif tag == "option" and form.choices:
@@ -138,14 +142,16 @@ class Page(HTMLParser):
         if not any(pairs for _, _, pairs in shown):
             return
         self.parts.append('<details><summary>Show some</summary><ul class="choices">')
-        if (all_of_them := canonical(urljoin(self._address, form.action))) != canonical(self._address):
+        if (all_of_them := canonical(urljoin(self._address, f"{form.action}?{urlencode(form.kept)}"))) != canonical(
+            self._address
+        ):
             self.parts += ["<li>", Link(all_of_them, "", '<a href="', '">all</a>', "all"), "</li>"]
         for label, name, pairs in shown:
             if not pairs:
                 continue
             self.parts.append(f"<li>{label}: ")
             for value, words in pairs:
-                address = canonical(urljoin(self._address, f"{form.action}?{urlencode({name: value})}"))
+                address = canonical(urljoin(self._address, f"{form.action}?{urlencode([*form.kept, (name, value)])}"))
                 self.parts.append(Link(address, "", '<a href="', f'">{words.strip()}</a> ', f"{words.strip()} "))
             self.parts.append("</li>")
         self.parts.append("</ul></details>")
@@ -189,7 +195,10 @@ def canonical(address: str) -> str:
     parts = urlsplit(address)
     pairs = [(name, value) for name, value in parse_qsl(parts.query) if (name, value) != ("page", "1")]
     only = ONLY.get(parts.path.rpartition("/")[2])
-    query = urlencode(sorted(pair for pair in pairs if only is None or pair[0] in only))
+    left = [pair for pair in pairs if only is None or pair[0] in only]
+    if ("show", "all") in left:
+        left = [pair for pair in left if pair[0] != "at"]  # all at once, whichever was alone before
+    query = urlencode(sorted(left, key=lambda pair: pair[0]))  # values of one name stay in their order
     return (parts.path or "/") + (f"?{query}" if query else "")
 
 
