@@ -83,7 +83,7 @@ class Collection:
         self.place_of: dict[str, Place] = {}
         self.origins, self.flags, self.sizes = Counter[str](), Counter[str](), Counter[int]()
         self.trouble: list[str] = []
-        self.waiting = 0
+        self.waiting = 1  # nobody has looked yet
         self._seen: dict[Path, Stamp] = {}
 
     def _index(self) -> None:
