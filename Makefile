@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 RUNS ?= runs
 
-.PHONY: setup demo test test-slow test-demo test-families quick unit unit-everywhere everywhere lint format docs reproduce bench bench-gpu wheel clean
+.PHONY: setup demo test test-slow test-demo test-families chromium quick unit unit-everywhere everywhere lint format docs reproduce bench bench-gpu wheel clean
 
 setup: .venv/.installed
 
@@ -51,7 +51,15 @@ everywhere: setup
 	done
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -m slow tests/slow/test_capabilities.py tests/training/test_compiling.py
 
-test-slow: setup
+# The tests of `seelevel view` in a browser drive the system's Chromium; without one they are skipped.
+CHROMIUM := command -v chromium || command -v chromium-browser || command -v google-chrome || command -v chrome
+
+chromium:
+	@test -n "$$SEELEVEL_CHROMIUM" || { $(CHROMIUM); } >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null \
+		&& apt-get install -y -qq --no-install-recommends chromium; } \
+		|| echo 'no Chromium: the tests in a browser (tests/view/browser) are skipped'
+
+test-slow: setup chromium
 	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'slow and not everywhere' -n 2 --dist loadfile --durations 25 --ignore tests/slow/test_demo.py
 
 # The demo is timed, so it has the machine to itself.

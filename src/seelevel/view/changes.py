@@ -25,7 +25,7 @@ from seelevel.json_text import dumps, loads
 from seelevel.judge.replies import one_line
 from seelevel.ladder import Ladder
 from seelevel.opening import open_descriptor, read_text
-from seelevel.store import write_atomically
+from seelevel.store import TEMPORARY, write_atomically
 
 Entry = dict[str, Any]
 FIELDS = ("level", "drop", "text", "critique")
@@ -42,6 +42,7 @@ class Changes:
         self.path, self.who = path, who
         self.before = path.with_suffix(".before.jsonl")
         self._thread = threading.Lock()
+        self._cleared = False
 
     def entries(self) -> list[Entry]:
         """The overrides, as they stand in the file. Raises `InputError` for a broken line."""
@@ -126,7 +127,16 @@ class Changes:
         lock = self.path.with_name(f".{self.path.name}.lock")
         with self._thread, os.fdopen(open_descriptor(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW), "r+b", 0) as file:
             fcntl.flock(file, fcntl.LOCK_EX)
+            if not self._cleared:
+                self._clear()
             yield
+
+    def _clear(self) -> None:
+        """Remove what killed servers left half-written: nobody else writes now."""
+        for path in (self.path, self.before):
+            for leftover in self.path.parent.glob(f"{TEMPORARY}*-{path.name}"):
+                leftover.unlink(missing_ok=True)
+        self._cleared = True
 
 
 def name_of(ladder: Ladder, place: int) -> str:

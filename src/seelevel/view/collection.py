@@ -96,7 +96,7 @@ class Collection:
         self.origins, self.flags, self.sizes = Counter[str](), Counter[str](), Counter[int]()
         self.trouble: list[str] = []
         self.judged = False
-        self.waiting = 0
+        self.waiting = 1  # nobody has looked yet
         self._seen: dict[Path, Stamp] = {}
 
     def _index(self) -> None:

@@ -21,6 +21,8 @@ from seelevel.view.pictures import SIDES, Pictures
 from seelevel.view.site import Site
 
 PER_PAGE = 48
+UNTIL_READ = 20.0
+"""Seconds that a link to a ladder waits until all files are read."""
 
 
 def _level(fields: Mapping[str, str]) -> tuple[str, int]:
@@ -30,13 +32,17 @@ def _level(fields: Mapping[str, str]) -> tuple[str, int]:
     return "level", int(text)
 
 
+def _typed(fields: Mapping[str, str], name: str) -> str:
+    return fields.get(name, "").replace("\r\n", "\n").strip()
+
+
 ACTIONS: dict[str, Callable[[Mapping[str, str]], tuple[str, Any]]] = {
     "level": _level,
     "as checked": lambda fields: ("level", None),
     "drop": lambda fields: ("drop", True),
     "put back": lambda fields: ("drop", None),
-    "critique": lambda fields: ("critique", fields.get("critique", "").strip()),
-    "text": lambda fields: ("text", fields.get("text", "").replace("\r\n", "\n").strip()),
+    "critique": lambda fields: ("critique", _typed(fields, "critique")),
+    "text": lambda fields: ("text", _typed(fields, "text")),
 }
 """What the buttons of an answer change: the field of its override, and its value; None takes the field back."""
 
@@ -97,6 +103,8 @@ class Ladders:
     def ladder(self, request: Request) -> Response:
         number, collection = self.site.collection(request)
         name = request.query_params.get("id", "")
+        if name not in collection.place_of:
+            collection.refresh(UNTIL_READ)
         if (place := collection.place_of.get(name)) is None:
             raise HTTPException(404, "There is no ladder of that name")
         filters = Filters.of(request.query_params)
@@ -132,10 +140,11 @@ class Ladders:
         query = Filters.of(dict(parse_qsl(fields.get("query", "")))).query(id=fields.get("id", ""))
         try:
             await run_in_threadpool(self._change, self.site.collections[number], fields)
-        except Outdated as error:
-            return self.site.message(409, "Not saved", str(error))
         except InputError as error:
-            return self.site.message(400, "Not saved", str(error))
+            status = 409 if isinstance(error, Outdated) else 400
+            action, back = fields.get("action", ""), f"/{number}/ladder?{query}"
+            typed = _typed(fields, action) if action in ("critique", "text") else ""
+            return self.site.message(status, "Not saved", str(error), back, typed)
         return RedirectResponse(f"/{number}/ladder?{query}", 303)
 
     def _change(self, collection: Collection, fields: dict[str, str]) -> None:

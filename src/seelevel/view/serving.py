@@ -95,6 +95,7 @@ def _listener(port: int) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((HOST, port))
+        listener.listen()  # who opens the address at once waits for the server
     except OSError as error:
         raise InputError(f"port {port} cannot be used ({error.strerror}); name another one in --port") from error
     return listener

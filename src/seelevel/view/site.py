@@ -74,9 +74,9 @@ class Site:
         )
         return HTMLResponse(escape_controls(page, keep="\n\t"))
 
-    def message(self, status: int, title: str, words: str = "") -> HTMLResponse:
-        """A page with one line, and what to do."""
-        page = self.render("message.html.j2", title=title, words=words)
+    def message(self, status: int, title: str, words: str = "", back: str = "", typed: str = "") -> HTMLResponse:
+        """A page with one line, and what to do. `back`: where it leads to; `typed`: a text that would be lost."""
+        page = self.render("message.html.j2", title=title, words=words, back=back, typed=typed)
         page.status_code = status
         return page
 

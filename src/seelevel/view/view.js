@@ -17,6 +17,7 @@
     }
   };
   button?.addEventListener("click", toggle);
+  if (button) button.hidden = false;
 
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || writes(event.target) || document.querySelector("dialog[open]")) return;
@@ -43,7 +44,10 @@
       const picture = document.createElement("img");
       picture.src = link.href;
       picture.alt = link.querySelector("img").alt;
-      dialog.append(picture);
+      const close = document.createElement("button"); // a region that scrolls has something to focus
+      close.title = "Close";
+      close.append(picture);
+      dialog.append(close);
       document.body.append(dialog);
       dialog.addEventListener("click", () => dialog.close());
       dialog.addEventListener("close", () => { dialog.remove(); link.focus(); });
@@ -87,4 +91,8 @@
   for (const select of document.querySelectorAll(".filters select")) {
     select.addEventListener("change", () => select.form.requestSubmit());
   }
+  // Its link has only what is chosen.
+  document.querySelector(".filters")?.addEventListener("formdata", ({ formData }) => {
+    for (const [name, value] of [...formData]) if (!value) formData.delete(name);
+  });
 })();
