@@ -13,7 +13,7 @@ import pytest
 from seelevel.errors import InputError, ServerError
 from seelevel.models.base import ApiSettings
 from seelevel.models.server.client import ApiModel
-from seelevel.models.server.replicas import FAILS, Replicas, StoppedError
+from seelevel.models.server.replicas import FAILS, Lanes, Replicas, StoppedError
 from seelevel.naming import Names
 from seelevel.preflight import _check_replicas
 from seelevel.recipe import load_recipe
@@ -32,13 +32,6 @@ def three() -> Any:
 def pool(servers: list[FaultyServer], **settings: Any) -> ApiModel:
     first, *others = [server.address for server in servers]
     return ApiModel(f"{first}#m", ApiSettings(replicas={first: others}, **settings), first_wait=0.01)
-
-
-def lost() -> Exception:
-    import httpx
-    import openai
-
-    return openai.APIConnectionError(request=httpx.Request("POST", "http://a/v1"))
 
 
 def check_all_answered(model: ApiModel, count: int) -> None:
@@ -76,29 +69,31 @@ def test_a_server_that_dies_in_mid_run_loses_nothing(three: list[FaultyServer], 
     assert sum(sum(server.answered.values()) for server in three) == 200  # nothing was asked for twice
     # After three failures it is asked only now and then.
     assert three[1].faulted["drop"] <= FAILS + 4 + 3
-    assert f"{three[1].address} fails; its calls go to the others" in capsys.readouterr().err
+    assert f"{three[1].address} fails; it is tried again" in capsys.readouterr().err
 
 
-def test_a_server_that_comes_back_gets_calls_again(three: list[FaultyServer], capsys: Any) -> None:
+def test_a_server_that_comes_back_gets_calls_again() -> None:
     clock = [0.0]
-    replicas = Replicas(["http://a/v1", "http://b/v1"], ApiSettings(concurrency=4), lambda: clock[0])
-    a, b = replicas.all
-    stop = threading.Event()
+    lanes = Lanes(2, 4, lambda: clock[0])
+    a, b = lanes.lanes
     for _ in range(FAILS):
-        a.awake, b.busy = 0.0, 1  # so that a is asked
-        with pytest.raises(type(lost())), replicas.one(stop):
-            raise lost()
-        b.busy = 0
-    assert a.failures == FAILS and a.awake > clock[0]
-    with replicas.one(stop) as chosen:
-        assert chosen is b
-        clock[0] = a.awake
-        with replicas.one(stop) as probe:
-            assert probe is a
-            with replicas.one(stop) as other:  # one call at a time until it answers
-                assert other is b
-        assert a.failures == 0
-    assert capsys.readouterr().err.splitlines()[-1] == "http://a/v1 answers again"
+        b.busy["other"] = 1  # so that a is asked
+        assert lanes.take("me") == 0
+        words = lanes.give_back("me", 0, True, 0.0)
+        b.busy["other"] = 0
+    assert words.startswith("fails") and a.failures == FAILS and a.awake > clock[0]
+    assert lanes.take("me") == 1
+    clock[0] = a.awake
+    assert [lanes.take("me"), lanes.take("me")] == [0, 1]  # one call at a time until it answers
+    assert lanes.give_back("me", 0, False, 0.0) == "answers again"
+    assert [lanes.take("me"), lanes.take("me")] == [0, 0]
+
+
+def test_a_worker_that_dies_gives_its_calls_back() -> None:
+    lanes = Lanes(1, 2)
+    assert [lanes.take("a"), lanes.take("b"), lanes.take("b")] == [0, 0, None]
+    lanes.forget("a")
+    assert lanes.take("b") == 0
 
 
 def test_a_server_that_asks_for_a_pause_gets_it_while_the_others_go_on(three: list[FaultyServer]) -> None:
@@ -137,11 +132,9 @@ def test_replies_are_kept_under_the_named_server(three: list[FaultyServer]) -> N
 
 def test_a_call_that_waits_for_a_server_ends_with_the_run() -> None:
     replicas = Replicas(["http://a/v1", "http://b/v1"], ApiSettings(concurrency=1))
-    for replica in replicas.all:
-        replica.busy = 1
     stop = threading.Event()
     threading.Timer(0.05, stop.set).start()
-    with pytest.raises(StoppedError), replicas.one(stop):
+    with replicas.one(stop), replicas.one(stop), pytest.raises(StoppedError), replicas.one(stop):
         raise AssertionError
 
 

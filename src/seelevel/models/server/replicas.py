@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
+from seelevel.engine.shared import is_alone, shared
 from seelevel.models.base import ApiSettings, Completion
 from seelevel.models.server.faults import asked_wait_of, may_succeed
 from seelevel.models.server.names import key_variable
@@ -19,8 +22,8 @@ FAILS = 3
 """After so many failures in a row a server rests, and then gets one call at a time until it answers."""
 FIRST_REST, LONGEST_REST = 1.0, 60.0
 """Seconds of the first rest; each further one is twice as long, up to the longest."""
-LOOK_AGAIN = 0.2
-"""Seconds after which a waiting call looks whether the run is being stopped."""
+LOOK_AGAIN = 0.02
+"""Seconds after which a waiting call looks again for a free server."""
 
 
 class StoppedError(Exception):
@@ -28,28 +31,71 @@ class StoppedError(Exception):
 
 
 @dataclass
+class Lane:
+    """What is going on at one server. busy: calls in flight, by worker; failures: in a row; awake: when it gets calls
+    again."""
+
+    busy: Counter[str] = field(default_factory=Counter)
+    failures: int = 0
+    awake: float = 0.0
+
+
+class Lanes:
+    """Which server a call goes to. All workers share it (`seelevel.engine.shared`). at_once: calls, per server."""
+
+    def __init__(self, count: int, at_once: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self.lanes, self.at_once, self.clock = [Lane() for _ in range(count)], at_once, clock
+
+    def take(self, caller: str) -> int | None:
+        """The number of the server for a call; None while no server may be asked."""
+        free = [(lane.busy.total(), lane.failures, n) for n, lane in enumerate(self.lanes) if self._is_free(lane)]
+        if not free:
+            return None
+        number = min(free)[-1]
+        self.lanes[number].busy[caller] += 1
+        return number
+
+    def give_back(self, caller: str, number: int, failed: bool, rest: float) -> str:
+        """A call has ended; `rest`: seconds that the server asks for. Returns what there is to say of the server."""
+        lane = self.lanes[number]
+        lane.busy[caller] -= 1
+        before = lane.failures
+        if not failed:
+            lane.failures = 0
+            return "answers again" if before >= FAILS else ""
+        lane.failures += 1
+        if lane.failures >= FAILS:
+            rest = max(rest, min(FIRST_REST * 2 ** (lane.failures - FAILS), LONGEST_REST))
+        lane.awake = max(lane.awake, self.clock() + rest)
+        return "fails; it is tried again after a growing pause" if lane.failures == FAILS else ""
+
+    def forget(self, caller: str) -> None:
+        for lane in self.lanes:
+            del lane.busy[caller]
+
+    def _is_free(self, lane: Lane) -> bool:
+        most = 1 if lane.failures >= FAILS else self.at_once
+        return lane.busy.total() < most and lane.awake <= self.clock()
+
+
+@dataclass(frozen=True)
 class Replica:
-    """One server. `busy`: calls in flight; `failures`: in a row; `awake`: when it gets calls again."""
+    """One server: its address, its key, and the client that calls it."""
 
     address: str
     secret: Secret
     client: Any
-    busy: int = 0
-    failures: int = 0
-    awake: float = field(default=0.0)
 
 
 class Replicas:
-    """All servers of a model, the named one first. `at_once`: calls in flight, per server."""
+    """All servers of a model, the named one first."""
 
-    def __init__(
-        self, addresses: Sequence[str], settings: ApiSettings, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, addresses: Sequence[str], settings: ApiSettings) -> None:
         import openai
 
         from seelevel.models.server.connection import BoundedClient
 
-        self.clock, self.all = clock, list[Replica]()
+        self.all = list[Replica]()
         for address in dict.fromkeys(addresses):
             secret = Secret(key_variable(settings, address))
             client = openai.OpenAI(
@@ -60,8 +106,8 @@ class Replicas:
                 http_client=BoundedClient(),
             )
             self.all.append(Replica(address, secret, client))
-        self.at_once = settings.concurrency
-        self._changed = threading.Condition()
+        self._make = partial(Lanes, len(self.all), settings.concurrency)
+        self._key = f"lanes {settings.concurrency} {' '.join(replica.address for replica in self.all)}"
 
     def __len__(self) -> int:
         return len(self.all)
@@ -72,16 +118,25 @@ class Replicas:
 
         Waits while no server may be asked; raises `StoppedError` if the run ends meanwhile.
         """
-        replica = self._taken(stop)
+        if len(self.all) == 1 and is_alone():  # its threads are as many as its calls at once
+            yield self.all[0]
+            return
+        number, fault = self._taken(stop), None
         try:
-            yield replica
+            yield self.all[number]
         except Exception as error:
-            self._ended(replica, error if may_succeed(error) else None)
+            fault = error if may_succeed(error) else None
             raise
-        except BaseException:
-            self._ended(replica, None)
-            raise
-        self._ended(replica, None)
+        finally:
+            rest = asked_wait_of(fault)
+            if words := shared(self._key, self._make, "give_back", number, fault is not None, rest):
+                say(f"{self.all[number].address} {words}")
+
+    def _taken(self, stop: threading.Event) -> int:
+        while (number := shared(self._key, self._make, "take")) is None:
+            if stop.wait(LOOK_AGAIN):
+                raise StoppedError
+        return int(number)
 
     def asked(self, url: str) -> Replica:
         """The server that a request went to; the first one if the address is of none."""
@@ -105,38 +160,3 @@ class Replicas:
             if replica.secret.variable not in seen:
                 seen.add(replica.secret.variable)
                 yield replica.secret
-
-    def _taken(self, stop: threading.Event) -> Replica:
-        if len(self.all) == 1:
-            return self.all[0]
-        with self._changed:
-            while not (free := [replica for replica in self.all if self._is_free(replica)]):
-                if stop.is_set():
-                    raise StoppedError
-                self._changed.wait(LOOK_AGAIN)
-            replica = min(free, key=lambda one: (one.busy, one.failures))
-            replica.busy += 1
-            return replica
-
-    def _is_free(self, replica: Replica) -> bool:
-        most = 1 if replica.failures >= FAILS else self.at_once
-        return replica.busy < most and replica.awake <= self.clock()
-
-    def _ended(self, replica: Replica, fault: Exception | None) -> None:
-        if len(self.all) == 1:
-            return
-        with self._changed:
-            replica.busy -= 1
-            if fault is None:
-                if replica.failures >= FAILS:
-                    say(f"{replica.address} answers again")
-                replica.failures = 0
-            else:
-                replica.failures += 1
-                rest = asked_wait_of(fault)
-                if replica.failures >= FAILS:
-                    rest = max(rest, min(FIRST_REST * 2 ** (replica.failures - FAILS), LONGEST_REST))
-                if replica.failures == FAILS:
-                    say(f"{replica.address} fails; its calls go to the others, and it is tried again now and then")
-                replica.awake = max(replica.awake, self.clock() + rest)
-            self._changed.notify_all()
