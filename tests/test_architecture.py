@@ -33,6 +33,7 @@ GROUND = {
     "yaml_text",
     "images",
     "image_store",
+    "engine",
 }
 CORE = GROUND | {"formats", "language", "models", "judge", "scorers", "training"}
 TOP = {

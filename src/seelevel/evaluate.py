@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -80,7 +79,7 @@ def score_model(
     root: Path,
 ) -> dict[str, Items]:
     """One model's items of every benchmark. Writes `<benchmark>.jsonl` into the folder and keeps answers in shards."""
-    model = _lazy(reference)
+    model = _Lazy(reference)
     records: dict[str, Items] = {}
     for benchmark in benchmarks:
         name = f"{label} {benchmark.name}"
@@ -121,14 +120,22 @@ def _say_unscored(label: str, rows: Items, measures: Sequence[Measure]) -> None:
         say(f"{label}: {left} of {rounds} rounds unscored ({left / rounds:.1%})")
 
 
-def _lazy(reference: ModelRef) -> Callable[[], Generator]:
-    @cache
-    def load() -> Generator:
-        from seelevel.models import load_generator
+class _Lazy:
+    """A model that is loaded by the first call, in whichever process that is."""
 
-        return load_generator(reference)
+    def __init__(self, reference: ModelRef) -> None:
+        self.reference = reference
+        self._model: Generator | None = None
 
-    return load
+    def __call__(self) -> Generator:
+        if self._model is None:
+            from seelevel.models import load_generator
+
+            self._model = load_generator(self.reference)
+        return self._model
+
+    def __reduce__(self) -> tuple[type[_Lazy], tuple[ModelRef]]:
+        return _Lazy, (self.reference,)  # a model does not travel
 
 
 def _lines(benchmark: Benchmark, answers: list[Answer], rows: Items, root: Path) -> str:

@@ -7,10 +7,12 @@ one that was cut off continues, and both end in the same bytes as a run that was
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from seelevel.engine import engine_of
 from seelevel.facts import InputFacts
 from seelevel.fingerprints import file_sha256, listing_fingerprint
 from seelevel.formats.sources import Source, files, folder_of
@@ -37,7 +39,7 @@ class Run(Stages):
     def everything(self) -> Path:
         """Run what has changed; returns the report's path."""
         self.preflight()
-        with self._lock("run"):
+        with self._lock("run"), self._engine():
             self._until_report()
             return self.report()
 
@@ -53,6 +55,10 @@ class Run(Stages):
         self._say_round(rounds)
         self._until_aligned()
         self.evaluate()
+
+    def _engine(self) -> AbstractContextManager[None]:
+        """Who works on the shards. Of several processes that train, only the first one does."""
+        return nullcontext() if self.follows else engine_of(self.names.recipe.engine)
 
     def _say_round(self, number: int) -> None:
         if self.names.recipe.rounds > 1 and not self.dry and not self.follows:
@@ -88,7 +94,7 @@ class Run(Stages):
         path. Raises `InputError` where they are not."""
         self.preflight()
         check_predecessors(self.names.recipe, self.out, stage)
-        with self._lock(stage):
+        with self._lock(stage), self._engine():
             return {
                 "base": self.base,
                 "generate": self.generate,

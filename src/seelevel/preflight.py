@@ -17,7 +17,7 @@ from seelevel.models.kinds import check_answers, check_encodes, model_config
 from seelevel.models.quantised import check_quantised
 from seelevel.naming import WORLD, Names, check_data_name, source_of, world_split
 from seelevel.recipe import DataSettings, texts_in
-from seelevel.registry import check_name
+from seelevel.registry import check_name, nearest
 from seelevel.stages import STAGE_FOLDERS, made_under_these_settings
 from seelevel.store import read_manifest
 from seelevel.training.requirements import check_training
@@ -168,6 +168,7 @@ def _check_processes(names: Names) -> None:
 def _check_remote(names: Names, hub: bool) -> None:
     """Check each model still needed from elsewhere: its server must have it, or the hub."""
     recipe, asked = names.recipe, list(names.recipe.answering)
+    _check_replicas(names)
     if recipe.check is not None and recipe.check.encoder is not None:
         asked.append(("check", recipe.check.encoder))
     for name in sorted(
@@ -185,6 +186,16 @@ def _check_remote(names: Names, hub: bool) -> None:
                 f"model {name} is neither a folder nor in the hub's cache here, and the hub cannot be asked; fetch it "
                 "first, or name a folder"
             )
+
+
+def _check_replicas(names: Names) -> None:
+    """Raise `InputError` if the recipe names further servers of a server that none of its models is on."""
+    used = {
+        path.partition("#")[0].rstrip("/") for _, name in names.recipe.answering if (path := names.ancestor(name).path)
+    }
+    for address in names.recipe.api.replicas:
+        if address not in used:
+            raise InputError(f"api.replicas: no model of this recipe is on {address}; {nearest(address, sorted(used))}")
 
 
 def _check_models(names: Names, hub: bool) -> None:

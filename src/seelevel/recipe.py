@@ -13,6 +13,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from seelevel.check.settings import CheckSettings
+from seelevel.engine.settings import EngineSettings
 from seelevel.errors import InputError
 from seelevel.feedback.settings import FeedbackSettings
 from seelevel.generate.method import FinetuneSettings
@@ -85,6 +86,7 @@ class Recipe(BaseModel):
     evaluate: EvaluateSettings
     report: ReportSettings = ReportSettings()
     api: ApiSettings = ApiSettings()
+    engine: EngineSettings = EngineSettings()
 
     @model_validator(mode="after")
     def _learns_from_feedback(self) -> Self:

@@ -6,7 +6,7 @@ import pytest
 
 from seelevel.errors import InputError, ServerError
 from seelevel.models.base import ApiSettings, Sampling
-from seelevel.models.server.spending import LEDGER, Ledger, Usage, most_used, priced
+from seelevel.models.server.spending import LEDGER, Account, Usage, most_used, priced
 from tests.models.asking import GREEDY, ask, model
 from tests.models.faulty_server import serving
 
@@ -71,9 +71,9 @@ def test_a_budget_without_a_price_is_refused() -> None:
 
 
 def test_reservations_count_until_they_are_settled() -> None:
-    ledger = Ledger()
-    ledger.reserve(6.0, 10.0)
+    account = Account()
+    account.reserve("a", 6.0, 10.0)
     with pytest.raises(ServerError, match="0 spent, 6 in flight, 6 at most"):
-        ledger.reserve(6.0, 10.0)
-    ledger.settle("m", 6.0, Usage(1, 0, 0, 2.0))
-    ledger.reserve(6.0, 10.0)
+        account.reserve("a", 6.0, 10.0)
+    account.settle("a", "m", 6.0, Usage(1, 0, 0, 2.0))
+    account.reserve("a", 6.0, 10.0)

@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -33,7 +34,7 @@ pytestmark = pytest.mark.slow
 
 @contextlib.contextmanager
 def serving(model, folder):
-    """`transformers serve` with a model on a free port of the loopback; gives the address."""
+    """`transformers serve` with a model on a free port of the loopback; gives the address and the process."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -51,7 +52,7 @@ def serving(model, folder):
                 if probe.connect_ex(("127.0.0.1", port)) == 0:
                     break
             time.sleep(0.2)
-        yield f"http://127.0.0.1:{port}/v1"
+        yield f"http://127.0.0.1:{port}/v1", process
     finally:
         process.terminate()
         process.wait(timeout=30)
@@ -59,7 +60,7 @@ def serving(model, folder):
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory):
-    with serving(model_path("s"), tmp_path_factory.mktemp("serve")) as found:
+    with serving(model_path("s"), tmp_path_factory.mktemp("serve")) as (found, _):
         yield found
 
 
@@ -67,14 +68,14 @@ def address(tmp_path_factory):
 def judge(tmp_path_factory):
     """A model with random weights, on a server of its own: (its name there, its folder)."""
     folder = save_model(tmp_path_factory.mktemp("judge") / "model")
-    with serving(folder, folder.parent) as found:
+    with serving(folder, folder.parent) as (found, _):
         yield f"{found}#{folder}", folder
 
 
-def prompts(folder):
-    """Twelve of the world's prompts with their pictures; every third goes on after its standard answer."""
+def prompts(folder, count=12):
+    """So many of the world's prompts with their pictures; every third goes on after its standard answer."""
     found = []
-    for n, record in enumerate(json.loads(write_prompts(folder, limit=12).read_text())):
+    for n, record in enumerate(json.loads(write_prompts(folder, limit=count).read_text())):
         roles = {"human": "user", "gpt": "assistant"}
         turns = [{"role": roles[t["from"]], "content": t["value"]} for t in record["conversations"]]
         messages = (
@@ -95,6 +96,34 @@ def test_a_served_model_says_what_it_says_here(address, tmp_path):
     assert [c.finished for c in there] == [c.finished for c in here]
     assert len({c.text for c in there}) >= 8
     assert ApiModel(name, ApiSettings(cache=str(tmp_path / "cache"))).generate(asked, greedy) == there
+
+
+def test_of_three_servers_one_is_killed_and_no_answer_is_lost_or_asked_for_twice(tmp_path):
+    asked, greedy = prompts(tmp_path, 48), Sampling(max_new_tokens=48)
+    with contextlib.ExitStack() as stack:
+        folders = [tmp_path / str(n) for n in range(3)]
+        for folder in folders:
+            folder.mkdir()
+        servers = [stack.enter_context(serving(model_path("s"), folder)) for folder in folders]
+        first, *others = [address for address, _ in servers]
+        settings = ApiSettings(concurrency=2, replicas={first: others}, cache=str(tmp_path / "cache"))
+        model = ApiModel(f"{first}#{model_path('s')}", settings)
+        model.check_reachable()
+        killer = threading.Thread(target=killed_after, args=(servers[1][1], tmp_path / "cache", 8))
+        before = LEDGER.used()
+        killer.start()
+        there = model.generate(asked, greedy)
+        killer.join()
+        assert servers[1][1].poll() is not None
+    here = load_generator(str(model_path("s"))).generate(asked, greedy)
+    assert [c.text for c in there] == [c.text for c in here]
+    assert LEDGER.since(before)[model.name].calls == len(there)
+
+
+def killed_after(process, replies, count):
+    while len(list(replies.rglob("*.json"))) < count:
+        time.sleep(0.01)
+    process.kill()
 
 
 def test_a_model_that_is_not_served_is_the_users_to_mend(address):

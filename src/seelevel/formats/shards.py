@@ -1,4 +1,5 @@
-"""The one loop over the shards of a stage. Every stage that makes shards from shards uses it.
+"""The one loop over the shards of a stage. Every stage that makes shards from shards uses it; the engine in force
+(`seelevel.engine`) says who does the work.
 
 A shard that exists is complete and is kept, so a stopped stage continues after the last one. Each shard is processed by
 one call, so a continued run sees the same batches as a run that was never stopped.
@@ -7,8 +8,10 @@ one call, so a continued run sees the same batches as a run that was never stopp
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 
+from seelevel.engine import each_job
 from seelevel.formats.parquet import read_ladders, write_shard
 from seelevel.formats.tables import rows_in
 from seelevel.ladder import Ladder
@@ -27,18 +30,27 @@ def missing_shards(source: Path, target: Path) -> list[Path]:
 def each_shard(paths: Sequence[Path], root: Path, title: str, start: Callable[[], Work], done: int = 0) -> None:
     """Call `work(path, ladders)` for each path in order, under a progress bar that counts ladders.
 
-    `start()` returns `work`. It is called once, and only if there is a path: it may load a model. `root`: the run
+    `start()` returns `work`. It is called once by each worker, and only if there is a path: it may load a model. It may
+    travel to another machine, so it holds settings and paths, and no model. `root`: the run
     folder, where relative picture paths start. `done`: ladders that were finished before.
     """
     if not paths:
         return
-    work = start()
     total = done + sum(map(rows_in, paths))
     with Progress(title, total=total, unit="ladders", done=done) as bar:
-        for path in paths:
-            ladders = read_ladders(path, root)
-            work(path, ladders)
-            bar.advance(len(ladders))
+        each_job(paths, partial(_reading, start, root), lambda _, count: bar.advance(count))
+
+
+def _reading(start: Callable[[], Work], root: Path) -> Callable[[Path], int]:
+    """The work of `start()` on a shard's path; returns the number of its ladders."""
+    work = start()
+
+    def of(path: Path) -> int:
+        ladders = read_ladders(path, root)
+        work(path, ladders)
+        return len(ladders)
+
+    return of
 
 
 def change_shards(source: Path, target: Path, root: Path, title: str, start: Callable[[], Transform]) -> None:

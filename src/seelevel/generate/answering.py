@@ -109,10 +109,12 @@ def _answer_shards(
     root: Path,
     seed: int,
 ) -> None:
+    reference = answerer.find()
+
     def start() -> Work:
         from seelevel.models import load_generator
 
-        model = load_generator(answerer.find(), settings.batch_size)
+        model = load_generator(reference, settings.batch_size)
         say(f"generate: {model.describe()}")
 
         def work(path: Path, ladders: list[Ladder]) -> None:

@@ -54,6 +54,9 @@ class ApiSettings(BaseModel):
     folder, false keeps none. Replies are kept under the server's name, so they stay the same if another model is served
     under that name later.
 
+    `replicas` are further servers that have the same models as a named one, `{"http://a/v1": ["http://b/v1"]}`. A call
+    goes to the one with the fewest calls in flight; replies and costs are kept under the named one.
+
     `prices` are per million tokens read and written, `{gpt-4o: [2.5, 10]}`. `budget` is the most that one command may
     spend at these prices: the run stops before a call that might exceed it, and keeps all replies so far.
     """
@@ -61,7 +64,8 @@ class ApiSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     key: str | dict[str, str] = "OPENAI_API_KEY"
-    concurrency: int = Field(default=8, ge=1, description="calls at once")
+    replicas: dict[str, list[str]] = Field(default={}, description="server: further servers of the same models")
+    concurrency: int = Field(default=8, ge=1, description="calls at once, to each server")
     timeout: float = Field(default=300.0, gt=0, allow_inf_nan=False, description="seconds a call may take")
     timeouts: dict[str, Seconds] = Field(default={}, description="model: seconds a call to it may take")
     tries: int = Field(default=10, ge=1, description="attempts per call before the run stops")
@@ -77,6 +81,14 @@ class ApiSettings(BaseModel):
         if not all(re.fullmatch(r"[A-Z_][A-Z0-9_]*", name) for name in names):
             raise ValueError("name the environment variable that holds the key, such as OPENAI_API_KEY")
         return key
+
+    @field_validator("replicas")
+    @classmethod
+    def _addresses(cls, replicas: dict[str, list[str]]) -> dict[str, list[str]]:
+        for address in (*replicas, *(other for others in replicas.values() for other in others)):
+            if not re.fullmatch(r"https?://[^\s/#?@]+(/[^\s#?@]*)?", address):
+                raise ValueError("name servers as http://host:port/v1, without a model, user or query")
+        return {address.rstrip("/"): [other.rstrip("/") for other in others] for address, others in replicas.items()}
 
 
 DEFAULT_API = ApiSettings()

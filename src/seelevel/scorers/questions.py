@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from seelevel.engine import each_job
+from seelevel.engine.base import Each, one_by_one
 from seelevel.errors import InputError
 from seelevel.json_text import loads
 from seelevel.judge import JUDGE_SAMPLING
@@ -125,12 +128,16 @@ def _is_file(path: Path) -> bool:
         return False
 
 
+Make = Callable[[Sequence[Any]], list[Any]]
+
+
 def keep_shards(
-    folder: Path, name: str, inputs: Sequence[Any], make: Callable[[Sequence[Any]], list[Any]], label: str
+    folder: Path, name: str, inputs: Sequence[Any], make: Make, label: str, each: Each = one_by_one
 ) -> list[Any]:
     """Apply `make` to shards of inputs and keep the results, one JSON value per input, as JSON lines in the folder.
 
-    A whole shard that exists already is read instead, so that a stopped run continues.
+    A whole shard that exists already is read instead, so that a stopped run continues. each: who does the work, as
+    `seelevel.engine`; `make` may then travel to another machine.
     """
     batches = list(batched(inputs, SHARD))
     paths = [folder / f"{name}-{n:05d}.jsonl" for n in range(len(batches))]
@@ -138,13 +145,21 @@ def keep_shards(
     done = sum(len(results) for results in kept if results is not None)
     if done < len(inputs):
         with Progress(label, total=len(inputs), unit="questions", done=done) as bar:
-            for n, (path, batch) in enumerate(zip(paths, batches, strict=True)):
-                if kept[n] is None:
-                    text = "".join(quoted(result) + "\n" for result in make(batch))
-                    write_atomically(path, text)
-                    kept[n] = _kept(path, len(batch))
-                    bar.advance(len(batch))
+            jobs = [(n, paths[n], batches[n]) for n in range(len(batches)) if kept[n] is None]
+            each(jobs, partial(_writing, make), lambda job, _: bar.advance(len(job[2])))
+            for n, path, batch in jobs:
+                kept[n] = _kept(path, len(batch))
     return [result for results in kept for result in results or []]
+
+
+def _writing(make: Make) -> Callable[[tuple[int, Path, Sequence[Any]]], None]:
+    """The work on one shard: its number, its file, its inputs."""
+
+    def work(job: tuple[int, Path, Sequence[Any]]) -> None:
+        _, path, batch = job
+        write_atomically(path, "".join(quoted(result) + "\n" for result in make(batch)))
+
+    return work
 
 
 def _kept(path: Path, count: int) -> list[Any] | None:
@@ -185,7 +200,7 @@ def answer_questions(
 
     different = {(question.image, question.turns): question for question in reversed(benchmark.questions)}
     unique = [different[key] for key in reversed(different)]
-    rows = keep_shards(folder, benchmark.name, unique, make, label)
+    rows = keep_shards(folder, benchmark.name, unique, make, label, each_job)
     answers = {(question.image, question.turns): _answer(row) for question, row in zip(unique, rows, strict=True)}
     return [answers[question.image, question.turns] for question in benchmark.questions]
 

@@ -17,11 +17,12 @@ from typing import Any
 from seelevel.errors import InputError, ServerError
 from seelevel.fingerprints import digest
 from seelevel.models.base import DEFAULT_API, ApiSettings, Completion, Prompt, Sampling
-from seelevel.models.server.faults import AGAIN, RedirectedError, TooSlowError, asked_wait, cause_of, may_succeed
-from seelevel.models.server.names import key_variable, split_name
+from seelevel.models.server.faults import AGAIN, TooSlowError, asked_wait, cause_of, may_succeed
+from seelevel.models.server.messages import Messages
+from seelevel.models.server.names import split_name
 from seelevel.models.server.refusals import BLIND, LASTING, LIMITS, is_flagged, refused_parameter, shortened, without
+from seelevel.models.server.replicas import Replica, Replicas
 from seelevel.models.server.replies import Replies, request_key
-from seelevel.models.server.secret import Secret
 from seelevel.models.server.spending import LEDGER, Usage, most_used, priced
 from seelevel.models.server.wire import GarbledReplyError, chat, parameters, read_reply
 from seelevel.models.thinking import without_cut_thoughts
@@ -51,22 +52,15 @@ class ApiModel:
     def __init__(self, name: str, settings: ApiSettings = DEFAULT_API, first_wait: float = FIRST_WAIT) -> None:
         self.address, self.model = split_name(name)
         try:
-            import openai
-
-            from seelevel.models.server.connection import BoundedClient
+            import openai  # noqa: F401  (asked for before anything is sent)
         except ImportError as error:
             raise InputError(f"model {name}: servers need two more packages; pip install 'seelevel[api]'") from error
-        self.name, self.settings, self.batch_size = name, settings, settings.concurrency
-        self._first_wait, self._secret = first_wait, Secret(key_variable(settings, self.address))
-        self._client = openai.OpenAI(
-            base_url=self.address,
-            api_key=self._secret.value or "none",
-            timeout=settings.timeout,
-            max_retries=0,
-            http_client=BoundedClient(),
-        )
+        self._replicas = Replicas([self.address, *settings.replicas.get(self.address, [])], settings)
+        self.name, self.settings = name, settings
+        self.batch_size, self._first_wait = settings.concurrency * len(self._replicas), first_wait
         self._timeout = settings.timeouts.get(self.model, settings.timeout)
         self._replies = Replies(settings)
+        self._messages = Messages(name, self.model, self._replicas, settings.tries, self._replies.folder is not None)
         if settings.budget is not None and self.model not in settings.prices:
             raise InputError(
                 f"{name}: a budget needs its price; add it to api.prices as `{self.model}: [read, written]`"
@@ -77,7 +71,8 @@ class ApiModel:
     def describe(self) -> str:
         """One line: the name, calls at once, where replies are stored."""
         replies = f"replies kept in {self._replies.folder}" if self._replies.folder else "replies not kept"
-        return f"{self.name}: a server, {self.batch_size} calls at once, {replies}"
+        servers = "a server" if len(self._replicas) == 1 else f"{len(self._replicas)} servers"
+        return f"{self.name}: {servers}, {self.batch_size} calls at once, {replies}"
 
     def generate(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[Completion]:
         """One completion per prompt, in order; equal prompts are sent once, and their samples in one call if the server
@@ -97,7 +92,7 @@ class ApiModel:
                 if stored is None:
                     todo[key] = prompt
                 else:
-                    done[key] = self._secret.cleaned(stored)
+                    done[key] = self._replicas.cleaned(stored)
         self._answered |= any(completion.text for completion in done.values())
         if todo:
             self._replies.prepare()
@@ -116,43 +111,51 @@ class ApiModel:
         return [done[key] for key in keys]
 
     def check_reachable(self) -> None:
-        """Raise `InputError` if the server cannot be reached, refuses the key or lacks the model.
+        """Raise `InputError` if the server cannot be reached, refuses the key or lacks the model; of several servers,
+        if one refuses the key or lacks the model, or none can be reached.
 
         Listing models is free. But some servers' lists are incomplete, so a model that is not listed is asked for one
         token.
         """
+        lost = [error for replica in self._replicas.all if (error := self._reached(replica)) is not None]
+        if len(lost) == len(self._replicas):
+            raise lost[0]
+        for error in lost:
+            say(f"{error}; the others are asked")
+
+    def _reached(self, replica: Replica) -> InputError | None:
+        """None, or why the server cannot be reached. Raises `InputError` for a key or a model that it refuses."""
         import openai
 
-        listed: list[str] = []
+        name, listed = self._messages.name_of(replica), list[str]()
         try:
             seconds = min(EXAMINE_SECONDS, self._timeout)
-            client = self._client.with_options(timeout=seconds, max_retries=EXAMINE_RETRIES)
-            listed = [self._shown(m.id) for m in client.models.list().data]
+            client = replica.client.with_options(timeout=seconds, max_retries=EXAMINE_RETRIES)
+            listed = [self._messages.shown(m.id) for m in client.models.list().data]
         except openai.APIConnectionError as error:
             # A busy server may be slow to list its models; a missing one accepts no connection.
             slow = isinstance(error, openai.APITimeoutError) or isinstance(cause_of(error), TooSlowError)
             if not slow or "Connect" in type(cause_of(error)).__name__:
-                reason = self._lost(error)
-                raise InputError(
-                    f"{self.name}: the server cannot be reached ({reason}); start it or correct the address"
-                ) from error
-            say(f"{self.name} is slow to list its models; it is asked for one token")
+                reason = self._messages.lost(error)
+                return InputError(f"{name}: the server cannot be reached ({reason}); start it or correct the address")
+            say(f"{name} is slow to list its models; it is asked for one token")
         except openai.APIStatusError as error:
-            self._refused_key(error)
+            self._messages.refused_key(error)
         except (openai.OpenAIError, ValueError, TypeError, AttributeError):
             pass  # a list in another form tells nothing
         if self.model in listed:
-            return
+            return None
         body = {"model": self.model, "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1}
         try:
-            self._send(body, min(PROBE_SECONDS, self._timeout), EXAMINE_RETRIES)
+            self._send(replica, body, min(PROBE_SECONDS, self._timeout), EXAMINE_RETRIES)
         except openai.APIConnectionError as error:
-            raise InputError(f"{self.name}: the server does not answer ({self._lost(error)}); is it busy?") from error
+            return InputError(f"{name}: the server does not answer ({self._messages.lost(error)}); is it busy?")
         except openai.APIStatusError as error:
-            self._refused_key(error)
+            self._messages.refused_key(error)
             if error.status_code in (400, 404):
                 hint = f"; {nearest(self.model, listed)}" if listed else ""
-                raise InputError(f"{self.name}: {self._words(error)}{hint}; name a model that it serves") from error
+                raise InputError(f"{name}: {self._messages.words(error)}{hint}; name a model that it serves") from error
+        return None
 
     # --- one call --------------------------------------------------------------------------------------------------
 
@@ -202,7 +205,7 @@ class ApiModel:
         pause = tenacity.wait_random_exponential(multiplier=self._first_wait, max=LONGEST_WAIT)
         again = tenacity.Retrying(
             retry=tenacity.retry_if_exception(may_succeed),
-            wait=lambda state: max(asked_wait(state.outcome), pause(state)),
+            wait=lambda state: self._pause(state, pause),
             stop=tenacity.stop_after_attempt(self.settings.tries) | tenacity.stop_when_event_set(stop),
             sleep=tenacity.sleep_using_event(stop),
             before_sleep=self._say_pause,
@@ -212,68 +215,81 @@ class ApiModel:
         body |= {"logprobs": True} if prompt.sample is not None else {}
         body |= {SEVERAL: len(keys)} if len(keys) > 1 else {}
         try:
-            completions: list[Completion] = again(lambda: self._paid(prompt, sampling, body))
+            completions: list[Completion] = again(lambda: self._paid(prompt, sampling, body, stop))
         except GarbledReplyError as error:
             if not error.note:
-                raise ServerError(self._gave_up(f"{error}: {self._shown(error.raw[:4096])[:120]}")) from error
-            completions = [Completion("", 0, False, self._shown(error.note))] * len(keys)
+                raise ServerError(
+                    self._messages.gave_up(f"{error}: {self._messages.shown(error.raw[:4096])[:120]}")
+                ) from error
+            completions = [Completion("", 0, False, self._messages.shown(error.note))] * len(keys)
             if not error.final:
                 return dict(zip(keys, completions, strict=True))
         except openai.APIConnectionError as error:
-            raise ServerError(self._gave_up(self._lost(error))) from error
+            raise ServerError(self._messages.gave_up(self._messages.lost(error))) from error
         except openai.APIStatusError as error:
             if prompt.images and BLIND.search(str(error.body)):
                 raise InputError(
-                    f"{self.name} takes no pictures ({self._words(error)}); serve a model that does, with its projector"
+                    f"{self.name} takes no pictures ({self._messages.words(error)}); "
+                    "serve a model that does, with its projector"
                 ) from error
             lasting = error.status_code >= 500 and (LASTING.search(str(error.body)) or is_flagged(error.body))
             if (error.status_code >= 500 or error.status_code in AGAIN) and not lasting:
                 tries = self.settings.tries if may_succeed(error) else 1
-                raise ServerError(self._gave_up(self._words(error), tries)) from error
+                raise ServerError(self._messages.gave_up(self._messages.words(error), tries)) from error
             if error.status_code == 401:
-                self._refused_key(error)
+                self._messages.refused_key(error)
             if error.status_code in (402, 403) and not is_flagged(error.body):
-                raise ServerError(self._gave_up(self._words(error), 1)) from error
+                raise ServerError(self._messages.gave_up(self._messages.words(error), 1)) from error
             if error.status_code == 404:
-                raise InputError(f"{self.name}: {self._words(error)}; name a model that it serves") from error
-            return dict.fromkeys(keys, Completion("", 0, False, f"refused with {self._words(error)}"))
+                raise InputError(f"{self.name}: {self._messages.words(error)}; name a model that it serves") from error
+            return dict.fromkeys(keys, Completion("", 0, False, f"refused with {self._messages.words(error)}"))
         answers = dict(zip(keys, completions, strict=False))  # a server may give fewer choices than are asked for
         for key, completion in answers.items():
             self._answered |= bool(completion.text)
             self._replies.store(key, completion)
         return answers
 
-    def _paid(self, prompt: Prompt, sampling: Sampling, body: dict[str, Any]) -> list[Completion]:
+    def _paid(
+        self, prompt: Prompt, sampling: Sampling, body: dict[str, Any], stop: threading.Event
+    ) -> list[Completion]:
         """One call within the budget, with its cost recorded. A reply without token counts costs the maximum, a missing
         reply nothing."""
         most = most_used(prompt, sampling, self.settings, self.model, body.get(SEVERAL, 1))
-        LEDGER.reserve(most.cost, self.settings.budget)
-        used = Usage()
-        try:
-            raw = self._send(body, self._timeout)
-            used = most
-            completions = [self._secret.cleaned(c) for c in read_reply(raw, body.get(SEVERAL, 1))]
-            read, written = sum(c.read for c in completions), sum(c.tokens for c in completions)
-            if read or written:
-                used = priced(Usage(1, read, written), self.settings, self.model)
-        finally:
-            LEDGER.settle(self.name, most.cost, used)
-        return completions
+        with self._replicas.one(stop) as replica:
+            LEDGER.reserve(most.cost, self.settings.budget)
+            used = Usage()
+            try:
+                raw = self._send(replica, body, self._timeout)
+                used = most
+                completions = [self._replicas.cleaned(c) for c in read_reply(raw, body.get(SEVERAL, 1))]
+                read, written = sum(c.read for c in completions), sum(c.tokens for c in completions)
+                if read or written:
+                    used = priced(Usage(1, read, written), self.settings, self.model)
+            finally:
+                LEDGER.settle(self.name, most.cost, used)
+            return completions
+
+    def _pause(self, state: Any, pause: Any) -> float:
+        """Seconds until a call is repeated. The other servers, if there are any, are asked at once."""
+        if state.attempt_number < len(self._replicas):
+            return 0.0
+        asked = asked_wait(state.outcome) if len(self._replicas) == 1 else 0.0  # of several, that one rests
+        return max(asked, float(pause(state)))
 
     def _say_pause(self, state: Any) -> None:
         seconds = state.next_action.sleep
         if seconds >= SAID_FROM:
             error = state.outcome.exception()
-            cause = f"status {error.status_code}" if hasattr(error, "status_code") else self._lost(error)
+            cause = f"status {error.status_code}" if hasattr(error, "status_code") else self._messages.lost(error)
             say(f"{self.name}: {cause}; a call is repeated in {seconds:.0f} s")
 
-    def _send(self, body: dict[str, Any], timeout: float, retries: int = 0) -> str:
+    def _send(self, replica: Replica, body: dict[str, Any], timeout: float, retries: int = 0) -> str:
         """The raw text of the reply. Raises the library's errors for any status but 200."""
         import openai
 
         sent = without(body, self._given_up)
         try:
-            client = self._client.with_options(timeout=timeout, max_retries=retries)
+            client = replica.client.with_options(timeout=timeout, max_retries=retries)
             return str(client.chat.completions.with_raw_response.create(**sent).http_response.text)
         except openai.APIStatusError as error:
             error.body = shortened(error.body)
@@ -285,11 +301,12 @@ class ApiModel:
                 if SEVERAL not in sent:
                     raise
                 # Servers refuse several choices in many words. If one choice is refused too, they are not the cause.
-                raw = self._send({key: value for key, value in body.items() if key != SEVERAL}, timeout, retries)
+                single = {key: value for key, value in body.items() if key != SEVERAL}
+                raw = self._send(replica, single, timeout, retries)
                 self._give_up(SEVERAL)
                 return raw
             self._give_up(name)
-        return self._send(body, timeout, retries)
+        return self._send(replica, body, timeout, retries)
 
     def _give_up(self, name: str) -> None:
         """Send a parameter no more. Said once; a limit is sent under its newer name."""
@@ -300,43 +317,3 @@ class ApiModel:
             say(f"{self.name} gives one choice per call; each sample is asked for on its own")
         elif not known and name != LIMITS[0]:
             say(f"{self.name} accepts no {name}; the server's own setting is used")
-
-    # --- error messages ----------------------------------------------------------------------------------------
-
-    def _refused_key(self, error: Any) -> None:
-        """Raise `InputError` for a status that means a wrong key. The reply's text is left out: it may show the key."""
-        if error.status_code not in (401, 403):
-            return
-        variable = self._secret.variable
-        if not variable:
-            raise InputError(f"{self.name} asks for a key; name its environment variable in api.key") from error
-        state = "refuses the key in" if self._secret.value else "asks for a key: set"
-        raise InputError(f"{self.name} {state} ${variable} (status {error.status_code})") from error
-
-    def _lost(self, error: BaseException) -> str:
-        """Why a connection was lost, in a few words. Raises `InputError` for a redirect to another server."""
-        cause = cause_of(error)
-        reason = self._shown(str(cause))[:120] or type(cause).__name__
-        if isinstance(cause, RedirectedError):
-            raise InputError(
-                f"{self.name}: the server redirects to {reason}, where nothing was sent; "
-                "if that server is meant, name it"
-            ) from error
-        return reason
-
-    def _words(self, error: Any) -> str:
-        """Status and message in one line, without the key."""
-        body = error.body.get("error", error.body) if isinstance(error.body, dict) else error.body
-        message = body.get("message") or body.get("detail") if isinstance(body, dict) else body
-        text = self._shown(str(message or ""))[:200]
-        return f"status {error.status_code}: {text}" if text else f"status {error.status_code}"
-
-    def _shown(self, text: str) -> str:
-        """A server's text in one line, without the key."""
-        return self._secret.removed(" ".join(str(text).split()))
-
-    def _gave_up(self, reason: str, tries: int | None = None) -> str:
-        tries = tries or self.settings.tries
-        kept = "its replies are kept, " if self._replies.folder else ""
-        failure = f"{self.name} failed after {tries} {'try' if tries == 1 else 'tries'} ({reason})"
-        return f"{failure}; {kept}run the same command again when it is available"

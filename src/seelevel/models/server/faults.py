@@ -41,8 +41,12 @@ def may_succeed(error: BaseException) -> bool:
 
 
 def asked_wait(outcome: Any) -> float:
-    """Seconds that a reply asks to wait (Retry-After, in seconds or as a date); 0 if it does not."""
-    error = outcome.exception() if outcome is not None else None
+    """Seconds that an attempt's reply asks to wait; 0 if it does not."""
+    return asked_wait_of(outcome.exception() if outcome is not None else None)
+
+
+def asked_wait_of(error: BaseException | None) -> float:
+    """Seconds that a refusal asks to wait (Retry-After, in seconds or as a date); 0 if it does not."""
     response = getattr(error, "response", None)
     value = "" if response is None else response.headers.get("retry-after", "")
     try:

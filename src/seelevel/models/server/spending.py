@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass, replace
+from typing import Any, cast
 
+from seelevel.engine.shared import shared
 from seelevel.errors import ServerError
 from seelevel.models.base import ApiSettings, Prompt, Sampling
 
@@ -29,40 +30,61 @@ class Usage:
         return Usage(*(a - b for a, b in zip(vars(self).values(), vars(other).values(), strict=True)))
 
 
-class Ledger:
-    """The use of this process per server's model, over all stages. Threads may share it."""
+class Account:
+    """The use of servers so far, and what calls in flight may cost, by caller (`seelevel.engine.shared`)."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._used: dict[str, Usage] = {}
-        self._reserved = 0.0
+        self.uses: dict[str, Usage] = {}
+        self.reserved: dict[str, float] = {}
+
+    def used(self, caller: str) -> dict[str, Usage]:
+        return dict(self.uses)
+
+    def reserve(self, caller: str, most: float, budget: float | None) -> None:
+        spent, in_flight = sum(usage.cost for usage in self.uses.values()), sum(self.reserved.values())
+        if budget is not None and spent + in_flight + most > budget:
+            raise ServerError(
+                f"the budget of {budget:g} is too small for another call: {spent:.4g} spent, "
+                f"{in_flight:.4g} in flight, {most:.4g} at most for the next; replies are kept: "
+                "raise api.budget and run the same command again"
+            )
+        self.reserved[caller] = self.reserved.get(caller, 0.0) + most
+
+    def settle(self, caller: str, name: str, reserved: float, usage: Usage) -> None:
+        self.reserved[caller] = max(self.reserved.get(caller, 0.0) - reserved, 0.0)
+        self.uses[name] = self.uses.get(name, Usage()) + usage
+
+    def forget(self, caller: str) -> None:
+        """The calls of a worker that has died may have been paid for: they count as used."""
+        lost = self.reserved.pop(caller, 0.0)
+        if lost:
+            self.uses[LOST] = self.uses.get(LOST, Usage()) + Usage(cost=lost)
+
+
+LOST = "calls of workers that died"
+
+
+class Ledger:
+    """The use per server's model, over all stages and all workers. Threads may share it."""
 
     def used(self) -> dict[str, Usage]:
-        with self._lock:
-            return dict(self._used)
+        return cast(dict[str, Usage], self._call("used"))
 
     def since(self, before: dict[str, Usage]) -> dict[str, Usage]:
         """The use since `used()` returned `before`."""
         changes = {name: usage - before.get(name, Usage()) for name, usage in self.used().items()}
-        return {name: usage for name, usage in changes.items() if usage.calls}
+        return {name: usage for name, usage in changes.items() if usage.calls or usage.cost}
 
     def reserve(self, most: float, budget: float | None) -> None:
         """Reserve the most that a call may cost. Raises `ServerError` if that might exceed the budget."""
-        with self._lock:
-            spent = sum(usage.cost for usage in self._used.values())
-            if budget is not None and spent + self._reserved + most > budget:
-                raise ServerError(
-                    f"the budget of {budget:g} is too small for another call: {spent:.4g} spent, "
-                    f"{self._reserved:.4g} in flight, {most:.4g} at most for the next; replies are kept: "
-                    "raise api.budget and run the same command again"
-                )
-            self._reserved += most
+        self._call("reserve", most, budget)
 
     def settle(self, name: str, reserved: float, usage: Usage) -> None:
         """Release a reservation and record the real use."""
-        with self._lock:
-            self._reserved -= reserved
-            self._used[name] = self._used.get(name, Usage()) + usage
+        self._call("settle", name, reserved, usage)
+
+    def _call(self, method: str, *values: Any) -> Any:
+        return shared("account", Account, method, *values)
 
 
 LEDGER = Ledger()

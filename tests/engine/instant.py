@@ -1,0 +1,48 @@
+"""A model that answers at once, or after a pause that a file asks for."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from seelevel.fingerprints import digest
+from seelevel.formats.parquet import write_shard
+from seelevel.ladder import Ladder, Response
+from seelevel.models.base import Completion, Prompt, Sampling
+
+
+class Instant:
+    """Its answer depends on the prompt and the seed alone. Each call notes its process in the folder $CALLS."""
+
+    name = "instant"
+    batch_size = 1
+
+    def describe(self) -> str:
+        return "instant: answers at once"
+
+    def generate(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[Completion]:
+        if folder := os.environ.get("SEELEVEL_CACHE"):
+            place = Path(folder)
+            (place / "calls").mkdir(parents=True, exist_ok=True)
+            (place / "calls" / f"{os.getpid()}-{time.monotonic_ns()}").touch()
+            if (place / "pause").exists():
+                time.sleep(float((place / "pause").read_text()))
+        return [Completion(f"answer {digest(p.messages, sampling.seed)[:12]}", 4, True) for p in prompts]
+
+
+def write_prompts(folder: Path, shards: int, each: int) -> Path:
+    """Prompts without pictures and with a standard answer, as the stage `data` leaves them."""
+    for number in range(shards):
+        rows = [
+            Ladder(
+                f"{number}-{n}",
+                [],
+                [{"role": "user", "content": f"Say {n} of {number}."}],
+                [Response([{"role": "assistant", "content": "So it is."}], 0, {"kind": "standard"})],
+            )
+            for n in range(each)
+        ]
+        write_shard(folder / f"shard-{number:05d}.parquet", rows)
+    return folder

@@ -1,0 +1,175 @@
+"""Shards on a Ray cluster: the same files as in one process, whoever dies, and no reply is paid for twice."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from seelevel.engine import each_job, engine_of
+from seelevel.engine.settings import EngineSettings
+from seelevel.errors import InputError, ServerError
+from seelevel.generate import run
+from seelevel.generate.settings import ExpertsSettings
+from seelevel.models.base import ApiSettings, ModelRef, Sampling
+from seelevel.models.server.spending import LEDGER
+from seelevel.pipeline import Run
+from seelevel.recipe import load_recipe
+from seelevel.store import StageFolder, shards
+from tests.engine.instant import write_prompts
+from tests.models.faulty_server import serving
+
+ray = pytest.importorskip("ray", reason="seelevel[ray] is not installed")
+INSTANT = ModelRef("instant", "tests.engine.instant:Instant")
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    """Two raylets with two processors each, beside the driver's with none."""
+    from ray.cluster_utils import Cluster
+
+    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+    for _ in range(2):
+        made.add_node(num_cpus=2)
+    yield made
+    ray.shutdown()
+    made.shutdown()
+
+
+@pytest.fixture
+def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("SEELEVEL_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "cache"
+
+
+def generated(source: Path, target: Path, *models: ModelRef) -> dict[str, bytes]:
+    """The shards that `generate` writes, by name."""
+    settings = ExpertsSettings(experts=[model.name for model in models], sampling=Sampling(max_new_tokens=10))
+    stage = StageFolder(target, "f")
+    stage.begin()
+    run(source, stage, settings, models, source.parent, 0)
+    return {path.name: path.read_bytes() for path in shards(target)}
+
+
+def on(cluster: Any, **settings: Any) -> EngineSettings:
+    return EngineSettings(name="ray", address=cluster.address, **settings)
+
+
+def processes(kept: Path) -> set[int]:
+    return {int(path.name.partition("-")[0]) for path in (kept / "calls").iterdir()}
+
+
+def test_the_files_are_those_of_one_process(cluster: Any, kept: Path, tmp_path: Path) -> None:
+    source = write_prompts(tmp_path / "data", shards=12, each=4)
+    here = generated(source, tmp_path / "local", INSTANT, INSTANT)
+    assert processes(kept) == {os.getpid()}
+    (kept / "pause").write_text("0.05")
+    with engine_of(on(cluster)):
+        there = generated(source, tmp_path / "ray", INSTANT, INSTANT)
+    assert there == here and len(here) == 12
+    assert len(processes(kept) - {os.getpid()}) >= 4
+
+
+@pytest.mark.slow
+def test_whoever_dies_nothing_is_lost_and_no_reply_is_paid_for_twice(
+    cluster: Any, kept: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Ten workers and one machine are killed at random moments."""
+    source = write_prompts(tmp_path / "data", shards=60, each=4)
+    with serving() as server:
+        server.fault = lambda question, times: time.sleep(0.05)  # type: ignore[method-assign,func-returns-value]
+        model = ModelRef("served", f"{server.address}#m", ApiSettings(concurrency=2))
+        killed, stop = list[int](), threading.Event()
+        spare = cluster.add_node(num_cpus=2)
+
+        def kill() -> None:
+            draw = random.Random(0)
+            while len(killed) < 10 and not stop.wait(draw.uniform(0.3, 0.8)):
+                if workers := [pid for pid in workers_of(os.getpid()) if pid not in killed]:
+                    killed.append(draw.choice(workers))
+                    os.kill(killed[-1], signal.SIGKILL)
+                if len(killed) == 5:
+                    cluster.remove_node(spare, allow_graceful=False)
+
+        with engine_of(on(cluster)):
+            killer = threading.Thread(target=kill)
+            killer.start()
+            there = generated(source, tmp_path / "ray", model)
+            stop.set()
+            killer.join()
+        answered = sum(server.answered.values())
+        assert server.busiest <= 2  # over all workers
+    assert len(killed) == 10, killed
+    assert 240 <= answered <= 240 + 2 * (len(killed) + 2)  # each death loses the calls in flight at most
+    assert "a worker has died; its shard is given to another one" in capsys.readouterr().err
+    with serving() as server:  # the replies are those of the run: what a single process would write
+        model = ModelRef("served", f"{server.address}#m", ApiSettings(concurrency=2))
+        here = generated(source, tmp_path / "local", model)
+    assert there == here
+
+
+def workers_of(parent: int) -> list[int]:
+    """The processes in which a worker of ours is at work."""
+    found = []
+    for path in Path("/proc").iterdir():
+        if path.name.isdecimal():
+            try:
+                title = (path / "cmdline").read_bytes()
+            except OSError:
+                continue
+            if title.startswith(b"ray::Worker"):
+                found.append(int(path.name))
+    return found
+
+
+def test_a_budget_holds_over_all_workers(cluster: Any, kept: Path, tmp_path: Path) -> None:
+    source = write_prompts(tmp_path / "data", shards=8, each=8)
+    with serving() as server, engine_of(on(cluster)):
+        before = LEDGER.used()
+        settings = ApiSettings(concurrency=2, prices={"m": (0.0, 1000.0)}, budget=0.2)
+        model = ModelRef("served", f"{server.address}#m", settings)
+        with pytest.raises(ServerError, match=r"the budget of 0.2 is too small for another call"):
+            generated(source, tmp_path / "ray", model)
+        spent = sum(usage.cost for usage in LEDGER.since(before).values())
+    assert 0.1 < spent <= 0.2
+
+
+def test_an_error_of_the_user_comes_back_as_it_is(cluster: Any, kept: Path, tmp_path: Path) -> None:
+    source = write_prompts(tmp_path / "data", shards=2, each=1)
+    with engine_of(on(cluster)), pytest.raises(InputError, match="nobody"):
+        generated(source, tmp_path / "ray", ModelRef("nobody", str(tmp_path / "nobody")))
+
+
+def test_a_cluster_that_is_not_there_is_refused() -> None:
+    ray.shutdown()
+    with (
+        pytest.raises(InputError, match=r"the Ray cluster 127.0.0.1:9 cannot be reached"),
+        engine_of(EngineSettings(name="ray", address="127.0.0.1:9")),
+    ):
+        each_job([1], lambda: print, print)
+
+
+@pytest.mark.unit
+def test_without_jobs_nothing_starts() -> None:
+    each_job([], lambda: pytest.fail("it started"), print)
+
+
+@pytest.mark.slow
+def test_a_recipes_run_on_a_cluster_of_this_machine_writes_what_one_process_writes(kept: Path, tmp_path: Path) -> None:
+    """Generate, check and the answers of evaluate, with the world's models; the cluster is started and ended."""
+    given = ["data.limit=130", "evaluate.limit=6", "align.epochs=1", "generate.experts=[world:s]"]
+    for engine in ("local", "ray"):
+        Run(load_recipe("world-quick", [*given, f"engine={engine}"]), tmp_path / engine).everything()
+    names = ["generate/shard-00001.parquet", "check/shard-00000.parquet", "check/shard-00001.parquet", "metrics.json"]
+    names += ["evaluate/base/chair.jsonl", "evaluate/aligned/chair.jsonl"]
+    for name in names:
+        assert (tmp_path / "ray" / name).read_bytes() == (tmp_path / "local" / name).read_bytes(), name
+    assert not ray.is_initialized()
