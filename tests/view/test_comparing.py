@@ -15,6 +15,7 @@ from starlette.testclient import TestClient
 
 from seelevel.compare.figures import compare
 from seelevel.report.figures import say_change
+from seelevel.scorers.refinement import CONVERSATIONS
 from seelevel.view import compared
 from seelevel.view.collection import open_collection
 from seelevel.view.compared import Runs
@@ -159,6 +160,7 @@ def test_an_item_shows_each_model_on_a_slider_and_by_links(tmp_path: Path) -> No
     assert '<input type="range" min="0" max="2" step="1" value="1"' in page
     assert 'aria-valuetext="B step-100"' in page and page.count("hidden><h2>") == 2
     assert "CHAIRi over the models" in plain(page) and page.count("<img") == 1
+    assert ">step-100</text>" in page and "n, model" in page
     stops = re.findall(r'<li><a href="([^"]*)"(?: aria-current="true")?>[A-C] ', page)
     assert len(stops) == 3
     last = client.get(stops[2].replace("&amp;", "&")).text
@@ -307,3 +309,26 @@ def test_answers_are_shown_before_the_figures_are_there(client: TestClient, monk
     monkeypatch.setattr(compared, "PATIENCE", 60.0)
     page = client.get("/compare").text
     assert "chair 3 items" in plain(page) and 'http-equiv="refresh"' not in page
+
+
+def test_a_conversation_with_itself_lists_its_qualities_once() -> None:
+    item = {
+        "question": "What is there?",
+        "feedback_answers": ["A cup.", "A mug."],
+        "feedback": [2.0, 3.0],
+        "again": [2.0, 2.5],
+        "criteria": {},
+    }
+    last = CONVERSATIONS.rounds(item, item)[-1].expected
+    assert last == "Quality of answers 1 to 2: 2.0 · 3.0, with ‘try again’ 2.0 · 2.5"
+    assert "aligned 2.0 · 3.0" in CONVERSATIONS.rounds(item, dict(item))[-1].expected
+
+
+def test_of_many_snapshots_evenly_many_are_offered_together(tmp_path: Path) -> None:
+    sides: dict[str, Files] = {
+        name: {"chair": CAPTIONS} for name in ("base", *(f"step-{n}" for n in range(1, 41)), "aligned")
+    }
+    page = client_of(make(tmp_path / "run", sides)).get("/compare").text
+    link = re.search(r'href="([^"]*)">26 models of run in their order', page)
+    assert link and "side=0%3Abase" in link[1] and link[1].endswith("side=0%3Aaligned")
+    assert link[1].count("side=") == len(set(re.findall("side=[^&]*", link[1]))) == 26

@@ -229,8 +229,7 @@ def by_round(
     """
     left, right = 104, WIDTH - 14
     places = _legend([line.name for line in lines], left, right)
-    above = 12 + places[-1][1] + 7
-    bottom = above + 170
+    bottom = (above := 12 + places[-1][1] + 7) + 170
     numbers = sorted({number for line in lines for number in line.points})
     slot = (right - left) / len(numbers)
 
@@ -262,7 +261,8 @@ def by_round(
             if figure.n is None or (after.n or 0) >= JOINED * figure.n
         ]
         row = bottom + 38 + 16 * n
-        parts.append(_text(left - 8, row, f"n, {line.name}", "end", "tick"))
+        if any(figure.n is not None for figure in line.points.values()):
+            parts.append(_text(left - 8, row, f"n, {line.name}", "end", "tick"))
         for number, figure in sorted(line.points.items()):
             x = middles[number] + shift
             note = f"{line.name}, {named(number)}: {say(figure.value)} ({figure.interval(say)})"

@@ -7,12 +7,18 @@
   const range = label.querySelector("input");
   const links = [...document.querySelectorAll(".stops a")];
   const stops = [...document.querySelectorAll(".stop")];
+  const neighbours = document.querySelectorAll("a[rel=prev], a[rel=next]");
   const show = (at) => {
     range.value = at;
     range.setAttribute("aria-valuetext", links[at].textContent);
     links.forEach((link, n) => { if (n === at) link.setAttribute("aria-current", "true"); else link.removeAttribute("aria-current"); });
     stops.forEach((stop, n) => { stop.hidden = n !== at; });
     history.replaceState(null, "", links[at].href);
+    for (const link of neighbours) {
+      const address = new URL(link.href);
+      address.searchParams.set("at", at);
+      link.href = address.href;
+    }
   };
   label.hidden = false;
   range.addEventListener("input", () => show(Number(range.value)));

@@ -2,7 +2,7 @@
 
 // Keys: j and k go to the next and the previous ladder or page, 1 to 9 to an answer, d shows differences, / searches.
 (() => {
-  const writes = (element) => element.matches("input, select, textarea, [contenteditable]");
+  const writes = (element) => element.matches("input:not([type=range]), select, textarea, [contenteditable]");
   const follow = (rel) => document.querySelector(`a[rel="${rel}"]`)?.click();
 
   const button = document.querySelector("#differences");
