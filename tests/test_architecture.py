@@ -18,6 +18,7 @@ GROUND = {
     "opening",
     "facts",
     "progress",
+    "run_log",
     "registry",
     "notes",
     "ladder",

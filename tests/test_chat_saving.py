@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from seelevel.chat import Chat, terminal
+from seelevel.chat import Chat, commands, saving
 from seelevel.chat.terminal import Terminal
 from seelevel.errors import DiskFullError
 from seelevel.formats import read
@@ -67,7 +67,7 @@ def test_all_conversations_are_saved_and_a_file_that_cannot_be_written_loses_non
 
 
 def test_two_chats_that_end_in_one_second_are_both_saved(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(terminal.time, "strftime", lambda _: "chat-20260101-000000")
+    monkeypatch.setattr(commands.time, "strftime", lambda _: "chat-20260101-000000")
     for question in ("One?", "Two?"):
         chat = Chat(Speaker(longer), None, Sampling())
         Terminal(chat, typed(question), lambda _: None, None).run()
@@ -93,7 +93,7 @@ def test_a_full_disk_is_said_and_the_next_place_taken(tmp_path: Path, monkeypatc
             raise DiskFullError(path, 7)
         return write(ladders, path)
 
-    monkeypatch.setattr(terminal, "write", full)
+    monkeypatch.setattr(saving, "write", full)
     screen, _ = talk(Speaker(longer), "What?", folder=tmp_path)
     assert "cannot be written (disk full" in screen and Path(screen.rstrip().rpartition("saved: ")[2]).is_file()
     assert not (tmp_path / "said.jsonl").exists()

@@ -261,7 +261,7 @@ def test_a_benchmark_that_was_scored_by_another_rule_is_left_out(tmp_path: Path)
     ("names", "words"),
     [
         (["{run}"], "name 2 to 26 models"),
-        (["{run}", "{run}:round-7"], "no model 'round-7' was evaluated; it has aligned, base"),
+        (["{run}", "{run}:round-7"], "no model 'round-7' was evaluated; it has base, aligned"),
         (["{run}", "{run}/nowhere"], "is not a run folder"),
         (["{run}", "{empty}"], "evaluate is not run; run `seelevel evaluate`"),
     ],

@@ -4,11 +4,13 @@ import json
 
 import pytest
 
-from seelevel import align, check, evaluate
+from seelevel import __version__, align, check, evaluate
 from seelevel.errors import InputError
 from seelevel.facts import AlignFacts, CheckFacts, EvaluateFacts
 from seelevel.pipeline import Run
+from seelevel.progress import say
 from seelevel.recipe import load_recipe
+from seelevel.run_log import read_log
 from seelevel.stages import settings_digest
 from seelevel.store import StageFolder, write_json
 
@@ -68,6 +70,26 @@ def test_a_stage_alone_takes_what_was_made_under_its_recipes_settings_and_nothin
     (tmp_path / "check" / "manifest.json").unlink()
     with pytest.raises(InputError, match="check is not finished; run `seelevel check`"):
         before.alone("align")
+
+
+def test_every_command_on_a_run_is_a_section_of_its_log(tmp_path, monkeypatch):
+    def trained(*arguments):
+        say("align: halfway")
+        raise InputError("no ladder fits")
+
+    monkeypatch.setattr(align, "run", trained)
+    run = Run(load_recipe("world-quick"), tmp_path)
+    for name in ("data", "generate", "check"):
+        folder = StageFolder(tmp_path / name, "x")
+        folder.begin()
+        folder.finish(settings=settings_digest(run.recipe, "generate" if name == "data" else name))
+    with pytest.raises(InputError, match="no ladder fits"):
+        run.alone("align")
+    run.alone("report")
+    assert run.plan()["align"]  # a dry run logs nothing
+    first, *rest = [line.text for line in read_log(tmp_path)]
+    assert first.startswith(f"== seelevel {__version__} align: recipe world-quick, seed 0, settings ")
+    assert rest == ["align: halfway", "stopped: no ladder fits", first.replace("align:", "report:"), "ended"]
 
 
 def test_a_report_on_a_folder_without_a_run_is_refused(tmp_path):

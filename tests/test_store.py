@@ -1,6 +1,7 @@
 """Run folders: whole files, manifests last, fingerprints of what matters."""
 
 import errno
+import fcntl
 import json
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from PIL import Image as Pictures
 from seelevel import Image, Ladder, Response, fingerprints, load_ladders, save_ladders, store
 from seelevel.errors import DiskFullError, InputError, is_disk_full, require_space
 from seelevel.formats.parquet import write_shard
+from seelevel.store import at_work, lock_folder
 
 pytestmark = pytest.mark.unit
 
@@ -200,3 +202,19 @@ def test_looking_for_a_stages_sources_imports_none_of_them():
         "sys.exit(any(m in sys.modules for m in ('torch', 'transformers', 'seelevel.training.fit')))"
     )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_a_run_at_work_is_seen(tmp_path):
+    assert not at_work(tmp_path)
+    with lock_folder(tmp_path):
+        assert at_work(tmp_path)
+    assert not at_work(tmp_path)
+
+
+def test_a_look_at_the_lock_does_not_turn_a_run_away(tmp_path, monkeypatch):
+    (tmp_path / ".lock").touch()
+    with (tmp_path / ".lock").open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_SH)  # as `at_work` does
+        monkeypatch.setattr(store.time, "sleep", lambda seconds: fcntl.flock(file, fcntl.LOCK_UN))
+        with lock_folder(tmp_path):
+            pass

@@ -19,13 +19,15 @@ from seelevel.scorers.judging import dates_of, spread, unread_replies
 from seelevel.scorers.overlap import overlap_of
 from seelevel.scorers.questions import Answer, Benchmark, Context, Items, answer_questions
 from seelevel.scorers.settings import EvaluateSettings
-from seelevel.store import StageFolder, write_atomically, write_json
+from seelevel.store import SNAPSHOT, StageFolder, write_atomically, write_json
 from seelevel.templates import quoted
 
 DIFFERENCES = {"base": "differences", "control": "differences_from_control"}
 """Keys of `metrics.json` with paired differences, aligned minus the model named here."""
 BY_ROUND = "differences_by_round"
 """In `metrics.json`: paired differences of each round's model from the round before, or the base."""
+BY_STEP = "differences_by_step"
+"""The same of each snapshot, and of the aligned model, from the snapshot before, or the model trained on."""
 
 NAMED = 8
 """Unscored items that a line names."""
@@ -43,7 +45,8 @@ def run(
 ) -> EvaluateFacts:
     """Answer and score every benchmark with each of the models, by name.
 
-    models: `base`; the models of earlier rounds, if any, under any names; `aligned`; `control`, if there is one.
+    models: `base`; the models of earlier rounds, if any, under any names; snapshots of the last training, `step-<n>`;
+    `aligned`; `control`, if there is one.
     training: folders of the ladders that they were trained on, whose pictures are looked for among the benchmarks'.
 
     Writes `<model>/<benchmark>.jsonl`, one record per question, and the run's `metrics.json`. Answers are kept in
@@ -164,12 +167,9 @@ def _write_figures(
     overlap: Mapping[str, Any],
 ) -> None:
     before = {side: key for side, key in DIFFERENCES.items() if side in models}
-    rounds = [side for side in models if side != "control"]
-    # With one round, `differences` is the only step.
-    steps = {later: earlier for earlier, later in pairwise(rounds)} if len(rounds) > 2 else {}
+    chains = _chains(list(models))
     metrics: dict[str, Any] = {**{key: {} for key in (*models, *before.values())}, **overlap}
-    if steps:
-        metrics[BY_ROUND] = {side: {} for side in steps}
+    metrics |= {key: {side: {} for side in chain} for key, chain in chains.items()}
     unscored: dict[str, dict[str, int]] = {side: {} for side in models}
     left = {side: sum(r.get("unscored_rounds", 0) for rows in records[side].values() for r in rows) for side in models}
     groups = {b.name: len({item["cluster"] for item in records["base"][b.name]}) for b in benchmarks}
@@ -183,9 +183,10 @@ def _write_figures(
         after = records["aligned"][benchmark.name]
         for side, key in before.items():
             metrics[key] |= differences(benchmark.measures, records[side][benchmark.name], after, seed)
-        for side, earlier in steps.items():
-            items, earlier_items = records[side][benchmark.name], records[earlier][benchmark.name]
-            metrics[BY_ROUND][side] |= differences(benchmark.measures, earlier_items, items, seed)
+        for key, chain in chains.items():
+            for side, earlier in chain.items():
+                items, earlier_items = records[side][benchmark.name], records[earlier][benchmark.name]
+                metrics[key][side] |= differences(benchmark.measures, earlier_items, items, seed)
     metrics["settings"] = {
         **settings.model_dump(mode="json"),
         **{side: reference.name for side, reference in models.items()},
@@ -198,6 +199,17 @@ def _write_figures(
         **_judging([benchmark for benchmark in benchmarks if benchmark.judge_template], records),
     }
     write_json(root / "metrics.json", metrics)
+
+
+def _chains(models: Sequence[str]) -> dict[str, dict[str, str]]:
+    """By key of `metrics.json`: models, each with the one before it that it is compared with."""
+    snapshots = [side for side in models if side.startswith(SNAPSHOT)]
+    rounds = [side for side in models if side not in snapshots and side != "control"]
+    chains = {BY_ROUND: rounds, BY_STEP: [rounds[-2], *snapshots, rounds[-1]]}
+    # Of two models, `differences` is the only step.
+    return {
+        key: {later: earlier for earlier, later in pairwise(chain)} for key, chain in chains.items() if len(chain) > 2
+    }
 
 
 def _figures(benchmark: Benchmark, items: Items, settings: EvaluateSettings, seed: int) -> dict[str, Any]:

@@ -100,7 +100,8 @@ class FeedbackFacts(Facts):
 class AlignFacts(Facts):
     """Training. `left_out` counts ladders by the reason why they were not trained on; `best_fell` says that the best
     responses became less likely for a while. `logprobs` has, by level, the responses' log-prob per token under the
-    reference, which is the model before training."""
+    reference, which is the model before training. `in_order` counts ladders as `seelevel.training.margins.in_order`
+    does."""
 
     ladders: int | None = None
     left_out: dict[str, int] | None = None
@@ -111,6 +112,7 @@ class AlignFacts(Facts):
     trained_weights: int | None = None
     best_fell: bool | None = None
     logprobs: Means | None = None
+    in_order: dict[str, int] | None = None
 
 
 @dataclass(frozen=True)

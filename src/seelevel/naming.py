@@ -17,7 +17,7 @@ from seelevel.models.base import ApiSettings, ModelRef, is_object, is_server
 from seelevel.models.folders import adapter_base, check_model_folder, is_hub_name
 from seelevel.opening import read_text
 from seelevel.registry import import_named
-from seelevel.store import CONTROL, ROUND_MODEL, ROUNDS, cache_folder
+from seelevel.store import CONTROL, ROUND_MODEL, ROUNDS, SNAPSHOT, SNAPSHOTS, cache_folder
 
 if TYPE_CHECKING:
     from seelevel.formats.sources import Source
@@ -76,6 +76,13 @@ class Names:
             raise InputError(f"{stage} holds no model; run `seelevel align` on this recipe first")
         name = "aligned" if number is None else f"round-{number}"
         return ModelRef(name, str(weights), condition=self.recipe.evaluate.condition)
+
+    def snapshots(self) -> dict[str, ModelRef]:
+        """The snapshots of the last round's training by name, in the order of their steps."""
+        folders = (self.out / "align" / SNAPSHOTS).glob(f"{SNAPSHOT}*")
+        steps = sorted((int(path.name.removeprefix(SNAPSHOT)), path) for path in folders)
+        condition = self.recipe.evaluate.condition
+        return {path.name: ModelRef(path.name, str(path), condition=condition) for _, path in steps}
 
     def control(self) -> ModelRef:
         """The control of this run's alignment. Raises `InputError` if there is none yet."""

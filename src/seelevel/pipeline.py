@@ -37,7 +37,7 @@ class Run(Stages):
     def everything(self) -> Path:
         """Run what has changed; returns the report's path."""
         self.preflight()
-        with self._lock():
+        with self._lock("run"):
             self._until_report()
             return self.report()
 
@@ -88,7 +88,7 @@ class Run(Stages):
         path. Raises `InputError` where they are not."""
         self.preflight()
         check_predecessors(self.names.recipe, self.out, stage)
-        with self._lock():
+        with self._lock(stage):
             return {
                 "base": self.base,
                 "generate": self.generate,
@@ -325,7 +325,8 @@ class Run(Stages):
         """The models that `evaluate` compares, by name."""
         rounds = {f"round-{n}": self.names.aligned(n) for n in range(1, self.names.recipe.rounds)}
         control = {CONTROL: self.names.control()} if self.recipe.align.control else {}
-        return {"base": base, **rounds, "aligned": self.names.aligned(), **control}
+        snapshots = self.names.snapshots() if self.recipe.evaluate.snapshots else {}
+        return {"base": base, **rounds, **snapshots, "aligned": self.names.aligned(), **control}
 
     def _learned(self) -> list[Path]:
         """The folders of the ladders that the rounds of `align` learn from."""

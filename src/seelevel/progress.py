@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from types import TracebackType
 from unicodedata import category
 
@@ -14,6 +16,8 @@ LINE_SECONDS = 10.0
 STALLED_SECONDS = 60.0
 """Without anything done for so long, and twice, four times … as long, a line says what is waited for."""
 _WAITING: list[Callable[[], str]] = []
+_KEEPERS: list[Callable[[str], None]] = []
+_LINE = re.compile(r"(.+): (\d+)(?:/(\d+))? \((.*)\)")
 JOINERS = "\u200c\u200d"
 """Of characters without a form of their own those that letters and emoji need."""
 
@@ -23,7 +27,7 @@ class Progress:
 
     In a terminal a bar on standard error; elsewhere a line at the end, unless an error ends it, and one whenever
     something is done more than `LINE_SECONDS` after the last line or the start. If nothing is done for a minute, a line
-    says so. total: None if it is not known.
+    says so. The lines are kept (`kept`) in either case, and one at the start. total: None if it is not known.
     """
 
     def __init__(self, label: str, total: int | None, unit: str = "items", done: int = 0) -> None:
@@ -52,6 +56,7 @@ class Progress:
     def __enter__(self) -> Progress:
         if self._bar is not None:
             self._bar.start()
+        _keep(self.line())
         threading.Thread(target=self._watch, name="progress", daemon=True).start()
         return self
 
@@ -61,9 +66,9 @@ class Progress:
         self._moved = time.monotonic()
         if self._bar is not None:
             self._bar.update(self._task, advance=count, rate=self._rate())
-        elif time.monotonic() - self._last > LINE_SECONDS:
+        if time.monotonic() - self._last > LINE_SECONDS:
             self._last = time.monotonic()
-            self._line()
+            self._tell()
 
     def _watch(self) -> None:
         """Report each time that nothing has been done for long."""
@@ -81,7 +86,11 @@ class Progress:
         elapsed = max(time.monotonic() - self._start, 1e-9)
         return f"{(self.done - self.skipped) / elapsed:.1f} {self.unit}/s"
 
-    def _line(self) -> None:
+    def _tell(self) -> None:
+        (say if self._bar is None else _keep)(self.line())
+
+    def line(self) -> str:
+        """How far it is, in a line that `read_line` reads."""
         elapsed = time.monotonic() - self._start
         fresh = self.done - self.skipped
         left = (
@@ -90,7 +99,7 @@ class Progress:
             else ""
         )
         of = "" if self.total is None else f"/{self.total}"
-        say(f"{self.label}: {self.done}{of} ({self._rate()}, {elapsed:.0f} s{left})")
+        return f"{self.label}: {self.done}{of} ({self._rate()}, {elapsed:.0f} s{left})"
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -98,8 +107,25 @@ class Progress:
         self._ended.set()
         if self._bar is not None:
             self._bar.stop()
-        elif kind is None:
-            self._line()
+        if kind is None:
+            self._tell()
+
+
+@dataclass(frozen=True)
+class Reached:
+    """A line of progress, read back. total: None if it was not known; `words`: rate and times."""
+
+    label: str
+    done: int
+    total: int | None
+    words: str
+
+
+def read_line(text: str) -> Reached | None:
+    """What a line of `Progress` says; None for any other line."""
+    if (match := _LINE.fullmatch(text)) is None:
+        return None
+    return Reached(match[1], int(match[2]), None if match[3] is None else int(match[3]), match[4])
 
 
 @contextmanager
@@ -115,6 +141,22 @@ def waiting_for(what: Callable[[], str]) -> Iterator[None]:
 def say(text: str) -> None:
     """One line of plain log on standard error."""
     print(escape_controls(text), file=sys.stderr, flush=True)
+    _keep(text)
+
+
+@contextmanager
+def kept(keep: Callable[[str], None]) -> Iterator[None]:
+    """Call `keep` with every line that is said inside."""
+    _KEEPERS.append(keep)
+    try:
+        yield
+    finally:
+        _KEEPERS.remove(keep)
+
+
+def _keep(text: str) -> None:
+    for keep in list(_KEEPERS):
+        keep(text)
 
 
 def show(text: str) -> None:

@@ -99,6 +99,8 @@ class Recipe(BaseModel):
     @model_validator(mode="after")
     def _has_something_to_compare(self) -> Self:
         objective = self.align.objective
+        if self.evaluate.snapshots and not self.align.snapshots:
+            raise ValueError("evaluate.snapshots: true, but align keeps none; set align.snapshots to their number")
         if self.generate.max_levels == 1 and self.feedback is None and not objective.has_signal([0]):
             raise ValueError(
                 f"generate: a ladder of one response, from which {objective.name} learns nothing; generate more "

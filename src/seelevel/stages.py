@@ -7,7 +7,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Self
@@ -15,6 +15,7 @@ from typing import Any, Self
 import yaml
 from pydantic import BaseModel
 
+from seelevel import __version__
 from seelevel.errors import DiskFullError, InputError, free_bytes, is_disk_full
 from seelevel.facts import Facts
 from seelevel.fingerprints import digest, source_fingerprint
@@ -25,6 +26,7 @@ from seelevel.naming import Names
 from seelevel.progress import say
 from seelevel.recipe import Recipe, texts_in
 from seelevel.registry import is_target
+from seelevel.run_log import logged
 from seelevel.store import (
     CONTROL,
     ROUND_MODEL,
@@ -56,6 +58,8 @@ NEW_KEYS = {
     "ld_alpha": None,
     "per_token": False,  # of sft
     "control": False,
+    "log_probs_after": 400,
+    "snapshots": 0,
     "judge_repeats": 1,
 }
 """Keys of recipes that came after the first runs, and the values with which they change nothing."""
@@ -182,14 +186,22 @@ class Stages:
         return str(manifest["fingerprint"])
 
     @contextmanager
-    def _lock(self) -> Iterator[None]:
-        """Only one run at a time in its folder. The other processes of torchrun rely on the first one's lock."""
+    def _lock(self, command: str = "") -> Iterator[None]:
+        """Only one run at a time in its folder. The other processes of torchrun rely on the first one's lock.
+
+        command: the one that locks, for the log; none locks a round inside another lock.
+        """
         if self.follows or self.dry:
             yield
             return
-        with lock_folder(self.out):
+        with lock_folder(self.out), logged(self.out, self._title(command)) if command else nullcontext():
             write_atomically(self.out / "recipe.yaml", self._recipe_text)
             yield
+
+    def _title(self, command: str) -> str:
+        whole = self.names.recipe
+        settings = digest(self._recipe_text)[:8]  # which calls had the same recipe
+        return f"seelevel {__version__} {command}: recipe {whole.name}, seed {whole.seed}, settings {settings}"
 
 
 def settings_digest(recipe: Recipe, stage: str, whole: Recipe | None = None) -> str:

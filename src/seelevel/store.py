@@ -12,6 +12,7 @@ import os
 import re
 import shutil
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -29,10 +30,16 @@ ROUND_MODEL = "run:round-"
 """In the recipe of a round (`Recipe.of_round`): the model that an earlier round has aligned, by its number."""
 CONTROL = "control"
 """The folder of the training that `align` is compared with. It is not a stage of a recipe but a part of `align`."""
+SNAPSHOTS, SNAPSHOT = "snapshots", "step-"
+"""The folder of a training's snapshots, and what their names begin with, before the number of the step."""
 BEGUN, MANIFEST, TEMPORARY = "begun.json", "manifest.json", ".partial-"
 OVERRIDES = "overrides.jsonl"
 """A run's file of levels that people have set, which its check heeds if the recipe names no other."""
+EXPORT, EXPORT_MARK = "view", "export.json"
+"""The folder in a run folder whose pages of `seelevel view` the report links to, and the file that marks an export."""
 SHARD_SIZE = 128
+LOCK, LOCK_TRIES, LOCK_PAUSE = ".lock", 5, 0.02
+"""The file that a run locks, how often it tries, and the seconds between."""
 T = TypeVar("T")
 
 
@@ -136,19 +143,43 @@ def lock_folder(folder: Path) -> Iterator[None]:
 
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = os.fdopen(open_descriptor(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW), "r+b", 0)
+        lock = os.fdopen(open_descriptor(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW), "r+b", 0)
     except NotAFile as error:
-        raise InputError(f"{folder / '.lock'} is {error.kind}; delete it, or choose another --out") from error
+        raise InputError(f"{folder / LOCK} is {error.kind}; delete it, or choose another --out") from error
     except OSError as error:
         if is_disk_full(error):
             raise
         raise InputError(f"{folder} cannot be a run folder ({error.strerror}); choose another --out") from error
     with lock as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise InputError(f"another run is at work in {folder}; wait for it or choose another --out") from error
+        for tries_left in reversed(range(LOCK_TRIES)):
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError as error:
+                if not tries_left:
+                    message = f"another run is at work in {folder}; wait for it or choose another --out"
+                    raise InputError(message) from error
+                time.sleep(LOCK_PAUSE)  # `at_work` holds the lock for a moment
         yield
+
+
+def at_work(folder: Path) -> bool:
+    """Whether a run is at work in a folder: its lock is taken. False where it cannot be looked at."""
+    import fcntl
+
+    try:
+        descriptor = open_descriptor(folder / LOCK, os.O_RDONLY | os.O_NOFOLLOW)
+    except (OSError, InputError):
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # a file system without locks
+        return False
+    finally:
+        os.close(descriptor)
+    return False
 
 
 class StageFolder:

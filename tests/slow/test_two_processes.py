@@ -10,6 +10,7 @@ import pytest
 from safetensors.torch import load_file
 
 from seelevel import save_ladders
+from seelevel.training.margins import read_table
 from tests.training.tiny import make_interaction, make_ladder, save_model
 
 pytestmark = pytest.mark.slow
@@ -53,6 +54,25 @@ def test_two_processes_end_in_the_weights_of_one(tmp_path, lora, answers):
     assert "reference" in said
     # each process computed its share of the reference, and wrote it to its own file
     assert len(list((tmp_path / "cache-two").rglob("*.safetensors"))) == 2
+
+
+def test_two_processes_share_the_log_probs_and_keep_the_snapshots_of_one(tmp_path):
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    save_ladders([make_ladder(pictures, n, 2 + n % 3, 1 + n % 2) for n in range(7)], tmp_path / "ladders.parquet")
+    save_model(tmp_path / "base")
+    settings = {**SETTINGS, "tokens_per_batch": 300, "snapshots": 1}  # 300: several passes, an odd number of them
+    for name, processes in (("one", 1), ("two", 2)):
+        train(tmp_path, tmp_path / name, settings, processes)
+    one, two = (read_table(tmp_path / name / "logprobs.parquet").to_pylist() for name in ("one", "two"))
+    assert [row["ladder"] for row in one] == [row["ladder"] for row in two] == [f"tiny-{n}" for n in range(7)]
+    for alone, together in zip(one, two, strict=True):
+        assert together["margin"] == pytest.approx(alone["margin"], abs=1e-4)
+        sums = [[response["trained"] for response in row["responses"]] for row in (alone, together)]
+        assert sums[1] == pytest.approx(sums[0], abs=1e-4)
+    (place,) = (path.relative_to(tmp_path / "one") for path in (tmp_path / "one").glob("snapshots/*/*.safetensors"))
+    one, two = (load_file(tmp_path / name / place) for name in ("one", "two"))
+    assert max(float((one[name] - two[name]).abs().max()) for name in one) <= 1e-6
 
 
 def test_two_processes_that_cut_interactions_end_in_the_weights_of_one(tmp_path):

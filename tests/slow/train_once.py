@@ -7,12 +7,13 @@ from pathlib import Path
 
 from seelevel import load_ladders
 from seelevel.training.fit import fit
-from seelevel.training.settings import TrainSettings
+from seelevel.training.settings import AlignSettings
 
 
 def main():
     folder, out, settings = Path(sys.argv[1]), Path(sys.argv[2]), json.loads(sys.argv[3])
-    fit(load_ladders(folder / "ladders.parquet"), str(folder / "base"), TrainSettings(**settings), out, seed=5)
+    base = str(folder / "base")
+    fit(load_ladders(folder / "ladders.parquet"), base, AlignSettings(model=base, **settings), out, seed=5)
 
 
 if __name__ == "__main__":

@@ -97,6 +97,39 @@ def test_a_resumed_training_starts_from_the_checkpoint_and_not_from_the_beginnin
     assert [json.loads(line)["step"] for line in (tmp_path / "log.jsonl").read_text().splitlines()] == [*range(1, 11)]
 
 
+def test_the_log_follows_the_training_and_a_resumed_one_writes_no_step_twice(
+    base: Path, ladders: list[Ladder], tmp_path: Path, stop_at: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[list[int]] = []
+    whole = PreferenceTrainer.log
+
+    def log(self: Any, *args: Any, **kwargs: Any) -> None:
+        whole(self, *args, **kwargs)
+        steps.append([json.loads(line)["step"] for line in (tmp_path / "log.jsonl").read_text().splitlines()])
+
+    monkeypatch.setattr(PreferenceTrainer, "log", log)
+    stop_at(5)  # the last checkpoint is of step 3
+    with pytest.raises(Killed):
+        fit(ladders, str(base), settings(), tmp_path, seed=0)
+    stop_at(None)
+    fit(ladders, str(base), settings(), tmp_path, seed=0)
+    wanted = [[*range(1, last + 1)] for last in (*range(1, 6), *range(4, 11))]
+    assert [seen for n, seen in enumerate(steps) if seen not in steps[:n] or seen in wanted][: len(wanted)] == wanted
+
+
+def test_a_log_that_cannot_be_written_yet_does_not_end_the_training(
+    base: Path, ladders: list[Ladder], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    def full(*args: Any, **kwargs: Any) -> None:
+        raise OSError("no space")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("seelevel.training.step_log.write_atomically", full)
+        fit(ladders, str(base), settings(epochs=1), tmp_path)
+    assert len((tmp_path / "log.jsonl").read_text().splitlines()) == 3
+    assert capsys.readouterr().err.count("cannot be written yet") == 1
+
+
 def test_fine_tuning_on_the_best_sends_no_other_response_through_the_model(
     base: Path, ladders: list[Ladder], tmp_path: Path
 ) -> None:

@@ -17,8 +17,8 @@ def compare(
         list[str],
         typer.Argument(
             metavar="RUN",
-            help="Run folders. RUN is its aligned model; RUN:base, RUN:control, RUN:round-1 others. Or samples of "
-            "lmms-eval: a file, or a folder of one model's.",
+            help="Run folders. RUN is its aligned model; RUN:base, RUN:control, RUN:round-1, RUN:step-50 others. Or "
+            "samples of lmms-eval: a file, or a folder of one model's.",
         ),
     ],
     plot: Annotated[Path | None, typer.Option(help="Also draw the figures: a .png, .svg or .pdf.")] = None,

@@ -28,6 +28,14 @@ class McNemar(TypedDict):
     p: float
 
 
+def main_figures(metrics: Mapping[str, Metric]) -> tuple[list[str], list[str]]:
+    """The figures that are shown, and those that stand beside each of them: how much the answers say."""
+    beside = [figure for figure, metric in metrics.items() if metric.beside]
+    rest = [figure for figure in metrics if figure not in beside]
+    main = [figure for figure in rest if metrics[figure].table == "main" or metrics[figure].headline]
+    return main or rest, beside
+
+
 @dataclass(frozen=True)
 class Compared:
     """One benchmark. Figures and differences are by figure and side; differences are from the first side.
@@ -54,11 +62,7 @@ class Compared:
     @property
     def main(self) -> tuple[list[str], list[str]]:
         """The figures that are shown, and those that stand beside each of them: how much the answers say."""
-        metrics = {figure: self.metric(figure) for figure in self.figures}
-        beside = [figure for figure, metric in metrics.items() if metric.beside]
-        rest = [figure for figure in metrics if figure not in beside]
-        main = [figure for figure in rest if metrics[figure].table == "main" or metrics[figure].headline]
-        return main or rest, beside
+        return main_figures({figure: self.metric(figure) for figure in self.figures})
 
     def metric(self, figure: str) -> Metric:
         """The words of a figure."""
@@ -114,8 +118,16 @@ def compare(names: Sequence[str]) -> Comparisons:
     Resampling has the seed of the first run, so two models of one run get the differences of its metrics.json. Raises
     InputError as `open_sides` and `share` do.
     """
-    sides = open_sides(names)
-    shared, notes = share(sides)
+    return compare_sides(open_sides(names))
+
+
+def compare_sides(sides: Sequence[Side]) -> Comparisons:
+    """Compare opened models with the first of them. Raises InputError as `share` does."""
+    return measured(sides, *share(sides))
+
+
+def measured(sides: Sequence[Side], shared: Sequence[Shared], notes: Sequence[str]) -> Comparisons:
+    """The figures of what models share. Resampling takes seconds for thousands of items."""
     seed = int(sides[0].settings.get("seed", 0))
     return Comparisons(sides, [_compared(sides, benchmark, seed) for benchmark in shared], notes)
 

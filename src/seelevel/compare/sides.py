@@ -92,7 +92,7 @@ def keyed(items: Sequence[Item], file: Path) -> dict[Key, Item]:
     seen = Counter[str]()
     by_key: dict[Key, Item] = {}
     for item in items:
-        if "id" not in item or "answer" not in item:
+        if not isinstance(item, dict) or "id" not in item or "answer" not in item:
             raise InputError(f"{file}: a record without id or answer; evaluate the run again")
         name = str(item["id"])
         by_key[name, seen[name]] = {**item, "cluster": _cluster(item)}
@@ -124,15 +124,28 @@ def open_run(label: str, name: str) -> RunSide:
     a side that it lacks."""
     place, colon, side = name.rpartition(":")
     root, side = (Path(name), "aligned") if Path(name).is_dir() or not colon else (Path(place), side)
+    run, sides = open_evaluated(root)
+    if side not in sides:
+        raise InputError(f"{root}: no model '{side}' was evaluated; it has {', '.join(sides) or 'none'}")
+    return RunSide(label, run, side)
+
+
+def open_evaluated(root: Path) -> tuple[RunFolder, list[str]]:
+    """A run, and the names of the models that it has evaluated: base, rounds and steps of training, others, control,
+    aligned. Raises InputError for a run that is not evaluated."""
     run = read_run(root)
     stage = run.stages["evaluate"]
     if not stage.done or run.metrics is None:
         state = stage.state if not stage.done else "without its metrics.json"
         raise InputError(f"{root}: evaluate is {state}; run `seelevel evaluate` on its recipe first")
-    sides = sorted({file.parent.name for file in stage.path.glob("*/*.jsonl")})
-    if side not in sides:
-        raise InputError(f"{root}: no model '{side}' was evaluated; it has {', '.join(sides) or 'none'}")
-    return RunSide(label, run, side)
+    return run, sorted({file.parent.name for file in stage.path.glob("*/*.jsonl")}, key=_in_training)
+
+
+def _in_training(side: str) -> tuple[int, int, str]:
+    """Sorts the models of a run by when training makes them."""
+    kind, _, number = side.rpartition("-")
+    place = {"base": 0, "round": 1, "step": 2, "control": 4, "aligned": 5}.get(kind or side, 3)
+    return place, int(number) if number.isdecimal() else 0, side
 
 
 def share(sides: Sequence[Side]) -> tuple[list[Shared], list[str]]:

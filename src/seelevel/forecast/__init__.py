@@ -234,9 +234,11 @@ class _Estimator:
     def _evaluate(self) -> Row:
         model, judge = self.recipe.align.model, self.recipe.evaluate.judge
         questions = count_questions(self.recipe.evaluate)
-        models = 1 + self.recipe.rounds + self.recipe.align.control
+        snapshots = self.recipe.align.snapshots if self.recipe.evaluate.snapshots else 0
+        models = 1 + self.recipe.rounds + snapshots + self.recipe.align.control
         tokens, seconds, memory = _generation(models * questions, 15, 40, self.sizes[model], self.flops)
         aligned = "the aligned one" if self.recipe.rounds == 1 else "the aligned one of each round"
+        aligned += f", its {snapshots} snapshots" if snapshots else ""
         repeats = f", {n} times per answer" if (n := self.recipe.evaluate.judge_repeats) > 1 else ""
         asked = f"{model}, {aligned} and the control" if self.recipe.align.control else f"{model} and {aligned}"
         return self._row("evaluate", questions, tokens, memory, seconds, f"{asked}; judge {judge}{repeats}")

@@ -71,6 +71,9 @@ class Training:
         if settings.objective.needs_reference:
             size = human(self.cost.scored * 4)
             lines.append(f"align's reference: one pass over {self.ladders} ladders, {size}B kept for other runs")
+        if count := settings.snapshot_count:
+            each = human(self.cost.saved)
+            lines.append(f"align keeps {count} snapshots of {each}B, {human(count * self.cost.saved)}B on the disk")
         return lines
 
 

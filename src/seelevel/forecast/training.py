@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from seelevel.forecast.memory import Memory, Pass, Piece, training_memory
+from seelevel.forecast.memory import FLOAT, WIDTHS, Memory, Pass, Piece, trained_weights, training_memory
 from seelevel.forecast.sizes import Shape
 from seelevel.ladder import IMAGE_MARK, Ladder, Message, Response
 from seelevel.training.objectives.views import View
@@ -45,7 +45,8 @@ class Lengths:
 class Cost:
     """The cost of a training. `flops`: of all steps; `reference_flops`: of the reference's pass; `tokens`: padded, per
     epoch; `scored`: tokens with a log-prob, of all ladders; `pictures`: bytes of processed pictures that are kept in
-    memory; `largest`, `passes`: the largest pass of the largest step, and its number of passes."""
+    memory; `saved`: bytes of a copy of the weights on the disk; `largest`, `passes`: the largest pass of the largest
+    step, and its number of passes."""
 
     memory: Memory
     steps: int
@@ -54,6 +55,7 @@ class Cost:
     tokens: float
     scored: float
     pictures: float
+    saved: float
     largest: Pass
     passes: int
 
@@ -212,6 +214,7 @@ def training_cost(
         reference_flops += decoder + vision
         tokens += one.tokens
     sampled, every = len(order), [one for ladder in sample for one in ladder.with_views]
+    saved = trained_weights(shape, settings) * FLOAT if settings.lora else shape.weights * WIDTHS[dtype]
     return Cost(
         memory=memory,
         steps=max(math.ceil(ladders * settings.epochs / per_step), 1),
@@ -222,6 +225,7 @@ def training_cost(
         pictures=min(
             3.0 * shape.picture.pixels * 4 * sum(one.pictures for one in every) / len(sample) * ladders, 1 << 30
         ),
+        saved=saved,
         largest=max(worst, key=lambda one: one.tokens),
         passes=len(worst),
     )

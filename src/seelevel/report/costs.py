@@ -11,7 +11,17 @@ from typing import Any
 from seelevel.report.reading import RunFolder
 from seelevel.store import read_manifest
 
-SHOWN_ELSEWHERE = ("fingerprint", "seconds", "peak_bytes", "ratings", "ratings_by_round", "words", "source", "model")
+SHOWN_ELSEWHERE = (
+    "fingerprint",
+    "seconds",
+    "peak_bytes",
+    "ratings",
+    "ratings_by_round",
+    "in_order",
+    "words",
+    "source",
+    "model",
+)
 LONGEST_TEXT = 60
 MOST_ENTRIES = 6
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections import defaultdict
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 
 import yaml
@@ -228,6 +229,8 @@ def training_words(run: RunFolder) -> str:
         sentences.append(
             f"{points[-1][0]:,.0f} steps; the loss went from {first} at the first step to {last} at the last."
         )
+        if not run.stages["align"].done:
+            sentences.append("The training is not finished.")
     if facts.left_out:
         reasons = ", ".join(f"{count:,} for {why}" for why, count in facts.left_out.items())
         sentences.append(f"{facts.ladders or 0:,} ladders were trained on; left out: {reasons}.")
@@ -237,9 +240,20 @@ def training_words(run: RunFolder) -> str:
         means = ", ".join(f"{entry['mean']:.2f} at level {level}" for level, entry in facts.logprobs.items())
         means = means.replace("-", "\N{MINUS SIGN}")
         sentences.append(f"Before training, the mean log-probability per token of the responses was {means}.")
+    if facts.in_order:
+        sentences.append(_in_order(facts.in_order))
     if facts.best_fell:
         sentences.append("Warning: for a while the best responses became less likely than before training.")
     return " ".join(sentences)
+
+
+def _in_order(counts: Mapping[str, int]) -> str:
+    """How many ladders the trained model has in the right order, and the reference."""
+    words = f"After training, the better response of every pair is more likely in {counts['after']:,} of "
+    words += f"{counts['ladders']:,} ladders"
+    if "before" not in counts:
+        return f"{words}."
+    return f"{words} (before: {counts['before']:,}); every pair's margin is above 0 in {counts['margin']:,}."
 
 
 def control_training(run: RunFolder) -> str:

@@ -13,9 +13,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from seelevel import __version__
+from seelevel.facts import AlignFacts
 from seelevel.progress import escape_controls
 from seelevel.report import facts, plots
-from seelevel.report.by_round import rows_by_round
+from seelevel.report.by_round import by_number
 from seelevel.report.conversations import feedback_facts
 from seelevel.report.costs import cost_caption, costs
 from seelevel.report.examples import read_examples
@@ -30,7 +31,7 @@ from seelevel.report.figures import (
 )
 from seelevel.report.ladders import MARKS, LadderFacts, off_policy, read_facts_and_choice, show
 from seelevel.report.pictures import Album
-from seelevel.report.reading import RunFolder, read_run
+from seelevel.report.reading import RunFolder, exported_pages, read_run
 from seelevel.report.rounds import rounds_facts
 from seelevel.report.settings import ReportSettings
 from seelevel.report.text import marked
@@ -61,21 +62,19 @@ def render(run: RunFolder, settings: ReportSettings) -> str:
         css=Markup(resources.files("seelevel.report").joinpath("page.css").read_text(encoding="utf-8")),
         title=settings.title or run.setting("name") or run.root.name,
         kicker=facts.kicker(run),
-        words=plots.WORDS,
-        control_verdicts=plots.CONTROL_VERDICTS,
-        signs=plots.SIGNS,
-        say_share=say_share,
         missing=facts.missing(run),
         facts=facts.run_facts(run),
         rejected=facts.rejected(run),
         recipe_text=facts.recipe_text(run),
+        exported=exported_pages(run.root),
+        run_name=run.root.name,
         files=f"the run folder {run.root.name}/",
-        **_scores(run),
+        **scores(run),
         overlap=facts.overlap_note(run),
         **_ladders(run, settings, album),
         has_feedback=run.stages["feedback"].begun or run.setting("feedback") is not None,
         feedback=feedback_facts(run, settings.examples, album),
-        **_training(run),
+        **training(run),
         examples=read_examples(run, settings.examples, album) if settings.examples else [],
         costs=costs(run),
         cost_caption=cost_caption(run),
@@ -83,7 +82,8 @@ def render(run: RunFolder, settings: ReportSettings) -> str:
     return escape_controls(page, keep="\n\t")
 
 
-def _scores(run: RunFolder) -> dict[str, Any]:
+def scores(run: RunFolder) -> dict[str, Any]:
+    """The figures of a run, for `figures.html.j2`."""
     rows = comparisons(run.metrics, run.scorers)
     tables = {name: [c for c in rows if c.metric.table == name] for name in ("main", "details", "rounds")}
     compared = tables["main"] or tables["details"]
@@ -91,6 +91,10 @@ def _scores(run: RunFolder) -> dict[str, Any]:
     head = headline(rows)
     with_control = any(c.control is not None for c in rows)
     return {
+        "words": plots.WORDS,
+        "control_verdicts": plots.CONTROL_VERDICTS,
+        "signs": plots.SIGNS,
+        "say_share": say_share,
         "outcome": outcome(head or compared or rows),
         "at_chance": any(c.verdict == "chance" for c in rows),
         "head": head,
@@ -101,7 +105,7 @@ def _scores(run: RunFolder) -> dict[str, Any]:
         "any_difference": any(c.difference is not None for c in head),
         "compared": compared,
         "others": tables["details"] if tables["main"] else [],
-        "by_round": rows_by_round(run.metrics, head or compared),
+        "by_number": by_number(run.metrics, head or compared, run.stages["align"].facts(AlignFacts).steps),
         "rounds": rounds_facts(tables["rounds"]),
         "score_plots": [_score_plot(rows) for rows in _by_scale(drawn)],
     }
@@ -194,20 +198,27 @@ CURVES: tuple[tuple[str, str, tuple[str, ...] | str], ...] = (  # a name alone s
 NAMES = {"nll": "negative log-likelihood", "best_logprob": "log-probability", "best_change": "difference"}
 
 
-def _training(run: RunFolder) -> dict[str, Any]:
-    drawn = []
-    for title, key, found in CURVES:
-        names = _by_level(run, found) if isinstance(found, str) else found
-        series = [plots.Series(_line_name(name), run.logged(name)) for name in names]
-        svg = plots.curves(series, f"curve-{key}", title)
-        if svg:
-            drawn.append((title, svg))
+def training(run: RunFolder) -> dict[str, Any]:
+    """The curves of a training, also of one that is not finished."""
+    drawn = drawn_curves(run)
     return {
         "training_plots": drawn,
         "training_words": facts.training_words(run),
         "control_training": facts.control_training(run),
         "training_caption": "Training, step by step. If there are many steps, the bold line is a moving mean.",
     }
+
+
+def drawn_curves(run: RunFolder, prefix: str = "curve") -> list[tuple[str, Markup]]:
+    """Titles and plots of a run's training log. prefix: of the plots' ids on the page."""
+    drawn = []
+    for title, key, found in CURVES:
+        names = _by_level(run, found) if isinstance(found, str) else found
+        series = [plots.Series(_line_name(name), run.logged(name)) for name in names]
+        svg = plots.curves(series, f"{prefix}-{key}", title)
+        if svg:
+            drawn.append((title, svg))
+    return drawn
 
 
 def _by_level(run: RunFolder, name: str) -> list[str]:

@@ -213,10 +213,16 @@ class Rounds:
 
 
 def by_round(
-    lines: Sequence[Rounds], ticks: Sequence[float], key: str, title: str, x_label: str, kind: Kind = "score"
+    lines: Sequence[Rounds],
+    ticks: Sequence[float],
+    key: str,
+    title: str,
+    x_label: str,
+    kind: Kind = "score",
+    names: Sequence[str] = (),
 ) -> Markup:
     """Figures over rounds on an axis of `ticks`, each with its 95% interval and, below, its number of items. Round 0 is
-    the base model.
+    the base model, unless there are `names` of the rounds.
 
     A line joins two rounds if the second has at least the share `JOINED` of the first's items. With fewer, the two are
     means of different things.
@@ -235,23 +241,18 @@ def by_round(
         return say_change(value, kind) if signed else say_value(value, kind)
 
     def named(number: int) -> str:
-        return f"{x_label} {number}" if number else "base"
+        return names[number] if names else f"{x_label} {number}" if number else "base"
 
     signed = min(ticks) < 0
-    parts, said = list[Markup](), list[str]()
-    for tick in ticks:
-        parts.append(_line(left, y(tick), right, y(tick), "zero" if signed and tick == 0 else "grid"))
-        label = f"{100 * tick:g}%" if kind == "rate" else _number(tick)
-        parts.append(_text(left - 8, y(tick) + 4, ("+" if signed and tick > 0 else "") + label, "end", "tick"))
+    parts, said = [part for tick in ticks for part in _tick(tick, y(tick), left, right, signed, kind)], list[str]()
     middles = {number: left + slot * (n + 0.5) for n, number in enumerate(numbers)}
     parts += [_text(x, bottom + 18, named(number), "middle", "tick") for number, x in middles.items()]
     for n, (line, spot) in enumerate(zip(lines, places, strict=True)):
         shift = 9 * (n - (len(lines) - 1) / 2)
         look = f"{line.side} {'open' if line.dashed else 'full'}"
-        middle = spot[0] + KEY / 2
         parts += [
             _line(spot[0], spot[1], spot[0] + KEY, spot[1], f"path {look}"),
-            _dot(middle, spot[1], f"dot {look}", line.name),
+            _dot(spot[0] + KEY / 2, spot[1], f"dot {look}", line.name),
             _text(spot[0] + KEY + 6, spot[1] + 4, line.name, "start", "label"),
         ]
         spots = [(middles[number] + shift, figure) for number, figure in sorted(line.points.items())]
@@ -265,13 +266,21 @@ def by_round(
         for number, figure in sorted(line.points.items()):
             x = middles[number] + shift
             note = f"{line.name}, {named(number)}: {say(figure.value)} ({figure.interval(say)})"
-            low, high = figure.ends
-            parts.append(_line(x, y(low), x, y(high), f"bar {line.side}"))
+            parts.append(_line(x, y(figure.ends[0]), x, y(figure.ends[1]), f"bar {line.side}"))
             parts.append(_dot(x, y(figure.value), f"dot {look}", note))
             if figure.n is not None:
                 parts.append(_text(middles[number], row, f"{figure.n:,}", "middle", "tick"))
             said.append(note)
     return _svg(bottom + 26 + 16 * len(lines), title, "; ".join(said) + ".", parts, key)
+
+
+def _tick(value: float, y: float, left: float, right: float, signed: bool, kind: Kind) -> list[Markup]:
+    """A line across a plot, and its value at the left."""
+    label = f"{100 * value:g}%" if kind == "rate" else _number(value)
+    return [
+        _line(left, y, right, y, "zero" if signed and value == 0 else "grid"),
+        _text(left - 8, y + 4, ("+" if signed and value > 0 else "") + label, "end", "tick"),
+    ]
 
 
 KEY = 22

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,7 +17,17 @@ from seelevel.opening import read_text
 from seelevel.progress import say
 from seelevel.scorers import SCORERS, find_scorer
 from seelevel.scorers.scorer import Scorer
-from seelevel.store import BEGUN, CONTROL, ROUND_STAGES, ROUNDS, STAGES, read_manifest, read_mapping
+from seelevel.store import (
+    BEGUN,
+    CONTROL,
+    EXPORT,
+    EXPORT_MARK,
+    ROUND_STAGES,
+    ROUNDS,
+    STAGES,
+    read_manifest,
+    read_mapping,
+)
 from seelevel.yaml_text import load_yaml
 
 F = TypeVar("F", bound=Facts)
@@ -26,6 +37,8 @@ CHANGED = {
     CONTROL: "an alignment that has been trained again",
 }
 """What a stale stage was made from, if not from ladders."""
+PLAIN_PATH = re.compile(r"(?:[\w-][\w.-]*/)*[\w-][\w.-]*\.html", re.ASCII)
+"""A path below a folder that means nothing else in a link."""
 SIDES = ("base", "aligned", CONTROL)
 """The models that `evaluate` compares; not every run has a control."""
 
@@ -118,6 +131,10 @@ class RunFolder:
                 say(f"report: {error}")
         return scorers
 
+    def with_log_of(self, stage: Stage) -> RunFolder:
+        """The same run with the log of another training, such as the control's."""
+        return replace(self, log=[] if stage.stale else list(_jsonl(stage.path / "log.jsonl")))
+
     def setting(self, *keys: str) -> Any:
         """A value of the recipe by its path; None if the recipe lacks it."""
         value: Any = self.recipe
@@ -165,6 +182,14 @@ def read_run(root: Path) -> RunFolder:
     )
 
 
+def exported_pages(root: Path) -> dict[str, str]:
+    """Files of the ladders' pages in an export of `seelevel view` that is in the run folder, by the ladders' ids."""
+    mark = read_mapping(root / EXPORT / EXPORT_MARK) or {}
+    pages = mark.get("ladders")
+    named = pages.items() if isinstance(pages, dict) else ()
+    return {name: file for name, file in named if isinstance(file, str) and PLAIN_PATH.fullmatch(file)}
+
+
 def _metrics(path: Path) -> dict[str, Any]:
     metrics = read_mapping(path)
     if metrics is None:
@@ -194,7 +219,10 @@ def _jsonl(path: Path) -> Iterator[dict[str, Any]]:
     if not path.exists():
         return
     # not splitlines(), which also splits at characters that JSON texts may hold
-    lines = read_text(path).removesuffix("\n").split("\n")
+    try:
+        lines = read_text(path).removesuffix("\n").split("\n")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not UTF-8 text ({error}); run the stage again") from error
     for number, line in enumerate(lines, 1):
         try:
             record = loads(line)

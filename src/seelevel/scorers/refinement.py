@@ -206,7 +206,7 @@ def _title(base: Item, aligned: Item) -> str:
 
 
 def _rounds(base: Item, aligned: Item) -> list[Round]:
-    """Every answer of both models. The last round also shows the quality of all rounds."""
+    """Every answer of both models. The last round also shows the quality of all rounds, once if both items are one."""
     sides = (base, aligned)
     rounds = []
     for n, (before, after) in enumerate(zip_longest(*(item["feedback_answers"] for item in sides))):
@@ -214,9 +214,10 @@ def _rounds(base: Item, aligned: Item) -> list[Round]:
         expected = _standard(base) if n == 0 else ""
         rounds.append(Round(question, _reply(base, n, before), _reply(aligned, n, after), expected))
     last = rounds[-1]
+    named = {"": base} if base is aligned else {"base ": base, "aligned ": aligned}
     qualities = "; ".join(
-        f"{name} {_quality_list(item, 'feedback')}, with ‘try again’ {_quality_list(item, 'again')}"
-        for name, item in zip(("base", "aligned"), sides, strict=True)
+        f"{name}{_quality_list(item, 'feedback')}, with ‘try again’ {_quality_list(item, 'again')}"
+        for name, item in named.items()
     )
     summary = f"Quality of answers 1 to {len(base['feedback'])}: {qualities}"
     return [*rounds[:-1], replace(last, expected=f"{last.expected} {summary}".strip())]

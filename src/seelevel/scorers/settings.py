@@ -32,6 +32,7 @@ class EvaluateSettings(BaseModel):
     condition: str = Field(
         default="top", description="if the aligned model was trained on conditions: top, worst, none, or 2/4/4"
     )
+    snapshots: bool = Field(default=False, description="also evaluate the snapshots that align keeps")
     rule: Rule = Field(default="published", description="how yes or no is read; vcd reads POPE alone")
     lemmatizer: Literal["singularize", "wordnet"] = "singularize"
 

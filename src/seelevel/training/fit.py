@@ -17,16 +17,16 @@ from peft import PeftModel
 from torch import Tensor
 from transformers import TrainingArguments, set_seed
 
-from seelevel.errors import InputError, NonFiniteLossError
+from seelevel.errors import InputError
 from seelevel.fingerprints import digest
-from seelevel.json_text import dumps, loads
+from seelevel.json_text import loads
 from seelevel.ladder import Ladder
 from seelevel.models.base import Completion, Prompt, Sampling
-from seelevel.models.conditions import FILE as CONDITIONS
 from seelevel.models.local import LocalModel
 from seelevel.opening import read_text
 from seelevel.progress import say
 from seelevel.store import cache_folder, clear_unfinished, expand_path, write_atomically, write_folder, write_json
+from seelevel.training.after import evenly, logprobs_after
 from seelevel.training.agreement import Agreed, check_compiled, check_head, check_rows, checked_layout
 from seelevel.training.compiling import uncompiled
 from seelevel.training.loading import (
@@ -38,12 +38,17 @@ from seelevel.training.loading import (
     skip_adapter_input_cast,
     with_lora,
 )
+from seelevel.training.margins import FILE as LOGPROBS
+from seelevel.training.margins import in_order, write_logprobs
 from seelevel.training.objectives.settings import DpoSettings
 from seelevel.training.packing.passes import recompute_layers
 from seelevel.training.packing.tokens import ImageReader
 from seelevel.training.prepare import Prepared, ladder_content, prepare
 from seelevel.training.reference import by_level, data_fingerprint, reference_logprobs, weights_fingerprint
+from seelevel.training.saving import check_weights_finite, json_lines, model_bytes, model_writer, trained_weights
 from seelevel.training.settings import TOKENS_PER_BATCH, TRACKING, Layout, TrainSettings, precision
+from seelevel.training.snapshots import Snapshots, snapshot_steps
+from seelevel.training.step_log import lines_of
 from seelevel.training.trainer import FALL_WINDOW, Plan, PreferenceTrainer, best_fallen
 
 MAX_WARMUP = 0.1
@@ -102,7 +107,8 @@ def fit(
     """Train a model on ladders; returns counts for a manifest. `label` opens every line that is printed.
 
     Writes `out/model` (weights and processor) or, with LoRA or from an adapter, `out/adapter`, whole or not at all;
-    `out/log.jsonl`, one line per step; `out/left_out.jsonl`, the ladders not trained on, with reasons;
+    `out/snapshots/step-<n>`, the same as it was after earlier steps, and `out/logprobs.parquet`, if the settings ask;
+    `out/log.jsonl`, one line per step, as it trains; `out/left_out.jsonl`, the ladders not trained on, with reasons;
     `out/training.json`, the returned counts. While it runs, `out/checkpoints` and the cache let the same call continue
     after a kill, to the same bytes. Raises `InputError` if the objective can learn from no ladder or none fits,
     `NonFiniteLossError` if a loss, a gradient or a final weight is NaN or infinite.
@@ -136,8 +142,8 @@ def rehearse(ladder: Ladder, model_path: str, settings: TrainSettings, out: Path
         raise InputError(f"no gradient reaches any of the {len(trained)} tensors that should train")
     layers = sorted({name.partition(".lora_")[0].rpartition(".")[2] for name in trained if ".lora_" in name})
     where = f", adapters on {', '.join(layers)}" if layers else ""
-    weights = _trained_weights(trainer.trained)
-    return f"one step: loss {float(loss):.3f}, {weights:,} weights train{where}, layout {layout}"
+    count = trained_weights(trainer.trained)
+    return f"one step: loss {float(loss):.3f}, {count:,} weights train{where}, layout {layout}"
 
 
 def _ready(job: Job) -> tuple[Session, str, PreferenceTrainer]:
@@ -216,7 +222,7 @@ def _trainer(job: Job, session: Session, agreed: Agreed, reference: Sequence[Ten
     content = data_fingerprint(data.tokenised, data.images)
     answers = settings.answers_per_pass if isinstance(settings.answers_per_pass, int) else None
     fingerprint = digest(job.key, session.weights, content, data.interactions, agreed, job.seed)
-    plan = Plan(settings, agreed, session.budget, answers, fingerprint, job.label)
+    plan = Plan(settings, agreed, session.budget, answers, fingerprint, job.label, job.out / "log.jsonl")
     return PreferenceTrainer(model, arguments, data, reference, plan)
 
 
@@ -243,10 +249,16 @@ def _train(job: Job, session: Session, trainer: PreferenceTrainer) -> None:
     model, settings = trainer.trained, job.settings
     say(
         f"{job.label}: {len(session.data.ladders)} ladders, {trainer.steps} steps of {settings.ladders_per_step}, "
-        f"{settings.objective.name}, layout {trainer.plan.agreed.layout}; {_trained_weights(model):,} weights train, "
+        f"{settings.objective.name}, layout {trainer.plan.agreed.layout}; {trained_weights(model):,} weights train, "
         f"{session.dtype} on {session.device}"
     )
     checkpoint = trainer.last_checkpoint()
+    write = model_writer(model, session.processor, settings.objective.conditions(job.ladders))
+    wanted = snapshot_steps(trainer.steps, settings.snapshot_count)
+    snapshots = Snapshots(job.out, wanted, write, model_bytes(model))
+    if session.arguments.process_index == 0:
+        snapshots.clear(after=int(checkpoint.rpartition("-")[2]) if checkpoint else 0)
+    trainer.add_callback(snapshots)
     if checkpoint is not None:
         say(f"{job.label}: goes on from {Path(checkpoint).name}")
     trainer.train(resume_from_checkpoint=checkpoint)
@@ -265,49 +277,27 @@ def _save(job: Job, session: Session, trainer: PreferenceTrainer) -> dict[str, A
         "layout": trainer.plan.agreed.layout,
         "dtype": session.dtype,
         "device": session.device,
-        "trained_weights": _trained_weights(model),
+        "trained_weights": trained_weights(model),
         "best_fell": any(best_fallen(window, trainer.rounding) is not None for window in windows),
     }
     if trainer.reference is not None:
         count = len(session.data.ladders)
         facts["logprobs"] = by_level(session.data.ladders, session.data.tokenised[:count], trainer.reference[:count])
-    conditions = job.settings.objective.conditions(job.ladders)
-
-    def write(place: Path) -> None:
-        model.save_pretrained(place)
-        session.processor.save_pretrained(place)
-        if conditions is not None:
-            write_json(place / CONDITIONS, asdict(conditions))
-
+    places = evenly(len(session.data.ladders), job.settings.log_probs_of)
+    after = logprobs_after(trainer, session.data, places) if places else []
+    if after:
+        facts["in_order"] = in_order([session.data.ladders[place] for place in places], after)
     if session.arguments.process_index == 0:
-        write_atomically(job.out / "log.jsonl", _json_lines(history))
-        write_atomically(job.out / "left_out.jsonl", _json_lines([asdict(entry) for entry in left_out]))
+        write_atomically(job.out / "log.jsonl", lines_of(history))
+        write_atomically(job.out / "left_out.jsonl", json_lines([asdict(entry) for entry in left_out]))
+        if after:
+            write_logprobs(job.out / LOGPROBS, after)
         write_json(job.out / "training.json", {**facts, "request": job.fingerprint})
-        write_folder(job.target, write, sum(p.numel() * p.element_size() for p in model.parameters()) + (1 << 22))
+        conditions = job.settings.objective.conditions(job.ladders)
+        write_folder(job.target, model_writer(model, session.processor, conditions), model_bytes(model))
         _remove_working_files(job)
     trainer.accelerator.wait_for_everyone()
     return facts
-
-
-def _json_lines(entries: Sequence[dict[str, Any]]) -> str:
-    return "".join(dumps(entry, sort_keys=True, ensure_ascii=True) + "\n" for entry in entries)
-
-
-def _trained_weights(model: Any) -> int:
-    return sum(p.numel() for p in model.parameters() if p.requires_grad)
-
-
-def check_weights_finite(model: Any, label: str) -> None:
-    """Raise `NonFiniteLossError` for a trained weight that is NaN or infinite.
-
-    The last step's loss is never computed, so its weights must be checked.
-    """
-    trained = [(name, weight) for name, weight in model.named_parameters() if weight.requires_grad]
-    if broken := [name for name, weight in trained if not weight.isfinite().all()]:
-        raise NonFiniteLossError(
-            f"{label}: {len(broken)} of {len(trained)} tensors of weights are NaN or infinite after the last step, "
-            f"first {broken[0]}; nothing is saved; lower learning_rate"
-        )
 
 
 def reference_folder(settings: TrainSettings, out: Path) -> Path:

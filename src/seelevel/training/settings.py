@@ -93,6 +93,16 @@ class TrainSettings(BaseModel):
     report_every: int = Field(default=50, ge=1, description="steps between the answers that trackers show")
 
     @property
+    def log_probs_of(self) -> int | None:
+        """How many ladders' log-probs are computed when the training has ended; None: all of them."""
+        return 0
+
+    @property
+    def snapshot_count(self) -> int:
+        """How many snapshots of the weights are kept."""
+        return 0
+
+    @property
     def trackers(self) -> list[Tracker]:
         """The trackers, each once."""
         named = self.report_to if isinstance(self.report_to, list) else [self.report_to]
@@ -130,6 +140,21 @@ class AlignSettings(TrainSettings):
         default=False, description="also train sft on the best responses of the same ladders, to compare with"
     )
 
+    log_probs_after: int | None = Field(
+        default=400, ge=0, description="ladders whose log-probs are computed after training, evenly spaced; null: all"
+    )
+    snapshots: int = Field(
+        default=0, ge=0, le=1000, description="copies of the weights to keep from steps before the last, evenly spaced"
+    )
+
+    @property
+    def log_probs_of(self) -> int | None:
+        return self.log_probs_after
+
+    @property
+    def snapshot_count(self) -> int:
+        return self.snapshots
+
     @model_validator(mode="after")
     def _control_differs(self) -> Self:
         if self.control and isinstance(self.objective, SftSettings):
@@ -143,5 +168,5 @@ class AlignSettings(TrainSettings):
 
     @property
     def of_control(self) -> Self:
-        """The settings of the control: the same except for the objective."""
-        return self.alone.model_copy(update={"objective": SftSettings()})
+        """The settings of the control: the same except for the objective, and without what `view` shows of training."""
+        return self.alone.model_copy(update={"objective": SftSettings(), "log_probs_after": 0, "snapshots": 0})

@@ -35,6 +35,7 @@ from seelevel.training.prepare import Prepared
 from seelevel.training.rounding import FLOAT32, unit
 from seelevel.training.schedule import buckets, linked, schedule
 from seelevel.training.settings import TrainSettings
+from seelevel.training.step_log import StepLog
 
 FALL_WINDOW = 20
 """The warning needs this many steps with the best responses' log-probability below the reference's."""
@@ -45,7 +46,8 @@ KEPT_CHECKPOINTS = 1
 class Plan:
     """How to train. `agreed`, `tokens_per_batch` (padded, in one forward pass) and `answers` (in one segment of it, see
     `packing.collate`) are the ones decided for this model; `fingerprint` is of everything that changes the result, and
-    only checkpoints that carry it are resumed; `label` is the name of the progress bar."""
+    only checkpoints that carry it are resumed; `label` is the name of the progress bar; `log` is the file that gets the
+    figures of each step."""
 
     settings: TrainSettings
     agreed: Agreed
@@ -53,6 +55,7 @@ class Plan:
     answers: int | None
     fingerprint: str
     label: str = "align"
+    log: Path | None = None
 
 
 class PreferenceTrainer(Trainer):
@@ -93,6 +96,7 @@ class PreferenceTrainer(Trainer):
         self._step_sums: dict[str, Tensor] = {}
         self._warned = False
         self._writing: Path | None = None
+        self._step_log: StepLog | None = None if plan.log is None else StepLog(plan.log)
 
     def _get_train_sampler(self, train_dataset: Any = None) -> SequentialSampler:
         return SequentialSampler(self.train_dataset)
@@ -123,10 +127,10 @@ class PreferenceTrainer(Trainer):
         # Gradients are averaged over processes, so each process's share of the mean is scaled up by their number.
         world = self.accelerator.num_processes
         counted = self.accelerator.reduce(counted, "sum")
-        passes = self._passes(inputs)
+        passes = self.passes(inputs)
         total = torch.zeros((), device=self.args.device)
         parts: list[Logs] = []
-        batches = ahead(map(self._collated, passes), self.args.device)
+        batches = ahead(map(self.collated, passes), self.args.device)
         for number, chosen in enumerate(passes):
             last = number == len(passes) - 1
             with contextlib.nullcontext() if last else self.accelerator.no_sync(model):
@@ -140,9 +144,9 @@ class PreferenceTrainer(Trainer):
             self._bar.advance()
         return total
 
-    def _passes(self, inputs: Sequence[int]) -> list[list[int]]:
-        """Group a step's ladders into forward passes within the budget, ladders of similar length together. A ladder's
-        views are in its pass."""
+    def passes(self, inputs: Sequence[int]) -> list[list[int]]:
+        """Group ladders (indices), such as a step's, into forward passes within the budget, those of similar length
+        together. A ladder's views are in its pass."""
         of_ladder = [[self._data.tokenised[i] for i in self._data.with_views([i])[0]] for i in inputs]
         owner = [n for n, members in enumerate(of_ladder) for _ in members]
         tokenised = [tokens for members in of_ladder for tokens in members]
@@ -166,7 +170,8 @@ class PreferenceTrainer(Trainer):
         owners = [[owner[n] for group in groups for row in group for n in rows[row]] for groups in packed]
         return [[inputs[n] for n in dict.fromkeys(numbers)] for numbers in owners]
 
-    def _collated(self, chosen: Sequence[int]) -> Batch:
+    def collated(self, chosen: Sequence[int]) -> Batch:
+        """The ladders of a pass (indices), then their views."""
         tokenised = [self._data.tokenised[place] for place in self._data.with_views(chosen)[0]]
         agreed = self.plan.agreed
         return collate(tokenised, self._data.images, agreed.layout, self.plan.answers, agreed.unequal)
@@ -212,6 +217,8 @@ class PreferenceTrainer(Trainer):
             return
         super().log({**logs, **self._step_logs}, start_time)
         self.state.log_history[-1]["epoch"] = round(self.state.global_step * self._epochs_per_step, 6)
+        if self._step_log is not None and self.is_world_process_zero():
+            self._step_log.follow(self.state.log_history)
         fallen = best_fallen(self.state.log_history[-FALL_WINDOW:], self.rounding)
         if fallen is not None and not self._warned:
             self._warned = True

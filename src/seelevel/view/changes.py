@@ -80,7 +80,7 @@ class Changes:
             if version != self.version(ladder.id):
                 raise Outdated(f"ladder '{ladder.id}' was changed in another place meanwhile; look at it again")
             entries = self.entries()
-            mine = [e for e in entries if e.get("ladder") == ladder.id and _place(ladder, e) == place]
+            mine = [e for e in entries if e.get("ladder") == ladder.id and place_in(ladder, e) == place]
             old = mine[0] if mine else {}
             kept = {name: old[name] for name in FIELDS if name in old} | fields
             kept = {name: value for name, value in kept.items() if value is not None and value != ""}
@@ -177,7 +177,8 @@ def _override(entry: Entry) -> Override | None:
         return None
 
 
-def _place(ladder: Ladder, entry: Entry) -> int | None:
+def place_in(ladder: Ladder, entry: Entry) -> int | None:
+    """The place of the response that an override is about; None if the ladder lacks it."""
     try:
         return place_of(ladder, str(entry.get("response")))
     except ValueError:
@@ -185,4 +186,4 @@ def _place(ladder: Ladder, entry: Entry) -> int | None:
 
 
 def _has(ladder: Ladder, override: Override) -> bool:
-    return _place(ladder, {"response": override.response}) is not None
+    return place_in(ladder, {"response": override.response}) is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -20,23 +21,29 @@ from seelevel.ladder import Ladder
 from seelevel.opening import read_text
 from seelevel.progress import Progress
 from seelevel.store import OVERRIDES, batched, read_manifest, shards
+from seelevel.training.margins import FILE as LOGPROBS
 from seelevel.view.changes import Changes
+from seelevel.view.earlier import Earlier
+from seelevel.view.figures import Figures, Stamp, stamp_of
 from seelevel.view.filters import Filters
 from seelevel.view.index import ShardIndex, index_shard
 from seelevel.yaml_text import load_yaml
 
 STAGES = ("feedback", "check", "generate", "data")
 """The stages of a run whose ladders are shown: the latest that has any."""
+EVALUATE = "evaluate"
+CHECKED, BEFORE_CHECK = ("feedback", "check"), "generate"
+"""The stages whose ladders a check may have changed, and the stage whose ladders it reads."""
 SHARD = 512
 """Ladders of a file of another form that are kept together."""
+MOST_RUNS = 50
+"""Runs of a folder that are opened together."""
 KEPT = 8
 """Shards whose ladders are kept in memory."""
 PATIENCE = 0.3
 """Seconds that a page waits for new shards before it shows those that are there."""
 Place = tuple[int, int]
 """Which ladder: its shard, and its row there."""
-Stamp = tuple[int, int] | None
-"""Size and time of change of a file; None if it is gone."""
 
 
 class Collection:
@@ -44,7 +51,8 @@ class Collection:
 
     name: what to call it; root: the folder that relative paths of pictures start at, None if the files say so.
     changes: where changes by hand go. `unheeded`: why no run would heed them; empty if one does.
-    `aside`: which records are left out, in words.
+    `judged`: whether a judge has ordered answers; `aside`: which records are left out, in words. `first`: if only so
+    many ladders are shown.
     """
 
     def __init__(
@@ -59,10 +67,14 @@ class Collection:
     ) -> None:
         self.name, self.folder, self.root, self.run = name, folder, root, run
         self.changes, self.unheeded, self.aside = changes, unheeded, aside
+        self.first: int | None = None
         self._clear()
         self._worker: threading.Thread | None = None
         self._begin = threading.Lock()
         self._ladders = lru_cache(maxsize=KEPT)(lambda path: read_ladders(path, root))
+        self.figures = Figures(None if run is None else run / "align" / LOGPROBS)
+        checked = run is not None and folder.name in CHECKED
+        self._earlier = Earlier(run / BEFORE_CHECK, root) if run is not None and checked else None
 
     @property
     def ended(self) -> bool:
@@ -83,12 +95,17 @@ class Collection:
         self.place_of: dict[str, Place] = {}
         self.origins, self.flags, self.sizes = Counter[str](), Counter[str](), Counter[int]()
         self.trouble: list[str] = []
+        self.judged = False
         self.waiting = 1  # nobody has looked yet
         self._seen: dict[Path, Stamp] = {}
 
     def _index(self) -> None:
+        self.figures.refresh()
+        if self.run is not None and (folder := _latest(self.run)) not in (None, self.folder):
+            self.folder = folder  # the next stage has begun to write ladders
+            self._clear()
         files = ladder_files(self.folder) if self.run is None else shards(self.folder)
-        stamps = {path: _stamp(path) for path in files}
+        stamps = {path: stamp_of(path) for path in files}
         if any(stamps.get(path) != stamp for path, stamp in self._seen.items()):
             self._clear()  # the stage has begun again
             self._ladders.cache_clear()
@@ -109,17 +126,27 @@ class Collection:
         self.origins.update(name for origins in shard.origins for name in origins)
         self.flags.update(flag for flags in shard.flags for flag in flags)
         self.sizes.update(shard.size.tolist())
+        self.judged |= bool((shard.judged >= 0).any())
 
     def __len__(self) -> int:
         return sum(map(len, self.shards))
 
     def matching(self, filters: Filters) -> list[Place]:
-        """The ladders that pass the filters, in their order."""
+        """The ladders that pass the filters, in their order; of the `first` ones, if only those are shown."""
         changed = self.changes.ladders() if filters.changed else set[str]()
-        places = [(n, np.flatnonzero(filters.mask(shard, changed))) for n, shard in enumerate(list(self.shards))]
+        shards = list(self.shards)
+        margins = [self.figures.margins(shard.ids) if filters.needs_margins else None for shard in shards]
+        masks = [filters.mask(shard, changed, of_shard) for shard, of_shard in zip(shards, margins, strict=True)]
+        places = [(n, np.flatnonzero(mask)) for n, mask in enumerate(masks)]
         matching = [(n, int(row)) for n, rows in places for row in rows]
+        if self.first is not None:
+            starts = [0, *itertools.accumulate(map(len, self.shards))]
+            matching = [(n, row) for n, row in matching if starts[n] + row < self.first]
         if filters.order == "gap":
             matching.sort(key=lambda place: -int(self.shards[place[0]].gap[place[1]]))
+        if filters.order == "margin":
+            values = {(n, row): of[row] for n, of in enumerate(margins) if of is not None for row in range(len(of))}
+            matching.sort(key=values.__getitem__)
         return matching
 
     def ladder(self, place: Place) -> Ladder:
@@ -132,6 +159,16 @@ class Collection:
         if ladder is None or ladder.id != shard.ids[place[1]]:
             raise InputError("the ladders have changed meanwhile; look at the gallery again")
         return ladder
+
+    def before_check(self, name: str) -> Ladder | None:
+        """The ladder that the check has read, with answers that it has left out; None if there is none."""
+        return None if self._earlier is None else self._earlier.ladder(name)
+
+    def changeable(self, place: Place, response: str) -> Ladder:
+        """The ladder to change by hand: the one that the check reads, if it has this response; else the one shown."""
+        ladder = self.ladder(place)
+        earlier = self.before_check(ladder.id)
+        return earlier if earlier is not None and any(r.id == response for r in earlier.responses) else ladder
 
 
 def open_collection(path: Path, kept: Path, who: str, images: Path | None = None) -> Collection:
@@ -147,16 +184,42 @@ def open_collection(path: Path, kept: Path, who: str, images: Path | None = None
     beside = Changes(path.with_name(f"{name}.{OVERRIDES}"), who)
     unheeded = f"a recipe heeds them that names {beside.path} as check.overrides"
     if path.is_dir():
-        stage = next((path / stage for stage in STAGES if shards(path / stage)), None)
-        if stage is not None:
+        stage = _latest(path)
+        if stage is not None or is_run(path) or (path / EVALUATE).is_dir():  # models can be compared without ladders
             file, reason = overrides_of(path)
-            return Collection(name, stage, Changes(file, who), reason, path.resolve(), path)
+            return Collection(name, stage or path / STAGES[-1], Changes(file, who), reason, path.resolve(), path)
         if shards(path):  # a stage's folder
             return Collection(f"{path.parent.name}/{name}", path, beside, unheeded, path.parent.resolve())
     if path.suffix == ".parquet" and _holds_ladders(path):
         return Collection(name, path, beside, unheeded)
     folder, aside = _converted(path, kept, images)
     return Collection(name, folder, beside, unheeded, kept, aside=aside)
+
+
+def _latest(run: Path) -> Path | None:
+    """The folder of the ladders of a run that are shown."""
+    return next((run / stage for stage in STAGES if shards(run / stage)), None)
+
+
+def is_run(folder: Path) -> bool:
+    return (folder / "recipe.yaml").is_file()
+
+
+def runs_in(folder: Path) -> list[Path]:
+    """The folder itself or, if it is none that can be opened but holds run folders, those, by their names.
+
+    Raises `InputError` if it holds ladders beside runs, or too many runs.
+    """
+    if not folder.is_dir() or is_run(folder) or _latest(folder) is not None:
+        return [folder]
+    runs = sorted(path for path in folder.iterdir() if path.is_dir() and is_run(path))
+    if not runs:
+        return [folder]
+    if shards(folder):
+        raise InputError(f"{folder} holds ladders and run folders; name the ones to look at")
+    if len(runs) > MOST_RUNS:
+        raise InputError(f"{folder} holds {len(runs)} runs, over {MOST_RUNS}; name the ones to look at")
+    return runs
 
 
 def overrides_of(run: Path) -> tuple[Path, str]:
@@ -171,14 +234,6 @@ def overrides_of(run: Path) -> tuple[Path, str]:
         return run / OVERRIDES, "the recipe of this run checks nothing (check: null)"
     named = check.get("overrides")
     return (Path(named) if isinstance(named, str) else run / OVERRIDES), ""
-
-
-def _stamp(path: Path) -> Stamp:
-    try:
-        stat = path.stat()
-    except OSError:
-        return None
-    return stat.st_size, stat.st_mtime_ns
 
 
 def _holds_ladders(path: Path) -> bool:

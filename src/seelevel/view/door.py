@@ -8,6 +8,7 @@ cookie that other sites' pages cannot send.
 from __future__ import annotations
 
 import hmac
+import re
 import secrets
 from urllib.parse import parse_qsl, urlencode
 
@@ -29,8 +30,10 @@ HEADERS = {
     "cross-origin-resource-policy": "same-origin",
     "cache-control": "no-store",
 }
-LARGEST = 1 << 20
-"""Bytes of a request's body."""
+LARGEST, LARGEST_PICTURE = 1 << 20, 20 << 20
+"""Bytes of a request's body, and of one that brings a picture."""
+PICTURE = re.compile(r"/talk/[\w-]+/picture")
+"""The addresses that take pictures."""
 
 
 def new_token() -> str:
@@ -78,7 +81,8 @@ class Door:
         if request.method not in ("GET", "HEAD") and not self._is_from_here(headers):
             return PlainTextResponse("a change must come from a page of this server", 403)
         length = headers.get("content-length", "0" if request.method in ("GET", "HEAD") else "")
-        if not length.isdecimal() or len(length) > len(str(LARGEST)) or int(length) > LARGEST:
+        largest = LARGEST_PICTURE if PICTURE.fullmatch(request.url.path) else LARGEST
+        if not length.isdecimal() or len(length) > len(str(largest)) or int(length) > largest:
             return PlainTextResponse("the request is too large, or does not say how large it is", 413)
         return None
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Mapping
-from functools import lru_cache
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -15,16 +13,14 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from seelevel.errors import InputError
-from seelevel.images import ImageError, open_image
 from seelevel.view.changes import Outdated
-from seelevel.view.collection import Collection, Place
+from seelevel.view.collection import PATIENCE, Collection, Place
 from seelevel.view.filters import ORDERS, Filters
 from seelevel.view.pages import card_of, ladder_page
+from seelevel.view.pictures import SIDES, Pictures
 from seelevel.view.site import Site
 
 PER_PAGE = 48
-SIDES = (320, 1600)
-"""Longest sides of the pictures in a gallery and on a ladder's page, in pixels."""
 UNTIL_READ = 20.0
 """Seconds that a link to a ladder waits until all files are read."""
 
@@ -54,11 +50,10 @@ ACTIONS: dict[str, Callable[[Mapping[str, str]], tuple[str, Any]]] = {
 class Ladders:
     """The gallery of a collection, the pages of its ladders, and their pictures."""
 
-    link = ("/", "Ladders")
-
     def __init__(self, site: Site) -> None:
         self.site = site
-        self._small = lru_cache(maxsize=512)(_picture)
+        self.pictures = Pictures()
+        self.link = ("/", "Ladders") if site.collections else None
 
     def routes(self) -> list[Route]:
         return [
@@ -70,8 +65,10 @@ class Ladders:
         ]
 
     def home(self, request: Request) -> Response:
+        if not self.site.collections:
+            return RedirectResponse("/talk", 303)
         for collection in self.site.collections:
-            collection.refresh()
+            collection.refresh(PATIENCE / len(self.site.collections))
         if len(self.site.collections) == 1:
             return RedirectResponse("/0", 303)
         return self.site.render("home.html.j2", area="/")
@@ -99,7 +96,7 @@ class Ladders:
             count=len(places),
             page=page,
             pages=pages,
-            cards=[card_of(collection, place) for place in shown],
+            cards=[card_of(collection, place, filters.needs_margins) for place in shown],
             side=SIDES[0],
         )
 
@@ -160,14 +157,15 @@ class Ladders:
         if action not in ACTIONS:
             raise InputError("this page is of another version; load it again")
         name, value = ACTIONS[action](fields)
-        ladder = collection.ladder(place)
-        collection.changes.set(ladder, fields.get("response", ""), fields.get("version", ""), **{name: value})
+        response = fields.get("response", "")
+        ladder = collection.changeable(place, response)
+        collection.changes.set(ladder, response, fields.get("version", ""), **{name: value})
 
     async def picture(self, request: Request) -> Response:
         number, shard, row, at, side = (
             request.path_params[name] for name in ("collection", "shard", "row", "number", "side")
         )
-        if number >= len(self.site.collections) or side not in SIDES:
+        if number >= len(self.site.collections):
             raise HTTPException(404, "There is no such picture")
         collection = self.site.collections[number]
         if shard >= len(collection.shards) or row >= len(collection.shards[shard]):
@@ -175,15 +173,4 @@ class Ladders:
         ladder = await run_in_threadpool(collection.ladder, (shard, row))
         if at >= len(ladder.images):
             raise HTTPException(404, "There is no such picture")
-        try:
-            raw = await run_in_threadpool(self._small, ladder.images[at].path, side)
-        except ImageError as error:
-            raise HTTPException(404, f"The picture cannot be shown: {error}") from error
-        return Response(raw, media_type="image/webp")
-
-
-def _picture(path: str, side: int) -> bytes:
-    """A picture as WebP whose longest side is at most `side` pixels. Raises `ImageError`."""
-    buffer = io.BytesIO()
-    open_image(path, side).save(buffer, "WEBP", quality=85, method=2)
-    return buffer.getvalue()
+        return await self.pictures.response(ladder.images[at].path, side)

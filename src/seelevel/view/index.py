@@ -19,12 +19,16 @@ from numpy.typing import NDArray
 from seelevel.errors import InputError
 from seelevel.formats.tables import BROKEN, not_parquet
 from seelevel.json_text import loads
+from seelevel.view.judged import contradictions
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 COLUMNS = ("id", "prompt", "notes", "images.list.element.path")
-OF_RESPONSES = ("messages", "level", "origin", "check")
+OF_RESPONSES = ("messages", "level", "origin", "scores", "feedback", "check")
+RATINGS, RATING = r'"ratings":\s*(?P<it>\{[^{}]*\})', r'"rating":\s*(?P<it>-?\d[-+.eE\d]*)'
+"""In the JSON of a response's feedback, its ratings; in that of its scores, the judge's. Quotes inside of texts are
+escaped there."""
 NO_ORIGIN = "origin not noted"
 Ints = NDArray[np.int64]
 Mask = NDArray[np.bool_]
@@ -35,9 +39,10 @@ class ShardIndex:
     """The facts of a shard's n ladders, arrays of shape [n], and its texts.
 
     size: responses; levels: different levels among them; gap: characters from the shortest to the longest answer;
-    reordered: whether a check changed the order; unchecked: whether it could not. origins: where the answers come from;
-    flags: the ladder's. prompts: the last turn of each prompt. texts: all turns of prompts and answers, shape [m];
-    `owner`: the ladder of each.
+    reordered: whether a check changed the order; unchecked: whether it could not. judged: 1 if a judge's ratings
+    contradict the levels, 0 if they agree with them, -1 if there is nothing to compare. origins: where the answers come
+    from; flags: the ladder's. prompts: the last turn of each prompt. texts: all turns of prompts and answers, shape
+    [m]; `owner`: the ladder of each.
     """
 
     path: Path
@@ -47,6 +52,7 @@ class ShardIndex:
     gap: Ints
     reordered: Mask
     unchecked: Mask
+    judged: Ints
     origins: list[tuple[str, ...]]
     flags: list[tuple[str, ...]]
     pictures: list[str]
@@ -109,6 +115,7 @@ def _index(path: Path, table: pa.Table) -> ShardIndex:
         levels=np.array([len(set(level[part].tolist())) for part in parts], dtype=np.int64),
         gap=np.array([np.ptp(length[part]) if part.stop > part.start else 0 for part in parts], dtype=np.int64),
         reordered=np.array([(np.diff([p for p in place[part] if p >= 0]) < 0).any() for part in parts], dtype=bool),
+        judged=_judged(each, level, parts),
         unchecked=np.array([unchecked for _, unchecked in notes], dtype=bool),
         origins=[tuple(dict.fromkeys(origin[part])) for part in parts],
         flags=[flags for flags, _ in notes],
@@ -138,6 +145,49 @@ def _places(each: Any) -> Ints:
         return np.full(len(each), -1, dtype=np.int64)
     matches = pc.extract_regex(each.field("check"), r'"place_before":\s*(?P<place>\d+)')
     return np.array([-1 if match is None else int(match["place"]) for match in matches.to_pylist()], dtype=np.int64)
+
+
+def _judged(each: Any, level: Ints, parts: list[slice]) -> Ints:
+    """Every ladder's `ShardIndex.judged`."""
+    ratings, scores = _matches(each, "feedback", RATINGS), _matches(each, "scores", RATING)
+    judged = np.full(len(parts), -1, dtype=np.int64)
+    for n, part in enumerate(parts):
+        worth = [None if text is None else _number(text) for text in scores[part]]
+        rated = [_ratings(text) if text else {} for text in ratings[part]]
+        if any(rated) or any(worth):
+            compared, against = contradictions(level[part].tolist(), rated, worth)
+            judged[n] = 1 if against else 0 if compared else -1
+    return judged
+
+
+def _matches(each: Any, name: str, pattern: str) -> list[str | None]:
+    """The part `it` of a pattern in a column of JSON texts; None where it does not match."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if each.type.get_field_index(name) < 0 or not pa.types.is_string(each.field(name).type):
+        return [None] * len(each)
+    column = each.field(name)
+    if column.null_count == len(column):
+        return [None] * len(each)
+    return [None if match is None else match["it"] for match in pc.extract_regex(column, pattern).to_pylist()]
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+@lru_cache(maxsize=4096)
+def _ratings(text: str) -> dict[str, int]:
+    """Ratings by criterion from their JSON; empty if it is anything else."""
+    try:
+        value = loads(text)
+    except ValueError:
+        return {}
+    return {name: rating for name, rating in value.items() if isinstance(rating, int)}
 
 
 def _each(column: Any, read: Callable[[dict[str, Any]], Any]) -> list[Any]:

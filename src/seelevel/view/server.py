@@ -7,10 +7,17 @@ from collections.abc import Sequence
 from starlette.applications import Starlette
 
 from seelevel.view.collection import Collection
+from seelevel.view.comparing import Compare
 from seelevel.view.galleries import Ladders
+from seelevel.view.runs import Runs
+from seelevel.view.sessions import Sessions
 from seelevel.view.site import Site
+from seelevel.view.talking import Talking
 
 
-def application(collections: Sequence[Collection]) -> Starlette:
-    site = Site(collections)
-    return site.app([Ladders(site)])
+def application(collections: Sequence[Collection], sessions: Sessions | None = None, still: bool = False) -> Starlette:
+    """sessions: the conversations, if there is a model to talk with. still: for an export, whose pages have no
+    server."""
+    site = Site(collections, still)
+    talking = [] if sessions is None else [Talking(site, sessions)]
+    return site.app([Ladders(site), Compare(site), Runs(site), *talking])

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from importlib import resources
 from typing import Protocol
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -18,13 +18,15 @@ from seelevel.errors import InputError
 from seelevel.progress import escape_controls
 from seelevel.view.collection import Collection
 
-STYLE = {"page.css": "seelevel.report", "view.css": "seelevel.view", "view.js": "seelevel.view"}
+FILES = ("view", "compare", "runs", "talk")
+STYLE = {"page.css": "seelevel.report"}
+STYLE |= {f"{name}.{kind}": "seelevel.view" for name in FILES for kind in ("css", "js")}
 TYPES = {".css": "text/css", ".js": "text/javascript"}
 
 
 class Part(Protocol):
     """Pages that belong together. `link`: the address and the name of the first one, for the line at the top of every
-    page; None if it does not stand there."""
+    page; None if it does not stand there. A part with `needs_server = True` is left out of exports."""
 
     @property
     def link(self) -> tuple[str, str] | None: ...
@@ -33,13 +35,13 @@ class Part(Protocol):
 
 
 class Site:
-    """Some collections, and how pages about them are written."""
+    """Some collections, and how pages about them are written. still: as files, where nothing can be changed."""
 
-    def __init__(self, collections: Sequence[Collection]) -> None:
-        self.collections = collections
+    def __init__(self, collections: Sequence[Collection], still: bool = False) -> None:
+        self.collections, self.still = collections, still
         self.links: list[tuple[str, str]] = []
         self.environment = Environment(
-            loader=PackageLoader("seelevel", "view"),
+            loader=ChoiceLoader([PackageLoader("seelevel", "view"), PackageLoader("seelevel", "report")]),
             autoescape=True,
             undefined=StrictUndefined,
             trim_blocks=True,
@@ -48,6 +50,8 @@ class Site:
         self.environment.globals["twice"] = lambda names: [(name, name) for name in names]
 
     def app(self, parts: Sequence[Part]) -> Starlette:
+        if self.still:
+            parts = [part for part in parts if not getattr(part, "needs_server", False)]
         self.links = [part.link for part in parts if part.link is not None]
         routes = [
             Route("/favicon.ico", lambda request: Response(status_code=204)),
@@ -59,7 +63,12 @@ class Site:
     def render(self, template: str, area: str = "", **values: object) -> HTMLResponse:
         """A page. `area`: the address of the part that it belongs to."""
         page = self.environment.get_template(template).render(
-            release=__version__, links=self.links, area=area, collections=list(enumerate(self.collections)), **values
+            release=__version__,
+            still=self.still,
+            links=self.links,
+            area=area,
+            collections=list(enumerate(self.collections)),
+            **values,
         )
         return HTMLResponse(escape_controls(page, keep="\n\t"))
 

@@ -1,0 +1,42 @@
+"""Snapshots of a training: the weights as they were after some of its steps."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from transformers import TrainerCallback
+
+from seelevel.store import SNAPSHOT, SNAPSHOTS, write_folder
+
+
+def snapshot_steps(steps: int, count: int) -> list[int]:
+    """At most `count` steps before the last of `steps`, evenly spaced; fewer if there are fewer steps."""
+    wanted = (round(number * steps / (count + 1)) for number in range(1, count + 1))
+    return sorted({step for step in wanted if 0 < step < steps})
+
+
+class Snapshots(TrainerCallback):
+    """Writes `snapshots/step-<n>`, whole or not at all, when step n is done. `write` fills the folder of a model,
+    of about `size` bytes.
+
+    A snapshot comes before a checkpoint of the same step. So a training that resumes from a checkpoint has all
+    snapshots up to it, and writes the later ones again, with the same bytes.
+    """
+
+    def __init__(self, out: Path, steps: list[int], write: Callable[[Path], None], size: int) -> None:
+        self.folder, self.steps, self.write, self.size = out / SNAPSHOTS, frozenset(steps), write, size
+
+    def clear(self, after: int) -> None:
+        """Delete snapshots that this training would not have written until step `after`."""
+        for path in self.folder.iterdir() if self.folder.is_dir() else ():
+            match = re.fullmatch(rf"{SNAPSHOT}(\d+)", path.name)
+            if match is None or int(match[1]) > after or int(match[1]) not in self.steps:
+                shutil.rmtree(path)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if state.global_step in self.steps and args.process_index == 0:
+            write_folder(self.folder / f"{SNAPSHOT}{state.global_step}", self.write, self.size)

@@ -1,0 +1,54 @@
+"""The figures of each step of a training as JSON lines, written while it trains."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from seelevel.errors import DiskFullError, InputError, reason_of
+from seelevel.json_text import dumps
+from seelevel.opening import open_descriptor
+from seelevel.progress import say
+from seelevel.store import write_atomically
+
+
+def lines_of(history: Sequence[dict[str, Any]]) -> str:
+    """A line for each step."""
+    steps = (entry for entry in history if "loss" in entry)
+    return "".join(dumps(entry, sort_keys=True, ensure_ascii=True) + "\n" for entry in steps)
+
+
+class StepLog:
+    """A log that follows a training. The first call writes the file anew: a resumed training goes on from a checkpoint,
+    and the steps after it come again. Each later one adds a line.
+
+    A log that cannot be written is told once, and ends: the training goes on, and writes all steps at its end.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._begun, self._usable = False, True
+
+    def follow(self, history: Sequence[dict[str, Any]]) -> None:
+        """`history`: all steps so far, the last one new."""
+        if not self._usable:
+            return
+        try:
+            if self._begun:
+                self._add(lines_of(history[-1:]).encode())
+            else:
+                write_atomically(self.path, lines_of(history), synced=False)
+                self._begun = True
+        except (OSError, InputError, DiskFullError) as error:
+            self._usable = False
+            say(f"{self.path} cannot be written yet ({reason_of(error)}); the training goes on")
+
+    def _add(self, raw: bytes) -> None:
+        descriptor = open_descriptor(self.path, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW)
+        try:
+            if os.write(descriptor, raw) < len(raw):
+                raise OSError("the disk is full")
+        finally:
+            os.close(descriptor)
