@@ -56,7 +56,7 @@ CHROMIUM := command -v chromium || command -v chromium-browser || command -v goo
 
 chromium:
 	@test -n "$$SEELEVEL_CHROMIUM" || { $(CHROMIUM); } >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null \
-		&& apt-get install -y -qq --no-install-recommends chromium; } \
+		&& apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; } \
 		|| echo 'no Chromium: the tests in a browser (tests/view/browser) are skipped'
 
 test-slow: setup chromium

@@ -37,6 +37,7 @@ GROUND = {
 }
 CORE = GROUND | {"formats", "language", "models", "judge", "scorers", "training"}
 TOP = {
+    "complaints",
     "recipe",
     "naming",
     "preflight",

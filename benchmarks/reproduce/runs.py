@@ -65,9 +65,8 @@ def settings_of(experiment: Experiment, found: Sequence[Ladder]) -> TrainSetting
     """The recipe's training with the experiment's objective, at `STEPS` steps whatever the number of ladders."""
     from seelevel.recipe import load_recipe
 
-    recipe = load_recipe(SOURCES[experiment.source][0]).align.model_dump(
-        exclude={"model", "objective", "epochs", "control"}
-    )
+    kept = set(TrainSettings.model_fields) - {"objective", "epochs"}
+    recipe = load_recipe(SOURCES[experiment.source][0]).align.model_dump(include=kept)
     if experiment.learning_rate is not None:
         recipe["learning_rate"] = experiment.learning_rate
     settings = TrainSettings(**recipe, objective=experiment.objective)

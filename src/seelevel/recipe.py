@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import types
-import typing
 from collections.abc import Iterator, Sequence
 from importlib import resources
 from pathlib import Path
@@ -13,6 +11,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from seelevel.check.settings import CheckSettings
+from seelevel.complaints import explain
 from seelevel.engine.settings import EngineSettings
 from seelevel.errors import InputError
 from seelevel.feedback.settings import FeedbackSettings
@@ -237,7 +236,7 @@ def load_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> Recipe:
     except RecursionError as error:  # an alias inside itself
         raise InputError(f"{where}: an alias (*) stands inside its own anchor (&); write the value out") from error
     except ValidationError as error:
-        raise InputError(f"{where}: {_explain(error, raw)}") from error
+        raise InputError(f"{where}: {explain(error, raw, Recipe)}") from error
     if (key := not_finite(recipe.model_dump())) is not None:
         raise InputError(f"{where}: {key} is NaN or infinite; write a number")
     return recipe
@@ -287,66 +286,3 @@ def _override(raw: dict[str, Any], override: str) -> None:
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         problem = getattr(error, "problem", None) or "it cannot be read"
         raise InputError(f"--set {key}: '{value:.200}' is not a YAML value ({problem}); mend or quote it") from error
-
-
-def _explain(error: ValidationError, raw: dict[str, Any]) -> str:
-    """The first of pydantic's complaints, and how many more there are, in one line: an unknown key before all others,
-    for it may be the missing one written wrong."""
-    first, *others = sorted(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
-    location = [str(part) for part in first["loc"]]
-    names_a_key = first["type"] in ("extra_forbidden", "missing")
-    key = ".".join(_without_tags(location, raw, names_a_key))
-    if first["type"] == "extra_forbidden":
-        line = f"key '{key}' is unknown; {nearest(location[-1], _known_keys(location[:-1], raw))}"
-    elif first["type"] == "missing":
-        line = f"key '{key}' is missing; add it"
-    else:
-        message = first["msg"][:1].lower() + first["msg"][1:]
-        line = ": ".join(filter(None, (key, message.removeprefix("value error, "))))
-        if not isinstance(first["input"], dict) and location[:2] != ["api", "key"]:  # which may be the key itself
-            line += f", not {first['input']!r}"
-    return line + (f" (and {len(others)} more)" if others else "")
-
-
-def _without_tags(location: Sequence[str], raw: dict[str, Any], names_a_key: bool) -> list[str]:
-    """A location in the recipe without the tags of unions, which are in pydantic's location but are not keys.
-
-    names_a_key: its last part is a key, also if the recipe lacks it.
-    """
-    keys: list[str] = []
-    value: Any = raw
-    for number, part in enumerate(location, 1):
-        inside = value.get(part) if isinstance(value, dict) else None
-        if isinstance(value, dict) and part not in value and not (names_a_key and number == len(location)):
-            continue
-        keys.append(part)
-        value = inside
-    return keys
-
-
-def _known_keys(location: Sequence[str], raw: dict[str, Any]) -> set[str]:
-    """The keys that are allowed at a place of the recipe."""
-    models: list[type[BaseModel]] = [Recipe]
-    value: Any = raw
-    for part in location:
-        below = [
-            m for model in models if part in model.model_fields for m in _models(model.model_fields[part].annotation)
-        ]
-        if below:  # else it is a tag of a union, part of pydantic's location but no key
-            value = value.get(part) if isinstance(value, dict) else None
-            models = [model for model in below if _is_meant(model, value)][:1] or below
-    return {name for model in models for name in model.model_fields}
-
-
-def _is_meant(model: type[BaseModel], value: Any) -> bool:
-    """Whether a mapping says, by a key with one permitted value such as a method's name, that it is for this model."""
-    fixed = {name: f.default for name, f in model.model_fields.items() if typing.get_args(f.annotation) == (f.default,)}
-    return isinstance(value, dict) and all(value.get(name, default) == default for name, default in fixed.items())
-
-
-def _models(annotation: Any) -> list[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    if typing.get_origin(annotation) in (typing.Union, types.UnionType, typing.Annotated, list):
-        return [m for argument in typing.get_args(annotation) for m in _models(argument)]
-    return []
