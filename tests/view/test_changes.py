@@ -61,6 +61,13 @@ def test_a_level_is_kept_with_who_and_when_and_shown(changes: Changes) -> None:
     assert changes.entries() == [] and changes.applied(one) == one
 
 
+def test_a_ladder_says_the_command_that_makes_its_changes(tmp_path: Path) -> None:
+    root = run_folder(tmp_path / "run")
+    (root / "recipe.yaml").write_text(RECIPE)
+    page = browser(opened(root, tmp_path / "kept")).get("/0/ladder?id=plain").text
+    assert f"<code>seelevel run {root}/recipe.yaml --out {root}</code>" in page
+
+
 def test_several_changes_of_one_answer_are_one_override(changes: Changes) -> None:
     one = ladder()
     for fields in ({"level": 1}, {"critique": "dull"}, {"drop": True}):

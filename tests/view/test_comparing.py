@@ -92,6 +92,18 @@ def test_verdicts_left_out_items_and_mcnemar_are_shown(tmp_path: Path) -> None:
     assert "objhal: left out; no answers in B" in page
 
 
+def test_of_runs_of_other_questions_the_first_is_compared(tmp_path: Path) -> None:
+    roots = []
+    for name in ("one", "two"):
+        rows = [{**row, "question": f"{name}?"} for row in CAPTIONS]
+        roots.append(make(tmp_path / name, {side: {"chair": rows} for side in ("base", "aligned")}))
+    client = client_of(*roots)
+    for path in ("/compare", "/compare/items"):
+        answer = client.get(path)
+        assert answer.status_code == 200 and "compare runs of the same questions" not in answer.text
+    assert re.findall(r'value="([^"]*)" checked', client.get("/compare").text) == ["0:base", "0:aligned"]
+
+
 def test_models_are_chosen_and_the_choice_stands_in_every_link(tmp_path: Path) -> None:
     sides: dict[str, Files] = {
         name: {"chair": CAPTIONS} for name in ("control", "aligned", "step-100", "base", "step-20", "round-1")

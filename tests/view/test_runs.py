@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -101,6 +102,23 @@ def test_a_page_of_a_run_at_work_names_no_command(tmp_path: Path) -> None:
 def test_the_command_is_short_below_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert continuing(tmp_path / "a b") == "seelevel run 'a b/recipe.yaml' --out 'a b'"
+
+
+def test_digests_are_left_out_of_what_a_stage_did(tmp_path: Path) -> None:
+    root = small_run(tmp_path / "run")
+    digests = {"settings": "8a32fd00c0ffee11", "aligned": "341f8dc3f07da472"}
+    StageFolder(root / "check", "check").finish(seconds=1.0, reordered=3, **digests)
+    page = pages(root, tmp_path).get("/0/run").text
+    assert "reordered 3" in page and not any(text in page for text in digests.values())
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(-5, "0 s"), (59, "59 s"), (2884, "48 min"), (7300, "2 h"), (100000, "27 h"), (200000, "2 days")],
+)
+def test_the_last_change_is_told_in_the_largest_unit(tmp_path: Path, seconds: int, words: str) -> None:
+    now = look(small_run(tmp_path / "run"))
+    assert now.ago(now.changed + timedelta(seconds=seconds)) == f"{words} ago"
 
 
 def test_a_run_of_an_older_version_is_shown_without_its_log(tmp_path: Path) -> None:

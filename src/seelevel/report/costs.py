@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -21,7 +22,10 @@ SHOWN_ELSEWHERE = (
     "words",
     "source",
     "model",
+    "settings",
 )
+DIGEST = re.compile("[0-9a-f]{16}")
+"""A fingerprint: it tells a reader nothing."""
 LONGEST_TEXT = 60
 MOST_ENTRIES = 6
 
@@ -88,7 +92,7 @@ def _plain(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
     if isinstance(value, str):
-        return value if len(value) <= LONGEST_TEXT else ""
+        return "" if len(value) > LONGEST_TEXT or DIGEST.fullmatch(value) else value
     if isinstance(value, dict) and len(value) <= MOST_ENTRIES:
         return ", ".join(f"{key} {text}" for key, part in value.items() if (text := _plain(part)))
     return ""

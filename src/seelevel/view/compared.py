@@ -59,15 +59,15 @@ class Choice:
 
     @classmethod
     def of(cls, query: QueryParams, runs: Sequence[Evaluated]) -> Choice:
-        """The models that an address names as `side=0:base`, else base and aligned of one run, or the aligned ones of
-        several. `first` names the one of them that the others are compared with. Raises `InputError` for a model that
-        there is not, and for fewer than two."""
+        """The models that an address names as `side=0:base`, else base and aligned of one run. `first` names the one
+        of them that the others are compared with. Raises `InputError` for a model that there is not, and for fewer
+        than two."""
         named = query.getlist("side")
         named.sort(key=lambda name: name != query.get("first"))
         there = {f"{run.number}:{model}": (run.number, model) for run in runs for model in run.models}
         if unknown := next((name for name in named if name not in there), None):
             raise InputError(f"there is no model '{unknown:.60}' to compare (any more); choose others")
-        models = tuple(there[name] for name in dict.fromkeys(named)) or _usual(runs)
+        models = tuple(there[name] for name in dict.fromkeys(named)) or _pair(runs)
         if len(models) < 2:
             raise InputError("a comparison needs two models; choose another one" if there else "nothing is evaluated")
         if len(models) > MOST:
@@ -84,11 +84,11 @@ class Choice:
         return {number for number, _ in self.models}
 
 
-def _usual(runs: Sequence[Evaluated]) -> tuple[Model, ...]:
+def _pair(runs: Sequence[Evaluated]) -> tuple[Model, ...]:
+    """Base and aligned of the first run that has both, else two models of the first evaluated one."""
     evaluated = [run for run in runs if run.models]
-    aligned = tuple((run.number, "aligned") for run in evaluated if "aligned" in run.models)
-    if len(aligned) > 1 or not evaluated:
-        return aligned
+    if not evaluated:
+        return ()
     run = next((run for run in evaluated if {"base", "aligned"} <= {*run.models}), evaluated[0])
     pair = [model for model in run.models if model in ("base", "aligned")]
     return tuple((run.number, model) for model in (pair if len(pair) == 2 else run.models[:2]))
@@ -144,6 +144,17 @@ class Runs:
     def evaluated(self) -> list[Evaluated]:
         """Every run, also those that are not evaluated."""
         return [self._open(number)[2] for number in self.roots]
+
+    def chosen(self, query: QueryParams) -> Choice:
+        """The models that an address names. If it names none: the aligned ones of all runs, if there are several of
+        the same questions; else as `Choice.of`, whose errors are raised."""
+        runs = self.evaluated()
+        aligned = tuple((run.number, "aligned") for run in runs if "aligned" in run.models)
+        if not query.getlist("side") and 1 < len(aligned) <= MOST:
+            with suppress(InputError):  # other questions
+                self.comparison(choice := Choice(aligned))
+                return choice
+        return Choice.of(query, runs)
 
     def comparison(self, choice: Choice) -> Kept:
         """Compare models, or take the comparison that was made of the same files. Raises `InputError` as `share`

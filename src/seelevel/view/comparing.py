@@ -47,7 +47,7 @@ class Compare:
         ]
 
     def _open(self, request: Request) -> tuple[Choice, Kept]:
-        choice = Choice.of(request.query_params, self.runs.evaluated())
+        choice = self.runs.chosen(request.query_params)
         return choice, self.runs.comparison(choice)
 
     def figures(self, request: Request, trouble: str = "") -> Response:
@@ -55,7 +55,7 @@ class Compare:
         runs = self.runs.evaluated()
         choice, kept, comparisons = None, None, None
         try:
-            choice = Choice.of(request.query_params, runs)
+            choice = self.runs.chosen(request.query_params)
             kept = self.runs.comparison(choice)
             comparisons = kept.figures(0 if trouble else compared.PATIENCE)
         except InputError as error:

@@ -18,6 +18,7 @@ from seelevel.view.collection import PATIENCE, Collection, Place
 from seelevel.view.filters import ORDERS, Filters
 from seelevel.view.pages import card_of, ladder_page
 from seelevel.view.pictures import SIDES, Pictures
+from seelevel.view.runs import continuing
 from seelevel.view.site import Site
 
 PER_PAGE = 48
@@ -116,6 +117,7 @@ class Ladders:
             filters=filters,
             place=place,
             side=SIDES[1],
+            command="" if collection.run is None else continuing(collection.run),
             **ladder_page(collection, place),
             **self._neighbours(collection, filters, place),
         )

@@ -91,10 +91,12 @@ class Progressing:
         return self.changed.strftime("%Y-%m-%d %H:%M UTC")
 
     def ago(self, now: datetime | None = None) -> str:
-        """How long ago something has changed."""
-        return f"{say_time(max(((now or datetime.now(UTC)) - self.changed).total_seconds() // 1, 0))} ago".replace(
-            ".0 s", " s"
-        )
+        """How long ago something has changed, in the largest unit."""
+        seconds = max(int(((now or datetime.now(UTC)) - self.changed).total_seconds()), 0)
+        for unit, size in (("days", 86400), ("h", 3600), ("min", 60)):
+            if seconds >= size * (2 if unit == "days" else 1):
+                return f"{seconds // size} {unit} ago"
+        return f"{seconds} s ago"
 
 
 def look(root: Path) -> Progressing:
