@@ -2,13 +2,16 @@
 
 import json
 import os
+import pickle
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from seelevel.cli import main
 from seelevel.cli.run import _print_metrics, run
+from seelevel.errors import FAILURES, DiskFullError
 from seelevel.formats.parquet import save_ladders
 from seelevel.ladder import Ladder, Message
 from seelevel.store import STAGES
@@ -216,6 +219,19 @@ def test_an_interrupt_is_one_line_and_no_traceback():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 130
     assert done.stderr == "seelevel: stopped; the same command continues\n"
+
+
+@pytest.mark.parametrize("kind", FAILURES)
+def test_a_failure_of_a_run_is_one_line(kind, monkeypatch, capsys):
+    failure = kind("folder", 3) if kind is DiskFullError else kind("it failed")
+
+    def failing(**_):
+        raise pickle.loads(pickle.dumps(failure))  # also one that a worker has sent
+
+    monkeypatch.setattr("seelevel.cli.app", failing)
+    with pytest.raises(SystemExit) as stop:
+        main()
+    assert stop.value.code == 1 and capsys.readouterr().err == f"seelevel: {failure}\n"
 
 
 def test_torchrun_is_told_the_line_too(tmp_path, monkeypatch):

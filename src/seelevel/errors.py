@@ -29,6 +29,17 @@ class DiskFullError(Exception):
             f"disk full: {path} needs {missing:,} more bytes; free some space and run the same command again"
         )
 
+    def __reduce__(self) -> tuple[type[DiskFullError], tuple[Path, int]]:
+        return DiskFullError, (self.path, self.missing)  # a worker's error travels
+
+
+class WorkerLostError(Exception):
+    """Workers of a cluster die again and again over one shard: the message says why, and what to do (exit code 1)."""
+
+
+FAILURES = (NonFiniteLossError, ServerError, DiskFullError, WorkerLostError)
+"""Errors that end a run of correct input with one line (exit code 1)."""
+
 
 def free_bytes(path: Path | str) -> int:
     """Bytes free on the file system of `path`, which need not exist yet."""

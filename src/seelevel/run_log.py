@@ -1,7 +1,7 @@
 """A run's log: the lines that its commands print, each with its time, in `log.txt` of the run folder.
 
-Every line is one write to the end of the file, so that a killed run leaves whole lines. The log is a comfort: if it
-cannot be written, because the disk is full or read-only, the run says so once and goes on without it.
+Every line is one write to the end of the file, so that a killed run leaves whole lines. A run does not need its log:
+if it cannot be written, because the disk is full or read-only, the run says so once and goes on without it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from seelevel.errors import DiskFullError, InputError, NonFiniteLossError, ServerError, reason_of
+from seelevel.errors import FAILURES, InputError, reason_of
 from seelevel.opening import open_descriptor, open_file
 from seelevel.progress import escape_controls, kept, say
 
@@ -44,7 +44,7 @@ class Line:
 
 
 class RunLog:
-    """The end of a log file. A link of that name is not followed."""
+    """A log file that lines are added to. A link of that name is not followed."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -112,8 +112,7 @@ def logged(folder: Path, title: str) -> Iterator[None]:
 def _why(error: BaseException) -> str:
     if isinstance(error, KeyboardInterrupt | SystemExit):
         return "by hand"
-    for_users = isinstance(error, InputError | DiskFullError | NonFiniteLossError | ServerError)
-    return str(error) if for_users else reason_of(error)
+    return str(error) if isinstance(error, (InputError, *FAILURES)) else reason_of(error)
 
 
 def read_log(folder: Path) -> list[Line]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from seelevel.fingerprints import digest
@@ -46,3 +47,18 @@ def write_prompts(folder: Path, shards: int, each: int) -> Path:
         ]
         write_shard(folder / f"shard-{number:05d}.parquet", rows)
     return folder
+
+
+def last_dies_once(folder: Path) -> Callable[[str], None]:
+    """Work whose job `last` waits until no other job is left, and kills its process the first time."""
+
+    def work(job: str) -> None:
+        if job == "last" and not (folder / "died").exists():
+            while not (folder / "first").exists():
+                time.sleep(0.05)
+            time.sleep(0.5)  # the other worker is idle now
+            (folder / "died").touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        (folder / job).touch()
+
+    return work

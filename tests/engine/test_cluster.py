@@ -8,6 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from seelevel.models.server.spending import LEDGER
 from seelevel.pipeline import Run
 from seelevel.recipe import load_recipe
 from seelevel.store import StageFolder, shards
-from tests.engine.instant import write_prompts
+from tests.engine.instant import last_dies_once, write_prompts
 from tests.models.faulty_server import serving
 
 ray = pytest.importorskip("ray", reason="seelevel[ray] is not installed")
@@ -118,7 +119,7 @@ def test_whoever_dies_nothing_is_lost_and_no_reply_is_paid_for_twice(
 
 def workers_of(parent: int) -> list[int]:
     """The processes in which a worker of ours is at work."""
-    found = []
+    pids = []
     for path in Path("/proc").iterdir():
         if path.name.isdecimal():
             try:
@@ -126,8 +127,8 @@ def workers_of(parent: int) -> list[int]:
             except OSError:
                 continue
             if title.startswith(b"ray::Worker"):
-                found.append(int(path.name))
-    return found
+                pids.append(int(path.name))
+    return pids
 
 
 def test_a_budget_holds_over_all_workers(cluster: Any, kept: Path, tmp_path: Path) -> None:
@@ -146,6 +147,13 @@ def test_an_error_of_the_user_comes_back_as_it_is(cluster: Any, kept: Path, tmp_
     source = write_prompts(tmp_path / "data", shards=2, each=1)
     with engine_of(on(cluster)), pytest.raises(InputError, match="nobody"):
         generated(source, tmp_path / "ray", ModelRef("nobody", str(tmp_path / "nobody")))
+
+
+def test_an_idle_worker_takes_the_shard_of_one_that_died(cluster: Any, kept: Path, tmp_path: Path) -> None:
+    done: list[str] = []
+    with engine_of(on(cluster, workers=2)):
+        each_job(["last", "first"], partial(last_dies_once, tmp_path), lambda job, _: done.append(job))
+    assert done == ["first", "last"]
 
 
 def test_a_cluster_that_is_not_there_is_refused() -> None:

@@ -22,7 +22,7 @@ from seelevel.cli.parser import parser_app
 from seelevel.cli.safety import score_app
 from seelevel.cli.view import view
 from seelevel.cli.world import world_app
-from seelevel.errors import DiskFullError, InputError, NonFiniteLossError, ServerError, free_bytes, is_disk_full
+from seelevel.errors import FAILURES, DiskFullError, InputError, free_bytes, is_disk_full
 from seelevel.json_text import dumps
 from seelevel.progress import escape_controls, say, show
 from seelevel.store import expand_path
@@ -146,7 +146,7 @@ def main() -> None:
         _stop(f"{error.format_message().rstrip('.')}; see {error.ctx.command_path} --help", 2)
     except InputError as error:
         _stop(str(error), 2)
-    except (DiskFullError, NonFiniteLossError, ServerError) as error:
+    except FAILURES as error:
         _stop(str(error), 1)
     except (FileExistsError, IsADirectoryError, NotADirectoryError, PermissionError) as error:
         if error.filename is None:

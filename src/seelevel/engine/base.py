@@ -1,4 +1,4 @@
-"""What an engine does."""
+"""The type of an engine, and the one that works in this process."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ J = TypeVar("J")
 R = TypeVar("R")
 Work = Callable[[J], R]
 Each = Callable[[Sequence[Any], Callable[[], Any], Callable[[Any, Any], Any]], None]
-"""What an engine does: `seelevel.engine.each_job`."""
+"""An engine: it does what `seelevel.engine.each_job` says."""
 
 
 def one_by_one(jobs: Sequence[J], start: Callable[[], Work[J, R]], done: Callable[[J, R], Any]) -> None:

@@ -23,19 +23,15 @@ from seelevel import __version__
 from seelevel.engine import shared as sharing
 from seelevel.engine.base import J, R, Work
 from seelevel.engine.settings import EngineSettings
-from seelevel.errors import DiskFullError, InputError, NonFiniteLossError, ServerError
+from seelevel.errors import FAILURES, InputError, WorkerLostError
 from seelevel.progress import say, waiting_for
 
-OURS = (InputError, ServerError, DiskFullError, NonFiniteLossError)
 DEATHS = 5
 """So many workers may die over one shard."""
-REACHED_SECONDS = 10.0
+CONNECT_SECONDS = 10.0
+"""Seconds until a cluster at `host:port` counts as out of reach."""
 PASSED_ON = ("HF_HUB_OFFLINE", "OMP_NUM_THREADS", "SEELEVEL_CACHE", "ATEN_CPU_CAPABILITY")
 """Variables of this process that the workers get. Keys are not among them: Ray would show them."""
-
-
-class WorkerLostError(Exception):
-    """Workers die again and again over one shard (exit code 1)."""
 
 
 class Worker:
@@ -90,33 +86,33 @@ class Cluster:
         except ImportError as error:
             raise InputError("engine ray needs one more package: pip install 'seelevel[ray]'") from error
         self.settings, self._ray = settings, ray
-        self._began, self._count = False, 0
-        self._home: Any = None
+        self._started_ray, self._count = False, 0
+        self._home: Any = None  # the actor with the shared states, once the cluster is joined
 
     def __enter__(self) -> Self:
         return self
 
-    def _ready(self) -> None:
-        """Join the cluster, once."""
+    def _join(self) -> None:
+        """Join the cluster, or start one on this machine; once."""
         if self._home is not None:
             return
         ray = self._ray
         if not ray.is_initialized():
-            self._begin(self.settings.address)
-            self._began = True
+            self._start_ray(self.settings.address)
+            self._started_ray = True
         node = ray.get_runtime_context().get_node_id()
         near = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(node, soft=False)
         options = {"num_cpus": 0, "scheduling_strategy": near, "max_concurrency": 1}
         self._home = ray.remote(SharedStates).options(**options).remote()
         sharing.live_in(Remote("", self._home))
 
-    def _begin(self, address: str | None) -> None:
+    def _start_ray(self, address: str | None) -> None:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported to anyone
         here = {"_node_ip_address": "127.0.0.1", "include_dashboard": False}
         on_term = signal.getsignal(signal.SIGTERM)
         try:
             if address is not None and (match := re.fullmatch(r"(.+):(\d+)", address)):
-                socket.create_connection((match[1], int(match[2])), REACHED_SECONDS).close()  # Ray itself waits minutes
+                socket.create_connection((match[1], int(match[2])), CONNECT_SECONDS).close()  # Ray itself waits minutes
             self._ray.init(address=address, logging_level="warning", **({} if address else here))
         except (OSError, ValueError, RuntimeError) as error:
             raise InputError(
@@ -137,13 +133,14 @@ class Cluster:
             sharing.adopt(_result(self._home.all.remote()))
         finally:
             self._ray.kill(self._home)
-            if self._began:
+            if self._started_ray:
                 self._ray.shutdown()
 
     def each(self, jobs: Sequence[J], start: Callable[[], Work[J, R]], done: Callable[[J, R], Any]) -> None:
+        """As `seelevel.engine.each_job`. Raises `WorkerLostError`, and our own errors as the work raises them."""
         if not jobs:
             return
-        self._ready()
+        self._join()
         pool = _Pool(self, start, jobs)
         with waiting_for(lambda: f"{pool.working} workers on the cluster"):
             try:
@@ -189,9 +186,8 @@ class _Pool:
         self.waiting, self.deaths = deque(jobs), Counter[int]()
         self.start = self.ray.put(start)
         self.actors: dict[str, Any] = {}
-        self.running: dict[
-            Any, tuple[str, Any]
-        ] = {}  # by reference: the worker, and its job in a list; [] if it begins
+        # By reference: the worker, and its job in a list; [] while it starts. An idle worker has no reference.
+        self.running: dict[Any, tuple[str, list[Any]]] = {}
         self.numbers = {id(job): n for n, job in enumerate(jobs)}
 
     @property
@@ -199,7 +195,7 @@ class _Pool:
         return sum(bool(job) for _, job in self.running.values())
 
     def run(self, done: Callable[[Any, Any], Any]) -> None:
-        self._grow()
+        self._assign()
         while self.waiting or self.working:
             ready, _ = self.ray.wait(list(self.running), num_returns=1, timeout=5.0)
             for reference in ready:
@@ -211,21 +207,20 @@ class _Pool:
                     continue
                 if job:
                     done(job[0], result)
-                if self.waiting:
-                    self._give(name)
-            self._grow()
+            self._assign()
 
-    def _grow(self) -> None:
-        """Workers for the jobs that wait, as far as there is room: a cluster may grow and shrink meanwhile."""
+    def _assign(self) -> None:
+        """Give the jobs that wait to idle workers, and start workers for the rest, as far as there is room: a cluster
+        may grow and shrink meanwhile."""
+        busy = {name for name, _ in self.running.values()}
+        for name in [name for name in self.actors if name not in busy][: len(self.waiting)]:
+            job = self.waiting.popleft()
+            self.running[self.actors[name].do.remote(job)] = (name, [job])
         most = min(self.cluster.settings.workers or self.cluster.room(), len(self.waiting) + self.working)
         while len(self.actors) < most:
             name, actor = self.cluster.worker(self.start)
             self.actors[name] = actor
             self.running[actor.ready.remote(__version__, str(Path.cwd()), sys.path)] = (name, [])
-
-    def _give(self, name: str) -> None:
-        job = self.waiting.popleft()
-        self.running[self.actors[name].do.remote(job)] = (name, [job])
 
     def _died(self, name: str, job: list[Any], error: BaseException) -> None:
         self.ray.kill(self.actors.pop(name))  # it may only be out of reach, and must not go on
@@ -258,6 +253,6 @@ def _result(reference: Any) -> Any:
         return ray.get(reference)
     except ray.exceptions.RayTaskError as error:
         cause = error.cause
-        if isinstance(cause, OURS):
+        if isinstance(cause, (InputError, *FAILURES)):
             raise cause from None
         raise

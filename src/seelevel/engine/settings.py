@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class EngineSettings(BaseModel):
-    """Who does the work of `generate`, `check`, `feedback` and of the answers of `evaluate` (`engine:` of a recipe).
+    """Where `generate`, `check`, `feedback` and the answers of `evaluate` are worked on (`engine:` of a recipe).
 
     `local` does it in this process. `ray` gives shards to workers of a Ray cluster, which all see the run folder under
     the same path. The engine changes no file, so it may change between two calls of a run.

@@ -23,7 +23,9 @@ class Home(Protocol):
     @property
     def name(self) -> str: ...
 
-    def call(self, key: str, make: Callable[[], State], method: str, *values: Any) -> Any: ...
+    def call(self, key: str, make: Callable[[], State], method: str, *values: Any) -> Any:
+        """The result of `method(*values)` of the state `key`, which `make()` makes if it is missing."""
+        ...
 
 
 class Here:
@@ -37,8 +39,9 @@ class Here:
 
     def call(self, key: str, make: Callable[[], State], method: str, *values: Any) -> Any:
         with self._lock:
-            state = self.states.setdefault(key, make()) if key not in self.states else self.states[key]
-            return getattr(state, method)(*values)
+            if key not in self.states:
+                self.states[key] = make()
+            return getattr(self.states[key], method)(*values)
 
     def forget(self, caller: str) -> None:
         with self._lock:
