@@ -11,6 +11,7 @@ import signal
 import subprocess
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -21,7 +22,7 @@ from tests.slow.running import COMMAND
 from tests.view.browser.made import made_run
 
 pytestmark = pytest.mark.slow
-SEED, KILLS = 20261128, 32
+SEED, KILLS, RUNS = 20261128, 32, 2
 LADDERS = 12
 
 
@@ -69,10 +70,10 @@ def changes_until_the_end(client: Client, names: list[str], answered: list[int])
         number += 1
 
 
-def test_kills_while_changes_are_saved_leave_whole_files(tmp_path: Path) -> None:
-    run = made_run(tmp_path / "run")
-    file, draw, kept, answered = run / "overrides.jsonl", random.Random(SEED), 0, list[int]()
-    for number in range(KILLS):
+def kills(run: Path, seed: int, number: int) -> list[int]:
+    """Kill so many servers of a run while two tabs change it; returns how the changes were answered."""
+    file, draw, kept, answered = run / "overrides.jsonl", random.Random(seed), 0, list[int]()
+    for _ in range(number):
         process, client = started(run)
         assert client.ask("GET", "/0/ladder?id=standard")[0] == 200
         before = len(answered)
@@ -94,11 +95,27 @@ def test_kills_while_changes_are_saved_leave_whole_files(tmp_path: Path) -> None
             stream.join()
         lines = file.read_text("utf-8").split("\n")
         assert lines.pop() == ""
-        assert all(json.loads(line)["who"] == "Ada" for line in lines), number
+        assert all(json.loads(line)["who"] == "Ada" for line in lines)
         assert len(read_overrides(file, run / "check", run)) >= kept  # as the next check reads them
         kept = len(lines)
         assert all(json.loads(line)["ladder"] for line in file.with_suffix(".before.jsonl").read_text().splitlines())
+    return answered
+
+
+def test_kills_while_changes_are_saved_leave_whole_files(tmp_path: Path) -> None:
+    runs = [made_run(tmp_path / f"run {number}") for number in range(RUNS)]
+    with ThreadPoolExecutor(RUNS) as pool:  # most of the time servers start
+        jobs = [pool.submit(kills, run, SEED + number, KILLS // RUNS) for number, run in enumerate(runs)]
+        answered = [status for job in jobs for status in job.result()]
     assert set(answered) == {303} and len(answered) > 2 * KILLS
+    for run in runs:
+        goes_on(run)
+    print(f"seed {SEED}: {len(answered)} changes, {KILLS} kills")
+
+
+def goes_on(run: Path) -> None:
+    """The next server changes the run, takes that back, and leaves nothing that kills left."""
+    file = run / "overrides.jsonl"
     process, client = started(run)
     assert client.change("standard", 1) == 303  # no lock is left
     assert json.loads(file.read_text("utf-8").splitlines()[-1])["ladder"] == "standard"
@@ -106,5 +123,4 @@ def test_kills_while_changes_are_saved_leave_whole_files(tmp_path: Path) -> None
     assert "standard" not in file.read_text("utf-8")
     process.terminate()
     process.communicate()
-    assert list(run.glob(".partial-*")) == []  # what kills left has been removed
-    print(f"seed {SEED}: {len(answered)} changes, {KILLS} kills")
+    assert list(run.glob(".partial-*")) == []

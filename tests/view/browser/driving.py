@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Dialog, Locator, Page
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
+ROOT = Path(__file__).parents[3]
 COMMAND = str(Path(sys.executable).with_name("seelevel"))
 SCREENS = "SEELEVEL_SCREENS"
 """The variable that names a folder for screenshots."""
@@ -33,10 +35,14 @@ def find_browser() -> str | None:
 class Server:
     """`seelevel view` at work, until `stop`. `address`: what it printed; `base`: without path and token."""
 
-    def __init__(self, *sources: Path, who: str = "Ada", port: int = 0) -> None:
+    def __init__(self, *sources: Path, who: str = "Ada", port: int = 0, options: Sequence[str] = ()) -> None:
         self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed by `stop`; a pipe that nobody reads could fill
-        command = [COMMAND, "view", *map(str, sources), "--no-browser", "--port", str(port), "--who", who]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self.errors, text=True)
+        command = [COMMAND, "view", *map(str, sources), "--no-browser", "--port", str(port), "--who", who, *options]
+        # models of the tests' are imported by their names
+        paths = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+        self.process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=self.errors, text=True, env={**os.environ, "PYTHONPATH": paths}
+        )
         assert self.process.stdout is not None
         self.address = self.process.stdout.readline().strip()
         assert self.address, self.complaints()
@@ -159,6 +165,16 @@ def answers(page: Page) -> list[tuple[str, str]]:
     """(level, origin) of each answer on a ladder's page, in the order of the page."""
     rows: list[Any] = page.locator(".columns > li h2").all()
     return [(row.locator(".level").inner_text(), row.inner_text().split("\n")[-1].strip()) for row in rows]
+
+
+def pick(page: Page, label: str, choice: str) -> None:
+    """Choose from the list that has this label, and wait for the page after it."""
+    with page.expect_navigation():
+        choices(page, label).select_option(label=choice)
+
+
+def unfold(page: Page) -> None:
+    page.evaluate("document.querySelectorAll('details').forEach(e => { e.open = true; })")
 
 
 def choices(page: Page, label: str) -> Locator:

@@ -13,7 +13,7 @@ import pytest
 from seelevel.formats.parquet import write_shard
 from seelevel.ladder import Feedback, Image, Ladder, Message, Response
 from seelevel.notes import Checked, CheckNote, Coverage, Match
-from tests.view.browser.driving import Faults, Server, assert_fits, assert_quiet, counted, enter
+from tests.view.browser.driving import Faults, Server, assert_fits, assert_quiet, counted, enter, unfold
 from tests.view.browser.made import drawn
 
 if TYPE_CHECKING:
@@ -70,10 +70,6 @@ def served(browser: object, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     server = Server(*runs, file, who=SOFT["image"])
     yield server, runs
     server.stop()
-
-
-def unfold(page: Page) -> None:
-    page.evaluate("document.querySelectorAll('details').forEach(e => { e.open = true; })")
 
 
 def look(page: Page, address: str) -> None:
