@@ -91,6 +91,14 @@ def test_the_page_says_why_a_run_stopped_and_how_to_go_on(tmp_path: Path) -> Non
     assert "killed" in look(root).why_stopped
 
 
+def test_a_gallery_says_whether_its_run_is_at_work_or_was_stopped(tmp_path: Path) -> None:
+    root = small_run(tmp_path / "run")
+    client = pages(root, tmp_path)
+    assert "2 of 2 ladders; the stage check is not finished" in client.get("/0").text
+    with lock_folder(root):
+        assert "2 of 2 ladders; the run is still at work" in client.get("/0").text
+
+
 def test_a_page_of_a_run_at_work_names_no_command(tmp_path: Path) -> None:
     root = small_run(tmp_path / "run")
     with lock_folder(root), logged(root, "run"):
