@@ -112,6 +112,17 @@ def test_the_command_is_short_below_the_current_folder(tmp_path: Path, monkeypat
     assert continuing(tmp_path / "a b") == "seelevel run 'a b/recipe.yaml' --out 'a b'"
 
 
+def test_a_file_that_may_not_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = pages(small_run(tmp_path / "run"), tmp_path)
+
+    def refused(root: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(root / "metrics.json"))
+
+    monkeypatch.setattr("seelevel.view.runs.look", refused)
+    answer = client.get("/0/run")
+    assert answer.status_code == 500 and "metrics.json cannot be used (Permission denied)" in answer.text
+
+
 def test_digests_are_left_out_of_what_a_stage_did(tmp_path: Path) -> None:
     root = small_run(tmp_path / "run")
     digests = {"settings": "8a32fd00c0ffee11", "aligned": "341f8dc3f07da472"}
