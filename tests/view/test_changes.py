@@ -254,6 +254,20 @@ class TestInPages:
         assert self.post(client, shown, "plain", 1, **fields) == 400
         assert shown.changes.entries() == []
 
+    def test_a_folder_that_may_only_be_read_is_told_and_what_was_typed_kept(
+        self, shown: Collection, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def refused(path: Path, text: str) -> None:
+            raise PermissionError(13, "Permission denied", str(path))
+
+        monkeypatch.setattr("seelevel.view.changes.write_atomically", refused)
+        place = shown.place_of["plain"]
+        sent = {"id": "plain", "response": shown.ladder(place).responses[1].id, "action": "critique"}
+        sent |= {"critique": "too dull", "version": shown.changes.version("plain")}
+        answer = browser(shown).post("/0/change", data=sent, headers=ORIGIN)
+        assert answer.status_code == 500 and "too dull</textarea>" in answer.text
+        assert "overrides.before.jsonl cannot be used (Permission denied)" in answer.text
+
     def test_another_tabs_change_in_between_is_told(self, shown: Collection) -> None:
         client = browser(shown)
         assert self.post(client, shown, "plain", 1, action="drop", version="old") == 409

@@ -58,14 +58,14 @@ def test_a_run_at_work_is_looked_at_again(tmp_path: Path) -> None:
     rows = ladders(tmp_path)
     write_shard(tmp_path / "run" / "check" / "shard-00000.parquet", rows[:1])
     collection = opened(tmp_path / "run", tmp_path / "kept")
-    assert len(collection) == 1 and not collection.ended
+    assert len(collection) == 1 and collection.unfinished == "the stage check is not finished"
     write_shard(tmp_path / "run" / "check" / "shard-00001.parquet", rows[1:])
     (tmp_path / "run" / "check" / "shard-00002.parquet").write_bytes(b"PAR1 half a file")
     collection.refresh(patience=30)
     assert len(collection) == 4
     assert len(collection.trouble) == 1 and "shard-00002" in collection.trouble[0]
     (tmp_path / "run" / "check" / "manifest.json").write_text("{}")
-    assert collection.ended
+    assert not collection.unfinished
 
 
 def test_a_stage_that_begins_again_is_read_again(tmp_path: Path) -> None:
@@ -115,6 +115,8 @@ def test_the_latest_stage_with_ladders_is_shown(tmp_path: Path) -> None:
 def test_what_holds_no_ladders_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="does not exist"):
         open_collection(tmp_path / "nothing", tmp_path / "kept", "Ada")
+    with pytest.raises(InputError, match="root of the file system"):
+        open_collection(Path("/"), tmp_path / "kept", "Ada")
     (tmp_path / "odd.jsonl").write_text('{"a": 1}\n')
     with pytest.raises(InputError, match=r"odd\.jsonl"):
         open_collection(tmp_path / "odd.jsonl", tmp_path / "kept", "Ada")

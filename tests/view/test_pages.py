@@ -149,5 +149,9 @@ def test_several_sources_have_a_first_page(tmp_path: Path) -> None:
     one, two = (opened(run_folder(tmp_path / name), tmp_path / "kept") for name in ("one", "two"))
     client = browser(one, two)
     page = client.get("/").text
-    assert '<a href="/0">one</a>' in page and '<a href="/1">two</a>' in page and "4 ladders, still at work" in page
+    assert (
+        '<a href="/0">one</a>' in page
+        and '<a href="/1">two</a>' in page
+        and "4 ladders; the stage check is not finished" in page
+    )
     assert client.get("/1").status_code == 200

@@ -91,6 +91,14 @@ def test_the_page_says_why_a_run_stopped_and_how_to_go_on(tmp_path: Path) -> Non
     assert "killed" in look(root).why_stopped
 
 
+def test_a_gallery_says_whether_its_run_is_at_work_or_was_stopped(tmp_path: Path) -> None:
+    root = small_run(tmp_path / "run")
+    client = pages(root, tmp_path)
+    assert "2 of 2 ladders; the stage check is not finished" in client.get("/0").text
+    with lock_folder(root):
+        assert "2 of 2 ladders; the run is still at work" in client.get("/0").text
+
+
 def test_a_page_of_a_run_at_work_names_no_command(tmp_path: Path) -> None:
     root = small_run(tmp_path / "run")
     with lock_folder(root), logged(root, "run"):
@@ -102,6 +110,17 @@ def test_a_page_of_a_run_at_work_names_no_command(tmp_path: Path) -> None:
 def test_the_command_is_short_below_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert continuing(tmp_path / "a b") == "seelevel run 'a b/recipe.yaml' --out 'a b'"
+
+
+def test_a_file_that_may_not_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = pages(small_run(tmp_path / "run"), tmp_path)
+
+    def refused(root: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(root / "metrics.json"))
+
+    monkeypatch.setattr("seelevel.view.runs.look", refused)
+    answer = client.get("/0/run")
+    assert answer.status_code == 500 and "metrics.json cannot be used (Permission denied)" in answer.text
 
 
 def test_digests_are_left_out_of_what_a_stage_did(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from seelevel.formats.records import Rejected
 from seelevel.ladder import Ladder
 from seelevel.opening import read_text
 from seelevel.progress import Progress
-from seelevel.store import OVERRIDES, batched, read_manifest, shards
+from seelevel.store import OVERRIDES, at_work, batched, read_manifest, shards
 from seelevel.training.margins import FILE as LOGPROBS
 from seelevel.view.changes import Changes
 from seelevel.view.earlier import Earlier
@@ -77,9 +77,11 @@ class Collection:
         self._earlier = Earlier(run / BEFORE_CHECK, root) if run is not None and checked else None
 
     @property
-    def ended(self) -> bool:
-        """Whether no ladder will be added."""
-        return self.run is None or read_manifest(self.folder) is not None
+    def unfinished(self) -> str:
+        """Why ladders may be lacking; empty if none are."""
+        if self.run is None or read_manifest(self.folder) is not None:
+            return ""
+        return "the run is still at work" if at_work(self.run) else f"the stage {self.folder.name} is not finished"
 
     def refresh(self, patience: float = PATIENCE) -> None:
         """Index new shards in the background, and wait so many seconds for it. `waiting`: how many are left."""
@@ -180,7 +182,9 @@ def open_collection(path: Path, kept: Path, who: str, images: Path | None = None
     if not path.exists():
         raise InputError(f"{path} does not exist; name a run folder, a stage's folder, or a file")
     path = path.absolute()
-    name = path.name or str(path)
+    if not path.name:
+        raise InputError(f"{path} is the root of the file system; name a run folder, a stage's folder, or a file")
+    name = path.name
     beside = Changes(path.with_name(f"{name}.{OVERRIDES}"), who)
     unheeded = f"a recipe heeds them that names {beside.path} as check.overrides"
     if path.is_dir():

@@ -19,7 +19,7 @@ from seelevel.view.filters import ORDERS, Filters
 from seelevel.view.pages import card_of, ladder_page
 from seelevel.view.pictures import SIDES, Pictures
 from seelevel.view.runs import continuing
-from seelevel.view.site import Site
+from seelevel.view.site import Site, in_words
 
 PER_PAGE = 48
 UNTIL_READ = 20.0
@@ -142,11 +142,11 @@ class Ladders:
         query = Filters.of(dict(parse_qsl(fields.get("query", "")))).query(id=fields.get("id", ""))
         try:
             await run_in_threadpool(self._change, self.site.collections[number], fields)
-        except InputError as error:
-            status = 409 if isinstance(error, Outdated) else 400
+        except (InputError, OSError) as error:  # as in a folder that may only be read
+            status = 409 if isinstance(error, Outdated) else 400 if isinstance(error, InputError) else 500
             action, back = fields.get("action", ""), f"/{number}/ladder?{query}"
             typed = _typed(fields, action) if action in ("critique", "text") else ""
-            return self.site.message(status, "Not saved", str(error), back, typed)
+            return self.site.message(status, "Not saved", in_words(error), back, typed)
         return RedirectResponse(f"/{number}/ladder?{query}", 303)
 
     def _change(self, collection: Collection, fields: dict[str, str]) -> None:

@@ -24,6 +24,13 @@ STYLE |= {f"{name}.{kind}": "seelevel.view" for name in FILES for kind in ("css"
 TYPES = {".css": "text/css", ".js": "text/javascript"}
 
 
+def in_words(error: Exception) -> str:
+    """What went wrong; of a file that the system refuses, its name and why."""
+    if isinstance(error, OSError):
+        return f"{error.filename or 'a file'} cannot be used ({error.strerror or error})"
+    return str(error)
+
+
 class Part(Protocol):
     """Pages that belong together. `link`: the address and the name of the first one, for the line at the top of every
     page; None if it does not stand there. A part with `needs_server = True` is left out of exports."""
@@ -60,7 +67,10 @@ class Site:
             Route("/static/{name}", self.static),
             *(route for part in parts for route in part.routes()),
         ]
-        return Starlette(routes=routes, exception_handlers={HTTPException: self._refused, InputError: self._broken})
+        return Starlette(
+            routes=routes,
+            exception_handlers={HTTPException: self._refused, InputError: self._broken, OSError: self._broken},
+        )
 
     def render(self, template: str, area: str = "", **values: object) -> HTMLResponse:
         """A page. `area`: the address of the part that it belongs to."""
@@ -100,4 +110,4 @@ class Site:
         return self.message(error.status_code, error.detail)
 
     def _broken(self, request: Request, error: Exception) -> Response:
-        return self.message(500, "This cannot be shown", str(error))
+        return self.message(500, "This cannot be shown", in_words(error))

@@ -38,6 +38,7 @@
 
   for (const link of document.querySelectorAll("a.zoom")) {
     link.addEventListener("click", (event) => {
+      if (!link.querySelector("img").naturalWidth) return; // the page of the link says why it cannot be shown
       event.preventDefault();
       const dialog = document.createElement("dialog");
       dialog.className = "zoomed";

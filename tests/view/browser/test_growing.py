@@ -23,7 +23,7 @@ pytestmark = pytest.mark.slow
 def test_a_run_grows_while_it_is_watched(page: Page, serve: Callable[..., Server], tmp_path: Path) -> None:
     run = run_folder(tmp_path / "run")
     enter(page, serve(run))
-    assert counted(page) == (4, 4) and page.get_by_text("the run is still at work").is_visible()
+    assert counted(page) == (4, 4) and page.get_by_text("the stage check is not finished").is_visible()
     more = [replace(ladder, id=f"later {ladder.id}") for ladder in ladders(run)]
     write_shard(run / "check" / "shard-00002.parquet", more, run)
     page.reload()
@@ -33,7 +33,7 @@ def test_a_run_grows_while_it_is_watched(page: Page, serve: Callable[..., Server
     (run / "check" / "manifest.json").write_text('{"fingerprint": "x", "shards": 3}')
     page.go_back()
     page.reload()
-    assert not page.get_by_text("the run is still at work").is_visible()
+    assert not page.get_by_text("the stage check is not finished").is_visible()
 
 
 def test_a_broken_file_is_named_and_the_rest_is_shown(page: Page, serve: Callable[..., Server], tmp_path: Path) -> None:

@@ -71,7 +71,9 @@ def test_the_first_page_of_several_runs_and_a_refusal_are_accessible(
     server = serve(*(run_folder(tmp_path / name) for name in ("one", "two")))
     enter(page, server)
     lines = page.locator(".runs li").all_inner_texts()
-    assert [line.removesuffix(" Run") for line in lines] == [f"{n} 4 ladders, still at work" for n in ("one", "two")]
+    assert [line.removesuffix(" Run") for line in lines] == [
+        f"{n} 4 ladders; the stage check is not finished" for n in ("one", "two")
+    ]
     assert_accessible(page)
     page.get_by_role("link", name="two", exact=True).click()
     here = page.get_by_role("navigation").get_by_role("link", name="two", exact=True)
