@@ -47,7 +47,7 @@ class TestParts:
         }
 
     def test_snapshots_come_in_the_order_of_their_steps(self, tmp_path: Path) -> None:
-        for step in (10, 9, 100):
+        for step in (10, 9, 100, "9-copy"):
             (tmp_path / "align" / "snapshots" / f"step-{step}").mkdir(parents=True)
         names = Names(recipe(), tmp_path)
         assert [*names.snapshots()] == ["step-9", "step-10", "step-100"]

@@ -17,7 +17,7 @@ from seelevel.models.base import ApiSettings, ModelRef, is_object, is_server
 from seelevel.models.folders import adapter_base, check_model_folder, is_hub_name
 from seelevel.opening import read_text
 from seelevel.registry import import_named
-from seelevel.store import CONTROL, ROUND_MODEL, ROUNDS, SNAPSHOT, SNAPSHOTS, cache_folder
+from seelevel.store import CONTROL, ROUND_MODEL, ROUNDS, SNAPSHOT, SNAPSHOTS, cache_folder, snapshot_step
 
 if TYPE_CHECKING:
     from seelevel.formats.sources import Source
@@ -80,9 +80,9 @@ class Names:
     def snapshots(self) -> dict[str, ModelRef]:
         """The snapshots of the last round's training by name, in the order of their steps."""
         folders = (self.out / "align" / SNAPSHOTS).glob(f"{SNAPSHOT}*")
-        steps = sorted((int(path.name.removeprefix(SNAPSHOT)), path) for path in folders)
+        steps = {step: path for path in folders if (step := snapshot_step(path.name)) is not None}
         condition = self.recipe.evaluate.condition
-        return {path.name: ModelRef(path.name, str(path), condition=condition) for _, path in steps}
+        return {path.name: ModelRef(path.name, str(path), condition=condition) for _, path in sorted(steps.items())}
 
     def control(self) -> ModelRef:
         """The control of this run's alignment. Raises `InputError` if there is none yet."""

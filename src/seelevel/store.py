@@ -131,6 +131,12 @@ def write_lines(path: Path, records: Iterable[Any]) -> None:
             file.write((dumps(record) + "\n").encode())
 
 
+def snapshot_step(name: str) -> int | None:
+    """The step of a snapshot's name, `step-<n>`; None for any other name."""
+    match = re.fullmatch(rf"{SNAPSHOT}(\d+)", name, re.ASCII)
+    return None if match is None else int(match[1])
+
+
 @contextmanager
 def lock_folder(folder: Path) -> Iterator[None]:
     """One run at a time in a folder: two would write over each other. The kernel drops the lock of a killed run.

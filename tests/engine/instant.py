@@ -49,8 +49,8 @@ def write_prompts(folder: Path, shards: int, each: int) -> Path:
     return folder
 
 
-def last_dies_once(folder: Path) -> Callable[[str], None]:
-    """Work whose job `last` waits until no other job is left, and kills its process the first time."""
+def last_dies_once(folder: Path) -> Callable[[], Callable[[str], None]]:
+    """Starts work whose job `last` waits until no other job is left, and kills its process the first time."""
 
     def work(job: str) -> None:
         if job == "last" and not (folder / "died").exists():
@@ -61,4 +61,4 @@ def last_dies_once(folder: Path) -> Callable[[str], None]:
             os.kill(os.getpid(), signal.SIGKILL)
         (folder / job).touch()
 
-    return work
+    return lambda: work

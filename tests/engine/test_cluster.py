@@ -8,7 +8,6 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -152,7 +151,7 @@ def test_an_error_of_the_user_comes_back_as_it_is(cluster: Any, kept: Path, tmp_
 def test_an_idle_worker_takes_the_shard_of_one_that_died(cluster: Any, kept: Path, tmp_path: Path) -> None:
     done: list[str] = []
     with engine_of(on(cluster, workers=2)):
-        each_job(["last", "first"], partial(last_dies_once, tmp_path), lambda job, _: done.append(job))
+        each_job(["last", "first"], last_dies_once(tmp_path), lambda job, _: done.append(job))
     assert done == ["first", "last"]
 
 

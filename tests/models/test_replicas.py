@@ -8,6 +8,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import httpx
+import openai
 import pytest
 
 from seelevel.errors import InputError, ServerError
@@ -96,17 +98,28 @@ def test_a_worker_that_dies_gives_its_calls_back() -> None:
     assert lanes.take("b") == 0
 
 
-def test_a_server_that_asks_for_a_pause_gets_it_while_the_others_go_on(three: list[FaultyServer]) -> None:
-    asked = []
+def test_a_server_that_asks_for_a_pause_gets_it_while_the_others_go_on() -> None:
+    clock = [0.0]
+    lanes = Lanes(2, 4, lambda: clock[0])
+    assert lanes.take("me") == 0
+    lanes.give_back("me", 0, True, 30.0)
+    clock[0] = 29.0
+    assert [lanes.take("me") for _ in range(4)] == [1, 1, 1, 1] and lanes.take("me") is None
+    clock[0] = 30.0
+    assert lanes.take("me") == 0
 
-    def busy(body: dict[str, Any]) -> tuple[int, Any] | None:
-        asked.append(time.monotonic())
-        return None
 
-    three[0].always = 429
-    three[0].refuses = busy
-    check_all_answered(pool(three, concurrency=2, tries=3), 40)
-    assert not three[0].answered
+def test_the_pause_is_the_one_that_the_refusal_names() -> None:
+    replicas, stop = Replicas(["http://c/v1", "http://d/v1"], ApiSettings(concurrency=1)), threading.Event()
+    refusal = httpx.Response(429, headers={"retry-after": "60"}, request=httpx.Request("POST", "http://c/v1"))
+    with pytest.raises(openai.RateLimitError), replicas.one(stop) as asked:
+        raise openai.RateLimitError("busy", response=refusal, body=None)
+    assert asked.address == "http://c/v1"
+    with replicas.one(stop) as asked:
+        assert asked.address == "http://d/v1"
+        stop.set()
+        with pytest.raises(StoppedError), replicas.one(stop):  # one is busy, the other one rests
+            raise AssertionError
 
 
 def test_faults_of_all_kinds_on_all_servers_lose_nothing() -> None:

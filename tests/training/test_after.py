@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +28,7 @@ from seelevel.training.packing import collate
 from seelevel.training.packing.tokens import ImageReader, tokenise
 from seelevel.training.settings import AlignSettings
 from seelevel.training.snapshots import snapshot_steps
-from seelevel.training.trainer import PreferenceTrainer
+from tests.training.killing import Killed, contents
 from tests.training.tiny import make_interaction, make_ladder
 
 
@@ -173,31 +171,6 @@ def test_rounds_of_conversations_have_log_probs_of_their_own(base: Path, tmp_pat
         figures = read_logprobs(tmp_path / "out" / "logprobs.parquet", ladder.id)
         assert {*figures} <= {response.id for response in ladder.responses}
     assert any(read_logprobs(tmp_path / "out" / "logprobs.parquet", ladder.id) for ladder in rounds)
-
-
-def contents(folder: Path) -> dict[str, str]:
-    files = [p for p in folder.rglob("*") if p.is_file()]
-    return {p.relative_to(folder).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
-
-
-class Killed(Exception):
-    """Stands for the power going off."""
-
-
-@pytest.fixture
-def stop_at(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """`stop_at(n)`: training dies in step n + 1; `stop_at(None)`: it does not."""
-    whole = PreferenceTrainer.training_step
-
-    def arrange(last: int | None) -> None:
-        def step(self: Any, *args: Any, **kwargs: Any) -> Any:
-            if self.state.global_step == last:
-                raise Killed
-            return whole(self, *args, **kwargs)
-
-        monkeypatch.setattr(PreferenceTrainer, "training_step", step)
-
-    yield arrange
 
 
 @pytest.mark.parametrize("lora", [None, {"r": 2, "dropout": 0.1}], ids=["full", "lora"])

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +22,7 @@ from seelevel.training.packing import Batch, collate
 from seelevel.training.packing.tokens import ImageReader, tokenise
 from seelevel.training.settings import TrainSettings
 from seelevel.training.trainer import FALL_WINDOW, PreferenceTrainer, best_fallen
+from tests.training.killing import Killed, contents
 from tests.training.tiny import make_ladder, make_model, make_processor
 from tests.training.weights import share_of_the_way
 
@@ -37,31 +36,6 @@ def ladders(tmp_path_factory: pytest.TempPathFactory) -> list[Ladder]:
 def settings(**changes: Any) -> TrainSettings:
     plain = {"ladders_per_step": 4, "epochs": 4, "save_steps": 3, "learning_rate": 1e-3, "device": "cpu"}
     return TrainSettings(**{**plain, **changes})
-
-
-def contents(folder: Path) -> dict[str, str]:
-    files = [p for p in folder.rglob("*") if p.is_file()]
-    return {p.relative_to(folder).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
-
-
-class Killed(Exception):
-    """Stands for the power going off."""
-
-
-@pytest.fixture
-def stop_at(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """`stop_at(n)`: training dies in step n + 1; `stop_at(None)`: it does not."""
-    whole = PreferenceTrainer.training_step
-
-    def arrange(last: int | None) -> None:
-        def step(self: Any, *args: Any, **kwargs: Any) -> Any:
-            if self.state.global_step == last:
-                raise Killed
-            return whole(self, *args, **kwargs)
-
-        monkeypatch.setattr(PreferenceTrainer, "training_step", step)
-
-    yield arrange
 
 
 @pytest.mark.parametrize("lora", [None, {"r": 4, "alpha": 8, "dropout": 0.1}], ids=["full", "lora"])

@@ -82,7 +82,7 @@ def test_an_answer_left_out_by_an_earlier_run_comes_back(run: Run, tmp_path: Pat
     assert "Put back" in page and "Put back" not in browser(shown).get("/0/ladder?id=b").text
     assert post(shown, "a", dropped, action="put back") == 303
     page = browser(shown).get("/0/ladder?id=a").text
-    assert "put back; here again after the next run" in page and "Put back" not in page
+    assert "put back; it returns with the next run" in page and "Put back" not in page
     assert checked(run)["a"] == ["m0", "m1", "m2"]
     assert "next run</p>" not in browser(opened(run.out, tmp_path / "kept")).get("/0/ladder?id=a").text
 

@@ -69,7 +69,7 @@ def test_the_gallery_counts_filters_and_links(client: TestClient) -> None:
     assert '<option value="m1">m1</option>' in page
     page = client.get("/0?ties=yes").text
     assert "1 of 4 ladders" in page and 'href="/0/ladder?ties=yes&amp;id=tied"' in page
-    assert "No ladder is like that" in client.get("/0?words=zebra").text
+    assert "No ladder matches" in client.get("/0?words=zebra").text
 
 
 def test_a_page_beyond_the_last_is_the_last(client: TestClient) -> None:

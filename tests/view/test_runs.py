@@ -104,7 +104,7 @@ def test_a_page_of_a_run_at_work_names_no_command(tmp_path: Path) -> None:
     with lock_folder(root), logged(root, "run"):
         say("check: 2/4")
         page = pages(root, tmp_path).get("/0/run").text
-    assert "goes on with it" not in page and "check: 2/4" in page
+    assert "To continue it" not in page and "check: 2/4" in page
 
 
 def test_the_command_is_short_below_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

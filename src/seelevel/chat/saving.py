@@ -18,8 +18,8 @@ from seelevel.store import cache_folder
 
 
 class Saving:
-    """Where conversations are saved. wanted: the user's file; name: of the file in the cache, if the user names none.
-    `file`: the one that was made, None before the first `keep`."""
+    """Where conversations are saved. wanted: the file that the user names; name: of the file in the cache, if the user
+    names none. `file`: the file that was made; None before the first `keep`."""
 
     def __init__(self, wanted: Path | None, name: str) -> None:
         self.wanted, self.name = wanted, name
@@ -35,7 +35,7 @@ class Saving:
         if not talks:
             return []
         fallback = cache_folder() / "chats" / f"{self.name}.jsonl"
-        told = []
+        lines = []
         for place in dict.fromkeys((self.file or self.wanted or fallback, fallback)):
             try:
                 if place == self.file:
@@ -45,7 +45,7 @@ class Saving:
                         _write(talks, file)
                     self.file = file
             except (OSError, DiskFullError) as error:
-                told.append(f"{place} cannot be written ({getattr(error, 'strerror', None) or error})")
+                lines.append(f"{place} cannot be written ({getattr(error, 'strerror', None) or error})")
                 continue
             # The text is safe now, even if the program ends here.
             folder = self.file.parent
@@ -53,9 +53,9 @@ class Saving:
             with suppress(OSError, DiskFullError):
                 _write(copies, self.file)
             if any(talk.images and copy.images == talk.images for talk, copy in zip(talks, copies, strict=True)):
-                told.append(f"the picture cannot be copied to {folder / 'images'}; the file names it as it is")
-            return [*told, f"saved: {self.file}"]
-        return told
+                lines.append(f"the picture cannot be copied to {folder / 'images'}; the file names it as it is")
+            return [*lines, f"saved: {self.file}"]
+        return lines
 
 
 def _write(talks: Sequence[Interaction], file: Path) -> None:

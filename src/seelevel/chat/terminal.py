@@ -162,8 +162,8 @@ class Terminal:
         if line.partition(" ")[0] == "/help":
             self.tell(HELP)
             return
-        told, answer = self.talks.do(line)
-        self.tell(told)
+        text, answer = self.talks.do(line)
+        self.tell(text)
         if answer is not None:
             self.show(answer)
 

@@ -27,7 +27,7 @@ from seelevel.errors import FAILURES, InputError, WorkerLostError
 from seelevel.progress import say, waiting_for
 
 DEATHS = 5
-"""So many workers may die over one shard."""
+"""So many workers may die over one shard, or in a row before they begin."""
 CONNECT_SECONDS = 10.0
 """Seconds until a cluster at `host:port` counts as out of reach."""
 PASSED_ON = ("HF_HUB_OFFLINE", "OMP_NUM_THREADS", "SEELEVEL_CACHE", "ATEN_CPU_CAPABILITY")
@@ -184,6 +184,7 @@ class _Pool:
     def __init__(self, cluster: Cluster, start: Any, jobs: Sequence[Any]) -> None:
         self.cluster, self.ray = cluster, cluster._ray
         self.waiting, self.deaths = deque(jobs), Counter[int]()
+        self.failed_starts = 0  # in a row
         self.start = self.ray.put(start)
         self.actors: dict[str, Any] = {}
         # By reference: the worker, and its job in a list; [] while it starts. An idle worker has no reference.
@@ -207,6 +208,8 @@ class _Pool:
                     continue
                 if job:
                     done(job[0], result)
+                else:
+                    self.failed_starts = 0
             self._assign()
 
     def _assign(self) -> None:
@@ -225,6 +228,14 @@ class _Pool:
     def _died(self, name: str, job: list[Any], error: BaseException) -> None:
         self.ray.kill(self.actors.pop(name))  # it may only be out of reach, and must not go on
         self.cluster.forget(name)
+        if not job:
+            self.failed_starts += 1
+            if self.failed_starts >= DEATHS:
+                raise WorkerLostError(
+                    f"{DEATHS} workers died before they began ({_cause(error)}); "
+                    "look whether all machines have seelevel"
+                ) from error
+            return
         say(f"a worker has died; its shard is given to another one ({_cause(error)})")
         for lost in job:
             number = self.numbers[id(lost)]

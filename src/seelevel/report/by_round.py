@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from seelevel.report.figures import Comparison, Figure
 from seelevel.report.plots import Rounds, by_round, nice_ticks
-from seelevel.store import SNAPSHOT
+from seelevel.store import SNAPSHOT, snapshot_step
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def _rounds(metrics: Mapping[str, Any]) -> list[str]:
 
 def _steps(metrics: Mapping[str, Any]) -> list[int]:
     """The steps of the evaluated snapshots."""
-    return sorted(int(side.removeprefix(SNAPSHOT)) for side in metrics if side.startswith(SNAPSHOT))
+    return sorted(step for side in metrics if (step := snapshot_step(side)) is not None)
 
 
 def _row(metrics: Mapping[str, Any], row: Comparison, sides: Mapping[int, str], unit: str) -> Row:

@@ -212,8 +212,8 @@ def training(run: RunFolder) -> dict[str, Any]:
 def drawn_curves(run: RunFolder, prefix: str = "curve") -> list[tuple[str, Markup]]:
     """Titles and plots of a run's training log. prefix: of the plots' ids on the page."""
     drawn = []
-    for title, key, found in CURVES:
-        names = _by_level(run, found) if isinstance(found, str) else found
+    for title, key, curve in CURVES:
+        names = _by_level(run, curve) if isinstance(curve, str) else curve
         series = [plots.Series(_line_name(name), run.logged(name)) for name in names]
         svg = plots.curves(series, f"{prefix}-{key}", title)
         if svg:

@@ -36,10 +36,12 @@ def model_bytes(model: Any) -> int:
 
 
 def json_lines(entries: Sequence[dict[str, Any]]) -> str:
+    """One line of JSON per entry, keys sorted."""
     return "".join(dumps(entry, sort_keys=True, ensure_ascii=True) + "\n" for entry in entries)
 
 
 def trained_weights(model: Any) -> int:
+    """The number of weights that the training changes."""
     return sum(p.numel() for p in model.parameters() if p.requires_grad)
 
 

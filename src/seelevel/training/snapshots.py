@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 from transformers import TrainerCallback
 
-from seelevel.store import SNAPSHOT, SNAPSHOTS, write_folder
+from seelevel.store import SNAPSHOT, SNAPSHOTS, snapshot_step, write_folder
 
 
 def snapshot_steps(steps: int, count: int) -> list[int]:
@@ -33,8 +32,8 @@ class Snapshots(TrainerCallback):
     def clear(self, after: int) -> None:
         """Delete snapshots that this training would not have written until step `after`."""
         for path in self.folder.iterdir() if self.folder.is_dir() else ():
-            match = re.fullmatch(rf"{SNAPSHOT}(\d+)", path.name)
-            if match is None or int(match[1]) > after or int(match[1]) not in self.steps:
+            step = snapshot_step(path.name)
+            if step is None or step > after or step not in self.steps:
                 shutil.rmtree(path)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:

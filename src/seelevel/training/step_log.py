@@ -8,23 +8,22 @@ from pathlib import Path
 from typing import Any
 
 from seelevel.errors import DiskFullError, InputError, reason_of
-from seelevel.json_text import dumps
 from seelevel.opening import open_descriptor
 from seelevel.progress import say
 from seelevel.store import write_atomically
+from seelevel.training.saving import json_lines
 
 
 def lines_of(history: Sequence[dict[str, Any]]) -> str:
-    """A line for each step."""
-    steps = (entry for entry in history if "loss" in entry)
-    return "".join(dumps(entry, sort_keys=True, ensure_ascii=True) + "\n" for entry in steps)
+    """A line for each step. `history`: of `TrainerState.log_history`, which also has entries of other kinds."""
+    return json_lines([entry for entry in history if "loss" in entry])
 
 
 class StepLog:
     """A log that follows a training. The first call writes the file anew: a resumed training goes on from a checkpoint,
     and the steps after it come again. Each later one adds a line.
 
-    A log that cannot be written is told once, and ends: the training goes on, and writes all steps at its end.
+    A log that cannot be written is reported once and then left: the training goes on, and writes all steps at its end.
     """
 
     def __init__(self, path: Path) -> None:

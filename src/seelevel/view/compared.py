@@ -22,6 +22,7 @@ from seelevel.errors import InputError
 from seelevel.report.reading import RunFolder
 from seelevel.view.collection import Collection
 from seelevel.view.compared_items import Items
+from seelevel.view.figures import stamp_of
 
 MOST = len(ascii_uppercase)
 """Models that can be compared."""
@@ -37,6 +38,7 @@ FILES = (
 )
 """What says which models a run has evaluated, and how."""
 Stamp = tuple[tuple[str, int, int], ...]
+"""Path, size and time of change of each file."""
 Model = tuple[int, str]
 """A run's number among what was opened, and the name of one of its models."""
 
@@ -223,11 +225,5 @@ class Runs:
 
 def _stamp(root: Path) -> Stamp:
     """Size and time of change of the files that a comparison depends on."""
-    entries = []
-    for path in sorted(path for pattern in FILES for path in root.glob(pattern)):
-        try:
-            stat = path.stat()
-        except OSError:  # gone meanwhile
-            continue
-        entries.append((str(path), stat.st_size, stat.st_mtime_ns))
-    return tuple(entries)
+    paths = sorted(path for pattern in FILES for path in root.glob(pattern))
+    return tuple((str(path), *stamp) for path in paths if (stamp := stamp_of(path)) is not None)  # None: gone meanwhile

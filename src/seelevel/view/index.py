@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 COLUMNS = ("id", "prompt", "notes", "images.list.element.path")
 OF_RESPONSES = ("messages", "level", "origin", "scores", "feedback", "check")
-RATINGS, RATING = r'"ratings":\s*(?P<it>\{[^{}]*\})', r'"rating":\s*(?P<it>-?\d[-+.eE\d]*)'
+RATINGS, RATING = r'"ratings":\s*(?P<value>\{[^{}]*\})', r'"rating":\s*(?P<value>-?\d[-+.eE\d]*)'
 """In the JSON of a response's feedback, its ratings; in that of its scores, the judge's. Quotes inside of texts are
 escaped there."""
 NO_ORIGIN = "origin not noted"
@@ -161,7 +161,7 @@ def _judged(each: Any, level: Ints, parts: list[slice]) -> Ints:
 
 
 def _matches(each: Any, name: str, pattern: str) -> list[str | None]:
-    """The part `it` of a pattern in a column of JSON texts; None where it does not match."""
+    """The part `value` of a pattern in a column of JSON texts; None where it does not match."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -170,7 +170,7 @@ def _matches(each: Any, name: str, pattern: str) -> list[str | None]:
     column = each.field(name)
     if column.null_count == len(column):
         return [None] * len(each)
-    return [None if match is None else match["it"] for match in pc.extract_regex(column, pattern).to_pylist()]
+    return [None if match is None else match["value"] for match in pc.extract_regex(column, pattern).to_pylist()]
 
 
 def _number(text: str) -> float | None:

@@ -156,7 +156,7 @@ class Voices:
 
 
 def _recipe(folder: Path) -> Recipe | None:
-    from seelevel.recipe import load_recipe  # a quarter of the command's start
+    from seelevel.recipe import load_recipe  # late: it takes a quarter of the command's start
 
     try:
         return load_recipe(str(folder / "recipe.yaml"))

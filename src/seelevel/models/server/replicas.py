@@ -32,8 +32,8 @@ class StoppedError(Exception):
 
 @dataclass
 class Lane:
-    """What is going on at one server. busy: calls in flight, by worker; failures: in a row; awake: when it gets calls
-    again."""
+    """The state of one server. busy: calls in flight, by worker; failures: in a row; awake: when it gets calls again,
+    in seconds of the clock."""
 
     busy: Counter[str] = field(default_factory=Counter)
     failures: int = 0
@@ -56,7 +56,8 @@ class Lanes:
         return number
 
     def give_back(self, caller: str, number: int, failed: bool, rest: float) -> str:
-        """A call has ended; `rest`: seconds that the server asks for. Returns what there is to say of the server."""
+        """A call has ended. `rest`: seconds that the server asks for. Returns what to tell the user of the
+        server, or an empty text."""
         lane = self.lanes[number]
         lane.busy[caller] -= 1
         before = lane.failures
@@ -70,6 +71,7 @@ class Lanes:
         return "fails; it is tried again after a growing pause" if lane.failures == FAILS else ""
 
     def forget(self, caller: str) -> None:
+        """The calls of a worker that has died are over."""
         for lane in self.lanes:
             del lane.busy[caller]
 

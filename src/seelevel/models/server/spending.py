@@ -62,6 +62,7 @@ class Account:
 
 
 LOST = "calls of workers that died"
+"""The name under which their cost is recorded."""
 
 
 class Ledger:
