@@ -38,13 +38,14 @@
 
   for (const link of document.querySelectorAll("a.zoom")) {
     link.addEventListener("click", (event) => {
-      if (!link.querySelector("img").naturalWidth) return; // the page of the link says why it cannot be shown
+      const small = link.querySelector("img");
+      if (small.complete && !small.naturalWidth) return; // the page of the link says why it cannot be shown
       event.preventDefault();
       const dialog = document.createElement("dialog");
       dialog.className = "zoomed";
       const picture = document.createElement("img");
       picture.src = link.href;
-      picture.alt = link.querySelector("img").alt;
+      picture.alt = small.alt;
       const close = document.createElement("button"); // a region that scrolls has something to focus
       close.title = "Close";
       close.append(picture);

@@ -80,6 +80,8 @@ def test_a_missing_picture_leaves_the_page_usable(
         page.locator("#answer-1").get_by_role("button", name="Leave out").click()
     assert page.get_by_text("left out by Ada").is_visible()
     faults.forgive("404")
+    page.locator("a.zoom").click()
+    assert page.get_by_text("The picture cannot be shown: missing").is_visible()
 
 
 def test_a_ladders_link_waits_until_its_file_is_read(page: Page, serve: Callable[..., Server], tmp_path: Path) -> None:
