@@ -53,10 +53,24 @@ def contexts(browser: Browser, faults: Faults) -> Iterator[Callable[..., Browser
         context.close()
 
 
+@pytest.fixture(scope="session")
+def _context(browser: Browser) -> Iterator[BrowserContext]:
+    context = browser.new_context(viewport={"width": 1280, "height": 800})
+    context.set_default_timeout(PATIENCE)
+    yield context
+    context.close()
+
+
 @pytest.fixture
-def page(contexts: Callable[..., BrowserContext]) -> Page:
-    """A page that fails the test if its console or its requests report an error."""
-    return contexts().new_page()
+def page(_context: BrowserContext, faults: Faults) -> Iterator[Page]:
+    """A page without cookies. The test fails if the console or the requests of it, or of others in its context, report
+    an error."""
+    _context.on("page", faults.watch)
+    yield _context.new_page()
+    for page in _context.pages:
+        page.close()
+    _context.remove_listener("page", faults.watch)
+    _context.clear_cookies()
 
 
 @pytest.fixture(scope="session")

@@ -86,8 +86,9 @@ def test_a_missing_picture_leaves_the_page_usable(
 
 def test_a_ladders_link_waits_until_its_file_is_read(page: Page, serve: Callable[..., Server], tmp_path: Path) -> None:
     run = run_folder(tmp_path / "run")
+    four = ladders(run)
     for number in range(2, 40):
-        more = [replace(ladder, id=f"{ladder.id} {number} {n}") for n in range(40) for ladder in ladders(run)]
+        more = [replace(ladder, id=f"{ladder.id} {number} {n}") for n in range(40) for ladder in four]
         write_shard(run / "check" / f"shard-{number:05d}.parquet", more, run)
     server = serve(run)
     page.goto(f"{server.base}/0/ladder?id=tied+39+39&token={server.token}")

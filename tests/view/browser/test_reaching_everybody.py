@@ -17,6 +17,7 @@ from tests.view.browser.driving import (
     counted,
     enter,
     screens,
+    unfold,
 )
 from tests.view.browser.made import ALL
 from tests.view.shown import run_folder
@@ -34,26 +35,37 @@ PAGES = {
     "dialogue": "/0/ladder?id=dialogue",
     "unchecked": "/0/ladder?id=unchecked",
     "home": "/",
+    "compare": "/compare",
+    "runs": "/runs",
+    "talk": "/talk",
+    "run": "/0/run",
 }
+SAME_PAGE = {"filtered", "nothing", "home"}
+"""Pages of the gallery's title."""
 
 
-@pytest.mark.parametrize("scheme", SCHEMES)
-@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize(("scheme", "width"), zip(SCHEMES, WIDTHS, strict=True))
 def test_every_page_is_accessible_and_fits(
     contexts: Callable[..., BrowserContext], shown: Server, faults: Faults, scheme: str, width: int
 ) -> None:
+    """Colours are those of the scheme, whatever the width: each scheme is looked at in one width."""
     page = contexts(color_scheme=scheme, viewport={"width": width, "height": 800}).new_page()
     enter(page, shown)
+    parts = {str(link.get_attribute("href")) for link in page.locator("nav.parts a").all()}
+    assert len(parts) > 1 and parts <= set(PAGES.values())  # the parts that the line at the top leads to
+    titles: set[str] = set()
     for name, path in PAGES.items():
         page.goto(shown.base + path)
-        for details in page.locator("details").all():
-            details.locator("summary").click()
+        unfold(page)
         if page.locator("#differences").count():
             page.keyboard.press("d")
+        assert page.locator("h1").count() == 1 and page.locator("main").count() == 1
+        titles.add(page.title())
         assert_fits(page)
         assert_quiet(page)
         assert_accessible(page)
         screens(page, f"{name}-{scheme}-{width}")
+    assert len(titles) == len(PAGES) - len(SAME_PAGE)  # they tell pages apart
     page.goto(f"{shown.base}/0/ladder?id=nobody")
     faults.forgive("404")
     assert_fits(page)
@@ -151,16 +163,6 @@ def test_another_sites_page_can_send_no_change_and_show_no_picture(
     assert not (run / "overrides.jsonl").exists()
     page.close()
     faults.heard.clear()  # what a browser says about it differs from release to release
-
-
-def test_a_heading_and_a_title_tell_each_page_apart(page: Page, shown: Server) -> None:
-    enter(page, shown)
-    titles = set()
-    for path in ("/0", "/0/ladder?id=standard", "/0/ladder?id=dialogue"):
-        page.goto(shown.base + path)
-        assert page.locator("h1").count() == 1 and page.locator("main").count() == 1
-        titles.add(page.title())
-    assert len(titles) == 3
 
 
 def test_the_link_past_the_top_leads_to_the_content(page: Page, shown: Server) -> None:
