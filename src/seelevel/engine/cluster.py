@@ -26,8 +26,10 @@ from seelevel.engine.settings import EngineSettings
 from seelevel.errors import FAILURES, InputError, WorkerLostError
 from seelevel.progress import say, waiting_for
 
+FAILED_STARTS = 20
+"""So many workers may die in a row before they begin: some may be killed, but a broken installation kills them all."""
 DEATHS = 5
-"""So many workers may die over one shard, or in a row before they begin."""
+"""So many workers may die over one shard."""
 CONNECT_SECONDS = 10.0
 """Seconds until a cluster at `host:port` counts as out of reach."""
 PASSED_ON = ("HF_HUB_OFFLINE", "OMP_NUM_THREADS", "SEELEVEL_CACHE", "ATEN_CPU_CAPABILITY")
@@ -230,9 +232,9 @@ class _Pool:
         self.cluster.forget(name)
         if not job:
             self.failed_starts += 1
-            if self.failed_starts >= DEATHS:
+            if self.failed_starts >= FAILED_STARTS:
                 raise WorkerLostError(
-                    f"{DEATHS} workers died before they began ({_cause(error)}); "
+                    f"{FAILED_STARTS} workers died before they began ({_cause(error)}); "
                     "look whether all machines have seelevel"
                 ) from error
             return

@@ -114,7 +114,7 @@ def test_items_are_sorted_filtered_and_searched(inside: Page, compared: Server) 
     assert listed(inside) == ["a"]
     inside.get_by_role("searchbox").fill("zebra")
     inside.keyboard.press("Enter")
-    inside.get_by_text("No item is like that").wait_for()
+    inside.get_by_text("No item matches").wait_for()
     inside.get_by_role("link", name="Show all").click()
     assert listed(inside) == ["a", "b", "c"]
 

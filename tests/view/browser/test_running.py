@@ -93,5 +93,5 @@ def test_a_page_of_a_run_at_work_looks_again_and_stops_when_it_ends(
         assert "check: 3 ladders" in page.locator("#lines").inner_text()
         assert page.evaluate("window.same")
         assert page.evaluate("document.activeElement.id") == "stage-table"
-    page.get_by_text("This goes on with it").wait_for()  # the page has loaded itself
+    page.get_by_text("To continue it, run this").wait_for()  # the page has loaded itself
     assert "stopped" in page.locator("#now").inner_text() and page.locator("[data-again]").count() == 0
