@@ -27,7 +27,7 @@ from seelevel.training.margins import (
 from seelevel.training.packing import collate
 from seelevel.training.packing.tokens import ImageReader, tokenise
 from seelevel.training.settings import AlignSettings
-from seelevel.training.snapshots import snapshot_steps
+from seelevel.training.snapshots import Snapshots, snapshot_steps
 from tests.training.killing import Killed, contents
 from tests.training.tiny import make_interaction, make_ladder
 
@@ -201,3 +201,14 @@ def test_a_snapshot_is_a_model_that_answers_like_one_and_differs_from_the_last(
     early = recomputed(tmp_path / "out" / "snapshots" / "step-5", ladders[0])
     places = [base, tmp_path / "out" / "model"]
     assert all(early != pytest.approx(recomputed(place, ladders[0]), abs=1e-3) for place in places)
+
+
+@pytest.mark.unit
+def test_only_the_snapshots_up_to_a_checkpoint_are_kept(tmp_path: Path) -> None:
+    folder = tmp_path / "snapshots"
+    for name in ("step-5", "step-7", "step-10", "step-5-copy"):
+        (folder / name).mkdir(parents=True)
+    (folder / "notes.txt").touch()
+    (folder / "step-15").symlink_to(tmp_path)
+    Snapshots(tmp_path, [5, 10, 15], lambda place: None, 1).clear(after=5)
+    assert [path.name for path in folder.iterdir()] == ["step-5"] and tmp_path.is_dir()

@@ -22,7 +22,7 @@ def view(
     model: Annotated[
         list[str] | None, typer.Option(help="A model to talk with, as of seelevel chat; repeatable.")
     ] = None,
-    judge: Annotated[str | None, typer.Option(help="The model that judges what is said.")] = None,
+    judge: Annotated[str | None, typer.Option(help="The model that judges the answers.")] = None,
     save: Annotated[Path | None, typer.Option(help="New file for what is said; default: in the cache.")] = None,
     who: Annotated[str, typer.Option(help="The name that changes are noted by.", show_default="your login")] = "",
     export: Annotated[

@@ -30,11 +30,15 @@ class Snapshots(TrainerCallback):
         self.folder, self.steps, self.write, self.size = out / SNAPSHOTS, frozenset(steps), write, size
 
     def clear(self, after: int) -> None:
-        """Delete snapshots that this training would not have written until step `after`."""
+        """Delete what this training would not have written until step `after`."""
         for path in self.folder.iterdir() if self.folder.is_dir() else ():
             step = snapshot_step(path.name)
-            if step is None or step > after or step not in self.steps:
+            if step is not None and step <= after and step in self.steps:
+                continue
+            if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
+            else:
+                path.unlink()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         if state.global_step in self.steps and args.process_index == 0:

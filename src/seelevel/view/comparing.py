@@ -18,7 +18,7 @@ from seelevel.view.compared import MOST, Choice, Evaluated, Kept, Runs
 from seelevel.view.compared_figures import READINGS, is_sequence, over_models, parts
 from seelevel.view.compared_items import CHANGES, ORDERS, Items, Look
 from seelevel.view.pictures import SIDES, Pictures
-from seelevel.view.site import Site
+from seelevel.view.site import Site, page_number
 
 AREA = "/compare"
 PER_PAGE = 20
@@ -99,8 +99,7 @@ class Compare:
             items = kept.benchmark(look.benchmark)
             places = items.matching(look)[: self.site.first]
             pages = max(1, -(-len(places) // PER_PAGE))
-            asked = request.query_params.get("page", "1")
-            page = min(max(int(asked), 1), pages) if asked.isdecimal() and len(asked) < 10 else 1
+            page = page_number(request, pages)
             models = self._models(kept)
             beside = range(len(models)) if len(models) <= BESIDE else (0, len(models) - 1)
             figure = items.figure(look)

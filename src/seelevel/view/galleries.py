@@ -19,7 +19,7 @@ from seelevel.view.filters import ORDERS, Filters
 from seelevel.view.pages import card_of, ladder_page
 from seelevel.view.pictures import SIDES, Pictures
 from seelevel.view.runs import continuing
-from seelevel.view.site import Site, in_words
+from seelevel.view.site import Site, in_words, page_number
 
 PER_PAGE = 48
 UNTIL_READ = 20.0
@@ -79,8 +79,7 @@ class Ladders:
         filters = Filters.of(request.query_params)
         places = collection.matching(filters)
         pages = max(1, -(-len(places) // PER_PAGE))
-        asked = request.query_params.get("page", "1")
-        page = min(max(int(asked), 1), pages) if asked.isdecimal() and len(asked) < 10 else 1
+        page = page_number(request, pages)
         shown = places[(page - 1) * PER_PAGE : page * PER_PAGE]
         return self.site.render(
             "gallery.html.j2",

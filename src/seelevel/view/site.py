@@ -31,6 +31,12 @@ def in_words(error: Exception) -> str:
     return str(error)
 
 
+def page_number(request: Request, pages: int) -> int:
+    """The page that an address asks for, from 1 to `pages`; the first one if it names none."""
+    asked = request.query_params.get("page", "1")
+    return min(max(int(asked), 1), pages) if asked.isdecimal() and len(asked) < 10 else 1
+
+
 class Part(Protocol):
     """Pages that belong together. `link`: the address and the name of the first one, for the line at the top of every
     page; None if it does not stand there. A part with `needs_server = True` is left out of exports."""
