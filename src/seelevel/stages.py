@@ -48,6 +48,7 @@ NEW_KEYS = {
     "options": None,
     "answers_per_pass": "auto",
     "compile": False,
+    "offload_activations": False,
     "annotations": None,
     "synonyms": None,
     "rule": None,

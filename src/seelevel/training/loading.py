@@ -15,6 +15,8 @@ from seelevel.models.folders import adapter_base
 from seelevel.models.local import LocalModel
 from seelevel.progress import say
 from seelevel.training.compiling import compile_layers
+from seelevel.training.packing.inputs import base as plain
+from seelevel.training.packing.offload import offload_activations
 from seelevel.training.requirements import already_adapter, check_device
 from seelevel.training.settings import LoraSettings, TrainSettings
 from seelevel.training.structure import adapted, parts, without_numbers
@@ -51,6 +53,10 @@ def load_to_train(path: str, settings: TrainSettings, dtype: Any, device: str) -
         model = put_on(model, Path(path), trainable=True)
         # The saved adapter must name its base by a path that works from any folder.
         model.peft_config["default"].base_model_name_or_path = base
+    if settings.offload_activations and torch.device(device).type != "cuda":
+        say(f"align.offload_activations: nothing is offloaded, because the model trains in the memory of the {device}")
+    elif settings.offload_activations:
+        offload_activations(plain(model))
     if settings.compile:
         compile_layers(model)
     return model, processor
