@@ -49,6 +49,7 @@ NEW_KEYS = {
     "answers_per_pass": "auto",
     "compile": False,
     "offload_activations": False,
+    "load_in_4bit": False,
     "annotations": None,
     "synonyms": None,
     "rule": None,

@@ -77,6 +77,9 @@ class TrainSettings(BaseModel):
     offload_activations: bool = Field(
         default=False, description="what checkpointing keeps is in the host's memory, not on the GPU"
     )
+    load_in_4bit: bool = Field(
+        default=False, description="QLoRA: the language model's linear layers in 4 bits (NF4) under adapters"
+    )
     compile: bool = Field(default=False, description="compile the layers of the language model")
     tokens_per_batch: int | None = Field(default=None, ge=1, description="padded tokens in one forward pass")
     answers_per_pass: Literal["auto", "all"] | Annotated[int, Field(ge=1)] = Field(
@@ -101,6 +104,12 @@ class TrainSettings(BaseModel):
             raise ValueError("offload_activations: needs gradient_checkpointing: true; set both, or leave both out")
         return self
 
+    @model_validator(mode="after")
+    def _four_bits_have_a_format(self) -> Self:
+        if self.load_in_4bit and self.dtype == "float64":
+            raise ValueError("load_in_4bit: no products in float64; set dtype to auto, float32 or bfloat16")
+        return self
+
     @property
     def log_probs_of(self) -> int | None:
         """How many ladders' log-probs are computed when the training has ended; None: all of them."""
@@ -121,6 +130,7 @@ class TrainSettings(BaseModel):
     def words(self) -> str:
         """The settings in one line, for the report."""
         weights = "full weights" if self.lora is None else f"LoRA r={self.lora.r}"
+        weights += " on 4 bits" * self.load_in_4bit
         return (
             f"{self.objective.words}, {self.epochs:g} epochs, {self.ladders_per_step} ladders per step, "
             f"learning rate {self.learning_rate:g}, {weights}, layout {self.layout}"
