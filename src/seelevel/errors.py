@@ -37,7 +37,11 @@ class WorkerLostError(Exception):
     """Workers of a cluster die again and again over one shard: the message says why, and what to do (exit code 1)."""
 
 
-FAILURES = (NonFiniteLossError, ServerError, DiskFullError, WorkerLostError)
+class RankLostError(Exception):
+    """A process of a training has ended or does not answer: the message names its rank (exit code 1)."""
+
+
+FAILURES = (NonFiniteLossError, ServerError, DiskFullError, WorkerLostError, RankLostError)
 """Errors that end a run of correct input with one line (exit code 1)."""
 
 

@@ -118,9 +118,9 @@ class Run(Stages):
         )
         return first_step(ladders, model.path, self.recipe.align, self.recipe.seed)
 
-    def preflight(self) -> None:
-        """Raise `InputError` for anything that the recipe names and that is missing, before anything runs."""
-        check_recipe(self.names, hub=not self.dry)
+    def preflight(self, processes: int | None = None) -> None:
+        """Raise `InputError` for what is missing, before anything runs (`check_recipe`)."""
+        check_recipe(self.names, hub=not self.dry, processes=processes)
 
     # --- the stages, in order -------------------------------------------------------------------------------------
 

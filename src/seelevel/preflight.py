@@ -20,6 +20,7 @@ from seelevel.recipe import DataSettings, texts_in
 from seelevel.registry import check_name, nearest
 from seelevel.stages import STAGE_FOLDERS, made_under_these_settings
 from seelevel.store import read_manifest
+from seelevel.training.launched import check_launch, world_size
 from seelevel.training.requirements import check_training
 
 if TYPE_CHECKING:
@@ -30,16 +31,18 @@ if TYPE_CHECKING:
 PATH_LENGTH = 4096
 
 
-def check_recipe(names: Names, hub: bool = True) -> None:
+def check_recipe(names: Names, hub: bool = True, processes: int | None = None) -> None:
     """Raise `InputError` for the first thing that is missing or cannot work, cheapest checks first.
 
-    `hub`: a hub model that is not in the cache must be downloadable.
+    `hub`: a hub model that is not in the cache must be downloadable. `processes`: how many will train; None: as many as
+    the launcher has started.
     """
+    check_launch()
     _check_places(names)
     _check_names(names)
     _check_data(names)
     _check_kinds(names)
-    _check_processes(names)
+    _check_processes(names, processes or world_size())
     _check_remote(names, hub)
     _check_models(names, hub)
 
@@ -153,9 +156,9 @@ def _check_kinds(names: Names) -> None:
         raise InputError(f"evaluate.condition: {error}") from error
 
 
-def _check_processes(names: Names) -> None:
-    """Under torchrun the processes meet in `align` and its control alone."""
-    several = int(os.environ.get("WORLD_SIZE", "1")) > 1
+def _check_processes(names: Names, processes: int) -> None:
+    """Several processes meet in `align` and its control alone."""
+    several = processes > 1
     if several and names.recipe.base is not None and read_manifest(names.out / "base") is None:
         raise InputError("base: it is made in one process; run `seelevel base` first, then the rest under torchrun")
     if several and names.recipe.generate.training_data is not None and read_manifest(names.out / "generate") is None:

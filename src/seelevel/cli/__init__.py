@@ -22,10 +22,11 @@ from seelevel.cli.parser import parser_app
 from seelevel.cli.safety import score_app
 from seelevel.cli.view import view
 from seelevel.cli.world import world_app
-from seelevel.errors import FAILURES, DiskFullError, InputError, free_bytes, is_disk_full
+from seelevel.errors import FAILURES, DiskFullError, InputError, free_bytes, is_disk_full, reason_of
 from seelevel.json_text import dumps
 from seelevel.progress import escape_controls, say, show
 from seelevel.store import expand_path
+from seelevel.training.launched import end_with_launcher
 
 app = typer.Typer(
     name="seelevel",
@@ -134,6 +135,7 @@ def main() -> None:
     """Run the command line. Exit codes: 0 done, 2 the input is wrong, 1 anything else."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     _print_in_any_encoding()
+    end_with_launcher()
     try:
         code = app(args=list(_expanded(sys.argv[1:])), standalone_mode=False)
         if code == INTERRUPTED:
@@ -162,6 +164,7 @@ def main() -> None:
         if isinstance(error, RuntimeError) and str(error).startswith("Symlink loop"):  # of Path.resolve
             _stop(f"{error}; remove the link, or name another place", 2)
         if not is_disk_full(error):
+            _tell_launcher(reason_of(error))
             raise
         place = getattr(error, "filename", None) or Path.cwd()
         _stop(str(DiskFullError(place, max(1, 2**20 - free_bytes(place)))), 1)
@@ -190,7 +193,12 @@ def _expanded(arguments: list[str]) -> Iterator[str]:
 def _stop(message: str, code: int) -> None:
     line = f"seelevel: {' '.join(message.split())}"
     say(line)
-    if file := os.environ.get("TORCHELASTIC_ERROR_FILE"):  # what torchrun shows last, below a traceback of its own
+    _tell_launcher(line)
+    sys.exit(code)
+
+
+def _tell_launcher(line: str) -> None:
+    """Give torchrun the line that it shows last, below a traceback of its own."""
+    if file := os.environ.get("TORCHELASTIC_ERROR_FILE"):
         with suppress(OSError):
             Path(file).write_text(dumps({"message": escape_controls(line), "timestamp": int(time.time())}))
-    sys.exit(code)

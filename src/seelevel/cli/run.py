@@ -16,6 +16,8 @@ from seelevel.opening import read_text
 from seelevel.progress import say, show
 
 if TYPE_CHECKING:
+    from seelevel.launch import Kind
+    from seelevel.pipeline import Run
     from seelevel.recipe import Recipe
 
 
@@ -30,6 +32,14 @@ DType = Literal["auto", "float32", "bfloat16", "float16"]
 DryOption = Annotated[
     bool,
     typer.Option("--dry-run", help="Print what would run, on how many records, at what cost."),
+]
+LaunchOption = Annotated[
+    Literal["ddp", "fsdp2", "zero2", "zero3"] | None,
+    typer.Option(help="Train in several processes: DDP, FSDP2 or DeepSpeed's ZeRO."),
+]
+GpusOption = Annotated[
+    int | None,
+    typer.Option(help="With --launch: how many processes; default: one for each GPU of this machine.", min=1),
 ]
 
 
@@ -46,6 +56,8 @@ def run(
     set_: SetOption = None,
     dry_run: DryOption = False,
     as_json: Annotated[bool, typer.Option("--json", help="With --dry-run: print the estimates as JSON.")] = False,
+    launch: LaunchOption = None,
+    gpus: GpusOption = None,
 ) -> None:
     """The main job: every stage of the recipe, in order. The same command again continues a stopped run.
 
@@ -60,10 +72,31 @@ def run(
 
         show(dumps(asdict(estimate(job)), ensure_ascii=True) if as_json else forecast(job))
         return
+    if _launched("run", recipe, set_, job, launch, gpus):
+        return
     page = job.everything()
     if not job.follows:
         _print_metrics(folder)
         show(f"report: {page}")
+
+
+def _launched(command: str, recipe: str, set_: list[str] | None, job: Run, kind: Kind | None, gpus: int | None) -> bool:
+    """Run a command in several processes if the user asks for it; returns whether."""
+    if kind is None:
+        if gpus is not None:
+            raise InputError("--gpus goes with --launch: how should the processes train? --launch ddp, for example")
+        return False
+    from seelevel.launch import launch_of
+    from seelevel.stages import check_predecessors
+
+    words = [command, recipe, "--out", str(job.out), *(word for pair in set_ or [] for word in ("--set", pair))]
+    processes = launch_of(kind, gpus, job.recipe, words, job.out)
+    job.preflight(processes.processes)
+    if command != "run":
+        check_predecessors(job.names.recipe, job.out, command)
+    if code := processes.run():
+        raise typer.Exit(code)
+    return True
 
 
 def _print_metrics(folder: Path) -> None:
@@ -99,6 +132,8 @@ def align(
     show_batch: Annotated[
         bool, typer.Option("--show-batch", help="Show which tokens of the first step carry loss; train nothing.")
     ] = False,
+    launch: LaunchOption = None,
+    gpus: GpusOption = None,
 ) -> None:
     """One stage: train the model on the ladders, then its control if the recipe wants one."""
     from seelevel.pipeline import Run
@@ -106,7 +141,10 @@ def align(
     loaded, folder = _recipe(recipe, set_, out)
     job = Run(loaded, folder)
     if not show_batch:
-        show(f"align: {job.alone('align')}")
+        if not _launched("align", recipe, set_, job, launch, gpus):
+            folder = job.alone("align")
+            if not job.follows:
+                show(f"align: {folder}")
         return
     blocks = job.first_step()
     from rich.console import Console

@@ -29,6 +29,7 @@ from seelevel.store import cache_folder, clear_unfinished, expand_path, write_at
 from seelevel.training.after import evenly, logprobs_after
 from seelevel.training.agreement import Agreed, check_compiled, check_head, check_rows, checked_layout
 from seelevel.training.compiling import uncompiled
+from seelevel.training.launched import join, with_others
 from seelevel.training.loading import (
     base_of_adapter,
     chosen_device,
@@ -111,21 +112,23 @@ def fit(
     `out/log.jsonl`, one line per step, as it trains; `out/left_out.jsonl`, the ladders not trained on, with reasons;
     `out/training.json`, the returned counts. While it runs, `out/checkpoints` and the cache let the same call continue
     after a kill, to the same bytes. Raises `InputError` if the objective can learn from no ladder or none fits,
-    `NonFiniteLossError` if a loss, a gradient or a final weight is NaN or infinite.
+    `NonFiniteLossError` if a loss, a gradient or a final weight is NaN or infinite, `RankLostError` if another process
+    of this training has ended or does not answer.
 
     `model_path` may be an adapter's folder. Then that adapter is trained, and the reference is the model with the
     adapter as loaded.
     """
-    job = Job(ladders, model_path, settings, out, seed, label)
-    if (facts := _finished(job)) is not None:
-        return facts
-    if reason := settings.objective.why_unusable(ladders):
-        raise InputError(reason)
-    session, _, trainer = _ready(job)
-    if settings.trackers:
-        _track(job, session, trainer)
-    _train(job, session, trainer)
-    return _save(job, session, trainer)
+    with with_others():
+        job = Job(ladders, model_path, settings, out, seed, label)
+        if (facts := _finished(job)) is not None:
+            return facts
+        if reason := settings.objective.why_unusable(ladders):
+            raise InputError(reason)
+        session, _, trainer = _ready(job)
+        if settings.trackers:
+            _track(job, session, trainer)
+        _train(job, session, trainer)
+        return _save(job, session, trainer)
 
 
 def rehearse(ladder: Ladder, model_path: str, settings: TrainSettings, out: Path) -> str:
@@ -176,6 +179,7 @@ def _load(job: Job) -> Session:
     """Load the model, then tokenise the ladders for it."""
     settings, device = job.settings, chosen_device(job.settings.device)
     dtype, mixed = precision(settings, device, adapters=base_of_adapter(job.model) is not None)
+    join(device, settings.process_timeout)
     arguments = _arguments(job, device, mixed)
     if arguments.process_index == 0:
         for folder in (job.out, job.out / "checkpoints"):
@@ -327,5 +331,6 @@ def _arguments(job: Job, device: str, mixed: bool) -> TrainingArguments:
         remove_unused_columns=False,
         dataloader_pin_memory=False,
         use_cpu=device == "cpu",
+        ddp_timeout=int(settings.process_timeout),
         seed=job.seed,
     )

@@ -89,3 +89,12 @@ def check_device(key: str, device: str) -> None:
     if int(index or 0) >= count:
         available = f"torch sees {count}" if count else "torch sees none"
         raise InputError(f"{key}.device: {device} is not available ({available}); use device: auto or cpu")
+
+
+def check_step_divides(settings: TrainSettings, processes: int) -> None:
+    """Raise `InputError` if the ladders of a step do not divide over the processes."""
+    if settings.ladders_per_step % processes:
+        raise InputError(
+            f"ladders_per_step: {settings.ladders_per_step} ladders do not divide over {processes} processes; "
+            "choose a multiple"
+        )

@@ -11,7 +11,7 @@ from seelevel.training.objectives.settings import NAMES, MdpoSettings, Objective
 
 Layout = Literal["shared", "rows"]
 Tracker = Literal["tensorboard", "trackio", "wandb"]
-TRACKING = ("report_to", "report_every")
+TRACKING = ("report_to", "report_every", "process_timeout")
 """Keys that change nothing in what is trained."""
 
 
@@ -97,6 +97,9 @@ class TrainSettings(BaseModel):
         description="tensorboard, trackio or wandb, or a list of them: figures and answers while it trains",
     )
     report_every: int = Field(default=50, ge=1, description="steps between the answers that trackers show")
+    process_timeout: float = Field(
+        default=1800, gt=0, le=1e6, description="seconds that one of several processes waits for the others"
+    )
 
     @model_validator(mode="after")
     def _checkpoints_are_offloaded(self) -> Self:

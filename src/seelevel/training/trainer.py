@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.utils.data import SequentialSampler
 from transformers import PrinterCallback, Trainer, TrainingArguments
 
-from seelevel.errors import InputError, NonFiniteLossError
+from seelevel.errors import NonFiniteLossError
 from seelevel.progress import Progress, say
 from seelevel.registry import load
 from seelevel.store import write_folder, write_json
@@ -26,6 +26,7 @@ from seelevel.training.agreement import Agreed
 from seelevel.training.ahead import ahead
 from seelevel.training.balance import balance_steps
 from seelevel.training.checkpoints import checkpoints, seal
+from seelevel.training.launched import check_wrapped
 from seelevel.training.logprobs import Policy, token_logprobs
 from seelevel.training.objectives import OBJECTIVES
 from seelevel.training.objectives.logs import Logs, joined
@@ -33,6 +34,7 @@ from seelevel.training.objectives.ratios import relative_error
 from seelevel.training.objectives.settings import Objective
 from seelevel.training.packing import Batch, collate, row_parts, rows_of, unique_tokens
 from seelevel.training.prepare import Prepared
+from seelevel.training.requirements import check_step_divides
 from seelevel.training.rounding import FLOAT32, unit
 from seelevel.training.schedule import buckets, linked, schedule
 from seelevel.training.settings import TrainSettings
@@ -78,11 +80,7 @@ class PreferenceTrainer(Trainer):
         settings = plan.settings
         if settings.objective.needs_reference and reference is None:
             raise ValueError(f"objective {settings.objective.name} needs reference log-probs")
-        if settings.ladders_per_step % args.world_size:
-            raise InputError(
-                f"ladders_per_step: {settings.ladders_per_step} ladders do not divide over {args.world_size} "
-                "processes; choose a multiple"
-            )
+        check_step_divides(settings, args.world_size)
         args.per_device_train_batch_size = settings.ladders_per_step // args.world_size
         order = schedule(data.interactions, settings.epochs, settings.ladders_per_step, args.seed)
         order = balance_steps(
@@ -124,6 +122,7 @@ class PreferenceTrainer(Trainer):
 
     def training_step(self, model: Any, inputs: list[int], num_items_in_batch: Any = None) -> Tensor:
         """Forward and backward over one step's ladders (indices); returns the step's loss on this process."""
+        check_wrapped(model)
         model.train()
         ladders = [self._data.ladders[i] for i in inputs]
         self._step_sums = {}
