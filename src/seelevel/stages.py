@@ -50,6 +50,7 @@ NEW_KEYS = {
     "compile": False,
     "offload_activations": False,
     "load_in_4bit": False,
+    "use_liger_kernel": False,
     "annotations": None,
     "synonyms": None,
     "rule": None,

@@ -288,3 +288,25 @@ def test_stirring_leaves_the_model_as_it_was(processor: Any, images: ImageReader
         with stirred(model, 0):
             assert not torch.equal(agreement._scores(model, [ladder], images, "rows").values, before)
         assert torch.equal(agreement._scores(model, [ladder], images, "rows").values, before)
+
+
+def test_long_rows_are_compared_one_at_a_time(
+    processor: Any, images: ImageReader, ladder: TokenisedLadder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two at most where the company of a row is what is compared: the mask of padded rows is their length squared."""
+    whole, most = agreement.collate, list[int]()
+
+    def collate(*args: Any) -> Batch:
+        batch: Batch = whole(*args)
+        if args[2] == "rows":
+            most.append(max(len(segment.mask) for segment in batch.segments))
+        return batch
+
+    monkeypatch.setattr(agreement, "collate", collate)
+    model = make_model(processor)
+    agreement.check_rows(model, [ladder, ladder], images)
+    assert layout_of(model, [ladder], images, "float32") == "shared" and max(most) > 2
+    monkeypatch.setattr(agreement, "LONG", 20)
+    most.clear()
+    agreement.check_rows(model, [ladder, ladder], images)
+    assert layout_of(model, [ladder], images, "float32") == "shared" and max(most) == 2

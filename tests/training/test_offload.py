@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
+from benchmarks.host import playing_gpu
 from benchmarks.memory import allocations
 from seelevel.training.fit import Job, fit
 from seelevel.training.loading import with_lora
@@ -20,7 +21,6 @@ from seelevel.training.packing.offload import offload_activations
 from seelevel.training.packing.passes import recompute_layers
 from seelevel.training.packing.tokens import ImageReader, tokenise
 from seelevel.training.settings import LoraSettings, TrainSettings
-from tests.training.hosted import play_gpu
 from tests.training.tiny import in_float64, make_interaction, make_ladder, make_model, make_processor, save_model
 
 
@@ -53,13 +53,11 @@ def results(model: Any, batch: Batch) -> tuple[Tensor, Tensor]:
 
 @pytest.mark.parametrize("lora", [False, True])
 @pytest.mark.parametrize(("layout", "answers"), [("shared", None), ("shared", 2), ("rows", None), ("rows", 1)])
-def test_offloading_changes_no_bit(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lora: bool, layout: str, answers: int | None
-) -> None:
+def test_offloading_changes_no_bit(tmp_path: Path, lora: bool, layout: str, answers: int | None) -> None:
     batch = a_batch(tmp_path, layout, answers, rounds=True)
     plain = results(a_model(lora), batch)
-    host = play_gpu(monkeypatch)
-    values, gradient = results(a_model(lora, offloaded=True), batch)
+    with playing_gpu() as host:
+        values, gradient = results(a_model(lora, offloaded=True), batch)
     assert host.moved > 0
     assert torch.equal(values, plain[0])
     assert (gradient - plain[1]).norm() <= 1e-12 * plain[1].norm()  # gradients of groups add up in another order
@@ -75,15 +73,13 @@ def kept(model: Any, batch: Batch) -> int:
 
 
 @pytest.mark.parametrize("answers", [None, 1])
-def test_what_is_kept_on_the_device_does_not_grow_with_the_layers(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answers: int | None
-) -> None:
+def test_what_is_kept_on_the_device_does_not_grow_with_the_layers(tmp_path: Path, answers: int | None) -> None:
     batch = a_batch(tmp_path, answers=answers)
     inputs = sum(segment.mask.numel() for segment in batch.segments) * 32 * 8  # of one layer
     seeds = len(batch.segments) * 5200  # that each checkpoint keeps on the host
     more = [kept(a_model(True, layers), batch) for layers in (2, 6)]
-    host = play_gpu(monkeypatch)
-    fewer = [kept(a_model(True, layers, offloaded=True), batch) for layers in (2, 6)]
+    with playing_gpu() as host:
+        fewer = [kept(a_model(True, layers, offloaded=True), batch) for layers in (2, 6)]
     if answers is None:
         assert more[1] - more[0] >= 4 * (inputs + seeds) - 4 * 5200
     assert fewer[1] - fewer[0] <= 4 * seeds

@@ -30,6 +30,7 @@ from torch import Tensor
 from seelevel.errors import InputError
 from seelevel.progress import say
 from seelevel.training.compiling import do_not_compile, is_compiled, uncompiled
+from seelevel.training.liger import discard_liger, has_liger, without_liger
 from seelevel.training.logprobs import distrust_head, from_head, from_logits, token_logprobs
 from seelevel.training.objectives.logprobs import TokenLogprobs
 from seelevel.training.packing import collate, row_length, row_parts, rows_of
@@ -43,6 +44,8 @@ BOUND = 8.0
 DRAWS = 2
 MOST_ANSWERS = 4
 """Answers of a ladder that are compared: in separate rows all at once must fit into memory."""
+LONG = 4096
+"""Tokens from which on each row has a pass of its own: the mask of padded rows grows with the square of the length."""
 
 
 class Agreed(NamedTuple):
@@ -98,7 +101,8 @@ def check_rows(model: Any, ladders: Sequence[TokenisedLadder], images: ImageRead
     with _evaluating(model):
         try:
             alone = _scores(model, [last], images, "rows").values
-            batch = _scores(model, [shortest, ladder], images, "rows").values[-len(alone) :]
+            company = [_few([shortest], 1)[0], last] if last.longest > LONG else [shortest, ladder]
+            batch = _scores(model, company, images, "rows", together=True).values[-len(alone) :]
         except torch.OutOfMemoryError:
             raise
         except Exception as error:  # whatever a family's own code does
@@ -134,6 +138,29 @@ def check_compiled(model: Any, ladders: Sequence[TokenisedLadder], images: Image
         if not moved <= BOUND * noise:
             do_not_compile(model)
             say(f"align.compile: not compiled, because log-probs differ by {moved:.3g}, rounding explains {noise:.3g}")
+
+
+@torch.no_grad()
+def check_liger(model: Any, ladders: Sequence[TokenisedLadder], images: ImageReader) -> None:
+    """Compare Liger's kernels, if the model has any, with plain layers on the shortest ladder. If log-probs differ by
+    more than rounding explains, they are discarded, and a message says so. Raises `InputError` if they cannot run."""
+    if not has_liger(base(model)):
+        return
+    shortest = min(_few(ladders), key=lambda ladder: ladder.longest)
+    with _evaluating(model):
+        with without_liger(base(model)):
+            plain = _scores(model, [shortest], images, "rows").values
+            noise = _rounding(model, [shortest], images, plain)
+        try:
+            moved = _largest(plain, _scores(model, [shortest], images, "rows").values)
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:  # a version of Triton or of transformers that Liger does not know
+            reason = f"{type(error).__name__}: {error}".splitlines()[0]
+            raise InputError(f"align.use_liger_kernel: its kernels fail here ({reason}); set it to false") from error
+        if not moved <= BOUND * noise:
+            discard_liger(base(model))
+            say(f"align.use_liger_kernel: not used: log-probs differ by {moved:.3g}, rounding explains {noise:.3g}")
 
 
 @contextmanager
@@ -181,10 +208,10 @@ def _units_to_compare(
     return list(longest.values()), [by_length[length] for length in chosen]
 
 
-def _few(ladders: Sequence[TokenisedLadder]) -> list[TokenisedLadder]:
+def _few(ladders: Sequence[TokenisedLadder], most: int = MOST_ANSWERS) -> list[TokenisedLadder]:
     """The ladders with their first answers alone."""
     names = ("tokens", "rounds", "image_spans")
-    return [replace(one, **{name: getattr(one, name)[:MOST_ANSWERS] for name in names}) for one in ladders]
+    return [replace(one, **{name: getattr(one, name)[:most] for name in names}) for one in ladders]
 
 
 def _apart(model: Any, rows: Sequence[Sequence[TokenisedLadder]], images: ImageReader) -> str:
@@ -270,8 +297,13 @@ def _changed(ids: Any, spans: Sequence[tuple[int, int]], branch: int, other: dic
     return changed
 
 
-def _scores(model: Any, row: Sequence[TokenisedLadder], images: ImageReader, layout: Layout) -> TokenLogprobs:
-    return token_logprobs(model, collate(row, images, layout).to(next(model.parameters()).device))
+def _scores(
+    model: Any, row: Sequence[TokenisedLadder], images: ImageReader, layout: Layout, together: bool = False
+) -> TokenLogprobs:
+    """Log-probs of ladders. together: rows share a pass, also long ones."""
+    alone = layout == "rows" and not together and max(ladder.longest for ladder in row) > LONG
+    batch = collate(row, images, layout, 1) if alone else collate(row, images, layout)
+    return token_logprobs(model, batch.to(next(model.parameters()).device))
 
 
 def _same_tokens(one: TokenLogprobs, other: TokenLogprobs) -> bool:

@@ -27,7 +27,14 @@ from seelevel.opening import read_text
 from seelevel.progress import say
 from seelevel.store import cache_folder, clear_unfinished, expand_path, write_atomically, write_folder, write_json
 from seelevel.training.after import evenly, logprobs_after
-from seelevel.training.agreement import Agreed, check_compiled, check_head, check_rows, checked_layout
+from seelevel.training.agreement import (
+    Agreed,
+    check_compiled,
+    check_head,
+    check_liger,
+    check_rows,
+    checked_layout,
+)
 from seelevel.training.compiling import uncompiled
 from seelevel.training.launched import join, with_others
 from seelevel.training.loading import (
@@ -52,6 +59,8 @@ from seelevel.training.snapshots import Snapshots, snapshot_steps
 from seelevel.training.step_log import lines_of
 from seelevel.training.trainer import FALL_WINDOW, Plan, PreferenceTrainer, best_fallen
 
+SAME_RESULT = ("offload_activations", "use_liger_kernel")
+"""Settings that change the result by rounding at most."""
 MAX_WARMUP = 0.1
 """The largest share of the steps that may be warm-up, for trainings shorter than `warmup_steps` expects."""
 
@@ -78,7 +87,7 @@ class Job:
         lora = self.settings.lora
         dropout = dropout_of_adapter(self.model) if lora is None else lora.dropout
         rounding = set() if dropout else {"compile", "answers_per_pass"}  # with dropout, both change what is drawn
-        return self.settings.model_dump(mode="json", exclude={"cache", "offload_activations", *TRACKING, *rounding})
+        return self.settings.model_dump(mode="json", exclude={"cache", *SAME_RESULT, *TRACKING, *rounding})
 
     @cached_property
     def fingerprint(self) -> str:
@@ -195,6 +204,7 @@ def _agree(job: Job, session: Session) -> Agreed:
     """Compare the fast ways to compute log-probs with the plain ones; returns the layout that is right."""
     model, data = session.model, session.data
     with uncompiled():
+        check_liger(model, data.tokenised, data.images)
         check_rows(model, data.tokenised, data.images)
     check_compiled(model, data.tokenised, data.images)
     check_head(model, data.tokenised, data.images)

@@ -17,9 +17,10 @@ from seelevel.models.local import LocalModel
 from seelevel.progress import say
 from seelevel.training.compiling import compile_layers
 from seelevel.training.four_bits import four_bits, keep_gradients
+from seelevel.training.liger import use_liger
 from seelevel.training.packing.inputs import base as plain
 from seelevel.training.packing.offload import offload_activations
-from seelevel.training.requirements import already_adapter, check_device, no_adapters
+from seelevel.training.requirements import already_adapter, check_device, check_liger_kernel, no_adapters
 from seelevel.training.settings import LoraSettings, TrainSettings
 from seelevel.training.structure import adapted, parts, without_numbers
 
@@ -61,6 +62,9 @@ def load_to_train(path: str, settings: TrainSettings, dtype: Any, device: str) -
         model = put_on(model, Path(path), trainable=True)
         # The saved adapter must name its base by a path that works from any folder.
         model.peft_config["default"].base_model_name_or_path = base
+    if settings.use_liger_kernel:
+        check_liger_kernel("align", device)
+        use_liger(plain(model))
     if settings.offload_activations and torch.device(device).type != "cuda":
         say(f"align.offload_activations: nothing is offloaded, because the model trains in the memory of the {device}")
     elif settings.offload_activations:

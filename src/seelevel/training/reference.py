@@ -34,8 +34,10 @@ from seelevel.progress import Progress, say
 from seelevel.store import batched, write_atomically
 from seelevel.training.ahead import ahead
 from seelevel.training.compiling import is_compiled
+from seelevel.training.liger import has_liger
 from seelevel.training.logprobs import token_logprobs
 from seelevel.training.packing import collate
+from seelevel.training.packing.inputs import base
 from seelevel.training.packing.tokens import NOT_SCORED, ImageReader, TokenisedLadder
 from seelevel.training.settings import Layout
 
@@ -130,7 +132,7 @@ def _conditions(model: Any, layout: Layout, weights: str) -> str:
     libraries = [version(package) for package in ("torch", "transformers", "peft")]
     mixed = torch.is_autocast_enabled(device.type)
     numbers = [torch.get_num_threads(), torch.get_float32_matmul_precision(), str(model.dtype), mixed]
-    numbers += ["compiled"] * is_compiled(model)
+    numbers += ["compiled"] * is_compiled(model) + ["liger"] * has_liger(base(model))
     return digest(
         weights, _settings(model), layout, device.type, machine, libraries, numbers, source_fingerprint(__name__)
     )

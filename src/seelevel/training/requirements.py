@@ -15,13 +15,15 @@ from seelevel.training.settings import TrainSettings
 
 
 def check_training(key: str, settings: TrainSettings, model: str) -> None:
-    """Raise `InputError` for a tracker or a device that is not available, an adapter on an adapter, quantised weights
-    that do not train, or layers that the model lacks.
+    """Raise `InputError` for a tracker, a device or kernels that are not available, an adapter on an adapter, quantised
+    weights that do not train, or layers that the model lacks.
 
     `key`: the settings' place in the recipe. `model`: a folder, or a hub name, whose layers cannot be checked yet.
     """
     check_trackers(key, settings)
     check_device(key, settings.device)
+    if settings.use_liger_kernel:
+        check_liger_kernel(key, settings.device)
     folder = Path(model)
     adapts = settings.lora is not None or (folder.is_dir() and adapter_base(folder) is not None)
     config = model_config(model)
@@ -76,6 +78,18 @@ def check_trackers(key: str, settings: TrainSettings) -> None:
             f"{key}.report_to: {' and '.join(missing)} {several} not installed; install with "
             f"`pip install {' '.join(missing)}`, or remove report_to"
         )
+
+
+def check_liger_kernel(key: str, device: str) -> None:
+    """Raise `InputError` if Liger's kernels cannot run: no CUDA device (`auto`: torch sees none), or not installed."""
+    if device == "auto":
+        import torch
+
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    if not device.startswith("cuda"):
+        raise InputError(f"{key}.use_liger_kernel: its kernels need a CUDA device, not {device}; set it to false")
+    if find_spec("liger_kernel") is None:
+        raise InputError(f"{key}.use_liger_kernel needs one more package: pip install 'seelevel[liger]'")
 
 
 def check_device(key: str, device: str) -> None:

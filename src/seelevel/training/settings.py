@@ -80,6 +80,7 @@ class TrainSettings(BaseModel):
     load_in_4bit: bool = Field(
         default=False, description="QLoRA: the language model's linear layers in 4 bits (NF4) under adapters"
     )
+    use_liger_kernel: bool = Field(default=False, description="Liger's kernels for norms and gated MLPs, on CUDA")
     compile: bool = Field(default=False, description="compile the layers of the language model")
     tokens_per_batch: int | None = Field(default=None, ge=1, description="padded tokens in one forward pass")
     answers_per_pass: Literal["auto", "all"] | Annotated[int, Field(ge=1)] = Field(
