@@ -58,7 +58,8 @@ class Names:
 
     def answering(self, name: str) -> ModelRef:
         """Anything that answers prompts: a model, a server's model, the world's oracle."""
-        return named_generator(name, self.recipe.api) if self.made_in(name) is None else self.model(name)
+        ref = named_generator(name, self.recipe.api) if self.made_in(name) is None else self.model(name)
+        return replace(ref, backend=self.recipe.backend)
 
     def ancestor(self, name: str) -> ModelRef:
         """As `answering`, but instead of `run:base`, which may not exist yet, the model that it is made from."""
@@ -74,21 +75,24 @@ class Names:
         stage = self.round(number or self.recipe.rounds) / "align"
         if (weights := _weights(stage)) is None:
             raise InputError(f"{stage} holds no model; run `seelevel align` on this recipe first")
-        name = "aligned" if number is None else f"round-{number}"
-        return ModelRef(name, str(weights), condition=self.recipe.evaluate.condition)
+        return self._trained("aligned" if number is None else f"round-{number}", weights)
+
+    def _trained(self, name: str, weights: Path) -> ModelRef:
+        """A model of this run that is evaluated."""
+        condition = self.recipe.evaluate.condition
+        return ModelRef(name, str(weights), condition=condition, backend=self.recipe.backend)
 
     def snapshots(self) -> dict[str, ModelRef]:
         """The snapshots of the last round's training by name, in the order of their steps."""
         folders = (self.out / "align" / SNAPSHOTS).glob(f"{SNAPSHOT}*")
         steps = {step: path for path in folders if (step := snapshot_step(path.name)) is not None}
-        condition = self.recipe.evaluate.condition
-        return {path.name: ModelRef(path.name, str(path), condition=condition) for _, path in sorted(steps.items())}
+        return {path.name: self._trained(path.name, path) for _, path in sorted(steps.items())}
 
     def control(self) -> ModelRef:
         """The control of this run's alignment. Raises `InputError` if there is none yet."""
         if (weights := _weights(self.out / CONTROL)) is None:
             raise InputError(f"{self.out / CONTROL} holds no model; run `seelevel align` on this recipe first")
-        return ModelRef(CONTROL, str(weights))
+        return ModelRef(CONTROL, str(weights), backend=self.recipe.backend)
 
 
 def _weights(stage: Path) -> Path | None:

@@ -139,6 +139,10 @@ def _check_data(names: Names) -> None:
 def _check_kinds(names: Names) -> None:
     """Are models, parsers, devices and adapters what their places in the recipe ask for?"""
     recipe, check = names.recipe, names.recipe.check
+    if recipe.backend.name == "vllm" and recipe.engine.name == "local":  # Ray's workers may have more
+        from seelevel.models.vllm import check_installed
+
+        check_installed()
     for name in dict.fromkeys(name for _, name in recipe.answering):
         check_answers(names.ancestor(name).path)
     if check is not None and check.encoder is not None:

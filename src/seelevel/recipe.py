@@ -18,6 +18,7 @@ from seelevel.feedback.settings import FeedbackSettings
 from seelevel.generate.method import FinetuneSettings
 from seelevel.generate.settings import GenerateSettings
 from seelevel.json_text import not_finite
+from seelevel.models.backend import TRANSFORMERS, BackendSettings
 from seelevel.models.base import ApiSettings, Sampling
 from seelevel.opening import read_text
 from seelevel.registry import nearest
@@ -86,6 +87,14 @@ class Recipe(BaseModel):
     report: ReportSettings = ReportSettings()
     api: ApiSettings = ApiSettings()
     engine: EngineSettings = EngineSettings()
+    backend: BackendSettings = TRANSFORMERS
+
+    @model_validator(mode="after")
+    def _has_gpus(self) -> Self:
+        engine, backend = self.engine, self.backend
+        if backend.name == "vllm" and engine.name == "ray" and engine.gpus < backend.gpus:
+            raise ValueError(f"backend: vllm runs on GPUs; set engine.gpus: {backend.gpus} for Ray's workers")
+        return self
 
     @model_validator(mode="after")
     def _learns_from_feedback(self) -> Self:

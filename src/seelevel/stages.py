@@ -20,7 +20,7 @@ from seelevel.errors import DiskFullError, InputError, free_bytes, is_disk_full
 from seelevel.facts import Facts
 from seelevel.fingerprints import digest, source_fingerprint
 from seelevel.models.base import ModelRef
-from seelevel.models.files import model_fingerprint
+from seelevel.models.files import model_fingerprint, with_backend
 from seelevel.models.server.spending import LEDGER
 from seelevel.naming import Names
 from seelevel.progress import say
@@ -178,7 +178,7 @@ class Stages:
     def _model_fingerprint(self, model: ModelRef) -> str:
         """A model's fingerprint. If this run makes it: that of its stage, which is known before the model exists."""
         stage = self.names.made_in(model.name)
-        return model_fingerprint(model) if stage is None else self._fingerprint_of(stage)
+        return model_fingerprint(model) if stage is None else with_backend(self._fingerprint_of(stage), model)
 
     def _fingerprint_of(self, folder: Path) -> str:
         if folder in self._fingerprints:
@@ -215,6 +215,8 @@ def settings_digest(recipe: Recipe, stage: str, whole: Recipe | None = None) -> 
     settings = recipe.align if stage == "evaluate" else recipe.align.alone
     dumped = {**recipe.model_dump(mode="json"), "align": settings.model_dump(mode="json")}
     chosen = {key: _without_unset(dumped[key]) for key in ("seed", "data", *_before(recipe, stage), stage)}
+    if recipe.backend.name != "transformers":
+        chosen["backend"] = dumped["backend"]
     if whole is None or stage == "base" or not recipe.align.model.startswith(ROUND_MODEL):
         return digest(chosen)
     return digest(chosen, settings_digest(whole.of_round(1), "align"))

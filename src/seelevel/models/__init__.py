@@ -13,6 +13,7 @@ from seelevel.registry import import_named
 if TYPE_CHECKING:
     from seelevel.models.local import LocalModel
     from seelevel.models.server.client import ApiModel
+    from seelevel.models.vllm import VllmModel
 
 
 def load_model(name_or_path: str, **options: Any) -> LocalModel:
@@ -23,7 +24,8 @@ def load_model(name_or_path: str, **options: Any) -> LocalModel:
 
 
 def load_generator(model: ModelRef | str, batch_size: int | None = None) -> Generator:
-    """The model behind a name: on a server, a Python object (`module:attribute`, called without arguments), or local.
+    """The model behind a name: on a server, a Python object (`module:attribute`, called without arguments), or local,
+    with the backend of `model`.
 
     batch_size: prompts, or calls to a server, at once; None leaves it to the model. A model trained on conditions is
     asked under the one of `model`. Raises `InputError` for a condition that the model does not know.
@@ -32,15 +34,21 @@ def load_generator(model: ModelRef | str, batch_size: int | None = None) -> Gene
     if is_object(ref.path):
         generator: Generator = import_named(ref.path)()
         return generator
-    answering: ApiModel | LocalModel
-    if is_server(ref.path):
-        from seelevel.models.server.client import ApiModel
+    answering: ApiModel | LocalModel | VllmModel
+    if not is_server(ref.path) and ref.backend.name == "vllm":
+        from seelevel.models.vllm import VllmModel
 
-        answering = ApiModel(ref.path, ref.api)
+        answering = VllmModel(ref.path, ref.backend, batch_size)
     else:
-        answering = load_model(ref.path)
-    if batch_size is not None:
-        answering.batch_size = batch_size
+        answering = _served(ref) if is_server(ref.path) else load_model(ref.path)
+        if batch_size is not None:
+            answering.batch_size = batch_size
     conditions = None if is_server(ref.path) else read_conditions(Path(ref.path))
     check_condition(conditions, ref.condition)
     return answering if conditions is None else Conditioned(answering, conditions, ref.condition)
+
+
+def _served(ref: ModelRef) -> ApiModel:
+    from seelevel.models.server.client import ApiModel
+
+    return ApiModel(ref.path, ref.api)

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from seelevel.errors import InputError
 from seelevel.ladder import Message
+from seelevel.models.backend import TRANSFORMERS, BackendSettings
 from seelevel.registry import is_target
 
 
@@ -129,12 +130,13 @@ class Completion:
 class ModelRef:
     """A model: `name` as in the recipe; `path`, a folder, a hub name, a server's model (`https://host/v1#model`) or a
     Python object (`module:attribute`). `api`: settings for servers; `condition`: for a model trained on conditions
-    (`models.conditions.Conditions.text`)."""
+    (`models.conditions.Conditions.text`); `backend`: what answers with the weights of a folder or the hub."""
 
     name: str
     path: str
     api: ApiSettings = DEFAULT_API
     condition: str = "top"
+    backend: BackendSettings = TRANSFORMERS
 
 
 def is_server(name: str) -> bool:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from seelevel.errors import InputError
 from seelevel.fingerprints import digest, folder_fingerprint, source_fingerprint
+from seelevel.models.backend import TRANSFORMERS
 from seelevel.models.base import ModelRef, is_object, is_server
 from seelevel.models.config_file import read_json
 from seelevel.models.folders import check_model_folder, hub_config
@@ -32,8 +33,8 @@ def model_size(folder: Path) -> ModelSize:
 
 
 def model_fingerprint(model: ModelRef) -> str:
-    """A fingerprint of a model's files. A hub model's is of its name and commit, a Python object's of its module's
-    code, a server's of its name, because nothing else is known about it.
+    """A fingerprint of a model's files, and of the backend that answers with them. A hub model's is of its name and
+    commit, a Python object's of its module's code, a server's of its name, because nothing else is known about it.
 
     Raises `InputError` if the path is a file.
     """
@@ -41,6 +42,17 @@ def model_fingerprint(model: ModelRef) -> str:
         return digest(model.path)
     if is_object(model.path):
         return digest(model.name, source_fingerprint(model.path.partition(":")[0]))
+    return with_backend(_files_fingerprint(model), model)
+
+
+def with_backend(fingerprint: str, model: ModelRef) -> str:
+    """The fingerprint of local weights together with the backend that answers with them."""
+    if model.backend == TRANSFORMERS:
+        return fingerprint
+    return digest(fingerprint, model.backend.model_dump(mode="json"))
+
+
+def _files_fingerprint(model: ModelRef) -> str:
     folder = Path(model.path)
     if folder.is_dir():
         return digest(model.name, folder_fingerprint(folder))

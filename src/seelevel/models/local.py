@@ -23,18 +23,26 @@ from transformers import (
 from seelevel.errors import InputError, reason_of
 from seelevel.fingerprints import digest
 from seelevel.images import model_picture
-from seelevel.ladder import IMAGE_MARK, unmarked
 from seelevel.models.adapters import put_on
+from seelevel.models.answers import Answers
 from seelevel.models.base import Completion, Prompt, Sampling
+<<<<<<< HEAD
 from seelevel.models.chat_template import RefusedConversationError, end_of_answer, render
+=======
+from seelevel.models.blame import blamed
+>>>>>>> rayrest
 from seelevel.models.decoding import Choice, Repetition
 from seelevel.models.folders import adapter_base, check_hub_index, check_model_folder, is_hub_name
 from seelevel.models.loading import load_weights
 from seelevel.models.processor import load_config, load_processor
+<<<<<<< HEAD
 from seelevel.models.thinking import set_apart
 from seelevel.progress import say
+=======
+from seelevel.models.quantised import check_quantised, device_map, quantisation
+>>>>>>> rayrest
 from seelevel.store import batched
-from seelevel.thoughts import opening, split_thought
+from seelevel.thoughts import opening
 
 DType = Literal["auto", "float32", "bfloat16", "float16", "float64"]
 # Prompts at once, by parameters: small models are limited by the overhead of a step, large ones by memory.
@@ -50,12 +58,10 @@ class LocalModel:
         self.parameters = sum(p.numel() for p in model.parameters())
         self.batch_size = next(size for limit, size in BATCHES if self.parameters <= limit)
         tokenizer = processor.tokenizer
-        self._special = sorted(set(tokenizer.all_special_tokens) - {IMAGE_MARK, ""})
         tokenizer.padding_side = "left"
         if tokenizer.pad_token_id is None:
             tokenizer.pad_token = tokenizer.eos_token  # padding is masked, so any token will do
-        turn = end_of_answer(processor)
-        self._turn_end = {tokenizer.convert_tokens_to_ids(turn)} if turn else set()
+        self._answers = Answers(processor, name)
 
     @classmethod
     def load(
@@ -114,16 +120,7 @@ class LocalModel:
         prompt's tokens, as in transformers, but not the padding. A prompt that contains a special token of the model is
         not answered, and its completion says so: an end of turn would end the turn.
         """
-        completions: dict[int, Completion] = {}
-        texts: dict[int, str] = {}
-        for i, prompt in enumerate(prompts):
-            try:
-                texts[i] = self._rendered(prompt)
-            except RefusedConversationError as reason:
-                completions[i] = Completion("", 0, False, str(reason))
-        if completions:
-            first = next(iter(completions.values())).note
-            say(f"{len(completions)} of {len(prompts)} prompts are not answered, the first because {first}")
+        texts, completions = self._answers.all_rendered(prompts)
         order = sorted(texts, key=lambda i: (len(prompts[i].images), len(texts[i]), texts[i], i))
         for count in sorted({len(prompt.images) for prompt in prompts}):
             same_count = [i for i in order if len(prompts[i].images) == count]
@@ -142,7 +139,7 @@ class LocalModel:
         """
         if sampling.num_beams > 1:
             raise InputError("beam search cannot stream an answer; set num_beams: 1")
-        inputs = self._inputs([self._rendered(prompt)], [prompt.images])
+        inputs = self._inputs([self._answers.rendered(prompt)], [prompt.images])
         length = inputs["input_ids"].shape[1]
         context = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
         if context is not None:
@@ -175,18 +172,9 @@ class LocalModel:
             raise errors[0]
         return ended[0]
 
-    def _rendered(self, prompt: Prompt) -> str:
-        """A prompt as text. Raises `RefusedConversationError` for a special token in it or if refused."""
-        texts = [message["content"] for message in prompt.messages]
-        token = next((token for token in self._special if any(token in text for text in texts)), "")
-        if token:
-            raise RefusedConversationError(f"the prompt holds '{token}', a special token of {self.name}")
-        return render(prompt.messages, self.processor, answer_next=True)
-
     def _inputs(self, texts: list[str], images: list[list[str]]) -> Any:
         """The processor's tensors for prompts with the same number of pictures."""
-        bos = self.processor.tokenizer.bos_token
-        options: dict[str, Any] = {"add_special_tokens": not (bos and texts[0].startswith(bos))}
+        options: dict[str, Any] = {"add_special_tokens": self._answers.adds_special(texts[0])}
         if images[0]:
             pictures = {path: model_picture(path) for paths in images for path in paths}  # samples show the same ones
             options["images"] = [[pictures[path] for path in paths] for paths in images]
@@ -267,21 +255,12 @@ class LocalModel:
                 f"model {self.name} cannot answer (eos_token_id {listed!r:.60} is not a token's number); see its "
                 "generation_config.json"
             )
-        return sorted({*listed} | self._turn_end)
+        return sorted({*listed} | self._answers.turn_end)
 
     def _completion(self, row: list[int], ends: set[int], opened: str) -> Completion:
         """The answer in token ids. `opened`: the mark that began a thought at the end of the prompt, or ''."""
         stop = next((n for n, token in enumerate(row) if token in ends), None)
-        answer = row if stop is None else row[:stop]
-        decode, mark = self.processor.tokenizer.decode, getattr(self.processor, "image_token", None) or IMAGE_MARK
-        text = decode(answer, skip_special_tokens=True)
-        whole = opened + decode(answer, skip_special_tokens=False)
-        if split_thought(whole).marked:  # in some families the marks of thoughts are special tokens
-            text = whole
-        completion = set_apart(Completion(text, len(answer) + (stop is not None), stop is not None))
-        # A picture's mark in an answer would stand for a picture that does not exist.
-        clean = [unmarked(part, mark, *self._special).strip() for part in (completion.text, completion.reasoning)]
-        return replace(completion, text=clean[0], reasoning=clean[1])
+        return self._answers.completion(row if stop is None else row[:stop], stop is not None, opened)
 
 
 class Stopping(StoppingCriteria):

@@ -1,0 +1,10 @@
+from __future__ import annotations
+
+
+class VLLMError(Exception): ...
+
+
+class VLLMClientError(VLLMError): ...
+
+
+class VLLMValidationError(VLLMClientError): ...
