@@ -26,21 +26,10 @@ from seelevel.images import model_picture
 from seelevel.models.adapters import put_on
 from seelevel.models.answers import Answers
 from seelevel.models.base import Completion, Prompt, Sampling
-<<<<<<< HEAD
-from seelevel.models.chat_template import RefusedConversationError, end_of_answer, render
-=======
-from seelevel.models.blame import blamed
->>>>>>> rayrest
 from seelevel.models.decoding import Choice, Repetition
 from seelevel.models.folders import adapter_base, check_hub_index, check_model_folder, is_hub_name
 from seelevel.models.loading import load_weights
 from seelevel.models.processor import load_config, load_processor
-<<<<<<< HEAD
-from seelevel.models.thinking import set_apart
-from seelevel.progress import say
-=======
-from seelevel.models.quantised import check_quantised, device_map, quantisation
->>>>>>> rayrest
 from seelevel.store import batched
 from seelevel.thoughts import opening
 
