@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -55,6 +55,7 @@ from seelevel.training.prepare import Prepared, ladder_content, prepare
 from seelevel.training.reference import by_level, data_fingerprint, reference_logprobs, weights_fingerprint
 from seelevel.training.saving import check_weights_finite, json_lines, model_bytes, model_writer, trained_weights
 from seelevel.training.settings import TOKENS_PER_BATCH, TRACKING, Layout, TrainSettings, precision
+from seelevel.training.sharding import taken_over
 from seelevel.training.snapshots import Snapshots, snapshot_steps
 from seelevel.training.step_log import lines_of
 from seelevel.training.trainer import FALL_WINDOW, Plan, PreferenceTrainer, best_fallen
@@ -67,7 +68,7 @@ MAX_WARMUP = 0.1
 
 @dataclass(frozen=True)
 class Job:
-    """One training as the caller asks for it."""
+    """One training as the caller asks for it. `shard`: with FSDP2, if there are several processes."""
 
     ladders: Sequence[Ladder]
     model: str
@@ -75,6 +76,7 @@ class Job:
     out: Path
     seed: int
     label: str
+    shard: bool = False
 
     @property
     def target(self) -> Path:
@@ -127,8 +129,8 @@ def fit(
     `model_path` may be an adapter's folder. Then that adapter is trained, and the reference is the model with the
     adapter as loaded.
     """
-    with with_others():
-        job = Job(ladders, model_path, settings, out, seed, label)
+    with with_others(), taken_over() as shard:
+        job = Job(ladders, model_path, settings, out, seed, label, shard)
         if (facts := _finished(job)) is not None:
             return facts
         if reason := settings.objective.why_unusable(ladders):
@@ -236,7 +238,8 @@ def _trainer(job: Job, session: Session, agreed: Agreed, reference: Sequence[Ten
     content = data_fingerprint(data.tokenised, data.images)
     answers = settings.answers_per_pass if isinstance(settings.answers_per_pass, int) else None
     fingerprint = digest(job.key, session.weights, content, data.interactions, agreed, job.seed)
-    plan = Plan(settings, agreed, session.budget, answers, fingerprint, job.label, job.out / "log.jsonl")
+    shard = job.shard and arguments.world_size > 1
+    plan = Plan(settings, agreed, session.budget, answers, fingerprint, job.label, job.out / "log.jsonl", shard)
     return PreferenceTrainer(model, arguments, data, reference, plan)
 
 
@@ -255,21 +258,23 @@ def _track(job: Job, session: Session, trainer: PreferenceTrainer) -> None:
     name = f"{job.out.parent.name}-{job.label}-{digest(str(job.out.resolve()), fingerprint)[:8]}"
     place = Place(job.out, Path(trainer.args.output_dir), name, fingerprint)
     prompts = fixed_prompts(session.data.ladders, job.settings.objective.conditions(job.ladders))
+    if trainer.plan.shard:
+        say(f"{job.label}: trackers get figures but no answers, because one process alone cannot ask a split model")
+        prompts = []
     trainer.add_callback(Tracking(job.settings.trackers, job.settings.report_every, place, prompts, ask))
 
 
 def _train(job: Job, session: Session, trainer: PreferenceTrainer) -> None:
     """Train to the end, from the newest checkpoint if there is one."""
-    model, settings = trainer.trained, job.settings
+    model, settings, processes = trainer.trained, job.settings, session.arguments.world_size
     say(
         f"{job.label}: {len(session.data.ladders)} ladders, {trainer.steps} steps of {settings.ladders_per_step}, "
         f"{settings.objective.name}, layout {trainer.plan.agreed.layout}; {trained_weights(model):,} weights train, "
-        f"{session.dtype} on {session.device}"
+        f"{session.dtype} on {session.device}{f', split over {processes} processes (FSDP2)' * trainer.plan.shard}"
     )
     checkpoint = trainer.last_checkpoint()
-    write = model_writer(model, session.processor, settings.objective.conditions(job.ladders))
     wanted = snapshot_steps(trainer.steps, settings.snapshot_count)
-    snapshots = Snapshots(job.out, wanted, write, model_bytes(model))
+    snapshots = Snapshots(job.out, wanted, lambda: _writer(job, session, trainer), model_bytes(model))
     if session.arguments.process_index == 0:
         snapshots.clear(after=int(checkpoint.rpartition("-")[2]) if checkpoint else 0)
     trainer.add_callback(snapshots)
@@ -277,6 +282,11 @@ def _train(job: Job, session: Session, trainer: PreferenceTrainer) -> None:
         say(f"{job.label}: goes on from {Path(checkpoint).name}")
     trainer.train(resume_from_checkpoint=checkpoint)
     check_weights_finite(model, job.label)
+
+
+def _writer(job: Job, session: Session, trainer: PreferenceTrainer) -> Callable[[Path], None]:
+    conditions = job.settings.objective.conditions(job.ladders)
+    return model_writer(trainer.trained, session.processor, conditions, trainer.whole_weights())
 
 
 def _save(job: Job, session: Session, trainer: PreferenceTrainer) -> dict[str, Any]:
@@ -301,14 +311,14 @@ def _save(job: Job, session: Session, trainer: PreferenceTrainer) -> dict[str, A
     after = logprobs_after(trainer, session.data, places) if places else []
     if after:
         facts["in_order"] = in_order([session.data.ladders[place] for place in places], after)
+    write = _writer(job, session, trainer)
     if session.arguments.process_index == 0:
         write_atomically(job.out / "log.jsonl", lines_of(history))
         write_atomically(job.out / "left_out.jsonl", json_lines([asdict(entry) for entry in left_out]))
         if after:
             write_logprobs(job.out / LOGPROBS, after)
         write_json(job.out / "training.json", {**facts, "request": job.fingerprint})
-        conditions = job.settings.objective.conditions(job.ladders)
-        write_folder(job.target, model_writer(model, session.processor, conditions), model_bytes(model))
+        write_folder(job.target, write, model_bytes(model))
         _remove_working_files(job)
     trainer.accelerator.wait_for_everyone()
     return facts

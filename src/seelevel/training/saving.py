@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from peft import PeftModel
+from torch import Tensor
+from torch.distributed.tensor import DTensor
 
 from seelevel.errors import NonFiniteLossError
 from seelevel.json_text import dumps
@@ -16,11 +18,14 @@ from seelevel.models.conditions import Conditions
 from seelevel.store import write_json
 
 
-def model_writer(model: Any, processor: Any, conditions: Conditions | None) -> Callable[[Path], None]:
-    """Writes the model as it is then into a folder: weights or adapter, processor, and conditions, if there are any."""
+def model_writer(
+    model: Any, processor: Any, conditions: Conditions | None, weights: dict[str, Tensor] | None = None
+) -> Callable[[Path], None]:
+    """Writes the model as it is then into a folder: weights or adapter, processor, and conditions, if there are any.
+    `weights`: those to write, for a model that holds only a part of them."""
 
     def write(place: Path) -> None:
-        model.save_pretrained(place)
+        model.save_pretrained(place, state_dict=weights)
         processor.save_pretrained(place)
         if conditions is not None:
             write_json(place / CONDITIONS, asdict(conditions))
@@ -46,13 +51,18 @@ def trained_weights(model: Any) -> int:
 
 
 def check_weights_finite(model: Any, label: str) -> None:
-    """Raise `NonFiniteLossError` for a trained weight that is NaN or infinite.
+    """Raise `NonFiniteLossError` for a trained weight that is NaN or infinite. Of split weights all processes call it.
 
     The last step's loss is never computed, so its weights must be checked.
     """
     trained = [(name, weight) for name, weight in model.named_parameters() if weight.requires_grad]
-    if broken := [name for name, weight in trained if not weight.isfinite().all()]:
+    if broken := [name for name, weight in trained if not _is_finite(weight)]:
         raise NonFiniteLossError(
             f"{label}: {len(broken)} of {len(trained)} tensors of weights are NaN or infinite after the last step, "
             f"first {broken[0]}; nothing is saved; lower learning_rate"
         )
+
+
+def _is_finite(weight: Tensor) -> bool:
+    finite = weight.isfinite().all()
+    return bool(finite.full_tensor() if isinstance(finite, DTensor) else finite)
