@@ -242,6 +242,20 @@ def test_torchrun_is_told_the_line_too(tmp_path, monkeypatch):
     assert ProcessFailure(0, 1, 2, str(tmp_path / "error.json")).message == line.strip()
 
 
+def test_torchrun_is_told_of_an_error_that_nobody_expected(tmp_path, monkeypatch):
+    from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
+
+    monkeypatch.setenv("TORCHELASTIC_ERROR_FILE", str(tmp_path / "error.json"))
+
+    def failing(**_):
+        raise KeyError("nobody expected it")
+
+    monkeypatch.setattr("seelevel.cli.app", failing)
+    with pytest.raises(KeyError):
+        main()
+    assert ProcessFailure(0, 1, 1, str(tmp_path / "error.json")).message == "KeyError 'nobody expected it'"
+
+
 def test_a_place_that_cannot_be_written_is_one_line(tmp_path):
     taken = tmp_path / "taken"
     taken.write_text("mine")

@@ -12,7 +12,9 @@ from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
 from seelevel.errors import InputError, RankLostError
 from seelevel.json_text import dumps, loads
 from seelevel.launch import FSDP2, Launch, failure, launch_of
+from seelevel.pipeline import Run
 from seelevel.recipe import load_recipe
+from seelevel.training.launched import LOST
 from tests.test_cli import refused
 
 pytestmark = pytest.mark.unit
@@ -125,6 +127,25 @@ def test_what_needs_one_process_is_refused_before_any_starts(tmp_path):
     assert "generate is not finished; run `seelevel generate` on this recipe first" in line
 
 
+@pytest.mark.parametrize(
+    ("command", "changes", "line"),
+    [
+        ("run", [], "run: 2 processes share align; the first one does generate, check, evaluate, report alone"),
+        ("evaluate", [], "evaluate: 2 processes share align; the first one does evaluate alone (`engine: ray`"),
+        ("generate", ["engine=ray"], "the first one does generate with the workers of its engine"),
+        ("align", [], ""),
+    ],
+)
+def test_several_processes_say_what_one_does_alone(command, changes, line, tmp_path, monkeypatch, capsys):
+    run = Run(load_recipe("world-quick", changes), tmp_path)
+    with run._lock(command):
+        assert capsys.readouterr().err == ""
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with run._lock(command):
+        printed = capsys.readouterr().err
+    assert line in printed and printed.count("\n") == bool(line)
+
+
 def failed(rank, code, message=None, folder=None, timestamp=5):
     file = "" if message is None else folder / f"{rank}.json"
     if message is not None:
@@ -134,10 +155,17 @@ def failed(rank, code, message=None, folder=None, timestamp=5):
 
 def test_the_last_line_names_the_rank_that_was_killed(tmp_path):
     # the others fail because it is gone, and may be quicker to say so
-    failures = {0: failed(0, 1, "seelevel: rank 0 has lost another rank", tmp_path), 1: failed(1, -9)}
+    failures = {0: failed(0, 1, "RuntimeError Connection closed by peer", tmp_path), 1: failed(1, -9)}
     error = failure(failures, 2)
     assert isinstance(error, RankLostError)
     assert str(error).startswith("rank 1 of 2 was killed (SIGKILL, often a lack of memory)")
+
+
+def test_the_last_line_names_the_rank_that_the_others_waited_for(tmp_path):
+    lost = f"rank 0 of 2 {LOST}, which has ended or does not answer"
+    waited = failed(0, 1, f"seelevel: {lost}", tmp_path)
+    assert str(failure({0: waited, 1: failed(1, -9)}, 2)).startswith("rank 1 of 2 did not answer any more")
+    assert str(failure({0: waited}, 2)) == lost
 
 
 def test_the_last_line_has_what_the_rank_has_said(tmp_path):

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import yaml
 
@@ -22,10 +22,9 @@ from seelevel.errors import InputError, RankLostError
 from seelevel.progress import say
 from seelevel.recipe import Recipe
 from seelevel.store import write_atomically, write_json
-from seelevel.training.launched import world_size
+from seelevel.training.launched import LOST, Kind, world_size
 from seelevel.training.requirements import check_step_divides
 
-Kind = Literal["ddp", "fsdp2", "zero2", "zero3"]
 FOLDER = "launch"
 """The folder in a run folder with the files for accelerate and DeepSpeed."""
 FSDP2 = {
@@ -39,6 +38,8 @@ FSDP2 = {
 }
 """Settings of FSDP, as accelerate names them after `fsdp_`."""
 ZERO_STAGE: dict[str, int] = {"zero2": 2, "zero3": 3}
+BUCKET = 200_000_000
+"""Gradients that DeepSpeed reduces at a time, in numbers: 800 MB in float32."""
 KILLED = "often a lack of memory"
 
 
@@ -174,22 +175,20 @@ def _device(kind: Kind, gpus: int | None, wanted: str) -> tuple[str, int]:
 
 
 def deepspeed_config(stage: int) -> dict[str, Any]:
-    """DeepSpeed's settings for a ZeRO stage, without offloading. Accelerate replaces each `auto`."""
-    zero: dict[str, Any] = {"stage": stage, "overlap_comm": True, "contiguous_gradients": True}
+    """DeepSpeed's settings for a ZeRO stage, without offloading. `auto` is filled in when the training begins."""
+    split: dict[str, Any] = {"stage": stage, "reduce_bucket_size": BUCKET, "overlap_comm": False}
     if stage == 3:
-        zero |= {
-            "reduce_bucket_size": "auto",
-            "stage3_prefetch_bucket_size": "auto",
-            "stage3_param_persistence_threshold": "auto",
-            "stage3_gather_16bit_weights_on_model_save": True,
-        }
+        # Which modules a pass uses may differ between processes, so none may fetch or keep weights on a guess.
+        split |= {"stage3_prefetch_bucket_size": 0, "stage3_max_reuse_distance": 0}
     return {
-        "zero_optimization": zero,
-        "bf16": {"enabled": "auto"},
-        "gradient_clipping": "auto",
-        "gradient_accumulation_steps": "auto",
         "train_batch_size": "auto",
         "train_micro_batch_size_per_gpu": "auto",
+        "gradient_accumulation_steps": 1,  # the trainer counts a step's passes
+        "gradient_clipping": "auto",
+        "zero_optimization": split,
+        "zero_allow_untested_optimizer": True,  # torch's AdamW, as in one process
+        "bf16": {"enabled": False},  # align.dtype decides
+        "fp16": {"enabled": False},
     }
 
 
@@ -205,10 +204,13 @@ def failure(failures: Mapping[int, Any], processes: int) -> Exception:
     message = cause.message if isinstance(cause.message, str) else str(cause.message.get("message", ""))
     line = message.removeprefix("seelevel: ")
     if rank in killed:
+        # torchrun kills one that does not end when it is told to. The others have then waited for it in vain.
+        hung = any(LOST in str(f.message) for f in failures.values())
         hint = f", {KILLED}" if cause.signal_name() == signal.SIGKILL.name else ""
-        return RankLostError(
-            f"rank {rank} of {processes} was killed ({cause.signal_name()}{hint}); the same command continues"
-        )
+        how = "did not answer any more" if hung else f"was killed ({cause.signal_name()}{hint})"
+        return RankLostError(f"rank {rank} of {processes} {how}; the same command continues")
+    if LOST in message:
+        return RankLostError(line)
     if cause.exitcode == 2 and line != message:
         return InputError(f"rank {rank} of {processes}: {line}")
     if cause.error_file_data.get("message") == message:  # not one that torchrun has made up

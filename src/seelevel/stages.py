@@ -38,6 +38,7 @@ from seelevel.store import (
     read_manifest,
     write_atomically,
 )
+from seelevel.training.launched import world_size
 from seelevel.training.settings import TRACKING
 
 STAGE_FOLDERS = ("data", "finetune", "base-data", *STAGES[:-1], CONTROL, "inputs", ROUNDS)
@@ -199,7 +200,17 @@ class Stages:
             return
         with lock_folder(self.out), logged(self.out, self._title(command)) if command else nullcontext():
             write_atomically(self.out / "recipe.yaml", self._recipe_text)
+            self._say_who_works(command)
             yield
+
+    def _say_who_works(self, command: str) -> None:
+        """If there are several processes: which stages of a command (`run` or a stage) the first one does alone."""
+        stages = self.names.recipe.stages if command == "run" else (command,) if command else ()
+        alone = [stage for stage in stages if stage not in TRAINED]
+        if (processes := world_size()) > 1 and alone:
+            shared = self.names.recipe.engine.name != "local"
+            how = "with the workers of its engine" if shared else "alone (`engine: ray` shares them: docs/scale.md)"
+            say(f"{command}: {processes} processes share align; the first one does {', '.join(alone)} {how}")
 
     def _title(self, command: str) -> str:
         whole = self.names.recipe

@@ -14,9 +14,9 @@ from seelevel.errors import InputError
 from seelevel.json_text import dumps, loads
 from seelevel.opening import read_text
 from seelevel.progress import say, show
+from seelevel.training.launched import Kind
 
 if TYPE_CHECKING:
-    from seelevel.launch import Kind
     from seelevel.pipeline import Run
     from seelevel.recipe import Recipe
 
@@ -34,7 +34,7 @@ DryOption = Annotated[
     typer.Option("--dry-run", help="Print what would run, on how many records, at what cost."),
 ]
 LaunchOption = Annotated[
-    Literal["ddp", "fsdp2", "zero2", "zero3"] | None,
+    Kind | None,
     typer.Option(help="Train in several processes: DDP, FSDP2 or DeepSpeed's ZeRO."),
 ]
 GpusOption = Annotated[

@@ -17,6 +17,8 @@ from typing import Any, Literal
 from seelevel.errors import InputError, RankLostError, reason_of
 from seelevel.progress import say
 
+Kind = Literal["ddp", "fsdp2", "zero2", "zero3"]
+"""What `--launch` takes: all weights in each process, or parts of them."""
 Sharding = Literal["FSDP", "DEEPSPEED"]
 SIZES = ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
 """Variables of torchrun and of MPI that give the number of processes."""
@@ -27,6 +29,7 @@ REFUSED = {
 REMEDY = "start it with `--launch`, or with torchrun or accelerate as docs/training.md shows"
 PEER_LOST = ("closed by peer", "reset by peer", "timed out", "timeout", "broken pipe", "connection refused")
 """What libraries write when another process has ended or does not answer."""
+LOST = "has lost another rank"
 LINGER_SECONDS = 5.0
 """A process that has lost another one ends so much later: the launcher should see the other one's death first."""
 WATCH_SECONDS = 1.0
@@ -134,7 +137,7 @@ def _is_peers(error: BaseException) -> bool:
 def _lost(error: BaseException) -> RankLostError:
     rank = os.environ.get("RANK", "0")
     return RankLostError(
-        f"rank {rank} of {world_size()} has lost another rank, which has ended or does not answer "
+        f"rank {rank} of {world_size()} {LOST}, which has ended or does not answer "
         f"({reason_of(error)}); the same command continues. If it was only slow, raise align.process_timeout"
     )
 
