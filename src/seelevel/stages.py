@@ -48,6 +48,8 @@ NEW_KEYS = {
     "options": None,
     "answers_per_pass": "auto",
     "compile": False,
+    "offload_activations": False,
+    "load_in_4bit": False,
     "annotations": None,
     "synonyms": None,
     "rule": None,

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
-import signal
-import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -76,58 +72,6 @@ def test_the_files_are_those_of_one_process(cluster: Any, kept: Path, tmp_path: 
         there = generated(source, tmp_path / "ray", INSTANT, INSTANT)
     assert there == here and len(here) == 12
     assert len(processes(kept) - {os.getpid()}) >= 4
-
-
-@pytest.mark.slow
-def test_whoever_dies_nothing_is_lost_and_no_reply_is_paid_for_twice(
-    cluster: Any, kept: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Ten workers and one machine are killed at random moments."""
-    source = write_prompts(tmp_path / "data", shards=60, each=4)
-    with serving() as server:
-        server.fault = lambda question, times: time.sleep(0.05)  # type: ignore[method-assign,func-returns-value]
-        model = ModelRef("served", f"{server.address}#m", ApiSettings(concurrency=2))
-        killed, stop = list[int](), threading.Event()
-        spare = cluster.add_node(num_cpus=2)
-
-        def kill() -> None:
-            draw = random.Random(0)
-            while len(killed) < 10 and not stop.wait(draw.uniform(0.3, 0.8)):
-                if workers := [pid for pid in workers_of(os.getpid()) if pid not in killed]:
-                    killed.append(draw.choice(workers))
-                    os.kill(killed[-1], signal.SIGKILL)
-                if len(killed) == 5:
-                    cluster.remove_node(spare, allow_graceful=False)
-
-        with engine_of(on(cluster)):
-            killer = threading.Thread(target=kill)
-            killer.start()
-            there = generated(source, tmp_path / "ray", model)
-            stop.set()
-            killer.join()
-        answered = sum(server.answered.values())
-        assert server.busiest <= 2  # over all workers
-    assert len(killed) == 10, killed
-    assert 240 <= answered <= 240 + 2 * (len(killed) + 2)  # each death loses the calls in flight at most
-    assert "a worker has died; its shard is given to another one" in capsys.readouterr().err
-    with serving() as server:  # the replies are those of the run: what a single process would write
-        model = ModelRef("served", f"{server.address}#m", ApiSettings(concurrency=2))
-        here = generated(source, tmp_path / "local", model)
-    assert there == here
-
-
-def workers_of(parent: int) -> list[int]:
-    """The processes in which a worker of ours is at work."""
-    pids = []
-    for path in Path("/proc").iterdir():
-        if path.name.isdecimal():
-            try:
-                title = (path / "cmdline").read_bytes()
-            except OSError:
-                continue
-            if title.startswith(b"ray::Worker"):
-                pids.append(int(path.name))
-    return pids
 
 
 def test_a_budget_holds_over_all_workers(cluster: Any, kept: Path, tmp_path: Path) -> None:

@@ -49,6 +49,7 @@ class FaultyServer(ThreadingHTTPServer):
         self.unsupported: set[str] = set()
         self.ending: str | None = None  # in place of an answer, why there is none
         self.refuses: Callable[[dict[str, Any]], tuple[int, Any] | None] = lambda body: None  # status and reply
+        self.watch: Callable[[int, int], None] = lambda here, there: None  # gets the ports of a call
         self.replies: Callable[[str], dict[str, Any] | None] = lambda question: None  # a whole reply, or None
         self.says: Callable[[str], str | dict[str, Any]] = answer_to  # a text, or a message such as a refusal
         self.most_choices = 64  # of one reply, however many are asked for
@@ -135,6 +136,7 @@ class Handler(BaseHTTPRequestHandler):
             server.busy += 1
             server.busiest = max(server.busiest, server.busy)
         try:
+            server.watch(server.server_address[1], self.client_address[1])
             fault = server.fault(question, times)
             if fault is not None:
                 with server.lock:

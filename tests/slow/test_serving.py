@@ -98,6 +98,16 @@ def test_a_served_model_says_what_it_says_here(address, tmp_path):
     assert ApiModel(name, ApiSettings(cache=str(tmp_path / "cache"))).generate(asked, greedy) == there
 
 
+def test_a_served_model_answers_word_by_word(address, tmp_path):
+    name = f"{address}#{model_path('s')}"
+    served, asked = ApiModel(name, ApiSettings(cache=str(tmp_path / "cache"))), prompts(tmp_path, 2)
+    for prompt in asked:
+        pieces = [piece for piece in served.stream(prompt, Sampling(max_new_tokens=48)) if piece]
+        here = "".join(load_generator(str(model_path("s"))).stream(prompt, Sampling(max_new_tokens=48)))
+        assert "".join(pieces).strip() == here.strip() and len(pieces) > 3
+        assert served.generate([prompt], Sampling(max_new_tokens=48))[0].text == here.strip()
+
+
 def test_of_three_servers_one_is_killed_and_no_answer_is_lost_or_asked_for_twice(tmp_path):
     asked, greedy = prompts(tmp_path, 48), Sampling(max_new_tokens=48)
     with contextlib.ExitStack() as stack:

@@ -24,7 +24,7 @@ from tests.test_compare import BETTER, CAPTIONS, caption, dialogue, make, yes_no
 from tests.view.shown import browser, ladders, opened, run_folder
 
 pytestmark = pytest.mark.unit
-EVIL = "\"'><script>alert(1)</script><img src=x onerror=alert(2)>\u202e</style>{{ 7*7 }}&?#/..\n\x00"
+EVIL = "\"'><script>alert(1)</script><img src=x onerror=alert(2)>\u202e</style>{{ 7919*7907 }}&?#/..\n\x00"
 Files = dict[str, list[dict[str, Any]]]
 
 

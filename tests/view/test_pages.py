@@ -15,7 +15,7 @@ from seelevel.view.pages import differences
 from tests.view.shown import PORT, TOKEN, browser, ladders, opened, run_folder
 
 pytestmark = pytest.mark.unit
-EVIL = "\"'><script>alert(1)</script><img src=x onerror=alert(2)>\u202e</style>{{ 7*7 }}"
+EVIL = "\"'><script>alert(1)</script><img src=x onerror=alert(2)>\u202e</style>{{ 7919*7907 }}"
 
 
 @pytest.fixture
@@ -134,7 +134,7 @@ def test_texts_of_models_ids_and_names_are_shown_and_never_run(tmp_path: Path) -
     assert [page.status_code for page in pages] == [200, 200, 200, 200, 404]
     for page in pages:
         assert "<script>alert" not in page.text and "<img src=x" not in page.text and "<b>run" not in page.text
-        assert "49" not in re.sub(r"\d+ of \d+", "", page.text) and "\u202e" not in page.text
+        assert "62615533" not in page.text and "\u202e" not in page.text
     assert "&lt;script&gt;alert(1)" in pages[2].text
 
 

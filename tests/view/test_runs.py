@@ -15,9 +15,12 @@ from seelevel.progress import Progress, say
 from seelevel.run_log import logged
 from seelevel.store import StageFolder, lock_folder, write_atomically
 from seelevel.view.collection import runs_in
+from seelevel.view.door import Door
 from seelevel.view.runs import continuing
+from seelevel.view.server import application
+from seelevel.view.serving import Opened
 from seelevel.view.stages import look
-from tests.view.shown import browser, ladders, opened, run_folder
+from tests.view.shown import PORT, TOKEN, browser, ladders, opened, run_folder
 
 pytestmark = pytest.mark.unit
 RECIPE = """name: small
@@ -220,3 +223,21 @@ def test_opening_a_run_imports_no_scorer_that_its_recipe_names(tmp_path: Path, m
     write_atomically(root / "metrics.json", dumps({**metrics, "differences": {}}))
     page = pages(root, tmp_path).get("/0/run")
     assert page.status_code == 200 and "/compare?side=0:base&amp;side=0:aligned" in page.text
+
+
+def test_runs_that_begin_later_are_there_too(tmp_path: Path) -> None:
+    runs = tmp_path / "runs"
+    small_run(runs / "b")
+    kept = Opened([runs], None, tmp_path / "kept", "Ada")
+    door = Door(application(kept.collections, look=kept.look), TOKEN, PORT)
+    client = TestClient(door, base_url=f"http://127.0.0.1:{PORT}")
+    assert client.get("/", params={"token": TOKEN}).url.path == "/0"
+    (runs / "notes").mkdir()
+    small_run(runs / "a")
+    for address, link in (("/", "/1"), ("/runs", "/1/run")):
+        page = client.get(address).text
+        assert link in page and "notes" not in page, address
+    assert client.get("/1/run").status_code == 200
+    assert [name for name, _ in kept.runs] == ["b", "a"]
+    write_shard(runs / "shard-00000.parquet", ladders(tmp_path)[:1])  # now it cannot be opened, but is open
+    assert client.get("/runs").text.count("/run") >= 2

@@ -231,6 +231,7 @@ class _Pool:
         self.ray.kill(self.actors.pop(name))  # it may only be out of reach, and must not go on
         self.cluster.forget(name)
         if not job:
+            say(f"a worker has died before it began; another one is started ({_cause(error)})")
             self.failed_starts += 1
             if self.failed_starts >= FAILED_STARTS:
                 raise WorkerLostError(

@@ -96,7 +96,7 @@ def check_mergeable(base: Path, adapter: Path) -> None:
 def _merged(base: Path, adapter: Path, loaded: torch.dtype, kept: torch.dtype | None) -> tuple[Any, float | None]:
     """The model, loaded in a number format, with the adapter merged; and `Rounding.lost` if it is kept in another."""
     from seelevel.models.adapters import put_on
-    from seelevel.models.local import load_weights
+    from seelevel.models.loading import load_weights
     from seelevel.models.processor import load_config
 
     model = put_on(load_weights(str(base), load_config(str(base)), loaded, torch.device("cpu")), adapter)

@@ -94,6 +94,8 @@ def training(
     gpu = Path("/proc/driver/nvidia").exists()
     device = settings.device if settings.device != "auto" else "cuda" if gpu or shape.weights > LARGE else "cpu"
     absent = device.startswith("cuda") and not gpu
+    if device == "cpu":
+        trained = trained.model_copy(update={"offload_activations": False})
     dtype, mixed = precision(trained, device)
     room = float("inf") if absent else USED * memory_of(device) - PROCESS_BYTES
     for answers in CHOICES if settings.answers_per_pass == "auto" else (settings.answers_per_pass,):
@@ -133,7 +135,7 @@ def decided(settings: TrainSettings, model: str, ladders: Sequence[Ladder], seed
     )
     if cost.cost.memory.total > USED * memory_of(cost.device) - PROCESS_BYTES:
         say(
-            f"align: even so, the forecast is {needed}B: set gradient_checkpointing: true, a smaller tokens_per_batch, "
-            "or lora"
+            f"align: even so, the forecast is {needed}B: set gradient_checkpointing: true, offload_activations: true, "
+            "a smaller tokens_per_batch, or lora"
         )
     return settings.model_copy(update={"answers_per_pass": cost.answers})

@@ -14,6 +14,8 @@ from seelevel.forecast.sizes import Block, Shape
 from seelevel.training.settings import HEAD_CHUNK, HEAD_KEPT, LoraSettings, TrainSettings
 
 FLOAT, HALF = 4, 2
+NF4_BITS = 4 + 8 / 64 + 32 / (64 * 256)
+"""Bits per weight with double quantisation: a scale of 8 bits per 64 weights, and one of 32 bits per 256 scales."""
 WIDTHS = {"float32": 4, "float64": 8, "bfloat16": 2, "float16": 2}
 
 
@@ -60,7 +62,12 @@ class Pass:
     @property
     def together(self) -> list[tuple[Piece, ...]]:
         """Pieces whose activations are in memory at the same time: all of them, or one after the other."""
-        return [(piece,) for piece in dict.fromkeys(self.pieces)] if self.again else [self.pieces]
+        return self.apart if self.again else [self.pieces]
+
+    @property
+    def apart(self) -> list[tuple[Piece, ...]]:
+        """Each piece, once."""
+        return [(piece,) for piece in dict.fromkeys(self.pieces)]
 
 
 @dataclass(frozen=True)
@@ -85,6 +92,17 @@ def trained_weights(shape: Shape, settings: TrainSettings) -> int:
     return shape.weights - (shape.vision_weights if settings.freeze_vision else 0)
 
 
+def base_weights(shape: Shape, settings: TrainSettings, width: int, mixed: bool = False) -> float:
+    """Bytes of a model's weights, without adapters. In 4 bits: of the quantised layers, of the others, and of the
+    largest quantised layer as it is computed with."""
+    if not settings.load_in_4bit:
+        return shape.weights * width
+    linear = [(block.count, a * b) for block in shape.blocks for a, b in (*block.mixer.values(), *block.mlp.values())]
+    quantised = sum(count * size for count, size in linear)
+    largest = max(size for _, size in linear) * (HALF if mixed else width)
+    return quantised * NF4_BITS / 8 + (shape.weights - quantised) * width + largest
+
+
 def training_memory(
     shape: Shape, settings: TrainSettings, step: Sequence[Pass], dtype: str = "float32", mixed: bool = False
 ) -> Memory:
@@ -99,7 +117,7 @@ def training_memory(
     width = WIDTHS[dtype]
     trained_width = max(width, FLOAT) if settings.lora else width
     trained = trained_weights(shape, settings) * trained_width
-    weights = shape.weights * width + (trained if settings.lora else 0)
+    weights = base_weights(shape, settings, width, mixed) + (trained if settings.lora else 0)
     copies = trained / trained_width * HALF if mixed else 0  # kept by autocast from the forward pass
     moments = []
     for number, one in enumerate(step):
@@ -110,7 +128,7 @@ def training_memory(
         gradients = trained if number else 0
         caches = _caches(shape, one, mixed, width) if one.again else 0.0
         forward, backward = _head(shape, settings, one, width, mixed)
-        for pieces in one.together:
+        for pieces in one.apart if settings.offload_activations else one.together:
             largest = max(piece.tokens for piece in pieces)
             kept = _kept(shape, settings, one, pieces, width, mixed) + copies
             block = largest * max(_block(shape, block, settings, width, mixed) for block in shape.blocks)
@@ -147,7 +165,8 @@ def _kept(shape: Shape, settings: TrainSettings, one: Pass, pieces: Sequence[Pie
         begun = sum(piece.tokens for piece in pieces if not piece.answers)
         copied = max(piece.rows * piece.before for piece in pieces) * max(2 * block.queries for block in shape.blocks)
         cached = begun * sum(block.count * block.cached for block in looking)
-        text: float = shape.layers * t * d * width + (cached + copied) * product
+        layers, cached = (1, 0) if settings.offload_activations else (shape.layers, cached)  # the rest is on the host
+        text: float = layers * t * d * width + (cached + copied) * product
     else:
         text = t * sum(block.count * _block(shape, block, settings, width, mixed) for block in shape.blocks)
         text += copied * product

@@ -106,11 +106,12 @@ def lengths(
 def passes(step: Sequence[Lengths], settings: TrainSettings, budget: int) -> list[Pass]:
     """The forward passes of a step, grouped as in the trainer."""
     most = settings.answers_per_pass if isinstance(settings.answers_per_pass, int) else None
+    again = most is not None and not settings.offload_activations
     if settings.layout == "rows":
         rows = [sum(len(view.responses) for view in ladder.with_views) for ladder in step]
         longest = [max(view.row("rows") for view in ladder.with_views) for ladder in step]
         groups = buckets(longest, max(budget // max(rows), 1))
-        return [_rows([view for n in group for view in step[n].with_views], most) for group in groups]
+        return [_rows([view for n in group for view in step[n].with_views], most, again) for group in groups]
     owner = [n for n, ladder in enumerate(step) for _ in ladder.with_views]
     flat = [view for ladder in step for view in ladder.with_views]
     together = group_into_rows(
@@ -121,19 +122,19 @@ def passes(step: Sequence[Lengths], settings: TrainSettings, budget: int) -> lis
     begins = [max(units[n][0].prefix for n in group) for group in joined]
     more = [sum(_row_tokens(units[n]) - units[n][0].prefix for n in group) for group in joined]
     packed = buckets(begins, budget, more, [*map(len, joined)])
-    return [_shared([units[n] for item in group for n in joined[item]], most) for group in packed]
+    return [_shared([units[n] for item in group for n in joined[item]], most, again) for group in packed]
 
 
-def _rows(ladders: Sequence[Lengths], most: int | None) -> Pass:
+def _rows(ladders: Sequence[Lengths], most: int | None, again: bool) -> Pass:
     rows = [ladder.prefix + response for ladder in ladders for response in ladder.responses]
     groups = [range(len(rows))] if most is None else answer_groups(rows, most)
     pieces = tuple(Piece(len(group), max(rows[n] for n in group)) for group in groups)
     scored = sum(sum(ladder.responses) for ladder in ladders)
     pictures = sum(ladder.pictures * len(ladder.responses) for ladder in ladders)
-    return Pass(pieces, scored, pictures, again=most is not None)
+    return Pass(pieces, scored, pictures, again)
 
 
-def _shared(units: Sequence[Sequence[Lengths]], most: int | None) -> Pass:
+def _shared(units: Sequence[Sequence[Lengths]], most: int | None, again: bool) -> Pass:
     """A pass over ladders that share prefixes, unit by unit: beginnings, what continues each history, answers."""
     begins = [unit[0].prefix for unit in units]
     pieces = [Piece(len(units), max(begins), padded=len(set(begins)) > 1, answers=False)]
@@ -151,7 +152,7 @@ def _shared(units: Sequence[Sequence[Lengths]], most: int | None) -> Pass:
         for group in answer_groups(own, most):
             pieces.append(Piece(len(group), own[group[0]], before, padded=own[group[0]] != own[group[-1]]))
     scored = sum(sum(ladder.responses) for unit in units for ladder in unit)
-    return Pass(tuple(pieces), scored, sum(unit[0].pictures for unit in units), again=most is not None)
+    return Pass(tuple(pieces), scored, sum(unit[0].pictures for unit in units), again)
 
 
 def _row_tokens(ladders: Sequence[Lengths]) -> int:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 import traceback
+from collections.abc import Callable, Sequence
 from collections.abc import Generator as Pieces
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -13,14 +13,12 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 from transformers import (
-    AutoModelForImageTextToText,
     GenerationConfig,
     LogitsProcessor,
     LogitsProcessorList,
     StoppingCriteria,
     TextIteratorStreamer,
 )
-from transformers.utils import logging as hf_logging
 
 from seelevel.errors import InputError, reason_of
 from seelevel.fingerprints import digest
@@ -28,12 +26,11 @@ from seelevel.images import model_picture
 from seelevel.ladder import IMAGE_MARK, unmarked
 from seelevel.models.adapters import put_on
 from seelevel.models.base import Completion, Prompt, Sampling
-from seelevel.models.blame import blamed
 from seelevel.models.chat_template import RefusedConversationError, end_of_answer, render
 from seelevel.models.decoding import Choice, Repetition
 from seelevel.models.folders import adapter_base, check_hub_index, check_model_folder, is_hub_name
+from seelevel.models.loading import load_weights
 from seelevel.models.processor import load_config, load_processor
-from seelevel.models.quantised import check_quantised, device_map, quantisation
 from seelevel.models.thinking import set_apart
 from seelevel.progress import say
 from seelevel.store import batched
@@ -68,10 +65,12 @@ class LocalModel:
         device: str = "auto",
         adapter: str | None = None,
         trust_remote_code: bool = False,
+        quantized: Callable[[Any], Any] | None = None,
     ) -> LocalModel:
         """Load a model from a folder or by its hub name.
 
         An adapter's folder is loaded onto the base model that it names; `adapter` puts an adapter onto any model.
+        quantized: makes transformers' settings for quantisation from the configuration.
         dtype 'auto': as stored on CUDA, else float32. device 'auto': CUDA, else Apple's GPU, else the CPU. Only
         safetensors are read. Raises `InputError` for a folder without weights, a name that cannot be downloaded, a
         model of another kind, or a processor that needs a package that is missing.
@@ -90,7 +89,7 @@ class LocalModel:
         place = _device(device)
         config = load_config(base, trust_remote_code)
         processor = load_processor(base, trust_remote_code)
-        model = load_weights(base, config, _dtype(dtype, place, config), place, trust_remote_code)
+        model = load_weights(base, config, _dtype(dtype, place, config), place, trust_remote_code, quantized)
         if adapter is not None:
             model = put_on(model, Path(adapter))
         return cls(model, processor, name_or_path)
@@ -309,39 +308,3 @@ def _dtype(name: DType, device: torch.device, config: Any) -> torch.dtype:
         return chosen
     stored = getattr(config, "dtype", None)
     return stored if device.type == "cuda" and isinstance(stored, torch.dtype) else torch.float32
-
-
-def load_weights(
-    base: str, config: Any, dtype: torch.dtype, place: torch.device, trust_remote_code: bool = False
-) -> Any:
-    """A model with its weights on a device. Raises `InputError` for weights that are missing, of another shape,
-    corrupt, in another format, or quantised in a way that cannot be loaded here."""
-    settings = config.to_dict()
-    check_quantised(base, settings, str(place))
-    placed = {} if quantisation(settings) is None else {"device_map": device_map(str(place))}
-    verbosity = hf_logging.get_verbosity()
-    hf_logging.disable_progress_bar()
-    hf_logging.set_verbosity_error()  # what is wrong is said in one line below
-    try:
-        with blamed(f"model {base}: its weights cannot be loaded", "only *.safetensors are; copy the model again"):
-            model, loading = AutoModelForImageTextToText.from_pretrained(
-                base,
-                config=config,
-                dtype=dtype,
-                use_safetensors=True,
-                trust_remote_code=trust_remote_code,
-                output_loading_info=True,
-                ignore_mismatched_sizes=True,
-                **placed,
-            )
-    finally:
-        hf_logging.set_verbosity(verbosity)
-    if missing := sorted(loading["missing_keys"]):  # transformers would fill them with random numbers
-        raise InputError(f"model {base} lacks {len(missing)} of its weights, first {missing[0]}; copy it again")
-    if mismatched := sorted(loading["mismatched_keys"]):
-        name, stored, wanted = mismatched[0]
-        raise InputError(
-            f"model {base}: {name} is {tuple(stored)} in its weights and {tuple(wanted)} by config.json; "
-            "copy both again"
-        )
-    return model if placed else model.to(place)

@@ -77,7 +77,7 @@ class Job:
         lora = self.settings.lora
         dropout = dropout_of_adapter(self.model) if lora is None else lora.dropout
         rounding = set() if dropout else {"compile", "answers_per_pass"}  # with dropout, both change what is drawn
-        return self.settings.model_dump(mode="json", exclude={"cache", *TRACKING, *rounding})
+        return self.settings.model_dump(mode="json", exclude={"cache", "offload_activations", *TRACKING, *rounding})
 
     @cached_property
     def fingerprint(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,10 @@ from seelevel.models.folders import adapter_base
 from seelevel.models.local import LocalModel
 from seelevel.progress import say
 from seelevel.training.compiling import compile_layers
-from seelevel.training.requirements import already_adapter, check_device
+from seelevel.training.four_bits import four_bits, keep_gradients
+from seelevel.training.packing.inputs import base as plain
+from seelevel.training.packing.offload import offload_activations
+from seelevel.training.requirements import already_adapter, check_device, no_adapters
 from seelevel.training.settings import LoraSettings, TrainSettings
 from seelevel.training.structure import adapted, parts, without_numbers
 
@@ -43,14 +47,24 @@ def load_to_train(path: str, settings: TrainSettings, dtype: Any, device: str) -
     base = base_of_adapter(path)
     if base is not None and settings.lora:
         raise InputError(already_adapter("align", path))
-    loaded = LocalModel.load(base or path, dtype=dtype, device=device)
+    quantized = None
+    if settings.load_in_4bit:
+        if base is None and settings.lora is None:
+            raise InputError(no_adapters("align"))
+        quantized = partial(four_bits, "align", base or path, dtype=getattr(torch, dtype))
+    loaded = LocalModel.load(base or path, dtype=dtype, device=device, quantized=quantized)
     model, processor = loaded.model, loaded.processor
+    keep_gradients(model)
     if not getattr(processor.tokenizer, "is_fast", False):
         raise InputError(f"model {path}: its tokenizer gives no offsets (no tokenizer.json); convert it to a fast one")
     if base is not None:
         model = put_on(model, Path(path), trainable=True)
         # The saved adapter must name its base by a path that works from any folder.
         model.peft_config["default"].base_model_name_or_path = base
+    if settings.offload_activations and torch.device(device).type != "cuda":
+        say(f"align.offload_activations: nothing is offloaded, because the model trains in the memory of the {device}")
+    elif settings.offload_activations:
+        offload_activations(plain(model))
     if settings.compile:
         compile_layers(model)
     return model, processor

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from seelevel.errors import InputError
 from seelevel.models.folders import adapter_base
 from seelevel.models.kinds import model_config
-from seelevel.models.quantised import check_trains
+from seelevel.models.quantised import check_trains, method_of, quantisation
 from seelevel.training.settings import TrainSettings
 
 
@@ -24,6 +26,10 @@ def check_training(key: str, settings: TrainSettings, model: str) -> None:
     adapts = settings.lora is not None or (folder.is_dir() and adapter_base(folder) is not None)
     config = model_config(model)
     check_trains(key, model, config, adapts, settings.device)
+    if settings.load_in_4bit:
+        if not adapts:
+            raise InputError(no_adapters(key))
+        check_four_bits(key, model, config)
     if settings.lora is None or not folder.is_dir():
         return
     if adapter_base(folder) is not None:
@@ -37,6 +43,19 @@ def check_training(key: str, settings: TrainSettings, model: str) -> None:
     empty = empty_model(config)
     if empty is not None:
         adapted(empty, settings.lora, key)
+
+
+def no_adapters(key: str) -> str:
+    """The error for weights in 4 bits that would have to train."""
+    return f"{key}.load_in_4bit: weights in 4 bits do not train, adapters do; set lora: {{}}, or leave load_in_4bit out"
+
+
+def check_four_bits(key: str, model: str, config: Mapping[str, Any]) -> None:
+    """Raise `InputError` if bitsandbytes is not installed, or for a model that is quantised already."""
+    if find_spec("bitsandbytes") is None:
+        raise InputError(f"{key}.load_in_4bit needs one more package: pip install 'seelevel[qlora]'")
+    if settings := quantisation(config):
+        raise InputError(f"{key}.load_in_4bit: {model} is quantised already ({method_of(settings)}); leave it out")
 
 
 def already_adapter(key: str, model: str) -> str:

@@ -74,10 +74,13 @@ def in_float32(model: Any) -> Iterator[None]:
     if kind == "cpu" and sum(t.numel() * (4 - t.element_size()) for t, _ in coarse) > _free():
         raise MemoryError
     precision = torch.get_float32_matmul_precision()
+    products = [(part, part.compute_dtype) for part in model.modules() if hasattr(part, "compute_dtype")]  # 4 bits
     try:
         torch.set_float32_matmul_precision("highest")
         for t, _ in coarse:
             t.data = t.data.float()
+        for part, _ in products:
+            part.compute_dtype = torch.float32
         with torch.autocast(kind, enabled=False):
             yield
     except torch.OutOfMemoryError as error:
@@ -86,6 +89,8 @@ def in_float32(model: Any) -> Iterator[None]:
         torch.set_float32_matmul_precision(precision)
         for t, dtype in coarse:
             t.data = t.data.to(dtype)
+        for part, dtype in products:
+            part.compute_dtype = dtype
 
 
 def _free() -> int:

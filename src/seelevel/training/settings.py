@@ -74,6 +74,12 @@ class TrainSettings(BaseModel):
     max_grad_norm: float = Field(default=1.0, ge=0, allow_inf_nan=False, description="0 does not clip")
     freeze_vision: bool = Field(default=True, description="do not train the vision tower, as in LLaVA")
     gradient_checkpointing: bool = False
+    offload_activations: bool = Field(
+        default=False, description="what checkpointing keeps is in the host's memory, not on the GPU"
+    )
+    load_in_4bit: bool = Field(
+        default=False, description="QLoRA: the language model's linear layers in 4 bits (NF4) under adapters"
+    )
     compile: bool = Field(default=False, description="compile the layers of the language model")
     tokens_per_batch: int | None = Field(default=None, ge=1, description="padded tokens in one forward pass")
     answers_per_pass: Literal["auto", "all"] | Annotated[int, Field(ge=1)] = Field(
@@ -91,6 +97,18 @@ class TrainSettings(BaseModel):
         description="tensorboard, trackio or wandb, or a list of them: figures and answers while it trains",
     )
     report_every: int = Field(default=50, ge=1, description="steps between the answers that trackers show")
+
+    @model_validator(mode="after")
+    def _checkpoints_are_offloaded(self) -> Self:
+        if self.offload_activations and not self.gradient_checkpointing:
+            raise ValueError("offload_activations: needs gradient_checkpointing: true; set both, or leave both out")
+        return self
+
+    @model_validator(mode="after")
+    def _four_bits_have_a_format(self) -> Self:
+        if self.load_in_4bit and self.dtype == "float64":
+            raise ValueError("load_in_4bit: no products in float64; set dtype to auto, float32 or bfloat16")
+        return self
 
     @property
     def log_probs_of(self) -> int | None:
@@ -112,6 +130,7 @@ class TrainSettings(BaseModel):
     def words(self) -> str:
         """The settings in one line, for the report."""
         weights = "full weights" if self.lora is None else f"LoRA r={self.lora.r}"
+        weights += " on 4 bits" * self.load_in_4bit
         return (
             f"{self.objective.words}, {self.epochs:g} epochs, {self.ladders_per_step} ladders per step, "
             f"learning rate {self.learning_rate:g}, {weights}, layout {self.layout}"

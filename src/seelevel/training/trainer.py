@@ -24,13 +24,14 @@ from seelevel.registry import load
 from seelevel.store import write_folder, write_json
 from seelevel.training.agreement import Agreed
 from seelevel.training.ahead import ahead
+from seelevel.training.balance import balance_steps
 from seelevel.training.checkpoints import checkpoints, seal
 from seelevel.training.logprobs import Policy, token_logprobs
 from seelevel.training.objectives import OBJECTIVES
 from seelevel.training.objectives.logs import Logs, joined
 from seelevel.training.objectives.ratios import relative_error
 from seelevel.training.objectives.settings import Objective
-from seelevel.training.packing import Batch, collate, row_parts, rows_of
+from seelevel.training.packing import Batch, collate, row_parts, rows_of, unique_tokens
 from seelevel.training.prepare import Prepared
 from seelevel.training.rounding import FLOAT32, unit
 from seelevel.training.schedule import buckets, linked, schedule
@@ -62,8 +63,9 @@ class PreferenceTrainer(Trainer):
     """Trains on ladders with an objective of `seelevel.training.objectives`.
 
     One optimiser step covers exactly `ladders_per_step` ladders. Its loss is the objective's mean over the ladders with
-    a signal, however they are split over processes and forward passes. The seed fixes the order. A checkpoint appears
-    whole or not at all, and a training that resumes from one ends with the same bytes as one that was never stopped.
+    a signal, however they are split over forward passes and processes (`balance_steps`). The seed fixes the order. A
+    checkpoint appears whole or not at all, and a training that resumes from one ends with the same bytes as one that
+    was never stopped.
 
     `reference`: the log-probs of `data.tokenised` under the reference, each [N] on the CPU; None if the objective needs
     none. Raises `NonFiniteLossError` with the ladders' names; their log-probs are then in `nonfinite.json` beside the
@@ -83,6 +85,9 @@ class PreferenceTrainer(Trainer):
             )
         args.per_device_train_batch_size = settings.ladders_per_step // args.world_size
         order = schedule(data.interactions, settings.epochs, settings.ladders_per_step, args.seed)
+        order = balance_steps(
+            order, settings.ladders_per_step, args.world_size, data.interactions, partial(step_tokens, data, plan)
+        )
         super().__init__(model=Policy(model), args=args, train_dataset=order, data_collator=list)
         self.remove_callback(PrinterCallback)
         self.trained = model  # without the policy around it
@@ -281,6 +286,12 @@ class PreferenceTrainer(Trainer):
             return
         saved = type(self.trained).from_pretrained(resume_from_checkpoint, dtype=self.trained.dtype)
         self.trained.load_state_dict(saved.state_dict(), strict=True)
+
+
+def step_tokens(data: Prepared, plan: Plan, ladders: Sequence[int]) -> int:
+    """Tokens that a process computes for these ladders (indices) and their views, without padding."""
+    tokenised = [data.tokenised[place] for place in data.with_views(ladders)[0]]
+    return unique_tokens(tokenised, plan.agreed.layout, plan.tokens_per_batch)
 
 
 def loss_function(objective: Objective) -> Callable[..., tuple[Tensor, Logs]]:

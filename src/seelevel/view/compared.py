@@ -137,11 +137,14 @@ class Runs:
     """The runs among what was opened. Their files are looked at on every call, and read when they have changed."""
 
     def __init__(self, collections: Sequence[Collection]) -> None:
-        self.roots = {n: c.run for n, c in enumerate(collections) if c.run is not None}
         self.collections = collections
         self._opened: dict[int, tuple[Stamp, RunFolder | None, Evaluated]] = {}
         self._kept: OrderedDict[tuple[Model, ...], tuple[tuple[Stamp, ...], Kept | InputError]] = OrderedDict()
         self._making, self._keeping = threading.Lock(), threading.Lock()
+
+    @property
+    def roots(self) -> dict[int, Path]:
+        return {n: c.run for n, c in enumerate(self.collections) if c.run is not None}
 
     def evaluated(self) -> list[Evaluated]:
         """Every run, also those that are not evaluated."""

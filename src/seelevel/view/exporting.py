@@ -25,7 +25,7 @@ from seelevel.progress import Progress, say
 from seelevel.store import EXPORT_MARK, read_mapping, write_folder
 from seelevel.view.collection import Collection
 from seelevel.view.server import application
-from seelevel.view.serving import opened
+from seelevel.view.serving import Opened
 from seelevel.view.still import Page, canonical, file_name, without_paths
 
 MOST_FILES = 50_000
@@ -75,7 +75,7 @@ def export(sources: Sequence[Path], images: Path | None, target: Path, first: in
     target = target.absolute()
     _require_ours(target)
     with tempfile.TemporaryDirectory(prefix="seelevel-view-") as kept:
-        collections = opened(sources, images, Path(kept), "")
+        collections = Opened(sources, images, Path(kept), "").collections
         for collection in collections:
             collection.refresh(PATIENCE)
             collection.first = first

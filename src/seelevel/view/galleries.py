@@ -66,6 +66,7 @@ class Ladders:
         ]
 
     def home(self, request: Request) -> Response:
+        self.site.look()
         if not self.site.collections:
             return RedirectResponse("/talk", 303)
         for collection in self.site.collections:

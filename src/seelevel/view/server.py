@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from starlette.applications import Starlette
 
@@ -15,9 +15,14 @@ from seelevel.view.site import Site
 from seelevel.view.talking import Talking
 
 
-def application(collections: Sequence[Collection], sessions: Sessions | None = None, still: bool = False) -> Starlette:
+def application(
+    collections: Sequence[Collection],
+    sessions: Sessions | None = None,
+    still: bool = False,
+    look: Callable[[], None] = lambda: None,
+) -> Starlette:
     """sessions: the conversations, if there is a model to talk with. still: for an export, whose pages have no
-    server."""
-    site = Site(collections, still)
+    server. look: adds collections that have appeared since."""
+    site = Site(collections, still, look)
     talking = [] if sessions is None else [Talking(site, sessions)]
     return site.app([Ladders(site), Compare(site), Runs(site), *talking])

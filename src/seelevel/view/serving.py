@@ -9,6 +9,7 @@ import tempfile
 import threading
 import webbrowser
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,19 +43,18 @@ def serve(sources: Sequence[Path], images: Path | None, port: int, browser: bool
     """Show the ladders of all sources until Ctrl-C. Raises `InputError` for a source without ladders, a name that means
     no model, or a port that is taken. `who`: the author of changes."""
     with tempfile.TemporaryDirectory(prefix="seelevel-view-") as kept:
-        collections = opened(sources, images, Path(kept), who)
-        runs = [(collection.name, collection.run) for collection in collections if collection.run is not None]
-        voices = Voices(talk.models, runs, talk.judge)
+        opened = Opened(sources, images, Path(kept), who)
+        voices = Voices(talk.models, opened.runs, talk.judge)
         sessions = Sessions(voices, Path(kept) / "talk", talk.save) if voices else None
         listener = _listener(port)
         token, taken = new_token(), listener.getsockname()[1]
         address = f"http://{HOST}:{taken}/?token={token}"
         show(address)
-        for collection in collections[:FIRST]:
+        for collection in opened.collections[:FIRST]:
             collection.refresh(patience=0)
         if browser:
             threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
-        app = Door(application(collections, sessions), token, taken)
+        app = Door(application(opened.collections, sessions, look=opened.look), token, taken)
         settings = uvicorn.Config(
             app,
             log_level="warning",
@@ -80,14 +80,35 @@ class _Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def opened(sources: Sequence[Path], images: Path | None, kept: Path, who: str) -> list[Collection]:
-    """The collections of all sources, each under a name of its own. Raises `InputError` for one without ladders."""
-    paths = [path for source in sources for path in runs_in(source)]
-    collections = [open_collection(path, kept / str(n), who, images) for n, path in enumerate(paths)]
-    for collection, path in zip(collections, paths, strict=True):
-        if [other.name for other in collections].count(collection.name) > 1:
-            collection.name = str(path)
-    return collections
+class Opened:
+    """The collections of all sources, each under a name of its own, and the runs among them by these names. who: the
+    author of changes. Raises `InputError` for a source without ladders."""
+
+    def __init__(self, sources: Sequence[Path], images: Path | None, kept: Path, who: str) -> None:
+        self.sources, self.images, self.kept, self.who = sources, images, kept, who
+        self.collections, self.runs = list[Collection](), list[tuple[str, Path]]()
+        self._paths, self._alone = set[Path](), threading.Lock()
+        self._add([path for source in sources for path in runs_in(source)])
+
+    def look(self) -> None:
+        """Add the runs that have appeared in folders of runs."""
+        with self._alone:
+            for source in self.sources:
+                with suppress(InputError, OSError):  # it is gone, or holds too many by now; what is open stays open
+                    self._add([path for path in runs_in(source) if path not in self._paths])
+
+    def _add(self, paths: Sequence[Path]) -> None:
+        before = len(self.collections)
+        new = [
+            open_collection(path, self.kept / str(before + n), self.who, self.images) for n, path in enumerate(paths)
+        ]
+        names = [collection.name for collection in (*self.collections, *new)]
+        for collection, path in zip(new, paths, strict=True):
+            if names.count(collection.name) > 1:
+                collection.name = str(path)
+        self._paths.update(paths)
+        self.runs += [(collection.name, collection.run) for collection in new if collection.run is not None]
+        self.collections += new
 
 
 def _listener(port: int) -> socket.socket:

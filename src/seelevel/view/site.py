@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import resources
 from typing import Protocol
 
@@ -48,11 +48,14 @@ class Part(Protocol):
 
 
 class Site:
-    """Some collections, and how pages about them are written. still: as files, where nothing can be changed.
+    """Some collections, and how pages about them are written. still: as files, where nothing can be changed. look: adds
+    collections that have appeared since.
     first: the most items of a list that are shown, None for all."""
 
-    def __init__(self, collections: Sequence[Collection], still: bool = False) -> None:
-        self.collections, self.still = collections, still
+    def __init__(
+        self, collections: Sequence[Collection], still: bool = False, look: Callable[[], None] = lambda: None
+    ) -> None:
+        self.collections, self.still, self.look = collections, still, look
         self.first = next((collection.first for collection in collections if collection.first is not None), None)
         self.links: list[tuple[str, str]] = []
         self.environment = Environment(

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
+from collections.abc import Generator as Pieces
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Any
@@ -20,10 +21,12 @@ from seelevel.models.base import DEFAULT_API, ApiSettings, Completion, Prompt, S
 from seelevel.models.server.faults import AGAIN, TooSlowError, asked_wait, cause_of, may_succeed
 from seelevel.models.server.messages import Messages
 from seelevel.models.server.names import split_name
-from seelevel.models.server.refusals import BLIND, LASTING, LIMITS, is_flagged, refused_parameter, shortened, without
+from seelevel.models.server.refusals import BLIND, LASTING, is_flagged
 from seelevel.models.server.replicas import Replica, Replicas
 from seelevel.models.server.replies import Replies, request_key
+from seelevel.models.server.sending import SEVERAL, Sender
 from seelevel.models.server.spending import LEDGER, Usage, most_used, priced
+from seelevel.models.server.streaming import STREAM, BrokenOffError, Heard
 from seelevel.models.server.wire import GarbledReplyError, chat, parameters, read_reply
 from seelevel.models.thinking import without_cut_thoughts
 from seelevel.progress import say, waiting_for
@@ -33,8 +36,6 @@ from seelevel.thoughts import CUT
 FIRST_WAIT, LONGEST_WAIT = 0.5, 60.0
 """Seconds before a call is repeated: the first time, and at most if the server does not say how long."""
 EXAMINE_SECONDS, PROBE_SECONDS, EXAMINE_RETRIES = 10.0, 120.0, 2
-SEVERAL = "n"
-"""The parameter that asks for several choices in one reply."""
 MANY = 8
 """If a server refuses so many prompts, all of them and before any answer, the prompts are not the cause."""
 SAID_FROM = 15.0
@@ -65,8 +66,7 @@ class ApiModel:
             raise InputError(
                 f"{name}: a budget needs its price; add it to api.prices as `{self.model}: [read, written]`"
             )
-        self._given_up: set[str] = set()  # parameters that this server refuses
-        self._answered, self._lock = False, threading.Lock()
+        self._sender, self._answered = Sender(name), False
 
     def describe(self) -> str:
         """One line: the name, calls at once, where replies are stored."""
@@ -81,8 +81,7 @@ class ApiModel:
         An answer that the server refuses for good (too long, filtered) is empty, with the reason. If all answers are,
         that is an `InputError`.
         """
-        if sampling.num_beams > 1:
-            raise InputError(f"{self.name}: a server has no beam search; set sampling.num_beams: 1")
+        self._check_beams(sampling)
         keys = [request_key(self.address, self.model, prompt, sampling) for prompt in prompts]
         done: dict[str, Completion] = {}
         todo: dict[str, Prompt] = {}
@@ -109,6 +108,33 @@ class ApiModel:
                 raise InputError(f"{self.name} answers nothing: {reasons}; {remedy}")
             say(f"{self.name}: {notes.total()} of {len(done)} calls without a complete answer: {reasons}")
         return [done[key] for key in keys]
+
+    def stream(self, prompt: Prompt, sampling: Sampling) -> Pieces[str, None, bool]:
+        """The answer of `generate` piece by piece, and whether it ended by itself; whole if it is stored or the server
+        cannot stream. A call is repeated only before its first piece.
+
+        Closing the iterator hangs up. Raises `InputError` with the reason if there is no answer, `ServerError` if it
+        breaks off.
+        """
+        self._check_beams(sampling)
+        key, heard = request_key(self.address, self.model, prompt, sampling), Heard(self._replicas.check)
+        if (stored := self._replies.stored(key)) is not None:
+            completion = self._replicas.cleaned(stored)
+        else:
+            self._replies.prepare()
+            try:
+                completion = yield from heard.of(lambda: self._ask([key], prompt, sampling, heard.stop, heard)[key])
+            except BrokenOffError as error:
+                raise ServerError(f"{self.name}: the answer broke off ({self._messages.shown(str(error))})") from error
+        if completion.note and not completion.text:
+            raise InputError(completion.note)
+        if not heard.any:
+            yield completion.text
+        return completion.finished
+
+    def _check_beams(self, sampling: Sampling) -> None:
+        if sampling.num_beams > 1:
+            raise InputError(f"{self.name}: a server has no beam search; set sampling.num_beams: 1")
 
     def check_reachable(self) -> None:
         """Raise `InputError` if the server cannot be reached, refuses the key or lacks the model; of several servers,
@@ -147,7 +173,7 @@ class ApiModel:
             return None
         body = {"model": self.model, "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1}
         try:
-            self._send(replica, body, min(PROBE_SECONDS, self._timeout), EXAMINE_RETRIES)
+            self._sender.send(replica.client, body, min(PROBE_SECONDS, self._timeout), EXAMINE_RETRIES)
         except openai.APIConnectionError as error:
             return InputError(f"{name}: the server does not answer ({self._messages.lost(error)}); is it busy?")
         except openai.APIStatusError as error:
@@ -188,17 +214,23 @@ class ApiModel:
         answers: dict[str, Completion] = {}
         while len(answers) < len(group) and not stop.is_set():
             missing = [key for key in group if key not in answers]
-            asked = missing[:1] if answers or SEVERAL in self._given_up else missing
+            asked = missing[:1] if answers or SEVERAL in self._sender.given_up else missing
             got = self._ask(asked, group[asked[0]], sampling, stop)
             if len(got) == 1 < len(asked):
-                self._give_up(SEVERAL)
+                self._sender.give_up(SEVERAL)
             answers |= got
         return answers
 
     def _ask(
-        self, keys: Sequence[str], prompt: Prompt, sampling: Sampling, stop: threading.Event
+        self,
+        keys: Sequence[str],
+        prompt: Prompt,
+        sampling: Sampling,
+        stop: threading.Event,
+        heard: Heard | None = None,
     ) -> dict[str, Completion]:
-        """The replies to so many samples of a prompt, or to the first of them, stored at once."""
+        """The replies to so many samples of a prompt, or to the first of them, stored at once. `heard` gets the pieces
+        of a single one."""
         import openai
         import tenacity
 
@@ -214,8 +246,9 @@ class ApiModel:
         body = {"model": self.model, "messages": chat(prompt), **parameters(sampling, prompt.sample)}
         body |= {"logprobs": True} if prompt.sample is not None else {}
         body |= {SEVERAL: len(keys)} if len(keys) > 1 else {}
+        body |= {} if heard is None else STREAM
         try:
-            completions: list[Completion] = again(lambda: self._paid(prompt, sampling, body, stop))
+            completions: list[Completion] = again(lambda: self._paid(prompt, sampling, body, stop, heard))
         except GarbledReplyError as error:
             if not error.note:
                 raise ServerError(
@@ -250,7 +283,7 @@ class ApiModel:
         return answers
 
     def _paid(
-        self, prompt: Prompt, sampling: Sampling, body: dict[str, Any], stop: threading.Event
+        self, prompt: Prompt, sampling: Sampling, body: dict[str, Any], stop: threading.Event, heard: Heard | None
     ) -> list[Completion]:
         """One call within the budget, with its cost recorded. A reply without token counts costs the maximum, a missing
         reply nothing."""
@@ -259,12 +292,15 @@ class ApiModel:
             LEDGER.reserve(most.cost, self.settings.budget)
             used = Usage()
             try:
-                raw = self._send(replica, body, self._timeout)
+                raw = self._sender.send(replica.client, body, self._timeout, heard=heard)
                 used = most
                 completions = [self._replicas.cleaned(c) for c in read_reply(raw, body.get(SEVERAL, 1))]
                 read, written = sum(c.read for c in completions), sum(c.tokens for c in completions)
                 if read or written:
                     used = priced(Usage(1, read, written), self.settings, self.model)
+            except BrokenOffError:
+                used = most
+                raise
             finally:
                 LEDGER.settle(self.name, most.cost, used)
             return completions
@@ -282,38 +318,3 @@ class ApiModel:
             error = state.outcome.exception()
             cause = f"status {error.status_code}" if hasattr(error, "status_code") else self._messages.lost(error)
             say(f"{self.name}: {cause}; a call is repeated in {seconds:.0f} s")
-
-    def _send(self, replica: Replica, body: dict[str, Any], timeout: float, retries: int = 0) -> str:
-        """The raw text of the reply. Raises the library's errors for any status but 200."""
-        import openai
-
-        sent = without(body, self._given_up)
-        try:
-            client = replica.client.with_options(timeout=timeout, max_retries=retries)
-            return str(client.chat.completions.with_raw_response.create(**sent).http_response.text)
-        except openai.APIStatusError as error:
-            error.body = shortened(error.body)
-            one_choice = SEVERAL in sent and "completion choice" in str(error.body)  # of llama.cpp, under status 500
-            if error.status_code not in (400, 422) and not one_choice:
-                raise
-            names = {*sent, *sent.get("extra_body", {})} - {"model", "messages", "extra_body"}
-            if not (name := refused_parameter(error.body, names)):
-                if SEVERAL not in sent:
-                    raise
-                # Servers refuse several choices in many words. If one choice is refused too, they are not the cause.
-                single = {key: value for key, value in body.items() if key != SEVERAL}
-                raw = self._send(replica, single, timeout, retries)
-                self._give_up(SEVERAL)
-                return raw
-            self._give_up(name)
-        return self._send(replica, body, timeout, retries)
-
-    def _give_up(self, name: str) -> None:
-        """Send a parameter no more. Said once; a limit is sent under its newer name."""
-        with self._lock:
-            known = name in self._given_up
-            self._given_up.add(name)
-        if not known and name == SEVERAL:
-            say(f"{self.name} gives one choice per call; each sample is asked for on its own")
-        elif not known and name != LIMITS[0]:
-            say(f"{self.name} accepts no {name}; the server's own setting is used")

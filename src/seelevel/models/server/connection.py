@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import openai
 
 from seelevel.deadline import Deadline
 from seelevel.models.server.faults import RedirectedError, TooSlowError, UnusableReplyError
+from seelevel.models.server.streaming import is_stream
 
 LARGEST = 64 << 20
 """Bytes of the largest reply, as sent and after it is decompressed."""
@@ -33,28 +35,26 @@ class BoundedClient(openai.DefaultHttpxClient):
         super().__init__(headers={"Connection": "close", "Accept-Encoding": "identity"})
 
     def send(self, request: Any, *, stream: bool = False, **options: Any) -> Any:
-        """The whole reply, decompressed.
+        """The whole reply, decompressed. With `stream`, one of server-sent events is still to be read, and closed.
 
         Raises `openai.APIConnectionError` from `TooSlowError`, `UnusableReplyError` or `RedirectedError`, and the HTTP
         library's errors.
         """
         seconds = (request.extensions.get("timeout") or {}).get("read")
-        with Deadline(seconds) as deadline:
-            try:
-                return self._read(request, deadline, {**options, "follow_redirects": False})
-            except (UnusableReplyError, RedirectedError) as error:
-                raise openai.APIConnectionError(request=request) from error
-            except Exception as error:
-                if not deadline.passed and type(error).__name__ not in TIMED_OUT:
-                    raise
-                slow = TooSlowError(f"no complete reply within {seconds:g} s")
-                slow.__cause__ = error
-                raise openai.APIConnectionError(request=request) from slow
+        with ExitStack() as held:
+            deadline = held.enter_context(Deadline(seconds))
+            with _as_lost(request, deadline, seconds):
+                response = self._read(request, deadline, {**options, "follow_redirects": False}, stream)
+            if not response.is_closed:
+                _limit(response, request, deadline, seconds, held.pop_all())
+            return response
 
-    def _read(self, request: Any, deadline: Deadline, options: dict[str, Any]) -> Any:
+    def _read(self, request: Any, deadline: Deadline, options: dict[str, Any], stream: bool) -> Any:
         for _ in range(HOPS):
             request.extensions["trace"] = _watched_by(deadline)
             response = super().send(request, stream=True, **options)
+            if stream and is_stream(response) and not _encodings(response):
+                return response
             try:
                 if response.next_request is None:
                     return _whole(response)
@@ -64,6 +64,43 @@ class BoundedClient(openai.DefaultHttpxClient):
             finally:
                 response.close()
         raise UnusableReplyError(f"over {HOPS} redirects")
+
+
+@contextmanager
+def _as_lost(request: Any, deadline: Deadline, seconds: float | None) -> Iterator[None]:
+    """Limits that are passed inside the block leave it as `openai.APIConnectionError`."""
+    try:
+        yield
+        if deadline.passed:
+            raise TimeoutError("the time is over")  # a connection that is closed looks like the end of a reply
+    except (UnusableReplyError, RedirectedError) as error:
+        raise openai.APIConnectionError(request=request) from error
+    except Exception as error:
+        if not deadline.passed and type(error).__name__ not in TIMED_OUT:
+            raise
+        slow = TooSlowError(f"no complete reply within {seconds:g} s")
+        slow.__cause__ = error
+        raise openai.APIConnectionError(request=request) from slow
+
+
+def _limit(response: Any, request: Any, deadline: Deadline, seconds: float | None, held: ExitStack) -> None:
+    """Keep the limits while a stream is read. `held` is let go when it is closed."""
+    pieces, close = response.iter_bytes, response.close
+
+    def iter_bytes() -> Iterator[bytes]:
+        size = 0
+        with _as_lost(request, deadline, seconds):
+            for piece in pieces():
+                size += len(piece)
+                if size > LARGEST:
+                    raise UnusableReplyError(f"a reply of over {LARGEST >> 20} MiB")
+                yield piece
+
+    def closed() -> None:
+        held.close()
+        close()
+
+    response.iter_bytes, response.close = iter_bytes, closed
 
 
 def _watched_by(deadline: Deadline) -> Callable[[str, dict[str, Any]], None]:
@@ -83,8 +120,7 @@ def _origin(url: Any) -> tuple[str, str, int]:
 def _whole(response: Any) -> Any:
     """The response with its content in memory, decompressed."""
     content = _collected(response.iter_raw())
-    encodings = [name.strip().lower() for name in response.headers.get("content-encoding", "").split(",")]
-    for name in reversed([name for name in encodings if name not in ("", "identity")][:HOPS]):
+    for name in reversed(_encodings(response)[:HOPS]):
         content = _decompressed(content, name)
     dropped = (b"content-encoding", b"content-length", b"transfer-encoding")
     headers = [(name, value) for name, value in response.headers.raw if name.lower() not in dropped]  # in any alphabet
@@ -95,6 +131,11 @@ def _whole(response: Any) -> Any:
         request=response.request,
         extensions={key: value for key, value in response.extensions.items() if key != "network_stream"},
     )
+
+
+def _encodings(response: Any) -> list[str]:
+    names = [name.strip().lower() for name in response.headers.get("content-encoding", "").split(",")]
+    return [name for name in names if name not in ("", "identity")]
 
 
 def _collected(pieces: Iterable[bytes]) -> bytes:

@@ -33,7 +33,17 @@ TOO_MUCH = re.compile(
     r"too (?:large|high|long|many)|at (?:most|least)|maximum|exceed|(?:less|greater) than", re.IGNORECASE
 )
 LIMITS = ("max_tokens", "max_completion_tokens")
-PARAMETERS = ("logprobs", "seed", "repetition_penalty", "min_p", "top_p", "temperature", LIMITS[0])
+PARAMETERS = (
+    "stream_options",
+    "stream",
+    "logprobs",
+    "seed",
+    "repetition_penalty",
+    "min_p",
+    "top_p",
+    "temperature",
+    LIMITS[0],
+)
 """What a server may refuse; of two that it names together, the first is given up."""
 DEEPEST, LONGEST_WORDS, LONGEST_ERROR = 12, 10_000, 200_000
 """Of an error: values inside each other, characters of a text, and of it all as JSON."""

@@ -150,6 +150,11 @@ class Replicas:
             text = secret.removed(text)
         return text
 
+    def check(self, text: str) -> None:
+        """Raise `InputError` if a text that is still growing begins to show a server's key."""
+        for secret in self._secrets():
+            secret.check(text)
+
     def cleaned(self, completion: Completion) -> Completion:
         """The completion without any server's key."""
         for secret in self._secrets():

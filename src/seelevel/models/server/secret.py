@@ -24,6 +24,8 @@ QUOTED_PRINTABLE = re.compile(r"=(?:\r?\n|([0-9A-Fa-f]{2}))")
 BASE64 = re.compile(r"[A-Za-z0-9+/_-]{10,}")
 HEX = re.compile(r"(?:(?:\\x|0x|%)?[0-9A-Fa-f]{2}[\s:,;-]{0,2}){8,}")
 PRINTABLE = re.compile(rb"[\x20-\x7e]{8,}")
+BEGINNING, TAIL = 12, 4096
+"""Of a growing text: so many characters of a key are enough to stop it, and so many at its end are searched."""
 HELD = "it held the key of ${} in an encoded form"
 
 
@@ -58,9 +60,16 @@ class Secret:
             return replace(completion, text="", reasoning="", note=HELD.format(self.variable))
         return replace(completion, **cleaned)
 
-    def _is_hidden_in(self, text: str) -> bool:
-        """Whether the key shows after escapes and encodings are undone, layer by layer."""
-        wanted = self.value.casefold()
+    def check(self, text: str) -> None:
+        """Raise `InputError` if a text that is still growing holds the beginning of the key, plain or encoded."""
+        beginning, end = self.value[:BEGINNING].casefold(), text[-TAIL:]
+        if len(self.value) >= SHORTEST and (beginning in end.casefold() or self._is_hidden_in(end, beginning)):
+            raise InputError(f"the answer was stopped: it showed the key of ${self.variable}")
+
+    def _is_hidden_in(self, text: str, wanted: str = "") -> bool:
+        """Whether the key, or the part of it that is wanted, shows after escapes and encodings are undone, layer by
+        layer."""
+        wanted = wanted or self.value.casefold()
         layer, seen, read = [text], {text}, 0
         for _ in range(LAYERS):
             below: list[str] = []

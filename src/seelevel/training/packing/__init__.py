@@ -183,6 +183,14 @@ def row_parts(ladders: Sequence[TokenisedLadder]) -> tuple[int, int]:
     return branches[0], branches[-1] - branches[0] + answers
 
 
+def unique_tokens(ladders: Sequence[TokenisedLadder], layout: Layout, budget: float = math.inf) -> int:
+    """Tokens of all ladders, without padding. In `shared` what a row shares counts once; `budget` as for `rows_of`."""
+    units = rows_of(ladders, budget) if layout == "shared" else []
+    separate = [ladder for ladder in ladders if ladder.apart or layout == "rows"]
+    shared = sum(row_length([ladders[n] for n in unit]) for unit in units)
+    return shared + sum(len(ids) for ladder in separate for ids in ladder.tokens)
+
+
 def _joined_length(ladders: Sequence[TokenisedLadder]) -> int | None:
     """`row_length`, None where the ladders are to stay apart: other pictures, or one ladder twice in a step."""
     if len({one.images for one in ladders}) > 1 or len({one.id for one in ladders}) < len(ladders):

@@ -25,19 +25,23 @@ from torch.nn.functional import pad
 from transformers import Cache, DynamicCache
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer, LinearAttentionCacheLayerMixin
 
+from seelevel.training.packing import offload
+
 Runs = list[tuple[int, int]]
 """Pairs of a prefix's row and the number of consecutive rows that continue it."""
 PLAIN = (DynamicLayer, DynamicSlidingWindowLayer)
 """Layers of keys and values alone."""
 
 
-def new_cache(model: Any) -> Any:
-    """An empty cache for a model."""
+def new_cache(model: Any, on_host: bool = False) -> Any:
+    """An empty cache for a model. on_host: layers of keys and values alone have them in the host's memory."""
     cache = _outside_graphs()(config=model.config)
     cache.layers = [
         _become(layer, _Assigned) if isinstance(layer, LinearAttentionCacheLayerMixin) else layer
         for layer in cache.layers
     ]
+    if on_host:
+        cache.layers = [_become(layer, _OnHost) if type(layer) in PLAIN else layer for layer in cache.layers]
     return cache
 
 
@@ -58,12 +62,16 @@ def forked(cache: Any, owner: Tensor, last: bool = False) -> Any:
     copied, joins = duplicate(cache), _Joins()
     runs = [(row, len([*same])) for row, same in groupby(owner.tolist())]
     for number, layer in enumerate(copied.layers):
-        if last and type(layer) in PLAIN and layer.is_initialized:
+        if last and _is_plain(layer) and layer.is_initialized:
             copied.layers[number] = _become(layer, _Read)
             copied.layers[number].runs, copied.layers[number].joins = runs, joins
         else:
             layer.reorder_cache(owner)
     return copied
+
+
+def _is_plain(layer: Any) -> bool:
+    return type(layer) in (*PLAIN, *(_changed(kind, _OnHost) for kind in PLAIN))
 
 
 def duplicate(cache: Any, place: int | None = None) -> Any:
@@ -89,6 +97,24 @@ def cache_argument(model: Any) -> str:
     """The name of a model's argument for a cache; empty if it takes none."""
     names = inspect.signature(type(model).forward).parameters
     return next((name for name in ("past_key_values", "cache") if name in names), "")
+
+
+class _OnHost:
+    """Keys and values that are in the host's memory between the passes of their layer."""
+
+    def update(self: Any, keys: Tensor, values: Tensor, *args: Any, **options: Any) -> tuple[Tensor, Tensor]:
+        self._fetch()
+        joined: tuple[Tensor, Tensor] = super().update(keys, values, *args, **options)  # type: ignore[misc]
+        self.keys, self.values = offload.to_host(self.keys), offload.to_host(self.values)
+        return joined
+
+    def reorder_cache(self: Any, owner: Tensor) -> None:
+        self._fetch()
+        super().reorder_cache(owner)  # type: ignore[misc]
+
+    def _fetch(self: Any) -> None:
+        if self.is_initialized:
+            self.keys, self.values = (offload.to_device(part, self.device) for part in (self.keys, self.values))
 
 
 class _Read:
@@ -118,10 +144,11 @@ class _Join:
     def made(self) -> Tensor:
         """[n, heads, P + L, width]."""
         rows, each = len(self.before), self.runs[0][1]
+        before = offload.to_device(self.before, self.own.device)
         if self.runs == [(row, each) for row in range(rows)]:  # each key is copied once, and gradients add up in order
-            copies = self.before[:, None].expand(-1, each, -1, -1, -1)
+            copies = before[:, None].expand(-1, each, -1, -1, -1)
             return torch.cat([copies, self.own.unflatten(0, (rows, each))], 3).flatten(0, 1)
-        copies = torch.cat([self.before[row, None].expand(count, -1, -1, -1) for row, count in self.runs])
+        copies = torch.cat([before[row, None].expand(count, -1, -1, -1) for row, count in self.runs])
         return torch.cat([copies, self.own], 2)
 
     def is_of(self, saved: Tensor) -> bool:

@@ -1,0 +1,134 @@
+"""A server's answer piece by piece."""
+
+from __future__ import annotations
+
+import json
+import queue
+import threading
+from collections.abc import Callable
+from collections.abc import Generator as Pieces
+from typing import Any
+
+from seelevel.models.base import Completion
+from seelevel.models.server.wire import THOUGHTS, GarbledReplyError
+
+STREAM = {"stream": True, "stream_options": {"include_usage": True}}
+"""What asks for a stream, and for the count of its tokens."""
+PATIENCE = 0.2
+"""Seconds after which a wait for the server gives an empty piece, so that whoever reads can stop it."""
+HALF = ("\ud800", "\udbff")
+"""A character between these is the first half of one that needs two; the second may come with the next piece."""
+
+
+class BrokenOffError(Exception):
+    """An answer that ended after its first piece and before its end: it was paid for, and is not asked for again."""
+
+
+class Heard:
+    """The pieces of one call, which a thread of its own makes. check: raises for a text that must not be shown;
+    `any`: whether there was a piece."""
+
+    def __init__(self, check: Callable[[str], None]) -> None:
+        self.stop, self.any = threading.Event(), False
+        self._check, self._text, self._waiting = check, "", ""
+        self._pieces = queue.SimpleQueue[str | None]()
+
+    def of(self, call: Callable[[], Completion]) -> Pieces[str, None, Completion]:
+        """The pieces that a call puts here, empty ones while the server is silent, and then what it returns. Closing
+        the iterator hangs up as soon as the server says another word. Raises what the call raises."""
+        done, errors = list[Completion](), list[BaseException]()
+
+        def answer() -> None:
+            try:
+                done.append(call())
+            except BaseException as error:  # raised where the pieces are read
+                errors.append(error)
+            finally:
+                self._pieces.put(None)
+
+        threading.Thread(target=answer, name="answer", daemon=True).start()
+        try:
+            while (piece := self._next()) is not None:
+                yield piece
+        finally:
+            self.stop.set()
+        if errors:
+            raise errors[0]
+        return done[0]
+
+    def _next(self) -> str | None:
+        try:
+            return self._pieces.get(timeout=PATIENCE)
+        except queue.Empty:
+            return ""
+
+    def reply(self, client: Any, sent: dict[str, Any]) -> str:
+        """Send a request and pass on the pieces of its answer; returns the reply as it would have come whole.
+
+        Raises the library's errors before the first piece, and `BrokenOffError` after it.
+        """
+        import openai
+
+        stream = client.chat.completions.create(**sent)
+        with stream:
+            if not is_stream(stream.response):  # it does not know what a stream is
+                return str(stream.response.text)
+            message, ending, usage = dict[str, str](), None, None
+            try:
+                for chunk in stream:
+                    given = chunk.to_dict()
+                    usage = given.get("usage") or usage
+                    choice = _first(given.get("choices"))
+                    ending = choice.get("finish_reason") or ending
+                    self._hear(choice.get("delta"), message)
+                    if self.stop.is_set():
+                        raise BrokenOffError("stopped")
+            except (openai.APIError, ValueError) as error:
+                if self.any:
+                    raise BrokenOffError(_reason(error)) from error
+                if isinstance(error, openai.APIConnectionError):
+                    raise
+                raise GarbledReplyError(str(error)) from error
+        if ending is None and self.any:
+            raise BrokenOffError("the server hung up")
+        choices = [{"message": message, "finish_reason": ending}] if message or ending else None
+        return json.dumps({"choices": choices, "usage": usage})
+
+    def _hear(self, delta: Any, message: dict[str, str]) -> None:
+        """Add what a piece brings to the message, and pass on its words."""
+        if not isinstance(delta, dict):
+            return
+        for field in ("content", "refusal", *THOUGHTS):
+            if isinstance(value := delta.get(field), str) and value:
+                message[field] = message.get(field, "") + value
+                if field in ("content", "refusal"):
+                    self._say(value)
+
+    def _say(self, text: str) -> None:
+        self._waiting += text
+        if HALF[0] <= self._waiting[-1] <= HALF[1]:
+            return
+        whole, self._waiting = self._waiting.encode("utf-16", "surrogatepass").decode("utf-16", "replace"), ""
+        self._text += whole
+        self._check(self._text)
+        self.any = True
+        self._pieces.put(whole)
+
+
+def is_stream(response: Any) -> bool:
+    """Whether a reply is one of server-sent events."""
+    kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+    return bool(response.status_code == 200 and kind == "text/event-stream")
+
+
+def _first(choices: Any) -> dict[str, Any]:
+    """The first choice of a piece; an empty one if there is none, as in the last piece, which has the counts."""
+    choice = choices[0] if isinstance(choices, list) and choices else None
+    return choice if isinstance(choice, dict) else {}
+
+
+def _reason(error: BaseException) -> str:
+    from seelevel.models.server.faults import cause_of
+
+    cause = cause_of(error)
+    return " ".join(str(cause).split())[:120] or type(cause).__name__
