@@ -1,4 +1,4 @@
-"""The measurements of scale: costs from sizes and times, the judge's limits, and a small real run beside its forecast."""
+"""The measurements of scale: costs from sizes and times, the judge's limits, and a small run beside its forecast."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from benchmarks.scale_check import Case
 from benchmarks.scale_server import Limited, verdict
 from seelevel.check.judge_prompts import LISTWISE
 from seelevel.judge.replies import parse_ratings
-from seelevel.templates import filled
+from seelevel.templates import compiled, rendered
 
 RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
 
@@ -57,7 +57,7 @@ def test_the_judge_refuses_what_is_too_much_until_the_next_minute(monkeypatch: p
 @pytest.mark.unit
 def test_the_judges_ratings_are_as_many_as_the_answers() -> None:
     answer = [{"question": "What is there?", "reference": "", "answer": "A dog."}]
-    asked = filled(LISTWISE, pictures=0, image_content=[], rounds=1, answers=[answer] * 5)
+    asked = rendered(compiled(LISTWISE), pictures=0, image_content=[], rounds=1, answers=[answer] * 5)
     assert len(parse_ratings(verdict(asked), 5, 10)) == 5
 
 
