@@ -12,6 +12,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,9 @@ from benchmarks.scale_sim import simulate
 
 PROMPTS, K, GPUS = 1_000_000, 8, (1, 8, 64)
 MEASURED = Path(__file__).parent / "results" / "scale-sim.json"
-WINDOWS = (300.0, 12.0)
-"""Simulated seconds of a stage with a judge, for one worker and for several, whose questions are many. Its rate is
-taken for the whole stage: it soon repeats itself."""
+WINDOWS, ROUNDS = (600.0, 18.0), 12
+"""Simulated seconds of a stage with a judge, for one worker and for several, whose questions are many; at least so
+many rounds in which each thread asks once. The rate is taken for the whole stage: it soon repeats itself."""
 ASSUMED = {
     "tokens per second of a GPU": (3_281, 6_562),
     "tokens per answer": 100,
@@ -165,17 +166,18 @@ def _judged(
 def judged(
     measured: Mapping[str, Any], each: Mapping[str, float], shown: int, workers: int, calls: int, which: int
 ) -> Outcome:
-    """The rate of a window, for all prompts."""
+    """The rate of a window without its first third, for all prompts."""
     judge = Judge(calls, ASSUMED["judge, seconds per call"], spread=0.5, client=measured["calls"]["seconds"])
     if shown:
         ray = _ray(measured, which)
         judge = replace(judge, state=ray["question"], poll=ray["asking"])
     stage = Stage(PROMPTS, calls=1, driver=_ray(measured)["driver"] if shown else 0.0)
-    window = WINDOWS[workers > 1]
-    outcome = simulate(stage, replace(_workers(measured, workers), start=0.0), judge, until=window)
-    scale = PROMPTS / outcome.calls["answered"] * (window - judge.latency) / window  # the first replies take a latency
-    outcome.seconds *= scale
-    outcome.busy = Counter({resource: busy * scale for resource, busy in outcome.busy.items()})
+    window = max(WINDOWS[workers > 1], ROUNDS * workers * min(calls, stage.size) * judge.state)
+    run = partial(simulate, stage, replace(_workers(measured, workers), start=0.0), judge)
+    begin, outcome = run(until=window / 3), run(until=window)
+    scale = PROMPTS / (outcome.calls["answered"] - begin.calls["answered"])
+    outcome.seconds = (window - begin.seconds) * scale
+    outcome.busy = Counter({name: (busy - begin.busy[name]) * scale for name, busy in outcome.busy.items()})
     outcome.seconds += each["count"] * PROMPTS
     return outcome
 
