@@ -16,6 +16,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Generator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import simpy
@@ -71,11 +72,11 @@ class _Simulation:
     def run(self, until: float | None) -> Outcome:
         self.env.process(self._whole())
         self.env.run(self.finished if until is None else until)
-        self.out.seconds = self.env.now
-        self.out.busy["workers"] /= max(self.workers.count, 1)
+        busy = Counter(self.out.busy)  # a copy: work in progress is still counted when its generator is dropped
+        busy["workers"] /= max(self.workers.count, 1)
         if self.judge is not None:
-            self.out.busy["judge"] /= self.judge.at_once
-        return self.out
+            busy["judge"] /= self.judge.at_once
+        return replace(self.out, seconds=self.env.now, busy=busy)
 
     def _whole(self) -> Steps:
         yield from self._work(self.stage.before, "first process")

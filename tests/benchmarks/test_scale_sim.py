@@ -115,3 +115,10 @@ def test_many_workers_that_look_for_a_free_place_keep_the_limits_busy() -> None:
     few, many = (simulate(stage, Workers(count), judge) for count in (1, 16))
     assert many.share("limits") > 0.9 > few.share("limits")
     assert many.seconds > few.seconds * 1.1
+
+
+def test_the_beginning_of_a_run_is_the_same_run() -> None:
+    stage, judge = Stage(prompts=640, calls=1), Judge(8, latency=2.0, spread=0.5)
+    begin, whole = (simulate(stage, Workers(), judge, until=until) for until in (40.0, None))
+    assert begin.seconds == 40 and 0 < begin.calls["answered"] < whole.calls["answered"] == 640
+    assert 0.5 < begin.share("judge") <= 1
