@@ -117,6 +117,7 @@ bench: setup
 	HF_HUB_OFFLINE=1 $(BIN)/python -m benchmarks.check --json > $(RUNS)/bench-check.json
 	$(BIN)/python -m benchmarks.scoring --json > $(RUNS)/bench-scoring.json
 	$(BIN)/python -m benchmarks.bookkeeping --json > $(RUNS)/bench-bookkeeping.json
+	HF_HUB_OFFLINE=1 $(BIN)/python -W ignore -m benchmarks.long_prefix > $(RUNS)/bench-long-prefix.md
 
 # Twelve minutes on an idle H100 or H200, with the PyTorch for it installed. It adds lines to $(RUNS)/gpu/gpu.jsonl.
 bench-gpu: setup
