@@ -62,3 +62,34 @@ def last_dies_once(folder: Path) -> Callable[[], Callable[[str], None]]:
         (folder / job).touch()
 
     return lambda: work
+
+
+def notes_its_machine(folder: Path) -> Callable[[], Callable[[int], None]]:
+    """Starts work that names its machine in a folder, and that lasts until three have, or a minute."""
+
+    def work(job: int) -> None:
+        import ray
+
+        (folder / f"machine-{ray.get_runtime_context().get_node_id()}").touch()
+        until = time.monotonic() + 60
+        while len(list(folder.glob("machine-*"))) < 3 and time.monotonic() < until:
+            time.sleep(0.1)
+
+    return lambda: work
+
+
+def outlasts_the_other_worker(folder: Path) -> Callable[[], Callable[[str], bool]]:
+    """Starts work whose job `long` returns whether the process of the job `short` has ended within half a minute."""
+
+    def work(job: str) -> bool:
+        if job == "short":
+            (folder / "short").write_text(str(os.getpid()))
+            return True
+        until = time.monotonic() + 30
+        while time.monotonic() < until:
+            if (folder / "short").exists() and not Path("/proc", (folder / "short").read_text() or "self").exists():
+                return True
+            time.sleep(0.05)
+        return False
+
+    return lambda: work

@@ -19,7 +19,7 @@ from seelevel.models.server.spending import LEDGER
 from seelevel.pipeline import Run
 from seelevel.recipe import load_recipe
 from seelevel.store import StageFolder, shards
-from tests.engine.instant import last_dies_once, write_prompts
+from tests.engine.instant import last_dies_once, outlasts_the_other_worker, write_prompts
 from tests.models.faulty_server import serving
 
 ray = pytest.importorskip("ray", reason="seelevel[ray] is not installed")
@@ -92,11 +92,19 @@ def test_an_error_of_the_user_comes_back_as_it_is(cluster: Any, kept: Path, tmp_
         generated(source, tmp_path / "ray", ModelRef("nobody", str(tmp_path / "nobody")))
 
 
-def test_an_idle_worker_takes_the_shard_of_one_that_died(cluster: Any, kept: Path, tmp_path: Path) -> None:
+def test_another_worker_takes_the_last_shard_of_one_that_died(cluster: Any, kept: Path, tmp_path: Path) -> None:
     done: list[str] = []
     with engine_of(on(cluster, workers=2)):
         each_job(["last", "first"], last_dies_once(tmp_path), lambda job, _: done.append(job))
     assert done == ["first", "last"]
+
+
+def test_a_worker_ends_when_no_shard_waits(cluster: Any, kept: Path, tmp_path: Path) -> None:
+    """So that a machine can be taken back while others are still at work."""
+    ended: dict[str, bool] = {}
+    with engine_of(on(cluster, workers=2)):
+        each_job(["long", "short"], outlasts_the_other_worker(tmp_path), ended.__setitem__)
+    assert ended == {"long": True, "short": True}
 
 
 def test_a_cluster_that_is_not_there_is_refused() -> None:

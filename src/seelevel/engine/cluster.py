@@ -215,8 +215,8 @@ class _Pool:
             self._assign()
 
     def _assign(self) -> None:
-        """Give the jobs that wait to idle workers, and start workers for the rest, as far as there is room: a cluster
-        may grow and shrink meanwhile."""
+        """Give the jobs that wait to idle workers, and start workers for the rest, as far as there is room or as many
+        as the settings say: those that have no room yet make a cluster grow. End the others: it may shrink then."""
         busy = {name for name, _ in self.running.values()}
         for name in [name for name in self.actors if name not in busy][: len(self.waiting)]:
             job = self.waiting.popleft()
@@ -226,6 +226,11 @@ class _Pool:
             name, actor = self.cluster.worker(self.start)
             self.actors[name] = actor
             self.running[actor.ready.remote(__version__, str(Path.cwd()), sys.path)] = (name, [])
+        at_work = {name for name, job in self.running.values() if job}
+        spare = max(len(self.actors) - len(self.waiting) - len(at_work), 0)
+        for name in [name for name in reversed(self.actors) if name not in at_work][:spare]:
+            self.ray.kill(self.actors.pop(name))
+            self.running = {reference: given for reference, given in self.running.items() if given[0] != name}
 
     def _died(self, name: str, job: list[Any], error: BaseException) -> None:
         self.ray.kill(self.actors.pop(name))  # it may only be out of reach, and must not go on

@@ -18,7 +18,9 @@ class EngineSettings(BaseModel):
 
     name: Literal["local", "ray"] = "local"
     address: str | None = Field(default=None, description="a cluster, host:port or auto; null: one on this machine")
-    workers: int | None = Field(default=None, ge=1, description="the most at once; null: as many as there is room for")
+    workers: int | None = Field(
+        default=None, ge=1, description="the most at once, for which a cluster may grow; null: as there is room"
+    )
     cpus: float = Field(default=1, ge=0, allow_inf_nan=False, description="processors of a worker")
     gpus: float = Field(default=0, ge=0, allow_inf_nan=False, description="GPUs of a worker")
 
