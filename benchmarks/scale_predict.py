@@ -21,7 +21,7 @@ from benchmarks.scale_sim import simulate
 
 PROMPTS, K, GPUS = 1_000_000, 8, (1, 8, 64)
 MEASURED = Path(__file__).parent / "results" / "scale-sim.json"
-WINDOWS, ROUNDS = (600.0, 18.0), 12
+WINDOWS, ROUNDS = (600.0, 18.0), 6
 """Simulated seconds of a stage with a judge, for one worker and for several, whose questions are many; at least so
 many rounds in which each thread asks once. The rate is taken for the whole stage: it soon repeats itself."""
 ASSUMED = {
