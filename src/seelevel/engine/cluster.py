@@ -119,7 +119,7 @@ class Cluster:
         except (OSError, ValueError, RuntimeError) as error:
             raise InputError(
                 f"engine.address: the Ray cluster {address} cannot be reached ({_cause(error)}); "
-                "start it with `ray start --head`, or leave address out"
+                "start it with `ray start --head`, set RAY_AUTH_MODE=token if it has a token, or leave address out"
             ) from error
         finally:
             if threading.current_thread() is threading.main_thread():
