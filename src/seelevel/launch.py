@@ -204,11 +204,13 @@ def failure(failures: Mapping[int, Any], processes: int) -> Exception:
     message = cause.message if isinstance(cause.message, str) else str(cause.message.get("message", ""))
     line = message.removeprefix("seelevel: ")
     if rank in killed:
-        # torchrun kills one that does not end when it is told to. The others have then waited for it in vain.
-        hung = any(LOST in str(f.message) for f in failures.values())
+        if any(LOST in str(other.message) for other in failures.values()):
+            # It did not end when torchrun told it to, after the others had waited for it in vain.
+            return RankLostError(f"rank {rank} of {processes} did not answer any more; the same command continues")
         hint = f", {KILLED}" if cause.signal_name() == signal.SIGKILL.name else ""
-        how = "did not answer any more" if hung else f"was killed ({cause.signal_name()}{hint})"
-        return RankLostError(f"rank {rank} of {processes} {how}; the same command continues")
+        return RankLostError(
+            f"rank {rank} of {processes} was killed ({cause.signal_name()}{hint}); the same command continues"
+        )
     if LOST in message:
         return RankLostError(line)
     if cause.exitcode == 2 and line != message:
