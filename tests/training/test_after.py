@@ -210,5 +210,5 @@ def test_only_the_snapshots_up_to_a_checkpoint_are_kept(tmp_path: Path) -> None:
         (folder / name).mkdir(parents=True)
     (folder / "notes.txt").touch()
     (folder / "step-15").symlink_to(tmp_path)
-    Snapshots(tmp_path, [5, 10, 15], lambda place: None, 1).clear(after=5)
+    Snapshots(tmp_path, [5, 10, 15], lambda: lambda place: None, 1).clear(after=5)
     assert [path.name for path in folder.iterdir()] == ["step-5"] and tmp_path.is_dir()

@@ -9,7 +9,6 @@ from accelerate.utils import gather_object
 from torch import Tensor
 
 from seelevel.progress import Progress
-from seelevel.training.ahead import ahead
 from seelevel.training.compiling import uncompiled
 from seelevel.training.logprobs import token_logprobs
 from seelevel.training.margins import LadderLogprobs, Summed
@@ -59,10 +58,9 @@ def _trained_values(trainer: PreferenceTrainer, data: Prepared, places: Sequence
     ]
     sums = dict[int, list[float]]()
     with Progress("log-probs after", total=len(mine), unit="passes") as bar, uncompiled():
-        batches = ahead(map(trainer.collated, mine), trainer.args.device)
-        for chosen, batch in zip(mine, batches, strict=True):
+        for chosen, batch in zip(mine, trainer.batches(mine), strict=True):
             with trainer.accelerator.autocast():
-                values = token_logprobs(model, batch.to(trainer.args.device)).values.cpu()
+                values = token_logprobs(model, batch).values.cpu()
             scored = [sum(_lengths(data.tokenised[place])) for place in chosen]
             of_ladders = values[: sum(scored)].split(scored)  # after them come the ladders' views
             sums |= {n: _sums(part, data.tokenised[n]) for n, part in zip(chosen, of_ladders, strict=True)}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -26,6 +26,7 @@ from seelevel.models.local import LocalModel
 from seelevel.opening import read_text
 from seelevel.progress import say
 from seelevel.store import cache_folder, clear_unfinished, expand_path, write_atomically, write_folder, write_json
+from seelevel.training import zero
 from seelevel.training.after import evenly, logprobs_after
 from seelevel.training.agreement import Agreed, check_compiled, check_head, check_rows, checked_layout
 from seelevel.training.compiling import uncompiled
@@ -47,9 +48,10 @@ from seelevel.training.prepare import Prepared, ladder_content, prepare
 from seelevel.training.reference import by_level, data_fingerprint, reference_logprobs, weights_fingerprint
 from seelevel.training.saving import check_weights_finite, json_lines, model_bytes, model_writer, trained_weights
 from seelevel.training.settings import TOKENS_PER_BATCH, TRACKING, Layout, TrainSettings, precision
+from seelevel.training.sharding import taken_over
 from seelevel.training.snapshots import Snapshots, snapshot_steps
-from seelevel.training.step_log import lines_of
-from seelevel.training.trainer import FALL_WINDOW, Plan, PreferenceTrainer, best_fallen
+from seelevel.training.step_log import FALL_WINDOW, best_fallen, lines_of
+from seelevel.training.trainer import Plan, PreferenceTrainer
 
 MAX_WARMUP = 0.1
 """The largest share of the steps that may be warm-up, for trainings shorter than `warmup_steps` expects."""
@@ -57,7 +59,7 @@ MAX_WARMUP = 0.1
 
 @dataclass(frozen=True)
 class Job:
-    """One training as the caller asks for it."""
+    """One training as the caller asks for it. `shard`: with FSDP2; `zero`: with this configuration of DeepSpeed."""
 
     ladders: Sequence[Ladder]
     model: str
@@ -65,6 +67,8 @@ class Job:
     out: Path
     seed: int
     label: str
+    shard: bool = False
+    zero: dict[str, Any] | None = None
 
     @property
     def target(self) -> Path:
@@ -116,16 +120,17 @@ def fit(
     `model_path` may be an adapter's folder. Then that adapter is trained, and the reference is the model with the
     adapter as loaded.
     """
-    job = Job(ladders, model_path, settings, out, seed, label)
-    if (facts := _finished(job)) is not None:
-        return facts
-    if reason := settings.objective.why_unusable(ladders):
-        raise InputError(reason)
-    session, _, trainer = _ready(job)
-    if settings.trackers:
-        _track(job, session, trainer)
-    _train(job, session, trainer)
-    return _save(job, session, trainer)
+    with taken_over() as shard, zero.taken_over() as split:
+        job = Job(ladders, model_path, settings, out, seed, label, shard, split)
+        if (facts := _finished(job)) is not None:
+            return facts
+        if reason := settings.objective.why_unusable(ladders):
+            raise InputError(reason)
+        session, _, trainer = _ready(job)
+        if settings.trackers:
+            _track(job, session, trainer)
+        _train(job, session, trainer)
+        return _save(job, session, trainer)
 
 
 def rehearse(ladder: Ladder, model_path: str, settings: TrainSettings, out: Path) -> str:
@@ -176,6 +181,8 @@ def _load(job: Job) -> Session:
     """Load the model, then tokenise the ladders for it."""
     settings, device = job.settings, chosen_device(job.settings.device)
     dtype, mixed = precision(settings, device, adapters=base_of_adapter(job.model) is not None)
+    if job.zero is not None:
+        zero.check_settings(job.label, settings, dtype, device)
     arguments = _arguments(job, device, mixed)
     if arguments.process_index == 0:
         for folder in (job.out, job.out / "checkpoints"):
@@ -222,7 +229,12 @@ def _trainer(job: Job, session: Session, agreed: Agreed, reference: Sequence[Ten
     content = data_fingerprint(data.tokenised, data.images)
     answers = settings.answers_per_pass if isinstance(settings.answers_per_pass, int) else None
     fingerprint = digest(job.key, session.weights, content, data.interactions, agreed, job.seed)
-    plan = Plan(settings, agreed, session.budget, answers, fingerprint, job.label, job.out / "log.jsonl")
+    shard = job.shard and arguments.world_size > 1
+    plan = Plan(settings, agreed, session.budget, answers, fingerprint, job.label, job.out / "log.jsonl", shard)
+    if job.zero is not None:
+        from seelevel.training.zero_trainer import ZeroTrainer
+
+        return ZeroTrainer(job.zero, model, arguments, data, reference, plan)
     return PreferenceTrainer(model, arguments, data, reference, plan)
 
 
@@ -241,21 +253,23 @@ def _track(job: Job, session: Session, trainer: PreferenceTrainer) -> None:
     name = f"{job.out.parent.name}-{job.label}-{digest(str(job.out.resolve()), fingerprint)[:8]}"
     place = Place(job.out, Path(trainer.args.output_dir), name, fingerprint)
     prompts = fixed_prompts(session.data.ladders, job.settings.objective.conditions(job.ladders))
+    if trainer.plan.shard or job.zero:
+        say(f"{job.label}: trackers get figures but no answers, because one process alone cannot ask a split model")
+        prompts = []
     trainer.add_callback(Tracking(job.settings.trackers, job.settings.report_every, place, prompts, ask))
 
 
 def _train(job: Job, session: Session, trainer: PreferenceTrainer) -> None:
     """Train to the end, from the newest checkpoint if there is one."""
-    model, settings = trainer.trained, job.settings
+    model, settings, processes = trainer.trained, job.settings, session.arguments.world_size
     say(
         f"{job.label}: {len(session.data.ladders)} ladders, {trainer.steps} steps of {settings.ladders_per_step}, "
         f"{settings.objective.name}, layout {trainer.plan.agreed.layout}; {trained_weights(model):,} weights train, "
-        f"{session.dtype} on {session.device}"
+        f"{session.dtype} on {session.device}{f', split over {processes} processes (FSDP2)' * trainer.plan.shard}"
     )
     checkpoint = trainer.last_checkpoint()
-    write = model_writer(model, session.processor, settings.objective.conditions(job.ladders))
     wanted = snapshot_steps(trainer.steps, settings.snapshot_count)
-    snapshots = Snapshots(job.out, wanted, write, model_bytes(model))
+    snapshots = Snapshots(job.out, wanted, lambda: _writer(job, session, trainer), model_bytes(model))
     if session.arguments.process_index == 0:
         snapshots.clear(after=int(checkpoint.rpartition("-")[2]) if checkpoint else 0)
     trainer.add_callback(snapshots)
@@ -263,6 +277,11 @@ def _train(job: Job, session: Session, trainer: PreferenceTrainer) -> None:
         say(f"{job.label}: goes on from {Path(checkpoint).name}")
     trainer.train(resume_from_checkpoint=checkpoint)
     check_weights_finite(model, job.label)
+
+
+def _writer(job: Job, session: Session, trainer: PreferenceTrainer) -> Callable[[Path], None]:
+    conditions = job.settings.objective.conditions(job.ladders)
+    return model_writer(trainer.trained, session.processor, conditions, trainer.whole_weights())
 
 
 def _save(job: Job, session: Session, trainer: PreferenceTrainer) -> dict[str, Any]:
@@ -287,14 +306,14 @@ def _save(job: Job, session: Session, trainer: PreferenceTrainer) -> dict[str, A
     after = logprobs_after(trainer, session.data, places) if places else []
     if after:
         facts["in_order"] = in_order([session.data.ladders[place] for place in places], after)
+    write = _writer(job, session, trainer)
     if session.arguments.process_index == 0:
         write_atomically(job.out / "log.jsonl", lines_of(history))
         write_atomically(job.out / "left_out.jsonl", json_lines([asdict(entry) for entry in left_out]))
         if after:
             write_logprobs(job.out / LOGPROBS, after)
         write_json(job.out / "training.json", {**facts, "request": job.fingerprint})
-        conditions = job.settings.objective.conditions(job.ladders)
-        write_folder(job.target, model_writer(model, session.processor, conditions), model_bytes(model))
+        write_folder(job.target, write, model_bytes(model))
         _remove_working_files(job)
     trainer.accelerator.wait_for_everyone()
     return facts

@@ -19,15 +19,15 @@ def snapshot_steps(steps: int, count: int) -> list[int]:
 
 
 class Snapshots(TrainerCallback):
-    """Writes `snapshots/step-<n>`, whole or not at all, when step n is done. `write` fills the folder of a model,
-    of about `size` bytes.
+    """Writes `snapshots/step-<n>`, whole or not at all, when step n is done. `writer()`, called in every process,
+    gives what fills the folder of a model, of about `size` bytes.
 
     A snapshot comes before a checkpoint of the same step. So a training that resumes from a checkpoint has all
     snapshots up to it, and writes the later ones again, with the same bytes.
     """
 
-    def __init__(self, out: Path, steps: list[int], write: Callable[[Path], None], size: int) -> None:
-        self.folder, self.steps, self.write, self.size = out / SNAPSHOTS, frozenset(steps), write, size
+    def __init__(self, out: Path, steps: list[int], writer: Callable[[], Callable[[Path], None]], size: int) -> None:
+        self.folder, self.steps, self.writer, self.size = out / SNAPSHOTS, frozenset(steps), writer, size
 
     def clear(self, after: int) -> None:
         """Delete what this training would not have written until step `after`."""
@@ -41,5 +41,7 @@ class Snapshots(TrainerCallback):
                 path.unlink()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        if state.global_step in self.steps and args.process_index == 0:
-            write_folder(self.folder / f"{SNAPSHOT}{state.global_step}", self.write, self.size)
+        if state.global_step in self.steps:
+            write = self.writer()
+            if args.process_index == 0:
+                write_folder(self.folder / f"{SNAPSHOT}{state.global_step}", write, self.size)

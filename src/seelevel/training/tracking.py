@@ -68,7 +68,7 @@ def fixed_prompts(ladders: Sequence[Ladder], conditions: Conditions | None) -> l
 class Tracking(TrainerCallback):
     """Hands a training's events to its trackers.
 
-    `ask` answers the fixed prompts; it is called before the first step, every `every` steps, and after the last one.
+    `ask` answers the fixed prompts, if there are any: before the first step, every `every` steps, and after the last.
     Raises `InputError` if a tracker cannot be imported (`requirements.check_trackers` finds most of these in time).
     """
 
@@ -119,6 +119,8 @@ class Tracking(TrainerCallback):
         write_json(self._place.checkpoints / RECORD, {"fingerprint": self._place.fingerprint, "step": step})
 
     def _show(self, step: int) -> None:
+        if not self._prompts:
+            return
         answers = self._ask(self._prompts)
         rows = [
             Asked(_question(prompt), tuple(prompt.images), completion.text or completion.note)

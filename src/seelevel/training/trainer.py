@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import math
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import torch
 from accelerate.utils import gather_object
 from peft import PeftModel
 from torch import Tensor
+from torch.distributed.tensor import DTensor
 from torch.utils.data import SequentialSampler
 from transformers import PrinterCallback, Trainer, TrainingArguments
 
@@ -28,18 +30,19 @@ from seelevel.training.balance import balance_steps
 from seelevel.training.checkpoints import checkpoints, seal
 from seelevel.training.logprobs import Policy, token_logprobs
 from seelevel.training.objectives import OBJECTIVES
+from seelevel.training.objectives.logprobs import TokenLogprobs
 from seelevel.training.objectives.logs import Logs, joined
-from seelevel.training.objectives.ratios import relative_error
 from seelevel.training.objectives.settings import Objective
-from seelevel.training.packing import Batch, collate, row_parts, rows_of, unique_tokens
+from seelevel.training.packing import Batch, collate, row_parts, rows_of
+from seelevel.training.packing.tokens import NOT_SCORED
 from seelevel.training.prepare import Prepared
-from seelevel.training.rounding import FLOAT32, unit
+from seelevel.training.rounding import unit
+from seelevel.training.saving import numbers
 from seelevel.training.schedule import buckets, linked, schedule
 from seelevel.training.settings import TrainSettings
-from seelevel.training.step_log import StepLog
+from seelevel.training.sharding import Alike, Sharded, load_states, save_states
+from seelevel.training.step_log import FALL_WINDOW, StepLog, best_fallen
 
-FALL_WINDOW = 20
-"""The warning needs this many steps with the best responses' log-probability below the reference's."""
 KEPT_CHECKPOINTS = 1
 
 
@@ -48,7 +51,7 @@ class Plan:
     """How to train. `agreed`, `tokens_per_batch` (padded, in one forward pass) and `answers` (in one segment of it, see
     `packing.collate`) are the ones decided for this model; `fingerprint` is of everything that changes the result, and
     only checkpoints that carry it are resumed; `label` is the name of the progress bar; `log` is the file that gets the
-    figures of each step."""
+    figures of each step; `shard` splits the weights over the processes (FSDP2)."""
 
     settings: TrainSettings
     agreed: Agreed
@@ -57,6 +60,7 @@ class Plan:
     fingerprint: str
     label: str = "align"
     log: Path | None = None
+    shard: bool = False
 
 
 class PreferenceTrainer(Trainer):
@@ -85,12 +89,12 @@ class PreferenceTrainer(Trainer):
             )
         args.per_device_train_batch_size = settings.ladders_per_step // args.world_size
         order = schedule(data.interactions, settings.epochs, settings.ladders_per_step, args.seed)
-        order = balance_steps(
-            order, settings.ladders_per_step, args.world_size, data.interactions, partial(step_tokens, data, plan)
-        )
+        tokens = partial(data.tokens_of, layout=plan.agreed.layout, budget=plan.tokens_per_batch)
+        order = balance_steps(order, settings.ladders_per_step, args.world_size, data.interactions, tokens)
         super().__init__(model=Policy(model), args=args, train_dataset=order, data_collator=list)
         self.remove_callback(PrinterCallback)
         self.trained = model  # without the policy around it
+        self.sharded: Alike | None = None  # from when the training begins
         self.plan, self.steps = plan, len(order) // settings.ladders_per_step
         self._data, self.reference = data, reference
         self._objective = settings.objective
@@ -101,6 +105,7 @@ class PreferenceTrainer(Trainer):
         self._step_sums: dict[str, Tensor] = {}
         self._warned = False
         self._writing: Path | None = None
+        self._whole: dict[str, Tensor] | None = None
         self._step_log: StepLog | None = None if plan.log is None else StepLog(plan.log)
 
     def _get_train_sampler(self, train_dataset: Any = None) -> SequentialSampler:
@@ -135,19 +140,28 @@ class PreferenceTrainer(Trainer):
         passes = self.passes(inputs)
         total = torch.zeros((), device=self.args.device)
         parts: list[Logs] = []
-        batches = ahead(map(self.collated, passes), self.args.device)
-        for number, chosen in enumerate(passes):
-            last = number == len(passes) - 1
-            with contextlib.nullcontext() if last else self.accelerator.no_sync(model):
-                loss, logs = self._loss(model, chosen, next(batches).to(self.args.device))
+        count = self.sharded.most(len(passes)) if self.sharded else len(passes)
+        for number, (chosen, batch) in enumerate(zip_longest(passes, self.batches(passes))):
+            last = number == count - 1
+            if chosen is None:  # another process has one more pass
+                self._backward(self._values(model, batch).values.sum() * 0, last)
+                continue
+            wait = self.sharded is None and not last
+            with self.accelerator.no_sync(model) if wait else contextlib.nullcontext():
+                loss, logs = self._loss(model, chosen, batch)
                 share = logs.ladders / counted.clamp(min=1)
-                self.accelerator.backward(loss * share * world)
+                self._backward(loss * share * world, last)
             total = total + (loss.detach() * share * world).to(total.dtype)
             parts.append(logs)
+        if self.sharded is not None:
+            self.sharded.drop_unused()
         self._step_logs = joined(gather_object([joined(parts).plain()])).figures()
         if self._bar is not None:
             self._bar.advance()
         return total
+
+    def _backward(self, loss: Tensor, last: bool) -> None:
+        self.accelerator.backward(loss)  # last: of the step
 
     def passes(self, inputs: Sequence[int]) -> list[list[int]]:
         """Group ladders (indices), such as a step's, into forward passes within the budget, those of similar length
@@ -175,15 +189,27 @@ class PreferenceTrainer(Trainer):
         owners = [[owner[n] for group in groups for row in group for n in rows[row]] for groups in packed]
         return [[inputs[n] for n in dict.fromkeys(numbers)] for numbers in owners]
 
-    def collated(self, chosen: Sequence[int]) -> Batch:
+    def batches(self, passes: Sequence[Sequence[int]]) -> Iterator[Batch]:
+        """The batches of passes (ladders' indices), on the device; with FSDP2 then those of `Sharded.alike`."""
+        batches: Iterator[Batch] = ahead(map(self._collated, passes), self.args.device)
+        if self.sharded is not None:
+            text = self._data.tokenised[passes[0][0]]
+            scored = text.tokens[0][text.rounds[0] != NOT_SCORED]
+            batches = self.sharded.alike(batches, len(passes), int(scored[0]), self.plan.answers is not None)
+        return (batch.to(self.args.device) for batch in batches)
+
+    def _collated(self, chosen: Sequence[int]) -> Batch:
         """The ladders of a pass (indices), then their views."""
         tokenised = [self._data.tokenised[place] for place in self._data.with_views(chosen)[0]]
         agreed = self.plan.agreed
         return collate(tokenised, self._data.images, agreed.layout, self.plan.answers, agreed.unequal)
 
-    def _loss(self, model: Any, chosen: Sequence[int], batch: Batch) -> tuple[Tensor, Logs]:
+    def _values(self, model: Any, batch: Batch) -> TokenLogprobs:
         with self.accelerator.autocast():
-            policy = token_logprobs(model, batch)
+            return token_logprobs(model, batch)
+
+    def _loss(self, model: Any, chosen: Sequence[int], batch: Batch) -> tuple[Tensor, Logs]:
+        policy = self._values(model, batch)
         places, views = self._data.with_views(chosen)
         reference = None
         if self.reference is not None:
@@ -200,6 +226,7 @@ class PreferenceTrainer(Trainer):
 
     def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
         norm = super()._get_grad_norm(model, grad_norm)
+        norm = norm.full_tensor() if isinstance(norm, DTensor) else norm
         if norm is not None and not math.isfinite(float(norm)):
             self._stop_non_finite("the gradient")
         return norm
@@ -244,6 +271,7 @@ class PreferenceTrainer(Trainer):
         return str(self._writing or self.args.output_dir)
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        self._whole = self.whole_weights()
         folder = Path(self.args.output_dir)
         target = folder / f"checkpoint-{self.state.global_step}"
         if not self.args.should_save:  # other processes only add their random state
@@ -251,6 +279,7 @@ class PreferenceTrainer(Trainer):
             self.accelerator.wait_for_everyone()
             return
         write_folder(target, lambda place: self._write_checkpoint(model, trial, place), self._checkpoint_bytes())
+        self._whole = None
         self.accelerator.wait_for_everyone()
         for old in checkpoints(folder, self.plan.fingerprint)[:-KEPT_CHECKPOINTS]:
             shutil.rmtree(old)
@@ -271,13 +300,36 @@ class PreferenceTrainer(Trainer):
 
     def _checkpoint_bytes(self) -> int:
         saved = [p for p in self.trained.parameters() if p.requires_grad or not isinstance(self.trained, PeftModel)]
-        weights: int = sum(p.numel() * p.element_size() for p in saved)
-        moments: int = sum(2 * p.numel() * p.element_size() for p in saved if p.requires_grad)
+        weights: int = sum(numbers(p) * p.element_size() for p in saved)
+        moments: int = sum(2 * numbers(p) * p.element_size() for p in saved if p.requires_grad)
         return weights + moments + (1 << 20)
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         if self.args.should_save:
-            self.trained.save_pretrained(output_dir)
+            self.trained.save_pretrained(output_dir, state_dict=self._whole)
+
+    def whole_weights(self) -> dict[str, Tensor] | None:
+        """What a model's `save_pretrained` needs as its `state_dict`; None if the model has it. All processes call this
+        together."""
+        return None if self.sharded is None else self.sharded.weights(isinstance(self.trained, PeftModel))
+
+    def create_optimizer(self, model: Any = None) -> Any:
+        """The optimizer, of split weights with FSDP2: a checkpoint's weights are loaded by now."""
+        if self.plan.shard and self.sharded is None:
+            self.sharded = Sharded(self.model, self.args.device)
+        return super().create_optimizer(model)
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        if self.sharded is None:
+            super()._save_optimizer_and_scheduler(output_dir)
+        else:
+            save_states(self.optimizer, self.lr_scheduler, Path(output_dir))
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        if self.sharded is None or checkpoint is None:
+            super()._load_optimizer_and_scheduler(checkpoint)
+        else:
+            load_states(self.optimizer, self.lr_scheduler, Path(checkpoint))
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         """Load weights strictly: the saved names differ from the model's, and HF's own method would match none."""
@@ -288,24 +340,8 @@ class PreferenceTrainer(Trainer):
         self.trained.load_state_dict(saved.state_dict(), strict=True)
 
 
-def step_tokens(data: Prepared, plan: Plan, ladders: Sequence[int]) -> int:
-    """Tokens that a process computes for these ladders (indices) and their views, without padding."""
-    tokenised = [data.tokenised[place] for place in data.with_views(ladders)[0]]
-    return unique_tokens(tokenised, plan.agreed.layout, plan.tokens_per_batch)
-
-
 def loss_function(objective: Objective) -> Callable[..., tuple[Tensor, Logs]]:
     """`(policy, reference, ladders) -> (loss, logs)`: the package's function of that name, or `compute_loss`."""
     if objective.name in OBJECTIVES:
         return partial(load(OBJECTIVES[objective.name]), settings=objective)
     return objective.compute_loss
-
-
-def best_fallen(history: Sequence[dict[str, float]], rounding: float = FLOAT32) -> float | None:
-    """The average change (negative, nats per token) of the best responses over a full window, if they fell; else None.
-    A fall within rounding does not count: the mean over n steps is off by 1/√n of what a token's log-prob is off by."""
-    changes = [entry["best_change"] for entry in history if "best_change" in entry]
-    if len(changes) < FALL_WINDOW:
-        return None
-    mean = sum(changes) / len(changes)
-    return mean if mean < -relative_error(rounding) / len(changes) ** 0.5 else None

@@ -1,0 +1,220 @@
+"""FSDP2: weights, gradients and moments are split over the processes, and gathered layer by layer where they are used.
+
+The launcher asks for it as accelerate's does: `ACCELERATE_USE_FSDP=true`. accelerate itself would shard on GPUs alone,
+and silently train with DDP on the CPU. Here one way serves both, torch's `fully_shard`: each decoder layer is a unit,
+and the rest (embeddings, output head, projector, vision tower) is one more, gathered once per pass. So a pass without a
+picture gathers the same units as one with pictures.
+
+Every gathering is a call that all processes make together, and a unit is gathered once for each segment of a batch. So
+all processes need equally many passes with equally many segments. `alike` adds what is missing: segments of one token
+that score nothing, and passes whose loss is multiplied by 0.
+"""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from itertools import chain, islice, repeat
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import FSDPModule, fully_shard
+from torch.distributed.tensor import DTensor, distribute_tensor
+from transformers.trainer import OPTIMIZER_NAME, SCHEDULER_NAME
+
+from seelevel.errors import InputError
+from seelevel.training.packing import BEGINS, Batch, Segment
+from seelevel.training.packing.inputs import base
+from seelevel.training.structure import parts
+
+ASKED = "ACCELERATE_USE_FSDP"
+NOT_OURS = {
+    "FSDP_OFFLOAD_PARAMS": "weights stay on their device; turn offloading off",
+    "FSDP_ACTIVATION_CHECKPOINTING": "set align.gradient_checkpointing: true instead",
+}
+"""What a launcher may also ask for, and what to do instead."""
+
+
+def is_asked() -> bool:
+    """Whether the launcher asks for FSDP2. Raises `InputError` if it asks for more than there is."""
+    if not _is_true(ASKED):
+        return False
+    if (version := os.environ.get("FSDP_VERSION", "2")) != "2":
+        raise InputError(f"FSDP_VERSION {version}: only FSDP2 is supported; launch with --fsdp_version 2")
+    for name, remedy in NOT_OURS.items():
+        if _is_true(name):
+            raise InputError(f"{name}: not supported; {remedy}")
+    if not hasattr(FSDPModule, "set_reduce_scatter_unused_params"):
+        raise InputError(f"FSDP2 needs a newer torch than {torch.__version__}; install torch>=2.13")
+    return True
+
+
+def _is_true(name: str) -> bool:
+    return os.environ.get(name, "").lower() in ("1", "true", "yes")
+
+
+@contextmanager
+def taken_over() -> Iterator[bool]:
+    """Opens with `is_asked()`. While open, accelerate and transformers do not see that FSDP is asked for: accelerate
+    would shard in another way, and transformers would load the weights in the first process alone."""
+    asked = is_asked()
+    value = os.environ.pop(ASKED, None)
+    try:
+        yield asked
+    finally:
+        if value is not None:
+            os.environ[ASKED] = value
+
+
+class Alike(ABC):
+    """A `Policy` that several processes hold together. It gives them equally many passes with equally many segments."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+
+    def alike(self, batches: Iterable[Batch], count: int, token: int, again: bool = False) -> Iterator[Batch]:
+        """These `count` batches, and after them those whose loss does not count, so that all processes have equally
+        many, with equally many segments. `token`: any text token; `again`: see `Batch`."""
+        for batch in islice(chain(batches, repeat(_idle(token, again))), self.most(count)):
+            missing = self.most(len(batch.segments)) - len(batch.segments)
+            yield replace(batch, segments=(*batch.segments, *[_segment(token, scored=0)] * missing))
+
+    def most(self, count: int) -> int:
+        """The largest number of any process."""
+        number = torch.tensor(count, device=self.device)
+        dist.all_reduce(number, dist.ReduceOp.MAX)
+        return int(number)
+
+    @abstractmethod
+    def weights(self, trained_alone: bool) -> dict[str, Tensor] | None:
+        """The model's whole weights on the CPU in the first process, None in the others."""
+
+    @abstractmethod
+    def drop_unused(self) -> None:
+        """Called after the backward passes of a step."""
+
+
+class Sharded(Alike):
+    """A `Policy` whose weights are split over all processes, in place. Every method is called by all of them together.
+
+    Raises `InputError` for a model that cannot be split.
+    """
+
+    def __init__(self, policy: Any, device: torch.device) -> None:
+        for name, weight in policy.named_parameters():
+            if not weight.ndim:
+                raise InputError(f"FSDP2 cannot split {name}, which is a single number; train with DDP")
+        super().__init__(device)
+        self.policy = policy
+        self._used: set[str] = set()
+        reshard = os.environ.get("FSDP_RESHARD_AFTER_FORWARD", "true").lower() != "false"
+        mesh = init_device_mesh(device.type, (dist.get_world_size(),))
+        units: list[Any] = [*parts(base(policy.model)).layers, policy]
+        names = {module: f"{name}." if name else "" for name, module in policy.named_modules()}
+        for unit in units:
+            fully_shard(unit, mesh=mesh, reshard_after_forward=None if unit is policy else reshard)
+            self._follow(unit, names[unit])
+        policy.set_reduce_scatter_unused_params(True)  # which weights get a gradient may differ between processes
+        policy._is_accelerate_prepared = True  # else accelerate wraps it in DDP as well
+
+    def _follow(self, unit: nn.Module, prefix: str) -> None:
+        """From its first pass on, note which weights of a unit get a gradient."""
+
+        def begin(*_: Any) -> None:
+            handle.remove()
+            for name, weight in unit.named_parameters():
+                if weight.requires_grad and not isinstance(weight, DTensor):  # gathered, so of this unit
+                    weight.register_post_accumulate_grad_hook(lambda _, name=prefix + name: self._used.add(name))
+
+        handle = unit.register_forward_pre_hook(begin)
+
+    def drop_unused(self) -> None:
+        """Remove the gradients of weights that took part in no process's passes. They are 0, but an optimiser treats a
+        gradient of 0 otherwise than none."""
+        weights = [(name, weight) for name, weight in self.policy.named_parameters() if weight.requires_grad]
+        used = torch.tensor([name in self._used for name, _ in weights], dtype=torch.int32, device=self.device)
+        dist.all_reduce(used, dist.ReduceOp.MAX)
+        for (_, weight), is_used in zip(weights, used.tolist(), strict=True):
+            if not is_used:
+                weight.grad = None
+        self._used.clear()
+
+    def weights(self, trained_alone: bool) -> dict[str, Tensor] | None:
+        """The model's whole weights on the CPU in the first process, None in the others."""
+        for module in self.policy.modules():
+            if isinstance(module, FSDPModule):
+                module.reshard()
+        kept = {name for name, weight in self.policy.named_parameters() if weight.requires_grad or not trained_alone}
+        state = self.policy.state_dict(keep_vars=True)
+        named = {name: value for name, value in state.items() if name in kept or not isinstance(value, DTensor)}
+        whole: dict[str, Tensor] | None = _whole({name.removeprefix("model."): value for name, value in named.items()})
+        return whole
+
+
+def _segment(token: int, scored: int) -> Segment:
+    """A conversation of one token."""
+    ids, places = torch.tensor([[token]]), torch.zeros(scored, dtype=torch.long)
+    owner = torch.zeros(0, dtype=torch.long)
+    return Segment(BEGINS, owner, ids, torch.ones_like(ids), torch.zeros_like(ids), {}, places, places)
+
+
+def _idle(token: int, again: bool) -> Batch:
+    """A batch that scores one token."""
+    zero = torch.zeros(1, dtype=torch.long)
+    return Batch("rows", (_segment(token, scored=1),), torch.tensor([token]), zero, zero, zero, (1,), ("",), again)
+
+
+def _whole(state: Any) -> Any:
+    """A state of split tensors as one of whole tensors on the CPU in the first process, None in the others."""
+    first, kept = dist.get_rank() == 0, dict[int, Tensor]()
+
+    def gathered(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: gathered(part) for key, part in value.items()}
+        if isinstance(value, list):
+            return [gathered(part) for part in value]
+        if not isinstance(value, DTensor):
+            return value
+        if id(value) not in kept:  # tied weights stay one
+            full = value.full_tensor()
+            kept[id(value)] = full.detach().cpu() if first else full[:0]
+        return kept[id(value)]
+
+    state = gathered(state)
+    return state if first else None
+
+
+def save_states(optimizer: Any, schedule: Any, folder: Path) -> None:
+    """Write the states of optimizer and schedule as `Trainer` does without FSDP, with whole moments. All processes call
+    it together."""
+    state = _whole(optimizer.state_dict())
+    if state is not None:
+        torch.save(state, folder / OPTIMIZER_NAME)
+        torch.save(schedule.state_dict(), folder / SCHEDULER_NAME)
+
+
+def load_states(optimizer: Any, schedule: Any, folder: Path) -> None:
+    """Read what `save_states` or `Trainer` wrote. Each process keeps its part of the moments."""
+    state = torch.load(folder / OPTIMIZER_NAME, map_location="cpu", mmap=True, weights_only=True)
+    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+    for number, values in state["state"].items():
+        values |= {name: _split_like(weights[number], value) for name, value in values.items()}
+    optimizer.load_state_dict(state)
+    schedule.load_state_dict(torch.load(folder / SCHEDULER_NAME, map_location="cpu", weights_only=True))
+
+
+def _split_like(weight: Tensor, value: Any) -> Any:
+    """A copy of what belongs to a weight: a moment split as the weight is, anything of another shape as it is."""
+    if not isinstance(value, Tensor):
+        return value
+    if not isinstance(weight, DTensor) or value.shape != weight.shape:
+        return value.clone()
+    value = value.to(weight.device)
+    return distribute_tensor(value, weight.device_mesh, weight.placements, src_data_rank=None).clone()
