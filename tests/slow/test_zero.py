@@ -30,7 +30,7 @@ KINDS = {
     "full in groups": {"answers_per_pass": 1},
     "lora": {"lora": LORA},
     "lora in groups": {"lora": LORA, "answers_per_pass": 1},
-    "mixed": {"ladders_per_step": 2},  # one process has pictures and the other has none
+    "mixed": {"ladders_per_step": 8},  # passes with and without pictures meet; each step has some
 }
 WAYS = {"zero2": 2, "zero3": 3}
 RESUMED = ("full", "lora")
