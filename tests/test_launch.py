@@ -98,7 +98,7 @@ def test_the_cpu_trains_if_the_recipe_says_so(monkeypatch):
         (1, ("fsdp2",), "needs two processes or more, not 1"),
         (2, ("ddp", None, "align.device=cuda:1"), "cuda:1 is one device for all processes"),
         (3, ("ddp",), "16 ladders do not divide over 3 processes"),
-        (2, ("zero3",), "needs one more package: pip install deepspeed"),
+        (2, ("zero3",), "needs one more package: pip install 'seelevel[deepspeed]'"),
     ],
 )
 def test_what_cannot_be_started_is_one_line(available, arguments, message, monkeypatch):

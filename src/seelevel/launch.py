@@ -22,6 +22,7 @@ from seelevel.errors import InputError, RankLostError
 from seelevel.progress import say
 from seelevel.recipe import Recipe
 from seelevel.store import write_atomically, write_json
+from seelevel.training import zero
 from seelevel.training.launched import LOST, Kind, world_size
 from seelevel.training.requirements import check_step_divides
 
@@ -66,8 +67,7 @@ class Launch:
             chosen |= {"ACCELERATE_USE_FSDP": "true"}
             chosen |= {f"FSDP_{key.upper()}": _text(value) for key, value in FSDP2.items()}
         elif self.kind in ZERO_STAGE:
-            chosen |= {"ACCELERATE_USE_DEEPSPEED": "true"}
-            chosen |= {"ACCELERATE_DEEPSPEED_CONFIG_FILE": str(self._deepspeed_file)}
+            chosen |= zero.environment(self._deepspeed_file)
         return chosen
 
     @property
@@ -103,7 +103,7 @@ class Launch:
     def write(self) -> Path:
         """Write the files for accelerate and DeepSpeed; returns accelerate's."""
         if self.kind in ZERO_STAGE:
-            write_json(self._deepspeed_file, deepspeed_config(ZERO_STAGE[self.kind]))
+            write_json(self._deepspeed_file, zero.configuration(ZERO_STAGE[self.kind]))
         file = self.out / FOLDER / f"{self.kind}.yaml"
         write_atomically(file, yaml.safe_dump(self.accelerate, sort_keys=False))
         return file
@@ -155,7 +155,7 @@ def launch_of(kind: Kind, gpus: int | None, recipe: Recipe, words: Sequence[str]
         )
     check_step_divides(recipe.align, count)
     if kind in ZERO_STAGE and find_spec("deepspeed") is None:
-        raise InputError(f"--launch {kind} needs one more package: pip install deepspeed")
+        raise InputError(f"--launch {kind} needs one more package: pip install 'seelevel[deepspeed]'")
     return Launch(kind, count, device, words, out)
 
 
@@ -172,24 +172,6 @@ def _device(kind: Kind, gpus: int | None, wanted: str) -> tuple[str, int]:
     if not (count := torch.cuda.device_count()):
         raise InputError(f"--launch {kind}: this machine has no GPU; to train on its CPU, set align.device=cpu")
     return "cuda", count
-
-
-def deepspeed_config(stage: int) -> dict[str, Any]:
-    """DeepSpeed's settings for a ZeRO stage, without offloading. `auto` is filled in when the training begins."""
-    split: dict[str, Any] = {"stage": stage, "reduce_bucket_size": BUCKET, "overlap_comm": False}
-    if stage == 3:
-        # Which modules a pass uses may differ between processes, so none may fetch or keep weights on a guess.
-        split |= {"stage3_prefetch_bucket_size": 0, "stage3_max_reuse_distance": 0}
-    return {
-        "train_batch_size": "auto",
-        "train_micro_batch_size_per_gpu": "auto",
-        "gradient_accumulation_steps": 1,  # the trainer counts a step's passes
-        "gradient_clipping": "auto",
-        "zero_optimization": split,
-        "zero_allow_untested_optimizer": True,  # torch's AdamW, as in one process
-        "bf16": {"enabled": False},  # align.dtype decides
-        "fp16": {"enabled": False},
-    }
 
 
 def failure(failures: Mapping[int, Any], processes: int) -> Exception:

@@ -33,6 +33,8 @@ def train(folder, job):
         dist.barrier()
     PreferenceTrainer.training_step = watched(out, job.get("stop"))
     os.environ |= {"ACCELERATE_USE_FSDP": str(job.get("sharded", False)).lower(), "FSDP_VERSION": "2"}
+    os.environ |= {"ACCELERATE_USE_DEEPSPEED": str("zero" in job).lower()}
+    os.environ |= {"ACCELERATE_DEEPSPEED_CONFIG_FILE": str(folder / job.get("zero", ""))}
     settings = AlignSettings(model=str(folder / job["base"]), **job["settings"])
     try:
         fit(load_ladders(folder / job["ladders"]), settings.model, settings, out, seed=SEED)

@@ -26,6 +26,7 @@ from seelevel.models.local import LocalModel
 from seelevel.opening import read_text
 from seelevel.progress import say
 from seelevel.store import cache_folder, clear_unfinished, expand_path, write_atomically, write_folder, write_json
+from seelevel.training import zero
 from seelevel.training.after import evenly, logprobs_after
 from seelevel.training.agreement import (
     Agreed,
@@ -35,6 +36,7 @@ from seelevel.training.agreement import (
     check_rows,
     checked_layout,
 )
+from seelevel.training.arguments import training_arguments
 from seelevel.training.compiling import uncompiled
 from seelevel.training.launched import join, with_others
 from seelevel.training.loading import (
@@ -57,8 +59,8 @@ from seelevel.training.saving import check_weights_finite, json_lines, model_byt
 from seelevel.training.settings import TOKENS_PER_BATCH, TRACKING, Layout, TrainSettings, precision
 from seelevel.training.sharding import taken_over
 from seelevel.training.snapshots import Snapshots, snapshot_steps
-from seelevel.training.step_log import lines_of
-from seelevel.training.trainer import FALL_WINDOW, Plan, PreferenceTrainer, best_fallen
+from seelevel.training.step_log import FALL_WINDOW, best_fallen, lines_of
+from seelevel.training.trainer import Plan, PreferenceTrainer
 
 SAME_RESULT = ("offload_activations", "use_liger_kernel")
 """Settings that change the result by rounding at most."""
@@ -68,7 +70,7 @@ MAX_WARMUP = 0.1
 
 @dataclass(frozen=True)
 class Job:
-    """One training as the caller asks for it. `shard`: with FSDP2, if there are several processes."""
+    """One training as the caller asks for it. `shard`: with FSDP2; `zero`: with this configuration of DeepSpeed."""
 
     ladders: Sequence[Ladder]
     model: str
@@ -77,6 +79,7 @@ class Job:
     seed: int
     label: str
     shard: bool = False
+    zero: dict[str, Any] | None = None
 
     @property
     def target(self) -> Path:
@@ -129,8 +132,8 @@ def fit(
     `model_path` may be an adapter's folder. Then that adapter is trained, and the reference is the model with the
     adapter as loaded.
     """
-    with with_others(), taken_over() as shard:
-        job = Job(ladders, model_path, settings, out, seed, label, shard)
+    with with_others(), taken_over() as shard, zero.taken_over() as split:
+        job = Job(ladders, model_path, settings, out, seed, label, shard, split)
         if (facts := _finished(job)) is not None:
             return facts
         if reason := settings.objective.why_unusable(ladders):
@@ -190,8 +193,10 @@ def _load(job: Job) -> Session:
     """Load the model, then tokenise the ladders for it."""
     settings, device = job.settings, chosen_device(job.settings.device)
     dtype, mixed = precision(settings, device, adapters=base_of_adapter(job.model) is not None)
+    if job.zero is not None:
+        zero.check_settings(job.label, settings, dtype, device)
     join(device, settings.process_timeout)
-    arguments = _arguments(job, device, mixed)
+    arguments = training_arguments(settings, job.out / "checkpoints", job.seed, device, mixed)
     if arguments.process_index == 0:
         for folder in (job.out, job.out / "checkpoints"):
             folder.mkdir(parents=True, exist_ok=True)
@@ -240,6 +245,10 @@ def _trainer(job: Job, session: Session, agreed: Agreed, reference: Sequence[Ten
     fingerprint = digest(job.key, session.weights, content, data.interactions, agreed, job.seed)
     shard = job.shard and arguments.world_size > 1
     plan = Plan(settings, agreed, session.budget, answers, fingerprint, job.label, job.out / "log.jsonl", shard)
+    if job.zero is not None:
+        from seelevel.training.zero_trainer import ZeroTrainer
+
+        return ZeroTrainer(job.zero, model, arguments, data, reference, plan)
     return PreferenceTrainer(model, arguments, data, reference, plan)
 
 
@@ -258,7 +267,7 @@ def _track(job: Job, session: Session, trainer: PreferenceTrainer) -> None:
     name = f"{job.out.parent.name}-{job.label}-{digest(str(job.out.resolve()), fingerprint)[:8]}"
     place = Place(job.out, Path(trainer.args.output_dir), name, fingerprint)
     prompts = fixed_prompts(session.data.ladders, job.settings.objective.conditions(job.ladders))
-    if trainer.plan.shard:
+    if trainer.plan.shard or job.zero:
         say(f"{job.label}: trackers get figures but no answers, because one process alone cannot ask a split model")
         prompts = []
     trainer.add_callback(Tracking(job.settings.trackers, job.settings.report_every, place, prompts, ask))
@@ -329,28 +338,3 @@ def reference_folder(settings: TrainSettings, out: Path) -> Path:
     if settings.cache is False:
         return out / "reference"
     return cache_folder() / "reference" if settings.cache is True else Path(expand_path(settings.cache, "cache"))
-
-
-def _arguments(job: Job, device: str, mixed: bool) -> TrainingArguments:
-    settings = job.settings
-    kind = {"cosine": "cosine", "linear": "linear", "constant": "constant_with_warmup"}[settings.scheduler]
-    return TrainingArguments(
-        output_dir=str(job.out / "checkpoints"),
-        num_train_epochs=1,  # the schedule holds all epochs, one after another
-        learning_rate=settings.learning_rate,
-        lr_scheduler_type=kind,
-        weight_decay=settings.weight_decay,
-        max_grad_norm=settings.max_grad_norm,
-        bf16=mixed,
-        save_strategy="steps",
-        save_steps=settings.save_steps,
-        logging_steps=1,
-        logging_nan_inf_filter=False,
-        report_to="none",
-        disable_tqdm=True,
-        remove_unused_columns=False,
-        dataloader_pin_memory=False,
-        use_cpu=device == "cpu",
-        ddp_timeout=int(settings.process_timeout),
-        seed=job.seed,
-    )

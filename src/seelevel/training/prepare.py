@@ -16,9 +16,9 @@ from seelevel.notes import RoundOf
 from seelevel.progress import Progress, say
 from seelevel.training.objectives.base import Objective
 from seelevel.training.objectives.views import View
-from seelevel.training.packing import fits
+from seelevel.training.packing import fits, unique_tokens
 from seelevel.training.packing.tokens import ImageReader, TokenisedLadder, UnusableLadderError, tokenise
-from seelevel.training.settings import TrainSettings
+from seelevel.training.settings import Layout, TrainSettings
 
 EXPECTED = ("refined answer not rated higher", "no pair", "no second picture")
 """Kinds of ladders that the objective passes over by design. They are counted, and no line is printed for each."""
@@ -51,6 +51,10 @@ class Prepared:
     def interactions(self) -> list[str]:
         """The interaction that each ladder is a round of. The training order keeps rounds together."""
         return [tokens.interaction for tokens in self.tokenised[: len(self.ladders)]]
+
+    def tokens_of(self, ladders: Sequence[int], layout: Layout, budget: int) -> int:
+        """Tokens that one process computes for these ladders and their views, without padding."""
+        return unique_tokens([self.tokenised[place] for place in self.with_views(ladders)[0]], layout, budget)
 
     def with_views(self, ladders: Sequence[int]) -> tuple[list[int], dict[str, list[int | None]]]:
         """The places in `tokenised` of these ladders, then of their views; and by name, the index of each ladder's view

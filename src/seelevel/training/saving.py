@@ -36,8 +36,13 @@ def model_writer(
 def model_bytes(model: Any) -> int:
     """Bytes that `model_writer` writes, and some more."""
     saved = (p for p in model.parameters() if p.requires_grad or not isinstance(model, PeftModel))
-    size: int = sum(p.numel() * p.element_size() for p in saved)
+    size: int = sum(numbers(p) * p.element_size() for p in saved)
     return size + (1 << 22)
+
+
+def numbers(weight: Tensor) -> int:
+    """How many numbers a weight has, also if DeepSpeed holds a part of it here."""
+    return int(getattr(weight, "ds_numel", weight.numel()))
 
 
 def json_lines(entries: Sequence[dict[str, Any]]) -> str:
@@ -47,7 +52,7 @@ def json_lines(entries: Sequence[dict[str, Any]]) -> str:
 
 def trained_weights(model: Any) -> int:
     """The number of weights that the training changes."""
-    return sum(p.numel() for p in model.parameters() if p.requires_grad)
+    return sum(numbers(p) for p in model.parameters() if p.requires_grad)
 
 
 def check_weights_finite(model: Any, label: str) -> None:
@@ -64,5 +69,5 @@ def check_weights_finite(model: Any, label: str) -> None:
 
 
 def _is_finite(weight: Tensor) -> bool:
-    finite = weight.isfinite().all()
+    finite = getattr(weight, "ds_tensor", weight).isfinite().all()  # DeepSpeed: this process's part
     return bool(finite.full_tensor() if isinstance(finite, DTensor) else finite)

@@ -13,6 +13,7 @@ that score nothing, and passes whose loss is multiplied by 0.
 from __future__ import annotations
 
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -67,7 +68,35 @@ def taken_over() -> Iterator[bool]:
             os.environ[ASKED] = value
 
 
-class Sharded:
+class Alike(ABC):
+    """A `Policy` that several processes hold together. It gives them equally many passes with equally many segments."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+
+    def alike(self, batches: Iterable[Batch], count: int, token: int, again: bool = False) -> Iterator[Batch]:
+        """These `count` batches, and after them those whose loss does not count, so that all processes have equally
+        many, with equally many segments. `token`: any text token; `again`: see `Batch`."""
+        for batch in islice(chain(batches, repeat(_idle(token, again))), self.most(count)):
+            missing = self.most(len(batch.segments)) - len(batch.segments)
+            yield replace(batch, segments=(*batch.segments, *[_segment(token, scored=0)] * missing))
+
+    def most(self, count: int) -> int:
+        """The largest number of any process."""
+        number = torch.tensor(count, device=self.device)
+        dist.all_reduce(number, dist.ReduceOp.MAX)
+        return int(number)
+
+    @abstractmethod
+    def weights(self, trained_alone: bool) -> dict[str, Tensor] | None:
+        """The model's whole weights on the CPU in the first process, None in the others."""
+
+    @abstractmethod
+    def drop_unused(self) -> None:
+        """Called after the backward passes of a step."""
+
+
+class Sharded(Alike):
     """A `Policy` whose weights are split over all processes, in place. Every method is called by all of them together.
 
     Raises `InputError` for a model that cannot be split.
@@ -77,7 +106,8 @@ class Sharded:
         for name, weight in policy.named_parameters():
             if not weight.ndim:
                 raise InputError(f"FSDP2 cannot split {name}, which is a single number; train with DDP")
-        self.policy, self.device = policy, device
+        super().__init__(device)
+        self.policy = policy
         self._used: set[str] = set()
         reshard = os.environ.get("FSDP_RESHARD_AFTER_FORWARD", "true").lower() != "false"
         mesh = init_device_mesh(device.type, (dist.get_world_size(),))
@@ -110,19 +140,6 @@ class Sharded:
             if not is_used:
                 weight.grad = None
         self._used.clear()
-
-    def alike(self, batches: Iterable[Batch], count: int, token: int, again: bool = False) -> Iterator[Batch]:
-        """These `count` batches, and after them those whose loss does not count, so that all processes have equally
-        many, with equally many segments. `token`: any text token; `again`: see `Batch`."""
-        for batch in islice(chain(batches, repeat(_idle(token, again))), self._most(count)):
-            missing = self._most(len(batch.segments)) - len(batch.segments)
-            yield replace(batch, segments=(*batch.segments, *[_segment(token, scored=0)] * missing))
-
-    def _most(self, count: int) -> int:
-        """The largest number of any process."""
-        number = torch.tensor(count, device=self.device)
-        dist.all_reduce(number, dist.ReduceOp.MAX)
-        return int(number)
 
     def weights(self, trained_alone: bool) -> dict[str, Tensor] | None:
         """The model's whole weights on the CPU in the first process, None in the others."""

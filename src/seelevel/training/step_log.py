@@ -11,7 +11,12 @@ from seelevel.errors import DiskFullError, InputError, reason_of
 from seelevel.opening import open_descriptor
 from seelevel.progress import say
 from seelevel.store import write_atomically
+from seelevel.training.objectives.ratios import relative_error
+from seelevel.training.rounding import FLOAT32
 from seelevel.training.saving import json_lines
+
+FALL_WINDOW = 20
+"""The warning needs this many steps with the best responses' log-probability below the reference's."""
 
 
 def lines_of(history: Sequence[dict[str, Any]]) -> str:
@@ -51,3 +56,13 @@ class StepLog:
                 raise OSError("the disk is full")
         finally:
             os.close(descriptor)
+
+
+def best_fallen(history: Sequence[dict[str, float]], rounding: float = FLOAT32) -> float | None:
+    """The average change (negative, nats per token) of the best responses over a full window, if they fell; else None.
+    A fall within rounding does not count: the mean over n steps is off by 1/√n of what a token's log-prob is off by."""
+    changes = [entry["best_change"] for entry in history if "best_change" in entry]
+    if len(changes) < FALL_WINDOW:
+        return None
+    mean = sum(changes) / len(changes)
+    return mean if mean < -relative_error(rounding) / len(changes) ** 0.5 else None

@@ -33,20 +33,18 @@ from seelevel.training.logprobs import Policy, token_logprobs
 from seelevel.training.objectives import OBJECTIVES
 from seelevel.training.objectives.logprobs import TokenLogprobs
 from seelevel.training.objectives.logs import Logs, joined
-from seelevel.training.objectives.ratios import relative_error
 from seelevel.training.objectives.settings import Objective
-from seelevel.training.packing import Batch, collate, row_parts, rows_of, unique_tokens
+from seelevel.training.packing import Batch, collate, row_parts, rows_of
 from seelevel.training.packing.tokens import NOT_SCORED
 from seelevel.training.prepare import Prepared
 from seelevel.training.requirements import check_step_divides
-from seelevel.training.rounding import FLOAT32, unit
+from seelevel.training.rounding import unit
+from seelevel.training.saving import numbers
 from seelevel.training.schedule import buckets, linked, schedule
 from seelevel.training.settings import TrainSettings
-from seelevel.training.sharding import Sharded, load_states, save_states
-from seelevel.training.step_log import StepLog
+from seelevel.training.sharding import Alike, Sharded, load_states, save_states
+from seelevel.training.step_log import FALL_WINDOW, StepLog, best_fallen
 
-FALL_WINDOW = 20
-"""The warning needs this many steps with the best responses' log-probability below the reference's."""
 KEPT_CHECKPOINTS = 1
 
 
@@ -89,13 +87,12 @@ class PreferenceTrainer(Trainer):
         check_step_divides(settings, args.world_size)
         args.per_device_train_batch_size = settings.ladders_per_step // args.world_size
         order = schedule(data.interactions, settings.epochs, settings.ladders_per_step, args.seed)
-        order = balance_steps(
-            order, settings.ladders_per_step, args.world_size, data.interactions, partial(step_tokens, data, plan)
-        )
+        tokens = partial(data.tokens_of, layout=plan.agreed.layout, budget=plan.tokens_per_batch)
+        order = balance_steps(order, settings.ladders_per_step, args.world_size, data.interactions, tokens)
         super().__init__(model=Policy(model), args=args, train_dataset=order, data_collator=list)
         self.remove_callback(PrinterCallback)
         self.trained = model  # without the policy around it
-        self.sharded: Sharded | None = None  # from when the training begins
+        self.sharded: Alike | None = None  # from when the training begins
         self.plan, self.steps = plan, len(order) // settings.ladders_per_step
         self._data, self.reference = data, reference
         self._objective = settings.objective
@@ -142,15 +139,17 @@ class PreferenceTrainer(Trainer):
         passes = self.passes(inputs)
         total = torch.zeros((), device=self.args.device)
         parts: list[Logs] = []
+        count = self.sharded.most(len(passes)) if self.sharded else len(passes)
         for number, (chosen, batch) in enumerate(zip_longest(passes, self.batches(passes))):
+            last = number == count - 1
             if chosen is None:  # another process has one more pass
-                self.accelerator.backward(self._values(model, batch).values.sum() * 0)
+                self._backward(self._values(model, batch).values.sum() * 0, last)
                 continue
-            wait = self.sharded is None and number < len(passes) - 1
+            wait = self.sharded is None and not last
             with self.accelerator.no_sync(model) if wait else contextlib.nullcontext():
                 loss, logs = self._loss(model, chosen, batch)
                 share = logs.ladders / counted.clamp(min=1)
-                self.accelerator.backward(loss * share * world)
+                self._backward(loss * share * world, last)
             total = total + (loss.detach() * share * world).to(total.dtype)
             parts.append(logs)
         if self.sharded is not None:
@@ -159,6 +158,9 @@ class PreferenceTrainer(Trainer):
         if self._bar is not None:
             self._bar.advance()
         return total
+
+    def _backward(self, loss: Tensor, last: bool) -> None:
+        self.accelerator.backward(loss)  # last: of the step
 
     def passes(self, inputs: Sequence[int]) -> list[list[int]]:
         """Group ladders (indices), such as a step's, into forward passes within the budget, those of similar length
@@ -297,8 +299,8 @@ class PreferenceTrainer(Trainer):
 
     def _checkpoint_bytes(self) -> int:
         saved = [p for p in self.trained.parameters() if p.requires_grad or not isinstance(self.trained, PeftModel)]
-        weights: int = sum(p.numel() * p.element_size() for p in saved)
-        moments: int = sum(2 * p.numel() * p.element_size() for p in saved if p.requires_grad)
+        weights: int = sum(numbers(p) * p.element_size() for p in saved)
+        moments: int = sum(2 * numbers(p) * p.element_size() for p in saved if p.requires_grad)
         return weights + moments + (1 << 20)
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
@@ -337,24 +339,8 @@ class PreferenceTrainer(Trainer):
         self.trained.load_state_dict(saved.state_dict(), strict=True)
 
 
-def step_tokens(data: Prepared, plan: Plan, ladders: Sequence[int]) -> int:
-    """Tokens that a process computes for these ladders (indices) and their views, without padding."""
-    tokenised = [data.tokenised[place] for place in data.with_views(ladders)[0]]
-    return unique_tokens(tokenised, plan.agreed.layout, plan.tokens_per_batch)
-
-
 def loss_function(objective: Objective) -> Callable[..., tuple[Tensor, Logs]]:
     """`(policy, reference, ladders) -> (loss, logs)`: the package's function of that name, or `compute_loss`."""
     if objective.name in OBJECTIVES:
         return partial(load(OBJECTIVES[objective.name]), settings=objective)
     return objective.compute_loss
-
-
-def best_fallen(history: Sequence[dict[str, float]], rounding: float = FLOAT32) -> float | None:
-    """The average change (negative, nats per token) of the best responses over a full window, if they fell; else None.
-    A fall within rounding does not count: the mean over n steps is off by 1/√n of what a token's log-prob is off by."""
-    changes = [entry["best_change"] for entry in history if "best_change" in entry]
-    if len(changes) < FALL_WINDOW:
-        return None
-    mean = sum(changes) / len(changes)
-    return mean if mean < -relative_error(rounding) / len(changes) ** 0.5 else None
