@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -127,3 +128,36 @@ def test_a_rank_that_is_killed_ends_the_run_and_the_same_command_continues(rank,
     code, lines = ended(start(out), out)
     assert code == 0 and any("goes on from checkpoint-" in line for line in lines)
     assert weights(out) == weights(unbroken[0])
+
+
+def test_a_rank_without_memory_ends_the_run(out):
+    code, lines = ended(start(out, "--set", "align.objective={name: 'tests.slow.breaking:Breaking'}"), out)
+    assert code == 1
+    assert lines[-1] == "seelevel: rank 1 of 2: OutOfMemoryError no memory for this test"
+
+
+def test_a_rank_that_hangs_ends_the_run(out):
+    launcher = start(out, "--set", "align.process_timeout=5")
+    stopped = in_training(launcher, out)["1"]
+    stopped.suspend()
+    code, lines = ended(launcher, out, SECONDS)  # 5, and 30 that torchrun gives it
+    assert code == 1 and not stopped.is_running()
+    assert lines[-1].startswith("seelevel: rank 1 of 2 did not answer")
+
+
+def test_ranks_end_with_their_launcher(out):
+    launcher = start(out)
+    ranks = list(in_training(launcher, out).values())
+    assert len(ranks) == 2
+    launcher.send_signal(signal.SIGKILL)
+    launcher.wait()
+    assert psutil.wait_procs(ranks, timeout=SECONDS)[1] == []
+
+
+def test_what_accelerate_starts_as_one_process_is_refused(out):
+    start = ["-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "-m", "seelevel"]
+    done = subprocess.run(
+        [sys.executable, *start, *words("align", out)], env=ENVIRONMENT, capture_output=True, text=True
+    )
+    assert done.returncode != 0
+    assert "seelevel: accelerate launch was asked for several processes and has started one" in done.stderr
