@@ -133,7 +133,7 @@ def test_a_rank_that_is_killed_ends_the_run_and_the_same_command_continues(rank,
 def test_a_rank_without_memory_ends_the_run(out):
     code, lines = ended(start(out, "--set", "align.objective={name: 'tests.slow.breaking:Breaking'}"), out)
     assert code == 1
-    assert lines[-1] == "seelevel: rank 1 of 2: OutOfMemoryError no memory for this test"
+    assert lines[-1] == "seelevel: rank 1 of 2: no memory for this test"
 
 
 def test_a_rank_that_hangs_ends_the_run(out):
