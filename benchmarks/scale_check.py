@@ -1,14 +1,15 @@
 """Whether the simulator of scale is right: predicted against measured times of real runs.
 
-    python -m benchmarks.scale_check --json          # about fifteen minutes
+    python -m benchmarks.scale_check --json          # about twenty minutes
     python -m benchmarks.scale_check --cases answers # those of one kind
 
 A case is a real stage through the real code: `generate` by a model that sleeps (*answers*), and `check` by a judge
 server with a latency and limits (*calls*), in this process or by Ray's workers, some of which are killed. Most of the
 time is sleep, so that other work on the machine changes little. The first case of a kind, with one worker, is the only
-one that the simulator takes a figure from, besides the questions to the limits, which `scale_measure` measured. The
-time is that from the beginning of the first shard to the end of the last; of *calls* that between the first request
-and the last reply, as the server saw them. The last thing printed is one JSON object, {"settings": …, "results": […]}.
+one that the simulator takes a figure from, besides what Ray's processes take, which `scale_measure` measured. Runs on
+Ray are repeated, and their median is compared. The time is that from the beginning of the first shard to the end of the
+last; of *calls* that between the first request and the last reply, as the server saw them. The last thing printed is
+one JSON object, {"settings": …, "results": […]}.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from benchmarks.scale_measure import medians
 from benchmarks.scale_parts import Judge, Outcome, Stage, Workers
 from benchmarks.scale_server import counts, serving
 from benchmarks.scale_sim import simulate
@@ -81,20 +83,22 @@ CASES = {
 
 def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     options = _options(arguments)
-    asked = json.loads(MEASURED.read_text("utf-8")).get("ray", {"question": 2e-4, "asking": 2e-4})
+    ray = json.loads(MEASURED.read_text("utf-8"))["ray"]
     results = []
     for kind in options.cases:
         extra: dict[str, float] = {}
         for number, case in enumerate(CASES[kind]):
-            measured = run(case)
+            runs = [run(case) for _ in range(options.repeats if case.workers else 1)]
+            measured = medians(runs)
             if number == 0:
                 extra = calibrated(case, measured)
-            outcome = predicted(case, extra, asked)
+            outcome = predicted(case, extra, ray)
             row = {
                 "kind": kind,
                 "case": case.name,
                 "calibration": number == 0,
                 "measured": measured["seconds"],
+                "runs": [one["seconds"] for one in runs],
                 "predicted": outcome.seconds,
                 "error": outcome.seconds / measured["seconds"] - 1,
                 "load": os.getloadavg()[0],
@@ -110,27 +114,28 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
 
 
 def calibrated(case: Case, measured: dict[str, float]) -> dict[str, float]:
-    """What the first run of a kind says: seconds per shard and until a worker is ready, or per call."""
-    ideal = predicted(case, {}, {"question": 0.0, "asking": 0.0}).seconds
+    """What the first run of a kind says: seconds per shard, or per call."""
+    ideal = predicted(case, {}, {}).seconds
+    stage = Stage(case.prompts, case.size)
     if case.kind == "answers":
-        shards = -(-case.prompts // case.size)
-        return {"shard": max(measured["seconds"] - ideal, 0.0) / shards, "start": measured["start"]}
-    waves = sum(-(-size // case.limits[0]) for size in Stage(case.prompts, case.size).shards)
+        return {"shard": max(measured["seconds"] - ideal, 0.0) / len(stage.shards)}
+    waves = sum(-(-size // case.limits[0]) for size in stage.shards)
     return {"latency": max(measured["seconds"] - ideal, 0.0) / waves}
 
 
-def predicted(case: Case, extra: dict[str, float], asked: dict[str, float]) -> Outcome:
-    """The simulator's time of a run."""
-    shard, start = extra.get("shard", 0.0), extra.get("start", 0.0)
+def predicted(case: Case, extra: dict[str, float], ray: dict[str, float]) -> Outcome:
+    """The simulator's time of a run. ray: what Ray's processes take, as `scale_measure` says."""
+    start = ray.get("worker", 0.0)  # also of the worker in place of one that was killed
     workers = Workers(max(case.workers, 1), start=start, kills=tuple(start + moment for moment in case.kills))
+    stage = Stage(case.prompts, case.size, driver=ray.get("driver", 0.0) if case.workers else 0.0)
     if case.kind == "answers":
-        outcome = simulate(Stage(case.prompts, case.size, prompt=SECONDS, shard=shard), workers)
+        outcome = simulate(replace(stage, prompt=SECONDS, shard=extra.get("shard", 0.0)), workers)
     else:
         at_once, latency, per_minute = case.limits
         judge = Judge(at_once, latency + extra.get("latency", 0.0), per_minute=per_minute)
         if case.workers:
-            judge = replace(judge, state=asked["question"], poll=asked["asking"])
-        outcome = simulate(Stage(case.prompts, case.size, calls=1), workers, judge)
+            judge = replace(judge, state=ray.get("question", 0.0), poll=ray.get("asking", 0.0))
+        outcome = simulate(replace(stage, calls=1), workers, judge)
     return replace(outcome, seconds=outcome.seconds - start)
 
 
@@ -266,6 +271,7 @@ def _workers() -> list[int]:
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cases", nargs="+", choices=list(CASES), default=list(CASES))
+    parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--json", action="store_true", help="the JSON on one line")
     return parser.parse_args(arguments)
 

@@ -8,7 +8,7 @@
   `check`, the ladders that `align` reads, the report; and preparing ladders for LLaVA-1.5's processor.
 - *calls*: what a process computes per call of a judge that answers at once, its ladder's part included.
 - *ray*: starting workers, the first process's work per shard, and questions to the process that holds the limits of
-  servers.
+  servers, by one thread and by sixteen at once (*crowded*).
 
 Every part is a process. Seconds of computing are the processor's, which other work on the machine changes little;
 `wall` stands beside them. The last thing printed is one JSON object, {"settings": …, "stages": …, …}.
@@ -25,6 +25,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -198,27 +199,37 @@ def _ray() -> dict[str, Any]:
         engine.each_job(["a"], _begin, lambda *_: ready.append(clock.read()["wall"]))
         again = Clock()
         engine.each_job(["a"], _begin, lambda *_: ready.append(again.read()["wall"]))
-        before, asked = processes(), [500] * 4
+        before, asked = processes(), [(500, 1)] * 4
         driver = Clock()
         ends: list[float] = []
         engine.each_job(list(range(300)), _begin, lambda *_: ends.append(driver.read()["seconds"]))
         walls = Clock()
         answers: list[Any] = []
         engine.each_job(asked, _asking, lambda _, times: answers.append(times))
+        wall = walls.read()["wall"]
+        between, crowd = processes(), [(100, 16)] * 2
+        engine.each_job(crowd, _asking, lambda _, times: answers.append(times))
         after = processes()
-    used = {name: after.get(name, 0.0) - before.get(name, 0.0) for name in after}
+    states, crowded = "ray::SharedStates", answers[-len(crowd) :]
+    del answers[-len(crowd) :]
     return {
         "cluster": ready[0] - ready[1],
         "worker": ready[1],
         "driver": (ends[-1] - ends[50]) / (len(ends) - 51),
-        "question": used["ray::SharedStates"] / sum(asked),
+        "question": (between[states] - before.get(states, 0.0)) / sum(count for count, _ in asked),
         "asking": statistics.median(seconds for seconds, _ in answers),
         "question_wall": statistics.median(wall for _, wall in answers),
-        "wall": walls.read()["wall"],
+        "crowded": (after[states] - between[states]) / sum(count * threads for count, threads in crowd),
+        "crowded_asking": statistics.median(seconds for seconds, _ in crowded),
+        "crowded_wall": statistics.median(wall for _, wall in crowded),
+        "wall": wall,
     }
 
 
 def _begin() -> Callable[[Any], None]:
+    import seelevel.check
+    import seelevel.generate  # noqa: F401  as a worker of a run does
+
     return _nothing
 
 
@@ -226,21 +237,27 @@ def _nothing(job: Any) -> None:
     pass
 
 
-def _asking() -> Callable[[int], tuple[float, float]]:
-    """Processor and wall seconds of this worker per question to the limits."""
+def _asking() -> Callable[[tuple[int, int]], tuple[float, float]]:
+    """Processor and wall seconds of this worker per question to the limits: so many by each of so many threads."""
     from functools import partial
 
     from seelevel.engine.shared import shared
     from seelevel.models.server.replicas import Lanes
 
-    def work(count: int) -> tuple[float, float]:
-        make = partial(Lanes, 1, 0)
-        shared("lanes", make, "take")
-        clock = Clock()
+    make = partial(Lanes, 1, 0)
+
+    def ask(count: int) -> None:
         for _ in range(count):
             assert shared("lanes", make, "take") is None
-        times = clock.read()
-        return times["seconds"] / count, times["wall"] / count
+
+    def work(job: tuple[int, int]) -> tuple[float, float]:
+        count, threads = job
+        ask(1)
+        with ThreadPoolExecutor(threads) as pool:
+            clock = Clock()
+            list(pool.map(ask, [count] * threads))
+            times = clock.read()
+        return times["seconds"] / (count * threads), times["wall"] / (count * threads)
 
     return work
 

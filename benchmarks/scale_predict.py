@@ -101,7 +101,8 @@ def _pair(stage: str, gpus: int, outcomes: list[Outcome]) -> Row:
 
 
 def _ray(measured: Mapping[str, Any], which: int = 1) -> dict[str, float]:
-    """What Ray's processes take, measured or assumed."""
+    """What Ray's processes take, measured or assumed. Slow: questions one by one; fast: the cheaper of those and of
+    many at once."""
     question = _range("question to the limits, seconds", which)
     assumed = {
         "worker": ASSUMED["starting a worker, seconds"],
@@ -109,7 +110,11 @@ def _ray(measured: Mapping[str, Any], which: int = 1) -> dict[str, float]:
         "question": question,
         "asking": question,
     }
-    return {**assumed, **measured.get("ray", {})}
+    ray = {**assumed, **measured.get("ray", {})}
+    if which and "crowded" in ray:
+        ray["question"] = min(ray["question"], ray["crowded"])
+        ray["asking"] = min(ray["asking"], ray["crowded_asking"])
+    return ray
 
 
 def _workers(measured: Mapping[str, Any], count: int) -> Workers:

@@ -68,6 +68,21 @@ def test_each_case_can_be_predicted(case: Case) -> None:
     assert outcome.seconds > 0 and outcome.deaths == len(case.kills)
 
 
+@pytest.mark.unit
+def test_the_worker_in_place_of_a_killed_one_takes_its_time_to_start() -> None:
+    case = Case("answers", 64, 16, 1, kills=(1.0,))
+    quick, slow = (scale_check.predicted(case, {}, {"worker": start}).seconds for start in (0.0, 2.0))
+    assert slow == pytest.approx(quick + 2.0)
+
+
+@pytest.mark.unit
+def test_questions_take_the_cheaper_of_one_by_one_and_many_at_once() -> None:
+    ray = {"question": 3e-3, "asking": 1e-3, "crowded": 2e-3, "crowded_asking": 4e-3}
+    slow, fast = (scale_predict._ray({"ray": ray}, which) for which in (0, 1))
+    assert (slow["question"], slow["asking"]) == (3e-3, 1e-3)
+    assert (fast["question"], fast["asking"]) == (2e-3, 1e-3)
+
+
 def test_a_real_run_takes_at_least_what_its_judge_needs() -> None:
     case = Case("calls", 12, 6, 0, limits=(3, 0.3, 1e9))
     assert scale_check.predicted(case, {}, {}).seconds == pytest.approx(4 * 0.3)
