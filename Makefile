@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 RUNS ?= runs
 
-.PHONY: setup demo test test-slow test-demo test-families chromium quick unit unit-everywhere everywhere lint format docs reproduce bench bench-gpu wheel clean
+.PHONY: setup demo test test-slow test-demo test-families test-deepspeed chromium quick unit unit-everywhere everywhere lint format docs reproduce bench bench-gpu wheel clean
 
 setup: .venv/.installed
 
@@ -65,6 +65,11 @@ test-slow: setup chromium
 # The demo is timed, so it has the machine to itself.
 test-demo: setup
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -m slow tests/slow/test_demo.py
+
+# DeepSpeed builds an operator when it starts, so a C++ compiler must be there.
+test-deepspeed: setup
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[deepspeed]'
+	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'unit or slow' tests/slow/test_zero.py tests/training/test_zero.py
 
 # The processors of most families need torchvision, and this one another torch than constraints.txt has: 5.5 GB.
 FAMILIES := .venv-families

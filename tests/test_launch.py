@@ -97,6 +97,7 @@ def test_the_cpu_trains_if_the_recipe_says_so(monkeypatch):
         (0, ("ddp", None, CPU), "--gpus gives the number of processes; set it"),
         (1, ("fsdp2",), "needs two processes or more, not 1"),
         (2, ("ddp", None, "align.device=cuda:1"), "cuda:1 is one device for all processes"),
+        (2, ("fsdp2", None, "align.compile=true"), "align.compile: not supported with fsdp2, which splits the model"),
         (3, ("ddp",), "16 ladders do not divide over 3 processes"),
         (2, ("zero3",), "needs one more package: pip install 'seelevel[deepspeed]'"),
     ],
@@ -117,6 +118,13 @@ def test_processes_of_a_launcher_start_no_others(monkeypatch):
 
 def test_gpus_without_launch_would_be_one_process():
     assert "--gpus goes with --launch" in refused("align", "world-quick", "--gpus", "2")
+
+
+@pytest.mark.parametrize("command", [("run", "--dry-run"), ("align", "--show-batch")])
+def test_what_trains_nothing_starts_no_processes(command, tmp_path):
+    name, option = command
+    line = refused(name, "world-quick", option, "--launch", "ddp", "--out", str(tmp_path / "run"))
+    assert f"--launch and --gpus start a training; leave them out with {option}" in line
 
 
 def test_what_needs_one_process_is_refused_before_any_starts(tmp_path):
@@ -164,7 +172,7 @@ def test_the_last_line_names_the_rank_that_was_killed(tmp_path):
 def test_the_last_line_names_the_rank_that_the_others_waited_for(tmp_path):
     lost = f"rank 0 of 2 {LOST}, which has ended or does not answer"
     waited = failed(0, 1, f"seelevel: {lost}", tmp_path)
-    assert str(failure({0: waited, 1: failed(1, -9)}, 2)).startswith("rank 1 of 2 did not answer any more")
+    assert str(failure({0: waited, 1: failed(1, -9)}, 2)).startswith("rank 1 of 2 stopped answering")
     assert str(failure({0: waited}, 2)) == lost
 
 

@@ -24,23 +24,22 @@ from seelevel.recipe import Recipe
 from seelevel.store import write_atomically, write_json
 from seelevel.training import zero
 from seelevel.training.launched import LOST, Kind, world_size
-from seelevel.training.requirements import check_step_divides
+from seelevel.training.requirements import check_splits, check_step_divides
 
 FOLDER = "launch"
 """The folder in a run folder with the files for accelerate and DeepSpeed."""
 FSDP2 = {
     "version": 2,
     "reshard_after_forward": True,
-    "auto_wrap_policy": "TRANSFORMER_BASED_WRAP",  # the layers that the model's class names
+    "auto_wrap_policy": "TRANSFORMER_BASED_WRAP",
     "state_dict_type": "FULL_STATE_DICT",
     "cpu_ram_efficient_loading": False,
     "offload_params": False,
     "activation_checkpointing": False,  # align.gradient_checkpointing does it
 }
-"""Settings of FSDP, as accelerate names them after `fsdp_`."""
+"""What accelerate's launcher wants, by its names after `fsdp_`. Only the version and `reshard_after_forward` have an
+effect."""
 ZERO_STAGE: dict[str, int] = {"zero2": 2, "zero3": 3}
-BUCKET = 200_000_000
-"""Gradients that DeepSpeed reduces at a time, in numbers: 800 MB in float32."""
 KILLED = "often a lack of memory"
 
 
@@ -154,6 +153,7 @@ def launch_of(kind: Kind, gpus: int | None, recipe: Recipe, words: Sequence[str]
             f"--launch {kind} needs two processes or more, not {count}; leave --launch out to train in one"
         )
     check_step_divides(recipe.align, count)
+    check_splits(recipe.align, kind if kind != "ddp" else None)
     if kind in ZERO_STAGE and find_spec("deepspeed") is None:
         raise InputError(f"--launch {kind} needs one more package: pip install 'seelevel[deepspeed]'")
     return Launch(kind, count, device, words, out)
@@ -188,7 +188,7 @@ def failure(failures: Mapping[int, Any], processes: int) -> Exception:
     if rank in killed:
         if any(LOST in str(other.message) for other in failures.values()):
             # It did not end when torchrun told it to, after the others had waited for it in vain.
-            return RankLostError(f"rank {rank} of {processes} did not answer any more; the same command continues")
+            return RankLostError(f"rank {rank} of {processes} stopped answering; the same command continues")
         hint = f", {KILLED}" if cause.signal_name() == signal.SIGKILL.name else ""
         return RankLostError(
             f"rank {rank} of {processes} was killed ({cause.signal_name()}{hint}); the same command continues"

@@ -164,11 +164,11 @@ def _check_processes(names: Names, processes: int) -> None:
     """Several processes meet in `align` and its control alone."""
     several = processes > 1
     if several and names.recipe.base is not None and read_manifest(names.out / "base") is None:
-        raise InputError("base: it is made in one process; run `seelevel base` first, then the rest under torchrun")
+        raise InputError("base: it is made in one process; run `seelevel base` first, then this command again")
     if several and names.recipe.generate.training_data is not None and read_manifest(names.out / "generate") is None:
         raise InputError(
             f"generate.method: {names.recipe.generate.method} fine-tunes in one process; run `seelevel generate` "
-            "first, then the rest under torchrun"
+            "first, then this command again"
         )
 
 

@@ -39,7 +39,7 @@ from seelevel.store import (
     write_atomically,
 )
 from seelevel.training.launched import world_size
-from seelevel.training.settings import TRACKING
+from seelevel.training.settings import NO_EFFECT
 
 STAGE_FOLDERS = ("data", "finetune", "base-data", *STAGES[:-1], CONTROL, "inputs", ROUNDS)
 NEW_KEYS = {
@@ -172,7 +172,7 @@ class Stages:
 
     def _fingerprint(self, module: str, inputs: Sequence[object], settings: BaseModel | None) -> str:
         libraries = [version(package) for package in ("torch", "transformers", "tokenizers", "spacy")]
-        dumped = None if settings is None else without_keys(TRACKING, settings.model_dump(mode="json"))
+        dumped = None if settings is None else without_keys(NO_EFFECT, settings.model_dump(mode="json"))
         outside = sorted(name.partition(":")[0] for _, name in texts_in(dumped) if is_target(name))
         return digest(inputs, dumped, self.recipe.seed, source_fingerprint(module, *outside), libraries)
 
@@ -239,7 +239,7 @@ def _without_unset(settings: Any) -> Any:
         return settings
     return {
         key: _without_unset(value)
-        for key, value in without_keys(TRACKING, settings).items()
+        for key, value in without_keys(NO_EFFECT, settings).items()
         if key not in NEW_KEYS or value not in (NEW_KEYS[key], {})
     }
 

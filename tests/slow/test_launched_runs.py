@@ -142,7 +142,7 @@ def test_a_rank_that_hangs_ends_the_run(out):
     stopped.suspend()
     code, lines = ended(launcher, out, SECONDS)  # 5, and 30 that torchrun gives it
     assert code == 1 and not stopped.is_running()
-    assert lines[-1].startswith("seelevel: rank 1 of 2 did not answer")
+    assert lines[-1].startswith("seelevel: rank 1 of 2 stopped answering")
 
 
 def test_ranks_end_with_their_launcher(out):

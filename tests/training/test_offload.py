@@ -72,9 +72,12 @@ def kept(model: Any, batch: Batch) -> int:
     return sum(size for _, size in allocations(recorded))
 
 
+@pytest.mark.parametrize("rounds", [False, True])
 @pytest.mark.parametrize("answers", [None, 1])
-def test_what_is_kept_on_the_device_does_not_grow_with_the_layers(tmp_path: Path, answers: int | None) -> None:
-    batch = a_batch(tmp_path, answers=answers)
+def test_what_is_kept_on_the_device_does_not_grow_with_the_layers(
+    tmp_path: Path, answers: int | None, rounds: bool
+) -> None:
+    batch = a_batch(tmp_path, answers=answers, rounds=rounds)
     inputs = sum(segment.mask.numel() for segment in batch.segments) * 32 * 8  # of one layer
     seeds = len(batch.segments) * 5200  # that each checkpoint keeps on the host
     more = [kept(a_model(True, layers), batch) for layers in (2, 6)]

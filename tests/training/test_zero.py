@@ -14,7 +14,6 @@ import pytest
 
 from seelevel.errors import InputError
 from seelevel.training import zero
-from seelevel.training.settings import AlignSettings
 
 pytestmark = pytest.mark.unit
 
@@ -86,12 +85,11 @@ def test_a_file_may_set_what_the_training_does_not_depend_on() -> None:
 
 
 def test_weights_that_deepspeed_would_round_otherwise_are_refused() -> None:
-    settings = AlignSettings(model="m")
-    for dtype in ("float64", "bfloat16"):
+    for dtype, adapters in (("float64", False), ("float64", True), ("bfloat16", False)):
         with pytest.raises(InputError, match="dtype"):
-            zero.check_settings("align", settings, dtype, "cuda")
-    adapters = AlignSettings.model_validate({"model": "m", "lora": {"r": 4}})
-    zero.check_settings("align", adapters, "bfloat16", "cuda")
+            zero.check_dtype(dtype, adapters)
+    zero.check_dtype("bfloat16", adapters=True)
+    zero.check_dtype("float32", adapters=False)
 
 
 def test_the_configuration_needs_neither_torch_nor_deepspeed() -> None:

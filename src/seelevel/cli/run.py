@@ -68,6 +68,7 @@ def run(
     loaded, folder = _recipe(recipe, set_, out)
     job = Run(loaded, folder)
     if dry_run:
+        _nothing_to_launch("--dry-run", launch, gpus)
         from seelevel.forecast import estimate, forecast
 
         show(dumps(asdict(estimate(job)), ensure_ascii=True) if as_json else forecast(job))
@@ -78,6 +79,11 @@ def run(
     if not job.follows:
         _print_metrics(folder)
         show(f"report: {page}")
+
+
+def _nothing_to_launch(option: str, kind: Kind | None, gpus: int | None) -> None:
+    if kind is not None or gpus is not None:
+        raise InputError(f"--launch and --gpus start a training; leave them out with {option}")
 
 
 def _launched(command: str, recipe: str, set_: list[str] | None, job: Run, kind: Kind | None, gpus: int | None) -> bool:
@@ -146,6 +152,7 @@ def align(
             if not job.follows:
                 show(f"align: {folder}")
         return
+    _nothing_to_launch("--show-batch", launch, gpus)
     blocks = job.first_step()
     from rich.console import Console
 

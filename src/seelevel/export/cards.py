@@ -26,7 +26,7 @@ from seelevel.report.facts import checked, run_facts, unscored_shares
 from seelevel.report.figures import CONTROL_WORDS, Comparison, Figure, against_control, comparisons, outcome
 from seelevel.report.reading import RunFolder
 from seelevel.stages import made_under_these_settings, without_keys
-from seelevel.training.settings import TRACKING
+from seelevel.training.settings import NO_EFFECT
 from seelevel.yaml_text import load_yaml
 
 VERDICTS = {
@@ -264,7 +264,7 @@ def _limits(run: RunFolder, recipe: Recipe, facts: AlignFacts, rows: Sequence[Co
 
 def _recipe_text(recipe: Recipe) -> str:
     """The recipe without defaults, servers, trackers and the report. Methods keep their names."""
-    kept = without_keys(TRACKING, recipe.model_dump(mode="json", exclude={"api", "report"}, exclude_defaults=True))
+    kept = without_keys(NO_EFFECT, recipe.model_dump(mode="json", exclude={"api", "report"}, exclude_defaults=True))
     kept["check"] = kept.get("check")
     kept["generate"] = {"method": recipe.generate.method, **kept["generate"]}
     kept["align"]["objective"] = {"name": recipe.align.objective.name, **kept["align"].get("objective", {})}

@@ -94,7 +94,7 @@ def training(
     gpu = Path("/proc/driver/nvidia").exists()
     device = settings.device if settings.device != "auto" else "cuda" if gpu or shape.weights > LARGE else "cpu"
     absent = device.startswith("cuda") and not gpu
-    if device == "cpu":
+    if not device.startswith("cuda"):
         trained = trained.model_copy(update={"offload_activations": False})
     dtype, mixed = precision(trained, device)
     room = float("inf") if absent else USED * memory_of(device) - PROCESS_BYTES
@@ -108,7 +108,7 @@ def training(
 
 def memory_of(device: str) -> float:
     """Bytes of memory of a device of this machine: `cpu`, `cuda`, `cuda:1`; infinite where it cannot be known."""
-    if device == "cpu":
+    if not device.startswith("cuda"):
         return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
     if not device.startswith("cuda"):
         return float("inf")

@@ -56,7 +56,7 @@ from seelevel.training.packing.tokens import ImageReader
 from seelevel.training.prepare import Prepared, ladder_content, prepare
 from seelevel.training.reference import by_level, data_fingerprint, reference_logprobs, weights_fingerprint
 from seelevel.training.saving import check_weights_finite, json_lines, model_bytes, model_writer, trained_weights
-from seelevel.training.settings import TOKENS_PER_BATCH, TRACKING, Layout, TrainSettings, precision
+from seelevel.training.settings import NO_EFFECT, TOKENS_PER_BATCH, Layout, TrainSettings, precision
 from seelevel.training.sharding import taken_over
 from seelevel.training.snapshots import Snapshots, snapshot_steps
 from seelevel.training.step_log import FALL_WINDOW, best_fallen, lines_of
@@ -92,7 +92,7 @@ class Job:
         lora = self.settings.lora
         dropout = dropout_of_adapter(self.model) if lora is None else lora.dropout
         rounding = set() if dropout else {"compile", "answers_per_pass"}  # with dropout, both change what is drawn
-        return self.settings.model_dump(mode="json", exclude={"cache", *SAME_RESULT, *TRACKING, *rounding})
+        return self.settings.model_dump(mode="json", exclude={"cache", *SAME_RESULT, *NO_EFFECT, *rounding})
 
     @cached_property
     def fingerprint(self) -> str:
@@ -192,9 +192,10 @@ def _remove_working_files(job: Job) -> None:
 def _load(job: Job) -> Session:
     """Load the model, then tokenise the ladders for it."""
     settings, device = job.settings, chosen_device(job.settings.device)
-    dtype, mixed = precision(settings, device, adapters=base_of_adapter(job.model) is not None)
+    continues = base_of_adapter(job.model) is not None
+    dtype, mixed = precision(settings, device, adapters=continues)
     if job.zero is not None:
-        zero.check_settings(job.label, settings, dtype, device)
+        zero.check_dtype(dtype, adapters=continues or settings.lora is not None)
     join(device, settings.process_timeout)
     arguments = training_arguments(settings, job.out / "checkpoints", job.seed, device, mixed)
     if arguments.process_index == 0:
@@ -243,8 +244,8 @@ def _trainer(job: Job, session: Session, agreed: Agreed, reference: Sequence[Ten
     content = data_fingerprint(data.tokenised, data.images)
     answers = settings.answers_per_pass if isinstance(settings.answers_per_pass, int) else None
     fingerprint = digest(job.key, session.weights, content, data.interactions, agreed, job.seed)
-    shard = job.shard and arguments.world_size > 1
-    plan = Plan(settings, agreed, session.budget, answers, fingerprint, job.label, job.out / "log.jsonl", shard)
+    log = job.out / "log.jsonl"
+    plan = Plan(settings, agreed, session.budget, answers, fingerprint, job.label, log, job.shard)
     if job.zero is not None:
         from seelevel.training.zero_trainer import ZeroTrainer
 
@@ -276,10 +277,11 @@ def _track(job: Job, session: Session, trainer: PreferenceTrainer) -> None:
 def _train(job: Job, session: Session, trainer: PreferenceTrainer) -> None:
     """Train to the end, from the newest checkpoint if there is one."""
     model, settings, processes = trainer.trained, job.settings, session.arguments.world_size
+    kind = "FSDP2" if job.shard else "DDP" if job.zero is None else f"ZeRO {job.zero['zero_optimization']['stage']}"
     say(
         f"{job.label}: {len(session.data.ladders)} ladders, {trainer.steps} steps of {settings.ladders_per_step}, "
         f"{settings.objective.name}, layout {trainer.plan.agreed.layout}; {trained_weights(model):,} weights train, "
-        f"{session.dtype} on {session.device}{f', split over {processes} processes (FSDP2)' * trainer.plan.shard}"
+        f"{session.dtype} on {session.device}{f', {processes} processes ({kind})' * (processes > 1)}"
     )
     checkpoint = trainer.last_checkpoint()
     wanted = snapshot_steps(trainer.steps, settings.snapshot_count)

@@ -33,7 +33,6 @@ LOST = "has lost another rank"
 LINGER_SECONDS = 5.0
 """A process that has lost another one ends so much later: the launcher should see the other one's death first."""
 WATCH_SECONDS = 1.0
-_asked: Sharding | None = None
 
 
 def is_true(name: str, environment: Mapping[str, str]) -> bool:
@@ -42,7 +41,11 @@ def is_true(name: str, environment: Mapping[str, str]) -> bool:
 
 def world_size(environment: Mapping[str, str] = os.environ) -> int:
     """How many processes the launcher has started."""
-    return max(int(environment.get(name) or 1) for name in SIZES)
+    sizes = {name: environment[name] for name in SIZES if environment.get(name)}
+    for name, value in sizes.items():
+        if not value.isdecimal():
+            raise InputError(f"{name} is '{value}' and not a number; {REMEDY}")
+    return max(map(int, sizes.values()), default=1)
 
 
 def sharding(environment: Mapping[str, str] = os.environ) -> Sharding | None:
@@ -61,7 +64,10 @@ def check_launch(environment: Mapping[str, str] = os.environ) -> None:
     if wanted == "FSDP" and environment.get("FSDP_VERSION", "2") != "2":
         raise InputError("FSDP1 is not supported; set fsdp_version: 2 (FSDP_VERSION=2), or use `--launch fsdp2`")
     started = any(name in environment for name in SIZES)
-    if wanted is not None and not started:
+    processes = world_size(environment)
+    if processes > 1 and "RANK" not in environment:
+        raise InputError(f"processes of mpirun are not supported; {REMEDY}")
+    if wanted is not None and processes < 2:
         raise InputError(f"{wanted} is asked for by the environment, but this is a single process; {REMEDY}")
     # `accelerate launch --cpu --num_processes 2` gives one process the address of a training of several.
     if "ACCELERATE_MIXED_PRECISION" in environment and "MASTER_ADDR" in environment and not started:
@@ -86,6 +92,8 @@ def join(device: str, seconds: float) -> None:
         # Before `TrainingArguments`, which on CPUs gives the group no time-out of ours.
         state = PartialState(cpu=device == "cpu", timeout=timedelta(seconds=seconds))
     except RuntimeError as error:
+        if not _is_peers(error):
+            raise
         raise _lost(error) from error
     if state.num_processes != processes:
         raise InputError(
@@ -94,14 +102,14 @@ def join(device: str, seconds: float) -> None:
         )
 
 
-def check_wrapped(model: Any) -> None:
+def check_wrapped(model: Any, wanted: Sharding | None) -> None:
     """Raise `InputError` if a model that is about to be trained is not the kind that the launcher was asked for.
 
     model: as `Accelerator.prepare` returns it.
     """
     if world_size() == 1:
         return
-    wanted, names = _asked, {kind.__name__ for kind in type(model).__mro__}
+    names = {kind.__name__ for kind in type(model).__mro__}
     expected = {"FSDP": "FSDPModule", "DEEPSPEED": "DeepSpeedEngine", None: "DistributedDataParallel"}[wanted]
     if expected not in names:
         raise InputError(
@@ -114,9 +122,7 @@ def check_wrapped(model: Any) -> None:
 def with_others() -> Iterator[None]:
     """A training, in which the errors that another process's end causes here become `RankLostError`, after
     `LINGER_SECONDS`. Raises `InputError` as `check_launch` does."""
-    global _asked
     check_launch()
-    _asked = sharding()  # now: what reads the environment later may have removed the variable
     try:
         yield
     except (RuntimeError, OSError) as error:

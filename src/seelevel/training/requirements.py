@@ -11,6 +11,7 @@ from seelevel.errors import InputError
 from seelevel.models.folders import adapter_base
 from seelevel.models.kinds import model_config
 from seelevel.models.quantised import check_trains, method_of, quantisation
+from seelevel.training.launched import sharding
 from seelevel.training.settings import TrainSettings
 
 
@@ -20,6 +21,7 @@ def check_training(key: str, settings: TrainSettings, model: str) -> None:
 
     `key`: the settings' place in the recipe. `model`: a folder, or a hub name, whose layers cannot be checked yet.
     """
+    check_splits(settings, sharding())
     check_trackers(key, settings)
     check_device(key, settings.device)
     if settings.use_liger_kernel:
@@ -45,6 +47,14 @@ def check_training(key: str, settings: TrainSettings, model: str) -> None:
     empty = empty_model(config)
     if empty is not None:
         adapted(empty, settings.lora, key)
+
+
+def check_splits(settings: TrainSettings, kind: str | None) -> None:
+    """Raise `InputError` for settings that were not tried with a model whose weights are split. kind: what splits them;
+    None if nothing does."""
+    for name in ("load_in_4bit", "offload_activations", "use_liger_kernel", "compile"):
+        if kind is not None and getattr(settings, name):
+            raise InputError(f"align.{name}: not supported with {kind}, which splits the model; use `--launch ddp`")
 
 
 def no_adapters(key: str) -> str:

@@ -11,7 +11,7 @@ from seelevel.training.objectives.settings import NAMES, MdpoSettings, Objective
 
 Layout = Literal["shared", "rows"]
 Tracker = Literal["tensorboard", "trackio", "wandb"]
-TRACKING = ("report_to", "report_every", "process_timeout")
+NO_EFFECT = ("report_to", "report_every", "process_timeout")
 """Keys that change nothing in what is trained."""
 
 

@@ -132,7 +132,7 @@ class Sharded(Alike):
 
     def drop_unused(self) -> None:
         """Remove the gradients of weights that took part in no process's passes. They are 0, but an optimiser treats a
-        gradient of 0 otherwise than none."""
+        gradient of 0 differently from a missing one."""
         weights = [(name, weight) for name, weight in self.policy.named_parameters() if weight.requires_grad]
         used = torch.tensor([name in self._used for name, _ in weights], dtype=torch.int32, device=self.device)
         dist.all_reduce(used, dist.ReduceOp.MAX)

@@ -28,7 +28,7 @@ from seelevel.training.agreement import Agreed
 from seelevel.training.ahead import ahead
 from seelevel.training.balance import balance_steps
 from seelevel.training.checkpoints import checkpoints, seal
-from seelevel.training.launched import check_wrapped
+from seelevel.training.launched import Sharding, check_wrapped
 from seelevel.training.logprobs import Policy, token_logprobs
 from seelevel.training.objectives import OBJECTIVES
 from seelevel.training.objectives.logprobs import TokenLogprobs
@@ -123,19 +123,23 @@ class PreferenceTrainer(Trainer):
         with self.accelerator.autocast():
             return unit(self.trained)
 
+    @property
+    def split_by(self) -> Sharding | None:
+        """What the launcher was asked to split the training with."""
+        return "FSDP" if self.plan.shard else None
+
     # One step ------------------------------------------------------------------------------------------------------
 
     def training_step(self, model: Any, inputs: list[int], num_items_in_batch: Any = None) -> Tensor:
         """Forward and backward over one step's ladders (indices); returns the step's loss on this process."""
-        check_wrapped(model)
+        check_wrapped(model, self.split_by)
         model.train()
         ladders = [self._data.ladders[i] for i in inputs]
         self._step_sums = {}
         with_signal = sum(map(self._objective.learns_from, ladders, (self._data.views[i] for i in inputs)))
-        counted = torch.tensor(with_signal, device=self.args.device)
+        counted = self.accelerator.reduce(torch.tensor(with_signal, device=self.args.device), "sum")
         # Gradients are averaged over processes, so each process's share of the mean is scaled up by their number.
         world = self.accelerator.num_processes
-        counted = self.accelerator.reduce(counted, "sum")
         passes = self.passes(inputs)
         total = torch.zeros((), device=self.args.device)
         parts: list[Logs] = []
@@ -189,7 +193,7 @@ class PreferenceTrainer(Trainer):
         return [[inputs[n] for n in dict.fromkeys(numbers)] for numbers in owners]
 
     def batches(self, passes: Sequence[Sequence[int]]) -> Iterator[Batch]:
-        """The batches of passes (ladders' indices), on the device; with FSDP2 then those of `Sharded.alike`."""
+        """The batches of passes (ladders' indices), on the device; of a split model then those of `Alike.alike`."""
         batches: Iterator[Batch] = ahead(map(self._collated, passes), self.args.device)
         if self.sharded is not None:
             text = self._data.tokenised[passes[0][0]]

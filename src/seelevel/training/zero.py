@@ -16,7 +16,7 @@ from typing import Any
 from seelevel.errors import InputError
 from seelevel.json_text import loads
 from seelevel.opening import read_text
-from seelevel.training.settings import TrainSettings
+from seelevel.training.launched import sharding
 
 ASKED = "ACCELERATE_USE_DEEPSPEED"
 FILE = "ACCELERATE_DEEPSPEED_CONFIG_FILE"
@@ -53,7 +53,7 @@ def taken_over() -> Iterator[dict[str, Any] | None]:
     """Opens with the configuration that the launcher asks for, None for none. While open, accelerate and transformers
     do not see that DeepSpeed is asked for. Raises `InputError` if DeepSpeed is not installed, or asked for what would
     change the training."""
-    if os.environ.get(ASKED, "").lower() not in ("1", "true", "yes"):
+    if sharding() != "DEEPSPEED":
         yield None
         return
     if find_spec("deepspeed") is None:
@@ -61,8 +61,6 @@ def taken_over() -> Iterator[dict[str, Any] | None]:
     file = os.environ.get(FILE, "")
     if not file:
         raise InputError(f"DeepSpeed needs a configuration file in {FILE}; launch with --launch zero2 or zero3")
-    if int(os.environ.get("WORLD_SIZE", "1")) < 2:
-        raise InputError("DeepSpeed needs several processes; launch with --launch zero2 or zero3")
     given = read_configuration(Path(file))
     check(given, file)
     value = os.environ.pop(ASKED)
@@ -72,13 +70,11 @@ def taken_over() -> Iterator[dict[str, Any] | None]:
         os.environ[ASKED] = value
 
 
-def check_settings(key: str, settings: TrainSettings, dtype: str, device: str) -> None:
-    """Raise `InputError` for what DeepSpeed would train otherwise than one process does, and say on which device it
-    runs. dtype: of the weights."""
-    if dtype == "float64" or (dtype == "bfloat16" and settings.lora is None):
-        raise InputError(f"{key}.dtype: DeepSpeed updates float32 weights, not {dtype}; use auto, or launch with fsdp")
-    if device == "cpu":
-        os.environ.setdefault("DS_ACCELERATOR", "cpu")
+def check_dtype(dtype: str, adapters: bool) -> None:
+    """Raise `InputError` for weights that DeepSpeed would round differently from one process. dtype: of the weights;
+    adapters: they alone train, in float32."""
+    if dtype == "float64" or (dtype == "bfloat16" and not adapters):
+        raise InputError(f"align.dtype: DeepSpeed updates float32 weights, not {dtype}; use auto, or --launch fsdp2")
 
 
 def read_configuration(file: Path) -> Any:

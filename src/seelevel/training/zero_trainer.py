@@ -12,6 +12,7 @@ come last, in one order, even if they are 0.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from torch.nn.functional import pad
 from transformers.trainer import OPTIMIZER_NAME, SCHEDULER_NAME
 
 from seelevel.errors import InputError
+from seelevel.training.launched import Sharding
 from seelevel.training.packing.inputs import base
 from seelevel.training.sharding import Alike
 from seelevel.training.structure import parts
@@ -95,7 +97,7 @@ class Zero(Alike):
         if ends[0] != -ends[1]:
             raise InputError(
                 "DeepSpeed: gradients come in different orders in different processes, which it would mix up; "
-                "launch with ddp or fsdp"
+                "use --launch ddp or fsdp2"
             )
 
     def weights(self, trained_alone: bool) -> dict[str, Tensor] | None:
@@ -195,8 +197,14 @@ class ZeroTrainer(PreferenceTrainer):
         self.configuration = configuration
         self.zero: Zero | None = None  # from when the training begins
 
+    @property
+    def split_by(self) -> Sharding | None:
+        return "DEEPSPEED"
+
     def _prepare_for_training(self, max_steps: int, train_dataloader: Any, resume_from_checkpoint: str | None) -> Any:
         """Load a checkpoint's weights before they are split, and its moments after. It is not in DeepSpeed's form."""
+        if self.args.device.type == "cpu":
+            os.environ.setdefault("DS_ACCELERATOR", "cpu")
         import deepspeed
 
         if resume_from_checkpoint is not None:

@@ -105,16 +105,21 @@ class _OnHost:
     def update(self: Any, keys: Tensor, values: Tensor, *args: Any, **options: Any) -> tuple[Tensor, Tensor]:
         self._fetch()
         joined: tuple[Tensor, Tensor] = super().update(keys, values, *args, **options)  # type: ignore[misc]
-        self.keys, self.values = offload.to_host(self.keys), offload.to_host(self.values)
+        self._put_back()
         return joined
 
     def reorder_cache(self: Any, owner: Tensor) -> None:
         self._fetch()
         super().reorder_cache(owner)  # type: ignore[misc]
+        self._put_back()
 
     def _fetch(self: Any) -> None:
         if self.is_initialized:
             self.keys, self.values = (offload.to_device(part, self.device) for part in (self.keys, self.values))
+
+    def _put_back(self: Any) -> None:
+        if self.is_initialized:
+            self.keys, self.values = offload.to_host(self.keys), offload.to_host(self.values)
 
 
 class _Read:
