@@ -6,7 +6,7 @@ from torch import nn
 
 from seelevel.errors import InputError, RankLostError
 from seelevel.training import launched
-from seelevel.training.launched import check_launch, check_wrapped, with_others, world_size
+from seelevel.training.launched import check_launch, check_wrapped, naming_lost_ranks, world_size
 
 pytestmark = pytest.mark.unit
 RANK_0 = {"WORLD_SIZE": "2", "RANK": "0", "LOCAL_RANK": "0", "MASTER_ADDR": "here"}
@@ -63,13 +63,13 @@ def test_a_connection_that_another_process_closed_is_one_line(monkeypatch):
     for name, value in RANK_0.items():
         monkeypatch.setenv(name, value)
     lost = RuntimeError("[gloo/transport/tcp/pair.cc:547] Connection closed by peer [127.0.0.1]:4242")
-    with pytest.raises(RankLostError, match="rank 0 of 2 has lost another rank"), with_others():
+    with pytest.raises(RankLostError, match="rank 0 of 2 has lost another rank"), naming_lost_ranks():
         raise lost
     for other in (RuntimeError("Connection closed by peer"), torch.OutOfMemoryError("gloo"), ValueError("timed out")):
-        with pytest.raises(type(other)) as error, with_others():
+        with pytest.raises(type(other)) as error, naming_lost_ranks():
             raise other
         assert error.value is other
     monkeypatch.setenv("WORLD_SIZE", "1")
-    with pytest.raises(RuntimeError) as error, with_others():
+    with pytest.raises(RuntimeError) as error, naming_lost_ranks():
         raise lost
     assert error.value is lost

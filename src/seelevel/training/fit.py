@@ -38,7 +38,7 @@ from seelevel.training.agreement import (
 )
 from seelevel.training.arguments import training_arguments
 from seelevel.training.compiling import uncompiled
-from seelevel.training.launched import join, with_others
+from seelevel.training.launched import join_processes, naming_lost_ranks
 from seelevel.training.loading import (
     base_of_adapter,
     chosen_device,
@@ -132,7 +132,7 @@ def fit(
     `model_path` may be an adapter's folder. Then that adapter is trained, and the reference is the model with the
     adapter as loaded.
     """
-    with with_others(), taken_over() as shard, zero.taken_over() as split:
+    with naming_lost_ranks(), taken_over() as shard, zero.taken_over() as split:
         job = Job(ladders, model_path, settings, out, seed, label, shard, split)
         if (facts := _finished(job)) is not None:
             return facts
@@ -196,7 +196,7 @@ def _load(job: Job) -> Session:
     dtype, mixed = precision(settings, device, adapters=continues)
     if job.zero is not None:
         zero.check_dtype(dtype, adapters=continues or settings.lora is not None)
-    join(device, settings.process_timeout)
+    join_processes(device, settings.process_timeout)
     arguments = training_arguments(settings, job.out / "checkpoints", job.seed, device, mixed)
     if arguments.process_index == 0:
         for folder in (job.out, job.out / "checkpoints"):

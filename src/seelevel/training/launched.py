@@ -77,7 +77,7 @@ def check_launch(environment: Mapping[str, str] = os.environ) -> None:
         )
 
 
-def join(device: str, seconds: float) -> None:
+def join_processes(device: str, seconds: float) -> None:
     """Join the other processes of this training; nothing if there are none.
 
     seconds: how long a process waits for another one before it ends. Raises `InputError` if fewer processes join than
@@ -119,7 +119,7 @@ def check_wrapped(model: Any, wanted: Sharding | None) -> None:
 
 
 @contextmanager
-def with_others() -> Iterator[None]:
+def naming_lost_ranks() -> Iterator[None]:
     """A training, in which the errors that another process's end causes here become `RankLostError`, after
     `LINGER_SECONDS`. Raises `InputError` as `check_launch` does."""
     check_launch()

@@ -6,8 +6,8 @@ and the rest (embeddings, output head, projector, vision tower) is one more, gat
 picture gathers the same units as one with pictures.
 
 Every gathering is a call that all processes make together, and a unit is gathered once for each segment of a batch. So
-all processes need equally many passes with equally many segments. `alike` adds what is missing: segments of one token
-that score nothing, and passes whose loss is multiplied by 0.
+all processes need equally many passes with equally many segments. `padded_batches` adds what is missing: segments of
+one token that score nothing, and passes whose loss is multiplied by 0. Source: PyTorch FSDP, arXiv 2304.11277.
 """
 
 from __future__ import annotations
@@ -68,20 +68,20 @@ def taken_over() -> Iterator[bool]:
             os.environ[ASKED] = value
 
 
-class Alike(ABC):
+class SplitPolicy(ABC):
     """A `Policy` that several processes hold together. It gives them equally many passes with equally many segments."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
 
-    def alike(self, batches: Iterable[Batch], count: int, token: int, again: bool = False) -> Iterator[Batch]:
+    def padded_batches(self, batches: Iterable[Batch], count: int, token: int, again: bool = False) -> Iterator[Batch]:
         """These `count` batches, and after them those whose loss does not count, so that all processes have equally
         many, with equally many segments. `token`: any text token; `again`: see `Batch`."""
-        for batch in islice(chain(batches, repeat(_idle(token, again))), self.most(count)):
-            missing = self.most(len(batch.segments)) - len(batch.segments)
+        for batch in islice(chain(batches, repeat(_idle(token, again))), self.maximum(count)):
+            missing = self.maximum(len(batch.segments)) - len(batch.segments)
             yield replace(batch, segments=(*batch.segments, *[_segment(token, scored=0)] * missing))
 
-    def most(self, count: int) -> int:
+    def maximum(self, count: int) -> int:
         """The largest number of any process."""
         number = torch.tensor(count, device=self.device)
         dist.all_reduce(number, dist.ReduceOp.MAX)
@@ -89,14 +89,15 @@ class Alike(ABC):
 
     @abstractmethod
     def weights(self, trained_alone: bool) -> dict[str, Tensor] | None:
-        """The model's whole weights on the CPU in the first process, None in the others."""
+        """The model's whole weights on the CPU in the first process, None in the others. trained_alone: only those that
+        train, as for adapters."""
 
     @abstractmethod
-    def drop_unused(self) -> None:
+    def clear_unused_gradients(self) -> None:
         """Called after the backward passes of a step."""
 
 
-class Sharded(Alike):
+class Sharded(SplitPolicy):
     """A `Policy` whose weights are split over all processes, in place. Every method is called by all of them together.
 
     Raises `InputError` for a model that cannot be split.
@@ -130,7 +131,7 @@ class Sharded(Alike):
 
         handle = unit.register_forward_pre_hook(begin)
 
-    def drop_unused(self) -> None:
+    def clear_unused_gradients(self) -> None:
         """Remove the gradients of weights that took part in no process's passes. They are 0, but an optimiser treats a
         gradient of 0 differently from a missing one."""
         weights = [(name, weight) for name, weight in self.policy.named_parameters() if weight.requires_grad]

@@ -42,7 +42,7 @@ from seelevel.training.rounding import unit
 from seelevel.training.saving import numbers
 from seelevel.training.schedule import buckets, linked, schedule
 from seelevel.training.settings import TrainSettings
-from seelevel.training.sharding import Alike, Sharded, load_states, save_states
+from seelevel.training.sharding import Sharded, SplitPolicy, load_states, save_states
 from seelevel.training.step_log import FALL_WINDOW, StepLog, best_fallen
 
 KEPT_CHECKPOINTS = 1
@@ -92,7 +92,7 @@ class PreferenceTrainer(Trainer):
         super().__init__(model=Policy(model), args=args, train_dataset=order, data_collator=list)
         self.remove_callback(PrinterCallback)
         self.trained = model  # without the policy around it
-        self.sharded: Alike | None = None  # from when the training begins
+        self.sharded: SplitPolicy | None = None  # from when the training begins
         self.plan, self.steps = plan, len(order) // settings.ladders_per_step
         self._data, self.reference = data, reference
         self._objective = settings.objective
@@ -143,7 +143,7 @@ class PreferenceTrainer(Trainer):
         passes = self.passes(inputs)
         total = torch.zeros((), device=self.args.device)
         parts: list[Logs] = []
-        count = self.sharded.most(len(passes)) if self.sharded else len(passes)
+        count = self.sharded.maximum(len(passes)) if self.sharded else len(passes)
         for number, (chosen, batch) in enumerate(zip_longest(passes, self.batches(passes))):
             last = number == count - 1
             if chosen is None:  # another process has one more pass
@@ -157,7 +157,7 @@ class PreferenceTrainer(Trainer):
             total = total + (loss.detach() * share * world).to(total.dtype)
             parts.append(logs)
         if self.sharded is not None:
-            self.sharded.drop_unused()
+            self.sharded.clear_unused_gradients()
         self._step_logs = joined(gather_object([joined(parts).plain()])).figures()
         if self._bar is not None:
             self._bar.advance()
@@ -193,12 +193,12 @@ class PreferenceTrainer(Trainer):
         return [[inputs[n] for n in dict.fromkeys(numbers)] for numbers in owners]
 
     def batches(self, passes: Sequence[Sequence[int]]) -> Iterator[Batch]:
-        """The batches of passes (ladders' indices), on the device; of a split model then those of `Alike.alike`."""
+        """The batches of passes (ladders' indices), on the device; for a split model also the padding."""
         batches: Iterator[Batch] = ahead(map(self._collated, passes), self.args.device)
         if self.sharded is not None:
             text = self._data.tokenised[passes[0][0]]
             scored = text.tokens[0][text.rounds[0] != NOT_SCORED]
-            batches = self.sharded.alike(batches, len(passes), int(scored[0]), self.plan.answers is not None)
+            batches = self.sharded.padded_batches(batches, len(passes), int(scored[0]), self.plan.answers is not None)
         return (batch.to(self.args.device) for batch in batches)
 
     def _collated(self, chosen: Sequence[int]) -> Batch:

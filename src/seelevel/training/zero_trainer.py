@@ -1,12 +1,13 @@
 """DeepSpeed's ZeRO: the optimiser's moments (stage 2), gradients, and weights (stage 3) are split over the processes.
+Source: arXiv 1910.02054.
 
-Each process loads the whole model and computes its share of the reference; the
-weights are split when the training begins. Checkpoints and models are written whole, as one process writes them.
+Each process loads the whole model and computes its share of the reference; the weights are split when the training
+begins. Checkpoints and models are written whole, as one process writes them.
 
 DeepSpeed reduces gradients in the order in which they appear, and gathers weights module by module. Both go wrong, or
 wait forever, if a process computes other modules than the others do. So all processes have equally many passes with
-equally many segments (`alike`). What a picture decides (the vision tower and projector are used or not) is settled by
-treating everything outside the language model's layers as one unit: it is gathered for a whole pass, and its gradients
+equally many segments (`padded_batches`). Whether a pass has a picture decides if the vision tower and the projector are
+used. So everything outside the language model's layers is one unit: it is gathered for a whole pass, and its gradients
 come last, in one order, even if they are 0.
 """
 
@@ -25,14 +26,14 @@ from transformers.trainer import OPTIMIZER_NAME, SCHEDULER_NAME
 from seelevel.errors import InputError
 from seelevel.training.launched import Sharding
 from seelevel.training.packing.inputs import base
-from seelevel.training.sharding import Alike
+from seelevel.training.sharding import SplitPolicy
 from seelevel.training.structure import parts
 from seelevel.training.trainer import PreferenceTrainer
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
-class Zero(Alike):
+class Zero(SplitPolicy):
     """A `Policy` inside a DeepSpeed engine. Every method is called by all processes together. `optimizer`: what one
     process would train with; the schedule sets its rates."""
 
@@ -169,7 +170,7 @@ class Zero(Alike):
         shares = pad(value.flatten(), (0, share * dist.get_world_size() - value.numel())).view(-1, share)
         safe_set_local_optimizer_state(weight, shares[dist.get_rank()], name)
 
-    def drop_unused(self) -> None:
+    def clear_unused_gradients(self) -> None:
         """Nothing: DeepSpeed treats a weight without a gradient as one whose gradient is 0."""
 
 
