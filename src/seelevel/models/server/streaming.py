@@ -16,6 +16,8 @@ STREAM = {"stream": True, "stream_options": {"include_usage": True}}
 """What asks for a stream, and for the count of its tokens."""
 PATIENCE = 0.2
 """Seconds after which a wait for the server gives an empty piece, so that whoever reads can stop it."""
+READ_TO_END = "read_to_end"
+"""In a response's extensions: whether all was read until the server hung up. Nobody reads on after [DONE]."""
 HALF = ("\ud800", "\udbff")
 """A character between these is the first half of one that needs two; the second may come with the next piece."""
 
@@ -65,7 +67,8 @@ class ReplyStream:
     def reply(self, client: Any, sent: dict[str, Any]) -> str:
         """Send a request and pass on the pieces of its answer; returns the reply as it would have come whole.
 
-        Raises the library's errors before the first piece, and `BrokenOffError` after it.
+        Some servers give no `finish_reason`; then the last line of a stream, [DONE], tells that the answer is whole.
+        Raises the library's errors or `GarbledReplyError` before the first piece, and `BrokenOffError` after it.
         """
         import openai
 
@@ -89,8 +92,8 @@ class ReplyStream:
                 if isinstance(error, openai.APIConnectionError):
                     raise
                 raise GarbledReplyError(str(error)) from error
-        if ending is None and self.has_piece:
-            raise BrokenOffError("the server hung up")
+        if ending is None and message and stream.response.extensions.get(READ_TO_END, True):
+            raise (BrokenOffError if self.has_piece else GarbledReplyError)("the server hung up")
         choices = [{"message": message, "finish_reason": ending}] if message or ending else None
         return json.dumps({"choices": choices, "usage": usage})
 
