@@ -81,8 +81,8 @@ def _write(name: str, folder: Path, annotations: int) -> None:
     if name == "records":
         with (folder / "records.jsonl").open("w") as file:
             for n in range(annotations // ROUNDS):
-                turns = [{"user": _text(rng, 12), "model": _text(rng, 60)} for _ in range(ROUNDS)]
-                record = {"id": f"r{n}", "image_id": f"{n % PICTURES:012d}.jpg", "caption": _text(rng, 40)}
+                turns = [{"user": random_text(rng, 12), "model": random_text(rng, 60)} for _ in range(ROUNDS)]
+                record = {"id": f"r{n}", "image_id": f"{n % PICTURES:012d}.jpg", "caption": random_text(rng, 40)}
                 file.write(json.dumps({**record, "interaction": turns}) + "\n")
         return
     from seelevel.formats.parquet import write_shard
@@ -93,15 +93,15 @@ def _write(name: str, folder: Path, annotations: int) -> None:
         for n in range(annotations // K):
             path = folder / "images" / f"{n % PICTURES:012d}.jpg"
             image = Image(str(path), hashlib.sha256(path.read_bytes()).hexdigest())
-            said = [Response([Message(role="assistant", content=_text(rng, 60))], level) for level in range(K)]
-            prompt = [Message(role="user", content=f"<image>\n{_text(rng, 12)}")]
-            yield Ladder(f"l{n}", [image], prompt, said, {"image_content": [_text(rng, 10) for _ in range(4)]})
+            said = [Response([Message(role="assistant", content=random_text(rng, 60))], level) for level in range(K)]
+            prompt = [Message(role="user", content=f"<image>\n{random_text(rng, 12)}")]
+            yield Ladder(f"l{n}", [image], prompt, said, {"image_content": [random_text(rng, 10) for _ in range(4)]})
 
     for number, batch in enumerate(batched(ladders())):
         write_shard(folder / "shards" / f"shard-{number:05d}.parquet", batch)
 
 
-def _text(rng: random.Random, words: int) -> str:
+def random_text(rng: random.Random, words: int) -> str:
     return " ".join(rng.choices(PHRASE.split(), k=words)).capitalize() + "."
 
 
@@ -112,7 +112,7 @@ def verdict(prompt: str) -> str:
     """What the judge replies: of the length that real ones have, another for another prompt."""
     draw = hashlib.sha256(prompt.encode()).digest()
     rng = random.Random(draw)
-    words = {"critique": _text(rng, 40), "refinement": _text(rng, 20)}
+    words = {"critique": random_text(rng, 40), "refinement": random_text(rng, 20)}
     return json.dumps({"helpfulness": 1 + draw[0] % 4, "honesty": 1 + draw[1] % 4, "harmlessness": None, **words})
 
 
@@ -214,7 +214,7 @@ def _annotate(name: str, source: Path, judge: str, out: Path, cache: str) -> Non
     now = time.perf_counter()
     print(
         json.dumps(
-            {"read_seconds": read - start, "judge_seconds": now - read, "peak_bytes": _peak(), **facts.written()}
+            {"read_seconds": read - start, "judge_seconds": now - read, "peak_bytes": peak_memory(), **facts.written()}
         )
     )
 
@@ -264,7 +264,7 @@ def _process(told: Sequence[object], kill_when: Callable[[], bool] | None) -> di
             ended = os.WEXITED | os.WNOHANG | os.WNOWAIT  # a run that fails before would be waited for without end
             while not kill_when() and os.waitid(os.P_PID, process.pid, ended) is None:
                 time.sleep(POLL_SECONDS)
-            before = _peak(process.pid)
+            before = peak_memory(process.pid)
             os.kill(process.pid, signal.SIGKILL)
         assert process.stdout is not None
         said = process.stdout.read()
@@ -283,7 +283,7 @@ def _process(told: Sequence[object], kill_when: Callable[[], bool] | None) -> di
     }
 
 
-def _peak(process: int | str = "self") -> int | None:
+def peak_memory(process: int | str = "self") -> int | None:
     """Peak of a process's resident memory; None where there is no /proc. Not `ru_maxrss`, in which Linux counts what
     the process was a copy of before its program was loaded: a test's, with all that it has imported."""
     status = Path(f"/proc/{process}/status")

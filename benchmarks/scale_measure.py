@@ -133,7 +133,7 @@ def _stages(prompts: int, out: Path, address: str) -> dict[str, Any]:
             done(job, result)
         seen.append(times)
 
-    engine._CURRENT.set(each)  # the hook of `engine_of`
+    engine.CURRENT.set(each)
     given = [f"data.limit={prompts}", *MADE]
     judge = f"{address}#judge"
     judged = [f"check={{checker: judge, judge: '{judge}'}}", "api.cache=false"]

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks.bookkeeping import _peak, _text
+from benchmarks.bookkeeping import peak_memory, random_text
 
 K = 8
 PICTURES = 100
@@ -51,7 +51,7 @@ def _ladders(run: Path, count: int) -> Iterator[Any]:
     from seelevel.notes import Checked, CheckNote
 
     draw = random.Random(0)
-    words = _text(draw, 10_000).split()
+    words = random_text(draw, 10_000).split()
 
     def text(length: int) -> str:
         first = draw.randrange(len(words) - length)
@@ -73,15 +73,15 @@ def _ladders(run: Path, count: int) -> Iterator[Any]:
 
 
 def _row(what: str, count: int, times: dict[str, float], **more: float) -> dict[str, Any]:
-    return {"what": what, "ladders": count, **times, "peak": _peak() or 0, **more}
+    return {"what": what, "ladders": count, **times, "peak": peak_memory() or 0, **more}
 
 
 def facts(run: Path, count: int) -> dict[str, Any]:
-    from seelevel.check import _facts
+    from seelevel.check import check_facts
     from seelevel.formats.parquet import iter_shards
 
     clock = Clock()
-    counted = _facts(ladder for _, ladders in iter_shards(run / "check", run) for ladder in ladders)
+    counted = check_facts(ladder for _, ladders in iter_shards(run / "check", run) for ladder in ladders)
     assert counted.ladders == count
     return _row("count", count, clock.read())
 
@@ -89,10 +89,10 @@ def facts(run: Path, count: int) -> dict[str, Any]:
 def read(run: Path, count: int) -> dict[str, Any]:
     from seelevel.formats.parquet import read_ladders
 
-    before, clock = _peak() or 0, Clock()
+    before, clock = peak_memory() or 0, Clock()
     ladders = read_ladders(run / "check", run)
     assert len(ladders) == count
-    return _row("read", count, clock.read(), grown=(_peak() or 0) - before)
+    return _row("read", count, clock.read(), grown=(peak_memory() or 0) - before)
 
 
 def page(run: Path, count: int) -> dict[str, Any]:

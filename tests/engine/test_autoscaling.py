@@ -55,7 +55,7 @@ def address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         "docker": {},
     }
     (tmp_path / "scaling.json").write_text(json.dumps(config))
-    folder = tempfile.mkdtemp(prefix="r", dir="/tmp")  # sockets need a short path
+    folder = tempfile.mkdtemp(prefix="r")  # sockets need a short path
     begin = [
         str(Path(sys.executable).parent / "ray"),
         "start",

@@ -147,6 +147,25 @@ def test_an_answer_that_breaks_off_is_not_asked_for_again_and_counts(end: bytes,
         assert usage.cost > 0
 
 
+def test_an_answer_that_ends_after_its_thoughts_is_asked_for_again() -> None:
+    answers = iter([[piece(reasoning_content="hm, a cup?")], [piece(reasoning_content="a cup.")], WHOLE])
+    with serving_raw(lambda connection, head: connection.sendall(HEAD + b"".join(next(answers)))) as server:
+        asked = model(server)
+        assert heard(asked)[0] == ["a ", "red ", "cup"]
+        assert len(server.requests) == 3
+        [kept] = asked.generate([ask("what is it?")], GREEDY)
+        assert (kept.text, kept.note) == ("a red cup", "")
+
+
+@pytest.mark.parametrize("end", [event(b"[DONE]"), event({"choices": [], "usage": USAGE}) + event(b"[DONE]")])
+def test_an_end_without_a_reason_is_an_end(end: bytes) -> None:
+    with serving_raw(events(*WHOLE[:4], end)) as server:
+        asked = model(server)
+        assert heard(asked) == (["a ", "red ", "cup"], True)
+        assert [c.text for c in asked.generate([ask("what is it?")], GREEDY)] == ["a red cup"]
+        assert len(server.requests) == 1
+
+
 def test_the_limits_of_a_whole_reply_hold(monkeypatch: pytest.MonkeyPatch) -> None:
     def drip(connection: socket.socket, head: str) -> None:
         connection.sendall(HEAD + WHOLE[1])

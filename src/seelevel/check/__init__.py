@@ -59,7 +59,7 @@ def run(
         return change
 
     change_shards(source, stage.path, root, "check", start)
-    facts = _facts(ladder for _, ladders in iter_shards(stage.path, root) for ladder in ladders)
+    facts = check_facts(ladder for _, ladders in iter_shards(stage.path, root) for ladder in ladders)
     if facts.contradiction_rate is not None:
         say(
             f"check: the judge contradicts itself in {facts.circles} of {facts.triples} triples of responses "
@@ -125,7 +125,7 @@ def _verified(pair: tuple[Ladder | None, Ladder | None]) -> Ladder:
     return checked
 
 
-def _facts(ladders: Iterable[Ladder]) -> CheckFacts:
+def check_facts(ladders: Iterable[Ladder]) -> CheckFacts:
     """Counts for the report; those of a judge and of overrides only if there are any."""
     counts: Counter[str] = Counter()
     for ladder in ladders:

@@ -15,13 +15,14 @@ from typing import Any
 from seelevel.engine.base import Each, J, R, Work, one_by_one
 from seelevel.engine.settings import EngineSettings
 
-_CURRENT: ContextVar[Each] = ContextVar("engine", default=one_by_one)
+CURRENT: ContextVar[Each] = ContextVar("engine", default=one_by_one)
+"""What does the jobs of `each_job`: the engine in force."""
 
 
 def each_job(jobs: Sequence[J], start: Callable[[], Work[J, R]], done: Callable[[J, R], Any]) -> None:
     """One call of `start()`'s work for each job, by the engine in force, and then of `done(job, result)` here. Jobs end
     in any order. `start` is called only if there is a job, by each worker once."""
-    _CURRENT.get()(jobs, start, done)
+    CURRENT.get()(jobs, start, done)
 
 
 @contextmanager
@@ -34,8 +35,8 @@ def engine_of(settings: EngineSettings) -> Iterator[None]:
     from seelevel.engine.cluster import Cluster
 
     with Cluster(settings) as cluster:
-        token = _CURRENT.set(cluster.each)
+        token = CURRENT.set(cluster.each)
         try:
             yield
         finally:
-            _CURRENT.reset(token)
+            CURRENT.reset(token)

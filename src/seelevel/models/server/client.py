@@ -26,7 +26,7 @@ from seelevel.models.server.replicas import Replica, Replicas
 from seelevel.models.server.replies import Replies, request_key
 from seelevel.models.server.sending import SEVERAL, Sender
 from seelevel.models.server.spending import LEDGER, Usage, most_used, priced
-from seelevel.models.server.streaming import STREAM, BrokenOffError, Heard
+from seelevel.models.server.streaming import STREAM, BrokenOffError, ReplyStream
 from seelevel.models.server.wire import GarbledReplyError, chat, parameters, read_reply
 from seelevel.models.thinking import without_cut_thoughts
 from seelevel.progress import say, waiting_for
@@ -117,18 +117,20 @@ class ApiModel:
         breaks off.
         """
         self._check_beams(sampling)
-        key, heard = request_key(self.address, self.model, prompt, sampling), Heard(self._replicas.check)
+        key, stream = request_key(self.address, self.model, prompt, sampling), ReplyStream(self._replicas.check)
         if (stored := self._replies.stored(key)) is not None:
             completion = self._replicas.cleaned(stored)
         else:
             self._replies.prepare()
             try:
-                completion = yield from heard.of(lambda: self._ask([key], prompt, sampling, heard.stop, heard)[key])
+                completion = yield from stream.pieces(
+                    lambda: self._ask([key], prompt, sampling, stream.stop, stream)[key]
+                )
             except BrokenOffError as error:
                 raise ServerError(f"{self.name}: the answer broke off ({self._messages.shown(str(error))})") from error
         if completion.note and not completion.text:
             raise InputError(completion.note)
-        if not heard.any:
+        if not stream.has_piece:
             yield completion.text
         return completion.finished
 
@@ -227,9 +229,9 @@ class ApiModel:
         prompt: Prompt,
         sampling: Sampling,
         stop: threading.Event,
-        heard: Heard | None = None,
+        stream: ReplyStream | None = None,
     ) -> dict[str, Completion]:
-        """The replies to so many samples of a prompt, or to the first of them, stored at once. `heard` gets the pieces
+        """The replies to so many samples of a prompt, or to the first of them, stored at once. `stream` gets the pieces
         of a single one."""
         import openai
         import tenacity
@@ -246,9 +248,9 @@ class ApiModel:
         body = {"model": self.model, "messages": chat(prompt), **parameters(sampling, prompt.sample)}
         body |= {"logprobs": True} if prompt.sample is not None else {}
         body |= {SEVERAL: len(keys)} if len(keys) > 1 else {}
-        body |= {} if heard is None else STREAM
+        body |= {} if stream is None else STREAM
         try:
-            completions: list[Completion] = again(lambda: self._paid(prompt, sampling, body, stop, heard))
+            completions: list[Completion] = again(lambda: self._paid(prompt, sampling, body, stop, stream))
         except GarbledReplyError as error:
             if not error.note:
                 raise ServerError(
@@ -283,7 +285,12 @@ class ApiModel:
         return answers
 
     def _paid(
-        self, prompt: Prompt, sampling: Sampling, body: dict[str, Any], stop: threading.Event, heard: Heard | None
+        self,
+        prompt: Prompt,
+        sampling: Sampling,
+        body: dict[str, Any],
+        stop: threading.Event,
+        stream: ReplyStream | None,
     ) -> list[Completion]:
         """One call within the budget, with its cost recorded. A reply without token counts costs the maximum, a missing
         reply nothing."""
@@ -292,7 +299,7 @@ class ApiModel:
             LEDGER.reserve(most.cost, self.settings.budget)
             used = Usage()
             try:
-                raw = self._sender.send(replica.client, body, self._timeout, heard=heard)
+                raw = self._sender.send(replica.client, body, self._timeout, stream=stream)
                 used = most
                 completions = [self._replicas.cleaned(c) for c in read_reply(raw, body.get(SEVERAL, 1))]
                 read, written = sum(c.read for c in completions), sum(c.tokens for c in completions)

@@ -11,7 +11,7 @@ import openai
 
 from seelevel.deadline import Deadline
 from seelevel.models.server.faults import RedirectedError, TooSlowError, UnusableReplyError
-from seelevel.models.server.streaming import is_stream
+from seelevel.models.server.streaming import READ_TO_END, is_stream
 
 LARGEST = 64 << 20
 """Bytes of the largest reply, as sent and after it is decompressed."""
@@ -95,12 +95,14 @@ def _limit(response: Any, request: Any, deadline: Deadline, seconds: float | Non
                 if size > LARGEST:
                     raise UnusableReplyError(f"a reply of over {LARGEST >> 20} MiB")
                 yield piece
+        response.extensions[READ_TO_END] = True
 
     def closed() -> None:
         held.close()
         close()
 
     response.iter_bytes, response.close = iter_bytes, closed
+    response.extensions[READ_TO_END] = False
 
 
 def _watched_by(deadline: Deadline) -> Callable[[str, dict[str, Any]], None]:

@@ -6,7 +6,7 @@ import threading
 from typing import Any
 
 from seelevel.models.server.refusals import LIMITS, refused_parameter, shortened, without
-from seelevel.models.server.streaming import STREAM, Heard
+from seelevel.models.server.streaming import STREAM, ReplyStream
 from seelevel.progress import say
 
 SEVERAL = "n"
@@ -21,9 +21,9 @@ class Sender:
         self._lock = threading.Lock()
 
     def send(
-        self, client: Any, body: dict[str, Any], timeout: float, retries: int = 0, heard: Heard | None = None
+        self, client: Any, body: dict[str, Any], timeout: float, retries: int = 0, stream: ReplyStream | None = None
     ) -> str:
-        """The raw text of the reply; `heard` gets its pieces. Raises the library's errors for any status but 200."""
+        """The raw text of the reply; `stream` gets its pieces. Raises the library's errors for any status but 200."""
         import openai
 
         sent = without(body, self.given_up)
@@ -31,8 +31,8 @@ class Sender:
             sent.pop("stream_options", None)
         try:
             bounded = client.with_options(timeout=timeout, max_retries=retries)
-            if heard is not None and "stream" in sent:
-                return heard.reply(bounded, sent)
+            if stream is not None and "stream" in sent:
+                return stream.reply(bounded, sent)
             return str(bounded.chat.completions.with_raw_response.create(**sent).http_response.text)
         except openai.APIStatusError as error:
             error.body = shortened(error.body)
@@ -45,11 +45,11 @@ class Sender:
                     raise
                 # Servers refuse several choices in many words. If one choice is refused too, they are not the cause.
                 single = {key: value for key, value in body.items() if key != SEVERAL}
-                raw = self.send(client, single, timeout, retries, heard)
+                raw = self.send(client, single, timeout, retries, stream)
                 self.give_up(SEVERAL)
                 return raw
             self.give_up(name)
-        return self.send(client, body, timeout, retries, heard)
+        return self.send(client, body, timeout, retries, stream)
 
     def give_up(self, name: str) -> None:
         """Send a parameter no more. Said once; a limit is sent under its newer name."""

@@ -16,6 +16,8 @@ STREAM = {"stream": True, "stream_options": {"include_usage": True}}
 """What asks for a stream, and for the count of its tokens."""
 PATIENCE = 0.2
 """Seconds after which a wait for the server gives an empty piece, so that whoever reads can stop it."""
+READ_TO_END = "read_to_end"
+"""In a response's extensions: whether all was read until the server hung up. Nobody reads on after [DONE]."""
 HALF = ("\ud800", "\udbff")
 """A character between these is the first half of one that needs two; the second may come with the next piece."""
 
@@ -24,16 +26,16 @@ class BrokenOffError(Exception):
     """An answer that ended after its first piece and before its end: it was paid for, and is not asked for again."""
 
 
-class Heard:
+class ReplyStream:
     """The pieces of one call, which a thread of its own makes. check: raises for a text that must not be shown;
-    `any`: whether there was a piece."""
+    `has_piece`: whether there was a piece."""
 
     def __init__(self, check: Callable[[str], None]) -> None:
-        self.stop, self.any = threading.Event(), False
+        self.stop, self.has_piece = threading.Event(), False
         self._check, self._text, self._waiting = check, "", ""
-        self._pieces = queue.SimpleQueue[str | None]()
+        self._queue = queue.SimpleQueue[str | None]()
 
-    def of(self, call: Callable[[], Completion]) -> Pieces[str, None, Completion]:
+    def pieces(self, call: Callable[[], Completion]) -> Pieces[str, None, Completion]:
         """The pieces that a call puts here, empty ones while the server is silent, and then what it returns. Closing
         the iterator hangs up as soon as the server says another word. Raises what the call raises."""
         done, errors = list[Completion](), list[BaseException]()
@@ -44,7 +46,7 @@ class Heard:
             except BaseException as error:  # raised where the pieces are read
                 errors.append(error)
             finally:
-                self._pieces.put(None)
+                self._queue.put(None)
 
         threading.Thread(target=answer, name="answer", daemon=True).start()
         try:
@@ -58,14 +60,15 @@ class Heard:
 
     def _next(self) -> str | None:
         try:
-            return self._pieces.get(timeout=PATIENCE)
+            return self._queue.get(timeout=PATIENCE)
         except queue.Empty:
             return ""
 
     def reply(self, client: Any, sent: dict[str, Any]) -> str:
         """Send a request and pass on the pieces of its answer; returns the reply as it would have come whole.
 
-        Raises the library's errors before the first piece, and `BrokenOffError` after it.
+        Some servers give no `finish_reason`; then the last line of a stream, [DONE], tells that the answer is whole.
+        Raises the library's errors or `GarbledReplyError` before the first piece, and `BrokenOffError` after it.
         """
         import openai
 
@@ -80,21 +83,21 @@ class Heard:
                     usage = given.get("usage") or usage
                     choice = _first(given.get("choices"))
                     ending = choice.get("finish_reason") or ending
-                    self._hear(choice.get("delta"), message)
+                    self._add_delta(choice.get("delta"), message)
                     if self.stop.is_set():
                         raise BrokenOffError("stopped")
             except (openai.APIError, ValueError) as error:
-                if self.any:
+                if self.has_piece:
                     raise BrokenOffError(_reason(error)) from error
                 if isinstance(error, openai.APIConnectionError):
                     raise
                 raise GarbledReplyError(str(error)) from error
-        if ending is None and self.any:
-            raise BrokenOffError("the server hung up")
+        if ending is None and message and stream.response.extensions.get(READ_TO_END, True):
+            raise (BrokenOffError if self.has_piece else GarbledReplyError)("the server hung up")
         choices = [{"message": message, "finish_reason": ending}] if message or ending else None
         return json.dumps({"choices": choices, "usage": usage})
 
-    def _hear(self, delta: Any, message: dict[str, str]) -> None:
+    def _add_delta(self, delta: Any, message: dict[str, str]) -> None:
         """Add what a piece brings to the message, and pass on its words."""
         if not isinstance(delta, dict):
             return
@@ -102,17 +105,17 @@ class Heard:
             if isinstance(value := delta.get(field), str) and value:
                 message[field] = message.get(field, "") + value
                 if field in ("content", "refusal"):
-                    self._say(value)
+                    self._emit(value)
 
-    def _say(self, text: str) -> None:
+    def _emit(self, text: str) -> None:
         self._waiting += text
         if HALF[0] <= self._waiting[-1] <= HALF[1]:
             return
         whole, self._waiting = self._waiting.encode("utf-16", "surrogatepass").decode("utf-16", "replace"), ""
         self._text += whole
         self._check(self._text)
-        self.any = True
-        self._pieces.put(whole)
+        self.has_piece = True
+        self._queue.put(whole)
 
 
 def is_stream(response: Any) -> bool:
