@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import queue
 import threading
 from collections.abc import Callable
 from collections.abc import Generator as Pieces
 from typing import Any
 
+from seelevel.json_text import dumps
 from seelevel.models.base import Completion
-from seelevel.models.server.wire import THOUGHTS, GarbledReplyError
+from seelevel.models.server.wire import THOUGHTS, GarbledReplyError, token_counts
 
 STREAM = {"stream": True, "stream_options": {"include_usage": True}}
 """What asks for a stream, and for the count of its tokens."""
@@ -76,13 +76,13 @@ class ReplyStream:
         with stream:
             if not is_stream(stream.response):  # it does not know what a stream is
                 return str(stream.response.text)
-            message, ending, usage = dict[str, str](), None, None
+            message, ending, usage = dict[str, str](), None, (0, 0)
             try:
                 for chunk in stream:
                     given = chunk.to_dict()
-                    usage = given.get("usage") or usage
+                    usage = max(usage, token_counts(given.get("usage")))
                     choice = _first(given.get("choices"))
-                    ending = choice.get("finish_reason") or ending
+                    ending = str(choice.get("finish_reason") or "") or ending
                     self._add_delta(choice.get("delta"), message)
                     if self.stop.is_set():
                         raise BrokenOffError("stopped")
@@ -95,7 +95,8 @@ class ReplyStream:
         if ending is None and message and stream.response.extensions.get(READ_TO_END, True):
             raise (BrokenOffError if self.has_piece else GarbledReplyError)("the server hung up")
         choices = [{"message": message, "finish_reason": ending}] if message or ending else None
-        return json.dumps({"choices": choices, "usage": usage})
+        counts = dict(zip(("prompt_tokens", "completion_tokens"), usage, strict=True))
+        return dumps({"choices": choices, "usage": counts}, ensure_ascii=True)  # halves of characters stay readable
 
     def _add_delta(self, delta: Any, message: dict[str, str]) -> None:
         """Add what a piece brings to the message, and pass on its words."""

@@ -46,7 +46,7 @@ def read_reply(raw: str, most: int = 1) -> list[Completion]:
             raw = json.dumps(json.loads(raw), ensure_ascii=False).encode(errors="replace").decode()
     choices, usage = _choices(raw)
     choices = choices[:most]
-    read, written = _counts(usage)
+    read, written = token_counts(usage)
     share, rest = divmod(written, len(choices))
     return [_completion(choice, share + (n < rest), 0 if n else read) for n, choice in enumerate(choices)]
 
@@ -95,7 +95,7 @@ def _choices(raw: str) -> tuple[list[dict[str, Any]], dict[str, Any]]:
         raise GarbledReplyError(raw, f"withheld by the server: {why}", final=True)
     if choices == [] or (choices is None and reply.get("object") == "chat.completion" and not reply.get("error")):
         # A completion without a choice is a reply; without a completion, many servers send `error` instead.
-        raise GarbledReplyError(raw, "no choice in the reply", final=any(_counts(usage)))
+        raise GarbledReplyError(raw, "no choice in the reply", final=any(token_counts(usage)))
     whole = [c for c in _list(choices) if isinstance(c, dict) and ("message" in c or c.get("finish_reason"))]
     if not whole:
         raise GarbledReplyError(raw)
@@ -107,7 +107,7 @@ def _list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
-def _counts(usage: Any) -> tuple[int, int]:
+def token_counts(usage: Any) -> tuple[int, int]:
     """Tokens read and written; 0 for a count that is missing or absurd."""
     given = usage if isinstance(usage, dict) else {}
     counts = (given.get("prompt_tokens"), given.get("completion_tokens"))
