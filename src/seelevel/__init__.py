@@ -1,7 +1,5 @@
 """seelevel: align vision-language models to say what they see."""
 
-import logging
-
 from seelevel.formats.parquet import load_ladders, save_ladders
 from seelevel.ladder import Feedback, Image, Interaction, Ladder, Message, Response
 
@@ -17,6 +15,3 @@ __all__ = [
     "load_ladders",
     "save_ladders",
 ]
-
-# PEFT imports bitsandbytes wherever it is installed, which then warns that a package for faster products is missing.
-logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)

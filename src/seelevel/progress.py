@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import sys
 import threading
@@ -182,3 +183,9 @@ def _escaped(character: str) -> str:
 def is_control(character: str) -> bool:
     """Whether a terminal would obey a character instead of showing it, or cannot be sent it."""
     return category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp") and character not in JOINERS
+
+
+def hush_bitsandbytes() -> None:
+    """Leave out its warning that a package for faster products is missing: PEFT imports it wherever it is installed.
+    For processes of the command line; who imports the package decides about other libraries' warnings."""
+    logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)

@@ -227,7 +227,7 @@ def settings_digest(recipe: Recipe, stage: str, whole: Recipe | None = None) -> 
     dumped = {**recipe.model_dump(mode="json"), "align": settings.model_dump(mode="json")}
     chosen = {key: _without_unset(dumped[key]) for key in ("seed", "data", *_before(recipe, stage), stage)}
     if recipe.backend.name != "transformers":
-        chosen["backend"] = dumped["backend"]
+        chosen["backend"] = recipe.backend.identity
     if whole is None or stage == "base" or not recipe.align.model.startswith(ROUND_MODEL):
         return digest(chosen)
     return digest(chosen, settings_digest(whole.of_round(1), "align"))

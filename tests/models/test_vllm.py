@@ -23,6 +23,7 @@ from seelevel.models.base import ModelRef, Prompt, Sampling
 from seelevel.models.files import model_fingerprint
 from seelevel.models.vllm import lora_rank
 from seelevel.recipe import Recipe, load_recipe
+from seelevel.stages import settings_digest
 from seelevel.store import StageFolder, shards
 from tests.engine.instant import write_prompts
 from tests.models.test_adapters import make_adapter
@@ -93,6 +94,16 @@ def test_a_refused_prompt_is_reported_and_changes_no_other_answer(
     assert "1 of 7 prompts are not answered, the first because vLLM refuses it" in capsys.readouterr().err
 
 
+def test_if_all_of_many_prompts_are_refused_the_cause_is_not_a_prompt(made: list[Any], folder: Path) -> None:
+    refused = [ask("Why? " * 1000 + str(n)) for n in range(8)]
+    model = loaded(folder)
+    assert [answer.text for answer in model.generate(refused[:7], DRAWN)] == [""] * 7
+    with pytest.raises(InputError, match=r"answers nothing: vLLM refuses it: The decoder .* backend: transformers$"):
+        model.generate(refused, DRAWN)
+    model.generate([ask("What?")], DRAWN)
+    assert [answer.text for answer in model.generate(refused, DRAWN)] == [""] * 8
+
+
 def test_an_answer_that_the_limit_cuts_is_not_finished(made: list[Any], folder: Path) -> None:
     [cut] = loaded(folder).generate([ask("What?")], Sampling(max_new_tokens=3))
     assert (cut.finished, cut.tokens) == (False, 3)
@@ -129,6 +140,11 @@ def test_an_adapter_answers_on_its_base(made: list[Any], folder: Path, tmp_path:
     [
         ({"use_dora": True}, "it is a DoRA"),
         ({"modules_to_save": ["lm_head"]}, "it has whole layers"),
+        ({"rank_pattern": {"v_proj": 8}}, "its layers differ, rank_pattern"),
+        ({"rank_pattern": {"v_proj": 8}, "alpha_pattern": {"v_proj": 1}}, "its layers differ, rank_pattern and alpha_"),
+        ({"alpha_pattern": {"v_proj": 1}}, "its layers differ, alpha_pattern"),
+        ({"target_parameters": ["q_proj.weight"], "target_modules": []}, "it changes experts, target_parameters"),
+        ({"trainable_token_indices": [1, 2]}, "it has trained tokens, trainable_token_indices"),
         ({"target_modules": "all-linear"}, "it changes layers for pictures"),
     ],
 )
@@ -157,8 +173,24 @@ def test_a_backend_asks_its_models_again(folder: Path) -> None:
     refs = [ModelRef("m", str(folder), backend=b) for b in (BackendSettings(), VLLM)]
     assert len({model_fingerprint(ref) for ref in refs}) == 2
     assert model_fingerprint(refs[0]) == model_fingerprint(ModelRef("m", str(folder)))
+    same = [VLLM, *(BackendSettings(name="vllm", **more) for more in ({"memory": 0.5}, {"gpus": 2}, {"pictures": 3}))]
+    assert {model_fingerprint(ModelRef("m", str(folder), backend=b)) for b in same} == {model_fingerprint(refs[1])}
+    shorter = ModelRef("m", str(folder), backend=BackendSettings(name="vllm", max_length=64))
+    assert model_fingerprint(shorter) != model_fingerprint(refs[1])
     server = [ModelRef("s", "http://127.0.0.1:1/v1#m", backend=b) for b in (BackendSettings(), VLLM)]
     assert len({model_fingerprint(ref) for ref in server}) == 1
+
+
+def test_more_memory_discards_no_stage() -> None:
+    given: list[list[str]] = [["backend=vllm"], ["backend={name: vllm, memory: 0.5}"], []]
+    digests = [settings_digest(load_recipe("world-quick", more), "generate") for more in given]
+    assert digests[0] == digests[1] != digests[2]
+
+
+def test_settings_of_vllm_alone_are_refused_without_it() -> None:
+    with pytest.raises(InputError, match=r"backend: memory, gpus: only vLLM has such settings; add name: vllm"):
+        load_recipe("world-quick", ["backend={name: transformers, memory: 0.8, gpus: 2}"])
+    assert load_recipe("world-quick", ["backend={name: transformers, memory: 0.9}"]).backend == BackendSettings()
 
 
 def test_ray_workers_without_a_gpu_are_refused() -> None:

@@ -173,12 +173,20 @@ def test_a_comparison_in_float32_also_computes_quantised_layers_in_float32(base:
 @installed
 @pytest.mark.slow
 def test_a_plain_model_is_loaded_without_the_libraries(base: Path) -> None:
-    """PEFT itself imports bitsandbytes where it is installed; it does so without a line about kernels."""
+    """PEFT itself imports bitsandbytes where it is installed."""
     code = (
         f"import sys; from seelevel.models import load_model; load_model({str(base)!r}, device='cpu'); "
         "assert not {'bitsandbytes', 'liger_kernel'} & sys.modules.keys(); "
         "import seelevel.training.fit; assert 'liger_kernel' not in sys.modules"
     )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@installed
+@pytest.mark.slow
+def test_the_command_line_shows_no_line_about_kernels() -> None:
+    begun = "import sys; from seelevel.cli import main; sys.argv[1:] = ['--help']"
+    code = f"{begun}\ntry:\n    main()\nexcept SystemExit:\n    import peft"
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert "kernels" not in done.stderr
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
@@ -14,7 +15,8 @@ from seelevel.json_text import dumps
 from seelevel.progress import Progress, say
 from seelevel.run_log import logged
 from seelevel.store import StageFolder, lock_folder, write_atomically
-from seelevel.view.collection import runs_in
+from seelevel.view import serving
+from seelevel.view.collection import open_collection, runs_in
 from seelevel.view.door import Door
 from seelevel.view.runs import continuing
 from seelevel.view.server import application
@@ -225,11 +227,32 @@ def test_opening_a_run_imports_no_scorer_that_its_recipe_names(tmp_path: Path, m
     assert page.status_code == 200 and "/compare?side=0:base&amp;side=0:aligned" in page.text
 
 
+def test_a_run_that_cannot_be_opened_hides_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = tmp_path / "runs"
+    small_run(runs / "b")
+    kept = Opened([runs], None, tmp_path / "kept", "Ada")
+    for name in "acd":
+        small_run(runs / name)
+
+    def refusing(path: Path, *given: Any) -> Any:
+        if path.name in broken:
+            raise InputError("its files are gone")
+        return open_collection(path, *given)
+
+    monkeypatch.setattr(serving, "open_collection", refusing)
+    broken = {"a"}
+    kept.add_new_runs()
+    assert [name for name, _ in kept.runs] == ["b", "c", "d"]
+    broken.clear()
+    kept.add_new_runs()
+    assert [name for name, _ in kept.runs] == ["b", "c", "d", "a"]
+
+
 def test_runs_that_begin_later_are_there_too(tmp_path: Path) -> None:
     runs = tmp_path / "runs"
     small_run(runs / "b")
     kept = Opened([runs], None, tmp_path / "kept", "Ada")
-    door = Door(application(kept.collections, look=kept.look), TOKEN, PORT)
+    door = Door(application(kept.collections, add_new_runs=kept.add_new_runs), TOKEN, PORT)
     client = TestClient(door, base_url=f"http://127.0.0.1:{PORT}")
     assert client.get("/", params={"token": TOKEN}).url.path == "/0"
     (runs / "notes").mkdir()

@@ -160,6 +160,10 @@ def test_a_run_offers_its_base_and_its_aligned_model_once_it_is_there(tmp_path: 
     choices = voices.choices()
     assert list(choices) == ["r0-base", "r0-aligned"]
     assert choices["r0-aligned"].ref.path == str(root / "align" / "model")
+    (root / "recipe.yaml").write_text(RECIPE.read_text() + "\nbackend: vllm\n")
+    assert {voice.ref.backend.name for voice in Voices([], [("mine", root)], None).choices().values()} == {
+        "transformers"
+    }
     (root / "recipe.yaml").write_text("broken: [")
     assert Voices([], [("mine", root)], None).choices() == {}
 

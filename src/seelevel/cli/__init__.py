@@ -24,7 +24,7 @@ from seelevel.cli.view import view
 from seelevel.cli.world import world_app
 from seelevel.errors import FAILURES, DiskFullError, InputError, free_bytes, is_disk_full, reason_of
 from seelevel.json_text import dumps
-from seelevel.progress import escape_controls, say, show
+from seelevel.progress import escape_controls, hush_bitsandbytes, say, show
 from seelevel.store import expand_path
 from seelevel.training.launched import end_with_launcher
 
@@ -134,6 +134,7 @@ LONGEST_SHOWN = 300
 def main() -> None:
     """Run the command line. Exit codes: 0 done, 2 the input is wrong, 1 anything else."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    hush_bitsandbytes()
     _print_in_any_encoding()
     end_with_launcher()
     try:

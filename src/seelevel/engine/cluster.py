@@ -24,7 +24,7 @@ from seelevel.engine import shared as sharing
 from seelevel.engine.base import J, R, Work
 from seelevel.engine.settings import EngineSettings
 from seelevel.errors import FAILURES, InputError, WorkerLostError
-from seelevel.progress import say, waiting_for
+from seelevel.progress import hush_bitsandbytes, say, waiting_for
 
 FAILED_STARTS = 20
 """So many workers may die in a row before they begin: some may be killed, but a broken installation kills them all."""
@@ -42,6 +42,7 @@ class Worker:
     def __init__(self, name: str, home: Any, start: Callable[[], Any]) -> None:
         self._start = start
         self._work: Any = None
+        hush_bitsandbytes()
         sharing.live_in(Remote(name, home))
 
     def ready(self, version: str, folder: str, paths: Sequence[str]) -> str:

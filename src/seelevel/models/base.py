@@ -15,6 +15,9 @@ from seelevel.ladder import Message
 from seelevel.models.backend import TRANSFORMERS, BackendSettings
 from seelevel.registry import is_target
 
+MANY = 8
+"""If so many prompts are refused, all of them and before any answer, the prompts are not the cause."""
+
 
 class Sampling(BaseModel):
     """Decoding options. The defaults are greedy; AMP's experts use 4 beams and repetition penalty 1.1 (AMP A.3.1)."""

@@ -49,7 +49,7 @@ def with_backend(fingerprint: str, model: ModelRef) -> str:
     """The fingerprint of local weights together with the backend that answers with them."""
     if model.backend == TRANSFORMERS:
         return fingerprint
-    return digest(fingerprint, model.backend.model_dump(mode="json"))
+    return digest(fingerprint, model.backend.identity)
 
 
 def _files_fingerprint(model: ModelRef) -> str:

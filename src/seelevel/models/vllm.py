@@ -18,7 +18,7 @@ from seelevel.fingerprints import digest
 from seelevel.images import model_picture
 from seelevel.models.answers import Answers
 from seelevel.models.backend import BackendSettings
-from seelevel.models.base import Completion, Prompt, Sampling
+from seelevel.models.base import MANY, Completion, Prompt, Sampling
 from seelevel.models.blame import blamed
 from seelevel.models.config_file import read_json
 from seelevel.models.folders import adapter_base, check_hub_index, check_model_folder, is_hub_name
@@ -65,7 +65,7 @@ class VllmModel:
             raise InputError(f"model folder {base} does not exist; check the path")
         else:
             check_hub_index(base)
-        self.name, self.settings, self._adapter = name_or_path, settings, None
+        self.name, self.settings, self._adapter, self._answered = name_or_path, settings, None, False
         self._answers = Answers(load_processor(base), name_or_path)
         options: dict[str, Any] = {} if batch_size is None else {"max_num_seqs": batch_size}
         if base != name_or_path:
@@ -93,7 +93,8 @@ class VllmModel:
 
         A prompt's draws depend on the seed and its place in the call; the last digits of logits depend on the batch,
         too. Prompts with a special token of the model and those that vLLM refuses, such as too long ones, are not
-        answered, and their completions say so. Raises `InputError` for beams and for too many pictures.
+        answered, and their completions say so. Raises `InputError` for beams, for too many pictures, and if vLLM
+        refuses many prompts before it has answered any.
         """
         if sampling.num_beams > 1:
             raise InputError("vLLM has no beam search; set num_beams: 1, or backend: transformers")
@@ -102,11 +103,18 @@ class VllmModel:
             raise InputError(f"a prompt has {most} pictures; set backend.pictures: {most}")
         texts, completions = self._answers.all_rendered(prompts)
         refused: dict[int, Completion] = {}
-        for request, outputs in self._asked(_requests(prompts, texts, sampling), sampling, refused):
+        requests = _requests(prompts, texts, sampling)
+        for request, outputs in self._asked(requests, sampling, refused):
             if len(outputs) != len(request.places):
                 raise InputError(f"vLLM gave {len(outputs)} answers instead of {len(request.places)}; install 0.33.0")
             for place, output in zip(request.places, outputs, strict=True):
                 completions[place] = self._completion(request, output)
+        self._answered |= len(refused) < len(texts)
+        if not self._answered and len(requests) >= MANY:
+            first = next(iter(refused.values())).note
+            raise InputError(
+                f"{self.name} answers nothing: {first}; correct what it complains about, or set backend: transformers"
+            )
         self._answers.report(refused, len(prompts))
         completions |= refused
         return [completions[i] for i in range(len(prompts))]
@@ -186,13 +194,18 @@ def lora_rank(folder: Path) -> int:
     """The smallest rank that vLLM has and that holds an adapter. Raises `InputError` for an adapter that vLLM refuses
     or would load in part."""
     config = read_json(folder / "adapter_config.json")
-    rank = max([config["r"], *(config.get("rank_pattern") or {}).values()]) if "r" in config else 0
+    rank, alpha = config.get("r", 0), config.get("lora_alpha")
+    patterns = [("rank_pattern", rank), ("alpha_pattern", alpha)]
+    uneven = [key for key, value in patterns if any(other != value for other in (config.get(key) or {}).values())]
     kind = str(config.get("peft_type", "LORA")).upper()
     weights = [name for file in weight_files(folder, ADAPTER) for name in safetensors_header(file)]
     reasons = {
         f"its kind is {kind}": kind != "LORA",
         "it is a DoRA": config.get("use_dora"),
         "it has whole layers, modules_to_save": config.get("modules_to_save"),
+        "it has trained tokens, trainable_token_indices": config.get("trainable_token_indices"),
+        "it changes experts, target_parameters": config.get("target_parameters"),
+        f"its layers differ, {' and '.join(uneven)}": uneven,
         "it has biases": config.get("bias", "none") != "none" or config.get("lora_bias"),
         f"its rank is {rank}": not 0 < rank <= RANKS[-1],
         "it changes layers for pictures": any(OF_PICTURES.search(name) for name in weights),

@@ -52,7 +52,7 @@ class Compare:
 
     def figures(self, request: Request, trouble: str = "") -> Response:
         """The choice of models, and their figures. `trouble`: why another page cannot be shown."""
-        self.site.look()
+        self.site.add_new_runs()
         runs = self.runs.evaluated()
         choice, kept, comparisons = None, None, None
         try:

@@ -66,7 +66,7 @@ class Ladders:
         ]
 
     def home(self, request: Request) -> Response:
-        self.site.look()
+        self.site.add_new_runs()
         if not self.site.collections:
             return RedirectResponse("/talk", 303)
         for collection in self.site.collections:

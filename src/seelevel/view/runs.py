@@ -58,7 +58,7 @@ class Runs:
         ]
 
     def runs(self, request: Request) -> Response:
-        self.site.look()
+        self.site.add_new_runs()
         rows = [_row(n, c.name, c.run) for n, c in enumerate(self.site.collections) if c.run is not None]
         at_work = any(row.now is not None and row.now.working for row in rows)
         again = AGAIN if at_work and not self.site.still else 0

@@ -19,10 +19,10 @@ def application(
     collections: Sequence[Collection],
     sessions: Sessions | None = None,
     still: bool = False,
-    look: Callable[[], None] = lambda: None,
+    add_new_runs: Callable[[], None] = lambda: None,
 ) -> Starlette:
     """sessions: the conversations, if there is a model to talk with. still: for an export, whose pages have no
-    server. look: adds collections that have appeared since."""
-    site = Site(collections, still, look)
+    server. add_new_runs: adds collections that have appeared since."""
+    site = Site(collections, still, add_new_runs)
     talking = [] if sessions is None else [Talking(site, sessions)]
     return site.app([Ladders(site), Compare(site), Runs(site), *talking])

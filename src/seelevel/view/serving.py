@@ -54,7 +54,7 @@ def serve(sources: Sequence[Path], images: Path | None, port: int, browser: bool
             collection.refresh(patience=0)
         if browser:
             threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
-        app = Door(application(opened.collections, sessions, look=opened.look), token, taken)
+        app = Door(application(opened.collections, sessions, add_new_runs=opened.add_new_runs), token, taken)
         settings = uvicorn.Config(
             app,
             log_level="warning",
@@ -90,12 +90,16 @@ class Opened:
         self._paths, self._alone = set[Path](), threading.Lock()
         self._add([path for source in sources for path in runs_in(source)])
 
-    def look(self) -> None:
-        """Add the runs that have appeared in folders of runs."""
+    def add_new_runs(self) -> None:
+        """Add the runs that have appeared in folders of runs, but those that cannot be opened."""
         with self._alone:
             for source in self.sources:
+                paths = list[Path]()
                 with suppress(InputError, OSError):  # it is gone, or holds too many by now; what is open stays open
-                    self._add([path for path in runs_in(source) if path not in self._paths])
+                    paths = [path for path in runs_in(source) if path not in self._paths]
+                for path in paths:
+                    with suppress(InputError, OSError):  # the next look tries it again
+                        self._add([path])
 
     def _add(self, paths: Sequence[Path]) -> None:
         before = len(self.collections)

@@ -48,14 +48,14 @@ class Part(Protocol):
 
 
 class Site:
-    """Some collections, and how pages about them are written. still: as files, where nothing can be changed. look: adds
-    collections that have appeared since.
+    """Some collections, and how pages about them are written. still: as files, where nothing can be changed.
+    add_new_runs: adds collections that have appeared since.
     first: the most items of a list that are shown, None for all."""
 
     def __init__(
-        self, collections: Sequence[Collection], still: bool = False, look: Callable[[], None] = lambda: None
+        self, collections: Sequence[Collection], still: bool = False, add_new_runs: Callable[[], None] = lambda: None
     ) -> None:
-        self.collections, self.still, self.look = collections, still, look
+        self.collections, self.still, self.add_new_runs = collections, still, add_new_runs
         self.first = next((collection.first for collection in collections if collection.first is not None), None)
         self.links: list[tuple[str, str]] = []
         self.environment = Environment(

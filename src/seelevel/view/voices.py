@@ -5,12 +5,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from collections.abc import Generator as Pieces
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from seelevel.errors import InputError
 from seelevel.models import load_generator
+from seelevel.models.backend import TRANSFORMERS
 from seelevel.models.base import (
     DEFAULT_API,
     Completion,
@@ -132,7 +134,7 @@ class Voices:
         return recipe is not None and recipe.data.prompts.startswith(WORLD)
 
     def _of_run(self, folder: Path) -> dict[str, ModelRef]:
-        """A run's base and aligned model, those that are there."""
+        """A run's base and aligned model, those that are there, with transformers: a page waits for one answer."""
         recipe, refs = self._recipe(folder), dict[str, ModelRef]()
         if recipe is None:
             return refs
@@ -147,7 +149,7 @@ class Voices:
             except InputError:  # it is not made yet, or gone
                 continue
             if names.made_in(recipe.align.model) is None or part != "base" or Path(ref.path).is_dir():
-                refs[part] = ref
+                refs[part] = replace(ref, backend=TRANSFORMERS)
         return refs
 
     def _voice(self, ref: ModelRef, label: str) -> Voice:

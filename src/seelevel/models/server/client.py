@@ -17,7 +17,7 @@ from typing import Any
 
 from seelevel.errors import InputError, ServerError
 from seelevel.fingerprints import digest
-from seelevel.models.base import DEFAULT_API, ApiSettings, Completion, Prompt, Sampling
+from seelevel.models.base import DEFAULT_API, MANY, ApiSettings, Completion, Prompt, Sampling
 from seelevel.models.server.faults import AGAIN, TooSlowError, asked_wait, cause_of, may_succeed
 from seelevel.models.server.messages import Messages
 from seelevel.models.server.names import split_name
@@ -36,8 +36,6 @@ from seelevel.thoughts import CUT
 FIRST_WAIT, LONGEST_WAIT = 0.5, 60.0
 """Seconds before a call is repeated: the first time, and at most if the server does not say how long."""
 EXAMINE_SECONDS, PROBE_SECONDS, EXAMINE_RETRIES = 10.0, 120.0, 2
-MANY = 8
-"""If a server refuses so many prompts, all of them and before any answer, the prompts are not the cause."""
 SAID_FROM = 15.0
 """Pauses of at least so many seconds are reported."""
 
