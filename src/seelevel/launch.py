@@ -112,7 +112,16 @@ class Launch:
         where = "the CPU" if self.device == "cpu" else "GPUs"
         variables = [f"{key}={shlex.quote(value)}" for key, value in self.environment.items()]
         command = [sys.executable, "-m", "torch.distributed.run", *self.torchrun]
-        also = ["accelerate", "launch", "--config_file", str(file), "-m", "seelevel", *self.words]
+        also = [
+            sys.executable,
+            "-m",
+            "accelerate.commands.launch",
+            "--config_file",
+            str(file),
+            "-m",
+            "seelevel",
+            *self.words,
+        ]
         say(f"launch: {self.processes} processes on {where}, {self.kind}")
         say(f"launch: with torchrun: {' '.join(variables)} {shlex.join(command)}")
         say(f"launch: with accelerate: {shlex.join(also)}")

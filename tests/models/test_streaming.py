@@ -102,6 +102,12 @@ def test_an_answer_at_its_limit_is_cut_and_thoughts_are_not_shown() -> None:
         assert asked.generate([ask("what is it?")], GREEDY)[0].reasoning == "hm, a cup?"
 
 
+def test_words_in_parts_are_read() -> None:
+    parts = piece([{"type": "text", "text": "a "}, {"type": "text", "text": "cup"}])  # type: ignore[arg-type]
+    with serving_raw(events(parts, piece(ending="stop"))) as server:
+        assert heard(model(server)) == (["a cup"], True)
+
+
 def test_halves_of_a_character_are_put_together() -> None:
     parts = [
         event(b'{"choices": [{"delta": {"content": "\\ud83d"}}]}'),
@@ -131,7 +137,14 @@ def test_words_of_an_error_before_the_first_piece_are_tried_again() -> None:
     ("end", "words"),
     [
         (event({"error": {"message": "out of blocks"}}), "out of blocks"),
+        (event({"error": "no blocks left"}), "no blocks left"),
         (event(b"{nothing"), "Expecting property name"),
+        (event([1, 2]), "no JSON object"),
+        (event(None), "no JSON object"),
+        (event(b"[" * 200_000), ""),
+        (event({"choices": {"0": {"delta": {"content": "lost"}}}}), "choices are no list"),
+        (piece(42) + WHOLE[4], "content is no text"),  # type: ignore[arg-type]
+        (piece(["lost"]) + WHOLE[4], "content is no text"),  # type: ignore[arg-type]
         (b"", "hung up"),
     ],
 )

@@ -22,6 +22,7 @@ ACCELERATE_CPU = {"ACCELERATE_USE_CPU": "True", "ACCELERATE_MIXED_PRECISION": "n
         (FSDP2, "FSDP is asked for by the environment, but this is a single process"),
         ({"ACCELERATE_USE_DEEPSPEED": "1"}, "DEEPSPEED is asked for by the environment, but this is a single"),
         ({**RANK_0, **FSDP2, "WORLD_SIZE": "1"}, "FSDP is asked for by the environment, but this is a single process"),
+        ({"WORLD_SIZE": "2", "RANK": "0"}, "WORLD_SIZE says 2 processes, but not where they meet"),
         ({"PMI_SIZE": "2"}, "processes of mpirun are not supported"),
         ({**RANK_0, "WORLD_SIZE": "two"}, "WORLD_SIZE is 'two' and not a number"),
         ({**RANK_0, **FSDP2, "FSDP_VERSION": "1"}, "FSDP1 is not supported; set fsdp_version: 2"),

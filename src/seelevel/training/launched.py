@@ -67,6 +67,8 @@ def check_launch(environment: Mapping[str, str] = os.environ) -> None:
     processes = world_size(environment)
     if processes > 1 and "RANK" not in environment:
         raise InputError(f"processes of mpirun are not supported; {REMEDY}")
+    if processes > 1 and "MASTER_ADDR" not in environment:
+        raise InputError(f"WORLD_SIZE says {processes} processes, but not where they meet (MASTER_ADDR); {REMEDY}")
     if wanted is not None and processes < 2:
         raise InputError(f"{wanted} is asked for by the environment, but this is a single process; {REMEDY}")
     # `accelerate launch --cpu --num_processes 2` gives one process the address of a training of several.

@@ -10,7 +10,7 @@ from typing import Any
 
 from seelevel.json_text import dumps
 from seelevel.models.base import Completion
-from seelevel.models.server.wire import THOUGHTS, GarbledReplyError, token_counts
+from seelevel.models.server.wire import THOUGHTS, GarbledReplyError, text_of, token_counts
 
 STREAM = {"stream": True, "stream_options": {"include_usage": True}}
 """What asks for a stream, and for the count of its tokens."""
@@ -79,19 +79,19 @@ class ReplyStream:
             message, ending, usage = dict[str, str](), None, (0, 0)
             try:
                 for chunk in stream:
-                    given = chunk.to_dict()
+                    given = _object(chunk)
                     usage = max(usage, token_counts(given.get("usage")))
                     choice = _first(given.get("choices"))
                     ending = str(choice.get("finish_reason") or "") or ending
                     self._add_delta(choice.get("delta"), message)
                     if self.stop.is_set():
                         raise BrokenOffError("stopped")
-            except (openai.APIError, ValueError) as error:
+            except (openai.APIError, ValueError, RecursionError) as error:
                 if self.has_piece:
                     raise BrokenOffError(_reason(error)) from error
                 if isinstance(error, openai.APIConnectionError):
                     raise
-                raise GarbledReplyError(str(error)) from error
+                raise GarbledReplyError(_reason(error)) from error
         if ending is None and message and stream.response.extensions.get(READ_TO_END, True):
             raise (BrokenOffError if self.has_piece else GarbledReplyError)("the server hung up")
         choices = [{"message": message, "finish_reason": ending}] if message or ending else None
@@ -99,11 +99,16 @@ class ReplyStream:
         return dumps({"choices": choices, "usage": counts}, ensure_ascii=True)  # halves of characters stay readable
 
     def _add_delta(self, delta: Any, message: dict[str, str]) -> None:
-        """Add what a piece brings to the message, and pass on its words."""
-        if not isinstance(delta, dict):
+        """Add what a piece brings to the message, and pass on its words. Raises `ValueError` for words in a form that
+        nobody would read: an answer without them would be another one."""
+        if delta is None:
             return
         for field in ("content", "refusal", *THOUGHTS):
-            if isinstance(value := delta.get(field), str) and value:
+            given = _object(delta).get(field)
+            parts = given if isinstance(given, list) else []
+            if not isinstance(given, str | None) and not (parts and all(isinstance(part, dict) for part in parts)):
+                raise ValueError(f"a piece of the answer whose {field} is no text")
+            if value := text_of(given or ""):
                 message[field] = message.get(field, "") + value
                 if field in ("content", "refusal"):
                     self._emit(value)
@@ -126,13 +131,25 @@ def is_stream(response: Any) -> bool:
 
 
 def _first(choices: Any) -> dict[str, Any]:
-    """The first choice of a piece; an empty one if there is none, as in the last piece, which has the counts."""
-    choice = choices[0] if isinstance(choices, list) and choices else None
-    return choice if isinstance(choice, dict) else {}
+    """The first choice of a piece; an empty one if there is none, as in the last piece, which has the counts. Raises
+    `ValueError` for anything else."""
+    if not isinstance(choices, list | None):
+        raise ValueError("a piece of the answer whose choices are no list")
+    return _object(choices[0]) if choices else {}
+
+
+def _object(value: Any) -> dict[str, Any]:
+    """A piece, or a part of one, as JSON. Raises `ValueError` if it is no object."""
+    given = value.to_dict(warnings=False) if hasattr(value, "to_dict") else value
+    if not isinstance(given, dict):
+        raise ValueError("a piece of the answer that is no JSON object")
+    return given
 
 
 def _reason(error: BaseException) -> str:
     from seelevel.models.server.faults import cause_of
 
     cause = cause_of(error)
+    if isinstance(body := getattr(cause, "body", None), str) and body:
+        return " ".join(body.split())[:120]  # the server's words
     return " ".join(str(cause).split())[:120] or type(cause).__name__

@@ -55,9 +55,9 @@ def _completion(choice: dict[str, Any], tokens: int, read: int) -> Completion:
     ending, given = choice.get("finish_reason"), choice.get("message")
     message: dict[str, Any] = given if isinstance(given, dict) else {}
     content = message.get("content") or message.get("refusal") or ""
-    text = unmarked(_text_of(content)).strip()
-    field = next((_text_of(message[key]) for key in THOUGHTS if message.get(key)), "")
-    thought = unmarked(field or _text_of(content, thought=True)).strip()
+    text = unmarked(text_of(content)).strip()
+    field = next((text_of(message[key]) for key in THOUGHTS if message.get(key)), "")
+    thought = unmarked(field or text_of(content, thought=True)).strip()
     finished = not (isinstance(ending, str) and (CUT_SHORT.search(ending) or FILTERS.search(ending)))
     completion = set_apart(Completion(text, tokens, finished, "", read, thought))
     if not completion.reasoning:  # a mean over thoughts too is not the answer's
@@ -115,7 +115,7 @@ def token_counts(usage: Any) -> tuple[int, int]:
     return read, written
 
 
-def _text_of(content: Any, thought: bool = False) -> str:
+def text_of(content: Any, thought: bool = False) -> str:
     """The text of a message's content, a text or a list of parts; with `thought`, that of its thinking parts."""
     if isinstance(content, str):
         return "" if thought else content
@@ -126,7 +126,7 @@ def _text_of(content: Any, thought: bool = False) -> str:
             continue
         kind = str(part.get("type", "text"))
         if thought and kind in ("thinking", "reasoning"):
-            texts.append(_text_of(part.get("thinking") or part.get("text") or part.get("reasoning") or ""))
+            texts.append(text_of(part.get("thinking") or part.get("text") or part.get("reasoning") or ""))
         elif not thought and kind in ("text", "output_text", "refusal"):
             texts.append(str(part.get("text") or part.get("refusal") or ""))
     return "".join(texts)
