@@ -108,7 +108,7 @@ def training(
 
 def memory_of(device: str) -> float:
     """Bytes of memory of a device of this machine: `cpu`, `cuda`, `cuda:1`; infinite where it cannot be known."""
-    if not device.startswith("cuda"):
+    if device == "cpu":
         return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
     if not device.startswith("cuda"):
         return float("inf")

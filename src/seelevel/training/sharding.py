@@ -17,6 +17,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from itertools import chain, islice, repeat
 from pathlib import Path
 from typing import Any
@@ -77,9 +78,12 @@ class SplitPolicy(ABC):
     def padded_batches(self, batches: Iterable[Batch], count: int, token: int, again: bool = False) -> Iterator[Batch]:
         """These `count` batches, and after them those whose loss does not count, so that all processes have equally
         many, with equally many segments. `token`: any text token; `again`: see `Batch`."""
-        for batch in islice(chain(batches, repeat(_idle(token, again))), self.maximum(count)):
-            missing = self.maximum(len(batch.segments)) - len(batch.segments)
-            yield replace(batch, segments=(*batch.segments, *[_segment(token, scored=0)] * missing))
+        whole = islice(chain(batches, repeat(_idle(token, again))), self.maximum(count))
+        return map(partial(self._padded, token), whole)
+
+    def _padded(self, token: int, batch: Batch) -> Batch:
+        missing = self.maximum(len(batch.segments)) - len(batch.segments)
+        return replace(batch, segments=(*batch.segments, *[_segment(token, scored=0)] * missing))
 
     def maximum(self, count: int) -> int:
         """The largest number of any process."""

@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import zip_longest
+from operator import methodcaller
 from pathlib import Path
 from typing import Any
 
@@ -141,17 +141,17 @@ class PreferenceTrainer(Trainer):
         # Gradients are averaged over processes, so each process's share of the mean is scaled up by their number.
         world = self.accelerator.num_processes
         passes = self.passes(inputs)
-        total = torch.zeros((), device=self.args.device)
-        parts: list[Logs] = []
+        total, parts = torch.zeros((), device=self.args.device), list[Logs]()
         count = self.sharded.maximum(len(passes)) if self.sharded else len(passes)
-        for number, (chosen, batch) in enumerate(zip_longest(passes, self.batches(passes))):
+        batches = self.batches(passes)  # none is kept during its backward pass
+        for number in range(count):
             last = number == count - 1
-            if chosen is None:  # another process has one more pass
-                self._backward(self._values(model, batch).values.sum() * 0, last)
+            if number >= len(passes):  # another process has one more pass
+                self._backward(self._values(model, next(batches)).values.sum() * 0, last)
                 continue
             wait = self.sharded is None and not last
             with self.accelerator.no_sync(model) if wait else contextlib.nullcontext():
-                loss, logs = self._loss(model, chosen, batch)
+                loss, logs = self._loss(model, passes[number], next(batches))
                 share = logs.ladders / counted.clamp(min=1)
                 self._backward(loss * share * world, last)
             total = total + (loss.detach() * share * world).to(total.dtype)
@@ -199,7 +199,7 @@ class PreferenceTrainer(Trainer):
             text = self._data.tokenised[passes[0][0]]
             scored = text.tokens[0][text.rounds[0] != NOT_SCORED]
             batches = self.sharded.padded_batches(batches, len(passes), int(scored[0]), self.plan.answers is not None)
-        return (batch.to(self.args.device) for batch in batches)
+        return map(methodcaller("to", self.args.device), batches)
 
     def _collated(self, chosen: Sequence[int]) -> Batch:
         """The ladders of a pass (indices), then their views."""
