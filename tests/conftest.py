@@ -1,7 +1,10 @@
 """What every test stands on: a cache of its own, so that none reads what another run has kept; and a processor that is
 the same for all libraries."""
 
+import fcntl
 import os
+import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -20,3 +23,11 @@ def _cache_of_the_session(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def _cache_of_the_test(tmp_path_factory, monkeypatch):
     monkeypatch.setenv("SEELEVEL_CACHE", str(tmp_path_factory.mktemp("cache")))
+
+
+@pytest.fixture(scope="module")
+def one_cluster():
+    """Workers of the tests that start Ray wait for each other: its clusters disturb one another on a machine."""
+    with (Path(tempfile.gettempdir()) / f"seelevel-tests-ray-{os.getuid()}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

@@ -7,6 +7,7 @@ import pytest
 from benchmarks import engine
 
 
+@pytest.mark.usefixtures("one_cluster")
 @pytest.mark.slow
 def test_both_engines_are_measured() -> None:
     pytest.importorskip("ray", reason="seelevel[ray] is not installed")

@@ -199,6 +199,7 @@ def test_ray_workers_without_a_gpu_are_refused() -> None:
     assert isinstance(load_recipe("world-quick", ["backend=vllm", "engine={name: ray, gpus: 1}"]), Recipe)
 
 
+@pytest.mark.usefixtures("one_cluster")
 @pytest.mark.slow
 def test_ray_workers_ask_vllm_too(made: list[Any], folder: Path, tmp_path: Path) -> None:
     pytest.importorskip("ray", reason="seelevel[ray] is not installed")
