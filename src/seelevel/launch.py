@@ -196,7 +196,7 @@ def failure(failures: Mapping[int, Any], processes: int) -> Exception:
     line = message.removeprefix("seelevel: ")
     if rank in killed:
         if any(LOST in str(other.message) for other in failures.values()):
-            # It did not end when torchrun told it to, after the others had waited for it in vain.
+            # The others waited for it too long, and it did not end when torchrun told it to.
             return RankLostError(f"rank {rank} of {processes} stopped answering; the same command continues")
         hint = f", {KILLED}" if cause.signal_name() == signal.SIGKILL.name else ""
         return RankLostError(

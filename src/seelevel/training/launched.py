@@ -56,7 +56,8 @@ def sharding(environment: Mapping[str, str] = os.environ) -> Sharding | None:
 
 
 def check_launch(environment: Mapping[str, str] = os.environ) -> None:
-    """Raise `InputError` if a launcher was asked for what it has not started, or for what is not supported here."""
+    """Raise `InputError` if the launcher has not started what it was asked for, or was asked for something else than is
+    supported here."""
     for name, words in REFUSED.items():
         if is_true(name, environment):
             raise InputError(f"{words} is not supported ({name} is set); use ddp, fsdp2, zero2 or zero3: {REMEDY}")

@@ -54,9 +54,9 @@ class Sender:
     def give_up(self, name: str) -> None:
         """Send a parameter no more. Said once; a limit is sent under its newer name."""
         with self._lock:
-            known = name in self.given_up
+            is_new = name not in self.given_up
             self.given_up.add(name)
-        if not known and name == SEVERAL:
+        if is_new and name == SEVERAL:
             say(f"{self.name} gives one choice per call; each sample is asked for on its own")
-        elif not known and name not in (LIMITS[0], *STREAM):
+        elif is_new and name not in (LIMITS[0], *STREAM):
             say(f"{self.name} accepts no {name}; the server's own setting is used")
