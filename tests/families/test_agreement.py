@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from seelevel.errors import InputError
-from seelevel.training.agreement import Agreed, check_head, check_rows, checked_layout
+from seelevel.training.agreement import Agreed, checked_layout
+from seelevel.training.checks import check_head, check_rows
 from seelevel.training.logprobs import from_logits, token_logprobs
 from seelevel.training.packing import collate, passes
 from tests.families.ladders import Pictures, ladders

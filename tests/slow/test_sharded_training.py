@@ -33,6 +33,8 @@ TEXT = {"mixed": {"ladders_per_step": 2, "freeze_vision": False}, "mixed lora": 
 COARSE = {"bfloat16": {"lora": LORA, "dtype": "bfloat16"}}
 ALL = KINDS | TEXT | COARSE
 WAYS = {"ddp": False, "fsdp2": True}
+NOTES = ("bytes-", "before-")
+"""Files that the processes of these tests add."""
 
 
 def job(out, kind, **changes):
@@ -114,7 +116,7 @@ def assert_same(one, other):
 def test_two_processes_train_what_one_does(folder, kind, way):
     one, two = folder / f"{kind} one", folder / f"{kind} {way}"
     assert_same(one, two)
-    written = [{path for path in contents(out) if not path.startswith("bytes-")} for out in (one, two)]
+    written = [{path for path in contents(out) if not path.startswith(NOTES)} for out in (one, two)]
     assert written[0] == written[1]
 
 
@@ -146,3 +148,17 @@ def test_each_process_holds_its_part_of_weights_gradients_and_moments(folder):
     for name, size in whole.items():
         assert sum(part[name] for part in parts) == size
         assert max(part[name] for part in parts) <= 0.55 * size
+
+
+@pytest.mark.parametrize("kind", ["full", "lora", "bfloat16"])
+def test_no_process_holds_all_weights_before_it_trains(folder, kind):
+    one, *parts = (
+        [json.loads(line) for line in (folder / out / f"before-{number}.jsonl").read_text().splitlines()]
+        for out, number in ((f"{kind} one", 0), (f"{kind} fsdp2", 0), (f"{kind} fsdp2", 1))
+    )
+    dtypes = [entry["dtype"] for entry in one]
+    assert ("torch.float32" in dtypes) == (kind == "bfloat16")  # layouts are compared in float32 too
+    assert [[entry["dtype"] for entry in part[: len(one)]] for part in parts] == [dtypes, dtypes]
+    for entry, *shares in zip(one, *parts, strict=False):  # several processes read the reference's cache once more
+        assert sum(share["weights"] for share in shares) == entry["weights"]
+        assert max(share["weights"] for share in shares) <= 0.55 * entry["weights"]

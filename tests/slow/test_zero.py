@@ -114,3 +114,15 @@ def test_any_layout_goes_on_from_the_checkpoint_of_any_other(folder, kind, befor
         pytest.skip("tests/training/test_trainer.py has it")
     assert (folder / f"{kind} {before} cut" / "checkpoints" / "checkpoint-2").is_dir()
     assert_same(folder / f"{kind} one", folder / f"{kind} {before} then {way}")
+
+
+@pytest.mark.parametrize("kind", RESUMED)
+def test_stage_three_holds_no_whole_model_before_it_trains(folder, kind):
+    def held(way, number):
+        lines = (folder / f"{kind} {way}" / f"before-{number}.jsonl").read_text().splitlines()
+        return {json.loads(line)["weights"] for line in lines}
+
+    [whole] = held("one", 0)
+    assert held("zero2", 0) == held("zero2", 1) == {whole}
+    shares = held("zero3", 0) | held("zero3", 1)
+    assert max(shares) <= 0.55 * whole

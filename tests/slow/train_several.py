@@ -13,15 +13,19 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
+from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor
 
 from seelevel import load_ladders
+from seelevel.training import agreement, reference
 from seelevel.training.fit import fit
 from seelevel.training.settings import AlignSettings
 from seelevel.training.trainer import PreferenceTrainer
 from tests.training.killing import Killed
 
 SEED = 5
+BEFORE = {(agreement, "_apart"): agreement._apart, (reference, "_compute"): reference._compute}
+"""What is computed with the model before it trains."""
 step = PreferenceTrainer.training_step
 
 
@@ -32,6 +36,8 @@ def train(folder, job):
     if dist.is_initialized():
         dist.barrier()
     PreferenceTrainer.training_step = watched(out, job.get("stop"))
+    for module, name in BEFORE:
+        setattr(module, name, noted(BEFORE[module, name], out))
     os.environ |= {"ACCELERATE_USE_FSDP": str(job.get("sharded", False)).lower(), "FSDP_VERSION": "2"}
     os.environ |= {"ACCELERATE_USE_DEEPSPEED": str("zero" in job).lower()}
     os.environ |= {"ACCELERATE_DEEPSPEED_CONFIG_FILE": str(folder / job.get("zero", ""))}
@@ -42,6 +48,8 @@ def train(folder, job):
         pass
     finally:
         PreferenceTrainer.training_step = step
+        for (module, name), plain in BEFORE.items():
+            setattr(module, name, plain)
 
 
 def watched(out, stop):
@@ -59,6 +67,21 @@ def watched(out, stop):
         return loss
 
     return call
+
+
+def noted(call, out):
+    """`call`, which also writes the model's number format and how many bytes of its weights this process holds."""
+
+    def noting(model, *args):
+        if isinstance(model, FSDPModule):
+            model.reshard()  # what is outside the layers stays gathered after a pass
+        place = out / f"before-{rank()}.jsonl"
+        weights = sum(map(local_bytes, model.parameters()))
+        with place.open("a") as file:
+            print(json.dumps({"dtype": str(model.dtype), "weights": weights}), file=file)
+        return call(model, *args)
+
+    return noting
 
 
 def local_bytes(tensor):

@@ -12,7 +12,7 @@ import pytest
 import torch
 from transformers import DynamicCache, MistralConfig
 
-from seelevel.training import agreement
+from seelevel.training import agreement, checks, comparing
 from seelevel.training.agreement import checked_layout, disagreement
 from seelevel.training.packing import Batch, passes
 from seelevel.training.packing.tokens import ImageReader, TokenisedLadder, tokenise
@@ -115,13 +115,13 @@ def test_a_fault_of_the_batch_is_found(
     form: str,
     fault: Fault,
 ) -> None:
-    whole = agreement.collate
+    whole = comparing.collate
 
     def collate(*args: Any) -> Batch:
         batch: Batch = whole(*args)
         return fault(batch) if args[2] == "shared" else batch
 
-    monkeypatch.setattr(agreement, "collate", collate)
+    monkeypatch.setattr(comparing, "collate", collate)
     assert layout_of(make_model(processor), [ladder, other], images, form) != "shared"
 
 
@@ -260,7 +260,7 @@ def test_a_model_without_room_for_float32_is_compared_in_its_own_format(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr("seelevel.training.rounding._free", lambda: 0)
+    monkeypatch.setattr("seelevel.training.rounding.free_memory", lambda: 0)
     model = make_model(processor, dtype=torch.bfloat16)
     assert checked_layout(model, [ladder], images, "shared").layout == "shared"
     assert "no room" in capsys.readouterr().err
@@ -274,8 +274,8 @@ def test_what_rounding_explains_grows_with_the_format(
     for form in (torch.float64, torch.float32, torch.bfloat16):
         model = make_model(processor, dtype=form)
         with torch.no_grad():
-            plain = agreement._scores(model, [ladder], images, "rows").values
-            found.append(agreement._rounding(model, [ladder], images, plain))
+            plain = comparing.scores(model, [ladder], images, "rows").values
+            found.append(comparing.noise_of(model, [ladder], images, plain))
     exact, single, half = found
     assert exact == pytest.approx(single, rel=1)  # parts of the model compute in float32 whatever its format
     assert 1e3 < half / single < 1e6  # 2 ** 16
@@ -284,17 +284,17 @@ def test_what_rounding_explains_grows_with_the_format(
 def test_stirring_leaves_the_model_as_it_was(processor: Any, images: ImageReader, ladder: TokenisedLadder) -> None:
     model = make_model(processor)
     with torch.no_grad():
-        before = agreement._scores(model, [ladder], images, "rows").values
+        before = comparing.scores(model, [ladder], images, "rows").values
         with stirred(model, 0):
-            assert not torch.equal(agreement._scores(model, [ladder], images, "rows").values, before)
-        assert torch.equal(agreement._scores(model, [ladder], images, "rows").values, before)
+            assert not torch.equal(comparing.scores(model, [ladder], images, "rows").values, before)
+        assert torch.equal(comparing.scores(model, [ladder], images, "rows").values, before)
 
 
 def test_long_rows_are_compared_one_at_a_time(
     processor: Any, images: ImageReader, ladder: TokenisedLadder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two at most where the company of a row is what is compared: the mask of padded rows is their length squared."""
-    whole, most = agreement.collate, list[int]()
+    whole, most = comparing.collate, list[int]()
 
     def collate(*args: Any) -> Batch:
         batch: Batch = whole(*args)
@@ -302,11 +302,12 @@ def test_long_rows_are_compared_one_at_a_time(
             most.append(max(len(segment.mask) for segment in batch.segments))
         return batch
 
-    monkeypatch.setattr(agreement, "collate", collate)
+    monkeypatch.setattr(comparing, "collate", collate)
     model = make_model(processor)
-    agreement.check_rows(model, [ladder, ladder], images)
+    checks.check_rows(model, [ladder, ladder], images)
     assert layout_of(model, [ladder], images, "float32") == "shared" and max(most) > 2
-    monkeypatch.setattr(agreement, "LONG", 20)
+    monkeypatch.setattr(comparing, "LONG", 20)
+    monkeypatch.setattr(checks, "LONG", 20)
     most.clear()
-    agreement.check_rows(model, [ladder, ladder], images)
+    checks.check_rows(model, [ladder, ladder], images)
     assert layout_of(model, [ladder], images, "float32") == "shared" and max(most) == 2

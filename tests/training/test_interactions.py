@@ -15,7 +15,7 @@ import torch
 
 from seelevel.ladder import Image, Ladder, Message
 from seelevel.training import agreement as layouts
-from seelevel.training import packing, trainer
+from seelevel.training import comparing, packing, trainer
 from seelevel.training.agreement import checked_layout
 from seelevel.training.fit import fit
 from seelevel.training.objectives.logprobs import TokenLogprobs
@@ -233,14 +233,14 @@ def test_the_comparison_before_training_covers_rows_of_interactions(
     model, images = make_model(processor), ImageReader(processor)
     tokens = [tokenise(ladder, processor, images) for ladder in talks]
     assert checked_layout(model, tokens, images, "shared", 4096).layout == "shared"
-    whole = layouts.collate
+    whole = comparing.collate
 
     def later_history_is_lost(*args: Any) -> Batch:
         """Answers of later rounds follow the first round's prefix."""
         batch = whole(*args)
         return replace(batch, segments=tuple(replace(s, parent=min(s.parent, 0)) for s in batch.segments))
 
-    monkeypatch.setattr(layouts, "collate", later_history_is_lost)
+    monkeypatch.setattr(comparing, "collate", later_history_is_lost)
     assert checked_layout(model, tokens, images, "shared", 4096).layout == "rows"
     assert re.search(r"on ladder .*tiny-\d, tiny-\d#1", capsys.readouterr().err)
     assert checked_layout(model, tokens, images, "shared", budget=1).layout == "shared"  # then no row holds two rounds

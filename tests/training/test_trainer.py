@@ -13,8 +13,7 @@ from safetensors.torch import load_file
 
 from seelevel.errors import InputError, NonFiniteLossError
 from seelevel.ladder import Ladder
-from seelevel.training import agreement as layouts
-from seelevel.training import logprobs
+from seelevel.training import checks, comparing, logprobs
 from seelevel.training.agreement import checked_layout
 from seelevel.training.fit import fit
 from seelevel.training.logprobs import from_logits, token_logprobs
@@ -216,7 +215,7 @@ def test_the_shared_layout_is_kept_where_it_agrees_and_dropped_aloud_where_not(
     model, images = make_model(processor), ImageReader(processor)
     tokens = [tokenise(ladder, processor, images) for ladder in ladders]
     assert checked_layout(model, tokens, images, "shared").layout == "shared"
-    whole = layouts.collate
+    whole = comparing.collate
 
     def first_tokens_are_lost(*args: Any) -> Any:
         batch = whole(*args)
@@ -225,7 +224,7 @@ def test_the_shared_layout_is_kept_where_it_agrees_and_dropped_aloud_where_not(
                 segment.input_ids[:, 0] = 0
         return batch
 
-    monkeypatch.setattr(layouts, "collate", first_tokens_are_lost)
+    monkeypatch.setattr(comparing, "collate", first_tokens_are_lost)
     assert checked_layout(model, tokens, images, "shared").layout == "rows"
     assert "layout: rows instead of shared, because log-probs differ by" in capsys.readouterr().err
 
@@ -237,11 +236,11 @@ def test_a_head_whose_chunks_are_wrong_is_left_aloud_for_the_models_own_logits(
     images = ImageReader(processor)
     tokens = [tokenise(ladder, processor, images) for ladder in ladders]
     right, wrong = make_model(processor), make_model(processor)
-    layouts.check_head(right, tokens, images)
+    checks.check_head(right, tokens, images)
     assert capsys.readouterr().err == ""
     whole = logprobs.head_logprobs
     monkeypatch.setattr(logprobs, "head_logprobs", lambda *args: whole(*args) - 1e-3)
-    layouts.check_head(wrong, tokens, images)
+    checks.check_head(wrong, tokens, images)
     assert "gives log-probs that differ by 0.001 in chunks of its head; its own logits" in capsys.readouterr().err
     batch = collate(tokens, images, "rows")
     assert torch.equal(token_logprobs(wrong, batch).values, from_logits(wrong, batch))

@@ -7,10 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from seelevel.forecast.memory import Split
 from seelevel.forecast.shapes import adapter_of, shape_of
 from seelevel.forecast.training import Cost, lengths, token_counter, training_cost
 from seelevel.ladder import Ladder
 from seelevel.progress import say
+from seelevel.training import zero
+from seelevel.training.launched import sharding, world_size
 from seelevel.training.settings import TrainSettings, precision
 
 STEP_OVERHEAD = 0.15  # seconds of an optimiser step beyond its arithmetic
@@ -100,10 +103,19 @@ def training(
     room = float("inf") if absent else USED * memory_of(device) - PROCESS_BYTES
     for answers in CHOICES if settings.answers_per_pass == "auto" else (settings.answers_per_pass,):
         tried = trained.model_copy(update={"answers_per_pass": answers})
-        cost = training_cost(shape, tried, measured, count, device.partition(":")[0], dtype, mixed, seed)
+        cost = training_cost(shape, tried, measured, count, device.partition(":")[0], dtype, mixed, seed, split_here())
         if cost.memory.total <= room:
             break
     return Training(cost, count, device, absent, dtype, answers)
+
+
+def split_here() -> Split:
+    """How the launcher of this process splits a training. Raises `InputError` as `zero.asked_configuration` does."""
+    processes, kind = world_size(), sharding()
+    if kind is None or processes == 1:
+        return Split(processes)
+    whole = kind == "DEEPSPEED" and zero.asked_configuration()["zero_optimization"]["stage"] < 3
+    return Split(processes, 1 if whole else processes, processes)
 
 
 def memory_of(device: str) -> float:

@@ -8,7 +8,7 @@ allocator's peak.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 from seelevel.forecast.sizes import Block, Shape
 from seelevel.training.settings import HEAD_CHUNK, HEAD_KEPT, LoraSettings, TrainSettings
@@ -86,6 +86,19 @@ class Memory:
         return sum(float(getattr(self, field.name)) for field in fields(self))
 
 
+@dataclass(frozen=True)
+class Split:
+    """A training of several `processes`. Over how many of them weights, and gradients with moments, are split; 1: each
+    process has all of them."""
+
+    processes: int = 1
+    weights: int = 1
+    gradients: int = 1
+
+
+ALONE = Split()
+
+
 def trained_weights(shape: Shape, settings: TrainSettings) -> int:
     if settings.lora:
         return shape.adapter_weights(settings.lora)
@@ -104,10 +117,15 @@ def base_weights(shape: Shape, settings: TrainSettings, width: int, mixed: bool 
 
 
 def training_memory(
-    shape: Shape, settings: TrainSettings, step: Sequence[Pass], dtype: str = "float32", mixed: bool = False
+    shape: Shape,
+    settings: TrainSettings,
+    step: Sequence[Pass],
+    dtype: str = "float32",
+    mixed: bool = False,
+    split: Split = ALONE,
 ) -> Memory:
-    """The peak memory of a step with these passes, in their order. `dtype`: of the weights; `mixed`: autocast computes
-    products in bfloat16.
+    """The peak memory of a process in a step with these passes, in their order. `dtype`: of the weights; `mixed`:
+    autocast computes products in bfloat16.
 
     From the second pass on, the gradients exist during the whole pass; in the first they replace activations one by
     one. The peak is at the head, with all activations, or in a block's backward pass, or at the end with all gradients.
@@ -142,7 +160,25 @@ def training_memory(
                 data = max(pictures, tokens)
                 moments.append(Memory(weights, gradients, 2 * trained, kept + caches, forward, data))
                 moments.append(Memory(weights, gradients, 2 * trained, kept + caches, backward, tokens))
-    return max(moments, key=lambda memory: memory.total)
+    again = any(one.again for one in step) and not settings.gradient_checkpointing
+    return max((_divided(shape, memory, split, again) for memory in moments), key=lambda memory: memory.total)
+
+
+def _divided(shape: Shape, memory: Memory, split: Split, again: bool) -> Memory:
+    """The memory of one of several processes. Weights are gathered where they are used: those outside the layers, and
+    two layers, the second one ahead of its use; all layers while pieces are computed `again`."""
+    gathered, reduced = (min(shape.gathered(layers) / shape.weights, 1.0) for layers in (2, 1))
+    weights, gradients = 1 / split.weights, 1 / split.gradients
+    if split.weights > 1:
+        weights += 1.0 if again else gathered
+    if split.gradients > 1:
+        gradients += reduced  # until they are added up over the processes
+    return replace(
+        memory,
+        weights=memory.weights * weights,
+        gradients=memory.gradients * min(gradients, 1.0),
+        optimiser=memory.optimiser / split.gradients,
+    )
 
 
 def _caches(shape: Shape, one: Pass, mixed: bool, width: int) -> float:

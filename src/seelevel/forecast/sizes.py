@@ -34,8 +34,16 @@ class Block:
     @property
     def flops(self) -> int:
         """Operations of the matrix products: two for each weight that a token meets."""
-        linear = sum(a * b for a, b in (*self.mixer.values(), *self.mlp.values()))
-        return 2 * (linear + sum(self.used * a * b for _, a, b in self.experts.values()))
+        return 2 * (self._linear + sum(self.used * a * b for _, a, b in self.experts.values()))
+
+    @property
+    def weights(self) -> int:
+        """Weights of one layer's matrices."""
+        return self._linear + sum(number * a * b for number, a, b in self.experts.values())
+
+    @property
+    def _linear(self) -> int:
+        return sum(a * b for a, b in (*self.mixer.values(), *self.mlp.values()))
 
     @property
     def cached(self) -> int:
@@ -88,6 +96,11 @@ class Shape:
     @property
     def weights(self) -> int:
         return self.text_weights + self.projector_weights + self.vision_weights
+
+    def gathered(self, layers: int) -> int:
+        """Weights outside the decoder's layers, and of so many layers, the largest ones."""
+        outside = self.weights - sum(block.count * block.weights for block in self.blocks)
+        return outside + layers * max(block.weights for block in self.blocks)
 
     def adapter_weights(self, lora: LoraSettings) -> int:
         return sum(block.count * block.adapter_weights(lora) for block in self.blocks)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from seelevel.forecast.memory import FLOAT, WIDTHS, Memory, Pass, Piece, trained_weights, training_memory
+from seelevel.forecast.memory import ALONE, FLOAT, WIDTHS, Memory, Pass, Piece, Split, trained_weights, training_memory
 from seelevel.forecast.sizes import Shape
 from seelevel.ladder import IMAGE_MARK, Ladder, Message, Response
 from seelevel.training.objectives.views import View
@@ -191,19 +191,18 @@ def training_cost(
     dtype: str,
     mixed: bool = False,
     seed: int = 0,
+    split: Split = ALONE,
 ) -> Cost:
-    """The cost of training on `ladders` ladders like the `sample`'s.
+    """The cost of training on `ladders` ladders like the `sample`'s; memory and passes are those of one process.
 
     Steps are drawn from the sample as the trainer draws them; if the sample is all ladders, they are the trainer's own.
     """
     budget = settings.tokens_per_batch or TOKENS_PER_BATCH.get(device, TOKENS_PER_BATCH["cuda"])
     per_step = settings.ladders_per_step
     order = schedule([one.interaction for one in sample], settings.epochs, per_step, seed)[: STEPS_SEEN * per_step]
-    steps = [
-        passes([sample[i] for i in order[start : start + per_step]], settings, budget)
-        for start in range(0, len(order), per_step)
-    ]
-    memories = [(training_memory(shape, settings, step, dtype, mixed), step) for step in steps]
+    shares = [order[start : start + per_step : split.processes] for start in range(0, len(order), per_step)]
+    steps = [passes([sample[i] for i in share], settings, budget) for share in shares]
+    memories = [(training_memory(shape, settings, step, dtype, mixed, split), step) for step in steps]
     memory, worst = max(memories, key=lambda pair: pair[0].total)
     flops = tokens = reference_flops = 0.0
     for one in (one for step in steps for one in step):
@@ -214,7 +213,7 @@ def training_cost(
         flops += decoder * (1 + back) + again + vision * (1 if frozen else 3)
         reference_flops += decoder + vision
         tokens += one.tokens
-    sampled, every = len(order), [one for ladder in sample for one in ladder.with_views]
+    sampled, every = sum(map(len, shares)), [one for ladder in sample for one in ladder.with_views]
     saved = trained_weights(shape, settings) * FLOAT if settings.lora else shape.weights * WIDTHS[dtype]
     return Cost(
         memory=memory,

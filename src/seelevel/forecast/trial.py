@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -61,16 +60,9 @@ def _tried(what: str, act: Callable[[], str]) -> Tried:
         known = type(error).__module__.startswith("seelevel")
         return Tried(what, fault=reason if known else f"{type(error).__name__}: {reason}")
     finally:
-        _free()
+        from seelevel.training.loading import free_unused
 
-
-def _free() -> None:
-    """Give back the memory of the model before."""
-    import torch
-
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
+        free_unused()
 
 
 def _asked(recipe: Recipe) -> dict[str, bool]:

@@ -9,10 +9,21 @@ from transformers import TrainingArguments
 from seelevel.training.settings import TrainSettings
 
 
-def training_arguments(settings: TrainSettings, out: Path, seed: int, device: str, mixed: bool) -> TrainingArguments:
-    """out: the folder of the checkpoints; mixed: products in bfloat16 by autocast."""
+class Unmoved(TrainingArguments):
+    """Leaves the model in the host's memory, from where its weights are split over the devices."""
+
+    @property
+    def place_model_on_device(self) -> bool:
+        return False
+
+
+def training_arguments(
+    settings: TrainSettings, out: Path, seed: int, device: str, mixed: bool, split: bool = False
+) -> TrainingArguments:
+    """out: the folder of the checkpoints; mixed: products in bfloat16 by autocast; split: no device gets the whole
+    model."""
     kind = {"cosine": "cosine", "linear": "linear", "constant": "constant_with_warmup"}[settings.scheduler]
-    return TrainingArguments(
+    return (Unmoved if split else TrainingArguments)(
         output_dir=str(out),
         num_train_epochs=1,  # the schedule holds all epochs, one after another
         learning_rate=settings.learning_rate,

@@ -6,13 +6,12 @@ import shutil
 from collections import Counter
 from collections.abc import Callable, Sequence
 from copy import deepcopy
-from dataclasses import asdict, dataclass
-from functools import cached_property
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import PartialState
 from peft import PeftModel
 from torch import Tensor
 from transformers import TrainingArguments, set_seed
@@ -28,35 +27,31 @@ from seelevel.progress import say
 from seelevel.store import cache_folder, clear_unfinished, expand_path, write_atomically, write_folder, write_json
 from seelevel.training import zero
 from seelevel.training.after import evenly, logprobs_after
-from seelevel.training.agreement import (
-    Agreed,
-    check_compiled,
-    check_head,
-    check_liger,
-    check_rows,
-    checked_layout,
-)
+from seelevel.training.agreement import Agreed
 from seelevel.training.arguments import training_arguments
+from seelevel.training.before import before_training
 from seelevel.training.compiling import uncompiled
 from seelevel.training.launched import join_processes, naming_lost_ranks
 from seelevel.training.loading import (
     base_of_adapter,
     chosen_device,
     dropout_of_adapter,
+    free_unused,
     freeze_vision,
     load_to_train,
     skip_adapter_input_cast,
     with_lora,
 )
+from seelevel.training.logprobs import use_own_logits, uses_own_logits
 from seelevel.training.margins import FILE as LOGPROBS
 from seelevel.training.margins import in_order, write_logprobs
 from seelevel.training.objectives.settings import DpoSettings
 from seelevel.training.packing.passes import recompute_layers
 from seelevel.training.packing.tokens import ImageReader
 from seelevel.training.prepare import Prepared, ladder_content, prepare
-from seelevel.training.reference import by_level, data_fingerprint, reference_logprobs, weights_fingerprint
+from seelevel.training.reference import by_level, data_fingerprint, weights_fingerprint
 from seelevel.training.saving import check_weights_finite, json_lines, model_bytes, model_writer, trained_weights
-from seelevel.training.settings import NO_EFFECT, TOKENS_PER_BATCH, Layout, TrainSettings, precision
+from seelevel.training.settings import NO_EFFECT, TOKENS_PER_BATCH, TrainSettings, precision
 from seelevel.training.sharding import taken_over
 from seelevel.training.snapshots import Snapshots, snapshot_steps
 from seelevel.training.step_log import FALL_WINDOW, best_fallen, lines_of
@@ -85,6 +80,11 @@ class Job:
     def target(self) -> Path:
         """The folder of the result: a model, or an adapter."""
         return self.out / ("adapter" if self.settings.lora or base_of_adapter(self.model) else "model")
+
+    @property
+    def splits_weights(self) -> bool:
+        """Whether no process has all weights of the model on its device."""
+        return self.shard or (self.zero is not None and self.zero["zero_optimization"]["stage"] == 3)
 
     @property
     def key(self) -> dict[str, Any]:
@@ -166,11 +166,26 @@ def rehearse(ladder: Ladder, model_path: str, settings: TrainSettings, out: Path
 def _ready(job: Job) -> tuple[Session, str, PreferenceTrainer]:
     """The loaded model, its layout, and its trainer, which has the reference's log-probs."""
     session = _load(job)
+    split = (session.arguments.device, partial(_again, job)) if job.splits_weights else None
+    folder = reference_folder(job.settings, job.out)
     # The reference's log-probs must have the same precision as the policy's.
     with torch.autocast(torch.device(session.device).type, torch.bfloat16, enabled=session.mixed):
-        agreed = _agree(job, session)
-        reference = _reference(job, session, agreed.layout)
+        agreed, reference = before_training(
+            session.model, session.data, job.settings, session.budget, folder, session.weights, split
+        )
+    if split is not None:
+        own_logits = uses_own_logits(session.model)
+        session = replace(session, model=None)
+        free_unused()  # before the model is loaded again
+        session = replace(session, model=_again(job, session.dtype))
+        if own_logits:
+            use_own_logits(session.model)
     return session, agreed.layout, _trainer(job, session, agreed, reference)
+
+
+def _again(job: Job, dtype: str) -> Any:
+    """The model once more, in the host's memory."""
+    return load_to_train(job.model, job.settings, dtype, "cpu")[0]
 
 
 def _finished(job: Job) -> dict[str, Any] | None:
@@ -197,34 +212,15 @@ def _load(job: Job) -> Session:
     if job.zero is not None:
         zero.check_dtype(dtype, adapters=continues or settings.lora is not None)
     join_processes(device, settings.process_timeout)
-    arguments = training_arguments(settings, job.out / "checkpoints", job.seed, device, mixed)
+    arguments = training_arguments(settings, job.out / "checkpoints", job.seed, device, mixed, job.splits_weights)
     if arguments.process_index == 0:
         for folder in (job.out, job.out / "checkpoints"):
             folder.mkdir(parents=True, exist_ok=True)
             clear_unfinished(folder)
-    model, processor = load_to_train(job.model, settings, dtype, device)
+    model, processor = load_to_train(job.model, settings, dtype, "cpu" if job.splits_weights else device)
     data = prepare(job.ladders, processor, ImageReader(processor), settings, model.config, job.seed)
     budget = settings.tokens_per_batch or TOKENS_PER_BATCH.get(device, TOKENS_PER_BATCH["cuda"])
     return Session(model, processor, arguments, device, dtype, mixed, weights_fingerprint(model), data, budget)
-
-
-def _agree(job: Job, session: Session) -> Agreed:
-    """Compare the fast ways to compute log-probs with the plain ones; returns the layout that is right."""
-    model, data = session.model, session.data
-    with uncompiled():
-        check_liger(model, data.tokenised, data.images)
-        check_rows(model, data.tokenised, data.images)
-    check_compiled(model, data.tokenised, data.images)
-    check_head(model, data.tokenised, data.images)
-    return checked_layout(model, data.tokenised, data.images, job.settings.layout, session.budget)
-
-
-def _reference(job: Job, session: Session, layout: Layout) -> list[Tensor] | None:
-    """Each ladder's log-probs under the model as loaded; None if the objective needs none."""
-    if not job.settings.objective.needs_reference:
-        return None
-    model, data, folder = session.model, session.data, reference_folder(job.settings, job.out)
-    return reference_logprobs(model, data.tokenised, data.images, layout, folder, session.weights, PartialState())
 
 
 def _trainer(job: Job, session: Session, agreed: Agreed, reference: Sequence[Tensor] | None) -> PreferenceTrainer:

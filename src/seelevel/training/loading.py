@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -72,6 +73,13 @@ def load_to_train(path: str, settings: TrainSettings, dtype: Any, device: str) -
     if settings.compile:
         compile_layers(model)
     return model, processor
+
+
+def free_unused() -> None:
+    """Give back the memory of models that nothing refers to any more."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def freeze_vision(model: Any) -> None:

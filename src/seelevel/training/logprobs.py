@@ -84,8 +84,18 @@ def from_head(model: Any, batch: Batch) -> Tensor | None:
 
 def distrust_head(model: Any, why: str) -> None:
     """From now on use a model's own logits, and say so."""
-    _CHANGED.add(model.get_output_embeddings())
+    use_own_logits(model)
     say(f"log-probs: {type(model).__name__} {why}; its own logits are used, which are held whole in memory")
+
+
+def use_own_logits(model: Any) -> None:
+    """From now on use a model's own logits."""
+    _CHANGED.add(model.get_output_embeddings())
+
+
+def uses_own_logits(model: Any) -> bool:
+    """Whether `use_own_logits` was called for a model."""
+    return model.get_output_embeddings() in _CHANGED
 
 
 def from_logits(model: Any, batch: Batch) -> Tensor:

@@ -13,8 +13,9 @@ write at the same time, and no file is ever changed.
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict
-from collections.abc import Sequence
+from collections import defaultdict, deque
+from collections.abc import Iterator, Sequence
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from statistics import fmean
@@ -36,10 +37,11 @@ from seelevel.training.ahead import ahead
 from seelevel.training.compiling import is_compiled
 from seelevel.training.liger import has_liger
 from seelevel.training.logprobs import token_logprobs
-from seelevel.training.packing import collate
+from seelevel.training.packing import Batch, collate
 from seelevel.training.packing.inputs import base
 from seelevel.training.packing.tokens import NOT_SCORED, ImageReader, TokenisedLadder
 from seelevel.training.settings import Layout
+from seelevel.training.sharding import Lockstep, text_token
 
 
 def weights_fingerprint(model: Any) -> str:
@@ -72,12 +74,13 @@ def reference_logprobs(
     folder: Path,
     weights: str = "",
     state: PartialState | None = None,
+    lockstep: Lockstep | None = None,
 ) -> list[Tensor]:
     """Each ladder's log-probs under the current model, [N] on the CPU, in the order of `TokenLogprobs`.
 
     Entries in `folder` are reused; the others are computed and stored there. A corrupt file is deleted with a warning.
-    With `state`, processes share the work. `weights`: `weights_fingerprint(model)`. Raises `InputError` if the folder
-    cannot be written.
+    With `state`, processes share the work; `lockstep`: for a split model. `weights`: `weights_fingerprint(model)`.
+    Raises `InputError` if the folder cannot be written.
     """
     place = folder / _conditions(model, layout, weights or weights_fingerprint(model))
     try:
@@ -88,6 +91,7 @@ def reference_logprobs(
         raise _unwritable(folder, error) from error
     keys = [ladder_fingerprint(ladder, images) for ladder in ladders]
     wanted = dict(zip(keys, ladders, strict=True))
+    compute = partial(_compute, model, wanted, images, layout, place, lockstep)
     shared = state is not None and state.num_processes > 1
     if state is not None and shared:  # before any process writes, all must have read the same files
         state.wait_for_everyone()
@@ -95,12 +99,11 @@ def reference_logprobs(
     missing = [key for key in wanted if key not in logprobs]
     if state is not None and shared:
         state.wait_for_everyone()
-        share = missing[state.process_index :: state.num_processes]
-        _compute(model, {key: wanted[key] for key in share}, images, layout, place)
+        compute(missing[state.process_index :: state.num_processes])
         state.wait_for_everyone()
         logprobs = _read(place, wanted)  # without a shared disk, each process must compute the others' part itself
         missing = [key for key in wanted if key not in logprobs]
-    logprobs |= _compute(model, {key: wanted[key] for key in missing}, images, layout, place)
+    logprobs |= compute(missing)
     if len(missing) < len(wanted):
         say(f"reference: {len(wanted) - len(missing)} of {len(wanted)} ladders read from {folder}")
     return [logprobs[key] for key in keys]
@@ -191,23 +194,34 @@ def _scored(ladder: TokenisedLadder) -> int:
 
 @torch.no_grad()
 def _compute(
-    model: Any, ladders: dict[str, TokenisedLadder], images: ImageReader, layout: Layout, place: Path
+    model: Any,
+    ladders: dict[str, TokenisedLadder],
+    images: ImageReader,
+    layout: Layout,
+    place: Path,
+    lockstep: Lockstep | None,
+    chosen: Sequence[str],
 ) -> dict[str, Tensor]:
-    """Log-probs of ladders, each in a batch of its own. Every file is written to `place` as soon as it is full."""
+    """Log-probs of the chosen ladders (keys), each in a batch of its own. Every file is written to `place` as soon as
+    it is full."""
     logprobs: dict[str, Tensor] = {}
-    if not ladders:
+    if not (len(chosen) if lockstep is None else lockstep.maximum(len(chosen))):
         return logprobs
     training = model.training
     model.eval()
     device = next(model.parameters()).device
-    with Progress("reference", total=len(ladders), unit="ladders") as bar:
-        for part in batched(ladders.items()):
+    batches: Iterator[Batch] = ahead((collate([ladders[key]], images, layout) for key in chosen), device)
+    if lockstep is not None:
+        batches = lockstep.padded_batches(batches, len(chosen), text_token(next(iter(ladders.values()))))
+    values = (token_logprobs(model, batch.to(device)).values.cpu() for batch in batches)
+    with Progress("reference", total=len(chosen), unit="ladders") as bar:
+        for part in batched(chosen):
             entries = {}
-            batches = ahead((collate([ladder], images, layout) for _, ladder in part), device)
-            for (key, _), batch in zip(part, batches, strict=True):
-                entries[key] = token_logprobs(model, batch.to(device)).values.cpu()
+            for key in part:
+                entries[key] = next(values)
                 bar.advance()
             _write(place, entries)
             logprobs |= entries
+    deque(values, maxlen=0)  # while other processes have more ladders
     model.train(training)
     return logprobs

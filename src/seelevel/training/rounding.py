@@ -71,7 +71,7 @@ def in_float32(model: Any) -> Iterator[None]:
     kind = next(model.parameters()).device.type
     coarse = [(t, t.dtype) for t in chain(model.parameters(), model.buffers()) if t.is_floating_point()]
     coarse = [(t, dtype) for t, dtype in coarse if t.element_size() < 4]
-    if kind == "cpu" and sum(t.numel() * (4 - t.element_size()) for t, _ in coarse) > _free():
+    if kind == "cpu" and sum(t.numel() * (4 - t.element_size()) for t, _ in coarse) > free_memory():
         raise MemoryError
     precision = torch.get_float32_matmul_precision()
     products = [(part, part.compute_dtype) for part in model.modules() if hasattr(part, "compute_dtype")]  # 4 bits
@@ -93,7 +93,7 @@ def in_float32(model: Any) -> Iterator[None]:
             part.compute_dtype = dtype
 
 
-def _free() -> int:
+def free_memory() -> int:
     """Bytes of memory that nothing uses; all of it on a system that does not say."""
     known = "SC_AVPHYS_PAGES" if "SC_AVPHYS_PAGES" in os.sysconf_names else "SC_PHYS_PAGES"
     return os.sysconf(known) * os.sysconf("SC_PAGE_SIZE")

@@ -32,8 +32,10 @@ from transformers.trainer import OPTIMIZER_NAME, SCHEDULER_NAME
 
 from seelevel.errors import InputError
 from seelevel.training.launched import is_true, sharding
+from seelevel.training.logprobs import Policy
 from seelevel.training.packing import BEGINS, Batch, Segment
 from seelevel.training.packing.inputs import base
+from seelevel.training.packing.tokens import NOT_SCORED, TokenisedLadder
 from seelevel.training.structure import parts
 
 ASKED = "ACCELERATE_USE_FSDP"
@@ -69,8 +71,9 @@ def taken_over() -> Iterator[bool]:
             os.environ[ASKED] = value
 
 
-class SplitPolicy(ABC):
-    """A `Policy` that several processes hold together. It gives them equally many passes with equally many segments."""
+class Lockstep:
+    """Gives all processes equally many passes with equally many segments. Every method is called by all of them
+    together."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
@@ -91,6 +94,10 @@ class SplitPolicy(ABC):
         dist.all_reduce(number, dist.ReduceOp.MAX)
         return int(number)
 
+
+class SplitPolicy(Lockstep, ABC):
+    """A `Policy` that several processes hold together."""
+
     @abstractmethod
     def weights(self, trained_alone: bool) -> dict[str, Tensor] | None:
         """The model's whole weights on the CPU in the first process, None in the others. trained_alone: only those that
@@ -101,6 +108,22 @@ class SplitPolicy(ABC):
         """Called after the backward passes of a step."""
 
 
+def split_weights(model: Any, device: torch.device, reshard: bool = True) -> list[Any]:
+    """Split the weights of a model, or of a `Policy`, over all processes, in place, unit by unit: each layer, and last
+    the model with the rest. A unit is moved to the device and split before the next one is. Returns the units.
+
+    reshard: a layer is split again after its forward pass. Raises `InputError` for a model that cannot be split.
+    """
+    for name, weight in model.named_parameters():
+        if not weight.ndim:
+            raise InputError(f"{name} is a single number, which FSDP2 cannot split; use --launch ddp")
+    mesh = init_device_mesh(device.type, (dist.get_world_size(),))
+    units = [*parts(base(model.model if isinstance(model, Policy) else model)).layers, model]
+    for unit in units:
+        fully_shard(unit, mesh=mesh, reshard_after_forward=None if unit is model else reshard)
+    return units
+
+
 class Sharded(SplitPolicy):
     """A `Policy` whose weights are split over all processes, in place. Every method is called by all of them together.
 
@@ -108,18 +131,12 @@ class Sharded(SplitPolicy):
     """
 
     def __init__(self, policy: Any, device: torch.device) -> None:
-        for name, weight in policy.named_parameters():
-            if not weight.ndim:
-                raise InputError(f"FSDP2 cannot split {name}, which is a single number; train with DDP")
         super().__init__(device)
         self.policy = policy
         self._used: set[str] = set()
         reshard = os.environ.get("FSDP_RESHARD_AFTER_FORWARD", "true").lower() != "false"
-        mesh = init_device_mesh(device.type, (dist.get_world_size(),))
-        units: list[Any] = [*parts(base(policy.model)).layers, policy]
         names = {module: f"{name}." if name else "" for name, module in policy.named_modules()}
-        for unit in units:
-            fully_shard(unit, mesh=mesh, reshard_after_forward=None if unit is policy else reshard)
+        for unit in split_weights(policy, device, reshard):
             self._follow(unit, names[unit])
         policy.set_reduce_scatter_unused_params(True)  # which weights get a gradient may differ between processes
         policy._is_accelerate_prepared = True  # else accelerate wraps it in DDP as well
@@ -156,6 +173,11 @@ class Sharded(SplitPolicy):
         named = {name: value for name, value in state.items() if name in kept or not isinstance(value, DTensor)}
         whole: dict[str, Tensor] | None = _whole({name.removeprefix("model."): value for name, value in named.items()})
         return whole
+
+
+def text_token(ladder: TokenisedLadder) -> int:
+    """A token of a ladder's text, for `padded_batches`."""
+    return int(ladder.tokens[0][ladder.rounds[0] != NOT_SCORED][0])
 
 
 def _segment(token: int, scored: int) -> Segment:

@@ -35,14 +35,13 @@ from seelevel.training.objectives.logprobs import TokenLogprobs
 from seelevel.training.objectives.logs import Logs, joined
 from seelevel.training.objectives.settings import Objective
 from seelevel.training.packing import Batch, collate, row_parts, rows_of
-from seelevel.training.packing.tokens import NOT_SCORED
 from seelevel.training.prepare import Prepared
 from seelevel.training.requirements import check_step_divides
 from seelevel.training.rounding import unit
 from seelevel.training.saving import numbers
 from seelevel.training.schedule import buckets, linked, schedule
 from seelevel.training.settings import TrainSettings
-from seelevel.training.sharding import Sharded, SplitPolicy, load_states, save_states
+from seelevel.training.sharding import Sharded, SplitPolicy, load_states, save_states, text_token
 from seelevel.training.step_log import FALL_WINDOW, StepLog, best_fallen
 
 KEPT_CHECKPOINTS = 1
@@ -196,9 +195,8 @@ class PreferenceTrainer(Trainer):
         """The batches of passes (ladders' indices), on the device; for a split model also the padding."""
         batches: Iterator[Batch] = ahead(map(self._collated, passes), self.args.device)
         if self.sharded is not None:
-            text = self._data.tokenised[passes[0][0]]
-            scored = text.tokens[0][text.rounds[0] != NOT_SCORED]
-            batches = self.sharded.padded_batches(batches, len(passes), int(scored[0]), self.plan.answers is not None)
+            token = text_token(self._data.tokenised[passes[0][0]])
+            batches = self.sharded.padded_batches(batches, len(passes), token, self.plan.answers is not None)
         return map(methodcaller("to", self.args.device), batches)
 
     def _collated(self, chosen: Sequence[int]) -> Batch:

@@ -51,23 +51,29 @@ def environment(file: Path) -> dict[str, str]:
 @contextmanager
 def taken_over() -> Iterator[dict[str, Any] | None]:
     """Opens with the configuration that the launcher asks for, None for none. While open, accelerate and transformers
-    do not see that DeepSpeed is asked for. Raises `InputError` if DeepSpeed is not installed, or asked for what would
-    change the training."""
+    do not see that DeepSpeed is asked for. Raises `InputError` as `asked_configuration` does."""
     if sharding() != "DEEPSPEED":
         yield None
         return
-    if find_spec("deepspeed") is None:
-        raise InputError("DeepSpeed is not installed; install it with `pip install 'seelevel[deepspeed]'`")
-    file = os.environ.get(FILE, "")
-    if not file:
-        raise InputError(f"DeepSpeed needs a configuration file in {FILE}; launch with --launch zero2 or zero3")
-    given = read_configuration(Path(file))
-    check(given, file)
+    given = asked_configuration()
     value = os.environ.pop(ASKED)
     try:
         yield given
     finally:
         os.environ[ASKED] = value
+
+
+def asked_configuration() -> dict[str, Any]:
+    """The configuration that the launcher has named. Raises `InputError` if DeepSpeed is not installed, or asked for
+    what would change the training."""
+    if find_spec("deepspeed") is None:
+        raise InputError("DeepSpeed is not installed; install it with `pip install 'seelevel[deepspeed]'`")
+    file = os.environ.get(FILE, "")
+    if not file:
+        raise InputError(f"DeepSpeed needs a configuration file in {FILE}; launch with --launch zero2 or zero3")
+    given: dict[str, Any] = read_configuration(Path(file))
+    check(given, file)
+    return given
 
 
 def check_dtype(dtype: str, adapters: bool) -> None:

@@ -1,8 +1,8 @@
 """DeepSpeed's ZeRO: the optimiser's moments (stage 2), gradients, and weights (stage 3) are split over the processes.
 Source: arXiv 1910.02054.
 
-Each process loads the whole model and computes its share of the reference; the weights are split when the training
-begins. Checkpoints and models are written whole, as one process writes them.
+The weights are split when the training begins; with stage 3 each process has loaded them into the host's memory until
+then. Checkpoints and models are written whole, as one process writes them.
 
 DeepSpeed reduces gradients in the order in which they appear, and gathers weights module by module. Both go wrong, or
 wait forever, if a process computes other modules than the others do. So all processes have equally many passes with
@@ -213,7 +213,10 @@ class ZeroTrainer(PreferenceTrainer):
         optimizer = self.create_optimizer()
         self.create_scheduler(num_training_steps=max_steps, optimizer=optimizer)
         groups = [{**group, "params": [*group["params"]]} for group in optimizer.param_groups if group["params"]]
-        engine, *_ = deepspeed.initialize(model=self.model, optimizer=type(optimizer)(groups), config=self._filled())
+        given = self._filled()
+        if given["zero_optimization"]["stage"] == 3:  # weight by weight, or the whole model would move to the device
+            deepspeed.zero.Init(module=self.model, config_dict_or_path=given)
+        engine, *_ = deepspeed.initialize(model=self.model, optimizer=type(optimizer)(groups), config=given)
         self.sharded = self.zero = Zero(engine, optimizer, self.args.device)
         self.model_wrapped, self.optimizer = engine, _Updated(optimizer)
         if resume_from_checkpoint is not None:
