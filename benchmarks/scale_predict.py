@@ -21,9 +21,9 @@ from benchmarks.scale_sim import simulate
 
 PROMPTS, K, GPUS = 1_000_000, 8, (1, 8, 64)
 MEASURED = Path(__file__).parent / "results" / "scale-sim.json"
-WINDOWS, ROUNDS = (600.0, 18.0), 6
-"""Simulated seconds of a stage with a judge, for one worker and for several, whose questions are many; at least so
-many rounds in which each thread asks once. The rate is taken for the whole stage: it soon repeats itself."""
+WINDOW = 300.0
+"""Simulated seconds of a stage with a judge, of which the first third does not count. The rate of the others is taken
+for the whole stage: it soon repeats itself."""
 ASSUMED = {
     "tokens per second of a GPU": (3_281, 6_562),
     "tokens per answer": 100,
@@ -49,10 +49,11 @@ K = 8, with 8 or 16 cores per GPU. The last three, of Ray, are used only if nobo
 
 @dataclass(frozen=True)
 class Row:
-    """A predicted stage: hours for (slow, fast) assumptions, and what is busiest in the fast case."""
+    """A predicted stage: hours for (slow, fast) assumptions, and what is busiest in the fast case. gpus: None
+    where their number has no effect."""
 
     stage: str
-    gpus: int
+    gpus: int | None
     hours: tuple[float, float]
     busiest: str
     share: float
@@ -64,7 +65,7 @@ def main() -> None:
     for row in rows(measured):
         slow, fast = row.hours
         hours = f"{fast:.1f} to {slow:.1f}" if f"{slow:.1f}" != f"{fast:.1f}" else f"{slow:.1f}"
-        print(f"| {row.stage} | {row.gpus} | {hours} | {row.busiest} | {row.share:.0%} |")
+        print(f"| {row.stage} | {row.gpus or '–'} | {hours} | {row.busiest} | {row.share:.0%} |")
 
 
 def rows(measured: Mapping[str, Any]) -> Iterator[Row]:
@@ -74,14 +75,16 @@ def rows(measured: Mapping[str, Any]) -> Iterator[Row]:
     for gpus in GPUS:
         yield _pair("check, auto-check", gpus, [autocheck(measured, each, gpus, n) for n in (0, 1)])
     calls = int(ASSUMED["judge, calls at once"])
+    yield _judged(f"check, a judge, {calls} calls at once, one process", measured, each, None, 0, calls)
+    for workers in (2, 8, 64):
+        name = f"check, a judge, {calls} calls at once, {workers} workers of Ray"
+        yield _judged(name, measured, each, None, workers, calls)
     for gpus in GPUS:
-        yield _judged(f"check, a judge, {calls} calls at once, Ray", measured, each, gpus, gpus, calls)
-    yield _judged(f"check, a judge, {calls} calls at once, one process", measured, each, 0, 1, calls)
-    for gpus in GPUS:
-        yield _judged(f"check, a judge on each GPU with {calls} calls, Ray", measured, each, gpus, gpus, calls * gpus)
+        name = f"check, a judge on each GPU with {calls} calls at once, Ray"
+        yield _judged(name, measured, each, gpus, gpus, calls * gpus)
     for gpus in GPUS:
         yield align(each, gpus)
-    yield Row("report", 1, (each["report"] * PROMPTS / 3600,) * 2, "first process", 1.0)
+    yield Row("report", None, (each["report"] * PROMPTS / 3600,) * 2, "first process", 1.0)
 
 
 def per_ladder(single: list[dict[str, Any]]) -> dict[str, float]:
@@ -95,7 +98,7 @@ def per_ladder(single: list[dict[str, Any]]) -> dict[str, float]:
     return costs
 
 
-def _pair(stage: str, gpus: int, outcomes: list[Outcome]) -> Row:
+def _pair(stage: str, gpus: int | None, outcomes: list[Outcome]) -> Row:
     slow, fast = outcomes
     return Row(stage, gpus, (slow.seconds / 3600, fast.seconds / 3600), fast.busiest, fast.share(fast.busiest))
 
@@ -162,26 +165,23 @@ def autocheck(measured: Mapping[str, Any], each: Mapping[str, float], gpus: int,
 
 
 def _judged(
-    name: str, measured: Mapping[str, Any], each: Mapping[str, float], shown: int, workers: int, calls: int
+    name: str, measured: Mapping[str, Any], each: Mapping[str, float], gpus: int | None, workers: int, calls: int
 ) -> Row:
-    """One call per ladder. `shown`: GPUs; 0 for this process alone."""
-    return _pair(name, shown or 1, [judged(measured, each, shown, workers, calls, which) for which in (0, 1)])
+    """One call per ladder. `workers`: of Ray; 0 for this process alone."""
+    return _pair(name, gpus, [judged(measured, each, workers, calls, which) for which in (0, 1)])
 
 
-def judged(
-    measured: Mapping[str, Any], each: Mapping[str, float], shown: int, workers: int, calls: int, which: int
-) -> Outcome:
+def judged(measured: Mapping[str, Any], each: Mapping[str, float], workers: int, calls: int, which: int) -> Outcome:
     """The rate of a window without its first third, for all prompts."""
     judge = Judge(calls, ASSUMED["judge, seconds per call"], spread=0.5, client=measured["calls"]["seconds"])
-    if shown:
+    if workers:
         ray = _ray(measured, which)
         judge = replace(judge, state=ray["question"], poll=ray["asking"])
-    stage = Stage(PROMPTS, calls=1, driver=_ray(measured)["driver"] if shown else 0.0)
-    window = max(WINDOWS[workers > 1], ROUNDS * workers * min(calls, stage.size) * judge.state)
-    run = partial(simulate, stage, replace(_workers(measured, workers), start=0.0), judge)
-    begin, outcome = run(until=window / 3), run(until=window)
+    stage = Stage(PROMPTS, calls=1, driver=_ray(measured)["driver"] if workers else 0.0)
+    run = partial(simulate, stage, replace(_workers(measured, max(workers, 1)), start=0.0), judge)
+    begin, outcome = run(until=WINDOW / 3), run(until=WINDOW)
     scale = PROMPTS / (outcome.calls["answered"] - begin.calls["answered"])
-    outcome.seconds = (window - begin.seconds) * scale
+    outcome.seconds = (WINDOW - begin.seconds) * scale
     outcome.busy = Counter({name: (busy - begin.busy[name]) * scale for name, busy in outcome.busy.items()})
     outcome.seconds += each["count"] * PROMPTS
     return outcome

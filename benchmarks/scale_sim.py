@@ -24,7 +24,7 @@ import simpy
 from benchmarks.scale_parts import Judge, Outcome, Stage, Workers
 from seelevel.engine.cluster import DEATHS
 from seelevel.models.server.client import FIRST_WAIT, LONGEST_WAIT
-from seelevel.models.server.replicas import LOOK_AGAIN, Lanes
+from seelevel.models.server.replicas import Lanes
 
 Steps = Generator[Any, Any, None]
 
@@ -51,6 +51,13 @@ class _Server:
             return max(self.judge.retry_after, (minute + 1) * 60 - now)
         self.taken += 1
         return None
+
+
+class _Client:
+    """A worker's threads that call the judge: one computes at a time, and one looks for a place at a time."""
+
+    def __init__(self, env: simpy.Environment) -> None:
+        self.computing, self.asking = simpy.Resource(env), simpy.Resource(env)
 
 
 class _Simulation:
@@ -109,10 +116,10 @@ class _Simulation:
                 yield turn
                 yield from self._work(seconds, name)
 
-    def _by_client(self, lock: simpy.Resource, seconds: float) -> Steps:
-        """Work of one of a worker's threads, of which one computes at a time."""
+    def _by_client(self, client: _Client, seconds: float) -> Steps:
+        """Work of one of a worker's threads."""
         if seconds:
-            with lock.request() as turn:
+            with client.computing.request() as turn:
                 yield turn
                 yield from self._processor(seconds)
 
@@ -200,9 +207,9 @@ class _Simulation:
         missing = count * self.stage.calls - self.asked[number]
         if self.judge is None or not missing:
             return
-        lock, todo = simpy.Resource(self.env), [missing]
+        todo, client = [missing], _Client(self.env)
         threads = [
-            self.env.process(self._thread(name, number, todo, lock)) for _ in range(min(self.judge.at_once, missing))
+            self.env.process(self._thread(name, number, todo, client)) for _ in range(min(self.judge.at_once, missing))
         ]
         try:
             yield self.env.all_of(threads)
@@ -235,31 +242,31 @@ class _Simulation:
 
     # --- the judge --------------------------------------------------------------------------------------------------
 
-    def _thread(self, name: str, number: int, todo: list[int], lock: simpy.Resource) -> Steps:
+    def _thread(self, name: str, number: int, todo: list[int], client: _Client) -> Steps:
         try:
             while todo[0] > 0:
                 todo[0] -= 1
-                yield from self._call(name, lock)
+                yield from self._call(name, client)
                 self.asked[number] += 1
                 self.out.calls["answered"] += 1
         except simpy.Interrupt:
             self.out.calls["lost"] += 1
 
-    def _call(self, name: str, lock: simpy.Resource) -> Steps:
+    def _call(self, name: str, client: _Client) -> Steps:
         """One call until it has its reply, as `ApiModel._ask` makes it."""
         assert self.judge is not None
         judge, attempt = self.judge, 0
         while True:
             if judge.state:
-                yield from self._place(name, lock)
-                yield from self._told(lock)  # the budget is asked
-            yield from self._by_client(lock, judge.client)
+                yield from self._place(name, client)
+                yield from self._told(client)  # the budget is asked
+            yield from self._by_client(client, judge.client)
             wait = self.server.refused(self.env.now)
             seconds = judge.refusal if wait is not None else self._drawn(judge.latency, judge.spread, 1)
             yield from self._work(seconds, "judge")
             if judge.state:
-                yield from self._told(lock)  # its cost is recorded
-                yield from self._told(lock)
+                yield from self._told(client)  # its cost is recorded
+                yield from self._told(client)
                 self.lanes.give_back(name, 0, wait is not None, wait or 0.0)
             if wait is None:
                 return
@@ -268,16 +275,19 @@ class _Simulation:
             longest = min(FIRST_WAIT * 2 ** (attempt - 1), LONGEST_WAIT)
             yield self.env.timeout(max(wait, self.draw.uniform(0, longest)))
 
-    def _place(self, name: str, lock: simpy.Resource) -> Steps:
-        while True:
-            yield from self._told(lock)
-            if self.lanes.take(name) is not None:
-                return
-            yield self.env.timeout(LOOK_AGAIN)
+    def _place(self, name: str, client: _Client) -> Steps:
+        with client.asking.request() as turn:  # one thread looks for all that wait
+            yield turn
+            while True:
+                yield from self._told(client)
+                found = self.lanes.take(name)
+                if found.server is not None:
+                    return
+                yield self.env.timeout(found.pause)
 
-    def _told(self, lock: simpy.Resource) -> Steps:
+    def _told(self, client: _Client) -> Steps:
         """A question to the process that holds the limits."""
         assert self.judge is not None
-        yield from self._by_client(lock, self.judge.poll)
+        yield from self._by_client(client, self.judge.poll)
         self.out.calls["questions"] += 1
         yield from self._in_turn(self.state, self.judge.state, "limits")

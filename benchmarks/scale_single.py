@@ -127,5 +127,5 @@ def tokens(run: Path, count: int) -> dict[str, Any]:
     clock = Clock()
     data = prepare(ladders, processor, ImageReader(processor), settings, Config)
     prepared = clock.read()
-    data_fingerprint(data.tokenised, data.images)
+    data_fingerprint(data.tokenised)
     return _row("prepare", some, clock.read(), prepared=prepared["seconds"])

@@ -109,12 +109,12 @@ def test_without_failures_the_busiest_resource_is_a_lower_bound() -> None:
         assert outcome.seconds >= max(lower_bound(stage, Workers(1, disk=2.0), judge), outcome.busy[outcome.busiest])
 
 
-def test_many_workers_that_look_for_a_free_place_keep_the_limits_busy() -> None:
-    """More threads than the process of the limits can answer in 20 ms: a reply waits for their questions."""
+def test_workers_that_look_for_a_free_place_leave_the_limits_free() -> None:
+    """Their pauses grow with their number, so that replies do not wait for their questions."""
     stage, judge = Stage(prompts=512, size=32, calls=1), Judge(8, latency=1.0, state=1e-3)
     few, many = (simulate(stage, Workers(count), judge) for count in (1, 16))
-    assert many.share("limits") > 0.9 > few.share("limits")
-    assert many.seconds > few.seconds * 1.1
+    assert many.share("limits") < 0.2
+    assert many.seconds < few.seconds * 1.1
 
 
 def test_the_beginning_of_a_run_is_the_same_run() -> None:

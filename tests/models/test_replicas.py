@@ -13,10 +13,11 @@ import httpx
 import openai
 import pytest
 
+from seelevel.engine.shared import shared
 from seelevel.errors import InputError, ServerError
 from seelevel.models.base import ApiSettings
 from seelevel.models.server.client import ApiModel
-from seelevel.models.server.replicas import FAILS, Lanes, Replicas, StoppedError
+from seelevel.models.server.replicas import FAILS, LOOK_AGAIN, Lanes, Replicas, StoppedError, Turn
 from seelevel.naming import Names
 from seelevel.preflight import _check_replicas
 from seelevel.recipe import load_recipe
@@ -83,33 +84,69 @@ def test_a_server_that_comes_back_gets_calls_again() -> None:
     a, b = lanes.lanes
     for _ in range(FAILS):
         b.busy["other"] = 1  # so that a is asked
-        assert lanes.take("me") == 0
+        assert lanes.take("me").server == 0
         words = lanes.give_back("me", 0, True, 0.0)
         b.busy["other"] = 0
     assert words.startswith("fails") and a.failures == FAILS and a.awake > clock[0]
-    assert lanes.take("me") == 1
+    assert lanes.take("me").server == 1
     clock[0] = a.awake
-    assert [lanes.take("me"), lanes.take("me")] == [0, 1]  # one call at a time until it answers
+    assert [lanes.take("me").server, lanes.take("me").server] == [0, 1]  # one call at a time until it answers
     assert lanes.give_back("me", 0, False, 0.0) == "answers again"
-    assert [lanes.take("me"), lanes.take("me")] == [0, 0]
+    assert [lanes.take("me").server, lanes.take("me").server] == [0, 0]
 
 
 def test_a_worker_that_dies_gives_its_calls_back() -> None:
     lanes = Lanes(1, 2)
-    assert [lanes.take("a"), lanes.take("b"), lanes.take("b")] == [0, 0, None]
+    assert [lanes.take("a").server, lanes.take("b").server, lanes.take("b").server] == [0, 0, None]
     lanes.forget("a")
-    assert lanes.take("b") == 0
+    assert lanes.take("b").server == 0
+
+
+def test_the_more_workers_wait_the_longer_each_pauses() -> None:
+    lanes = Lanes(1, 1)
+    assert lanes.take("a") == Turn(0)
+    pauses = [lanes.take(name).pause for name in ("b", "c", "c", "d")]
+    assert pauses == pytest.approx([LOOK_AGAIN * number for number in (1, 2, 2, 3)])
+    lanes.forget("c")
+    lanes.give_back("a", 0, False, 0.0)
+    assert lanes.take("b") == Turn(0)  # and waits no more
+    assert lanes.take("d") == Turn(None, LOOK_AGAIN)
+
+
+def test_one_thread_looks_for_all_that_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = list[str]()
+
+    def counted(key: str, make: Any, method: str, *values: Any) -> Any:
+        looks.append(method)
+        return shared(key, make, method, *values)
+
+    monkeypatch.setattr("seelevel.models.server.replicas.shared", counted)
+    replicas, stop = Replicas(["http://e/v1", "http://f/v1"], ApiSettings(concurrency=1)), threading.Event()
+
+    def call() -> None:
+        with replicas.one(stop):
+            time.sleep(0.2)
+
+    threads = [threading.Thread(target=call) for _ in range(16)]
+    begun = time.monotonic()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    most = 16 + (time.monotonic() - begun) / LOOK_AGAIN + 1
+    assert 16 <= looks.count("take") <= most
+    assert looks.count("give_back") == 16
 
 
 def test_a_server_that_asks_for_a_pause_gets_it_while_the_others_go_on() -> None:
     clock = [0.0]
     lanes = Lanes(2, 4, lambda: clock[0])
-    assert lanes.take("me") == 0
+    assert lanes.take("me").server == 0
     lanes.give_back("me", 0, True, 30.0)
     clock[0] = 29.0
-    assert [lanes.take("me") for _ in range(4)] == [1, 1, 1, 1] and lanes.take("me") is None
+    assert [lanes.take("me").server for _ in range(4)] == [1, 1, 1, 1] and lanes.take("me").server is None
     clock[0] = 30.0
-    assert lanes.take("me") == 0
+    assert lanes.take("me").server == 0
 
 
 def test_the_pause_is_the_one_that_the_refusal_names() -> None:

@@ -33,7 +33,7 @@ TEXT = {"mixed": {"ladders_per_step": 2, "freeze_vision": False}, "mixed lora": 
 COARSE = {"bfloat16": {"lora": LORA, "dtype": "bfloat16"}}
 ALL = KINDS | TEXT | COARSE
 WAYS = {"ddp": False, "fsdp2": True}
-NOTES = ("bytes-", "before-")
+NOTES = ("bytes-", "before-", "tokenised-")
 """Files that the processes of these tests add."""
 
 
@@ -100,6 +100,11 @@ def weights(out):
     return load_file(path)
 
 
+def results(out):
+    """The files of a training and their bytes, without what these tests add."""
+    return {path: content for path, content in contents(out).items() if not path.startswith(NOTES)}
+
+
 def log(out):
     return [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
 
@@ -116,8 +121,7 @@ def assert_same(one, other):
 def test_two_processes_train_what_one_does(folder, kind, way):
     one, two = folder / f"{kind} one", folder / f"{kind} {way}"
     assert_same(one, two)
-    written = [{path for path in contents(out) if not path.startswith(NOTES)} for out in (one, two)]
-    assert written[0] == written[1]
+    assert results(one).keys() == results(two).keys()
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -137,7 +141,7 @@ def test_any_layout_goes_on_from_the_checkpoint_of_any_other(folder, kind, befor
     assert_same(folder / f"{kind} one", out)
     if way == before:
         unbroken = folder / f"{kind} {way}"
-        assert contents(unbroken) == contents(out)
+        assert results(unbroken) == results(out)
 
 
 def test_each_process_holds_its_part_of_weights_gradients_and_moments(folder):
@@ -162,3 +166,10 @@ def test_no_process_holds_all_weights_before_it_trains(folder, kind):
     for entry, *shares in zip(one, *parts, strict=False):  # several processes read the reference's cache once more
         assert sum(share["weights"] for share in shares) == entry["weights"]
         assert max(share["weights"] for share in shares) <= 0.55 * entry["weights"]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_each_ladder_is_tokenised_by_one_process(folder, way):
+    parts = [(folder / f"full {way}" / f"tokenised-{number}.txt").read_text().split() for number in (0, 1)]
+    assert [len(part) for part in parts] == [4, 3]
+    assert sorted(parts[0] + parts[1]) == sorted((folder / "full one" / "tokenised-0.txt").read_text().split())

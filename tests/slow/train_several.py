@@ -17,8 +17,9 @@ from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor
 
 from seelevel import load_ladders
-from seelevel.training import agreement, reference
+from seelevel.training import agreement, prepare, reference
 from seelevel.training.fit import fit
+from seelevel.training.packing.tokens import tokenise
 from seelevel.training.settings import AlignSettings
 from seelevel.training.trainer import PreferenceTrainer
 from tests.training.killing import Killed
@@ -38,6 +39,7 @@ def train(folder, job):
     PreferenceTrainer.training_step = watched(out, job.get("stop"))
     for module, name in BEFORE:
         setattr(module, name, noted(BEFORE[module, name], out))
+    prepare.tokenise = counted(out)
     os.environ |= {"ACCELERATE_USE_FSDP": str(job.get("sharded", False)).lower(), "FSDP_VERSION": "2"}
     os.environ |= {"ACCELERATE_USE_DEEPSPEED": str("zero" in job).lower()}
     os.environ |= {"ACCELERATE_DEEPSPEED_CONFIG_FILE": str(folder / job.get("zero", ""))}
@@ -48,6 +50,7 @@ def train(folder, job):
         pass
     finally:
         PreferenceTrainer.training_step = step
+        prepare.tokenise = tokenise
         for (module, name), plain in BEFORE.items():
             setattr(module, name, plain)
 
@@ -82,6 +85,18 @@ def noted(call, out):
         return call(model, *args)
 
     return noting
+
+
+def counted(out):
+    """`tokenise`, which also writes the ids of the ladders that this process has tokenised."""
+
+    def counting(ladder, *args):
+        out.mkdir(exist_ok=True)  # the first process may come to it later
+        with (out / f"tokenised-{rank()}.txt").open("a") as file:
+            print(ladder.id, file=file)
+        return tokenise(ladder, *args)
+
+    return counting
 
 
 def local_bytes(tensor):

@@ -237,7 +237,7 @@ def _trainer(job: Job, session: Session, agreed: Agreed, reference: Sequence[Ten
         recompute_layers(model)
     steps = len(data.ladders) * settings.epochs / settings.ladders_per_step
     arguments.warmup_steps = min(settings.warmup_steps, int(steps * MAX_WARMUP))
-    content = data_fingerprint(data.tokenised, data.images)
+    content = data_fingerprint(data.tokenised)
     answers = settings.answers_per_pass if isinstance(settings.answers_per_pass, int) else None
     fingerprint = digest(job.key, session.weights, content, data.interactions, agreed, job.seed)
     log = job.out / "log.jsonl"

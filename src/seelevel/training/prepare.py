@@ -14,6 +14,7 @@ from seelevel.images import Picture
 from seelevel.ladder import IMAGE_MARK, Ladder
 from seelevel.notes import RoundOf
 from seelevel.progress import Progress, say
+from seelevel.training.divided import divided
 from seelevel.training.objectives.base import Objective
 from seelevel.training.objectives.views import View
 from seelevel.training.packing import fits, unique_tokens
@@ -95,7 +96,8 @@ def special_token_in(ladder: Ladder, special: Sequence[str]) -> str:
 def prepare(
     ladders: Sequence[Ladder], processor: Any, images: ImageReader, settings: TrainSettings, config: Any, seed: int = 0
 ) -> Prepared:
-    """Tokenise the ladders that can be trained on. Raises `InputError` with counts by kind if there is none."""
+    """Tokenise the ladders that can be trained on; processes share the work. Raises `InputError` with counts by kind if
+    there is none."""
     limit = settings.max_length or config.get_text_config().max_position_embeddings
     special = sorted(set(processor.tokenizer.all_special_tokens) - {IMAGE_MARK})
     tokenised = partial(_tokenised, processor=processor, images=images, special=special, limit=limit)
@@ -106,24 +108,29 @@ def prepare(
         if entry.kind not in EXPECTED:
             say(f"left out: ladder {entry.id}: {entry.reason}")
 
+    def tokens_of(whole: Ladder) -> TokenisedLadder | LeftOut:
+        ladder = objective.select_responses(whole)
+        return _passed_over(whole, ladder, settings) or tokenised(ladder)
+
+    def views_of(item: tuple[tuple[Ladder, TokenisedLadder], dict[str, View]]) -> dict[str, TokenisedLadder] | LeftOut:
+        (ladder, _), views = item
+        return _views(ladder, views, objective, tokenised)
+
     usable = list[tuple[Ladder, TokenisedLadder]]()
     with Progress("tokenise", total=len(ladders), unit="ladders") as bar:
-        for whole in ladders:
+        for whole, tokens in zip(ladders, divided(tokens_of, ladders), strict=True):
             bar.advance()
-            ladder = objective.select_responses(whole)
-            tokens = _passed_over(whole, ladder, settings) or tokenised(ladder)
             if isinstance(tokens, LeftOut):
                 leave_out(tokens)
             else:
-                usable.append((ladder, tokens))
+                usable.append((objective.select_responses(whole), tokens))
     prepared, second_views = Prepared([], [], images, left_out, []), list[TokenisedLadder]()
     views = objective.views([ladder for ladder, _ in usable], seed)
     watch = Progress("second pictures", total=len(usable), unit="ladders") if any(views) else nullcontext()
     with watch as bar_of_views:
-        for (ladder, tokens), wanted in zip(usable, views, strict=True):
+        for (ladder, tokens), of_ladder in zip(usable, divided(views_of, zip(usable, views, strict=True)), strict=True):
             if bar_of_views is not None:
                 bar_of_views.advance()
-            of_ladder = _views(ladder, wanted, objective, tokenised)
             if isinstance(of_ladder, LeftOut):
                 leave_out(of_ladder)
                 continue

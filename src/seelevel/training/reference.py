@@ -53,17 +53,17 @@ def weights_fingerprint(model: Any) -> str:
     return total.hexdigest()
 
 
-def ladder_fingerprint(ladder: TokenisedLadder, images: ImageReader) -> str:
+def ladder_fingerprint(ladder: TokenisedLadder) -> str:
     """SHA-256 over a ladder's tokens, their scoring, and its pictures as the processor prepared them."""
-    total = hashlib.sha256(images.digest(ladder.images))
+    total = hashlib.sha256(ladder.digest)
     for tokens, rounds in zip(ladder.tokens, ladder.rounds, strict=True):
         total.update(f"{len(tokens)} ".encode() + tokens.tobytes() + rounds.tobytes())
     return total.hexdigest()
 
 
-def data_fingerprint(ladders: Sequence[TokenisedLadder], images: ImageReader) -> str:
+def data_fingerprint(ladders: Sequence[TokenisedLadder]) -> str:
     """A digest of all ladders in their order."""
-    return digest([ladder_fingerprint(ladder, images) for ladder in ladders])
+    return digest(list(map(ladder_fingerprint, ladders)))
 
 
 def reference_logprobs(
@@ -89,7 +89,7 @@ def reference_logprobs(
         if is_disk_full(error):
             raise DiskFullError(place, 4096) from error
         raise _unwritable(folder, error) from error
-    keys = [ladder_fingerprint(ladder, images) for ladder in ladders]
+    keys = list(map(ladder_fingerprint, ladders))
     wanted = dict(zip(keys, ladders, strict=True))
     compute = partial(_compute, model, wanted, images, layout, place, lockstep)
     shared = state is not None and state.num_processes > 1

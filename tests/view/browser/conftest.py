@@ -107,6 +107,9 @@ def serve(browser: Browser) -> Iterator[Callable[..., Server]]:
         return servers[-1]
 
     yield start
+    for context in browser.contexts:
+        for page in context.pages:
+            page.close()  # or it would ask an ended server for its pictures
     for server in servers:
         if server.process.poll() is None:
             server.stop()

@@ -118,8 +118,12 @@ def assert_accessible(page: Page) -> None:
 
 
 def assert_fits(page: Page) -> None:
-    """The page does not scroll sideways, and no text is cut at its right edge."""
-    wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+    """The page does not scroll sideways, once it is drawn in its new size, and no text is cut at its right edge."""
+    for _ in range(20):
+        wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        if wide <= 0:
+            break
+        page.wait_for_timeout(100)
     assert wide <= 0, f"{page.url} is {wide} pixels too wide"
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from seelevel.engine.shared import is_alone, shared
 from seelevel.models.base import ApiSettings, Completion
@@ -23,7 +23,7 @@ FAILS = 3
 FIRST_REST, LONGEST_REST = 1.0, 60.0
 """Seconds of the first rest; each further one is twice as long, up to the longest."""
 LOOK_AGAIN = 0.02
-"""Seconds after which a waiting call looks again for a free server."""
+"""Seconds between two looks for a free server, over all workers that wait for one."""
 
 
 class StoppedError(Exception):
@@ -40,20 +40,32 @@ class Lane:
     awake: float = 0.0
 
 
+class Turn(NamedTuple):
+    """The number of the server for a call; None while no server may be asked, and after how many seconds to look
+    again."""
+
+    server: int | None
+    pause: float = 0.0
+
+
 class Lanes:
     """Which server a call goes to. All workers share it (`seelevel.engine.shared`). at_once: calls, per server."""
 
     def __init__(self, count: int, at_once: int, clock: Callable[[], float] = time.monotonic) -> None:
         self.lanes, self.at_once, self.clock = [Lane() for _ in range(count)], at_once, clock
+        self.waiting = set[str]()
 
-    def take(self, caller: str) -> int | None:
-        """The number of the server for a call; None while no server may be asked."""
+    def take(self, caller: str) -> Turn:
+        """A place for a call. The more workers wait for one, the longer each pauses, so that their questions are not
+        what keeps the servers waiting."""
         free = [(lane.busy.total(), lane.failures, n) for n, lane in enumerate(self.lanes) if self._is_free(lane)]
         if not free:
-            return None
+            self.waiting.add(caller)
+            return Turn(None, LOOK_AGAIN * len(self.waiting))
+        self.waiting.discard(caller)
         number = min(free)[-1]
         self.lanes[number].busy[caller] += 1
-        return number
+        return Turn(number)
 
     def give_back(self, caller: str, number: int, failed: bool, rest: float) -> str:
         """A call has ended. `rest`: seconds that the server asks for. Returns what to tell the user of the
@@ -72,6 +84,7 @@ class Lanes:
 
     def forget(self, caller: str) -> None:
         """The calls of a worker that has died are over."""
+        self.waiting.discard(caller)
         for lane in self.lanes:
             del lane.busy[caller]
 
@@ -109,6 +122,7 @@ class Replicas:
             )
             self.all.append(Replica(address, secret, client))
         self._make = partial(Lanes, len(self.all), settings.concurrency)
+        self._asking = threading.Lock()
         self._key = f"lanes {settings.concurrency} {' '.join(replica.address for replica in self.all)}"
 
     def __len__(self) -> int:
@@ -135,10 +149,11 @@ class Replicas:
                 say(f"{self.all[number].address} {words}")
 
     def _taken(self, stop: threading.Event) -> int:
-        while (number := shared(self._key, self._make, "take")) is None:
-            if stop.wait(LOOK_AGAIN):
-                raise StoppedError
-        return int(number)
+        with self._asking:  # one thread looks for all that wait
+            while (turn := shared(self._key, self._make, "take")).server is None:
+                if stop.wait(turn.pause):
+                    raise StoppedError
+        return int(turn.server)
 
     def asked(self, url: str) -> Replica:
         """The server that a request went to; the first one if the address is of none."""

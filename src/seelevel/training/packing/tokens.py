@@ -37,7 +37,7 @@ class UnusableLadderError(InputError):
 class TokenisedLadder:
     """K conversations as tokens. `rounds[k][t]` is the answer round (from 0) token t belongs to, or -1 where it is not
     scored; `branch` is where the conversations part: their longest common prefix, never past the first scored token.
-    `interaction`: of which the ladder is a round, else its own id."""
+    `interaction`: of which the ladder is a round, else its own id. `digest`: SHA-256 of the pictures' inputs."""
 
     id: str
     tokens: list[Ints]
@@ -46,6 +46,7 @@ class TokenisedLadder:
     image_spans: list[list[tuple[int, int]]]
     branch: int
     interaction: str
+    digest: bytes = b""
 
     @property
     def longest(self) -> int:
@@ -83,8 +84,7 @@ class Expansion:
 class ImageReader:
     """Pictures through the processor, each distinct list of files once, kept while they are small.
 
-    `read` gives the model's image inputs, `expansion` what each `<image>` becomes, `digest` a SHA-256 of the inputs.
-    """
+    `read`: the model's image inputs; `expansion`: what each `<image>` becomes; `digest`: SHA-256 of the inputs."""
 
     def __init__(self, processor: Any, budget: int = 1 << 30) -> None:
         self._processor, self._budget, self._bytes = processor, budget, 0
@@ -332,7 +332,7 @@ def tokenise(ladder: Ladder, processor: Any, images: ImageReader, pictures: Path
         rounds.append(scored)
         spans.append(where)
     branch = branch_point(tokens, rounds)
-    return TokenisedLadder(ladder.id, tokens, rounds, paths, spans, branch, ladder.interaction)
+    return TokenisedLadder(ladder.id, tokens, rounds, paths, spans, branch, ladder.interaction, images.digest(paths))
 
 
 def branch_point(tokens: Sequence[Ints], rounds: Sequence[Ints]) -> int:
