@@ -83,7 +83,7 @@ def rows(measured: Mapping[str, Any]) -> Iterator[Row]:
         name = f"check, a judge on each GPU with {calls} calls at once, Ray"
         yield _judged(name, measured, each, gpus, gpus, calls * gpus)
     for gpus in GPUS:
-        yield align(each, gpus)
+        yield align(each, received(measured["single"]), gpus)
     yield Row("report", None, (each["report"] * PROMPTS / 3600,) * 2, "first process", 1.0)
 
 
@@ -96,6 +96,11 @@ def per_ladder(single: list[dict[str, Any]]) -> dict[str, float]:
         (less, quick), (more, slow) = points[-2:] if len(points) > 1 else ((0, 0.0), points[0])
         costs[what] = (slow - quick) / (more - less)
     return costs
+
+
+def received(single: list[dict[str, Any]]) -> float:
+    """Seconds in which a process takes over a ladder that another one has prepared."""
+    return next(float(row["received"]) / row["ladders"] for row in single if row["what"] == "prepare")
 
 
 def _pair(stage: str, gpus: int | None, outcomes: list[Outcome]) -> Row:
@@ -187,11 +192,12 @@ def judged(measured: Mapping[str, Any], each: Mapping[str, float], workers: int,
     return outcome
 
 
-def align(each: Mapping[str, float], gpus: int) -> Row:
-    """One epoch. Every process reads all ladders, their pictures and their tokens, before the first step."""
-    alone = (each["read"] + each["prepare"]) * PROMPTS
+def align(each: Mapping[str, float], taken_over: float, gpus: int) -> Row:
+    """One epoch. Before the first step every process reads all ladders, prepares its share of them, and takes the
+    others' over, in so many seconds each."""
+    alone = (each["read"] + each["prepare"] / gpus + taken_over * (1 - 1 / gpus)) * PROMPTS
     slow, fast = (alone + PROMPTS * _range("training, seconds per ladder and GPU", which) / gpus for which in (0, 1))
-    busiest = "each process, preparing all ladders" if alone > fast - alone else "GPUs"
+    busiest = "before the first step" if alone > fast - alone else "GPUs"
     return Row("align, one epoch", gpus, (slow / 3600, fast / 3600), busiest, max(alone, fast - alone) / fast)
 
 

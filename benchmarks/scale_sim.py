@@ -280,10 +280,10 @@ class _Simulation:
             yield turn
             while True:
                 yield from self._told(client)
-                found = self.lanes.take(name)
-                if found.server is not None:
+                answer = self.lanes.take(name)
+                if answer.server is not None:
                     return
-                yield self.env.timeout(found.pause)
+                yield self.env.timeout(answer.pause)
 
     def _told(self, client: _Client) -> Steps:
         """A question to the process that holds the limits."""

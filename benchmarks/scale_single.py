@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import random
 import time
 from collections.abc import Iterator
@@ -104,7 +105,8 @@ def page(run: Path, count: int) -> dict[str, Any]:
 
 
 def tokens(run: Path, count: int) -> dict[str, Any]:
-    """What each process of a training does with every ladder: its picture, its tokens, its fingerprint."""
+    """What a process of a training does with its part of the ladders: pictures, tokens, fingerprints; and what it
+    takes to receive as many from another process."""
     from benchmarks.shapes import SHAPES, make_ladder, make_processor
     from seelevel.training.packing.tokens import ImageReader
     from seelevel.training.prepare import prepare
@@ -128,4 +130,8 @@ def tokens(run: Path, count: int) -> dict[str, Any]:
     data = prepare(ladders, processor, ImageReader(processor), settings, Config)
     prepared = clock.read()
     data_fingerprint(data.tokenised)
-    return _row("prepare", some, clock.read(), prepared=prepared["seconds"])
+    whole, kept = clock.read(), sum(part.nbytes for one in data.tokenised for part in (*one.tokens, *one.rounds))
+    sent, clock = pickle.dumps(data.tokenised), Clock()
+    pickle.loads(sent)  # as a process gets what another one has prepared
+    received = clock.read()["seconds"]
+    return _row("prepare", some, whole, prepared=prepared["seconds"], received=received, bytes=kept)

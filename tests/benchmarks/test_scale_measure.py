@@ -95,4 +95,6 @@ def test_the_figures_that_the_simulator_starts_from_are_all_there() -> None:
     assert {"machine", "load", "day"} <= set(measured["settings"])
     assert measured["calls"]["seconds"] > 0
     assert {"generate", "check", "check, judge", "feedback, judge"} <= set(measured["stages"])
-    assert {"write", "count", "read", "report", "prepare"} <= set(scale_predict.per_ladder(measured["single"]))
+    each = scale_predict.per_ladder(measured["single"])
+    assert {"write", "count", "read", "report", "prepare"} <= set(each)
+    assert 0 < scale_predict.received(measured["single"]) < each["prepare"]

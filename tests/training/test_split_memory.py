@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -29,8 +28,8 @@ def shape() -> Shape:
     return shape
 
 
-def memory(shape: Shape, split: Split, **changes: Any) -> Memory:
-    return training_memory(shape, TrainSettings(**changes), STEP, split=split)
+def memory(shape: Shape, split: Split) -> Memory:
+    return training_memory(shape, TrainSettings(), STEP, split=split)
 
 
 def test_each_of_eight_processes_holds_an_eighth_and_what_it_gathers(shape: Shape) -> None:

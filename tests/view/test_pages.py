@@ -11,6 +11,8 @@ import pytest
 from starlette.testclient import TestClient
 
 from seelevel.ladder import Image, Ladder, Response
+from seelevel.view.collection import Collection, Place
+from seelevel.view.filters import Filters
 from seelevel.view.pages import differences
 from tests.view.shown import PORT, TOKEN, browser, ladders, opened, run_folder
 
@@ -61,6 +63,24 @@ def test_every_answer_has_a_policy_without_inline_scripts(client: TestClient) ->
         assert headers["x-content-type-options"] == "nosniff"
     page = client.get("/0/ladder?id=plain").text
     assert not re.search(r"<script(?![^>]*\bsrc=)|\son\w+=|\sstyle=|<style", page)
+
+
+def test_a_gallery_that_was_listed_before_all_files_were_read_says_so(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client.get("/0")  # all files are read
+
+    def listed(self: Collection, filters: Filters) -> list[Place]:
+        self.waiting = 0  # meanwhile the last file has been read
+        return []
+
+    def refreshed(self: Collection, patience: float = 0.0) -> None:
+        self.waiting = 1
+
+    monkeypatch.setattr(Collection, "refresh", refreshed)
+    monkeypatch.setattr(Collection, "matching", listed)
+    page = client.get("/0").text
+    assert "1 file is still being read" in page and "No ladder matches" not in page
 
 
 def test_the_gallery_counts_filters_and_links(client: TestClient) -> None:

@@ -100,10 +100,11 @@ def training(
     if not device.startswith("cuda"):
         trained = trained.model_copy(update={"offload_activations": False})
     dtype, mixed = precision(trained, device)
+    split = split_here()
     room = float("inf") if absent else USED * memory_of(device) - PROCESS_BYTES
     for answers in CHOICES if settings.answers_per_pass == "auto" else (settings.answers_per_pass,):
         tried = trained.model_copy(update={"answers_per_pass": answers})
-        cost = training_cost(shape, tried, measured, count, device.partition(":")[0], dtype, mixed, seed, split_here())
+        cost = training_cost(shape, tried, measured, count, device.partition(":")[0], dtype, mixed, seed, split)
         if cost.memory.total <= room:
             break
     return Training(cost, count, device, absent, dtype, answers)

@@ -78,6 +78,7 @@ class Ladders:
     def gallery(self, request: Request) -> Response:
         number, collection = self.site.collection(request)
         filters = Filters.of(request.query_params)
+        waiting = collection.waiting  # before the ladders are listed: what is read meanwhile is not among them
         places = collection.matching(filters)
         pages = max(1, -(-len(places) // PER_PAGE))
         page = page_number(request, pages)
@@ -88,6 +89,7 @@ class Ladders:
             title=collection.name,
             number=number,
             collection=collection,
+            waiting=waiting,
             filters=filters,
             orders=ORDERS,
             origins=[name for name, _ in collection.origins.most_common()],
