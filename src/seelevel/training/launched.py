@@ -56,8 +56,8 @@ def sharding(environment: Mapping[str, str] = os.environ) -> Sharding | None:
 
 
 def check_launch(environment: Mapping[str, str] = os.environ) -> None:
-    """Raise `InputError` if the launcher has not started what it was asked for, or was asked for something else than is
-    supported here."""
+    """Raise `InputError` if the launcher has started something else than it was asked for, or if that is not supported
+    here."""
     for name, words in REFUSED.items():
         if is_true(name, environment):
             raise InputError(f"{words} is not supported ({name} is set); use ddp, fsdp2, zero2 or zero3: {REMEDY}")
